@@ -1,0 +1,3 @@
+"""taskapi: a task-management REST API on MongoDB."""
+
+__version__ = "1.0.0"

@@ -1,0 +1,1 @@
+"""Signing in: access tokens and the account behind each request."""

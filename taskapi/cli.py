@@ -1,0 +1,99 @@
+"""The ``taskapi`` command."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+
+from taskapi import __version__, embedded, logs
+from taskapi.errors import StartupError
+from taskapi.settings import PREFIX, Settings, load_settings, unknown_variables
+
+SHUTDOWN_SECONDS = 30
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command. Exit status 0 after a clean stop, 2 for wrong arguments, else 1 with one line of why."""
+    parser = argparse.ArgumentParser(prog="taskapi", description="A task-management REST API on MongoDB.")
+    parser.add_argument("--version", action="version", version=f"taskapi {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="run the API, and a MongoDB when TASKAPI_MONGODB_URI is not set")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    serve.add_argument("--port", type=_port, default=8000, help="port to listen on (default %(default)s)")
+    serve.add_argument("--workers", type=_count, default=1, help="processes that answer (default %(default)s)")
+    serve.add_argument("--reload", action="store_true", help="restart when the code changes")
+    options = parser.parse_args(arguments)
+    if options.reload and options.workers > 1:
+        parser.error("--reload goes with one worker")
+    try:
+        _serve(options.host, options.port, options.workers, options.reload)
+    except StartupError as error:
+        sys.exit(f"taskapi: {error}")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (1 to 65535)")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers (1 to 256)")
+    return int(text)
+
+
+def _stop(_: int, __: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _serve(host: str, port: int, workers: int, reload: bool) -> None:
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    # Uvicorn finishes the requests in flight and then raises the signal again: for us it means to clean up and leave.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    for name in unknown_variables():
+        print(f"taskapi: warning: {name} is not a setting", file=sys.stderr)
+    with embedded.provide(settings) as complete:
+        _announce(complete, host, port, embedded_server=settings.mongodb_uri is None)
+        _hand_down(complete)
+        with suppress(KeyboardInterrupt):
+            uvicorn.run(
+                "taskapi.main:app",
+                host=host,
+                port=port,
+                workers=workers,
+                reload=reload,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=True,
+                forwarded_allow_ips=",".join(settings.trusted_proxies),
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+
+
+def _hand_down(settings: Settings) -> None:
+    """Lets every worker find the one database and secret."""
+    assert settings.mongodb_uri
+    assert settings.secret_key
+    os.environ[f"{PREFIX}MONGODB_URI"] = settings.mongodb_uri.get_secret_value()
+    os.environ[f"{PREFIX}SECRET_KEY"] = settings.secret_key.get_secret_value()
+
+
+def _announce(settings: Settings, host: str, port: int, *, embedded_server: bool) -> None:
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    assert settings.mongodb_uri
+    lines = [f"API       {address}"]
+    if settings.docs:
+        lines.append(f"Docs      {address}/docs")
+    if embedded_server:
+        lines += [f"MongoDB   {settings.mongodb_uri.get_secret_value()}", f"Data      {settings.data_dir.absolute()}"]
+    print("\n".join(lines), flush=True)

@@ -1,0 +1,24 @@
+"""The one clock: UTC, aware, at the precision MongoDB stores."""
+
+from datetime import UTC, date, datetime, time
+
+
+def utc_now() -> datetime:
+    """The current time in UTC, cut to the millisecond that a BSON date keeps."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def midnight(day: date) -> datetime:
+    """The first instant of ``day`` in UTC: how a calendar date is stored."""
+    return datetime.combine(day, time.min, UTC)
+
+
+def today() -> datetime:
+    """Midnight of the current UTC day."""
+    return midnight(utc_now().date())
+
+
+def rfc3339(moment: datetime) -> str:
+    """``moment`` (aware, UTC) as an RFC 3339 date-time with milliseconds and ``Z``."""
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"

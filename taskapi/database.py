@@ -1,0 +1,169 @@
+"""MongoDB: the only module that knows the driver is Motor.
+
+What Motor and PyMongo's own async client do differently (how a pipeline is started, how a session is opened, how
+Beanie names its collection) is behind a function here; what they share is used as it is.
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import pymongo
+from beanie import Document, init_beanie
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+    WTimeoutError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+from pymongo.uri_parser import parse_uri
+from pymongo.write_concern import WriteConcern
+
+from taskapi.errors import DatabaseUnavailable, DomainError, QueryTimeout, StartupError
+from taskapi.settings import Settings
+
+BSON = dict[str, Any]  # a document as the driver gives it
+Client = AsyncIOMotorClient[BSON]
+Collection = AsyncIOMotorCollection[BSON]
+Session = AsyncIOMotorClientSession
+
+Result = TypeVar("Result")
+
+DURABLE = WriteConcern(w="majority", j=True)
+INDEX_BUILD_SECONDS = 3600
+AUTHENTICATION_FAILED = 18
+OUT_OF_DISK_SPACE = 14031
+RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
+
+
+def connect(settings: Settings) -> Client:
+    """A client for ``settings.mongodb_uri``; it connects when first used. Options in the URI win over the defaults."""
+    if settings.mongodb_uri is None:
+        raise StartupError("TASKAPI_MONGODB_URI is not set")
+    uri = settings.mongodb_uri.get_secret_value()
+    options: dict[str, Any] = {
+        "appname": "taskapi",
+        "serverSelectionTimeoutMS": settings.mongodb_selection_timeout_ms,
+        "connectTimeoutMS": settings.mongodb_selection_timeout_ms,
+        "waitQueueTimeoutMS": settings.mongodb_timeout_ms,
+        "socketTimeoutMS": settings.mongodb_timeout_ms * 2,
+        "timeoutMS": settings.mongodb_timeout_ms,  # each operation as a whole; the driver sends the rest as maxTimeMS
+        "heartbeatFrequencyMS": 2000,
+        "maxPoolSize": settings.mongodb_pool_size,
+    }
+    try:
+        given = {name.lower() for name in parse_uri(uri)["options"]}
+        return AsyncIOMotorClient(uri, **{name: value for name, value in options.items() if name.lower() not in given})
+    except (PyMongoError, ValueError) as error:
+        raise StartupError(f"TASKAPI_MONGODB_URI: {error}") from None
+
+
+class Database:
+    """One service's database: the handle that documents are bound to."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self._handle: AsyncIOMotorDatabase[BSON] = client.get_database(
+            name,
+            codec_options=CodecOptions(tz_aware=True),
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=DURABLE,
+            read_concern=ReadConcern("local"),
+        )
+
+    async def bind(self, documents: Sequence[type[Document]]) -> None:
+        """Points the document classes at this database and makes their indexes."""
+        with pymongo.timeout(INDEX_BUILD_SECONDS):
+            await init_beanie(database=self._handle, document_models=list(documents))
+
+    async def require_primary(self) -> None:
+        """Returns when the server takes writes.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached, or has no primary; says which.
+        """
+        try:
+            hello = await self._client.admin.command("hello")
+        except PyMongoError:
+            raise DatabaseUnavailable("MongoDB cannot be reached.") from None
+        if not hello.get("isWritablePrimary"):
+            raise DatabaseUnavailable("MongoDB has no primary.")
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, documents: Sequence[type[Document]], connect: Callable[[Settings], Client] = connect
+) -> AsyncIterator[Database]:
+    """A database that answers, with ``documents`` bound to it and indexed; closed at the end.
+
+    Raises:
+        StartupError: it cannot be reached or refuses us, in one line with the host and the setting.
+    """
+    client = connect(settings)
+    try:
+        database = Database(client, settings.mongodb_database)
+        try:
+            await client.admin.command("ping")
+            await database.bind(documents)
+        except PyMongoError as error:
+            raise StartupError(_why_unreachable(error, settings)) from None
+        yield database
+    finally:
+        client.close()
+
+
+def _why_unreachable(error: PyMongoError, settings: Settings) -> str:
+    uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri else ""
+    masked = re.sub(r"://([^:/@]*):.*@", r"://\1:***@", uri)
+    if isinstance(error, OperationFailure) and error.code == AUTHENTICATION_FAILED:
+        reason = "it refused the user name or password"
+    elif isinstance(error, ConnectionFailure):
+        reason = f"no usable server within {settings.mongodb_selection_timeout_ms / 1000:g} s"
+    else:
+        reason = str(error).split(", full error")[0]
+    return f"MongoDB at {masked} cannot be used (TASKAPI_MONGODB_URI): {reason}"
+
+
+def collection(document: type[Document]) -> Collection:
+    """The collection of a document class, for queries."""
+    return document.get_motor_collection()
+
+
+async def aggregate(document: type[Document], pipeline: Sequence[BSON]) -> list[BSON]:
+    """All results of a pipeline; for results that fit one batch."""
+    return await collection(document).aggregate(list(pipeline), batchSize=1000).to_list(None)
+
+
+async def transaction(document: type[Document], work: Callable[[Session | None], Awaitable[Result]]) -> Result:
+    """Runs ``work`` in one transaction, again when MongoDB asks for it.
+
+    A standalone server has no transactions; there ``work`` runs with ``None`` as its session.
+    """
+    client = collection(document).database.client
+    servers = client.topology_description.server_descriptions().values()
+    if any(server.server_type_name == "Standalone" for server in servers):
+        return await work(None)
+    async with await client.start_session() as session:
+        result: Result = await session.with_transaction(work, write_concern=DURABLE)
+        return result
+
+
+def translated(error: PyMongoError) -> DomainError | None:
+    """What a driver's error means to a caller; None when it is a fault of ours."""
+    if isinstance(error, (ExecutionTimeout, WTimeoutError)):
+        return QueryTimeout()
+    if isinstance(error, (ConnectionFailure, InvalidOperation)) and not isinstance(error, ConfigurationError):
+        return DatabaseUnavailable()
+    if any(error.has_error_label(label) for label in RETRYABLE_LABELS):
+        return DatabaseUnavailable()
+    if isinstance(error, OperationFailure) and error.code == OUT_OF_DISK_SPACE:
+        return DatabaseUnavailable()
+    return None

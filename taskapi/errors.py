@@ -1,0 +1,162 @@
+"""What can go wrong, in the domain's words. Nothing here knows HTTP; ``problems.py`` renders it.
+
+TaskAPIError
+├── StartupError                 the process cannot start; one line for the operator
+└── DomainError                  the caller's request cannot be met
+    ├── InvalidInput             a value is wrong (carries the faults by field)
+    ├── NotFound                 missing, or somebody else's
+    ├── AlreadyTaken             a unique name is in use
+    │   ├── UsernameTaken
+    │   └── EmailTaken
+    ├── WrongPassword            the current password was not given correctly
+    ├── InactiveUser             the account is disabled
+    ├── NotAuthenticated         no valid proof of who calls
+    │   ├── BadCredentials
+    │   └── InvalidToken
+    ├── UnreadableBody           the body is not what its route takes
+    │   ├── MalformedJSON
+    │   ├── UnsupportedMediaType
+    │   └── BodyTooLarge
+    └── Unavailable              try again later
+        ├── DatabaseUnavailable
+        ├── QueryTimeout
+        └── Overloaded
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class TaskAPIError(Exception):
+    """The root of every error raised on purpose."""
+
+
+class StartupError(TaskAPIError):
+    """The process cannot start. The message is one line that says what to change."""
+
+
+class DomainError(TaskAPIError):
+    """A request that cannot be met. ``code`` is stable; ``detail`` is a sentence for people."""
+
+    code: ClassVar[str] = "error"
+    detail: str = "The request cannot be met."
+
+    def __init__(self, detail: str | None = None) -> None:
+        if detail is not None:
+            self.detail = detail
+        super().__init__(self.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One wrong value: where it stands, what is wrong with it, and the kind of rule it breaks."""
+
+    field: str
+    message: str
+    type: str
+
+
+class InvalidInput(DomainError):
+    """Some values are wrong. Never holds the values themselves: they may be secrets."""
+
+    code = "validation_error"
+    detail = "Some values are not valid."
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__()
+        self.faults = tuple(faults)
+
+
+class NotFound(DomainError):
+    """There is no such thing, or it belongs to somebody else; the caller cannot tell which."""
+
+    code = "not_found"
+    detail = "Not found"
+
+
+class AlreadyTaken(DomainError):
+    """A value that must be unique is in use."""
+
+    code = "already_taken"
+
+
+class UsernameTaken(AlreadyTaken):
+    code = "username_taken"
+    detail = "Username already registered"
+
+
+class EmailTaken(AlreadyTaken):
+    code = "email_taken"
+    detail = "Email already registered"
+
+
+class WrongPassword(DomainError):
+    code = "wrong_password"
+    detail = "Current password is incorrect"
+
+
+class InactiveUser(DomainError):
+    code = "inactive_user"
+    detail = "Inactive user"
+
+
+class NotAuthenticated(DomainError):
+    code = "not_authenticated"
+    detail = "Not authenticated"
+
+
+class BadCredentials(NotAuthenticated):
+    code = "bad_credentials"
+    detail = "Incorrect username or password"
+
+
+class InvalidToken(NotAuthenticated):
+    code = "invalid_token"
+    detail = "Could not validate credentials"
+
+
+class UnreadableBody(DomainError):
+    code = "unreadable_body"
+
+
+class MalformedJSON(UnreadableBody):
+    code = "malformed_json"
+    detail = "The body is not valid JSON."
+
+
+class UnsupportedMediaType(UnreadableBody):
+    code = "unsupported_media_type"
+
+    def __init__(self, expected: str) -> None:
+        super().__init__(f"Send the body as {expected}.")
+
+
+class BodyTooLarge(UnreadableBody):
+    code = "body_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit} bytes.")
+
+
+class Unavailable(DomainError):
+    """Nothing is wrong with the request; ``retry_after`` says in how many seconds to repeat it."""
+
+    code = "unavailable"
+    retry_after: ClassVar[int] = 1
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "database_unavailable"
+    detail = "The database cannot be reached at the moment; try again shortly."
+    retry_after = 2
+
+
+class QueryTimeout(Unavailable):
+    code = "query_timeout"
+    detail = "The database took too long to answer; narrow the query or try again."
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+    detail = "Too many sign-ins at the moment; try again shortly."

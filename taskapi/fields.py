@@ -1,0 +1,68 @@
+"""The value types that requests and answers share, each with the rule it keeps."""
+
+import re
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from bson import ObjectId
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from taskapi.clock import rfc3339
+
+OBJECT_ID_EXAMPLE = "65f1a2b3c4d5e6f708192a3b"
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise PydanticCustomError("string_nul", "must not contain the NUL character")
+    return text
+
+
+def _date_only(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value  # as MongoDB keeps it
+    if isinstance(value, str) and _DATE.fullmatch(value):
+        return value
+    raise PydanticCustomError("date_format", "must be a date written as YYYY-MM-DD")
+
+
+def object_id(text: str) -> ObjectId | None:
+    """The id that ``text`` writes in 24 hexadecimal digits, or None when it writes none."""
+    return ObjectId(text) if ObjectId.is_valid(text) else None
+
+
+Storable = AfterValidator(_storable)
+"""Refuses what MongoDB's own tools cannot hold in text. Lone surrogates are refused by Pydantic."""
+
+Trimmed = StringConstraints(strip_whitespace=True)
+
+Id = Annotated[
+    str,
+    BeforeValidator(str),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{24}$", "examples": [OBJECT_ID_EXAMPLE]}),
+]
+"""An ObjectId as 24 hexadecimal digits."""
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2027-01-31T09:15:00.123Z"]}),
+]
+"""A UTC time in RFC 3339, with milliseconds."""
+
+Day = Annotated[
+    date, BeforeValidator(_date_only), WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-01-31"]})
+]
+"""A calendar date, ``YYYY-MM-DD``."""
+
+
+def absent() -> Any:
+    """The default of a field that may be left out but not sent as null."""
+    return None
+
+
+def Optional(**rules: Any) -> Any:  # noqa: N802 - reads like Pydantic's own Field
+    """A field that may be left out of a change: no default shows in the schema, and null is not its absence."""
+    return Field(default_factory=absent, **rules)

@@ -1,0 +1,123 @@
+"""Where everything meets: the application and what it holds while it runs."""
+
+import multiprocessing
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from taskapi import __version__, database, docs, embedded, fetch, logs, middleware, problems, processes
+from taskapi.auth.dependencies import AuthTools
+from taskapi.auth.router import router as auth_router
+from taskapi.coalesce import Coalescer
+from taskapi.errors import StartupError
+from taskapi.security import PasswordHasher, TokenCodec
+from taskapi.settings import Settings, load_settings
+from taskapi.status.router import router as status_router
+from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.router import router as tasks_router
+from taskapi.users import service as users
+from taskapi.users.documents import UserDocument
+from taskapi.users.router import router as users_router
+
+DOCUMENTS = (UserDocument, TaskDocument)
+EXPOSED_HEADERS = ["Link", "Location", "Retry-After", "WWW-Authenticate", "X-Process-Time-Ms", "X-Request-ID", "X-Total-Count"]
+DESCRIPTION = "Tasks with owners, priorities, tags and due dates. Sign in at `/token`, then send the token with every request."
+
+
+def create_app(settings: Settings, connect: Callable[[Settings], database.Client] = database.connect) -> FastAPI:
+    """The application. ``connect`` makes the database client; nothing is opened before the application starts."""
+    app = FastAPI(
+        title="taskapi",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan(settings, connect),
+        openapi_url="/openapi.json" if settings.docs else None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        middleware=[
+            Middleware(middleware.StartupFailure),
+            Middleware(middleware.RequestContext),
+            Middleware(middleware.SecurityHeaders),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+                expose_headers=EXPOSED_HEADERS,
+            ),
+            Middleware(middleware.UnexpectedErrors),
+            Middleware(middleware.OneSpelling),
+            Middleware(middleware.BodyLimit, limit=settings.max_body_bytes),
+        ],
+    )
+    app.state.settings = settings
+    problems.install(app)
+    for router in (tasks_router, users_router, auth_router, status_router):
+        app.include_router(router)
+    if settings.docs:
+        docs.install(app)
+    return app
+
+
+def _lifespan(
+    settings: Settings, connect: Callable[[Settings], database.Client]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if multiprocessing.parent_process():  # a worker: it must not outlive the process that owns the port
+            processes.die_with_parent(signal.SIGTERM)
+        try:
+            with embedded.provide(settings) as complete:
+                async with (
+                    database.opened(complete, DOCUMENTS, connect) as app.state.database,
+                    fetch.client(
+                        allow_private=settings.links_allow_private, timeout=settings.links_timeout_seconds
+                    ) as app.state.pages,
+                ):
+                    app.state.auth = _auth_tools(complete)
+                    try:
+                        yield
+                    finally:
+                        app.state.auth.hasher.close()
+        except StartupError as error:
+            app.state.startup_error = str(error)
+            raise
+
+    return lifespan
+
+
+def _auth_tools(settings: Settings) -> AuthTools:
+    assert settings.secret_key is not None  # Settings and embedded.provide see to it
+    hasher = PasswordHasher(
+        memory_kib=settings.argon2_memory_kib,
+        rounds=settings.argon2_rounds,
+        workers=settings.hash_workers,
+        queue=settings.hash_queue,
+    )
+    lifetime = timedelta(minutes=settings.access_token_minutes)
+    return AuthTools(hasher, TokenCodec(settings.secret_key.get_secret_value(), lifetime=lifetime), Coalescer(users.active))
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def __getattr__(name: str) -> Any:
+    """``uvicorn taskapi.main:app``: the application is made when it is asked for, so importing has no effect."""
+    if name != "app":
+        raise AttributeError(name)
+    try:
+        settings = load_settings()
+    except StartupError as error:
+        raise SystemExit(f"taskapi: {error}") from None
+    logs.configure(settings.log_level, settings.log_format)
+    return create_app(settings)

@@ -1,0 +1,186 @@
+"""Pure ASGI middleware, each with one purpose; ``main`` says in which order they stand."""
+
+import logging
+import re
+import secrets
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from taskapi import problems
+from taskapi.errors import BodyTooLarge
+from taskapi.logs import request_id
+
+access_log = logging.getLogger("taskapi.access")
+log = logging.getLogger(__name__)
+
+SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+API_HEADERS = [
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+]
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    return next((value for key, value in scope["headers"] if key == name), None)
+
+
+class RequestContext:
+    """Gives each request an id and a time, on the response and in one line of the access log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        given = _header(scope, b"x-request-id")
+        identity = given if given and SANE_REQUEST_ID.fullmatch(given) else secrets.token_hex(16).encode()
+        token = request_id.set(identity.decode())
+        status = 0
+
+        def milliseconds() -> str:
+            return f"{(time.perf_counter() - started) * 1000:.1f}"
+
+        async def send_with_context(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", identity),
+                    (b"x-process-time-ms", milliseconds().encode()),
+                ]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_context)
+        finally:
+            if access_log.isEnabledFor(logging.INFO):
+                fields = {
+                    "method": scope["method"],
+                    "path": scope["raw_path"].decode("ascii", "backslashreplace"),  # still percent-encoded: one line
+                    "status": status,
+                    "ms": milliseconds(),
+                    "client": scope["client"][0] if scope.get("client") else "-",
+                }
+                access_log.info("request", extra={"fields": fields})
+            request_id.reset(token)
+
+
+class SecurityHeaders:
+    """Adds the headers that keep a browser from guessing; a route that sets one of its own keeps it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message.setdefault("headers", [])
+                present = {name for name, _ in headers}
+                headers += SECURITY_HEADERS
+                headers += [pair for pair in API_HEADERS if pair[0] not in present]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class UnexpectedErrors:
+    """Answers 500 for an exception that nothing else knew, and logs it with its traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def send_noticing(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noticing)
+        except Exception:
+            log.exception("unexpected error")
+            if started:
+                raise  # too late for another answer: the server has to cut this one off
+            await problems.of_unexpected()(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses a body over ``limit`` bytes: at once by its Content-Length, else as soon as it grows over it."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        length = _header(scope, b"content-length")
+        if length is not None and length.isdigit() and int(length) > self.limit:
+            await problems.of_domain(BodyTooLarge(self.limit))(scope, receive, send)
+            return
+        if length is not None:
+            await self.app(scope, receive, send)  # the server holds the sender to the length it gave
+            return
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self.limit:
+                raise BodyTooLarge(self.limit)
+            return message
+
+        await self.app(scope, counted, send)
+
+
+class OneSpelling:
+    """``/tasks/`` is ``/tasks``: a trailing slash is dropped instead of redirected."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].endswith("/") and scope["path"] != "/":
+            scope["path"] = scope["path"].rstrip("/") or "/"
+        await self.app(scope, receive, send)
+
+
+class StartupFailure:
+    """Tells the server why the start failed in the words of ``StartupError`` instead of a traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_plainly(message: Message) -> None:
+            reason = getattr(scope["app"].state, "startup_error", None)
+            if message["type"] == "lifespan.startup.failed" and reason:
+                message["message"] = reason
+            await send(message)
+
+        await self.app(scope, receive, send_plainly)

@@ -1,0 +1,165 @@
+"""Every error as ``application/problem+json`` (RFC 9457): the one place where errors meet HTTP."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from pymongo.errors import PyMongoError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from taskapi import database, errors
+from taskapi.errors import DomainError, Fault, InvalidInput, NotAuthenticated, Unavailable
+from taskapi.logs import request_id
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+LONGEST_FIELD = 100  # characters of a field name that came from the caller
+
+STATUS: Final[Mapping[type[DomainError], int]] = {
+    errors.InvalidInput: 422,
+    errors.NotFound: 404,
+    errors.AlreadyTaken: 400,
+    errors.WrongPassword: 400,
+    errors.InactiveUser: 400,
+    errors.NotAuthenticated: 401,
+    errors.MalformedJSON: 400,
+    errors.UnsupportedMediaType: 415,
+    errors.BodyTooLarge: 413,
+    errors.Unavailable: 503,
+}
+CODES: Final[Mapping[int, str]] = {404: "not_found", 405: "method_not_allowed"}
+SENTENCES: Final[Mapping[int, str]] = {404: "There is nothing at this address.", 405: "This address does not take that method."}
+
+
+class ProblemDetail(BaseModel):
+    """One wrong value of the request."""
+
+    field: str = Field(description="Where it stands; nested names are joined by dots.")
+    message: str
+    type: str = Field(description="The kind of rule that it breaks.")
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 writes it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:taskapi:problem:not_found",
+                    "title": "Not Found",
+                    "status": 404,
+                    "detail": "Not found",
+                    "error": "not_found",
+                    "request_id": "0f8fad5bd9cb469fa165b70867728950",
+                }
+            ]
+        }
+    )
+
+    type: str = Field(description="A URN that names the kind of problem.")
+    title: str = Field(description="The meaning of the status.")
+    status: int
+    detail: str = Field(description="A sentence about this occurrence.")
+    error: str = Field(description="A stable code for programs.")
+    request_id: str
+    details: Annotated[list[ProblemDetail] | None, Field(description="The wrong values, for status 422.")] = None
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries of a route's problems; those that every route has are added by ``main``."""
+    schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": schema} for status in statuses}
+
+
+def status_of(error: DomainError) -> int:
+    """The HTTP status of a domain error: that of the nearest class in its family that has one."""
+    return next(STATUS[family] for family in type(error).__mro__ if family in STATUS)
+
+
+def render(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    faults: Sequence[Fault] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The response for one problem."""
+    body: dict[str, Any] = {
+        "type": f"urn:taskapi:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "error": code,
+        "request_id": request_id.get(),
+    }
+    if faults is not None:
+        body["details"] = [{"field": f.field, "message": f.message, "type": f.type} for f in faults]
+    return Response(json.dumps(body), status, headers, MEDIA_TYPE)
+
+
+def of_domain(error: DomainError) -> Response:
+    """The response for a domain error."""
+    headers: dict[str, str] = {}
+    if isinstance(error, NotAuthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    faults = error.faults if isinstance(error, InvalidInput) else None
+    return render(status_of(error), error.code, error.detail, faults=faults, headers=headers)
+
+
+def of_unexpected() -> Response:
+    """The response for a fault of ours; says nothing about it."""
+    return render(500, "internal_error", "Something went wrong on our side; the request id finds it in the log.")
+
+
+def faults_of(validation_errors: Sequence[Any]) -> list[Fault]:
+    """Pydantic's errors in our words, without the values that were sent."""
+    return [
+        Fault(
+            field=".".join(str(part) for part in error["loc"][1:])[:LONGEST_FIELD],
+            message=error["msg"].removeprefix("Value error, "),
+            type=error["type"],
+        )
+        for error in validation_errors
+    ]
+
+
+def install(app: FastAPI) -> None:
+    """Makes ``app`` answer every error with a problem."""
+
+    async def domain(_: Request, error: Exception) -> Response:
+        assert isinstance(error, DomainError)
+        return of_domain(error)
+
+    async def validation(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return of_domain(InvalidInput(faults_of(error.errors())))
+
+    async def http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = CODES.get(error.status_code, "http_error")
+        sentence = SENTENCES.get(error.status_code, str(error.detail))
+        return render(error.status_code, code, sentence, headers=error.headers)
+
+    async def driver(_: Request, error: Exception) -> Response:
+        assert isinstance(error, PyMongoError)
+        translated = database.translated(error)
+        if translated is None:
+            raise error
+        log.warning("%s: %s", translated.code, type(error).__name__)
+        return of_domain(translated)
+
+    app.add_exception_handler(DomainError, domain)
+    app.add_exception_handler(RequestValidationError, validation)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(PyMongoError, driver)

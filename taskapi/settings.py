@@ -1,0 +1,129 @@
+"""Settings: typed, read once from the environment and ``.env``, frozen, passed in."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from taskapi.errors import StartupError
+
+PREFIX = "TASKAPI_"
+MINIMUM_SECRET_BYTES = 32
+PLACEHOLDERS = (
+    "changeme",
+    "change-me",
+    "change_me",
+    "changethis",
+    "change-this",
+    "replace",
+    "placeholder",
+    "your-",
+    "your_",
+    "insecure",
+    "<",
+)
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Every setting of the service. The variable is the upper-cased name after ``TASKAPI_``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    mongodb_uri: SecretStr | None = Field(None, description="The MongoDB to use; when empty, an embedded one is started.")
+    mongodb_database: str = Field("taskapi", pattern=r"^[A-Za-z0-9_-]{1,38}$", description="Name of the database.")
+    mongodb_selection_timeout_ms: int = Field(3000, ge=100, le=60_000, description="Longest wait for a usable server.")
+    mongodb_timeout_ms: int = Field(
+        5000, ge=100, le=600_000, description="Longest time for one operation as a whole; sent to the server as maxTimeMS."
+    )
+    mongodb_pool_size: int = Field(50, ge=1, le=1000, description="Most connections to each server, per worker.")
+
+    data_dir: Path = Field(Path(".taskapi"), description="Where the embedded MongoDB keeps its data and the generated secret.")
+    mongod: Path | None = Field(None, description="The mongod program for the embedded MongoDB.")
+    mongod_cache_gb: float = Field(1.0, ge=0.25, le=1024, description="Cache of the embedded MongoDB, in GiB.")
+
+    secret_key: SecretStr | None = Field(None, description="Signs access tokens; at least 32 bytes.")
+    access_token_minutes: int = Field(30, ge=1, le=24 * 60, description="How long an access token is valid.")
+    argon2_memory_kib: int = Field(19_456, ge=8, le=1_048_576, description="Memory for one password hash, in KiB.")
+    argon2_rounds: int = Field(2, ge=1, le=64, description="Passes over that memory.")
+    hash_workers: int = Field(2, ge=1, le=64, description="Password hashes computed at the same time, per worker.")
+    hash_queue: int = Field(64, ge=1, le=10_000, description="Sign-ins that may wait for one; more are answered 503.")
+
+    cors_origins: CommaSeparated = Field(("http://localhost:3000",), description="Web origins that may call, comma-separated.")
+    trusted_proxies: CommaSeparated = Field(
+        ("127.0.0.1",), description="Addresses or networks whose X-Forwarded-* headers are believed, comma-separated."
+    )
+    max_body_bytes: int = Field(1_048_576, ge=1024, le=104_857_600, description="Largest request body.")
+    docs: bool = Field(True, description="Serve /docs, /redoc and /openapi.json.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message that is logged.")
+    log_format: Literal["console", "json"] = Field("console", description="How a log line is written.")
+
+    links_timeout_seconds: float = Field(5.0, gt=0, le=60, description="Longest time for one page of a task's links.")
+    links_allow_private: bool = Field(False, description="Let links reach private addresses; for tests alone.")
+
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("mongodb_uri")
+    @classmethod
+    def _is_mongodb(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+            raise PydanticCustomError("mongodb_uri", "must start with mongodb:// or mongodb+srv://")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_strong(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text = value.get_secret_value()
+        if len(text.encode()) < MINIMUM_SECRET_BYTES:
+            raise PydanticCustomError("secret_key", "must be at least 32 bytes long; make one with: openssl rand -hex 32")
+        if len(set(text)) < 8 or any(word in text.lower() for word in PLACEHOLDERS):
+            raise PydanticCustomError("secret_key", "looks like a placeholder; make one with: openssl rand -hex 32")
+        return value
+
+    @model_validator(mode="after")
+    def _secret_goes_with_uri(self) -> Self:
+        if self.mongodb_uri and not self.secret_key:
+            raise PydanticCustomError(
+                "secret_key_missing",
+                "TASKAPI_SECRET_KEY must be set when TASKAPI_MONGODB_URI is; make one with: openssl rand -hex 32",
+            )
+        return self
+
+
+def load_settings() -> Settings:
+    """Reads the settings.
+
+    Raises:
+        StartupError: one line for each wrong variable, naming it and never its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors(include_input=False, include_url=False):
+            name = "_".join(str(part) for part in fault["loc"][:1])
+            lines.append(f"{PREFIX}{name.upper()}: {fault['msg']}" if name else fault["msg"])
+        raise StartupError("\n".join(lines)) from None
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables with our prefix that no setting reads: most often a misspelt name."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)

@@ -1,0 +1,61 @@
+"""Routes about the service itself."""
+
+from typing import Annotated, Literal
+
+from fastapi import Depends, Request
+from pydantic import BaseModel
+
+from taskapi.database import Database
+from taskapi.problems import responses
+from taskapi.routing import router as strict_router
+
+router = strict_router(tags=["status"])
+
+
+class Welcome(BaseModel):
+    """Where to go from here."""
+
+    message: str = "Welcome to the Task Management API"
+    version: str
+    links: dict[str, str]
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: Literal["healthy"] = "healthy"
+
+
+class Readiness(BaseModel):
+    """The process and its database answer."""
+
+    status: Literal["ready"] = "ready"
+
+
+async def database(request: Request) -> Database:
+    """The application's database."""
+    found: Database = request.app.state.database
+    return found
+
+
+@router.get("/")
+async def welcome(request: Request) -> Welcome:
+    """A greeting, and where to go from here."""
+    root, app = request.scope.get("root_path", ""), request.app
+    places = {"tasks": "/tasks", "register": "/register", "token": "/token", "health": "/health", "ready": "/ready"}
+    if app.openapi_url:
+        places |= {"docs": "/docs", "redoc": "/redoc", "openapi": app.openapi_url}
+    return Welcome(version=app.version, links={name: root + place for name, place in places.items()})
+
+
+@router.get("/health")
+async def health() -> Health:
+    """Whether the process answers; touches nothing else."""
+    return Health()
+
+
+@router.get("/ready", responses=responses(503))
+async def ready(database: Annotated[Database, Depends(database)]) -> Readiness:
+    """Whether requests can be served: MongoDB has a primary that answers."""
+    await database.require_primary()
+    return Readiness()

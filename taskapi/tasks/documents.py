@@ -1,0 +1,58 @@
+"""How a task is stored."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from beanie import Document, PydanticObjectId
+from pydantic import BaseModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from taskapi.tasks.schemas import Status
+
+OWNER = ("owner.id", ASCENDING)
+NEWEST = [("created_at", DESCENDING), ("_id", DESCENDING)]
+BY_ID = ("_id", ASCENDING)
+
+
+class Owner(BaseModel):
+    """The embedded reference to a user; the name is a copy that follows the account's."""
+
+    id: PydanticObjectId
+    username: str
+
+
+class TaskDocument(Document):
+    """One task of one owner."""
+
+    title: str
+    description: str
+    status: Status
+    completed: bool
+    completed_at: datetime | None
+    priority: int
+    due_date: datetime | None  # midnight UTC of the day
+    tags: list[str]
+    links: list[str]
+    owner: Owner
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+    class Settings:
+        name = "tasks"
+        indexes: ClassVar = [
+            # GET /tasks: the owner's newest first; and the count of all
+            IndexModel([OWNER, *NEWEST], name="owner_newest"),
+            # ?status= and ?completed= (done or not), newest first; overdue= without its date
+            IndexModel([OWNER, ("status", ASCENDING), *NEWEST], name="owner_status_newest"),
+            # ?priority=, newest first
+            IndexModel([OWNER, ("priority", ASCENDING), *NEWEST], name="owner_priority_newest"),
+            # ?tag=, newest first
+            IndexModel([OWNER, ("tags", ASCENDING), *NEWEST], name="owner_tag_newest"),
+            # ?due_before=, ?due_after=, ?overdue=true; ?sort=due_date either way
+            IndexModel([OWNER, ("due_date", ASCENDING), BY_ID], name="owner_due"),
+            # ?sort=-priority,due_date and its reverse
+            IndexModel([OWNER, ("priority", DESCENDING), ("due_date", ASCENDING), BY_ID], name="owner_priority_due"),
+            # ?sort=updated_at either way: what changed last
+            IndexModel([OWNER, ("updated_at", ASCENDING), BY_ID], name="owner_updated"),
+        ]

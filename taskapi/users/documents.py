@@ -1,0 +1,33 @@
+"""How a user is stored."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from beanie import Document
+from pymongo import ASCENDING, IndexModel
+
+USERNAME_INDEX = "username_unique"
+EMAIL_INDEX = "email_unique"
+
+
+class UserDocument(Document):
+    """One account. The ``*_key`` fields are the lower-cased values that must be unique."""
+
+    username: str
+    username_key: str
+    email: str | None = None
+    email_key: str | None = None  # absent, not null, without an address: the unique index is sparse
+    full_name: str | None = None
+    password_hash: str
+    disabled: bool = False
+    created_at: datetime
+    updated_at: datetime
+
+    class Settings:
+        name = "users"
+        indexes: ClassVar = [
+            # signing in, and the uniqueness of user names without regard to case
+            IndexModel([("username_key", ASCENDING)], name=USERNAME_INDEX, unique=True),
+            # the uniqueness of addresses without regard to case
+            IndexModel([("email_key", ASCENDING)], name=EMAIL_INDEX, unique=True, sparse=True),
+        ]

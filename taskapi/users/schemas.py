@@ -1,0 +1,82 @@
+"""Users as callers send and see them."""
+
+from typing import Annotated, Any, Self
+
+from bson import ObjectId
+from pydantic import BaseModel, ConfigDict, EmailStr, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from taskapi.fields import Id, Moment, Optional, Storable, Trimmed
+
+Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$")]
+Email = Annotated[EmailStr, Field(max_length=254)]
+FullName = Annotated[str, Trimmed, Field(max_length=100), Storable]
+Password = Annotated[str, Field(min_length=8, max_length=128, json_schema_extra={"format": "password"}), Storable]
+
+USER_EXAMPLE: dict[str, Any] = {
+    "username": "ada",
+    "email": "ada@example.com",
+    "full_name": "Ada Lovelace",
+}
+
+
+class UserCreate(BaseModel):
+    """A new account."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{**USER_EXAMPLE, "password": "correct horse battery"}]}
+    )
+
+    username: Username
+    password: Password
+    email: Email | None = None
+    full_name: FullName | None = None
+
+
+class UserUpdate(BaseModel):
+    """Changes to one's own account: only the fields sent change. A new password needs the current one."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"full_name": "Ada King"}]})
+
+    username: Username = Optional()
+    email: Email | None = None
+    full_name: FullName | None = None
+    password: Password = Optional()
+    current_password: Annotated[str, Field(max_length=128)] = Optional(description="Needed to change the password.")
+
+    @model_validator(mode="after")
+    def _password_needs_current(self) -> Self:
+        if ("password" in self.model_fields_set) != ("current_password" in self.model_fields_set):
+            raise PydanticCustomError("password_pair", "password and current_password go together")
+        return self
+
+
+class UserRead(BaseModel):
+    """An account as its owner sees it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "65f1a2b3c4d5e6f708192a3b",
+                    **USER_EXAMPLE,
+                    "disabled": False,
+                    "created_at": "2027-01-31T09:15:00.123Z",
+                    "updated_at": "2027-01-31T09:15:00.123Z",
+                }
+            ]
+        }
+    )
+
+    id: Annotated[Id, Field(validation_alias="_id")]
+    username: str
+    email: str | None = None
+    full_name: str | None = None
+    disabled: bool
+    created_at: Moment
+    updated_at: Moment
+
+    @property
+    def object_id(self) -> ObjectId:
+        """The id as MongoDB keeps it."""
+        return ObjectId(self.id)

@@ -1,0 +1,121 @@
+"""What can be done with accounts."""
+
+from collections.abc import Collection as Keys
+from typing import Any
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from taskapi.clock import utc_now
+from taskapi.database import BSON, Session, collection, transaction
+from taskapi.errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
+from taskapi.security import PasswordHasher
+from taskapi.tasks import service as tasks
+from taskapi.users.documents import EMAIL_INDEX, UserDocument
+from taskapi.users.schemas import UserCreate, UserRead, UserUpdate
+
+PUBLIC = {"username": 1, "email": 1, "full_name": 1, "disabled": 1, "created_at": 1, "updated_at": 1}
+ACTIVE = {"disabled": False}
+
+
+async def register(data: UserCreate, hasher: PasswordHasher) -> UserRead:
+    """Makes an account.
+
+    Raises:
+        UsernameTaken, EmailTaken: decided by the unique indexes, so also when two callers race.
+        Overloaded: too many passwords are being hashed.
+    """
+    now = utc_now()
+    user: BSON = {
+        "_id": ObjectId(),
+        "username": data.username,
+        "username_key": data.username.lower(),
+        "email": data.email,
+        "full_name": data.full_name,
+        "password_hash": await hasher.hash(data.password),
+        "disabled": False,
+        "created_at": now,
+        "updated_at": now,
+    }
+    if data.email:
+        user["email_key"] = data.email.lower()
+    try:
+        await collection(UserDocument).insert_one(user)
+    except DuplicateKeyError as error:
+        raise _taken(error) from None
+    return UserRead.model_validate(user)
+
+
+async def for_sign_in(username: str) -> tuple[UserRead | None, str | None]:
+    """The account of that name in any case, and its password hash; (None, None) when there is none."""
+    user = await collection(UserDocument).find_one({"username_key": username.lower()}, {**PUBLIC, "password_hash": 1})
+    return (UserRead.model_validate(user), user["password_hash"]) if user else (None, None)
+
+
+async def active(ids: Keys[ObjectId]) -> dict[ObjectId, UserRead]:
+    """Those of the accounts that exist and are not disabled."""
+    if len(ids) == 1:
+        (only,) = ids
+        user = await collection(UserDocument).find_one({"_id": only, **ACTIVE}, PUBLIC)
+        return {only: UserRead.model_validate(user)} if user else {}
+    cursor = collection(UserDocument).find({"_id": {"$in": list(ids)}, **ACTIVE}, PUBLIC, batch_size=len(ids) + 1)
+    return {user["_id"]: UserRead.model_validate(user) for user in await cursor.to_list(None)}
+
+
+async def renew_hash(user: UserRead, old: str, new: str) -> None:
+    """Replaces a hash of the same password, unless the password changed meanwhile."""
+    await collection(UserDocument).update_one({"_id": user.object_id, "password_hash": old}, {"$set": {"password_hash": new}})
+
+
+async def change(user: UserRead, data: UserUpdate, hasher: PasswordHasher) -> UserRead:
+    """Changes the fields that were sent; a new user name also changes its copies inside the user's tasks.
+
+    Raises:
+        UsernameTaken, EmailTaken: somebody else has it.
+        WrongPassword: ``current_password`` is not the current password.
+        InvalidToken: the account was disabled or deleted meanwhile.
+    """
+    if not data.model_fields_set:
+        return user
+    conditions: BSON = {"_id": user.object_id, **ACTIVE}
+    values: BSON = {"updated_at": utc_now(), **data.model_dump(include={"email", "full_name"}, exclude_unset=True)}
+    removed: BSON = {}
+    if "email" in data.model_fields_set:
+        if data.email:
+            values["email_key"] = data.email.lower()
+        else:
+            removed["email_key"] = ""
+    if "password" in data.model_fields_set:
+        _, stored = await for_sign_in(user.username)
+        matches, _ = await hasher.verify(data.current_password, stored)
+        if not matches:
+            raise WrongPassword
+        conditions["password_hash"] = stored  # a change of the password in between makes this one void
+        values["password_hash"] = await hasher.hash(data.password)
+    renamed = "username" in data.model_fields_set
+    if renamed:
+        values |= {"username": data.username, "username_key": data.username.lower()}
+    update: BSON = {"$set": values} | ({"$unset": removed} if removed else {})
+
+    async def write(session: Session | None = None) -> Any:
+        changed = await collection(UserDocument).find_one_and_update(
+            conditions, update, PUBLIC, return_document=ReturnDocument.AFTER, session=session
+        )
+        if changed and renamed:
+            await tasks.rename_owner(user.object_id, data.username, session)
+        return changed
+
+    try:
+        changed = await (transaction(UserDocument, write) if renamed else write())
+    except DuplicateKeyError as error:
+        raise _taken(error) from None
+    if changed is None:
+        raise WrongPassword if "password_hash" in conditions else InvalidToken
+    if renamed:  # tasks that were being created, under the old name, while the transaction ran
+        await tasks.rename_owner(user.object_id, data.username)
+    return UserRead.model_validate(changed)
+
+
+def _taken(error: DuplicateKeyError) -> UsernameTaken | EmailTaken:
+    return EmailTaken() if EMAIL_INDEX in str(error) else UsernameTaken()

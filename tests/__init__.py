@@ -1,0 +1,1 @@
+"""The suite mirrors ``taskapi/``: hostile first, on a real MongoDB, over HTTP."""

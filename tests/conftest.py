@@ -1,0 +1,114 @@
+"""One MongoDB for the whole run, one database for each test worker, emptied before each test."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from taskapi import database, embedded
+from taskapi.main import DOCUMENTS, create_app
+from taskapi.settings import Settings
+from tests.client import Account, make_account
+
+SECRET = "a-secret-of-the-test-suite-0123456789"
+URI_VARIABLE = "TASKAPI_TEST_MONGODB_URI"  # preset it to test on a server of your own
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--store", choices=["real", "mock"], default="real", help="MongoDB, or mongomock-motor for a quick run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that controls the run starts the server; the workers inherit its address."""
+    for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
+        del os.environ[name]
+    if config.getoption("store") == "mock" or URI_VARIABLE in os.environ:
+        return
+    folder = Path(tempfile.mkdtemp(prefix="taskapi-test-"))
+    server = embedded.provide(Settings(data_dir=folder))
+    complete = server.__enter__()
+    assert complete.mongodb_uri
+    os.environ[URI_VARIABLE] = complete.mongodb_uri.get_secret_value()
+
+    def stop() -> None:
+        server.__exit__(None, None, None)
+        shutil.rmtree(folder)
+
+    config.add_cleanup(stop)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("store") == "mock":
+        kept = [item for item in items if not item.get_closest_marker("real")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def make_settings(**changes: Any) -> Settings:
+    """Settings of the suite: a real server, a database of this worker's own, cheap password hashes."""
+    values = {
+        "mongodb_uri": SecretStr(os.environ.get(URI_VARIABLE, "mongodb://mock")),
+        "mongodb_database": f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}",
+        "secret_key": SecretStr(SECRET),
+        "argon2_memory_kib": 8,
+        "argon2_rounds": 1,
+        "links_allow_private": True,
+        "links_timeout_seconds": 1.0,
+    }
+    return Settings(**{**values, **changes})
+
+
+@asynccontextmanager
+async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """The application, started, and a client that calls it in process."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
+        yield await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://taskapi"))
+
+
+@pytest.fixture(scope="session")
+def is_mock(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("store") == "mock")
+
+
+@pytest.fixture(scope="session")
+async def app(is_mock: bool) -> AsyncIterator[FastAPI]:
+    if is_mock:
+        from tests import mock_store
+
+        application = create_app(make_settings(), mock_store.connect)
+    else:
+        application = create_app(make_settings())
+    async with running(application):
+        yield application
+
+
+@pytest.fixture
+async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a token, on an empty database."""
+    for document in DOCUMENTS:
+        await database.collection(document).delete_many({})
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://taskapi") as client:
+        yield client
+
+
+@pytest.fixture
+async def ada(anonymous: httpx.AsyncClient) -> Account:
+    """Somebody who is signed in."""
+    return await make_account(anonymous, "ada")
+
+
+@pytest.fixture
+async def bob(anonymous: httpx.AsyncClient) -> Account:
+    """Somebody else who is signed in."""
+    return await make_account(anonymous, "bob")
