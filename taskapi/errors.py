@@ -25,7 +25,9 @@ TaskAPIError
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+LONGEST_FIELD = 100  # characters of a field name that came from the caller
 
 
 class TaskAPIError(Exception):
@@ -55,6 +57,18 @@ class Fault:
     field: str
     message: str
     type: str
+
+
+def faults_of(validation_errors: Sequence[Any], skip: int = 0) -> list[Fault]:
+    """Pydantic's errors in our words, without the values that were sent; ``skip`` leading parts of each place are left out."""
+    return [
+        Fault(
+            field=".".join(str(part) for part in error["loc"][skip:])[:LONGEST_FIELD],
+            message=error["msg"].removeprefix("Value error, "),
+            type=error["type"],
+        )
+        for error in validation_errors
+    ]
 
 
 class InvalidInput(DomainError):

@@ -14,13 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from taskapi import database, errors
-from taskapi.errors import DomainError, Fault, InvalidInput, NotAuthenticated, Unavailable
+from taskapi.errors import DomainError, Fault, InvalidInput, NotAuthenticated, Unavailable, faults_of
 from taskapi.logs import request_id
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-LONGEST_FIELD = 100  # characters of a field name that came from the caller
 
 STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.InvalidInput: 422,
@@ -122,18 +121,6 @@ def of_unexpected() -> Response:
     return render(500, "internal_error", "Something went wrong on our side; the request id finds it in the log.")
 
 
-def faults_of(validation_errors: Sequence[Any]) -> list[Fault]:
-    """Pydantic's errors in our words, without the values that were sent."""
-    return [
-        Fault(
-            field=".".join(str(part) for part in error["loc"][1:])[:LONGEST_FIELD],
-            message=error["msg"].removeprefix("Value error, "),
-            type=error["type"],
-        )
-        for error in validation_errors
-    ]
-
-
 def install(app: FastAPI) -> None:
     """Makes ``app`` answer every error with a problem."""
 
@@ -143,7 +130,7 @@ def install(app: FastAPI) -> None:
 
     async def validation(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return of_domain(InvalidInput(faults_of(error.errors())))
+        return of_domain(InvalidInput(faults_of(error.errors(), skip=1)))
 
     async def http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

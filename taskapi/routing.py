@@ -1,16 +1,19 @@
-"""How every route reads its request: strict about the media type, the JSON and the query parameters."""
+"""How routes read their requests: strict about the media type, the JSON and the query parameters."""
 
 import json
 from collections.abc import Callable, Coroutine
 from email.message import Message
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.params import Form
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from taskapi.errors import Fault, InvalidInput, MalformedJSON, UnsupportedMediaType
+from taskapi.errors import Fault, InvalidInput, MalformedJSON, UnsupportedMediaType, faults_of
+
+Query = TypeVar("Query", bound=BaseModel)
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -47,15 +50,41 @@ def media_type(request: Request) -> str:
     return message.get_content_type() if value else ""
 
 
-def _check_repeats(request: Request) -> None:
-    names = [name for name, _ in request.query_params.multi_items()]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InvalidInput([Fault(name, "was given more than once", "repeated_parameter") for name in repeated])
+def query_reader(model: type[Query]) -> Callable[[Request], Coroutine[Any, Any, Query]]:
+    """A dependency that reads the query string into ``model``, which refuses unknown parameters; repeated ones too.
+
+    FastAPI's own reader does the same at several times the cost. ``parameters`` documents it.
+    """
+
+    async def read(request: Request) -> Query:
+        values: dict[str, str] = {}
+        repeated: dict[str, Fault] = {}
+        for name, value in request.query_params.multi_items():
+            if name in values:
+                repeated[name] = Fault(name, "was given more than once", "repeated_parameter")
+            values[name] = value
+        if repeated:
+            raise InvalidInput(list(repeated.values()))
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+
+    return read
+
+
+def parameters(model: type[BaseModel]) -> dict[str, Any]:
+    """The ``openapi_extra`` of a route that takes ``query_reader(model)``: one entry for each field."""
+    properties: dict[str, dict[str, Any]] = model.model_json_schema(
+        mode="validation", ref_template="#/components/schemas/{model}"
+    )["properties"]
+    return {
+        "parameters": [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]
+    }
 
 
 class StrictRoute(APIRoute):
-    """A route that takes exactly one media type, and each query parameter once."""
+    """A route that takes exactly one media type, and reads JSON strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -66,8 +95,6 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             if expected and media_type(request) != expected:
                 raise UnsupportedMediaType(expected)
-            if request.scope["query_string"]:
-                _check_repeats(request)
             strict_request = StrictRequest(request.scope, request.receive)
             if expected == JSON:
                 await strict_request.json()  # here, so that its errors are ours and not the framework's 400

@@ -13,8 +13,6 @@ from taskapi.fields import object_id
 from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.users.schemas import UserRead
 
-bearer = OAuth2PasswordBearer("token", auto_error=False, description="Sign in with your user name and password.")
-
 
 @dataclass(frozen=True, slots=True)
 class AuthTools:
@@ -31,21 +29,25 @@ def auth_tools(request: Request) -> AuthTools:
     return tools
 
 
-async def current_user(request: Request, token: Annotated[str | None, Depends(bearer)]) -> UserRead:
-    """The account that the bearer token stands for, looked up afresh for every request.
+class BearerAccount(OAuth2PasswordBearer):
+    """Finds the account behind a request's bearer token (RFC 6750), and documents the scheme."""
 
-    Raises:
-        NotAuthenticated: there is no token.
-        InvalidToken: it is wrong or expired, or its account was disabled or deleted.
-    """
-    if not token:
-        raise NotAuthenticated
-    tools = auth_tools(request)
-    identity = object_id(tools.codec.subject(token))
-    user = await tools.accounts.get(identity) if identity else None
-    if user is None:
-        raise InvalidToken
-    return user
+    async def __call__(self, request: Request) -> UserRead:  # type: ignore[override]
+        """The account, looked up afresh for every request.
+
+        Raises:
+            NotAuthenticated: there is no token.
+            InvalidToken: it is wrong or expired, or its account was disabled or deleted.
+        """
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise NotAuthenticated
+        tools = auth_tools(request)
+        identity = object_id(tools.codec.subject(token))
+        user = await tools.accounts.get(identity) if identity else None
+        if user is None:
+            raise InvalidToken
+        return user
 
 
 async def password_hasher(request: Request) -> PasswordHasher:
@@ -57,6 +59,8 @@ async def token_codec(request: Request) -> TokenCodec:
     """The application's token codec."""
     return auth_tools(request).codec
 
+
+current_user = BearerAccount("token", description="Sign in with your user name and password.")
 
 CurrentUser = Annotated[UserRead, Depends(current_user)]
 Hasher = Annotated[PasswordHasher, Depends(password_hasher)]

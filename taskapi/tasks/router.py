@@ -3,10 +3,11 @@
 from typing import Annotated
 
 import httpx
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Request, Response
 
 from taskapi.auth.dependencies import CurrentUser
 from taskapi.problems import responses
+from taskapi.routing import parameters, query_reader
 from taskapi.routing import router as strict_router
 from taskapi.tasks import links, service
 from taskapi.tasks.links import LinkRead
@@ -21,6 +22,9 @@ LIST_HEADERS = {
     "X-Total-Count": {"description": "How many tasks match.", "schema": {"type": "integer"}},
     "Link": {"description": "The first, prev, next and last page (RFC 8288).", "schema": {"type": "string"}},
 }
+
+
+Wanted = Annotated[TaskQuery, Depends(query_reader(TaskQuery))]
 
 
 async def page_client(request: Request) -> httpx.AsyncClient:
@@ -42,10 +46,8 @@ async def create_task(data: TaskCreate, user: CurrentUser, request: Request, res
     return task
 
 
-@router.get("", responses={200: {"headers": LIST_HEADERS}, **responses(401, 422)})
-async def list_tasks(
-    query: Annotated[TaskQuery, Query()], user: CurrentUser, request: Request, response: Response
-) -> list[TaskRead]:
+@router.get("", responses={200: {"headers": LIST_HEADERS}, **responses(401, 422)}, openapi_extra=parameters(TaskQuery))
+async def list_tasks(query: Wanted, user: CurrentUser, request: Request, response: Response) -> list[TaskRead]:
     """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
     page = await service.page(user, query)
     response.headers["X-Total-Count"] = str(page.total)

@@ -6,9 +6,6 @@ from typing import ClassVar
 from beanie import Document
 from pymongo import ASCENDING, IndexModel
 
-USERNAME_INDEX = "username_unique"
-EMAIL_INDEX = "email_unique"
-
 
 class UserDocument(Document):
     """One account. The ``*_key`` fields are the lower-cased values that must be unique."""
@@ -27,7 +24,7 @@ class UserDocument(Document):
         name = "users"
         indexes: ClassVar = [
             # signing in, and the uniqueness of user names without regard to case
-            IndexModel([("username_key", ASCENDING)], name=USERNAME_INDEX, unique=True),
+            IndexModel([("username_key", ASCENDING)], name="username_unique", unique=True),
             # the uniqueness of addresses without regard to case
-            IndexModel([("email_key", ASCENDING)], name=EMAIL_INDEX, unique=True, sparse=True),
+            IndexModel([("email_key", ASCENDING)], name="email_unique", unique=True, sparse=True),
         ]

@@ -12,7 +12,7 @@ from taskapi.database import BSON, Session, collection, transaction
 from taskapi.errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
 from taskapi.security import PasswordHasher
 from taskapi.tasks import service as tasks
-from taskapi.users.documents import EMAIL_INDEX, UserDocument
+from taskapi.users.documents import UserDocument
 from taskapi.users.schemas import UserCreate, UserRead, UserUpdate
 
 PUBLIC = {"username": 1, "email": 1, "full_name": 1, "disabled": 1, "created_at": 1, "updated_at": 1}
@@ -118,4 +118,5 @@ async def change(user: UserRead, data: UserUpdate, hasher: PasswordHasher) -> Us
 
 
 def _taken(error: DuplicateKeyError) -> UsernameTaken | EmailTaken:
-    return EmailTaken() if EMAIL_INDEX in str(error) else UsernameTaken()
+    pattern = (error.details or {}).get("keyPattern", {})
+    return EmailTaken() if "email_key" in pattern else UsernameTaken()
