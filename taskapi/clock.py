@@ -19,6 +19,11 @@ def today() -> datetime:
     return midnight(utc_now().date())
 
 
+def in_utc(stored: datetime) -> datetime:
+    """A time read from MongoDB, which comes without its zone, as the aware UTC time it is."""
+    return stored.replace(tzinfo=UTC)
+
+
 def rfc3339(moment: datetime) -> str:
-    """``moment`` (aware, UTC) as an RFC 3339 date-time with milliseconds and ``Z``."""
-    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+    """``moment``, in UTC with or without its zone, as an RFC 3339 date-time with milliseconds and ``Z``."""
+    return moment.isoformat("T", "milliseconds")[:23] + "Z"

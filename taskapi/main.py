@@ -1,5 +1,6 @@
 """Where everything meets: the application and what it holds while it runs."""
 
+import gc
 import multiprocessing
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -62,7 +63,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
     app.state.settings = settings
     problems.install(app)
     for router in (tasks_router, users_router, auth_router, status_router):
-        app.include_router(router)
+        app.router.routes.extend(router.routes)  # include_router would match every request twice
     if settings.docs:
         docs.install(app)
     return app
@@ -84,6 +85,8 @@ def _lifespan(
                     ) as app.state.pages,
                 ):
                     app.state.auth = _auth_tools(complete)
+                    gc.collect()
+                    gc.freeze()  # what was made for good need not be looked at by every later collection
                     try:
                         yield
                     finally:

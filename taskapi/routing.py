@@ -91,9 +91,11 @@ class StrictRoute(APIRoute):
         expected: str | None = None
         if self.body_field is not None:
             expected = FORM if isinstance(self.body_field.field_info, Form) else JSON
+        if expected is None:
+            return handle
 
         async def strict(request: Request) -> Response:
-            if expected and media_type(request) != expected:
+            if media_type(request) != expected:
                 raise UnsupportedMediaType(expected)
             strict_request = StrictRequest(request.scope, request.receive)
             if expected == JSON:

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from taskapi.clock import today, utc_now
+from taskapi.clock import in_utc, today, utc_now
 from taskapi.fields import OBJECT_ID_EXAMPLE, Day, Id, Moment, Optional, Storable, Trimmed
 
 LONGEST_TAG = 40
@@ -180,6 +180,6 @@ class TaskSummary(BaseModel):
     def of(cls, stored: dict[str, Any]) -> "TaskSummary":
         """The summary of a stored task, as of now."""
         due, done = stored["due_date"], stored["status"] == Status.done
-        age = utc_now() - stored["created_at"]
-        overdue = due is not None and due < today() and not done
+        age = utc_now() - in_utc(stored["created_at"])
+        overdue = due is not None and in_utc(due) < today() and not done
         return cls.model_validate({**stored, "overdue": overdue, "age_days": max(age.days, 0)})
