@@ -9,11 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from taskapi import __version__, database, docs, embedded, fetch, logs, middleware, problems, processes
+from taskapi import __version__, database, docs, embedded, fetch, logs, middleware, openapi, problems, processes
 from taskapi.auth.dependencies import AuthTools
 from taskapi.auth.router import router as auth_router
 from taskapi.coalesce import Coalescer
@@ -43,7 +42,6 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=_operation_id,
         middleware=[
             Middleware(middleware.StartupFailure),
             Middleware(middleware.RequestContext),
@@ -65,6 +63,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
     for router in (tasks_router, users_router, auth_router, status_router):
         app.router.routes.extend(router.routes)  # include_router would match every request twice
     if settings.docs:
+        openapi.install(app)
         docs.install(app)
     return app
 
@@ -108,10 +107,6 @@ def _auth_tools(settings: Settings) -> AuthTools:
     )
     lifetime = timedelta(minutes=settings.access_token_minutes)
     return AuthTools(hasher, TokenCodec(settings.secret_key.get_secret_value(), lifetime=lifetime), Coalescer(users.active))
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name
 
 
 def __getattr__(name: str) -> Any:

@@ -106,5 +106,9 @@ class StrictRoute(APIRoute):
 
 
 def router(**options: Any) -> APIRouter:
-    """An APIRouter whose routes are strict."""
-    return APIRouter(route_class=StrictRoute, **options)
+    """An APIRouter whose routes are strict, and whose operation ids are the names of their functions."""
+    return APIRouter(route_class=StrictRoute, generate_unique_id_function=_operation_id, **options)
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -60,7 +60,7 @@ async def token_codec(request: Request) -> TokenCodec:
     return auth_tools(request).codec
 
 
-current_user = BearerAccount("token", description="Sign in with your user name and password.")
+current_user = BearerAccount("token", scheme_name="password", description="Sign in with your user name and password.")
 
 CurrentUser = Annotated[UserRead, Depends(current_user)]
 Hasher = Annotated[PasswordHasher, Depends(password_hasher)]

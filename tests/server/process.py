@@ -1,0 +1,144 @@
+"""A real ``taskapi serve`` in a process of its own, as a user starts it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.client import PASSWORD
+
+PATIENCE_SECONDS = 30
+SERVE = [str(Path(sys.executable).with_name("taskapi")), "serve"]
+UVICORN = [sys.executable, "-m", "uvicorn", "taskapi.main:app"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS} s for {what}"
+        time.sleep(0.02)
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TASKAPI_")}
+    cheap = {"ARGON2_MEMORY_KIB": "8", "ARGON2_ROUNDS": "1", "DATA_DIR": str(folder), "MONGOD_CACHE_GB": "0.25"}
+    return kept | {f"TASKAPI_{name}": value for name, value in (cheap | settings).items()}
+
+
+@dataclass
+class Server:
+    """A running server, and how tests treat it."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    log: Path
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def members(self, name: str = "") -> list[int]:
+        """The processes that work on this data folder or in this session and whose command line holds ``name``."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError, IndexError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                ours = int(fields[3]) == self.process.pid or str(self.folder) in command
+                if ours and fields[0] != "Z" and name in command:
+                    found.append(int(entry.name))
+        return found
+
+    def mongod(self) -> int:
+        (pid,) = self.members("--dbpath")
+        return pid
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, **options)
+
+    def account(self, name: str = "ada") -> dict[str, str]:
+        """Registers somebody; the headers of their requests."""
+        with self.client() as client:
+            assert client.post("/register", json={"username": name, "password": PASSWORD}).status_code == 201
+            token = client.post("/token", data={"username": name, "password": PASSWORD}).json()["access_token"]
+        return {"Authorization": f"Bearer {token}"}
+
+    def status(self, path: str = "/ready") -> int:
+        """The status of a GET; 0 when nothing answers."""
+        try:
+            with self.client() as client:
+                return client.get(path).status_code
+        except httpx.TransportError:
+            return 0
+
+    def kill_everything(self) -> None:
+        """What a power cut does to them."""
+        for pid in self.members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def serving(
+    folder: Path, *arguments: str, command: list[str] | None = None, port: int | None = None, **settings: str
+) -> Iterator[Server]:
+    """A server that is ready; stopped, and checked to be gone, at the end."""
+    port = port or free_port()
+    log = folder.with_suffix(f".{port}.log")
+    with log.open("ab") as sink:
+        process = subprocess.Popen(
+            [*(command or SERVE), "--port", str(port), *arguments],
+            env=environment(folder, **settings),
+            cwd=folder.parent,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+    server = Server(process, port, log, folder)
+    try:
+        wait_until(lambda: server.status() == 200 or process.poll() is not None, "the server to be ready")
+        assert process.poll() is None, server.output
+        yield server
+        if process.poll() is None:
+            process.terminate()
+            assert process.wait(PATIENCE_SECONDS) in (0, -signal.SIGTERM), server.output
+        wait_until(lambda: not server.members(), "every process to end")
+    finally:
+        server.kill_everything()
+
+
+def run_to_end(folder: Path, *arguments: str, command: list[str] | None = None, **settings: str) -> tuple[int, str]:
+    """A server that is expected to refuse to start: its exit status and what it said."""
+    done = subprocess.run(
+        [*(command or SERVE), "--port", str(free_port()), *arguments],
+        env=environment(folder, **settings),
+        cwd=folder.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=PATIENCE_SECONDS,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout

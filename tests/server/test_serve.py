@@ -1,0 +1,174 @@
+"""Starting and stopping the real thing: signals, workers, a second server, what it says when it cannot start."""
+
+import os
+import signal
+import socket
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.server.process import UVICORN, free_port, run_to_end, serving, wait_until
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def test_it_says_where_everything_is_and_stops_without_a_trace(folder: Path) -> None:
+    with serving(folder) as server:
+        port = (folder / "port").read_text()
+        for line in (f"API       {server.url}", f"Docs      {server.url}/docs", f"Data      {folder}"):
+            assert line in server.output
+        assert f"MongoDB   mongodb://127.0.0.1:{port}/" in server.output
+        assert os.getsid(server.mongod()) != os.getsid(server.process.pid)  # Ctrl-C is not for it
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == 0
+        assert server.members() == []
+    assert "Traceback" not in server.output
+
+
+def test_a_restart_keeps_the_data_the_secret_and_the_tokens(folder: Path) -> None:
+    with serving(folder) as server:
+        headers = server.account()
+        with server.client(headers=headers) as client:
+            task = client.post("/tasks", json={"title": "Still here"}).json()
+    secret = folder / "secret_key"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert len(secret.read_text()) == 64
+    with serving(folder, command=UVICORN) as server, server.client(headers=headers) as client:
+        assert client.get("/tasks").json() == [task]
+
+
+def test_a_stop_finishes_the_request_in_flight(folder: Path) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow_page(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            asked.set()
+            answer.wait(30)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n<title>Slow</title>")
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        ThreadPoolExecutor(2) as threads,
+        serving(folder, LINKS_ALLOW_PRIVATE="true", LINKS_TIMEOUT_SECONDS="30") as server,
+        server.client(headers=server.account()) as client,
+    ):
+        page = threads.submit(slow_page, listener)
+        link = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        task = client.post("/tasks", json={"title": "Slow link", "links": [link]}).json()
+        pending = threads.submit(client.get, f"/tasks/{task['id']}/links")
+        assert asked.wait(30)
+        server.process.terminate()
+        wait_until(lambda: "Shutting down" in server.output, "the stop to begin")
+        assert server.status() == 0  # nothing new is taken
+        answer.set()
+        found = pending.result(30)
+        assert (found.status_code, found.json()[0]["title"]) == (200, "Slow")
+        assert server.process.wait(30) == 0
+        page.result(30)
+
+
+def test_two_workers_serve_one_database_and_64_callers_get_no_error(folder: Path) -> None:
+    with serving(folder, "--workers", "2") as server:
+        headers = server.account()
+
+        def call(number: int) -> tuple[int, int]:
+            with server.client(headers=headers) as client:
+                made = client.post("/tasks", json={"title": f"Task {number}"})
+                return made.status_code, client.get(made.headers["location"]).status_code
+
+        with ThreadPoolExecutor(64) as threads:
+            assert set(threads.map(call, range(128))) == {(201, 200)}
+        with server.client(headers=headers) as client:
+            assert client.get("/tasks?limit=1").headers["x-total-count"] == "128"
+        assert len(server.members("--dbpath")) == 1
+        os.kill(server.process.pid, signal.SIGKILL)  # the workers and the database must not outlive it
+        server.process.wait()
+        wait_until(lambda: server.members() == [], "the workers and mongod to end")
+
+
+def test_a_second_server_on_the_same_folder_is_refused(folder: Path) -> None:
+    with serving(folder) as server:
+        for command in (None, UVICORN):
+            status, said = run_to_end(folder, command=command)
+            assert status != 0
+            assert f"{folder} is in use by another taskapi server (process {server.process.pid})" in said
+            assert "Traceback" not in said
+        assert server.status() == 200
+
+
+@pytest.mark.parametrize("command", [None, UVICORN], ids=["serve", "uvicorn"])
+def test_an_unreachable_database_is_one_clear_line(folder: Path, command: list[str] | None) -> None:
+    port = free_port()
+    status, said = run_to_end(
+        folder,
+        command=command,
+        MONGODB_URI=f"mongodb://me:hunter2@127.0.0.1:{port}/?appname=x",
+        MONGODB_SELECTION_TIMEOUT_MS="300",
+        SECRET_KEY="0123456789abcdef0123456789abcdef",
+    )
+    assert status != 0
+    (line,) = [line for line in said.splitlines() if "TASKAPI_MONGODB_URI" in line]
+    assert f"mongodb://me:***@127.0.0.1:{port}" in line
+    assert "no usable server within 0.3 s" in line
+    assert "hunter2" not in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("command", [None, UVICORN], ids=["serve", "uvicorn"])
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"MONGODB_URI": "mongodb://127.0.0.1"}, "TASKAPI_SECRET_KEY must be set"),
+        ({"LOG_LEVEL": "loud"}, "TASKAPI_LOG_LEVEL: "),
+        ({"MONGOD": "/nowhere/mongod"}, "TASKAPI_MONGOD: /nowhere/mongod is not a program"),
+        ({"MONGOD": "/bin/false"}, "mongod did not start: it ended with code 1"),
+        ({"DATA_DIR": "/dev/null/data"}, "TASKAPI_DATA_DIR: "),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(
+    folder: Path, settings: dict[str, str], says: str, command: list[str] | None
+) -> None:
+    status, said = run_to_end(folder, command=command, **settings)
+    assert status != 0
+    assert len([line for line in said.splitlines() if says in line]) == 1
+    assert "Traceback" not in said
+
+
+def test_a_port_in_use_is_said_and_leaves_nothing_running(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, said = run_to_end(folder, "--port", str(taken.getsockname()[1]))
+    assert status != 0
+    assert "address already in use" in said
+    assert "Traceback" not in said
+    with serving(folder) as server:  # the folder is free again
+        assert server.status("/health") == 200
+
+
+@pytest.mark.parametrize("arguments", [["--port", "0"], ["--port", "http"], ["--workers", "0"], ["--workers", "2", "--reload"]])
+def test_wrong_arguments_are_explained(folder: Path, arguments: list[str]) -> None:
+    status, said = run_to_end(folder, *arguments)
+    assert status == 2
+    assert "taskapi" in said
+    assert not folder.exists()
+
+
+def test_headers_of_a_proxy_that_is_not_trusted_are_ignored(folder: Path) -> None:
+    forwarded = {"X-Forwarded-For": "203.0.113.9", "X-Request-ID": "proxied"}
+    for trusted, client_address in (("127.0.0.1", "203.0.113.9"), ("192.0.2.1", "127.0.0.1")):
+        with serving(folder, TRUSTED_PROXIES=trusted, LOG_FORMAT="json") as server:
+            httpx.get(f"{server.url}/health", headers=forwarded)
+            wait_until(lambda server=server: '"proxied"' in server.output, "the line of the access log")
+            (line,) = [line for line in server.output.splitlines() if '"proxied"' in line]
+            assert f'"client": "{client_address}"' in line

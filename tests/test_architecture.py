@@ -1,0 +1,89 @@
+"""Rules about the code itself, read from the code."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "taskapi"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+DOMAINS = sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
+COMPOSED = {"main", "cli"}  # where everything meets
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports, absolutely."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own(path: Path) -> set[str]:
+    """The modules of the package that a file imports, without ``taskapi.``"""
+    return {name.removeprefix("taskapi.") for name in imports(path) if name.startswith("taskapi.")}
+
+
+def test_only_database_imports_motor() -> None:
+    users = {name_of(path) for path in MODULES if any("motor" in name for name in imports(path))}
+    assert users == {"database"}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parent == PACKAGE], ids=name_of)
+def test_shared_modules_import_no_domain(path: Path) -> None:
+    if name_of(path) not in COMPOSED:
+        assert not {name for name in own(path) if name.partition(".")[0] in DOMAINS}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parent != PACKAGE], ids=name_of)
+def test_a_domain_uses_no_other_domains_documents_or_routes(path: Path) -> None:
+    domain = path.parent.name
+    foreign = {name for name in own(path) if name.partition(".")[0] in set(DOMAINS) - {domain}}
+    assert not {name for name in foreign if re.search(r"\.(documents|router)\b", name)}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.name in {"service.py", "documents.py", "query.py"}], ids=name_of
+)
+def test_nothing_below_a_router_knows_http(path: Path) -> None:
+    assert not [name for name in imports(path) if name.partition(".")[0] in {"fastapi", "starlette", "http", "httpx"}]
+    assert not own(path) & {"problems", "middleware", "routing"}
+
+
+@pytest.mark.parametrize(
+    "path", [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "scripts").glob("*.py"))], ids=str
+)
+def test_a_file_fits_the_head(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_module_and_every_public_function_says_what_it_is(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            plain_error = isinstance(node, ast.ClassDef) and name_of(path) == "errors"
+            assert ast.get_docstring(node) or plain_error, f"{name_of(path)}.{node.name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_beanies_upserting_writes_are_not_used(path: Path) -> None:
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert not [call.attr for call in calls if isinstance(call, ast.Attribute) and call.attr in {"save", "upsert", "replace_one"}]
+
+
+def test_locks_hold_names_versions_and_hashes_and_no_address() -> None:
+    for lock in ROOT.glob("*.lock"):
+        lines = [line.strip() for line in lock.read_text().splitlines() if line.strip() and not line.strip().startswith("#")]
+        pattern = r"([a-zA-Z0-9._-]+==[^\s;]+( ; .*)? \\|--hash=sha256:[0-9a-f]{64}( \\)?)"
+        assert [line for line in lines if not re.fullmatch(pattern, line)] == []

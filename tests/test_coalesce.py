@@ -1,0 +1,75 @@
+"""Look-ups that arrive together share one query, and none gets an answer older than its question."""
+
+import asyncio
+from collections.abc import Collection
+
+import pytest
+
+from taskapi.coalesce import Coalescer
+
+
+class Store:
+    """Answers from ``values`` once the test opens the gate; remembers what each query asked for."""
+
+    def __init__(self) -> None:
+        self.values = {"a": 1, "b": 2}
+        self.queries: list[set[str]] = []
+        self.asked: asyncio.Queue[set[str]] = asyncio.Queue()
+        self.gate = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def fetch(self, keys: Collection[str]) -> dict[str, int]:
+        self.queries.append(set(keys))
+        self.asked.put_nowait(set(keys))
+        seen = {key: self.values[key] for key in keys if key in self.values}  # what the database sees when asked
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+        return seen
+
+
+async def test_those_that_come_during_a_query_share_the_next() -> None:
+    store = Store()
+    coalescer = Coalescer(store.fetch)
+    first = asyncio.create_task(coalescer.get("a"))
+    await store.asked.get()
+    rest = [asyncio.create_task(coalescer.get(key)) for key in ("a", "b", "b", "missing")]
+    store.gate.set()
+    assert await asyncio.gather(first, *rest) == [1, 1, 2, 2, None]
+    assert store.queries == [{"a"}, {"a", "b", "missing"}]
+
+
+async def test_a_look_up_never_joins_a_query_that_was_sent() -> None:
+    store = Store()
+    coalescer = Coalescer(store.fetch)
+    early = asyncio.create_task(coalescer.get("a"))
+    await store.asked.get()
+    late = asyncio.create_task(coalescer.get("a"))
+    await asyncio.sleep(0)
+    store.values["a"] = 9
+    store.gate.set()
+    assert (await early, await late) == (1, 9)
+
+
+async def test_an_error_reaches_its_own_round_only() -> None:
+    store = Store()
+    coalescer = Coalescer(store.fetch)
+    store.error = RuntimeError("gone")
+    store.gate.set()
+    with pytest.raises(RuntimeError, match="gone"):
+        await coalescer.get("a")
+    store.error = None
+    assert await coalescer.get("a") == 1
+
+
+async def test_a_caller_that_goes_away_leaves_the_others_alone() -> None:
+    store = Store()
+    coalescer = Coalescer(store.fetch)
+    leaving, staying = asyncio.create_task(coalescer.get("a")), asyncio.create_task(coalescer.get("a"))
+    await store.asked.get()
+    leaving.cancel()
+    store.gate.set()
+    assert await staying == 1
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert await coalescer.get("b") == 2

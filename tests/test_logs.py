@@ -1,0 +1,48 @@
+"""What a log line looks like."""
+
+import json
+import logging
+
+import pytest
+
+from taskapi.logs import ConsoleFormatter, JSONFormatter, request_id
+
+
+def record(message: str, **fields: object) -> logging.LogRecord:
+    made = logging.LogRecord("taskapi.test", logging.INFO, __file__, 1, message, (), None)
+    made.created = 1_800_000_000.5
+    made.fields = fields
+    return made
+
+
+def test_json_lines_are_objects_with_the_request_id() -> None:
+    token = request_id.set("abc")
+    try:
+        line = JSONFormatter().format(record("two\nlines", path="/a", status=200))
+    finally:
+        request_id.reset(token)
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "time": "2027-01-15T08:00:00.500Z",
+        "level": "info",
+        "logger": "taskapi.test",
+        "message": "two\nlines",
+        "request_id": "abc",
+        "path": "/a",
+        "status": 200,
+    }
+
+
+def test_console_lines_name_their_fields() -> None:
+    line = ConsoleFormatter().format(record("request", path="/a", status=200))
+    assert line == "2027-01-15T08:00:00.500Z INFO    taskapi.test [-] request path=/a status=200"
+
+
+@pytest.mark.parametrize("formatter", [JSONFormatter(), ConsoleFormatter()])
+def test_exceptions_bring_their_traceback(formatter: logging.Formatter) -> None:
+    try:
+        raise ValueError("broken")
+    except ValueError as error:
+        made = record("failed")
+        made.exc_info = (ValueError, error, error.__traceback__)
+    assert "ValueError: broken" in formatter.format(made)

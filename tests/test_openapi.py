@@ -1,0 +1,112 @@
+"""The OpenAPI document: complete, stable, and kept by the application under thousands of generated requests."""
+
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi import checks
+
+from tests.client import Account
+
+pytestmark = pytest.mark.real
+
+EXAMPLES = 40
+REQUEST_ARGUMENTS = {"method", "url", "headers", "params", "json", "data", "cookies"}
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+]
+OPERATIONS = {
+    "create_task", "list_tasks", "read_task", "read_task_summary", "read_task_links", "update_task", "put_task", "delete_task",
+    "register", "read_me", "update_me", "sign_in", "welcome", "health", "ready",
+}  # fmt: skip
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(method, path, body) for path, item in document["paths"].items() for method, body in item.items()]
+
+
+def test_operation_ids_are_stable(app: FastAPI) -> None:
+    assert {body["operationId"] for _, _, body in operations(app.openapi())} == OPERATIONS
+
+
+def test_every_operation_is_described_with_its_problems(app: FastAPI) -> None:
+    document = app.openapi()
+    for method, path, body in operations(document):
+        assert body["description"].endswith("."), path
+        assert body["tags"], path
+        for status, answer in body["responses"].items():
+            if int(status) >= 400:
+                assert answer["content"]["application/problem+json"]["schema"]["$ref"].endswith("/Problem"), (
+                    method,
+                    path,
+                    status,
+                )
+        assert {"500", "503"} <= set(body["responses"]), path
+        if "requestBody" in body:
+            assert {"413", "415", "422"} <= set(body["responses"]), path
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_every_schema_has_an_example(app: FastAPI) -> None:
+    schemas = app.openapi()["components"]["schemas"]
+    for name in ("TaskCreate", "TaskUpdate", "TaskRead", "UserCreate", "UserUpdate", "UserRead", "Token", "Problem", "LinkRead"):
+        assert schemas[name]["examples"], name
+
+
+def test_list_parameters_are_documented(app: FastAPI) -> None:
+    parameters = {parameter["name"] for parameter in app.openapi()["paths"]["/tasks"]["get"]["parameters"]}
+    filters = {"status", "completed", "priority", "tag", "due_before", "due_after", "overdue"}
+    assert parameters == {"limit", "offset", "skip", "sort"} | filters
+
+
+def test_authorize_takes_a_user_name_and_password(app: FastAPI) -> None:
+    (scheme,) = app.openapi()["components"]["securitySchemes"].values()
+    assert scheme["flows"]["password"]["tokenUrl"] == "token"
+    public = {"register", "sign_in", "welcome", "health", "ready"}
+    for _, _, body in operations(app.openapi()):
+        assert ("security" in body) == (body["operationId"] not in public)
+
+
+def generated(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, **fixed: Any) -> list[Case]:
+    """Requests made up from the document, the same at every run."""
+    cases: list[Case] = []
+
+    @given(case=operation.as_strategy(generation_mode=mode, **fixed))
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    def collect(case: Case) -> None:
+        cases.append(case)
+
+    collect()
+    return cases
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+async def test_generated_requests_get_documented_answers(app: FastAPI, ada: Account, name: str, mode: GenerationMode) -> None:
+    """No answer is a 5xx or differs from the document, whether the request keeps to it or not."""
+    schema = schemathesis.openapi.from_dict(app.openapi()).include(operation_id=name)
+    (operation,) = [found.ok() for found in schema.get_all_operations()]
+    if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
+        return  # any text may stand in a path: there is nothing to get wrong
+    fixed = {}
+    if operation.path_parameters and mode is GenerationMode.POSITIVE:
+        fixed["path_parameters"] = {"task_id": (await ada.make_task(tags=["seed"]))["id"]}
+    for case in generated(operation, mode, **fixed):
+        arguments = case.as_transport_kwargs(base_url="http://taskapi")
+        request = requests.Request(**{key: value for key, value in arguments.items() if key in REQUEST_ARGUMENTS}).prepare()
+        if name == "read_me" or request.url is None:
+            continue
+        headers = {**dict(request.headers), **ada.headers}
+        answer = await ada.client.request(request.method or "GET", request.url, content=request.body, headers=headers)
+        case.validate_response(answer, checks=CHECKS)

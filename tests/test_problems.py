@@ -1,0 +1,207 @@
+"""Every error in one format, whatever goes wrong."""
+
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pymongo import errors as pymongo_errors
+
+from taskapi import errors, problems
+from taskapi.database import translated
+from tests.client import PASSWORD, Account, is_problem
+
+JSON = {"content-type": "application/json"}
+
+
+def all_errors(family: type[errors.DomainError] = errors.DomainError) -> list[type[errors.DomainError]]:
+    return [kind for child in family.__subclasses__() for kind in (child, *all_errors(child))]
+
+
+async def test_unknown_addresses_and_wrong_methods(anonymous: httpx.AsyncClient) -> None:
+    is_problem(await anonymous.get("/nowhere"), 404, "not_found")
+    is_problem(await anonymous.get("/tasks/1/2/3"), 404, "not_found")
+    answer = await anonymous.delete("/token")
+    is_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b'{"title": "abc",}',
+        b"not json",
+        b'{"title": NaN}',
+        b'{"title": Infinity}',
+        b"\xff\xfe",
+        b'{"title": "\xff"}',
+        b'{"priority": ' + b"9" * 5000 + b"}",
+        b"[" * 100_000,
+        b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+    ],
+    ids=lambda content: content[:20].decode("latin-1") + f"~{len(content)}",
+)
+async def test_what_is_not_json_is_refused(ada: Account, content: bytes) -> None:
+    body = is_problem(await ada.post("/tasks", content=content, headers=JSON), 400, "malformed_json")
+    assert "abc" not in json.dumps(body)
+
+
+@pytest.mark.parametrize("content", [b"[]", b'"text"', b"7", b"null", b"true"])
+async def test_json_that_is_no_object_is_invalid(ada: Account, content: bytes) -> None:
+    is_problem(await ada.post("/tasks", content=content, headers=JSON), 422, "validation_error")
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/xml", "application/x-www-form-urlencoded", "", "json", ";;;", "application/jsonx"]
+)
+async def test_another_media_type_is_refused(ada: Account, kind: str) -> None:
+    answer = await ada.post("/tasks", content=b'{"title": "abc"}', headers={"content-type": kind})
+    is_problem(answer, 415, "unsupported_media_type", "Send the body as application/json.")
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8"])
+async def test_json_with_parameters_is_taken(ada: Account, kind: str) -> None:
+    answer = await ada.post("/tasks", content='{"title": "Grüße"}'.encode(), headers={"content-type": kind})
+    assert (answer.status_code, answer.json()["title"]) == (201, "Grüße")
+
+
+async def test_a_body_over_the_limit_is_refused(ada: Account) -> None:
+    large = b'{"title": "' + b"x" * 1_048_576 + b'"}'
+    is_problem(await ada.post("/tasks", content=large, headers=JSON), 413, "body_too_large")
+    is_problem(await ada.client.post("/register", content=large, headers=JSON), 413, "body_too_large")
+    is_problem(await ada.client.post("/nowhere", content=large), 413, "body_too_large")
+
+
+async def test_a_body_that_grows_over_the_limit_is_refused(ada: Account) -> None:
+    sent = 0
+
+    async def stream() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(64):
+            sent += 65_536
+            yield b" " * 65_536
+
+    is_problem(await ada.post("/tasks", content=stream(), headers=JSON), 413, "body_too_large")
+
+
+async def test_an_answer_never_repeats_a_password(anonymous: httpx.AsyncClient) -> None:
+    secret = "hunter2-hunter2"
+    body = {"username": secret, "password": {"value": secret}, "email": secret, "full_name": [secret], secret: 1}
+    answer = await anonymous.post("/register", json=body)
+    problem = is_problem(answer, 422, "validation_error")
+    values = [(fault["message"], fault["type"]) for fault in problem["details"]]
+    assert secret not in json.dumps(values)
+    broken = await anonymous.post("/register", content=f'{{"password": "{secret}"'.encode(), headers=JSON)
+    assert secret not in broken.text
+
+
+@pytest.mark.parametrize("given", ["abc-123_x.y", "A" * 128])
+async def test_a_sane_request_id_is_kept(anonymous: httpx.AsyncClient, given: str) -> None:
+    answer = await anonymous.get("/nowhere", headers={"X-Request-ID": given})
+    assert is_problem(answer, 404, "not_found")["request_id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a b", "a\tb", "x" * 129, "é", '"}'])
+async def test_another_request_id_is_replaced(anonymous: httpx.AsyncClient, given: str) -> None:
+    answer = await anonymous.get("/nowhere", headers={"X-Request-ID": given.encode()})
+    made = is_problem(answer, 404, "not_found")["request_id"]
+    assert made != given
+    assert len(made) == 32
+
+
+async def test_an_unexpected_error_is_logged_and_hidden(
+    app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        async def get(self, _: Any) -> None:
+            raise ZeroDivisionError("the secret recipe")
+
+    monkeypatch.setattr(app.state.auth.accounts, "get", Broken().get)
+    answer = await ada.get("/tasks", headers={"Origin": "http://localhost:3000"})
+    problem = is_problem(answer, 500, "internal_error")
+    assert "recipe" not in answer.text
+    assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
+    record = next(record for record in caplog.records if record.levelno == logging.ERROR)
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+    assert problem["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("kind", all_errors(), ids=lambda kind: kind.__name__)
+def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.DomainError]) -> None:
+    samples: dict[type[errors.DomainError], tuple[Any, ...]] = {
+        errors.InvalidInput: ([errors.Fault("a", "b", "c")],),
+        errors.UnsupportedMediaType: ("application/json",),
+        errors.BodyTooLarge: (7,),
+    }
+    error = kind(*samples.get(kind, ()))
+    if not kind.__subclasses__() or kind in problems.STATUS:
+        assert 400 <= problems.status_of(error) <= 503
+    assert [other for other in all_errors() if other.code == error.code] == [kind]
+    assert error.detail.strip()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (pymongo_errors.ServerSelectionTimeoutError("no"), errors.DatabaseUnavailable),
+        (pymongo_errors.AutoReconnect("no"), errors.DatabaseUnavailable),
+        (pymongo_errors.NotPrimaryError("no"), errors.DatabaseUnavailable),
+        (pymongo_errors.NetworkTimeout("no"), errors.DatabaseUnavailable),
+        (pymongo_errors.WaitQueueTimeoutError("no"), errors.DatabaseUnavailable),
+        (pymongo_errors.ExecutionTimeout("no", 50), errors.QueryTimeout),
+        (pymongo_errors.OperationFailure("no", 14031), errors.DatabaseUnavailable),
+        (pymongo_errors.OperationFailure("no", 2), type(None)),
+        (pymongo_errors.DuplicateKeyError("no", 11000), type(None)),
+    ],
+)
+def test_what_the_drivers_errors_mean(error: pymongo_errors.PyMongoError, expected: type) -> None:
+    assert type(translated(error)) is expected
+
+
+async def test_a_database_error_asks_to_come_back(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_: Any) -> None:
+        raise pymongo_errors.AutoReconnect("db.internal:27017 closed")
+
+    monkeypatch.setattr(app.state.auth.accounts, "get", fail)
+    answer = await ada.get("/tasks")
+    is_problem(answer, 503, "database_unavailable")
+    assert answer.headers["retry-after"] == "2"
+    assert "internal" not in answer.text
+
+
+async def test_answers_carry_the_headers_of_safety(anonymous: httpx.AsyncClient) -> None:
+    for path in ("/", "/health", "/nowhere", "/tasks"):
+        headers = (await anonymous.get(path)).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["cache-control"] == "no-store"
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert float(headers["x-process-time-ms"]) >= 0
+
+
+async def test_cors_lets_the_configured_origin_in_and_no_other(anonymous: httpx.AsyncClient) -> None:
+    ask = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,content-type"}
+    allowed = await anonymous.options("/tasks", headers={"Origin": "http://localhost:3000", **ask})
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "http://localhost:3000")
+    refused = await anonymous.options("/tasks", headers={"Origin": "http://evil.example", **ask})
+    assert "access-control-allow-origin" not in refused.headers
+    simple = await anonymous.get("/health", headers={"Origin": "http://localhost:3000"})
+    assert "X-Total-Count" in simple.headers["access-control-expose-headers"]
+
+
+async def test_passwords_and_tokens_stay_out_of_the_log(
+    anonymous: httpx.AsyncClient, ada: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "taskapi"):
+        await anonymous.post("/token", data={"username": "ada", "password": PASSWORD})
+        await ada.get(f"/tasks?token={ada.token}")
+        await ada.patch("/users/me", json={"password": "another password 1", "current_password": PASSWORD})
+    lines = [record.getMessage() + str(record.__dict__) for record in caplog.records]
+    assert any("/token" in line for line in lines)
+    assert not any(secret in line for line in lines for secret in (PASSWORD, ada.token, "another password 1"))
