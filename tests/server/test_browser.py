@@ -1,0 +1,69 @@
+"""The interactive documentation in a real browser: sign in through it, make a task with it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import visibility_of_element_located
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.client import PASSWORD
+from tests.server.process import PATIENCE_SECONDS, serving
+from tests.tools import needs
+
+pytestmark = pytest.mark.real
+
+OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--window-size=1280,1600"]
+OPTIONS += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[WebDriver]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = needs("chromium", "chromium")
+    for option in [*OPTIONS, f"--user-data-dir={tmp_path / 'profile'}"]:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(executable_path=needs("chromedriver", "chromium-driver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+def test_a_task_is_made_through_the_docs_page(browser: WebDriver, tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        headers = server.account()
+
+        def shown(xpath: str) -> WebElement:
+            return WebDriverWait(browser, PATIENCE_SECONDS).until(visibility_of_element_located((By.XPATH, xpath)))
+
+        def click(xpath: str) -> None:
+            browser.execute_script("arguments[0].click()", shown(xpath))
+
+        browser.get(f"{server.url}/docs")
+        click("//button[contains(@class, 'authorize')]")
+        shown("//input[@id='oauth_username']").send_keys("ada")
+        shown("//input[@id='oauth_password']").send_keys(PASSWORD)
+        click("//div[contains(@class, 'auth-btn-wrapper')]//button[contains(@class, 'authorize')]")
+        shown("//div[contains(@class, 'auth-btn-wrapper')]//button[text()='Logout']")
+        click("//div[contains(@class, 'auth-btn-wrapper')]//button[contains(@class, 'btn-done')]")
+        click("//div[@id='operations-tasks-create_task']//button[contains(@class, 'opblock-summary-control')]")
+        click("//div[@id='operations-tasks-create_task']//button[contains(@class, 'try-out__btn')]")
+        click("//div[@id='operations-tasks-create_task']//button[contains(@class, 'execute')]")
+        answer = "//table[contains(@class, 'live-responses-table')]//tbody//td[contains(@class, 'response-col_status')]"
+        assert shown(answer).text.startswith("201")
+        if "TASKAPI_TEST_SCREENSHOT" in os.environ:
+            browser.save_screenshot(os.environ["TASKAPI_TEST_SCREENSHOT"])
+        with server.client(headers=headers) as client:
+            (task,) = client.get("/tasks").json()
+        assert task["title"] == "Write the quarterly report"
+
+        browser.get(f"{server.url}/redoc")
+        WebDriverWait(browser, PATIENCE_SECONDS).until(lambda b: "Make a task." in b.page_source)
+        complaints = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+        assert [entry for entry in complaints if "cdn.redoc.ly" not in entry["message"]] == []

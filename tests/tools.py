@@ -1,0 +1,62 @@
+"""Programs that some tests need beside Python, and servers that run for a while."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SERVER_SECONDS = 20  # to start, and to stop
+PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+def needs(tool: str, package: str) -> str:
+    """The path of ``tool``. Where it is missing the test is skipped, or fails when the variable ``CI`` is set.
+
+    ``package`` is what to install on Debian and Ubuntu.
+    """
+    path = shutil.which(tool, path=PLACES)
+    if path is None:
+        reason = f"{tool} is missing; install it (Debian, Ubuntu: apt-get install {package})"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], log: Path, port: int, **options: Any) -> Iterator[None]:
+    """A server that listens on ``port`` meanwhile; what it prints goes to ``log``, and nothing of it is left afterwards."""
+    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output, **options) as process:
+        try:
+            deadline = time.monotonic() + SERVER_SECONDS
+            while not _listens(port):
+                assert process.poll() is None, f"it ended:\n{log.read_text()}"
+                assert time.monotonic() < deadline, f"it does not listen:\n{log.read_text()}"
+                time.sleep(0.02)
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(SERVER_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
