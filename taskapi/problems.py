@@ -102,7 +102,7 @@ def render(
     }
     if faults is not None:
         body["details"] = [{"field": f.field, "message": f.message, "type": f.type} for f in faults]
-    return Response(json.dumps(body), status, headers, MEDIA_TYPE)
+    return Response(json.dumps(body, separators=(",", ":")), status, headers, MEDIA_TYPE)
 
 
 def of_domain(error: DomainError) -> Response:

@@ -40,7 +40,7 @@ def free_port() -> int:
 @contextmanager
 def running(command: list[str], log: Path, port: int, **options: Any) -> Iterator[None]:
     """A server that listens on ``port`` meanwhile; what it prints goes to ``log``, and nothing of it is left afterwards."""
-    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output, **options) as process:
+    with log.open("a") as output, subprocess.Popen(command, stdout=output, stderr=output, **options) as process:
         try:
             deadline = time.monotonic() + SERVER_SECONDS
             while not _listens(port):

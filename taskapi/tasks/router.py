@@ -88,7 +88,7 @@ async def put_task(task_id: str, data: TaskUpdate, user: CurrentUser) -> TaskRea
     return await service.change(user, task_id, data)
 
 
-@router.delete("/{task_id}", status_code=204, responses=READ)
+@router.delete("/{task_id}", status_code=204, response_class=Response, responses=READ)
 async def delete_task(task_id: str, user: CurrentUser) -> None:
     """Delete a task."""
     await service.delete(user, task_id)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,16 +15,11 @@ from typing import Any
 import httpx
 
 from tests.client import PASSWORD
+from tests.tools import free_port
 
 PATIENCE_SECONDS = 30
 SERVE = [str(Path(sys.executable).with_name("taskapi")), "serve"]
 UVICORN = [sys.executable, "-m", "uvicorn", "taskapi.main:app"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

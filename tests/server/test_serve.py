@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server.process import UVICORN, free_port, run_to_end, serving, wait_until
+from tests.server.process import UVICORN, run_to_end, serving, wait_until
+from tests.tools import free_port
 
 pytestmark = pytest.mark.real
 

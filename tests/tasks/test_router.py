@@ -233,6 +233,7 @@ async def test_delete_removes_it_for_good(ada: Account) -> None:
     task = await ada.make_task()
     answer = await ada.delete(f"/tasks/{task['id']}")
     assert (answer.status_code, answer.content) == (204, b"")
+    assert "content-type" not in answer.headers
     assert await stored(TaskDocument, task["id"]) is None
     for method, path, body in ITEM_CALLS:
         is_problem(await ada.call(method, path.format(id=task["id"]), json=body), 404, "not_found")

@@ -1,0 +1,1 @@
+"""Deployment files: what can be checked of them without a container engine."""

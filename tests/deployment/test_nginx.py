@@ -1,0 +1,299 @@
+"""The shipped nginx.conf, in a real nginx before a real ``taskapi serve``."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pymongo import MongoClient
+
+from taskapi import problems
+from taskapi.errors import BodyTooLarge
+from taskapi.settings import Settings
+from tests.client import PASSWORD, is_problem
+from tests.conftest import SECRET, URI_VARIABLE
+from tests.tools import free_port, needs, running
+
+pytestmark = pytest.mark.real
+
+CONFIGURATION = Path(__file__).parents[2] / "nginx.conf"
+DATABASE = f"test_nginx_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}"
+LIMIT = int(Settings.model_fields["max_body_bytes"].default)
+ALICE, MALLORY, TRUDY = "127.0.0.2", "127.0.0.66", "127.0.0.67"  # callers that are not the trusted 127.0.0.0/31
+
+
+@dataclass
+class Site:
+    """nginx and the API behind it."""
+
+    url: str
+    api: str
+    log: Path
+
+    def caller(self, address: str = ALICE, url: str | None = None) -> httpx.Client:
+        """A client that calls from ``address``, each of which has its own request rate."""
+        return httpx.Client(base_url=url or self.url, transport=httpx.HTTPTransport(local_address=address), trust_env=False)
+
+    def logged(self, request_id: str) -> dict[str, str]:
+        """The fields of the API's access log line for a request; the API writes it after its answer."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            for line in self.log.read_text().splitlines():
+                if f"[{request_id}] request " in line:
+                    return dict(re.findall(r"(\w+)=(\S+)", line))
+            time.sleep(0.01)
+        raise AssertionError(f"{request_id} is not in the log:\n{self.log.read_text()}")
+
+
+def replaced(text: str, changes: dict[str, str]) -> str:
+    for old, new in changes.items():
+        assert old in text, f"nginx.conf has no {old!r} any more"
+        text = text.replace(old, new)
+    return text
+
+
+def configuration(folder: Path, *, listen: int, api: int, tls: int | None = None, **changes: str) -> Path:
+    """nginx.conf with other ports and a folder of the test instead of /tmp; with ``tls``, that server is uncommented."""
+    here = {" /tmp/": f" {folder}/", "listen 8080": f"listen 127.0.0.1:{listen}"}
+    text = replaced(CONFIGURATION.read_text(), {**here, "server api:8000;": f"server 127.0.0.1:{api};", **changes})
+    if tls:
+        before, block = text.split("    # server {\n")
+        text = before + re.sub(r"^    # ?", "    ", "    # server {\n" + block, flags=re.MULTILINE)
+        text = replaced(text, {"listen 8443 ssl": f"listen 127.0.0.1:{tls} ssl", "/etc/nginx/tls/": f"{folder}/"})
+        make = [needs("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        make += ["-subj", "/CN=localhost", "-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")]
+        subprocess.run(make, check=True, capture_output=True)
+    path = folder / "nginx.conf"
+    path.write_text(text)
+    return path
+
+
+def nginx(path: Path) -> list[str]:
+    directives = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")  # the folder is readable by its owner alone
+    return [needs("nginx", "nginx-light"), "-e", "stderr", "-p", str(path.parent), "-c", str(path), "-g", directives]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    api, public = free_port(), free_port()
+    program = nginx(configuration(folder, listen=public, api=api))
+    variables = {
+        "TASKAPI_MONGODB_URI": os.environ[URI_VARIABLE],
+        "TASKAPI_MONGODB_DATABASE": DATABASE,
+        "TASKAPI_SECRET_KEY": SECRET,
+        "TASKAPI_ARGON2_MEMORY_KIB": "8",
+        "TASKAPI_ARGON2_ROUNDS": "1",
+        "TASKAPI_TRUSTED_PROXIES": "127.0.0.0/31",
+    }
+    serve = [sys.executable, "-c", "from taskapi.cli import main; main()", "serve", "--port", str(api)]
+    options = {"cwd": folder, "env": {**os.environ, **variables, "PYTHONPATH": str(CONFIGURATION.parent)}}
+    with MongoClient[dict[str, Any]](os.environ[URI_VARIABLE]) as database:
+        database.drop_database(DATABASE)
+        with running(serve, folder / "api.log", api, **options), running(program, folder / "nginx.log", public):
+            yield Site(f"http://127.0.0.1:{public}", f"http://127.0.0.1:{api}", folder / "api.log")
+        database.drop_database(DATABASE)
+
+
+@pytest.fixture(scope="module")
+def token(site: Site) -> str:
+    """Somebody's, who registered and signed in through nginx."""
+    with site.caller() as client:
+        made = client.post("/register", json={"username": "alice", "password": PASSWORD})
+        assert made.status_code == 201, made.text
+        signed_in = client.post("/token", data={"username": "alice", "password": PASSWORD})
+    assert signed_in.status_code == 200, signed_in.text
+    assert "content-encoding" not in signed_in.headers
+    return str(signed_in.json()["access_token"])
+
+
+@pytest.fixture
+def alice(site: Site, token: str) -> Iterator[httpx.Client]:
+    with site.caller() as client:
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
+
+
+@pytest.mark.parametrize("tls", [None, 8443])
+def test_nginx_takes_the_configuration_as_it_is_and_with_tls_uncommented(tmp_path: Path, tls: int | None) -> None:
+    command = [*nginx(configuration(tmp_path, listen=8080, api=8000, tls=tls)), "-t"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "[warn]" not in done.stderr
+
+
+def test_tasks_are_made_and_listed_through_nginx(alice: httpx.Client) -> None:
+    made = alice.post("/tasks", json={"title": "Through nginx"})
+    assert made.status_code == 201, made.text
+    assert alice.get(made.headers["location"]).json() == made.json()
+    listed = alice.get("/tasks/", params={"limit": 1})
+    assert listed.json() == [made.json()]
+    assert listed.headers["x-total-count"]
+    assert alice.delete(made.headers["location"]).status_code == 204
+
+
+def test_the_version_of_nginx_is_hidden(alice: httpx.Client) -> None:
+    assert alice.get("/health").headers["server"] == "nginx"
+
+
+def test_a_sane_request_id_is_kept_and_an_odd_one_replaced(site: Site, alice: httpx.Client) -> None:
+    kept = alice.get("/health", headers={"X-Request-ID": "from-the.caller_1"})
+    assert kept.headers.get_list("x-request-id") == ["from-the.caller_1"]
+    assert site.logged("from-the.caller_1")["path"] == "/health"
+    for odd in ('a"b', "a b", "x" * 129):
+        assert re.fullmatch(r"[0-9a-f]{32}", alice.get("/health", headers={"X-Request-ID": odd}).headers["x-request-id"])
+
+
+def test_errors_of_the_api_pass_unchanged(alice: httpx.Client) -> None:
+    is_problem(alice.get("/nowhere"), 404, "not_found", problems.SENTENCES[404])
+    is_problem(alice.post("/tasks", json={}), 422, "validation_error")
+    refused = alice.get("/tasks", headers={"Authorization": ""})
+    is_problem(refused, 401, "not_authenticated")
+    assert refused.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_body_at_the_limit_reaches_the_api(site: Site, alice: httpx.Client) -> None:
+    answer = alice.post("/tasks", content=b" " * LIMIT, headers={"Content-Type": "application/json", "X-Request-ID": "full"})
+    is_problem(answer, 400, "malformed_json")
+    assert site.logged("full")["status"] == "400"  # it was the API that answered
+
+
+def test_a_body_over_the_limit_is_refused_as_the_api_would(site: Site, alice: httpx.Client) -> None:
+    headers = {"Content-Type": "application/json", "X-Request-ID": "over"}
+    answer = alice.post("/tasks", content=b" " * (LIMIT + 1), headers=headers)
+    problem = is_problem(answer, 413, BodyTooLarge.code, BodyTooLarge(LIMIT).detail)
+    assert problem["request_id"] == "over"
+    assert "[over]" not in site.log.read_text()
+    with site.caller(url=site.api) as direct:
+        by_the_api = direct.post("/tasks", content=b" " * (LIMIT + 1), headers=headers).json()
+    assert by_the_api == {**problem, "title": HTTPStatus(413).phrase}
+
+
+def test_a_body_of_unknown_length_over_the_limit_is_refused(alice: httpx.Client) -> None:
+    parts = (b" " * 65_536 for _ in range(LIMIT // 65_536 + 1))
+    is_problem(alice.post("/tasks", content=parts, headers={"Content-Type": "application/json"}), 413, BodyTooLarge.code)
+
+
+def test_long_answers_are_compressed_and_short_ones_not(alice: httpx.Client) -> None:
+    made = [alice.post("/tasks", json={"title": f"Task {number}", "description": "long " * 50}).json() for number in range(10)]
+    long = alice.get("/tasks", headers={"Accept-Encoding": "gzip"})
+    assert long.headers["content-encoding"] == "gzip"
+    assert "Accept-Encoding" in long.headers["vary"]
+    assert [task["id"] for task in long.json()] == [task["id"] for task in reversed(made)]
+    assert "content-encoding" not in alice.get("/tasks", headers={"Accept-Encoding": "identity"}).headers
+    assert "content-encoding" not in alice.get("/health", headers={"Accept-Encoding": "gzip"}).headers
+
+
+@pytest.mark.parametrize(("path", "address"), [("/token", "127.0.0.70"), ("/register/", "127.0.0.71")])
+def test_guessing_is_slowed_down_for_one_address_and_not_for_others(site: Site, path: str, address: str) -> None:
+    with site.caller(address) as client:
+        answers = [client.post(path, json={}) for _ in range(14)]
+        reading = client.get(path)
+        elsewhere = client.get("/health")
+    statuses = [answer.status_code for answer in answers]
+    assert statuses[:11] == [statuses[0]] * 11  # the first, and the burst
+    assert statuses[0] in (415, 422)
+    is_problem(answers[-1], 429, "too_many_requests")
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert answers[-1].headers["cache-control"] == "no-store"
+    assert (reading.status_code, elsewhere.status_code) == (405, 200)
+    with site.caller(TRUDY) as other:
+        assert other.post(path, json={}).status_code == statuses[0]
+
+
+def test_another_spelling_does_not_escape_the_rate_limit(site: Site) -> None:
+    with site.caller("127.0.0.72") as client:
+        statuses = [client.post(path).status_code for path in ("/token", "/token/", "/%74oken", "/token//", "/token?a=b") * 3]
+    assert 429 in statuses
+
+
+def test_the_api_sees_the_address_of_the_caller_and_not_the_one_it_claims(site: Site) -> None:
+    with site.caller(MALLORY) as client:
+        client.get("/health", headers={"X-Request-ID": "honest"})
+        client.get("/health", headers={"X-Request-ID": "claim", "X-Forwarded-For": "203.0.113.9"})
+    assert site.logged("honest")["client"] == MALLORY
+    assert site.logged("claim")["client"] == MALLORY
+
+
+@pytest.mark.parametrize(("address", "seen"), [("127.0.0.1", "203.0.113.9"), (MALLORY, MALLORY)])
+def test_the_api_believes_forwarded_headers_of_a_trusted_proxy_alone(site: Site, address: str, seen: str) -> None:
+    identity = f"direct-{address}"
+    with site.caller(address, site.api) as client:
+        client.get("/health", headers={"X-Request-ID": identity, "X-Forwarded-For": "203.0.113.9"})
+    assert site.logged(identity)["client"] == seen
+
+
+def test_methods_and_requests_that_nginx_refuses_are_problems_too(site: Site, alice: httpx.Client) -> None:
+    is_problem(alice.request("TRACE", "/tasks"), 405, "method_not_allowed", problems.SENTENCES[405])
+    is_problem(alice.get("/.problem"), 404, "not_found", problems.SENTENCES[404])
+    is_problem(alice.get("/tasks", params={"tag": "x" * 9000}), 414, "uri_too_long")
+    is_problem(alice.get("/tasks", headers={"X-Long": "x" * 9000}), 431, "headers_too_large")
+    with socket.create_connection(("127.0.0.1", int(site.url.rpartition(":")[2])), timeout=5) as raw:
+        raw.sendall(b"GET /tasks HTTP/1.1\r\n\r\n")  # no Host
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"error": "bad_request"' in answer
+
+
+def test_an_api_that_is_silent_or_down_is_a_problem_that_says_when_to_return(tmp_path: Path) -> None:
+    public, tls = free_port(), free_port()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        path = configuration(
+            tmp_path,
+            listen=public,
+            api=silent.getsockname()[1],
+            tls=tls,
+            **{"proxy_read_timeout 30s": "proxy_read_timeout 200ms"},
+        )
+        with running(nginx(path), tmp_path / "nginx.log", public):
+            headers = {"X-Request-ID": "here", "X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
+            with httpx.Client(trust_env=False, verify=False) as client:
+                late = client.get(f"https://127.0.0.1:{tls}/tasks", headers=headers)
+                connection, _ = silent.accept()
+                with connection:
+                    seen = connection.recv(4096).decode().lower().split("\r\n")
+                silent.close()
+                down = client.get(f"http://127.0.0.1:{public}/tasks")
+                posted = client.post(f"http://127.0.0.1:{public}/tasks", json={})
+    assert '"path":"/tasks","status":"504"' in (tmp_path / "nginx.log").read_text()
+    is_problem(late, 504, "gateway_timeout")
+    is_problem(down, 502, "bad_gateway")
+    is_problem(posted, 502, "bad_gateway")
+    assert {answer.headers["retry-after"] for answer in (late, down, posted)} == {"2"}
+    assert "max-age=31536000" in late.headers["strict-transport-security"]
+    assert "strict-transport-security" not in down.headers
+    assert {
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-proto: https",
+        f"x-forwarded-host: 127.0.0.1:{tls}",
+        "x-request-id: here",
+        "host: 127.0.0.1",
+    } <= set(seen)
+    assert not [line for line in seen if line.startswith(("forwarded:", "connection:"))]
+
+
+def test_the_words_of_nginx_are_those_of_the_api() -> None:
+    text = CONFIGURATION.read_text()
+    tables = {
+        name: dict(re.findall(r'^\s+(\d{3}) "?(.*?)"?;$', body, re.MULTILINE))
+        for name, body in re.findall(r"map \$status \$(\w+) \{\n(.*?)\n    \}", text, re.DOTALL)
+    }
+    renamed = {413, 414}  # by Python 3.13, after RFC 9110
+    for status, title in tables["title"].items():
+        assert int(status) in renamed or title == HTTPStatus(int(status)).phrase
+    for number, code in problems.CODES.items():
+        assert tables["problem"][str(number)] == code
+    for number, sentence in problems.SENTENCES.items():
+        assert tables["sentence"][str(number)] == sentence
+    assert tables["problem"].keys() == tables["title"].keys()
+    assert tables["problem"]["413"] == BodyTooLarge.code
+    assert tables["sentence"]["413"] == BodyTooLarge(LIMIT).detail
