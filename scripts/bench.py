@@ -31,7 +31,7 @@ from taskapi import embedded
 from taskapi.settings import Settings
 
 HERE = Path(__file__).parent
-SECRET = "a-secret-for-the-bench-0123456789abcdef"
+SECRET = "a-secret-for-the-bench-0123456789abcdef"  # noqa: S105
 DATABASE = "taskapi_bench"
 CALLERS, TASKS_EACH, OTHER_OWNERS = 20, 50, 180
 UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}

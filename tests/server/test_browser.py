@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import visibility_of_element_located
 from selenium.webdriver.support.wait import WebDriverWait
@@ -23,7 +22,7 @@ OPTIONS += ["--disable-background-networking", "--disable-component-update", "--
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[WebDriver]:
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = needs("chromium", "chromium")
     for option in [*OPTIONS, f"--user-data-dir={tmp_path / 'profile'}"]:
@@ -35,7 +34,7 @@ def browser(tmp_path: Path) -> Iterator[WebDriver]:
     driver.quit()
 
 
-def test_a_task_is_made_through_the_docs_page(browser: WebDriver, tmp_path: Path) -> None:
+def test_a_task_is_made_through_the_docs_page(browser: webdriver.Chrome, tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server:
         headers = server.account()
 
@@ -65,5 +64,6 @@ def test_a_task_is_made_through_the_docs_page(browser: WebDriver, tmp_path: Path
 
         browser.get(f"{server.url}/redoc")
         WebDriverWait(browser, PATIENCE_SECONDS).until(lambda b: "Make a task." in b.page_source)
-        complaints = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+        entries: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+        complaints = [entry for entry in entries if entry["level"] == "SEVERE"]
         assert [entry for entry in complaints if "cdn.redoc.ly" not in entry["message"]] == []

@@ -81,12 +81,13 @@ def test_the_database_comes_back_by_itself_when_it_is_killed(folder: Path) -> No
 
 
 def test_a_database_that_hangs_is_503_and_then_works_again(folder: Path) -> None:
-    limits = {"MONGODB_TIMEOUT_MS": "1000", "MONGODB_SELECTION_TIMEOUT_MS": "500"}
-    with serving(folder, **limits) as server, server.client(headers=server.account()) as client:
+    with (
+        serving(folder, MONGODB_TIMEOUT_MS="1000", MONGODB_SELECTION_TIMEOUT_MS="500") as server,
+        server.client(headers=server.account()) as client,
+    ):
         os.kill(server.mongod(), signal.SIGSTOP)
         try:
-            for call in (lambda: client.get("/tasks"), lambda: client.post("/tasks", json={"title": "No answer"})):
-                answer = call()
+            for answer in (client.get("/tasks"), client.post("/tasks", json={"title": "No answer"})):
                 assert (answer.status_code, answer.json()["error"]) == (503, "database_unavailable")
                 assert int(answer.headers["retry-after"]) > 0
             unready = client.get("/ready")
