@@ -5,6 +5,7 @@ import re
 import secrets
 import time
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi import problems
@@ -116,6 +117,8 @@ class UnexpectedErrors:
 
         try:
             await self.app(scope, receive, send_noticing)
+        except ClientDisconnect:
+            log.info("the caller went away before the request was complete")
         except Exception:
             log.exception("unexpected error")
             if started:

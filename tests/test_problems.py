@@ -132,6 +132,25 @@ async def test_an_unexpected_error_is_logged_and_hidden(
     assert problem["request_id"] == answer.headers["x-request-id"]
 
 
+async def test_a_caller_that_goes_away_is_no_error(app: FastAPI, ada: Account, caplog: pytest.LogCaptureFixture) -> None:
+    request = ada.client.build_request("POST", "/tasks", json={"title": "never complete"}, headers=ada.headers)
+    scope = {"type": "http", "method": "POST", "path": "/tasks", "raw_path": b"/tasks", "query_string": b"", "client": None}
+    headers = [(name.lower(), value) for name, value in request.headers.raw]
+    messages = iter([{"type": "http.request", "body": b'{"ti', "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with caplog.at_level(logging.INFO, "taskapi"):
+        await app({**scope, "headers": headers, "root_path": "", "scheme": "http", "server": None}, receive, send)
+    assert sent == []
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 @pytest.mark.parametrize("kind", all_errors(), ids=lambda kind: kind.__name__)
 def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.DomainError]) -> None:
     samples: dict[type[errors.DomainError], tuple[Any, ...]] = {
