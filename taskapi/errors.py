@@ -8,6 +8,8 @@ TaskAPIError
     ├── AlreadyTaken             a unique name is in use
     │   ├── UsernameTaken
     │   └── EmailTaken
+    ├── PreconditionFailed       the task has another version than the caller expects
+    ├── PreconditionRequired     the caller has to say which version they change
     ├── WrongPassword            the current password was not given correctly
     ├── InactiveUser             the account is disabled
     ├── NotAuthenticated         no valid proof of who calls
@@ -104,6 +106,22 @@ class UsernameTaken(AlreadyTaken):
 class EmailTaken(AlreadyTaken):
     code = "email_taken"
     detail = "Email already registered"
+
+
+class PreconditionFailed(DomainError):
+    """The task is at ``version``, which is not what the caller expects."""
+
+    code = "precondition_failed"
+    detail = "The task has changed since your copy; read it again."
+
+    def __init__(self, version: int) -> None:
+        super().__init__()
+        self.version = version
+
+
+class PreconditionRequired(DomainError):
+    code = "precondition_required"
+    detail = "Send If-Match with the ETag of your copy."
 
 
 class WrongPassword(DomainError):

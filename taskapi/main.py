@@ -27,7 +27,16 @@ from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
 DOCUMENTS = (UserDocument, TaskDocument)
-EXPOSED_HEADERS = ["Link", "Location", "Retry-After", "WWW-Authenticate", "X-Process-Time-Ms", "X-Request-ID", "X-Total-Count"]
+EXPOSED_HEADERS = [
+    "ETag",
+    "Link",
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Process-Time-Ms",
+    "X-Request-ID",
+    "X-Total-Count",
+]
 DESCRIPTION = "Tasks with owners, priorities, tags and due dates. Sign in at `/token`, then send the token with every request."
 
 
@@ -50,7 +59,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
                 CORSMiddleware,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+                allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
                 expose_headers=EXPOSED_HEADERS,
             ),
             Middleware(middleware.UnexpectedErrors),

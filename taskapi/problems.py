@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from taskapi import database, errors
-from taskapi.errors import DomainError, Fault, InvalidInput, NotAuthenticated, Unavailable, faults_of
+from taskapi.conditional import NotModified, etag
+from taskapi.errors import DomainError, Fault, InvalidInput, NotAuthenticated, PreconditionFailed, Unavailable, faults_of
 from taskapi.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.InvalidInput: 422,
     errors.NotFound: 404,
     errors.AlreadyTaken: 400,
+    errors.PreconditionFailed: 412,
+    errors.PreconditionRequired: 428,
     errors.WrongPassword: 400,
     errors.InactiveUser: 400,
     errors.NotAuthenticated: 401,
@@ -112,6 +115,8 @@ def of_domain(error: DomainError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, PreconditionFailed):
+        headers["ETag"] = etag(error.version)
     faults = error.faults if isinstance(error, InvalidInput) else None
     return render(status_of(error), error.code, error.detail, faults=faults, headers=headers)
 
@@ -146,6 +151,11 @@ def install(app: FastAPI) -> None:
         log.warning("%s: %s", translated.code, type(error).__name__)
         return of_domain(translated)
 
+    async def not_modified(_: Request, error: Exception) -> Response:
+        assert isinstance(error, NotModified)
+        return Response(status_code=304, headers=error.headers)
+
+    app.add_exception_handler(NotModified, not_modified)
     app.add_exception_handler(DomainError, domain)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(HTTPException, http)

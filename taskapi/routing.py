@@ -73,14 +73,12 @@ def query_reader(model: type[Query]) -> Callable[[Request], Coroutine[Any, Any, 
     return read
 
 
-def parameters(model: type[BaseModel]) -> dict[str, Any]:
-    """The ``openapi_extra`` of a route that takes ``query_reader(model)``: one entry for each field."""
+def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The OpenAPI parameters of a route that takes ``query_reader(model)``: one for each field."""
     properties: dict[str, dict[str, Any]] = model.model_json_schema(
         mode="validation", ref_template="#/components/schemas/{model}"
     )["properties"]
-    return {
-        "parameters": [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]
-    }
+    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]
 
 
 class StrictRoute(APIRoute):

@@ -61,6 +61,7 @@ class Settings(BaseSettings):
         ("127.0.0.1",), description="Addresses or networks whose X-Forwarded-* headers are believed, comma-separated."
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, le=104_857_600, description="Largest request body.")
+    require_if_match: bool = Field(False, description="Refuse changes of tasks that do not say If-Match.")
     docs: bool = Field(True, description="Serve /docs, /redoc and /openapi.json.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message that is logged.")
     log_format: Literal["console", "json"] = Field("console", description="How a log line is written.")

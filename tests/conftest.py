@@ -75,6 +75,14 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://taskapi"))
 
 
+@asynccontextmanager
+async def another(app: FastAPI, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A second application with other settings, on the same database; the documents are bound to it, then to ``app`` again."""
+    async with running(create_app(make_settings(**changes))) as client:
+        yield client
+    await app.state.database.bind(DOCUMENTS)
+
+
 @pytest.fixture(scope="session")
 def is_mock(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("store") == "mock")

@@ -6,6 +6,7 @@ import httpx
 from fastapi import Depends, Request, Response
 
 from taskapi.auth.dependencies import CurrentUser
+from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, list_etag, tag
 from taskapi.problems import responses
 from taskapi.routing import parameters, query_reader
 from taskapi.routing import router as strict_router
@@ -17,8 +18,9 @@ from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
 router = strict_router(prefix="/tasks", tags=["tasks"])
 
 READ = responses(401, 404)
-WRITE = responses(400, 401, 404, 413, 415, 422)
+WRITE = {200: {"headers": ETAG_HEADER}, **responses(400, 401, 404, 412, 413, 415, 422, 428)}
 LIST_HEADERS = {
+    **ETAG_HEADER,
     "X-Total-Count": {"description": "How many tasks match.", "schema": {"type": "integer"}},
     "Link": {"description": "The first, prev, next and last page (RFC 8288).", "schema": {"type": "string"}},
 }
@@ -38,27 +40,35 @@ def here(request: Request) -> str:
     return f"{request.scope.get('root_path', '')}/tasks"
 
 
-@router.post("", status_code=201, responses=responses(400, 401, 413, 415, 422))
+@router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **responses(400, 401, 413, 415, 422)})
 async def create_task(data: TaskCreate, user: CurrentUser, request: Request, response: Response) -> TaskRead:
     """Make a task."""
     task = await service.create(user, data)
     response.headers["Location"] = f"{here(request)}/{task.id}"
+    response.headers["ETag"] = etag(task.version)
     return task
 
 
-@router.get("", responses={200: {"headers": LIST_HEADERS}, **responses(401, 422)}, openapi_extra=parameters(TaskQuery))
+@router.get(
+    "",
+    responses={200: {"headers": LIST_HEADERS}, **NOT_MODIFIED, **responses(401, 422)},
+    openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
+)
 async def list_tasks(query: Wanted, user: CurrentUser, request: Request, response: Response) -> list[TaskRead]:
     """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
     page = await service.page(user, query)
+    tag(request, response, list_etag(((task.id, task.version) for task in page.tasks), page.total))
     response.headers["X-Total-Count"] = str(page.total)
     response.headers["Link"] = query.links(here(request), page.total)
     return list(page.tasks)
 
 
-@router.get("/{task_id}", responses=READ)
-async def read_task(task_id: str, user: CurrentUser) -> TaskRead:
+@router.get("/{task_id}", responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ}, openapi_extra=IF_NONE_MATCH)
+async def read_task(task_id: str, user: CurrentUser, request: Request, response: Response) -> TaskRead:
     """One task."""
-    return await service.get(user, task_id)
+    task = await service.get(user, task_id)
+    tag(request, response, etag(task.version))
+    return task
 
 
 @router.get("/{task_id}/summary", responses=READ)
@@ -76,19 +86,25 @@ async def read_task_links(
     return await links.preview(task.links, client, request.app.state.settings.links_timeout_seconds)
 
 
-@router.patch("/{task_id}", responses=WRITE)
-async def update_task(task_id: str, data: TaskUpdate, user: CurrentUser) -> TaskRead:
-    """Change a task: only the fields you send."""
-    return await service.change(user, task_id, data)
+@router.patch("/{task_id}", responses=WRITE, openapi_extra=IF_MATCH)
+async def update_task(
+    task_id: str, data: TaskUpdate, user: CurrentUser, versions: ExpectedVersions, response: Response
+) -> TaskRead:
+    """Change a task: only the fields you send. With `If-Match`, only the version you know."""
+    task = await service.change(user, task_id, data, versions)
+    response.headers["ETag"] = etag(task.version)
+    return task
 
 
-@router.put("/{task_id}", responses=WRITE)
-async def put_task(task_id: str, data: TaskUpdate, user: CurrentUser) -> TaskRead:
+@router.put("/{task_id}", responses=WRITE, openapi_extra=IF_MATCH)
+async def put_task(task_id: str, data: TaskUpdate, user: CurrentUser, versions: ExpectedVersions, response: Response) -> TaskRead:
     """Change a task: only the fields you send, exactly as PATCH does."""
-    return await service.change(user, task_id, data)
+    return await update_task(task_id, data, user, versions, response)
 
 
-@router.delete("/{task_id}", status_code=204, response_class=Response, responses=READ)
-async def delete_task(task_id: str, user: CurrentUser) -> None:
-    """Delete a task."""
-    await service.delete(user, task_id)
+@router.delete(
+    "/{task_id}", status_code=204, response_class=Response, responses=responses(401, 404, 412, 428), openapi_extra=IF_MATCH
+)
+async def delete_task(task_id: str, user: CurrentUser, versions: ExpectedVersions) -> None:
+    """Delete a task. With `If-Match`, only the version you know."""
+    await service.delete(user, task_id, versions)

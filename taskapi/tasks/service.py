@@ -9,7 +9,7 @@ from pymongo import ReturnDocument
 
 from taskapi.clock import midnight, utc_now
 from taskapi.database import BSON, Session, aggregate, collection
-from taskapi.errors import NotFound
+from taskapi.errors import NotFound, PreconditionFailed
 from taskapi.fields import object_id
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.query import TaskQuery
@@ -18,6 +18,7 @@ from taskapi.users.schemas import UserRead
 
 PUBLIC: dict[str, int] = {str(field.validation_alias or name): 1 for name, field in TaskRead.model_fields.items()}
 SUMMARY = {"title": 1, "status": 1, "due_date": 1, "created_at": 1}
+Versions = frozenset[int] | None  # those a change may meet; None for any
 _tasks = TypeAdapter(list[TaskRead])
 
 
@@ -28,12 +29,13 @@ class Page(NamedTuple):
     total: int
 
 
-def _one(owner: UserRead, task_id: str) -> BSON:
-    """The filter of one task of ``owner``. Raises NotFound for what is not an id at all."""
+def _one(owner: UserRead, task_id: str, versions: Versions = None) -> BSON:
+    """The filter of one task of ``owner`` at one of ``versions``. Raises NotFound for what is not an id at all."""
     identity = object_id(task_id)
     if identity is None:
         raise NotFound("Task not found")
-    return {"_id": identity, "owner.id": owner.object_id}
+    condition = {} if versions is None else {"version": {"$in": sorted(versions)}}
+    return {"_id": identity, "owner.id": owner.object_id, **condition}
 
 
 async def create(owner: UserRead, data: TaskCreate) -> TaskRead:
@@ -95,16 +97,29 @@ async def summary(owner: UserRead, task_id: str) -> TaskSummary:
     return TaskSummary.of(task)
 
 
-async def change(owner: UserRead, task_id: str, data: TaskUpdate) -> TaskRead:
-    """Changes the fields that were sent, in one atomic write; nothing sent, nothing written. Raises NotFound."""
+async def change(owner: UserRead, task_id: str, data: TaskUpdate, versions: Versions) -> TaskRead:
+    """Changes the fields that were sent, in one atomic write; nothing sent, nothing written.
+
+    Raises:
+        NotFound: there is no such task of ``owner``.
+        PreconditionFailed: it has none of ``versions``.
+    """
     if not data.model_fields_set:
-        return await get(owner, task_id)
-    task = await collection(TaskDocument).find_one_and_update(
-        _one(owner, task_id), _update(data), PUBLIC, return_document=ReturnDocument.AFTER
+        task = await get(owner, task_id)
+        if versions is not None and task.version not in versions:
+            raise PreconditionFailed(task.version)
+        return task
+    changed = await collection(TaskDocument).find_one_and_update(
+        _one(owner, task_id, versions), _update(data), PUBLIC, return_document=ReturnDocument.AFTER
     )
-    if task is None:
-        raise NotFound("Task not found")
-    return TaskRead.model_validate(task)
+    if changed is None:
+        raise await _why_unmatched(owner, task_id)
+    return TaskRead.model_validate(changed)
+
+
+async def _why_unmatched(owner: UserRead, task_id: str) -> NotFound | PreconditionFailed:
+    found = await collection(TaskDocument).find_one(_one(owner, task_id), {"version": 1})
+    return PreconditionFailed(found["version"]) if found else NotFound("Task not found")
 
 
 def _update(data: TaskUpdate) -> list[BSON]:
@@ -127,11 +142,11 @@ def _update(data: TaskUpdate) -> list[BSON]:
     return [{"$set": fields}, {"$set": {"completed": is_done, "completed_at": completed_at}}]
 
 
-async def delete(owner: UserRead, task_id: str) -> None:
-    """Deletes one task. Raises NotFound."""
-    result = await collection(TaskDocument).delete_one(_one(owner, task_id))
+async def delete(owner: UserRead, task_id: str, versions: Versions) -> None:
+    """Deletes one task, when it has one of ``versions``. Raises NotFound, PreconditionFailed."""
+    result = await collection(TaskDocument).delete_one(_one(owner, task_id, versions))
     if result.deleted_count == 0:
-        raise NotFound("Task not found")
+        raise await _why_unmatched(owner, task_id)
 
 
 async def rename_owner(owner: ObjectId, username: str, session: Session | None = None) -> None:

@@ -7,9 +7,8 @@ import pytest
 from fastapi import FastAPI
 from pymongo.errors import ServerSelectionTimeoutError
 
-from taskapi.main import create_app
 from tests.client import is_problem
-from tests.conftest import make_settings, running
+from tests.conftest import another
 
 
 async def test_welcome_says_where_to_go(anonymous: httpx.AsyncClient) -> None:
@@ -66,8 +65,8 @@ async def test_documentation_loads_every_file_from_here(anonymous: httpx.AsyncCl
 
 
 @pytest.mark.real
-async def test_documentation_can_be_turned_off() -> None:
-    async with running(create_app(make_settings(docs=False))) as client:
+async def test_documentation_can_be_turned_off(app: FastAPI) -> None:
+    async with another(app, docs=False) as client:
         for page in ("/docs", "/redoc", "/openapi.json"):
             is_problem(await client.get(page), 404, "not_found")
         assert "docs" not in (await client.get("/")).json()["links"]

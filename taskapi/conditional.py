@@ -1,0 +1,87 @@
+"""Conditional requests (RFC 9110, section 13). The entity tag of a task is its version."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+
+from taskapi.errors import PreconditionRequired
+
+ANY = "*"
+ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+ETAG_HEADER = {"ETag": {"description": "The entity tag of this version.", "schema": {"type": "string"}, "example": '"1"'}}
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller's copy is current.", "headers": ETAG_HEADER}}
+
+
+class NotModified(Exception):
+    """The caller's copy is current; nothing has to be sent."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        super().__init__(headers["ETag"])
+        self.headers = headers
+
+
+def etag(version: int) -> str:
+    """The entity tag of a task at ``version``."""
+    return f'"{version}"'
+
+
+def list_etag(members: Iterable[tuple[str, int]], total: int) -> str:
+    """The entity tag of a page of tasks, from their ids and versions, and the total."""
+    text = f"{total};" + ";".join(f"{identity}:{version}" for identity, version in members)
+    return f'"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"'
+
+
+def tag(request: Request, response: Response, current: str) -> None:
+    """Marks ``response`` with the entity tag ``current``.
+
+    Raises:
+        NotModified: If-None-Match names it already. The comparison is the weak one: a proxy that compresses makes tags weak.
+    """
+    headers = {"ETag": current, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    asked = _tags(request, "if-none-match")
+    if asked is not None and (ANY in asked or current.strip('"') in asked):
+        raise NotModified(headers)
+    response.headers.update(headers)
+
+
+def _tags(request: Request, header: str) -> set[str] | None:
+    """The opaque parts of the entity tags in a header, weak or not, or ``*``; None without the header."""
+    lines = request.headers.getlist(header)
+    if not lines:
+        return None
+    return {ANY} if lines == [ANY] else set(ENTITY_TAG.findall(",".join(lines)))
+
+
+async def expected_versions(request: Request) -> frozenset[int] | None:
+    """The versions that If-Match allows; None when any will do.
+
+    Raises:
+        PreconditionRequired: the service insists on If-Match and there is none.
+    """
+    given = _tags(request, "if-match")
+    if given is None:
+        if request.app.state.settings.require_if_match:
+            raise PreconditionRequired
+        return None
+    if ANY in given:
+        return None
+    # A weak tag is ours too, weakened by a proxy that compressed; the version in it is exact.
+    return frozenset(int(opaque) for opaque in given if VERSION.fullmatch(opaque))
+
+
+ExpectedVersions = Annotated[frozenset[int] | None, Depends(expected_versions)]
+
+
+def documented(header: str, meaning: str) -> dict[str, Any]:
+    """The ``openapi_extra`` of a route that reads this header."""
+    return {
+        "parameters": [{"name": header, "in": "header", "required": False, "description": meaning, "schema": {"type": "string"}}]
+    }
+
+
+IF_MATCH = documented("If-Match", "Change only this version: the `ETag` of your copy.")
+IF_NONE_MATCH = documented("If-None-Match", "The `ETag` of your copy: 304 when it is current.")
