@@ -32,15 +32,21 @@ class Coalescer(Generic[Key, Value]):
         return await asyncio.shield(future)
 
     async def _work(self) -> None:
-        while self._waiting:
-            round_, self._waiting = self._waiting, {}
-            try:
-                found = await self._fetch(round_.keys())
-            except Exception as error:
-                for future in round_.values():
-                    future.set_exception(error)
-                    future.exception()  # seen, also when every caller has gone away
-            else:
-                for key, future in round_.items():
-                    future.set_result(found.get(key))
-        self._worker = None
+        round_: dict[Key, asyncio.Future[Value | None]] = {}
+        try:
+            while self._waiting:
+                round_, self._waiting = self._waiting, {}
+                try:
+                    found = await self._fetch(round_.keys())
+                except Exception as error:
+                    for future in round_.values():
+                        future.set_exception(error)
+                        future.exception()  # seen, also when every caller has gone away
+                else:
+                    for key, future in round_.items():
+                        future.set_result(found.get(key))
+        finally:
+            self._worker = None
+            for future in (*round_.values(), *self._waiting.values()):
+                future.cancel()  # of those still open: this task was cancelled itself, and nobody may wait for ever
+            self._waiting = {}

@@ -4,6 +4,7 @@ What Motor and PyMongo's own async client do differently (how a pipeline is star
 Beanie names its collection) is behind a function here; what they share is used as it is.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,10 +15,11 @@ from beanie import Document, init_beanie
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo.errors import (
-    ConfigurationError,
     ConnectionFailure,
     ExecutionTimeout,
+    InvalidName,
     InvalidOperation,
+    InvalidURI,
     OperationFailure,
     PyMongoError,
     WTimeoutError,
@@ -39,6 +41,7 @@ Result = TypeVar("Result")
 
 DURABLE = WriteConcern(w="majority", j=True)
 INDEX_BUILD_SECONDS = 3600
+TRANSACTION_SECONDS = 15
 AUTHENTICATION_FAILED = 18
 OUT_OF_DISK_SPACE = 14031
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
@@ -62,6 +65,10 @@ def connect(settings: Settings) -> Client:
     try:
         given = {name.lower() for name in parse_uri(uri)["options"]}
         return AsyncIOMotorClient(uri, **{name: value for name, value in options.items() if name.lower() not in given})
+    except (InvalidName, InvalidURI):  # their messages repeat parts of the URI
+        raise StartupError(
+            "TASKAPI_MONGODB_URI is not a valid MongoDB URI; percent-encode the user name and the password"
+        ) from None
     except (PyMongoError, ValueError) as error:
         raise StartupError(f"TASKAPI_MONGODB_URI: {error}") from None
 
@@ -152,16 +159,21 @@ async def transaction(document: type[Document], work: Callable[[Session | None],
     servers = client.topology_description.server_descriptions().values()
     if any(server.server_type_name == "Standalone" for server in servers):
         return await work(None)
-    async with await client.start_session() as session:
-        result: Result = await session.with_transaction(work, write_concern=DURABLE)
-        return result
+    try:
+        # The driver would go on for two minutes. The limits hold for each operation and for all of it together.
+        with pymongo.timeout(TRANSACTION_SECONDS):
+            async with asyncio.timeout(TRANSACTION_SECONDS), await client.start_session() as session:
+                result: Result = await session.with_transaction(work, write_concern=DURABLE)
+                return result
+    except TimeoutError:
+        raise DatabaseUnavailable from None
 
 
 def translated(error: PyMongoError) -> DomainError | None:
     """What a driver's error means to a caller; None when it is a fault of ours."""
     if isinstance(error, (ExecutionTimeout, WTimeoutError)):
         return QueryTimeout()
-    if isinstance(error, (ConnectionFailure, InvalidOperation)) and not isinstance(error, ConfigurationError):
+    if isinstance(error, (ConnectionFailure, InvalidOperation)):
         return DatabaseUnavailable()
     if any(error.has_error_label(label) for label in RETRYABLE_LABELS):
         return DatabaseUnavailable()

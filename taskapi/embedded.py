@@ -27,7 +27,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi import processes
 from taskapi.errors import StartupError
-from taskapi.settings import Settings
+from taskapi.settings import MINIMUM_SECRET_BYTES, Settings
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ def provide(settings: Settings) -> Iterator[Settings]:
     with _locked(folder) as lock:
         secret = settings.secret_key or SecretStr(_generated_secret(folder))
         server = _Mongod(find_mongod(settings), folder, settings.mongod_cache_gb, lock)
-        server.start()
         try:
+            server.start()
             yield settings.model_copy(update={"mongodb_uri": SecretStr(server.uri), "secret_key": secret})
         finally:
             server.stop()
@@ -68,7 +68,7 @@ def find_mongod(settings: Settings) -> Path:
         StartupError: there is none; the message names the three ways to give one.
     """
     if settings.mongod:
-        if not os.access(settings.mongod, os.X_OK):
+        if not (settings.mongod.is_file() and os.access(settings.mongod, os.X_OK)):
             raise StartupError(f"TASKAPI_MONGOD: {settings.mongod} is not a program that can be run")
         return settings.mongod.absolute()
     on_path = shutil.which("mongod")
@@ -91,8 +91,8 @@ def find_mongod(settings: Settings) -> Path:
 
 def _folder(path: Path) -> Path:
     try:
-        (path / "mongodb").mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (path / "mongodb").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StartupError(f"TASKAPI_DATA_DIR: {path} cannot be used: {error.strerror}") from None
     return path.absolute()
@@ -129,9 +129,17 @@ def _runs(pid: str) -> bool:
 def _generated_secret(folder: Path) -> str:
     path = folder / "secret_key"
     if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        draft = folder / "secret_key.new"
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
-    return path.read_text()
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)  # whole or not at all
+    secret = path.read_text().strip()
+    if len(secret.encode()) < MINIMUM_SECRET_BYTES:
+        raise StartupError(f"{path} is damaged; delete it to have a new secret made, which signs everybody out")
+    return secret
 
 
 class _Mongod:
@@ -156,7 +164,6 @@ class _Mongod:
         self.keeper.start()
         self.ready.wait()
         if self.failure:
-            self.stop()
             raise StartupError(f"mongod did not start: {self.failure}; see {self.folder / 'mongod.log'}")
 
     def stop(self) -> None:
@@ -172,7 +179,16 @@ class _Mongod:
 
     def _keep_running(self) -> None:
         while not self.stopping.is_set():
-            self.process = self._spawn()
+            try:
+                self.process = self._spawn()
+            except OSError as error:  # no process or no file can be had at the moment
+                log.error("mongod cannot be started: %s", error)
+                if not self.ready.is_set():
+                    self.failure = str(error)
+                    self.ready.set()
+                    return
+                self.stopping.wait(RESTART_PAUSE_SECONDS)
+                continue
             if self.stopping.is_set():
                 self.process.terminate()
             failure = self._wait_for_primary(self.process)
@@ -235,8 +251,9 @@ class _Mongod:
 
 def _port(memory: Path) -> int:
     """Last time's port when it is free, so that scripts keep their address; else a free one, remembered."""
-    for wanted in (int(memory.read_text()) if memory.exists() else 0, 0):
-        with socket.socket() as probe, suppress(OSError):
+    remembered = memory.read_text().strip() if memory.exists() else ""
+    for wanted in (int(remembered) if remembered.isdecimal() else 0, 0):
+        with socket.socket() as probe, suppress(OSError, OverflowError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", wanted))
             port = int(probe.getsockname()[1])

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 WORDS = {"extra_forbidden": "There is no such field", "missing": "Field required"}
+MOST_FAULTS = 50
 LONGEST_FIELD = 100  # characters of a field name that came from the caller
 
 
@@ -70,7 +71,7 @@ def faults_of(validation_errors: Sequence[Any], skip: int = 0) -> list[Fault]:
             message=WORDS.get(error["type"], error["msg"]),
             type=error["type"],
         )
-        for error in validation_errors
+        for error in validation_errors[:MOST_FAULTS]
     ]
 
 
@@ -192,4 +193,4 @@ class QueryTimeout(Unavailable):
 
 class Overloaded(Unavailable):
     code = "overloaded"
-    detail = "Too many sign-ins at the moment; try again shortly."
+    detail = "Too many passwords are being checked at the moment; try again shortly."

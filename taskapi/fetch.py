@@ -8,7 +8,9 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import certifi
@@ -20,17 +22,22 @@ USER_AGENT = "taskapi-links/1"
 MOST_BYTES = 256 * 1024
 MOST_REDIRECTS = 5
 MOST_CONNECTIONS = 100
+KEEPALIVE_SECONDS = 5
+GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # RFC 4291: all of IPv6 that is routed between networks today
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last four bytes
+RELAY_ANYCAST = ipaddress.ip_network("192.88.99.0/24")  # RFC 7526: no longer anybody's
 
 
 class AddressRefused(httpcore.ConnectError):
     """The name resolves to an address that is not public."""
 
 
-class PublicBackend(httpcore.AsyncNetworkBackend):
-    """Connects to public addresses only."""
+class CheckedBackend(httpcore.AsyncNetworkBackend):
+    """Connects to public addresses only, unless ``allow_private``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, allow_private: bool) -> None:
         self._backend = AutoBackend()
+        self._allow_private = allow_private
 
     async def connect_tcp(
         self,
@@ -40,13 +47,13 @@ class PublicBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connects to one of the addresses of ``host``. Raises AddressRefused when any of them is not public."""
+        """Connects to the first address of ``host``. Raises AddressRefused when any of them is not public."""
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError("the name does not resolve") from error
         addresses = [str(entry[4][0]) for entry in found]
-        if not all(is_public(address) for address in addresses):
+        if not (self._allow_private or all(is_public(address) for address in addresses)):
             raise AddressRefused("the address is not public")
         return await self._backend.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
 
@@ -60,38 +67,61 @@ class PublicBackend(httpcore.AsyncNetworkBackend):
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet's; what an IPv6 address wraps is looked at too."""
+    """Whether an IP address is one of the public internet's; an IPv4 address that IPv6 wraps is looked at too."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address):
         wrapped = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo and parsed.teredo[1])
+        if parsed in NAT64:
+            wrapped = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
         if wrapped:
             return is_public(str(wrapped))
-        if parsed in ipaddress.ip_network("64:ff9b::/96"):  # NAT64 (RFC 6052): the last four bytes
-            return is_public(str(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)))
-    return parsed.is_global and not parsed.is_multicast
+        return parsed in GLOBAL_UNICAST and parsed.is_global
+    return parsed.is_global and not parsed.is_multicast and parsed not in RELAY_ANYCAST
 
 
-class _PublicTransport(httpx.AsyncHTTPTransport):
-    def __init__(self) -> None:
+class _Transport(httpx.AsyncHTTPTransport):
+    def __init__(self, backend: CheckedBackend) -> None:
         super().__init__(trust_env=False)
         # httpx has no public parameter for the backend of its pool
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl.create_default_context(cafile=certifi.where()),
             max_connections=MOST_CONNECTIONS,
-            network_backend=PublicBackend(),
+            max_keepalive_connections=MOST_CONNECTIONS // 5,
+            keepalive_expiry=KEEPALIVE_SECONDS,
+            network_backend=backend,
         )
 
 
 def client(*, allow_private: bool, timeout: float) -> httpx.AsyncClient:
-    """The one pooled client. ``timeout`` is in seconds, for each step of a request."""
+    """The one pooled client, which remembers nothing between requests. ``timeout`` is in seconds, for each step."""
     return httpx.AsyncClient(
-        transport=httpx.AsyncHTTPTransport(trust_env=False) if allow_private else _PublicTransport(),
+        transport=_Transport(CheckedBackend(allow_private=allow_private)),
         timeout=timeout,
-        follow_redirects=True,
-        max_redirects=MOST_REDIRECTS,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one user's cookies are not another's
         headers={"User-Agent": USER_AGENT, "Accept": "text/html, */*;q=0.1", "Accept-Encoding": "identity"},
         trust_env=False,
     )
+
+
+@asynccontextmanager
+async def opened(client: httpx.AsyncClient, url: str) -> AsyncIterator[httpx.Response]:
+    """The answer at ``url`` after at most five redirects, its body not read yet; those of the redirects never are.
+
+    Raises:
+        httpx.HTTPError: there is none; TooManyRedirects, UnsupportedProtocol and TimeoutException among others.
+    """
+    request: httpx.Request | None = client.build_request("GET", url)
+    for _ in range(MOST_REDIRECTS + 1):
+        assert request is not None
+        response = await client.send(request, stream=True, follow_redirects=False)
+        try:
+            request = response.next_request
+            if request is None:
+                yield response
+                return
+        finally:
+            await response.aclose()
+    raise httpx.TooManyRedirects("too many redirects", request=request)
 
 
 async def read_start(response: httpx.Response) -> bytes:

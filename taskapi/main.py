@@ -10,7 +10,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from taskapi import __version__, database, docs, embedded, fetch, logs, middleware, openapi, problems, processes
 from taskapi.auth.dependencies import AuthTools
@@ -56,7 +55,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
             Middleware(middleware.RequestContext),
             Middleware(middleware.SecurityHeaders),
             Middleware(
-                CORSMiddleware,
+                middleware.CORS,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
                 allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],

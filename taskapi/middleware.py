@@ -5,7 +5,10 @@ import re
 import secrets
 import time
 
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi import problems
@@ -96,6 +99,17 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+class CORS(CORSMiddleware):
+    """Starlette's, whose refusals are problems too."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """The answer to a preflight request."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        return problems.render(400, "cors_refused", f"{bytes(response.body).decode()}.")
 
 
 class UnexpectedErrors:

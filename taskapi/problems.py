@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from taskapi import database, errors
 from taskapi.conditional import NotModified, etag
@@ -36,7 +37,6 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.BodyTooLarge: 413,
     errors.Unavailable: 503,
 }
-CODES: Final[Mapping[int, str]] = {404: "not_found", 405: "method_not_allowed"}
 SENTENCES: Final[Mapping[int, str]] = {404: "There is nothing at this address.", 405: "This address does not take that method."}
 
 
@@ -126,6 +126,12 @@ def of_unexpected() -> Response:
     return render(500, "internal_error", "Something went wrong on our side; the request id finds it in the log.")
 
 
+def _allowed(request: Request) -> str:
+    """The methods of all routes at the request's path, for the Allow header (RFC 9110, section 10.2.1)."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in matching for method in getattr(route, "methods", None) or ()}))
+
+
 def install(app: FastAPI) -> None:
     """Makes ``app`` answer every error with a problem."""
 
@@ -137,11 +143,12 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return of_domain(InvalidInput(faults_of(error.errors(), skip=1)))
 
-    async def http(_: Request, error: Exception) -> Response:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code = CODES.get(error.status_code, "http_error")
+        code = HTTPStatus(error.status_code).name.lower()
         sentence = SENTENCES.get(error.status_code, str(error.detail))
-        return render(error.status_code, code, sentence, headers=error.headers)
+        headers = {**(error.headers or {}), **({"Allow": _allowed(request)} if error.status_code == 405 else {})}
+        return render(error.status_code, code, sentence, headers=headers)
 
     async def driver(_: Request, error: Exception) -> Response:
         assert isinstance(error, PyMongoError)

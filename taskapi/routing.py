@@ -16,6 +16,7 @@ from taskapi.errors import Fault, InvalidInput, MalformedJSON, UnsupportedMediaT
 Query = TypeVar("Query", bound=BaseModel)
 
 JSON = "application/json"
+MOST_MEMBERS = 100  # of the JSON object that is a body; each unknown one would cost an error
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -24,19 +25,21 @@ def _refuse(constant: str) -> NoReturn:
 
 
 class StrictRequest(Request):
-    """A request whose JSON is read as RFC 8259 has it."""
+    """A request whose JSON is read as RFC 8259 has it: UTF-8, no NaN."""
 
     async def json(self) -> Any:
         """The body. Raises MalformedJSON; its detail never repeats the input."""
         if not hasattr(self, "_json"):
             try:
-                self._json = json.loads(await self.body(), parse_constant=_refuse)
+                self._json = json.loads((await self.body()).decode("utf-8"), parse_constant=_refuse)
             except json.JSONDecodeError as error:
                 raise MalformedJSON(f"The body is not valid JSON: {error.msg} at character {error.pos}.") from None
             except RecursionError:
                 raise MalformedJSON("The body is nested too deeply.") from None
             except ValueError:  # not UTF-8, NaN or Infinity, or a number of thousands of digits
                 raise MalformedJSON from None
+            if isinstance(self._json, dict) and len(self._json) > MOST_MEMBERS:
+                raise InvalidInput([Fault("", f"should have at most {MOST_MEMBERS} fields", "too_many_fields")])
         return self._json
 
 
@@ -96,8 +99,8 @@ class StrictRoute(APIRoute):
             if media_type(request) != expected:
                 raise UnsupportedMediaType(expected)
             strict_request = StrictRequest(request.scope, request.receive)
-            if expected == JSON:
-                await strict_request.json()  # here, so that its errors are ours and not the framework's 400
+            # Read here, so that errors are ours and not the framework's 400.
+            await (strict_request.json() if expected == JSON else strict_request.body())
             return await handle(strict_request)
 
         return strict

@@ -1,7 +1,9 @@
 """Settings: typed, read once from the environment and ``.env``, frozen, passed in."""
 
 import os
+import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from taskapi.errors import StartupError
 
 PREFIX = "TASKAPI_"
+ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 MINIMUM_SECRET_BYTES = 32
 PLACEHOLDERS = (
     "changeme",
@@ -78,6 +81,24 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(value == "*" or ORIGIN.fullmatch(value) for value in values):
+            raise PydanticCustomError("origin", "must be origins such as https://app.example.com, separated by commas")
+        return values
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            [ip_network(value) for value in values if value != "*"]
+        except ValueError:
+            raise PydanticCustomError(
+                "network", "must be addresses or networks such as 10.0.0.0/8, separated by commas"
+            ) from None
+        return values
 
     @field_validator("mongodb_uri")
     @classmethod

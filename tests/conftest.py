@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("store") == "mock" or URI_VARIABLE in os.environ:
         return
     folder = Path(tempfile.mkdtemp(prefix="taskapi-test-"))
-    server = embedded.provide(Settings(data_dir=folder))
+    server = embedded.provide(Settings(_env_file=None, data_dir=folder))
     complete = server.__enter__()
     assert complete.mongodb_uri
     os.environ[URI_VARIABLE] = complete.mongodb_uri.get_secret_value()
@@ -63,7 +63,7 @@ def make_settings(**changes: Any) -> Settings:
         "links_allow_private": True,
         "links_timeout_seconds": 1.0,
     }
-    return Settings(**{**values, **changes})
+    return Settings(_env_file=None, **{**values, **changes})
 
 
 @asynccontextmanager

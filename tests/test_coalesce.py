@@ -62,6 +62,21 @@ async def test_an_error_reaches_its_own_round_only() -> None:
     assert await coalescer.get("a") == 1
 
 
+async def test_when_the_query_is_cancelled_nobody_waits_for_ever() -> None:
+    store = Store()
+    coalescer = Coalescer(store.fetch)
+    waiting = [asyncio.create_task(coalescer.get("a"))]
+    await store.asked.get()
+    waiting.append(asyncio.create_task(coalescer.get("b")))
+    await asyncio.sleep(0)
+    assert coalescer._worker is not None
+    coalescer._worker.cancel()
+    await asyncio.wait(waiting, timeout=5)
+    assert [task.cancelled() for task in waiting] == [True, True]
+    store.gate.set()
+    assert await coalescer.get("a") == 1
+
+
 async def test_a_caller_that_goes_away_leaves_the_others_alone() -> None:
     store = Store()
     coalescer = Coalescer(store.fetch)

@@ -27,6 +27,8 @@ async def test_unknown_addresses_and_wrong_methods(anonymous: httpx.AsyncClient)
     answer = await anonymous.delete("/token")
     is_problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
+    assert (await anonymous.delete("/tasks")).headers["allow"] == "GET, POST"
+    assert (await anonymous.post("/tasks/1")).headers["allow"] == "DELETE, GET, PATCH, PUT"
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,7 @@ async def test_unknown_addresses_and_wrong_methods(anonymous: httpx.AsyncClient)
         b'{"title": NaN}',
         b'{"title": Infinity}',
         b"\xff\xfe",
+        '{"title": "in UTF-16"}'.encode("utf-16"),
         b'{"title": "\xff"}',
         b'{"priority": ' + b"9" * 5000 + b"}",
         b"[" * 100_000,
@@ -87,6 +90,20 @@ async def test_a_body_that_grows_over_the_limit_is_refused(ada: Account) -> None
             yield b" " * 65_536
 
     is_problem(await ada.post("/tasks", content=stream(), headers=JSON), 413, "body_too_large")
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    is_problem(await ada.client.post("/token", content=stream(), headers=form), 413, "body_too_large")
+
+
+async def test_many_faults_are_cut_short(anonymous: httpx.AsyncClient) -> None:
+    few = await anonymous.post("/register", json={f"unknown{n}": 1 for n in range(90)})
+    assert len(is_problem(few, 422, "validation_error")["details"]) == 50
+    many = await anonymous.post("/register", json={f"unknown{n}": 1 for n in range(50_000)})
+    (fault,) = is_problem(many, 422, "validation_error")["details"]
+    assert fault["type"] == "too_many_fields"
+
+
+async def test_a_form_of_too_many_fields_is_refused(anonymous: httpx.AsyncClient) -> None:
+    is_problem(await anonymous.post("/token", data={f"field{n}": "x" for n in range(2000)}), 400, "bad_request")
 
 
 async def test_an_answer_never_repeats_a_password(anonymous: httpx.AsyncClient) -> None:
@@ -211,6 +228,7 @@ async def test_cors_lets_the_configured_origin_in_and_no_other(anonymous: httpx.
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "http://localhost:3000")
     refused = await anonymous.options("/tasks", headers={"Origin": "http://evil.example", **ask})
     assert "access-control-allow-origin" not in refused.headers
+    is_problem(refused, 400, "cors_refused", "Disallowed CORS origin.")
     simple = await anonymous.get("/health", headers={"Origin": "http://localhost:3000"})
     assert "X-Total-Count" in simple.headers["access-control-expose-headers"]
 

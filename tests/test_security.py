@@ -4,10 +4,10 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from jose import jwt
+from passlib.hash import bcrypt
 
 from taskapi.errors import InvalidToken, Overloaded
 from taskapi.security import PasswordHasher, TokenCodec
@@ -39,15 +39,25 @@ async def test_a_hash_of_a_lower_cost_is_renewed(hasher: PasswordHasher) -> None
     assert "m=16,t=2" in renewed
 
 
+@pytest.mark.parametrize("password", ["x" * 72 + "the rest was always ignored", "é" * 50])
+async def test_a_long_password_matches_its_old_bcrypt_hash(hasher: PasswordHasher, password: str) -> None:
+    old = bcrypt.using(rounds=4).hash(password.encode()[:72])
+    matches, renewed = await hasher.verify(password, old)
+    assert matches
+    assert renewed is not None
+    assert await hasher.verify(password, renewed) == (True, None)
+    assert (await hasher.verify(password[:-1], renewed))[0] is False  # the new hash is of all of it
+
+
 async def test_nobodys_password_is_checked_like_anybodys(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
-    check = hasher._context.verify_and_update
+    verify = hasher._context.verify
 
-    def counted(password: str, stored: str) -> Any:
+    def counted(password: str, stored: str) -> bool:
         checked.append(stored)
-        return check(password, stored)
+        return bool(verify(password, stored))
 
-    monkeypatch.setattr(hasher._context, "verify_and_update", counted)
+    monkeypatch.setattr(hasher._context, "verify", counted)
     known = await hasher.hash("password")
     assert await hasher.verify("wrong", known) == (False, None)
     assert await hasher.verify("wrong", None) == (False, None)

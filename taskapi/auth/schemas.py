@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from taskapi.fields import Storable
+
 
 class SignIn(BaseModel):
     """The OAuth 2 password grant (RFC 6749, section 4.3)."""
@@ -11,8 +13,8 @@ class SignIn(BaseModel):
     model_config = ConfigDict(extra="ignore")  # section 3.2: unrecognised parameters are ignored
 
     grant_type: Literal["password"] = "password"
-    username: Annotated[str, Field(max_length=1000)]
-    password: Annotated[str, Field(max_length=1000, json_schema_extra={"format": "password"})]
+    username: Annotated[str, Field(max_length=1000), Storable]
+    password: Annotated[str, Field(max_length=1000, json_schema_extra={"format": "password"}), Storable]
 
 
 class Token(BaseModel):

@@ -53,6 +53,8 @@ class TaskDocument(Document):
             IndexModel([OWNER, ("due_date", ASCENDING), BY_ID], name="owner_due"),
             # ?sort=-priority,due_date and its reverse
             IndexModel([OWNER, ("priority", DESCENDING), ("due_date", ASCENDING), BY_ID], name="owner_priority_due"),
+            # ?sort=title either way
+            IndexModel([OWNER, ("title", ASCENDING), BY_ID], name="owner_title"),
             # ?sort=updated_at either way: what changed last
             IndexModel([OWNER, ("updated_at", ASCENDING), BY_ID], name="owner_updated"),
         ]

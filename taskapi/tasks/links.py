@@ -1,10 +1,11 @@
 """What stands behind a task's links: title, status and time of each page, fetched side by side."""
 
 import asyncio
+import codecs
+import html
 import re
 import time
 from enum import StrEnum
-from html.parser import HTMLParser
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,8 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from taskapi import fetch
 
 LONGEST_TITLE = 300
+TITLE_WITHIN = 64 * 1024  # bytes at the start of a page
+META_WITHIN = 4096
+_OPENING = re.compile(r"<title[\s>]", re.IGNORECASE)
+_CLOSING = re.compile(r"</title", re.IGNORECASE)
+_CHARSETS = re.compile(r"utf-8|utf-16|ascii|(iso8859|koi8|cp|mac|gb|big5|euc|shift)[-_a-z0-9]*")
 _META_CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?\s*([A-Za-z0-9_:-]+)", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\s]+")
+_BLANK = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\s]+")
 
 
 class Outcome(StrEnum):
@@ -44,38 +50,29 @@ class LinkRead(BaseModel):
     elapsed_ms: float = Field(description="Milliseconds until the outcome was known.")
 
 
-class _TitleParser(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[str] = []
-        self.inside = self.finished = False
-
-    def handle_starttag(self, tag: str, _: object) -> None:
-        self.inside = self.inside or (tag == "title" and not self.finished)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "title" and self.inside:
-            self.inside, self.finished = False, True
-
-    def handle_data(self, data: str) -> None:
-        if self.inside:
-            self.parts.append(data)
-
-
 def title_of(body: bytes, charset: str | None) -> str | None:
     """The text of the first ``<title>``, white space folded, at most 300 characters; None without one."""
-    declared = _META_CHARSET.search(body[:4096])
-    encoding = charset or (declared and declared[1].decode()) or "utf-8"
+    start = body[:TITLE_WITHIN]
+    declared = _META_CHARSET.search(start[:META_WITHIN])
+    text = start.decode(_known(charset) or _known(declared and declared[1].decode()) or "utf-8", "replace")
+    opening = _OPENING.search(text)
+    if opening is None:
+        return None
+    begin = text.find(">", opening.end() - 1) + 1
+    if begin == 0:
+        return None
+    closing = _CLOSING.search(text, begin)
+    inside = html.unescape(text[begin : closing.start() if closing else begin + 10 * LONGEST_TITLE])
+    return _BLANK.sub(" ", inside).strip()[:LONGEST_TITLE] or None
+
+
+def _known(charset: str | None) -> str | None:
+    """The codec of a charset that pages use; None for others, some of which take long on hostile bytes."""
     try:
-        text = body.decode(encoding, "replace")
+        name = codecs.lookup(charset or "").name
     except LookupError:
-        text = body.decode("utf-8", "replace")
-    parser = _TitleParser()
-    for start in range(0, len(text), 8192):
-        parser.feed(text[start : start + 8192])
-        if parser.finished:
-            break
-    return _CONTROL.sub(" ", "".join(parser.parts)).strip()[:LONGEST_TITLE] or None
+        return None
+    return name if _CHARSETS.fullmatch(name) else None
 
 
 async def preview(urls: list[str], client: httpx.AsyncClient, timeout: float) -> list[LinkRead]:
@@ -88,12 +85,12 @@ async def _preview_one(url: str, client: httpx.AsyncClient, timeout: float) -> L
     status: int | None = None
     title: str | None = None
     try:
-        async with asyncio.timeout(timeout), client.stream("GET", url) as response:
+        async with asyncio.timeout(timeout), fetch.opened(client, url) as response:
             status = response.status_code
             plain = response.headers.get("content-encoding", "identity") == "identity"
             if plain and "html" in response.headers.get("content-type", "html"):
                 body = await fetch.read_start(response)
-                title = await asyncio.to_thread(title_of, body, response.charset_encoding)
+                title = title_of(body, response.charset_encoding)
         outcome = Outcome.ok
     except (TimeoutError, httpx.TimeoutException):
         outcome = Outcome.timeout

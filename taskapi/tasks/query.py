@@ -13,7 +13,7 @@ from taskapi.database import BSON
 from taskapi.fields import Day, Storable
 from taskapi.tasks.schemas import Status
 
-SORTABLE = ("created_at", "updated_at", "due_date", "priority", "title", "status", "completed_at")
+SORTABLE = ("created_at", "updated_at", "due_date", "priority", "title")
 _FIELD = f"-?({'|'.join(SORTABLE)})"
 LARGEST_OFFSET = 2**31 - 1
 
@@ -88,6 +88,19 @@ class TaskQuery(BaseModel):
             conditions.append({"$or": [{"due_date": None}, {"due_date": {"$gte": today()}}, {"status": Status.done}]})
         return {"owner.id": owner, **({"$and": conditions} if conditions else {})}
 
+    def page(self, owner: ObjectId) -> list[BSON]:
+        """The stages of a pipeline that gives the page."""
+        return [
+            {"$match": self.filter(owner)},
+            {"$sort": self.order()},
+            {"$skip": self.start},
+            {"$limit": self.limit},
+        ]
+
+    def count(self, owner: ObjectId) -> list[BSON]:
+        """The stages of a pipeline that counts what matches, as ``total``; no document for none."""
+        return [{"$match": self.filter(owner)}, {"$count": "total"}]
+
     def order(self) -> dict[str, int]:
         """The sort of MongoDB, made total by ``_id`` in the direction of the last field, so that an index serves it."""
         order = {part.lstrip("-"): DESCENDING if part.startswith("-") else ASCENDING for part in self.sort.split(",")}
@@ -95,8 +108,9 @@ class TaskQuery(BaseModel):
 
     def links(self, path: str, total: int) -> str:
         """The Link header (RFC 8288) to the first, previous, next and last page."""
-        last = max(total - 1, 0) // self.limit * self.limit
-        targets = {"first": 0, "prev": max(self.start - self.limit, 0), "next": self.start + self.limit, "last": last}
+        off_grid = self.start % self.limit if self.start < total else 0
+        last = off_grid + max(total - 1 - off_grid, 0) // self.limit * self.limit
+        targets = {"first": 0, "prev": max(min(self.start - self.limit, last), 0), "next": self.start + self.limit, "last": last}
         if self.start == 0:
             del targets["prev"]
         if targets["next"] >= total:

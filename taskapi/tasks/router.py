@@ -5,7 +5,7 @@ from typing import Annotated
 import httpx
 from fastapi import Depends, Request, Response
 
-from taskapi.auth.dependencies import CurrentUser
+from taskapi.auth.dependencies import Accounts, CurrentUser
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, list_etag, tag
 from taskapi.problems import responses
 from taskapi.routing import parameters, query_reader
@@ -41,9 +41,9 @@ def here(request: Request) -> str:
 
 
 @router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **responses(400, 401, 413, 415, 422)})
-async def create_task(data: TaskCreate, user: CurrentUser, request: Request, response: Response) -> TaskRead:
+async def create_task(data: TaskCreate, user: CurrentUser, accounts: Accounts, request: Request, response: Response) -> TaskRead:
     """Make a task."""
-    task = await service.create(user, data)
+    task = await service.create(user, data, accounts)
     response.headers["Location"] = f"{here(request)}/{task.id}"
     response.headers["ETag"] = etag(task.version)
     return task

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from pymongo import ReturnDocument
 
 from taskapi.clock import midnight, utc_now
+from taskapi.coalesce import Coalescer
 from taskapi.database import BSON, Session, aggregate, collection
 from taskapi.errors import NotFound, PreconditionFailed
 from taskapi.fields import object_id
@@ -19,6 +20,7 @@ from taskapi.users.schemas import UserRead
 PUBLIC: dict[str, int] = {str(field.validation_alias or name): 1 for name, field in TaskRead.model_fields.items()}
 SUMMARY = {"title": 1, "status": 1, "due_date": 1, "created_at": 1}
 Versions = frozenset[int] | None  # those a change may meet; None for any
+Accounts = Coalescer[ObjectId, UserRead]
 _tasks = TypeAdapter(list[TaskRead])
 
 
@@ -38,8 +40,8 @@ def _one(owner: UserRead, task_id: str, versions: Versions = None) -> BSON:
     return {"_id": identity, "owner.id": owner.object_id, **condition}
 
 
-async def create(owner: UserRead, data: TaskCreate) -> TaskRead:
-    """Stores a new task of ``owner``."""
+async def create(owner: UserRead, data: TaskCreate, accounts: Accounts) -> TaskRead:
+    """Stores a new task of ``owner``, under the name they have once it is stored."""
     now = utc_now()
     done = data.completed or data.status is Status.done
     task: BSON = {
@@ -59,25 +61,20 @@ async def create(owner: UserRead, data: TaskCreate) -> TaskRead:
         "version": 1,
     }
     await collection(TaskDocument).insert_one(task)
+    # A change of the name that was committed before the insert did not see this task; one committed later does.
+    current = await accounts.get(owner.object_id)
+    if current is not None and current.username != owner.username:
+        await rename_owner(owner.object_id, current.username)
+        return await get(owner, str(task["_id"]))
     return TaskRead.model_validate(task)
 
 
 async def page(owner: UserRead, query: TaskQuery) -> Page:
     """The tasks that ``query`` asks for, and the total, in one round trip."""
-    wanted = query.filter(owner.object_id)
-    count: list[BSON] = [{"$match": wanted}, {"$count": "total"}]
-    found = await aggregate(
-        TaskDocument,
-        [
-            {"$match": wanted},
-            {"$sort": query.order()},
-            {"$skip": query.start},
-            {"$limit": query.limit},
-            {"$project": PUBLIC},
-            {"$unionWith": {"coll": collection(TaskDocument).name, "pipeline": count}},
-        ],
-    )
-    total = found.pop()["total"] if found else 0  # counting nothing gives no document
+    count = {"coll": collection(TaskDocument).name, "pipeline": query.count(owner.object_id)}
+    found = await aggregate(TaskDocument, [*query.page(owner.object_id), {"$project": PUBLIC}, {"$unionWith": count}])
+    # Counting nothing gives no document, also when the last task was deleted between the page and the count.
+    total = found.pop()["total"] if found and "total" in found[-1] else len(found)
     return Page(_tasks.validate_python(found), total)
 
 

@@ -1,6 +1,6 @@
 """Routes of accounts."""
 
-from fastapi import Response
+from fastapi import Request, Response
 
 from taskapi.auth.dependencies import CurrentUser, Hasher
 from taskapi.problems import responses
@@ -12,9 +12,9 @@ router = strict_router(tags=["users"])
 
 
 @router.post("/register", status_code=201, responses=responses(400, 413, 415, 422))
-async def register(data: UserCreate, hasher: Hasher, response: Response) -> UserRead:
+async def register(data: UserCreate, hasher: Hasher, request: Request, response: Response) -> UserRead:
     """Make an account. User names and e-mail addresses are unique without regard to case."""
-    response.headers["Location"] = "/users/me"
+    response.headers["Location"] = f"{request.scope.get('root_path', '')}/users/me"
     return await service.register(data, hasher)
 
 

@@ -3,13 +3,23 @@
 from typing import Annotated, Any, Self
 
 from bson import ObjectId
-from pydantic import BaseModel, ConfigDict, EmailStr, Field, StringConstraints, model_validator
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from taskapi.fields import Id, Moment, Optional, Storable, Trimmed
 
 Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$")]
-Email = Annotated[EmailStr, Field(max_length=254)]
+
+
+def _address(text: str) -> str:
+    try:
+        return validate_email(text, check_deliverability=False).normalized
+    except EmailNotValidError:  # whose messages repeat parts of the input
+        raise PydanticCustomError("email", "must be an e-mail address such as ada@example.com") from None
+
+
+Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_address)]
 FullName = Annotated[str, Trimmed, Field(max_length=100), Storable]
 Password = Annotated[str, Field(min_length=8, max_length=128, json_schema_extra={"format": "password"}), Storable]
 
@@ -42,7 +52,7 @@ class UserUpdate(BaseModel):
     email: Email | None = None
     full_name: FullName | None = None
     password: Password = Optional()
-    current_password: Annotated[str, Field(max_length=128)] = Optional(description="Needed to change the password.")
+    current_password: Annotated[str, Field(max_length=128), Storable] = Optional(description="Needed to change the password.")
 
     @model_validator(mode="after")
     def _password_needs_current(self) -> Self:

@@ -112,9 +112,19 @@ async def change(user: UserRead, data: UserUpdate, hasher: PasswordHasher) -> Us
         raise _taken(error) from None
     if changed is None:
         raise WrongPassword if "password_hash" in conditions else InvalidToken
-    if renamed:  # tasks that were being created, under the old name, while the transaction ran
-        await tasks.rename_owner(user.object_id, data.username)
+    if renamed:
+        await _settle_name(user.object_id, data.username)
     return UserRead.model_validate(changed)
+
+
+async def _settle_name(identity: ObjectId, name: str) -> None:
+    """Writes the user's name into tasks that were being created while it changed, until it stays the same."""
+    while True:
+        await tasks.rename_owner(identity, name)
+        current = await collection(UserDocument).find_one({"_id": identity}, {"username": 1})
+        if current is None or current["username"] == name:
+            return
+        name = current["username"]  # another change came in between: its name is the one to write
 
 
 def _taken(error: DuplicateKeyError) -> UsernameTaken | EmailTaken:

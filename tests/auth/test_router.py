@@ -1,7 +1,10 @@
 """Signing in, and what a bearer token is worth."""
 
+import hmac
+import json
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -9,9 +12,12 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 from jose import jwt
+from jose.utils import base64url_encode
 from passlib.hash import bcrypt
 
 from taskapi.database import collection
+from taskapi.errors import InvalidToken
+from taskapi.security import TokenCodec
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, sign_in, stored_user
 from tests.conftest import SECRET
@@ -51,6 +57,8 @@ async def test_unknown_and_wrong_are_answered_alike(
     [
         ({"username": "ada"}, "password"),
         ({"password": "x"}, "username"),
+        ({"username": "ada\x00", "password": "x"}, "username"),
+        ({"username": "ada", "password": "x\x00"}, "password"),
         ({"username": "ada", "password": "x", "grant_type": "client_credentials"}, "grant_type"),
     ],
 )
@@ -133,6 +141,13 @@ async def test_every_claim_counts(ada: Account, anonymous: httpx.AsyncClient, ch
     answer = await anonymous.get("/users/me", headers={"Authorization": f"Bearer {token}"})
     is_problem(answer, 401, "invalid_token", "Could not validate credentials")
     assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_part_of_the_name_of_the_algorithm_is_not_it(ada: Account) -> None:
+    header, payload = (base64url_encode(json.dumps(part).encode()) for part in ({"alg": "HS2"}, claims_of(ada)))
+    signature = base64url_encode(hmac.digest(SECRET.encode(), header + b"." + payload, "sha256"))
+    with pytest.raises(InvalidToken):
+        TokenCodec(SECRET, lifetime=timedelta(minutes=1)).subject(b".".join([header, payload, signature]).decode())
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])

@@ -27,6 +27,7 @@ class Site:
         self.together = asyncio.Barrier(3)
         self.base = ""
         self.connections = 0
+        self.heads: list[bytes] = []
         self.open: set[asyncio.Task[None]] = set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,8 +39,10 @@ class Site:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         while request := await reader.readline():
-            while (await reader.readline()).strip():
-                pass
+            head = request
+            while (line := await reader.readline()).strip():
+                head += line
+            self.heads.append(head)
             path = request.split()[1].decode()
             if path.startswith("/together"):
                 await self.together.wait()
@@ -131,6 +134,30 @@ async def test_an_endless_page_is_read_to_its_limit(ada: Account) -> None:
     assert (found[0]["outcome"], found[0]["title"]) == ("ok", "Endless")
 
 
+async def test_one_users_cookies_are_not_sent_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site() as here, fetch.client(allow_private=True, timeout=1) as client:
+        monkeypatch.setattr(Site, "answer", lambda *_: page("", extra="set-cookie: session=first; path=/\r\n"))
+        for _ in range(2):
+            assert [link.outcome for link in await preview([f"{here.base}/a"], client, 1)] == [Outcome.ok]
+        assert len(here.heads) == 2
+        assert not [head for head in here.heads if b"cookie" in head.lower()]
+
+
+async def test_the_body_of_a_redirect_is_not_read(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    aread = httpx.Response.aread
+
+    async def noticed(response: httpx.Response) -> bytes:
+        read.append(str(response.url))
+        return await aread(response)
+
+    async with site() as here, fetch.client(allow_private=True, timeout=1) as client:
+        monkeypatch.setattr(httpx.Response, "aread", noticed)
+        (link,) = await preview([f"{here.base}/moved"], client, 1)
+    assert (link.outcome, link.title) == (Outcome.ok, "Page final & more")
+    assert read == []
+
+
 async def test_connections_are_pooled() -> None:
     async with site() as here, fetch.client(allow_private=True, timeout=1) as client:
         for _ in range(3):
@@ -185,6 +212,11 @@ async def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.Mo
         ("64:ff9b::808:808", True),
         ("2002:7f00:1::", False),
         ("ff0e::1", False),
+        ("fec0::1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("192.88.99.1", False),
     ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:
@@ -202,6 +234,13 @@ def test_which_addresses_are_public(address: str, public: bool) -> None:
         (b"<svg><title>" + b"y" * 1000, None, "y" * 300),
         (b"\xff\xfe\x00", "utf-8", None),
         (b"<" * 200_000, None, None),
+        (b"<![foo[<title>x</title>", None, "x"),
+        (b"<title><![ </title>", None, "<!["),
+        (b"<title" + b" a" * 50_000, None, None),
+        (b"<title>" * 30_000, None, "<title>" * 42 + "<title"),
+        (b"<TITLE lang='en'>Big</TITLE>", None, "Big"),
+        ("<title>日本</title>".encode("shift_jis"), "shift_jis", "日本"),
+        (b"<title>plain</title>" + b"a-" * 30_000, "punycode", "plain"),
     ],
 )
 def test_titles(body: bytes, charset: str | None, title: str | None) -> None:
@@ -212,4 +251,3 @@ async def test_the_call_fails_with_httpx_only_inside(ada: Account) -> None:
     task = await ada.make_task(links=["http://name.invalid/"])
     found: list[dict[str, Any]] = (await ada.get(f"/tasks/{task['id']}/links")).json()
     assert found[0]["outcome"] in {"unreachable", "timeout"}
-    assert isinstance(httpx.ConnectError("x"), httpx.HTTPError)

@@ -1,5 +1,6 @@
 """The list of tasks: filters, order, pages, and what is refused by name."""
 
+import asyncio
 import itertools
 import re
 from datetime import UTC, datetime, timedelta
@@ -96,6 +97,7 @@ async def test_filters_and_orders(with_tasks: Account, query: str, expected: lis
         ("sort=title,", ["sort"]),
         ("sort=title,-title", [""]),
         ("sort=title%0A", ["sort"]),
+        ("sort=status", ["sort"]),
         ("colour=red", ["colour"]),
         ("owner.id=65f1a2b3c4d5e6f708192a3b", ["owner.id"]),
         ("status[$ne]=todo", ["status[$ne]"]),
@@ -141,6 +143,23 @@ async def test_offset_and_its_synonym(ada: Account, name: str) -> None:
     beyond = await ada.get(f"/tasks?{name}=50&limit=2")
     assert (beyond.json(), beyond.headers["x-total-count"]) == ([], "3")
     assert set(links(beyond.headers["link"])) == {"first", "prev", "last"}
+
+
+async def test_links_off_the_grid_of_pages_stay_within_it(ada: Account) -> None:
+    for n in range(7):
+        await ada.make_task(f"Task {n}")
+    for start, expected in ((1, (0, 4, 4)), (5, (2, None, 5)), (50, (6, None, 6))):
+        found = links((await ada.get(f"/tasks?limit=3&offset={start}")).headers["link"])
+        offsets = [int(found[name].rpartition("=")[2]) if name in found else None for name in ("prev", "next", "last")]
+        assert tuple(offsets) == expected
+
+
+@pytest.mark.real
+async def test_a_list_while_its_tasks_are_deleted_is_a_list(ada: Account) -> None:
+    for _ in range(10):
+        paths = [f"/tasks/{(await ada.make_task())['id']}" for _ in range(2)]
+        answers = await asyncio.gather(*(ada.get("/tasks") for _ in range(8)), *(ada.delete(path) for path in paths))
+        assert {answer.status_code for answer in answers} == {200, 204}
 
 
 async def test_an_empty_list_is_an_array_with_links(ada: Account) -> None:
