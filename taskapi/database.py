@@ -119,7 +119,8 @@ async def opened(
     try:
         database = Database(client, settings.mongodb_database)
         try:
-            await client.admin.command("ping")
+            with pymongo.timeout(settings.mongodb_selection_timeout_ms / 1000):
+                await client.admin.command("ping")
             await database.bind(documents)
         except PyMongoError as error:
             raise StartupError(_why_unreachable(error, settings)) from None
