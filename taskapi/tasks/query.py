@@ -117,7 +117,5 @@ class TaskQuery(BaseModel):
             del targets["next"]
         given = self.model_dump(mode="json", exclude_unset=True, exclude={"offset", "skip", "limit"}, exclude_none=True)
         kept = {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
-        return ", ".join(
-            f'<{path}?{urlencode({**kept, "limit": self.limit, "offset": offset})}>; rel="{relation}"'
-            for relation, offset in targets.items()
-        )
+        page = f"{path}?{urlencode({**kept, 'limit': self.limit})}"
+        return ", ".join(f'<{page}&offset={offset}>; rel="{relation}"' for relation, offset in targets.items())
