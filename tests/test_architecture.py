@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from taskapi.tasks.documents import TaskDocument
+from taskapi.users.documents import UserDocument
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "taskapi"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -87,3 +90,11 @@ def test_locks_hold_names_versions_and_hashes_and_no_address() -> None:
         lines = [line.strip() for line in lock.read_text().splitlines() if line.strip() and not line.strip().startswith("#")]
         pattern = r"([a-zA-Z0-9._-]+==[^\s;]+( ; .*)? \\|--hash=sha256:[0-9a-f]{64}( \\)?)"
         assert [line for line in lines if not re.fullmatch(pattern, line)] == []
+
+
+def test_every_stored_field_and_index_is_documented() -> None:
+    text = (ROOT / "docs" / "COLLECTIONS.md").read_text()
+    for document in (UserDocument, TaskDocument):
+        names = [name for name in document.model_fields if name not in {"id", "revision_id"}]
+        names += [index.document["name"] for index in document.Settings.indexes]
+        assert [name for name in names if f"`{name}`" not in text] == []

@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+"""Fills a database with users and tasks that look real, for trying things out and for measuring.
+
+Every document follows from the seed, its number and the last day: the same command gives the same documents, with the
+same _id. What is there already is left as it is, so a run that was cut short can be started again.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import os
+import random
+import secrets
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date, timedelta
+from itertools import accumulate
+from typing import Any
+
+try:
+    from bson import ObjectId
+    from passlib.hash import argon2
+    from pydantic import SecretStr, ValidationError
+    from pymongo import MongoClient, WriteConcern
+    from pymongo.collection import Collection
+    from pymongo.errors import BulkWriteError, PyMongoError
+    from tqdm import tqdm
+
+    from taskapi.clock import midnight, today
+    from taskapi.database import opened
+    from taskapi.errors import StartupError
+    from taskapi.settings import Settings
+    from taskapi.tasks.documents import TaskDocument
+    from taskapi.users.documents import UserDocument
+    from taskapi.users.schemas import UserCreate
+except ModuleNotFoundError as error:
+    sys.exit(f"seed: needs {error.name}: run ./scripts/setup dev, then .venv/bin/python scripts/seed.py")
+
+BSON = dict[str, Any]
+BATCH = 5000
+SAMPLE = 100  # documents that are validated before any is written
+DUPLICATE_KEY = 11000
+MOST = 50_000_000
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+FIRST = words("""
+    ada alan amara anna ben carla chen dan edith emre eva felix grace hana hugo ines ivan jan joan julia kai karl lea lin
+    luis maya mia nina noor olga omar paul priya rosa sam sofia tariq tom yara zoe""")
+LAST = words("""
+    adams bauer berg brandt byron cohen costa diaz dubois evans fischer garcia haddad hansen hopper ito jensen khan kim klein
+    kowalski lange lopez marino meyer moreau nguyen novak okafor olsen patel perez rossi sato schmidt silva singh turing
+    weber young""")
+VERBS = words("""
+    Write Review Send Plan Prepare Update Check Fix Finish Order Collect Compare Translate Test Measure Sort Discuss Present
+    Approve Archive""")
+KINDS = words("quarterly annual first final missing new old internal public revised urgent weekly shared monthly")
+THINGS = words("""
+    report budget invoice contract presentation newsletter survey roadmap release backup manual agenda offer poster schedule
+    inventory forecast template checklist dashboard handbook interview proposal database website""")
+PLACES = ("", "", "", " for finance", " for Monday", " with the team", " for the customer", " before the audit", " again")
+SENTENCES = (
+    "Figures from finance, then two pages.",
+    "Ask who has the last version.",
+    "See the notes of the last meeting.",
+    "Keep it short.",
+    "Two people should read it first.",
+    "The customer waits for this.",
+    "Nobody has looked at it since spring.",
+)
+TAGS = words("""
+    work home urgent writing meeting finance customer review bug idea travel team reading legal garden health research design
+    hiring training music taxes car kitchen""")
+TAG_WEIGHTS = list(accumulate(1 / place for place in range(1, len(TAGS) + 1)))  # Zipf: a few are everywhere, most are rare
+
+
+class Stop(Exception):
+    """The database is not filled; the message is one line that says why."""
+
+
+class Generator:
+    """The documents of one seed. A user is worked out from its number alone, so none has to be remembered."""
+
+    def __init__(self, seed: int, users: int, password_hash: str, last_day: date) -> None:
+        self.seed, self.users, self.password_hash, self.end = seed, users, password_hash, midnight(last_day)
+
+    def id(self, kind: str, number: int) -> ObjectId:
+        """The _id of the ``number``-th document of a kind: eight bytes of the seed, four of the number."""
+        return ObjectId(hashlib.sha256(f"{kind} {self.seed}".encode()).digest()[:8] + number.to_bytes(4, "big"))
+
+    def name(self, number: int) -> tuple[str, str, str]:
+        """First name, last name and a suffix that makes the two unique."""
+        turn, place = divmod(number, len(FIRST) * len(LAST))
+        place = place * 787 % (len(FIRST) * len(LAST))  # a prime, so that neighbours differ in both
+        return FIRST[place % len(FIRST)], LAST[place // len(FIRST)], str(turn + 1) if turn else ""
+
+    def user(self, number: int) -> BSON:
+        rng = random.Random(f"user {self.seed} {number}")  # noqa: S311 - not for secrets
+        first, last, suffix = self.name(number)
+        username = f"{first}.{last}{suffix}"
+        email = f"{username}@example.com" if rng.random() < 0.9 else None
+        created = self.end - timedelta(days=366 + rng.randrange(700), milliseconds=rng.randrange(86_400_000))
+        return {
+            "_id": self.id("users", number),
+            "username": username,
+            "username_key": username,
+            "email": email,
+            **({"email_key": email} if email else {}),
+            "full_name": f"{first.title()} {last.title()}" if rng.random() < 0.8 else None,
+            "password_hash": self.password_hash,
+            "disabled": rng.random() < 0.02 and number > 0,
+            "created_at": created,
+            "updated_at": created,
+        }
+
+    def task(self, number: int) -> BSON:
+        rng = random.Random(f"task {self.seed} {number}")  # noqa: S311 - not for secrets
+        draw = rng.random
+        owner = int(self.users * draw() ** 2)  # some have many tasks, most have few
+        day = self.end - timedelta(days=1 + int(365 * draw() ** 1.3))  # a little more from month to month
+        if day.weekday() > 4 and draw() < 0.7:
+            day -= timedelta(days=2)
+        created = day + timedelta(milliseconds=int(rng.triangular(0, 86_400_000, 39_600_000)))
+        priority = rng.choices((1, 2, 3, 4, 5), (30, 26, 24, 13, 7))[0]
+        took = timedelta(milliseconds=int(rng.lognormvariate(1.6 - 0.2 * priority, 1.0) * 86_400_000))
+        done = draw() < 0.93 and created + took < self.end
+        status = "done" if done else "in_progress" if draw() < 0.35 else "todo"
+        version = 1 + (status != "todo") + int(3 * draw() ** 3)
+        due = day + timedelta(days=1 + int(rng.expovariate(1 / 12))) if draw() < 0.65 else None
+        last_change = created + took if done else min(created + took / 3, self.end)
+        first, last, suffix = self.name(owner)
+        return {
+            "_id": self.id("tasks", number),
+            "title": f"{_one(VERBS, draw)} the {_one(KINDS, draw)} {_one(THINGS, draw)}{_one(PLACES, draw)}",
+            "description": "" if draw() < 0.4 else " ".join(rng.sample(SENTENCES, 1 + int(3 * draw()))),
+            "status": status,
+            "completed": done,
+            "completed_at": created + took if done else None,
+            "priority": priority,
+            "due_date": due,
+            "tags": list(dict.fromkeys(rng.choices(TAGS, cum_weights=TAG_WEIGHTS, k=int(5 * draw() ** 1.5)))),
+            "links": [f"https://example.com/{_one(THINGS, draw)}/{int(9000 * draw())}"] if draw() < 0.15 else [],
+            "owner": {"id": self.id("users", owner), "username": f"{first}.{last}{suffix}"},
+            "created_at": created,
+            "updated_at": last_change if version > 1 else created,
+            "version": version,
+        }
+
+
+def _one(words: Sequence[str], draw: Callable[[], float]) -> str:
+    return words[int(len(words) * draw())]
+
+
+async def prepare(settings: Settings, generator: Generator) -> None:
+    """Makes the collections with the indexes of the service, and validates a sample of what will be written."""
+    async with opened(settings, (UserDocument, TaskDocument)):
+        for number in range(SAMPLE):
+            UserDocument.model_validate(generator.user(number))
+            TaskDocument.model_validate(generator.task(number))
+
+
+def fill(collection: Collection[BSON], make: Callable[[int], BSON], wanted: int, ids: tuple[ObjectId, ObjectId]) -> int:
+    """Writes those of the ``wanted`` documents that are missing; how many that were. The next batch is made meanwhile."""
+    present = collection.count_documents({"_id": {"$gte": ids[0], "$lt": ids[1]}})
+    if present >= wanted:
+        return 0
+    added = 0
+    bar = tqdm(total=wanted, desc=collection.name, unit=" documents", unit_scale=True, disable=None)
+    with bar, ThreadPoolExecutor(1) as writer:
+        waiting: deque[Future[int]] = deque()
+        for start in range(0, wanted, BATCH):
+            batch = [make(number) for number in range(start, min(start + BATCH, wanted))]
+            waiting.append(writer.submit(_insert, collection, batch))
+            if len(waiting) > 1:
+                added += waiting.popleft().result()
+            bar.update(len(batch))
+        return added + sum(result.result() for result in waiting)
+
+
+def _insert(collection: Collection[BSON], batch: list[BSON]) -> int:
+    try:
+        return len(collection.insert_many(batch, ordered=False).inserted_ids)
+    except BulkWriteError as error:
+        for fault in error.details["writeErrors"]:
+            if fault["code"] != DUPLICATE_KEY:
+                raise Stop(f"MongoDB refused a document of {collection.name}: {fault['errmsg']}") from None
+            if "_id" not in fault["keyPattern"]:
+                field, value = next(iter(fault["keyValue"].items()))
+                raise Stop(f"{field} {value!r} belongs to an account that is not of this seed; name another --database") from None
+        return int(error.details["nInserted"])
+
+
+def seed(options: argparse.Namespace, settings: Settings) -> str:
+    """Fills the database; what was done, in a sentence."""
+    assert settings.mongodb_uri
+    try:
+        UserCreate.model_validate({"username": "somebody", "password": options.password})
+    except ValidationError as error:
+        raise Stop(f"--password: {error.errors(include_input=False)[0]['msg']}") from None
+    salt = hashlib.sha256(f"salt {options.seed}".encode()).digest()[:16]  # or no two runs would give the same users
+    hasher = argon2.using(  # type: ignore[no-untyped-call]
+        type="ID", memory_cost=settings.argon2_memory_kib, rounds=settings.argon2_rounds, parallelism=1, salt=salt
+    )
+    generator = Generator(options.seed, options.users, hasher.hash(options.password), options.last_day)
+    asyncio.run(prepare(settings, generator))
+    began = time.monotonic()
+    with MongoClient[BSON](settings.mongodb_uri.get_secret_value(), appname="taskapi-seed") as client:
+        durable = WriteConcern(w="majority", j=True)
+        users, tasks = (
+            fill(
+                client[options.database].get_collection(name, write_concern=durable),
+                make,
+                wanted,
+                (generator.id(name, 0), generator.id(name, wanted)),
+            )
+            for name, make, wanted in (("users", generator.user, options.users), ("tasks", generator.task, options.tasks))
+        )
+    place = f"{options.database} of seed {options.seed}"
+    if not users and not tasks:
+        return f"Nothing added: {place} holds its {options.users} users and {options.tasks} tasks already"
+    there = options.users + options.tasks - users - tasks
+    kept = f" ({there} documents were there already)" if there else ""
+    first, last, _ = generator.name(0)
+    return (
+        f"Added {users} users and {tasks} tasks{kept} to {place} in {time.monotonic() - began:.1f} s\n"
+        f"Sign in as {first}.{last}, or anybody else in users, with the password of --password"
+    )
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST}")
+    return int(text)
+
+
+def day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date written as YYYY-MM-DD") from None
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The service's settings with this address and database. Raises Stop."""
+    given: BSON = {"secret_key": SecretStr(secrets.token_hex(32)), "mongodb_database": options.database}
+    uri = options.uri or os.environ.get("TASKAPI_MONGODB_URI")
+    try:
+        port = Settings(**given, mongodb_uri=None).data_dir / "port"
+        if not uri and port.is_file():
+            uri = f"mongodb://127.0.0.1:{port.read_text().strip()}/?directConnection=true"
+        if not uri:
+            raise Stop("--uri is missing, and so are TASKAPI_MONGODB_URI and an embedded server in .taskapi")
+        return Settings(**given, mongodb_uri=SecretStr(uri))
+    except ValidationError as error:
+        fault = error.errors(include_input=False)[0]
+        raise Stop(f"{'_'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="seed", description=(__doc__ or "").strip())
+    parser.add_argument("--uri", help="MongoDB to fill (default TASKAPI_MONGODB_URI, else the embedded one of .taskapi)")
+    parser.add_argument("--database", default="taskapi", help="name of the database (default %(default)s)")
+    parser.add_argument("--users", type=count, default=50, help="how many users (default %(default)s)")
+    parser.add_argument("--tasks", type=count, default=10_000, help="how many tasks (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="another number gives other documents (default %(default)s)")
+    parser.add_argument(
+        "--last-day", type=day, default=today().date(), help="day (UTC) the year of tasks ends before (default today)"
+    )
+    parser.add_argument("--password", default="correct horse battery", help="password of all users (default %(default)r)")
+    options = parser.parse_args()
+    try:
+        print(seed(options, settings_of(options)))
+    except (Stop, StartupError) as error:
+        sys.exit(f"seed: {error}")
+    except PyMongoError as error:
+        sys.exit(f"seed: MongoDB: {str(error).split(', full error')[0]}")
+    except KeyboardInterrupt:
+        print("seed: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

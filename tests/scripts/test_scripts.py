@@ -1,0 +1,145 @@
+"""The report and the seed script, run as a user runs them."""
+
+import os
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.schemas import TaskRead
+from taskapi.users.documents import UserDocument
+from tests.conftest import URI_VARIABLE
+from tests.tools import free_port
+
+pytestmark = pytest.mark.real
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+SMALL = ("--users", "20", "--tasks", "700", "--seed", "7", "--last-day", "2026-11-01")
+
+
+@pytest.fixture
+def database() -> Iterator[Database[dict[str, Any]]]:
+    """An empty database of this worker's own, dropped afterwards."""
+    with MongoClient[dict[str, Any]](os.environ[URI_VARIABLE]) as client:
+        found = client[f"scripts_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}"]
+        client.drop_database(found.name)
+        yield found
+        client.drop_database(found.name)
+        client.drop_database(f"{found.name}_again")
+
+
+def run(name: str, *arguments: str, folder: Path) -> tuple[int, str]:
+    """The exit status and everything that was said."""
+    command = [sys.executable, str(SCRIPTS / f"{name}.py"), *arguments]
+    cheap = {"TASKAPI_ARGON2_MEMORY_KIB": "8", "TASKAPI_ARGON2_ROUNDS": "1", "MPLCONFIGDIR": str(folder)}
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **cheap}, text=True, capture_output=True, timeout=60, check=False
+    )
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said
+    return done.returncode, said
+
+
+def test_seeded_documents_are_those_of_the_service(app: FastAPI, database: Database[dict[str, Any]], tmp_path: Path) -> None:
+    where = ("--uri", os.environ[URI_VARIABLE], "--database", database.name)
+    status, said = run("seed", *where, *SMALL, folder=tmp_path)
+    assert (status, "Added 20 users and 700 tasks" in said) == (0, True)
+    names = {user["_id"]: user["username"] for user in database["users"].find()}
+    tasks = list(database["tasks"].find())
+    for user in database["users"].find():
+        UserDocument.model_validate(user)
+    for task in tasks:
+        TaskDocument.model_validate(task)
+        TaskRead.model_validate(task)
+        assert task["owner"]["username"] == names[task["owner"]["id"]]
+        assert task["completed"] == (task["status"] == "done") == (task["completed_at"] is not None)
+        assert task["created_at"] <= task["updated_at"]
+    assert set(database["tasks"].index_information()) > {"owner_newest", "owner_due"}
+
+    status, said = run("seed", *where, *SMALL, folder=tmp_path)
+    assert (status, "Nothing added" in said) == (0, True)
+    again = ("--uri", os.environ[URI_VARIABLE], "--database", f"{database.name}_again")
+    assert run("seed", *again, *SMALL, folder=tmp_path)[0] == 0
+    twin = database.client[f"{database.name}_again"]
+    for name in ("users", "tasks"):
+        assert list(database[name].find().sort("_id")) == list(twin[name].find().sort("_id"))
+    status, said = run("seed", *where, *SMALL[:4], "--seed", "8", folder=tmp_path)
+    assert (status, "not of this seed" in said) == (1, True)
+
+
+@pytest.mark.parametrize("ending", ["png", "html"])
+def test_the_report_counts_what_is_there_and_only_reads(database: Database[dict[str, Any]], tmp_path: Path, ending: str) -> None:
+    where = ("--uri", os.environ[URI_VARIABLE], "--database", database.name)
+    assert run("seed", *where, *SMALL, folder=tmp_path)[0] == 0
+    tasks = list(database["tasks"].find().sort("_id"))
+    output = tmp_path / f"report.{ending}"
+    status, said = run("report", *where, "--output", str(output), folder=tmp_path)
+    assert status == 0, said
+    assert list(database["tasks"].find().sort("_id")) == tasks
+    assert set(database.list_collection_names()) == {"users", "tasks"}
+
+    rows = {line.split("  ")[0].strip(): line.split()[-1] for line in said.splitlines() if "  " in line}
+    counts = {line.split("  ")[0].strip(): line.split()[-2] for line in said.splitlines() if line.rstrip().endswith("%")}
+    today = datetime.now(UTC).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
+    assert rows["Tasks"] == "700"
+    overdue = [task for task in tasks if task["due_date"] and task["due_date"] < today and task["status"] != "done"]
+    assert rows["Overdue"] == str(len(overdue))
+    days = [(task["completed_at"] - task["created_at"]).total_seconds() / 86_400 for task in tasks if task["completed_at"]]
+    assert rows["Median days to completion"] == f"{statistics.median(days):.2f}"
+    for status_name, count in Counter(task["status"] for task in tasks).items():
+        assert counts[status_name] == str(count)
+    for priority, count in Counter(task["priority"] for task in tasks).items():
+        assert counts[str(priority)] == str(count)
+    for tag, count in Counter(tag for task in tasks for tag in task["tags"]).most_common(5):
+        assert counts[tag] == str(count)
+    saved = output.read_bytes()
+    assert saved.startswith(b"\x89PNG" if ending == "png" else b"<!doctype html>")
+    if ending == "html":
+        assert rows["Median days to completion"].encode() in saved
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--database", "nothing_here"), "holds no tasks"),
+        (("--output", "report.pdf"), "must end in .png or .html"),
+        (("--output", "no/such/folder/report.png"), "cannot be written"),
+        (("--uri", "mongodb://"), "malformed"),
+        (("--uri", "mongodb://me:hun/ter2@h"), "percent-encoded"),
+        (("--uri", "mongodb://me:hunter2@127.0.0.1:{closed}/?serverSelectionTimeoutMS=200"), "cannot be reached"),
+    ],
+)
+def test_what_keeps_the_report_from_being_made_is_said_in_one_line(tmp_path: Path, arguments: tuple[str, str], says: str) -> None:
+    given = [argument.replace("{closed}", str(free_port())) for argument in arguments]
+    status, said = run("report", "--uri", os.environ[URI_VARIABLE], *given, folder=tmp_path)
+    assert status != 0
+    assert says in said
+    assert len(said.strip().splitlines()) == 1
+    assert "hunter2" not in said
+    assert "ter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--uri", "mongodb://me:hunter2@127.0.0.1:{closed}/?serverSelectionTimeoutMS=200"), "cannot be used"),
+        (("--uri", "mongodb://localhost", "--password", "short"), "--password"),
+        (("--uri", "nonsense"), "must start with mongodb://"),
+        (("--tasks", "-1"), "not a number"),
+    ],
+)
+def test_what_keeps_the_seed_from_being_sown_is_said(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    status, said = run("seed", *(argument.replace("{closed}", str(free_port())) for argument in arguments), folder=tmp_path)
+    assert status != 0
+    assert says in said
+    assert "hunter2" not in said
