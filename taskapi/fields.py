@@ -21,8 +21,6 @@ def _storable(text: str) -> str:
 
 
 def _date_only(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value  # as MongoDB keeps it
     if isinstance(value, str) and _DATE.fullmatch(value):
         return value
     raise PydanticCustomError("date_format", "must be a date written as YYYY-MM-DD")
@@ -52,10 +50,13 @@ Moment = Annotated[
 ]
 """A UTC time in RFC 3339, with milliseconds."""
 
-Day = Annotated[
-    date, BeforeValidator(_date_only), WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-01-31"]})
-]
-"""A calendar date, ``YYYY-MM-DD``."""
+_DAY_SCHEMA = WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-01-31"]})
+
+Day = Annotated[date, BeforeValidator(_date_only), _DAY_SCHEMA]
+"""A calendar date that a caller sends, ``YYYY-MM-DD``."""
+
+StoredDay = Annotated[date, _DAY_SCHEMA]
+"""A calendar date that MongoDB keeps, as the first instant of the day in UTC."""
 
 
 def absent() -> Any:

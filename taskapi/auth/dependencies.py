@@ -55,11 +55,6 @@ async def password_hasher(request: Request) -> PasswordHasher:
     return auth_tools(request).hasher
 
 
-async def account_lookup(request: Request) -> Coalescer[ObjectId, UserRead]:
-    """The application's look-up of accounts."""
-    return auth_tools(request).accounts
-
-
 async def token_codec(request: Request) -> TokenCodec:
     """The application's token codec."""
     return auth_tools(request).codec
@@ -69,5 +64,4 @@ current_user = BearerAccount("token", scheme_name="password", description="Sign 
 
 CurrentUser = Annotated[UserRead, Depends(current_user)]
 Hasher = Annotated[PasswordHasher, Depends(password_hasher)]
-Accounts = Annotated[Coalescer[ObjectId, UserRead], Depends(account_lookup)]
 Codec = Annotated[TokenCodec, Depends(token_codec)]

@@ -5,10 +5,10 @@ from typing import Annotated
 import httpx
 from fastapi import Depends, Request, Response
 
-from taskapi.auth.dependencies import Accounts, CurrentUser
+from taskapi.auth.dependencies import CurrentUser, auth_tools
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, list_etag, tag
 from taskapi.problems import responses
-from taskapi.routing import parameters, query_reader
+from taskapi.routing import parameters, read_query
 from taskapi.routing import router as strict_router
 from taskapi.tasks import links, service
 from taskapi.tasks.links import LinkRead
@@ -26,9 +26,6 @@ LIST_HEADERS = {
 }
 
 
-Wanted = Annotated[TaskQuery, Depends(query_reader(TaskQuery))]
-
-
 async def page_client(request: Request) -> httpx.AsyncClient:
     """The application's client for pages behind links."""
     client: httpx.AsyncClient = request.app.state.pages
@@ -41,9 +38,9 @@ def here(request: Request) -> str:
 
 
 @router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **responses(400, 401, 413, 415, 422)})
-async def create_task(data: TaskCreate, user: CurrentUser, accounts: Accounts, request: Request, response: Response) -> TaskRead:
+async def create_task(data: TaskCreate, user: CurrentUser, request: Request, response: Response) -> TaskRead:
     """Make a task."""
-    task = await service.create(user, data, accounts)
+    task = await service.create(user, data, auth_tools(request).accounts)
     response.headers["Location"] = f"{here(request)}/{task.id}"
     response.headers["ETag"] = etag(task.version)
     return task
@@ -54,8 +51,9 @@ async def create_task(data: TaskCreate, user: CurrentUser, accounts: Accounts, r
     responses={200: {"headers": LIST_HEADERS}, **NOT_MODIFIED, **responses(401, 422)},
     openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
 )
-async def list_tasks(query: Wanted, user: CurrentUser, request: Request, response: Response) -> list[TaskRead]:
+async def list_tasks(user: CurrentUser, request: Request, response: Response) -> list[TaskRead]:
     """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
+    query = read_query(TaskQuery, request)
     page = await service.page(user, query)
     tag(request, response, list_etag(((task.id, task.version) for task in page.tasks), page.total))
     response.headers["X-Total-Count"] = str(page.total)

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from taskapi.clock import in_utc, today, utc_now
-from taskapi.fields import OBJECT_ID_EXAMPLE, Day, Id, Moment, Optional, Storable, Trimmed
+from taskapi.fields import OBJECT_ID_EXAMPLE, Day, Id, Moment, Optional, Storable, StoredDay, Trimmed
 
 LONGEST_TAG = 40
 LONGEST_LINK = 2048
@@ -157,7 +157,7 @@ class TaskRead(BaseModel):
     completed: bool
     completed_at: Moment | None
     priority: int
-    due_date: Day | None
+    due_date: StoredDay | None
     tags: list[str]
     links: list[str]
     owner: OwnerRead
@@ -172,7 +172,7 @@ class TaskSummary(BaseModel):
     id: Annotated[Id, Field(validation_alias="_id")]
     title: str
     status: Status
-    due_date: Day | None
+    due_date: StoredDay | None
     overdue: bool = Field(description="Its due date has passed (UTC) and it is not done.")
     age_days: int = Field(ge=0, description="Whole days since it was created.")
 

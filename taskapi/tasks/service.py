@@ -14,10 +14,11 @@ from taskapi.errors import NotFound, PreconditionFailed
 from taskapi.fields import object_id
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.query import TaskQuery
-from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskSummary, TaskUpdate
+from taskapi.tasks.schemas import OwnerRead, Status, TaskCreate, TaskRead, TaskSummary, TaskUpdate
 from taskapi.users.schemas import UserRead
 
 PUBLIC: dict[str, int] = {str(field.validation_alias or name): 1 for name, field in TaskRead.model_fields.items()}
+LISTED = {name: 1 for name in PUBLIC if name != "owner"}  # all are the caller's: not read twenty times
 SUMMARY = {"title": 1, "status": 1, "due_date": 1, "created_at": 1}
 Versions = frozenset[int] | None  # those a change may meet; None for any
 Accounts = Coalescer[ObjectId, UserRead]
@@ -72,9 +73,12 @@ async def create(owner: UserRead, data: TaskCreate, accounts: Accounts) -> TaskR
 async def page(owner: UserRead, query: TaskQuery) -> Page:
     """The tasks that ``query`` asks for, and the total, in one round trip."""
     count = {"coll": collection(TaskDocument).name, "pipeline": query.count(owner.object_id)}
-    found = await aggregate(TaskDocument, [*query.page(owner.object_id), {"$project": PUBLIC}, {"$unionWith": count}])
+    found = await aggregate(TaskDocument, [*query.page(owner.object_id), {"$project": LISTED}, {"$unionWith": count}])
     # Counting nothing gives no document, also when the last task was deleted between the page and the count.
     total = found.pop()["total"] if found and "total" in found[-1] else len(found)
+    theirs = OwnerRead(id=owner.id, username=owner.username)
+    for task in found:
+        task["owner"] = theirs
     return Page(_tasks.validate_python(found), total)
 
 
