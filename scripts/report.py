@@ -10,6 +10,7 @@ import base64
 import html
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -165,7 +166,7 @@ def as_png(report: Report) -> bytes:
     mpl.use("Agg")
     look: Any = {"text.parse_math": False, "font.size": 11, "axes.titlesize": 13, "axes.titleweight": "bold"}  # a tag may be $
     look |= {"axes.titlelocation": "left", "axes.titlepad": 12, "axes.spines.top": False, "axes.spines.right": False}
-    look |= {"axes.edgecolor": "#b8c0cc", "xtick.major.size": 0, "ytick.major.size": 0}
+    look |= {"axes.edgecolor": "#b8c0cc", "xtick.major.size": 0, "ytick.major.size": 0, "axes.axisbelow": True}
     with mpl.rc_context(look):
         layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, wspace=0.06, hspace=0.05)
         figure = Figure(figsize=(13, 11), layout=layout, facecolor="white")
@@ -178,6 +179,7 @@ def as_png(report: Report) -> bytes:
         _bars(figure.add_subplot(grid[1:3, 1]), f"Tasks by tag (top {TOP_TAGS})", report.tags, [BLUE])
         _weeks(figure.add_subplot(grid[3, :]), report)
         picture = BytesIO()
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a tag in letters the font lacks: the table has it
         figure.savefig(picture, format="png", dpi=110)
     return picture.getvalue()
 
@@ -212,7 +214,7 @@ def _weeks(axes: "Axes", report: Report) -> None:
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.locator_params(axis="y", integer=True)
     axes.grid(axis="y", color="#e4e8ee")
-    axes.set_axisbelow(True)
+    axes.set_ylim(0, 1.05 * max(1, *(max(counts) for counts in report.weeks.values())))
     axes.set_title("Created and completed per ISO week")
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
@@ -240,10 +242,9 @@ def connect(uri: str) -> MongoClient[BSON]:
     try:
         return MongoClient(uri, **{name: value for name, value in options.items() if f"{name.lower()}=" not in uri.lower()})
     except (PyMongoError, ValueError):  # their own words could repeat a part of the password
-        raise Stop(
-            "the URI is malformed; it reads mongodb://user:password@host:port/, "
-            "with special characters in user and password percent-encoded"
-        ) from None
+        form = "mongodb://user:password@host:port/, with special characters in user and password percent-encoded"
+        hint = " or its host has no SRV record" if uri.startswith("mongodb+srv://") else f"; it reads {form}"
+        raise Stop(f"the URI is malformed{hint}") from None
 
 
 def why(error: PyMongoError, client: MongoClient[BSON]) -> str:

@@ -42,6 +42,7 @@ except ModuleNotFoundError as error:
 BSON = dict[str, Any]
 BATCH = 5000
 SAMPLE = 100  # documents that are validated before any is written
+MANY = 50_000  # tasks from which on the indexes wait for the end
 DUPLICATE_KEY = 11000
 MOST = 50_000_000
 
@@ -89,10 +90,11 @@ class Generator:
 
     def __init__(self, seed: int, users: int, password_hash: str, last_day: date) -> None:
         self.seed, self.users, self.password_hash, self.end = seed, users, password_hash, midnight(last_day)
+        self._prefixes = {kind: hashlib.sha256(f"{kind} {seed}".encode()).digest()[:8] for kind in ("users", "tasks")}
 
     def id(self, kind: str, number: int) -> ObjectId:
         """The _id of the ``number``-th document of a kind: eight bytes of the seed, four of the number."""
-        return ObjectId(hashlib.sha256(f"{kind} {self.seed}".encode()).digest()[:8] + number.to_bytes(4, "big"))
+        return ObjectId(self._prefixes[kind] + number.to_bytes(4, "big"))
 
     def name(self, number: int) -> tuple[str, str, str]:
         """First name, last name and a suffix that makes the two unique."""
@@ -165,10 +167,10 @@ async def prepare(settings: Settings, generator: Generator) -> None:
             TaskDocument.model_validate(generator.task(number))
 
 
-def fill(collection: Collection[BSON], make: Callable[[int], BSON], wanted: int, ids: tuple[ObjectId, ObjectId]) -> int:
+def fill(collection: Collection[BSON], generator: Generator, make: Callable[[int], BSON], wanted: int) -> int:
     """Writes those of the ``wanted`` documents that are missing; how many that were. The next batch is made meanwhile."""
-    present = collection.count_documents({"_id": {"$gte": ids[0], "$lt": ids[1]}})
-    if present >= wanted:
+    first, end = generator.id(collection.name, 0), generator.id(collection.name, wanted)
+    if collection.count_documents({"_id": {"$gte": first, "$lt": end}}) >= wanted:
         return 0
     added = 0
     bar = tqdm(total=wanted, desc=collection.name, unit=" documents", unit_scale=True, disable=None)
@@ -212,15 +214,16 @@ def seed(options: argparse.Namespace, settings: Settings) -> str:
     began = time.monotonic()
     with MongoClient[BSON](settings.mongodb_uri.get_secret_value(), appname="taskapi-seed") as client:
         durable = WriteConcern(w="majority", j=True)
-        users, tasks = (
-            fill(
-                client[options.database].get_collection(name, write_concern=durable),
-                make,
-                wanted,
-                (generator.id(name, 0), generator.id(name, wanted)),
-            )
-            for name, make, wanted in (("users", generator.user, options.users), ("tasks", generator.task, options.tasks))
-        )
+        into = {name: client[options.database].get_collection(name, write_concern=durable) for name in ("users", "tasks")}
+        users = fill(into["users"], generator, generator.user, options.users)
+        at_the_end = options.tasks >= MANY and not into["tasks"].find_one({}, {"_id": 1})
+        if at_the_end:
+            into["tasks"].drop_indexes()  # one build over all is faster than keeping them up to date
+        try:
+            tasks = fill(into["tasks"], generator, generator.task, options.tasks)
+        finally:
+            if at_the_end:  # also after Ctrl-C: the service may be running on this database
+                asyncio.run(prepare(settings, generator))
     place = f"{options.database} of seed {options.seed}"
     if not users and not tasks:
         return f"Nothing added: {place} holds its {options.users} users and {options.tasks} tasks already"
