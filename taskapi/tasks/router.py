@@ -40,7 +40,7 @@ def here(request: Request) -> str:
 @router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **responses(400, 401, 413, 415, 422)})
 async def create_task(data: TaskCreate, user: CurrentUser, request: Request, response: Response) -> TaskRead:
     """Make a task."""
-    task = await service.create(user, data, auth_tools(request).accounts)
+    task = await service.create(user, data, auth_tools(request).accounts.get)
     response.headers["Location"] = f"{here(request)}/{task.id}"
     response.headers["ETag"] = etag(task.version)
     return task
@@ -58,7 +58,7 @@ async def list_tasks(user: CurrentUser, request: Request, response: Response) ->
     tag(request, response, list_etag(((task.id, task.version) for task in page.tasks), page.total))
     response.headers["X-Total-Count"] = str(page.total)
     response.headers["Link"] = query.links(here(request), page.total)
-    return list(page.tasks)
+    return page.tasks
 
 
 @router.get("/{task_id}", responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ}, openapi_extra=IF_NONE_MATCH)

@@ -1,6 +1,6 @@
 """What can be done with tasks. The owner is part of every filter: a foreign task is a missing task."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from bson import ObjectId
@@ -8,7 +8,6 @@ from pydantic import TypeAdapter
 from pymongo import ReturnDocument
 
 from taskapi.clock import midnight, utc_now
-from taskapi.coalesce import Coalescer
 from taskapi.database import BSON, Session, aggregate, collection
 from taskapi.errors import NotFound, PreconditionFailed
 from taskapi.fields import object_id
@@ -21,14 +20,14 @@ PUBLIC: dict[str, int] = {str(field.validation_alias or name): 1 for name, field
 LISTED = {name: 1 for name in PUBLIC if name != "owner"}  # all are the caller's: not read twenty times
 SUMMARY = {"title": 1, "status": 1, "due_date": 1, "created_at": 1}
 Versions = frozenset[int] | None  # those a change may meet; None for any
-Accounts = Coalescer[ObjectId, UserRead]
+LookUp = Callable[[ObjectId], Awaitable[UserRead | None]]  # an account as it is now
 _tasks = TypeAdapter(list[TaskRead])
 
 
 class Page(NamedTuple):
     """Some tasks, and how many there are in all."""
 
-    tasks: Sequence[TaskRead]
+    tasks: list[TaskRead]
     total: int
 
 
@@ -41,7 +40,7 @@ def _one(owner: UserRead, task_id: str, versions: Versions = None) -> BSON:
     return {"_id": identity, "owner.id": owner.object_id, **condition}
 
 
-async def create(owner: UserRead, data: TaskCreate, accounts: Accounts) -> TaskRead:
+async def create(owner: UserRead, data: TaskCreate, look_up: LookUp) -> TaskRead:
     """Stores a new task of ``owner``, under the name they have once it is stored."""
     now = utc_now()
     done = data.completed or data.status is Status.done
@@ -63,9 +62,9 @@ async def create(owner: UserRead, data: TaskCreate, accounts: Accounts) -> TaskR
     }
     await collection(TaskDocument).insert_one(task)
     # A change of the name that was committed before the insert did not see this task; one committed later does.
-    current = await accounts.get(owner.object_id)
+    current = await look_up(owner.object_id)
     if current is not None and current.username != owner.username:
-        await rename_owner(owner.object_id, current.username)
+        await settle_owner(owner.object_id, current.username, look_up)
         return await get(owner, str(task["_id"]))
     return TaskRead.model_validate(task)
 
@@ -157,3 +156,13 @@ async def rename_owner(owner: ObjectId, username: str, session: Session | None =
         {"$set": {"owner.username": username}, "$inc": {"version": 1}},
         session=session,
     )
+
+
+async def settle_owner(owner: ObjectId, username: str, look_up: LookUp) -> None:
+    """Writes the owner's name into their tasks until it is the one they have afterwards: renames may overlap."""
+    while True:
+        await rename_owner(owner, username)
+        current = await look_up(owner)
+        if current is None or current.username == username:
+            return
+        username = current.username

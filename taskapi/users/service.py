@@ -63,6 +63,10 @@ async def active(ids: Keys[ObjectId]) -> dict[ObjectId, UserRead]:
     return {user["_id"]: UserRead.model_validate(user) for user in await cursor.to_list(None)}
 
 
+async def _now(identity: ObjectId) -> UserRead | None:
+    return (await active([identity])).get(identity)
+
+
 async def renew_hash(user: UserRead, old: str, new: str) -> None:
     """Replaces a hash of the same password, unless the password changed meanwhile."""
     await collection(UserDocument).update_one({"_id": user.object_id, "password_hash": old}, {"$set": {"password_hash": new}})
@@ -112,19 +116,9 @@ async def change(user: UserRead, data: UserUpdate, hasher: PasswordHasher) -> Us
         raise _taken(error) from None
     if changed is None:
         raise WrongPassword if "password_hash" in conditions else InvalidToken
-    if renamed:
-        await _settle_name(user.object_id, data.username)
+    if renamed:  # once more, for tasks that were being created under the old name while the transaction ran
+        await tasks.settle_owner(user.object_id, data.username, _now)
     return UserRead.model_validate(changed)
-
-
-async def _settle_name(identity: ObjectId, name: str) -> None:
-    """Writes the user's name into tasks that were being created while it changed, until it stays the same."""
-    while True:
-        await tasks.rename_owner(identity, name)
-        current = await collection(UserDocument).find_one({"_id": identity}, {"username": 1})
-        if current is None or current["username"] == name:
-            return
-        name = current["username"]  # another change came in between: its name is the one to write
 
 
 def _taken(error: DuplicateKeyError) -> UsernameTaken | EmailTaken:
