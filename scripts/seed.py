@@ -148,10 +148,14 @@ class Generator:
             "due_date": due,
             "tags": list(dict.fromkeys(rng.choices(TAGS, cum_weights=TAG_WEIGHTS, k=int(5 * draw() ** 1.5)))),
             "links": [f"https://example.com/{_one(THINGS, draw)}/{int(9000 * draw())}"] if draw() < 0.15 else [],
+            "checklist": [],
+            "progress": float(done),
+            "metadata": {},
             "owner": {"id": self.id("users", owner), "username": f"{first}.{last}{suffix}"},
             "created_at": created,
             "updated_at": last_change if version > 1 else created,
             "version": version,
+            "history": [],
         }
 
 

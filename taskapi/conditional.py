@@ -56,23 +56,27 @@ def _tags(request: Request, header: str) -> set[str] | None:
     return {ANY} if lines == [ANY] else set(ENTITY_TAG.findall(",".join(lines)))
 
 
-async def expected_versions(request: Request) -> frozenset[int] | None:
-    """The versions that If-Match allows; None when any will do.
-
-    Raises:
-        PreconditionRequired: the service insists on If-Match and there is none.
-    """
+async def offered_versions(request: Request) -> frozenset[int] | None:
+    """The versions that If-Match allows; None when any will do."""
     given = _tags(request, "if-match")
-    if given is None:
-        if request.app.state.settings.require_if_match:
-            raise PreconditionRequired
-        return None
-    if ANY in given:
+    if given is None or ANY in given:
         return None
     # A weak tag is ours too, weakened by a proxy that compressed; the version in it is exact.
     return frozenset(int(opaque) for opaque in given if VERSION.fullmatch(opaque))
 
 
+async def expected_versions(request: Request) -> frozenset[int] | None:
+    """The same, for a route that may insist.
+
+    Raises:
+        PreconditionRequired: the service insists on If-Match and there is none.
+    """
+    if request.app.state.settings.require_if_match and "if-match" not in request.headers:
+        raise PreconditionRequired
+    return await offered_versions(request)
+
+
+OfferedVersions = Annotated[frozenset[int] | None, Depends(offered_versions)]
 ExpectedVersions = Annotated[frozenset[int] | None, Depends(expected_versions)]
 
 

@@ -8,6 +8,10 @@ TaskAPIError
     ├── AlreadyTaken             a unique name is in use
     │   ├── UsernameTaken
     │   └── EmailTaken
+    ├── KeyTaken                 another task of the owner has this external key
+    ├── TooManyItems             the checklist is full
+    ├── PatchTestFailed          a `test` of a JSON Patch does not hold
+    ├── VersionNotKept           the history no longer reaches back so far
     ├── PreconditionFailed       the task has another version than the caller expects
     ├── PreconditionRequired     the caller has to say which version they change
     ├── WrongPassword            the current password was not given correctly
@@ -22,6 +26,7 @@ TaskAPIError
     └── Unavailable              try again later
         ├── DatabaseUnavailable
         ├── QueryTimeout
+        ├── Contended
         └── Overloaded
 """
 
@@ -109,6 +114,28 @@ class EmailTaken(AlreadyTaken):
     detail = "Email already registered"
 
 
+class KeyTaken(DomainError):
+    code = "key_taken"
+    detail = "Another task has this key."
+
+
+class TooManyItems(DomainError):
+    code = "too_many_items"
+    detail = "The checklist is full: it holds 100 items."
+
+
+class PatchTestFailed(DomainError):
+    code = "patch_test_failed"
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"The test of operation {index} does not hold; nothing was changed.")
+
+
+class VersionNotKept(DomainError):
+    code = "version_not_kept"
+    detail = "The history of this task no longer reaches back so far."
+
+
 class PreconditionFailed(DomainError):
     """The task is at ``version``, which is not what the caller expects."""
 
@@ -189,6 +216,11 @@ class DatabaseUnavailable(Unavailable):
 class QueryTimeout(Unavailable):
     code = "query_timeout"
     detail = "The database took too long to answer; narrow the query or try again."
+
+
+class Contended(Unavailable):
+    code = "contended"
+    detail = "Too many change this task at the same time; try again shortly."
 
 
 class Overloaded(Unavailable):

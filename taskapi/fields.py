@@ -43,6 +43,13 @@ Id = Annotated[
 ]
 """An ObjectId as 24 hexadecimal digits."""
 
+IdSent = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-fA-F]{24}$", to_lower=True),
+    Field(json_schema_extra={"examples": [OBJECT_ID_EXAMPLE]}),
+]
+"""An ObjectId that a caller sends as 24 hexadecimal digits."""
+
 Moment = Annotated[
     datetime,
     PlainSerializer(rfc3339, return_type=str),

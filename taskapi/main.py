@@ -19,13 +19,16 @@ from taskapi.errors import StartupError
 from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.settings import Settings, load_settings
 from taskapi.status.router import router as status_router
+from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.router import router as tasks_router
+from taskapi.tasks.trash_router import router as trash_router
 from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
 DOCUMENTS = (UserDocument, TaskDocument)
+ROUTERS = (tasks_router, checklist_router, trash_router, users_router, auth_router, status_router)
 EXPOSED_HEADERS = [
     "ETag",
     "Link",
@@ -68,7 +71,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
     )
     app.state.settings = settings
     problems.install(app)
-    for router in (tasks_router, users_router, auth_router, status_router):
+    for router in ROUTERS:
         app.router.routes.extend(router.routes)  # include_router would match every request twice
     if settings.docs:
         openapi.install(app)

@@ -1,21 +1,45 @@
-"""What mongomock lacks for the quick run: the pipeline stage that the list of tasks ends with."""
+"""What mongomock lacks for the quick run: some stages and an operator of our pipelines, and partial indexes."""
 
 from typing import Any
 
-from mongomock import aggregate
+import bson
+from mongomock import aggregate, collection
 from mongomock_motor import AsyncMongoMockClient
 
 from taskapi.settings import Settings
 
 _process: Any = aggregate.process_pipeline
+_Expressions: Any = aggregate._Parser
 
 
-def _union_with(collection: list[Any], database: Any, options: dict[str, Any]) -> list[Any]:
+def _union_with(found: list[Any], database: Any, options: dict[str, Any]) -> list[Any]:
     other = database[options["coll"]].find()
-    return [*collection, *_process(list(other), database, options["pipeline"], None)]
+    return [*found, *_process(list(other), database, options["pipeline"], None)]
 
 
-aggregate._PIPELINE_HANDLERS["$unionWith"] = _union_with
+def _unset(found: list[Any], _: Any, field: str) -> list[Any]:
+    return [{name: value for name, value in document.items() if name != field} for document in found]
+
+
+class _Parser(_Expressions):  # type: ignore[misc]
+    def parse(self, expression: Any) -> Any:
+        if isinstance(expression, dict) and list(expression) == ["$bsonSize"]:
+            return len(bson.encode(self.parse(expression["$bsonSize"])))
+        return super().parse(expression)
+
+
+setattr(aggregate, "_Parser", _Parser)  # noqa: B010
+aggregate._PIPELINE_HANDLERS |= {"$unionWith": _union_with, "$unset": _unset}
+
+
+_create_indexes: Any = collection.Collection.create_indexes
+
+
+def _create_whole_indexes(self: Any, indexes: list[Any], session: Any = None) -> Any:
+    return _create_indexes(self, [index for index in indexes if "partialFilterExpression" not in index.document], session)
+
+
+setattr(collection.Collection, "create_indexes", _create_whole_indexes)  # noqa: B010
 
 
 def connect(_: Settings) -> Any:

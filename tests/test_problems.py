@@ -175,6 +175,7 @@ def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.Domain
         errors.UnsupportedMediaType: ("application/json",),
         errors.BodyTooLarge: (7,),
         errors.PreconditionFailed: (7,),
+        errors.PatchTestFailed: (3,),
     }
     error = kind(*samples.get(kind, ()))
     if not kind.__subclasses__() or kind in problems.STATUS:

@@ -1,12 +1,13 @@
 """How a task is stored."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from beanie import Document, PydanticObjectId
 from pydantic import BaseModel
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from taskapi.tasks.history import Action
 from taskapi.tasks.schemas import Status
 
 OWNER = ("owner.id", ASCENDING)
@@ -21,8 +22,35 @@ class Owner(BaseModel):
     username: str
 
 
+class Item(BaseModel):
+    """An item of a checklist."""
+
+    id: PydanticObjectId
+    text: str
+    done: bool
+
+
+class Trash(BaseModel):
+    """What a deleted task has in place of its owner."""
+
+    owner: Owner
+    deleted_at: datetime
+    expires_at: datetime
+
+
+class Entry(BaseModel):
+    """One write in the history of a task."""
+
+    version: int  # the one that it made
+    at: datetime
+    by: Owner
+    action: Action
+    request_id: str
+    before: dict[str, Any]  # what the fields that it changed held until then
+
+
 class TaskDocument(Document):
-    """One task of one owner."""
+    """One task of one owner, or of the trash."""
 
     title: str
     description: str
@@ -33,10 +61,16 @@ class TaskDocument(Document):
     due_date: datetime | None  # midnight UTC of the day
     tags: list[str]
     links: list[str]
-    owner: Owner
+    checklist: list[Item]
+    progress: float
+    metadata: dict[str, Any]
+    key: str | None = None  # absent without one
+    owner: Owner | None = None  # absent in the trash
+    trash: Trash | None = None  # absent outside of it
     created_at: datetime
     updated_at: datetime
     version: int
+    history: list[Entry]  # oldest first
 
     class Settings:
         name = "tasks"
@@ -57,4 +91,19 @@ class TaskDocument(Document):
             IndexModel([OWNER, ("title", ASCENDING), BY_ID], name="owner_title"),
             # ?sort=updated_at either way: what changed last
             IndexModel([OWNER, ("updated_at", ASCENDING), BY_ID], name="owner_updated"),
+            # POST /tasks/import: a key names one task of an owner
+            IndexModel(
+                [OWNER, ("key", ASCENDING)],
+                name="owner_key",
+                unique=True,
+                partialFilterExpression={"key": {"$exists": True}, "owner.id": {"$exists": True}},
+            ),
+            # GET /trash: the last deleted first
+            IndexModel(
+                [("trash.owner.id", ASCENDING), ("trash.deleted_at", DESCENDING), ("_id", DESCENDING)],
+                name="trash_newest",
+                partialFilterExpression={"trash.owner.id": {"$exists": True}},
+            ),
+            # the trash empties itself
+            IndexModel([("trash.expires_at", ASCENDING)], name="trash_expiry", expireAfterSeconds=0, sparse=True),
         ]

@@ -1,21 +1,20 @@
 """The list of tasks: its parameters, and the one place where they become a MongoDB query."""
 
 from typing import Annotated, Any, Self
-from urllib.parse import urlencode
 
 from bson import ObjectId
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 from pymongo import ASCENDING, DESCENDING
 
 from taskapi.clock import midnight, today
 from taskapi.database import BSON
 from taskapi.fields import Day, Storable
+from taskapi.paging import PageQuery
 from taskapi.tasks.schemas import Status
 
 SORTABLE = ("created_at", "updated_at", "due_date", "priority", "title")
 _FIELD = f"-?({'|'.join(SORTABLE)})"
-LARGEST_OFFSET = 2**31 - 1
 
 
 def _flag(value: Any) -> Any:
@@ -25,17 +24,11 @@ def _flag(value: Any) -> Any:
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Offset = Annotated[int, Field(ge=0, le=LARGEST_OFFSET)]
 
 
-class TaskQuery(BaseModel):
+class TaskQuery(PageQuery):
     """Which tasks, in which order, and which page of them."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(20, ge=1, le=100, description="Most tasks on a page.")
-    offset: Offset | None = Field(None, description="Tasks to pass over.")
-    skip: Offset | None = Field(None, description="A synonym of `offset`.")
     status: Status | None = None
     completed: Flag | None = None
     priority: int | None = Field(None, ge=1, le=5)
@@ -54,18 +47,11 @@ class TaskQuery(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        if self.offset is not None and self.skip is not None:
-            raise PydanticCustomError("synonyms", "offset and skip are the same parameter; send one of them")
+    def _sorts_once(self) -> Self:
         names = [part.lstrip("-") for part in self.sort.split(",")]
         if len(set(names)) < len(names):
             raise PydanticCustomError("repeated_sort", "sort names a field more than once")
         return self
-
-    @property
-    def start(self) -> int:
-        """How many tasks are passed over."""
-        return self.offset or self.skip or 0
 
     def filter(self, owner: ObjectId) -> BSON:
         """The MongoDB filter: the owner first, then everything asked for."""
@@ -105,17 +91,3 @@ class TaskQuery(BaseModel):
         """The sort of MongoDB, made total by ``_id`` in the direction of the last field, so that an index serves it."""
         order = {part.lstrip("-"): DESCENDING if part.startswith("-") else ASCENDING for part in self.sort.split(",")}
         return {**order, "_id": list(order.values())[-1]}
-
-    def links(self, path: str, total: int) -> str:
-        """The Link header (RFC 8288) to the first, previous, next and last page."""
-        off_grid = self.start % self.limit if self.start < total else 0
-        last = off_grid + max(total - 1 - off_grid, 0) // self.limit * self.limit
-        targets = {"first": 0, "prev": max(min(self.start - self.limit, last), 0), "next": self.start + self.limit, "last": last}
-        if self.start == 0:
-            del targets["prev"]
-        if targets["next"] >= total:
-            del targets["next"]
-        given = self.model_dump(mode="json", exclude_unset=True, exclude={"offset", "skip", "limit"}, exclude_none=True)
-        kept = {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
-        page = f"{path}?{urlencode({**kept, 'limit': self.limit})}"
-        return ", ".join(f'<{page}&offset={offset}>; rel="{relation}"' for relation, offset in targets.items())

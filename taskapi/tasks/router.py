@@ -7,10 +7,11 @@ from fastapi import Depends, Request, Response
 
 from taskapi.auth.dependencies import CurrentUser, auth_tools
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, list_etag, tag
+from taskapi.paging import LIST_HEADERS
 from taskapi.problems import responses
 from taskapi.routing import parameters, read_query
 from taskapi.routing import router as strict_router
-from taskapi.tasks import links, service
+from taskapi.tasks import links, service, trash
 from taskapi.tasks.links import LinkRead
 from taskapi.tasks.query import TaskQuery
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
@@ -19,11 +20,6 @@ router = strict_router(prefix="/tasks", tags=["tasks"])
 
 READ = responses(401, 404)
 WRITE = {200: {"headers": ETAG_HEADER}, **responses(400, 401, 404, 412, 413, 415, 422, 428)}
-LIST_HEADERS = {
-    **ETAG_HEADER,
-    "X-Total-Count": {"description": "How many tasks match.", "schema": {"type": "integer"}},
-    "Link": {"description": "The first, prev, next and last page (RFC 8288).", "schema": {"type": "string"}},
-}
 
 
 async def page_client(request: Request) -> httpx.AsyncClient:
@@ -48,7 +44,7 @@ async def create_task(data: TaskCreate, user: CurrentUser, request: Request, res
 
 @router.get(
     "",
-    responses={200: {"headers": LIST_HEADERS}, **NOT_MODIFIED, **responses(401, 422)},
+    responses={200: {"headers": {**ETAG_HEADER, **LIST_HEADERS}}, **NOT_MODIFIED, **responses(401, 422)},
     openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
 )
 async def list_tasks(user: CurrentUser, request: Request, response: Response) -> list[TaskRead]:
@@ -103,6 +99,6 @@ async def put_task(task_id: str, data: TaskUpdate, user: CurrentUser, versions: 
 @router.delete(
     "/{task_id}", status_code=204, response_class=Response, responses=responses(401, 404, 412, 428), openapi_extra=IF_MATCH
 )
-async def delete_task(task_id: str, user: CurrentUser, versions: ExpectedVersions) -> None:
-    """Delete a task. With `If-Match`, only the version you know."""
-    await service.delete(user, task_id, versions)
+async def delete_task(task_id: str, user: CurrentUser, versions: ExpectedVersions, request: Request) -> None:
+    """Move a task to the trash, from which it can be restored. With `If-Match`, only the version you know."""
+    await trash.put(user, task_id, versions, request.app.state.settings.trash_days)

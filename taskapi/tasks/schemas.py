@@ -20,8 +20,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from taskapi.clock import in_utc, today, utc_now
-from taskapi.fields import OBJECT_ID_EXAMPLE, Day, Id, Moment, Optional, Storable, StoredDay, Trimmed
+from taskapi.fields import OBJECT_ID_EXAMPLE, Day, Id, IdSent, Moment, Optional, Storable, StoredDay, Trimmed
+from taskapi.tasks.metadata import METADATA_EXAMPLE, JSONObject, Metadata
 
+MOST_ITEMS = 100
 LONGEST_TAG = 40
 LONGEST_LINK = 2048
 _url = TypeAdapter(HttpUrl)
@@ -70,6 +72,28 @@ Link = Annotated[
 ]
 Links = Annotated[list[Link], Field(max_length=10), AfterValidator(_unique)]
 
+ItemText = Annotated[str, Trimmed, Field(min_length=1, max_length=200), Storable]
+
+
+class ChecklistItem(BaseModel):
+    """An item of a checklist that is sent whole. One without an id is new."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: IdSent = Optional(description="The item's id, when it is to keep it.")
+    text: ItemText
+    done: StrictBool = False
+
+
+def _distinct(items: list[ChecklistItem]) -> list[ChecklistItem]:
+    ids = [item.id for item in items if item.id is not None]
+    if len(set(ids)) < len(ids):
+        raise PydanticCustomError("repeated_id", "should not name an item more than once")
+    return items
+
+
+Checklist = Annotated[list[ChecklistItem], Field(max_length=MOST_ITEMS), AfterValidator(_distinct)]
+
 TASK_EXAMPLE: dict[str, Any] = {
     "title": "Write the quarterly report",
     "description": "Figures from finance, then two pages.",
@@ -77,6 +101,25 @@ TASK_EXAMPLE: dict[str, Any] = {
     "due_date": "2027-01-31",
     "tags": ["work", "writing"],
     "links": ["https://example.com/figures"],
+    "checklist": [{"text": "Ask for the figures", "done": True}, {"text": "Two pages"}],
+    "metadata": METADATA_EXAMPLE,
+}
+READ_EXAMPLE: dict[str, Any] = {
+    "id": OBJECT_ID_EXAMPLE,
+    **TASK_EXAMPLE,
+    "status": "todo",
+    "completed": False,
+    "completed_at": None,
+    "checklist": [
+        {"id": "65f1a2b3c4d5e6f708192a3c", "text": "Ask for the figures", "done": True},
+        {"id": "65f1a2b3c4d5e6f708192a3d", "text": "Two pages", "done": False},
+    ],
+    "progress": 0.5,
+    "key": None,
+    "owner": {"id": "65f1a2b3c4d5e6f708192a00", "username": "ada"},
+    "created_at": "2027-01-02T09:15:00.123Z",
+    "updated_at": "2027-01-02T09:15:00.123Z",
+    "version": 1,
 }
 
 
@@ -105,10 +148,16 @@ class TaskCreate(_Completion):
     due_date: Day | None = None
     tags: Tags = []
     links: Links = []
+    checklist: Checklist = []
+    metadata: Metadata = {}
 
 
 class TaskUpdate(_Completion):
-    """Changes to a task: only the fields sent change. Null empties description, due_date, tags and links."""
+    """Changes to a task: only the fields sent change.
+
+    Null empties description, due_date, tags, links, checklist and metadata. An object sent as metadata is merged into the
+    one that is there (RFC 7396): a member that is null is removed.
+    """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"status": "in_progress", "priority": 5}]})
 
@@ -120,6 +169,28 @@ class TaskUpdate(_Completion):
     due_date: Day | None = Optional()
     tags: Annotated[Tags | None, _null_empties(list)] = Optional()
     links: Annotated[Links | None, _null_empties(list)] = Optional()
+    checklist: Annotated[Checklist | None, _null_empties(list)] = Optional()
+    metadata: Metadata | None = Optional()
+
+
+class ItemCreate(BaseModel):
+    """A new item of a checklist."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"text": "Ask for the figures"}]})
+
+    text: ItemText
+    done: StrictBool = False
+    before: IdSent | None = Field(None, description="The item that it comes before; null: the end.")
+
+
+class ItemUpdate(BaseModel):
+    """Changes to an item of a checklist: only what is sent changes."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"done": True}]})
+
+    text: ItemText = Optional()
+    done: StrictBool = Optional()
+    before: IdSent | None = Optional(description="Moves it before this item; null: to the end.")
 
 
 class OwnerRead(BaseModel):
@@ -129,26 +200,18 @@ class OwnerRead(BaseModel):
     username: str
 
 
+class ChecklistItemRead(BaseModel):
+    """An item of a checklist."""
+
+    id: Id
+    text: str
+    done: bool
+
+
 class TaskRead(BaseModel):
     """A task as its owner sees it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": OBJECT_ID_EXAMPLE,
-                    **TASK_EXAMPLE,
-                    "status": "todo",
-                    "completed": False,
-                    "completed_at": None,
-                    "owner": {"id": "65f1a2b3c4d5e6f708192a00", "username": "ada"},
-                    "created_at": "2027-01-02T09:15:00.123Z",
-                    "updated_at": "2027-01-02T09:15:00.123Z",
-                    "version": 1,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [READ_EXAMPLE]})
 
     id: Annotated[Id, Field(validation_alias="_id")]
     title: str
@@ -160,10 +223,27 @@ class TaskRead(BaseModel):
     due_date: StoredDay | None
     tags: list[str]
     links: list[str]
+    checklist: list[ChecklistItemRead] = []  # what a task of an earlier version of the service lacks is empty
+    progress: float = Field(0.0, ge=0, le=1, description="The part of the checklist that is done; without one, 1 when done.")
+    metadata: JSONObject = {}
+    key: str | None = Field(None, description="The caller's own name for it, given by an import.")
     owner: OwnerRead
     created_at: Moment
     updated_at: Moment
     version: int = Field(description="Counts the writes to this task.")
+
+
+class TrashedTask(TaskRead):
+    """A task in the trash."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{**READ_EXAMPLE, "deleted_at": "2027-01-03T10:00:00.000Z", "expires_at": "2027-02-02T10:00:00.000Z"}]
+        }
+    )
+
+    deleted_at: Moment
+    expires_at: Moment = Field(description="When it will be gone for good.")
 
 
 class TaskSummary(BaseModel):

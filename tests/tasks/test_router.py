@@ -7,11 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
+from bson import ObjectId
 
 from taskapi.clock import in_utc
 from taskapi.database import collection
 from taskapi.tasks.documents import TaskDocument
-from tests.client import Account, is_problem, stored, stored_task, wrong_fields
+from tests.client import Account, is_problem, stored_task, wrong_fields
 
 MISSING = "65f1a2b3c4d5e6f708192a3b"
 ITEM_CALLS = [
@@ -66,6 +67,10 @@ async def test_create_with_defaults(ada: Account) -> None:
         "due_date": None,
         "tags": [],
         "links": [],
+        "checklist": [],
+        "progress": 0.0,
+        "metadata": {},
+        "key": None,
         "owner": {"id": ada.id, "username": "ada"},
         "created_at": kept["created_at"].isoformat(timespec="milliseconds") + "Z",
         "updated_at": task["created_at"],
@@ -229,22 +234,26 @@ async def test_parallel_changes_all_count(ada: Account) -> None:
     assert sorted(answer.json()["version"] for answer in answers) == list(range(2, 42))
 
 
-async def test_delete_removes_it_for_good(ada: Account) -> None:
+async def test_delete_takes_it_out_of_every_read(ada: Account) -> None:
     task = await ada.make_task()
     answer = await ada.delete(f"/tasks/{task['id']}")
     assert (answer.status_code, answer.content) == (204, b"")
     assert "content-type" not in answer.headers
-    assert await stored(TaskDocument, task["id"]) is None
+    kept = await stored_task(task["id"])
+    assert "owner" not in kept
+    assert kept["trash"]["owner"]["id"] == ObjectId(ada.id)
     for method, path, body in ITEM_CALLS:
         is_problem(await ada.call(method, path.format(id=task["id"]), json=body), 404, "not_found")
-    assert await collection(TaskDocument).count_documents({}) == 0
+    assert (await ada.get("/tasks")).json() == []
+    assert await stored_task(task["id"]) == kept
 
 
 async def test_a_change_does_not_bring_back_a_deleted_task(ada: Account) -> None:
     task = await ada.make_task()
     await ada.delete(f"/tasks/{task['id']}")
+    before = await stored_task(task["id"])
     is_problem(await ada.patch(f"/tasks/{task['id']}", json={"title": "Back again"}), 404, "not_found")
-    assert await collection(TaskDocument).count_documents({}) == 0
+    assert await stored_task(task["id"]) == before
 
 
 @pytest.mark.parametrize(

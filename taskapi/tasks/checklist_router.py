@@ -1,0 +1,51 @@
+"""Routes of the checklist inside a task."""
+
+from fastapi import Request, Response
+
+from taskapi.auth.dependencies import CurrentUser
+from taskapi.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
+from taskapi.problems import responses
+from taskapi.routing import router as strict_router
+from taskapi.tasks import checklist
+from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead
+
+router = strict_router(prefix="/tasks/{task_id}/checklist", tags=["checklist"])
+
+WRITE = {200: {"headers": ETAG_HEADER}, **responses(400, 401, 404, 409, 412, 413, 415, 422)}
+
+
+@router.get("", responses=responses(401, 404))
+async def read_checklist(task_id: str, user: CurrentUser) -> list[ChecklistItemRead]:
+    """The items of a task's checklist, in their order."""
+    return await checklist.items(user, task_id)
+
+
+@router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **WRITE}, openapi_extra=IF_MATCH)
+async def add_checklist_item(
+    task_id: str, data: ItemCreate, user: CurrentUser, versions: OfferedVersions, request: Request, response: Response
+) -> TaskRead:
+    """Add an item at the end or before another; the answer is the task, the `Location` that of the item."""
+    task, item_id = await checklist.add(user, task_id, data, versions)
+    response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}/checklist/{item_id}"
+    response.headers["ETag"] = etag(task.version)
+    return task
+
+
+@router.patch("/{item_id}", responses=WRITE, openapi_extra=IF_MATCH)
+async def update_checklist_item(
+    task_id: str, item_id: str, data: ItemUpdate, user: CurrentUser, versions: OfferedVersions, response: Response
+) -> TaskRead:
+    """Change an item's text, tick it, or move it before another; the answer is the task."""
+    task = await checklist.change(user, task_id, item_id, data, versions)
+    response.headers["ETag"] = etag(task.version)
+    return task
+
+
+@router.delete("/{item_id}", responses=WRITE, openapi_extra=IF_MATCH)
+async def remove_checklist_item(
+    task_id: str, item_id: str, user: CurrentUser, versions: OfferedVersions, response: Response
+) -> TaskRead:
+    """Remove an item; the answer is the task."""
+    task = await checklist.remove(user, task_id, item_id, versions)
+    response.headers["ETag"] = etag(task.version)
+    return task

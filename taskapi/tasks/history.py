@@ -1,0 +1,71 @@
+"""The history of a task, kept inside it by the write that makes it.
+
+An entry holds what the fields it changed held *before*. What came after is what the next entry to change the field holds,
+or the task itself: half the bytes, and the two can never disagree.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from taskapi.database import BSON
+from taskapi.logs import request_id
+from taskapi.users.schemas import UserRead
+
+MOST_ENTRIES = 100
+LARGEST_BYTES = 64 * 1024  # of all entries, as BSON; the older half goes when they are larger
+LACKING: Mapping[str, Any] = {"checklist": [], "metadata": {}, "progress": 0.0}
+"""What tasks of an earlier version of the service lack, and the values that stand for it."""
+
+
+class Action(StrEnum):
+    """What a write was for."""
+
+    create = "create"
+    update = "update"
+    revert = "revert"
+    delete = "delete"
+    restore = "restore"
+
+
+def entry(action: Action, by: UserRead, at: datetime) -> BSON:
+    """Who wrote when and what for; the version that the write made and the values of before are still to be added."""
+    author = {"id": by.object_id, "username": by.username}
+    return {"at": at, "by": author, "action": action, "request_id": request_id.get()}
+
+
+def first(by: UserRead, at: datetime) -> list[BSON]:
+    """The history of a task that is being created."""
+    return [{**entry(Action.create, by, at), "version": 1, "before": {}}]
+
+
+def recorded(stages: Iterable[BSON], touched: Iterable[str], action: Action, by: UserRead, at: datetime) -> list[BSON]:
+    """The stages of an update, with those that raise the version and record which of the ``touched`` fields changed."""
+    stored: BSON = {name: f"${name}" for name in touched}
+    stored |= {name: {"$ifNull": [f"${name}", {"$literal": empty}]} for name, empty in LACKING.items() if name in stored}
+    before = {name: {"$cond": [{"$ne": [f"$before.{name}", now]}, f"$before.{name}", "$$REMOVE"]} for name, now in stored.items()}
+    made = {
+        **{name: {"$literal": value} for name, value in entry(action, by, at).items()},
+        "version": "$version",
+        "before": before,
+    }
+    history = {"$concatArrays": [{"$ifNull": ["$history", []]}, [made]]}
+    return [
+        {"$set": {"version": {"$add": ["$version", 1]}, **({"before": stored} if stored else {})}},
+        *stages,
+        {"$set": {"history": _capped(history)}},
+        {"$unset": "before"},
+    ]
+
+
+def _capped(entries: BSON) -> BSON:
+    """The newest of ``entries``, within both limits."""
+    half = {"$multiply": [-1, {"$ceil": {"$divide": [{"$size": "$$newest"}, 2]}}]}
+    large = {"$gt": [{"$bsonSize": {"entries": "$$newest"}}, LARGEST_BYTES]}
+    return {
+        "$let": {
+            "vars": {"newest": {"$slice": [entries, -MOST_ENTRIES]}},
+            "in": {"$cond": [large, {"$slice": ["$$newest", half]}, "$$newest"]},
+        }
+    }

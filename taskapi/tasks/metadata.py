@@ -1,0 +1,88 @@
+"""What callers may hang on a task: any JSON object, within limits, kept exactly as it was sent."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+JSONObject = dict[str, Any]
+
+LARGEST_BYTES = 16 * 1024  # as compact JSON in UTF-8
+DEEPEST = 6  # the object itself is the first level
+MOST_KEYS = 200
+SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1  # what BSON holds
+
+
+def _levels(value: Any) -> Iterator[list[Any]]:
+    """The values level by level, the outermost first; without recursion, for the input may be hostile."""
+    level = [value]
+    while level:
+        yield level
+        members = [tuple(part.values()) if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
+        level = [member for part in members for member in part]
+
+
+def check(metadata: JSONObject) -> JSONObject:
+    """``metadata``, when MongoDB keeps it as it is. Raises PydanticCustomError."""
+    keys = 0
+    for depth, level in enumerate(_levels(metadata), 1):
+        if depth > DEEPEST and any(isinstance(value, dict | list) for value in level):
+            raise PydanticCustomError("metadata_depth", "should be nested at most 6 levels deep")
+        for value in level:
+            if isinstance(value, dict):
+                keys += len(value)
+                _check_names(value)
+            elif isinstance(value, int) and not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
+                raise PydanticCustomError("metadata_integer", "should hold integers of at most 64 bits")
+        if keys > MOST_KEYS:
+            raise PydanticCustomError("metadata_keys", "should have at most 200 keys in all")
+    try:
+        size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
+    except UnicodeEncodeError:
+        raise PydanticCustomError("string_unicode", "should be valid Unicode") from None
+    except ValueError:
+        raise PydanticCustomError("finite_number", "should hold finite numbers") from None
+    if size > LARGEST_BYTES:
+        raise PydanticCustomError("metadata_size", "should take at most 16 KiB as JSON")
+    return metadata
+
+
+def _check_names(members: JSONObject) -> None:
+    for name in members:
+        if name.startswith("$"):
+            raise PydanticCustomError("metadata_key", "should have no key that starts with a dollar sign")
+        if "\x00" in name:
+            raise PydanticCustomError("metadata_key", "should have no key with the NUL character")
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """``target`` after the merge patch ``patch`` (RFC 7396, section 2). Neither is changed."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+METADATA_EXAMPLE: JSONObject = {"project": "Apollo", "estimate": {"hours": 12, "rate": 80.5}}
+
+Metadata = Annotated[
+    JSONObject,
+    AfterValidator(check),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": True,
+            "maxProperties": MOST_KEYS,
+            "propertyNames": {"pattern": "^(?!\\$)[^\\x00]*$"},
+            "examples": [METADATA_EXAMPLE],
+            "description": "Any JSON object: at most 16 KiB, 6 levels and 200 keys, none of which starts with `$`.",
+        }
+    ),
+]

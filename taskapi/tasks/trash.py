@@ -1,0 +1,106 @@
+"""The trash: where deleted tasks wait until they are restored, or gone for good.
+
+A task in the trash has no ``owner``: what looks for the tasks of an owner cannot meet it. It keeps its former owner in
+``trash``, and MongoDB removes it at ``trash.expires_at``.
+"""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from pydantic import TypeAdapter
+from pymongo import DESCENDING, ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from taskapi.clock import utc_now
+from taskapi.database import BSON, Session, aggregate, collection
+from taskapi.errors import KeyTaken, NotFound
+from taskapi.fields import object_id
+from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.history import Action, recorded
+from taskapi.tasks.schemas import TaskRead, TrashedTask
+from taskapi.tasks.service import LookUp, settled
+from taskapi.tasks.writing import PUBLIC, Versions, one, why_unmatched
+from taskapi.users.schemas import UserRead
+
+_tasks = TypeAdapter(list[TrashedTask])
+
+
+class TrashPage(NamedTuple):
+    """Some tasks of the trash, and how many there are in all."""
+
+    tasks: list[TrashedTask]
+    total: int
+
+
+def moving(owner: UserRead, days: int) -> list[BSON]:
+    """The update pipeline that moves a task of ``owner`` to the trash, for ``days`` days."""
+    now = utc_now()
+    trash = {"owner": "$owner", "deleted_at": now, "expires_at": now + timedelta(days=days)}
+    return recorded([{"$set": {"trash": trash}}, {"$unset": "owner"}], [], Action.delete, owner, now)
+
+
+async def put(owner: UserRead, task_id: str, versions: Versions, days: int, session: Session | None = None) -> None:
+    """Moves one task to the trash, when it has one of ``versions``. Raises NotFound, PreconditionFailed."""
+    result = await collection(TaskDocument).update_one(one(owner, task_id, versions), moving(owner, days), session=session)
+    if result.matched_count == 0:
+        raise await why_unmatched(owner, task_id, session)
+
+
+def _theirs(owner: UserRead) -> BSON:
+    # MongoDB's clean-up comes once a minute; what has expired is gone at once.
+    return {"trash.owner.id": owner.object_id, "trash.expires_at": {"$gt": utc_now()}}
+
+
+def _one(owner: UserRead, task_id: str) -> BSON:
+    identity = object_id(task_id)
+    if identity is None:
+        raise NotFound("Task not found in the trash")
+    return {"_id": identity, **_theirs(owner)}
+
+
+async def page(owner: UserRead, start: int, limit: int) -> TrashPage:
+    """The tasks of ``owner`` in the trash, last deleted first."""
+    pipeline: list[BSON] = [
+        {"$match": _theirs(owner)},
+        {"$sort": {"trash.deleted_at": DESCENDING, "_id": DESCENDING}},
+        {"$skip": start},
+        {"$limit": limit},
+        {"$project": {**PUBLIC, "trash": 1}},
+    ]
+    found = await aggregate(TaskDocument, pipeline)
+    total = await collection(TaskDocument).count_documents(_theirs(owner))
+    return TrashPage(_tasks.validate_python([_shown(task, owner) for task in found]), total)
+
+
+def _shown(task: BSON, owner: UserRead) -> BSON:
+    trash = task.pop("trash")
+    theirs = {"id": owner.id, "username": owner.username}
+    return {**task, "owner": theirs, "deleted_at": trash["deleted_at"], "expires_at": trash["expires_at"]}
+
+
+async def restore(owner: UserRead, task_id: str, look_up: LookUp) -> TaskRead:
+    """Takes a task out of the trash.
+
+    Raises:
+        NotFound: the trash of ``owner`` has no such task.
+        KeyTaken: another task has got its external key meanwhile.
+    """
+    theirs = {"id": {"$literal": owner.object_id}, "username": {"$literal": owner.username}}
+    stages: list[BSON] = [{"$set": {"owner": theirs}}, {"$unset": "trash"}]
+    pipeline = recorded(stages, [], Action.restore, owner, utc_now())
+    try:
+        restored = await collection(TaskDocument).find_one_and_update(
+            _one(owner, task_id), pipeline, PUBLIC, return_document=ReturnDocument.AFTER
+        )
+    except DuplicateKeyError:
+        raise KeyTaken from None
+    if restored is None:
+        raise NotFound("Task not found in the trash")
+    return await settled(owner, restored, look_up)
+
+
+async def remove(owner: UserRead, task_id: str) -> None:
+    """Removes a task of the trash for good. Raises NotFound."""
+    result = await collection(TaskDocument).delete_one(_one(owner, task_id))
+    if result.deleted_count == 0:
+        raise NotFound("Task not found in the trash")

@@ -1,0 +1,42 @@
+"""Routes of the trash."""
+
+from fastapi import Request, Response
+
+from taskapi.auth.dependencies import CurrentUser, auth_tools
+from taskapi.conditional import ETAG_HEADER, etag
+from taskapi.paging import LIST_HEADERS, PageQuery
+from taskapi.problems import responses
+from taskapi.routing import parameters, read_query
+from taskapi.routing import router as strict_router
+from taskapi.tasks import trash
+from taskapi.tasks.schemas import TaskRead, TrashedTask
+
+router = strict_router(tags=["trash"])
+
+
+@router.get(
+    "/trash",
+    responses={200: {"headers": LIST_HEADERS}, **responses(401, 422)},
+    openapi_extra={"parameters": parameters(PageQuery)},
+)
+async def list_trash(user: CurrentUser, request: Request, response: Response) -> list[TrashedTask]:
+    """Your deleted tasks, the last deleted first."""
+    query = read_query(PageQuery, request)
+    page = await trash.page(user, query.start, query.limit)
+    response.headers["X-Total-Count"] = str(page.total)
+    response.headers["Link"] = query.links(f"{request.scope.get('root_path', '')}/trash", page.total)
+    return page.tasks
+
+
+@router.post("/tasks/{task_id}/restore", responses={200: {"headers": ETAG_HEADER}, **responses(401, 404, 409)})
+async def restore_task(task_id: str, user: CurrentUser, request: Request, response: Response) -> TaskRead:
+    """Take a task out of the trash."""
+    task = await trash.restore(user, task_id, auth_tools(request).accounts.get)
+    response.headers["ETag"] = etag(task.version)
+    return task
+
+
+@router.delete("/trash/{task_id}", status_code=204, response_class=Response, responses=responses(401, 404))
+async def remove_task(task_id: str, user: CurrentUser) -> None:
+    """Remove a task from the trash for good."""
+    await trash.remove(user, task_id)
