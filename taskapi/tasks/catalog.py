@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
+from taskapi.tasks.metadata import is_unicode
+
 DEEPEST_PATH = 6  # names below `metadata`, which is nested as deep
 
 
@@ -74,12 +76,8 @@ def free(name: str) -> PublicField | None:
     A key that holds a dot cannot be named.
     """
     segments = name.removeprefix("metadata.").split(".")
-    if len(segments) > DEEPEST_PATH or "\x00" in name:
+    if len(segments) > DEEPEST_PATH or "\x00" in name or not is_unicode(name):
         return None
     if any(not segment or segment.startswith("$") for segment in segments):
-        return None
-    try:
-        name.encode()
-    except UnicodeEncodeError:
         return None
     return PublicField(name, Kind.json, nullable=True)
