@@ -16,11 +16,12 @@ from taskapi.auth.dependencies import AuthTools
 from taskapi.auth.router import router as auth_router
 from taskapi.coalesce import Coalescer
 from taskapi.errors import StartupError
-from taskapi.security import PasswordHasher, TokenCodec
+from taskapi.security import PasswordHasher, Signer, TokenCodec
 from taskapi.settings import Settings, load_settings
 from taskapi.status.router import router as status_router
 from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.listing_router import router as listing_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.trash_router import router as trash_router
 from taskapi.users import service as users
@@ -28,16 +29,18 @@ from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
 DOCUMENTS = (UserDocument, TaskDocument)
-ROUTERS = (tasks_router, checklist_router, trash_router, users_router, auth_router, status_router)
+ROUTERS = (listing_router, tasks_router, checklist_router, trash_router, users_router, auth_router, status_router)
 EXPOSED_HEADERS = [
     "ETag",
     "Link",
     "Location",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Next-Cursor",
     "X-Process-Time-Ms",
     "X-Request-ID",
     "X-Total-Count",
+    "X-Total-Count-Relation",
 ]
 DESCRIPTION = "Tasks with owners, priorities, tags and due dates. Sign in at `/token`, then send the token with every request."
 
@@ -95,6 +98,7 @@ def _lifespan(
                     ) as app.state.pages,
                 ):
                     app.state.auth = _auth_tools(complete)
+                    app.state.cursors = _signer(complete, "cursors")
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
                     try:
@@ -106,6 +110,11 @@ def _lifespan(
             raise
 
     return lifespan
+
+
+def _signer(settings: Settings, purpose: str) -> Signer:
+    assert settings.secret_key is not None  # Settings and embedded.provide see to it
+    return Signer(settings.secret_key.get_secret_value(), purpose)
 
 
 def _auth_tools(settings: Settings) -> AuthTools:

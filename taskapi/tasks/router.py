@@ -6,14 +6,11 @@ import httpx
 from fastapi import Depends, Request, Response
 
 from taskapi.auth.dependencies import CurrentUser, auth_tools
-from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, list_etag, tag
-from taskapi.paging import LIST_HEADERS
+from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, tag
 from taskapi.problems import responses
-from taskapi.routing import parameters, read_query
 from taskapi.routing import router as strict_router
 from taskapi.tasks import links, service, trash
 from taskapi.tasks.links import LinkRead
-from taskapi.tasks.query import TaskQuery
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
@@ -28,33 +25,13 @@ async def page_client(request: Request) -> httpx.AsyncClient:
     return client
 
 
-def here(request: Request) -> str:
-    """The path as the caller sees it, also behind a proxy that strips a prefix."""
-    return f"{request.scope.get('root_path', '')}/tasks"
-
-
 @router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **responses(400, 401, 413, 415, 422)})
 async def create_task(data: TaskCreate, user: CurrentUser, request: Request, response: Response) -> TaskRead:
     """Make a task."""
     task = await service.create(user, data, auth_tools(request).accounts.get)
-    response.headers["Location"] = f"{here(request)}/{task.id}"
+    response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}"
     response.headers["ETag"] = etag(task.version)
     return task
-
-
-@router.get(
-    "",
-    responses={200: {"headers": {**ETAG_HEADER, **LIST_HEADERS}}, **NOT_MODIFIED, **responses(401, 422)},
-    openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
-)
-async def list_tasks(user: CurrentUser, request: Request, response: Response) -> list[TaskRead]:
-    """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
-    query = read_query(TaskQuery, request)
-    page = await service.page(user, query)
-    tag(request, response, list_etag(((task.id, task.version) for task in page.tasks), page.total))
-    response.headers["X-Total-Count"] = str(page.total)
-    response.headers["Link"] = query.links(here(request), page.total)
-    return page.tasks
 
 
 @router.get("/{task_id}", responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ}, openapi_extra=IF_NONE_MATCH)
