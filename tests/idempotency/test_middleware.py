@@ -156,19 +156,6 @@ async def test_an_expired_key_is_a_new_one(ada: Account) -> None:
     assert (await post(ada, {"title": "Another day"})).headers[REPLAY] == "true"
 
 
-async def test_a_crash_after_the_write_makes_no_second_task(ada: Account) -> None:
-    first = await post(ada)
-    await forget_answer()
-    assert (await ada.patch(f"/tasks/{first.json()['id']}", json={"title": "Changed", "completed": False})).status_code == 200
-    again = await post(ada)
-    assert (again.status_code, again.json()) == (201, first.json())
-    assert (again.headers["location"], again.headers["etag"]) == (first.headers["location"], first.headers["etag"])
-    assert REPLAY not in again.headers
-    assert await tasks() == 1
-    assert (await stored_task(first.json()["id"]))["title"] == "Changed"
-    assert (await post(ada)).headers[REPLAY] == "true"
-
-
 async def test_a_crash_does_not_open_the_key_to_another_request(ada: Account) -> None:
     await post(ada)
     await forget_answer()
