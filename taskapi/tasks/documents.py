@@ -91,6 +91,12 @@ class TaskDocument(Document):
             IndexModel([OWNER, ("title", ASCENDING), BY_ID], name="owner_title"),
             # ?sort=updated_at either way: what changed last
             IndexModel([OWNER, ("updated_at", ASCENDING), BY_ID], name="owner_updated"),
+            # ?where= on what callers keep in metadata, by dotted path
+            IndexModel(
+                [("metadata.$**", ASCENDING)],
+                name="metadata_any",
+                partialFilterExpression={"owner.id": {"$exists": True}},  # not for the trash
+            ),
             # POST /tasks/import: a key names one task of an owner
             IndexModel(
                 [OWNER, ("key", ASCENDING)],
