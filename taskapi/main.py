@@ -21,6 +21,7 @@ from taskapi.settings import Settings, load_settings
 from taskapi.status.router import router as status_router
 from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.trash_router import router as trash_router
 from taskapi.users import service as users
@@ -28,7 +29,7 @@ from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
 DOCUMENTS = (UserDocument, TaskDocument)
-ROUTERS = (tasks_router, checklist_router, trash_router, users_router, auth_router, status_router)
+ROUTERS = (tasks_router, checklist_router, past_router, trash_router, users_router, auth_router, status_router)
 EXPOSED_HEADERS = [
     "ETag",
     "Link",

@@ -9,16 +9,24 @@ from taskapi.auth.dependencies import CurrentUser, auth_tools
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, list_etag, tag
 from taskapi.paging import LIST_HEADERS
 from taskapi.problems import responses
-from taskapi.routing import parameters, read_query
+from taskapi.routing import JSON, media_type, parameters, read_json, read_query
 from taskapi.routing import router as strict_router
-from taskapi.tasks import links, service, trash
+from taskapi.tasks import links, past, patch, service, trash
 from taskapi.tasks.links import LinkRead
+from taskapi.tasks.past import PastQuery
+from taskapi.tasks.patch import Patch
 from taskapi.tasks.query import TaskQuery
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
 
 READ = responses(401, 404)
+CHANGED_FIELDS = {"schema": {"$ref": "#/components/schemas/TaskUpdate"}}
+PATCHES = {
+    JSON: CHANGED_FIELDS,
+    "application/merge-patch+json": CHANGED_FIELDS,
+    patch.MEDIA_TYPE: {"schema": patch.schema()},
+}
 WRITE = {200: {"headers": ETAG_HEADER}, **responses(400, 401, 404, 412, 413, 415, 422, 428)}
 
 
@@ -57,10 +65,17 @@ async def list_tasks(user: CurrentUser, request: Request, response: Response) ->
     return page.tasks
 
 
-@router.get("/{task_id}", responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ}, openapi_extra=IF_NONE_MATCH)
+@router.get(
+    "/{task_id}",
+    responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(410, 422)},
+    openapi_extra={"parameters": [*parameters(PastQuery), *IF_NONE_MATCH["parameters"]]},
+)
 async def read_task(task_id: str, user: CurrentUser, request: Request, response: Response) -> TaskRead:
-    """One task."""
-    task = await service.get(user, task_id)
+    """One task: as it is, or as it was in an earlier version or at a time."""
+    if request.scope["query_string"]:
+        task = await past.read(user, task_id, read_query(PastQuery, request))
+    else:
+        task = await service.get(user, task_id)
     tag(request, response, etag(task.version))
     return task
 
@@ -80,12 +95,23 @@ async def read_task_links(
     return await links.preview(task.links, client, request.app.state.settings.links_timeout_seconds)
 
 
-@router.patch("/{task_id}", responses=WRITE, openapi_extra=IF_MATCH)
+@router.patch(
+    "/{task_id}",
+    responses={**WRITE, **responses(409)},
+    openapi_extra={**IF_MATCH, "requestBody": {"content": PATCHES, "required": True}},
+)
 async def update_task(
-    task_id: str, data: TaskUpdate, user: CurrentUser, versions: ExpectedVersions, response: Response
+    task_id: str, user: CurrentUser, versions: ExpectedVersions, request: Request, response: Response
 ) -> TaskRead:
-    """Change a task: only the fields you send. With `If-Match`, only the version you know."""
-    task = await service.change(user, task_id, data, versions)
+    """Change a task: send the fields that change (RFC 7396), or a JSON Patch (RFC 6902).
+
+    With `If-Match`, only the version you know changes.
+    """
+    if media_type(request) == patch.MEDIA_TYPE:
+        operations = (await read_json(Patch, request)).root
+        task = await service.patch(user, task_id, operations, versions)
+    else:
+        task = await service.change(user, task_id, await read_json(TaskUpdate, request), versions)
     response.headers["ETag"] = etag(task.version)
     return task
 
@@ -93,7 +119,9 @@ async def update_task(
 @router.put("/{task_id}", responses=WRITE, openapi_extra=IF_MATCH)
 async def put_task(task_id: str, data: TaskUpdate, user: CurrentUser, versions: ExpectedVersions, response: Response) -> TaskRead:
     """Change a task: only the fields you send, exactly as PATCH does."""
-    return await update_task(task_id, data, user, versions, response)
+    task = await service.change(user, task_id, data, versions)
+    response.headers["ETag"] = etag(task.version)
+    return task
 
 
 @router.delete(

@@ -1,6 +1,6 @@
 """What can be done with tasks. The owner is part of every filter: a foreign task is a missing task."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from bson import ObjectId
@@ -14,6 +14,7 @@ from taskapi.tasks import history
 from taskapi.tasks.changes import fields_of, literal, progress, stored_items, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.metadata import check, merged
+from taskapi.tasks.patch import Operation, changes
 from taskapi.tasks.query import TaskQuery
 from taskapi.tasks.schemas import OwnerRead, Status, TaskCreate, TaskRead, TaskSummary, TaskUpdate
 from taskapi.tasks.writing import PUBLIC, Versions, one, revise, write
@@ -128,6 +129,25 @@ def _with_metadata(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON]:
     except PydanticCustomError as error:
         raise InvalidInput([Fault("metadata", error.message(), error.type)]) from None
     return update({**fields_of(data), **literal({"metadata": metadata})}, by)
+
+
+async def patch(owner: UserRead, task_id: str, operations: Sequence[Operation], versions: Versions) -> TaskRead:
+    """Carries out a JSON Patch on a task, in one atomic write; nothing changed, nothing written.
+
+    Raises:
+        NotFound, PreconditionFailed, Contended: as ``change``.
+        PatchTestFailed: a ``test`` does not hold.
+        InvalidInput: an operation cannot be carried out, or the patched task is not valid.
+    """
+
+    def patched(stored: BSON) -> list[BSON] | None:
+        data = changes(TaskRead.model_validate(stored), operations)
+        if not data.model_fields_set:
+            return None
+        whole = {"metadata": data.metadata or {}} if "metadata" in data.model_fields_set else {}
+        return update({**fields_of(data), **literal(whole)}, owner)
+
+    return await revise(owner, task_id, versions, patched)
 
 
 async def rename_owner(owner: ObjectId, username: str, session: Session | None = None) -> None:
