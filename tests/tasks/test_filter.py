@@ -252,6 +252,7 @@ def test_many_faults_are_cut_short() -> None:
     [
         *((text, "json_invalid") for text in ["", " ", "{", "{'a': 1}", '{"priority": NaN}', '{"priority": -Infinity}', "{}x"]),
         ("[" * 2000, "json_invalid"),
+        *((text, "dict_type") for text in ["null", "[]", "0", '"x"', "true"]),
         ('{"priority": ' + "9" * 1900 + "}", None),
         ('{"priority": 1, "priority": 2}', "repeated_name"),
         ('{"$or": [{"metadata.a": {"b": 1, "b": 1}}]}', "repeated_name"),
