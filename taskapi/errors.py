@@ -23,11 +23,13 @@ TaskAPIError
     │   ├── MalformedJSON
     │   ├── UnsupportedMediaType
     │   └── BodyTooLarge
+    ├── IdempotencyKeyReused     the key stands for another request
     └── Unavailable              try again later
         ├── DatabaseUnavailable
         ├── QueryTimeout
         ├── Contended
-        └── Overloaded
+        ├── Overloaded
+        └── IdempotencyInFlight  the same request is still being answered
 """
 
 from collections.abc import Sequence
@@ -200,6 +202,11 @@ class BodyTooLarge(UnreadableBody):
         super().__init__(f"The body is larger than {limit} bytes.")
 
 
+class IdempotencyKeyReused(DomainError):
+    code = "idempotency_key_reused"
+    detail = "This Idempotency-Key was sent with another request; use a new key for each."
+
+
 class Unavailable(DomainError):
     """Nothing is wrong with the request; ``retry_after`` says in how many seconds to repeat it."""
 
@@ -226,3 +233,8 @@ class Contended(Unavailable):
 class Overloaded(Unavailable):
     code = "overloaded"
     detail = "Too many passwords are being checked at the moment; try again shortly."
+
+
+class IdempotencyInFlight(Unavailable):
+    code = "idempotency_in_flight"
+    detail = "A request with this Idempotency-Key is being answered at the moment; repeat it shortly."

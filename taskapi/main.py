@@ -16,22 +16,36 @@ from taskapi.auth.dependencies import AuthTools
 from taskapi.auth.router import router as auth_router
 from taskapi.coalesce import Coalescer
 from taskapi.errors import StartupError
-from taskapi.security import PasswordHasher, Signer, TokenCodec
+from taskapi.idempotency.documents import IdempotencyDocument
+from taskapi.idempotency.middleware import WITHOUT_KEY, IdempotencyKeys
+from taskapi.security import PasswordHasher, Signer, TokenCodec, derived_key
 from taskapi.settings import Settings, load_settings
 from taskapi.status.router import router as status_router
 from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.listing_router import router as listing_router
+from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.trash_router import router as trash_router
 from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
-DOCUMENTS = (UserDocument, TaskDocument)
-ROUTERS = (listing_router, tasks_router, checklist_router, trash_router, users_router, auth_router, status_router)
+DOCUMENTS = (UserDocument, TaskDocument, IdempotencyDocument)
+ROUTERS = (
+    listing_router,
+    tasks_router,
+    checklist_router,
+    past_router,
+    trash_router,
+    users_router,
+    auth_router,
+    status_router,
+)
+ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
 EXPOSED_HEADERS = [
     "ETag",
+    "Idempotent-Replay",
     "Link",
     "Location",
     "Retry-After",
@@ -64,12 +78,13 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
                 middleware.CORS,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
+                allow_headers=ALLOWED_HEADERS,
                 expose_headers=EXPOSED_HEADERS,
             ),
             Middleware(middleware.UnexpectedErrors),
             Middleware(middleware.OneSpelling),
             Middleware(middleware.BodyLimit, limit=settings.max_body_bytes),
+            Middleware(IdempotencyKeys, lease=timedelta(seconds=settings.idempotency_lease_seconds)),
         ],
     )
     app.state.settings = settings
@@ -77,7 +92,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # include_router would match every request twice
     if settings.docs:
-        openapi.install(app)
+        openapi.install(app, WITHOUT_KEY)
         docs.install(app)
     return app
 
@@ -98,7 +113,8 @@ def _lifespan(
                     ) as app.state.pages,
                 ):
                     app.state.auth = _auth_tools(complete)
-                    app.state.cursors = _signer(complete, "cursors")
+                    app.state.fingerprint_key = _key(complete, "fingerprints of requests")
+                    app.state.cursors = Signer(_key(complete, "cursors"))
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
                     try:
@@ -112,11 +128,6 @@ def _lifespan(
     return lifespan
 
 
-def _signer(settings: Settings, purpose: str) -> Signer:
-    assert settings.secret_key is not None  # Settings and embedded.provide see to it
-    return Signer(settings.secret_key.get_secret_value(), purpose)
-
-
 def _auth_tools(settings: Settings) -> AuthTools:
     assert settings.secret_key is not None  # Settings and embedded.provide see to it
     hasher = PasswordHasher(
@@ -127,6 +138,11 @@ def _auth_tools(settings: Settings) -> AuthTools:
     )
     lifetime = timedelta(minutes=settings.access_token_minutes)
     return AuthTools(hasher, TokenCodec(settings.secret_key.get_secret_value(), lifetime=lifetime), Coalescer(users.active))
+
+
+def _key(settings: Settings, purpose: str) -> bytes:
+    assert settings.secret_key is not None
+    return derived_key(settings.secret_key.get_secret_value(), purpose)
 
 
 def __getattr__(name: str) -> Any:

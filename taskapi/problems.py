@@ -39,6 +39,8 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.MalformedJSON: 400,
     errors.UnsupportedMediaType: 415,
     errors.BodyTooLarge: 413,
+    errors.IdempotencyKeyReused: 422,
+    errors.IdempotencyInFlight: 409,
     errors.Unavailable: 503,
 }
 SENTENCES: Final[Mapping[int, str]] = {404: "There is nothing at this address.", 405: "This address does not take that method."}
@@ -125,6 +127,15 @@ def of_domain(error: DomainError) -> Response:
     return render(status_of(error), error.code, error.detail, faults=faults, headers=headers)
 
 
+def of_driver(error: PyMongoError) -> Response:
+    """The response for an error of the database; raises it again when it is a fault of ours."""
+    translated = database.translated(error)
+    if translated is None:
+        raise error
+    log.warning("%s: %s", translated.code, type(error).__name__)
+    return of_domain(translated)
+
+
 def of_unexpected() -> Response:
     """The response for a fault of ours; says nothing about it."""
     return render(500, "internal_error", "Something went wrong on our side; the request id finds it in the log.")
@@ -156,11 +167,7 @@ def install(app: FastAPI) -> None:
 
     async def driver(_: Request, error: Exception) -> Response:
         assert isinstance(error, PyMongoError)
-        translated = database.translated(error)
-        if translated is None:
-            raise error
-        log.warning("%s: %s", translated.code, type(error).__name__)
-        return of_domain(translated)
+        return of_driver(error)
 
     async def not_modified(_: Request, error: Exception) -> Response:
         assert isinstance(error, NotModified)

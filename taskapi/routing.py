@@ -1,7 +1,7 @@
 """How routes read their requests: strict about the media type, the JSON and the query parameters."""
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from email.message import Message
 from typing import Any, NoReturn, TypeVar
 
@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from taskapi.errors import Fault, InvalidInput, MalformedJSON, UnsupportedMediaType, faults_of
 
-Query = TypeVar("Query", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 JSON = "application/json"
 MOST_MEMBERS = 100  # of the JSON object that is a body; each unknown one would cost an error
@@ -53,7 +53,19 @@ def media_type(request: Request) -> str:
     return message.get_content_type() if value else ""
 
 
-def read_query(model: type[Query], request: Request) -> Query:
+async def read_json(model: type[Model], request: Request) -> Model:
+    """The JSON body as ``model``, for a route whose media types differ in their models.
+
+    Raises:
+        InvalidInput: names each wrong field.
+    """
+    try:
+        return model.model_validate(await request.json())
+    except ValidationError as error:
+        raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+
+
+def read_query(model: type[Model], request: Request) -> Model:
     """The query string as ``model``, which refuses unknown parameters; repeated ones are refused as well.
 
     Called by the route, and documented by ``parameters``: as a dependency it would cost ten times as much.
@@ -84,22 +96,22 @@ def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 class StrictRoute(APIRoute):
-    """A route that takes exactly one media type, and reads JSON strictly."""
+    """A route that takes only the media types it documents, and reads JSON strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        expected: str | None = None
+        accepted: Collection[str] = (self.openapi_extra or {}).get("requestBody", {}).get("content", ())
         if self.body_field is not None:
-            expected = FORM if isinstance(self.body_field.field_info, Form) else JSON
-        if expected is None:
+            accepted = (FORM if isinstance(self.body_field.field_info, Form) else JSON,)
+        if not accepted:
             return handle
 
         async def strict(request: Request) -> Response:
-            if media_type(request) != expected:
-                raise UnsupportedMediaType(expected)
+            if media_type(request) not in accepted:
+                raise UnsupportedMediaType(" or ".join(accepted))
             strict_request = StrictRequest(request.scope, request.receive)
             # Read here, so that errors are ours and not the framework's 400.
-            await (strict_request.json() if expected == JSON else strict_request.body())
+            await (strict_request.body() if FORM in accepted else strict_request.json())
             return await handle(strict_request)
 
         return strict

@@ -29,6 +29,11 @@ CLOCK_SKEW_SECONDS = 60  # between the servers that sign and those that read
 REQUIRED_CLAIMS = ("sub", "iat", "exp", "iss", "aud", "jti")
 
 
+def derived_key(secret: str, purpose: str) -> bytes:
+    """A key for ``purpose`` alone, made from the one secret. No text that is signed with the secret itself is a purpose."""
+    return hmac.digest(secret.encode(), purpose.encode(), "sha256")
+
+
 class PasswordHasher:
     """Argon2id (bcrypt is still verified), in its own threads, a bounded number at a time."""
 
@@ -138,10 +143,10 @@ class TokenCodec:
 
 
 class Signer:
-    """Signs what callers keep for us: HMAC-SHA-256 (RFC 2104), cut to 16 bytes, with a key for one purpose alone."""
+    """Signs what callers keep for us: HMAC-SHA-256 (RFC 2104), cut to 16 bytes, with a key for this alone."""
 
-    def __init__(self, secret: str, purpose: str) -> None:
-        self._key = hmac.digest(secret.encode(), f"taskapi {purpose}".encode(), "sha256")
+    def __init__(self, key: bytes) -> None:
+        self._key = key
 
     def sign(self, context: bytes, message: bytes) -> bytes:
         """The signature of ``message`` within ``context``, which has to be known again to verify it."""

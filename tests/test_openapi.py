@@ -30,7 +30,7 @@ OPERATIONS = {
     "list_tasks", "search_tasks",
     "create_task", "read_task", "read_task_summary", "read_task_links", "update_task", "put_task", "delete_task",
     "read_checklist", "add_checklist_item", "update_checklist_item", "remove_checklist_item",
-    "list_trash", "restore_task", "remove_task",
+    "list_trash", "restore_task", "remove_task", "read_task_history", "revert_task",
     "register", "read_me", "update_me", "sign_in", "welcome", "health", "ready",
 }  # fmt: skip
 
@@ -81,6 +81,20 @@ def test_authorize_takes_a_user_name_and_password(app: FastAPI) -> None:
     public = {"register", "sign_in", "welcome", "health", "ready"}
     for _, _, body in operations(app.openapi()):
         assert ("security" in body) == (body["operationId"] not in public)
+
+
+def test_every_post_but_signing_in_takes_an_idempotency_key(app: FastAPI) -> None:
+    for method, _, body in operations(app.openapi()):
+        names = [parameter["name"] for parameter in body.get("parameters", ())]
+        keyed = method == "post" and body["operationId"] != "sign_in"
+        assert names.count("Idempotency-Key") == keyed, body["operationId"]
+        if keyed:
+            assert {"409", "422"} <= set(body["responses"])
+            assert "Retry-After" in body["responses"]["409"]["headers"]
+            replayed = {
+                status for status, answer in body["responses"].items() if "Idempotent-Replay" in answer.get("headers", {})
+            }
+            assert replayed == set(body["responses"]) - {"401", "409", "500", "503"}
 
 
 def generated(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, **fixed: Any) -> list[Any]:

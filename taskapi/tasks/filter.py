@@ -66,16 +66,23 @@ WhereDocument = Annotated[
 _Names = Callable[[str], PublicField | None]
 
 
-def parsed(text: str) -> Any:
-    """The JSON of a filter in a query string. Raises InvalidInput, also for a name that an object holds twice."""
+def parsed(text: str) -> BSON:
+    """The filter document that a query string holds as JSON.
+
+    Raises:
+        InvalidInput: it is no JSON, or no object, or an object in it holds a name twice.
+    """
     if len(text) > LONGEST_TEXT:
         raise invalid("where", "string_too_long", f"should have at most {LONGEST_TEXT} characters")
     try:
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_members)
+        where = json.loads(text, parse_constant=_refuse, object_pairs_hook=_members)
     except PydanticCustomError as error:
         raise invalid("where", error.type, error.message()) from None
     except (ValueError, RecursionError):
         raise invalid("where", "json_invalid", "must be valid JSON") from None
+    if not isinstance(where, dict):
+        raise invalid("where", "dict_type", "should be an object")
+    return where
 
 
 def compiled(where: Any) -> BSON:

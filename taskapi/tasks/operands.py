@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from bson import ObjectId
-from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from taskapi.clock import midnight
 from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput
@@ -16,9 +17,17 @@ from taskapi.tasks.schemas import Link, Status
 DEEPEST = 6  # levels of documents within each other, and of a value
 MOST_MEMBERS = 100  # of any list
 
+
+def _unicode(text: str) -> str:
+    if not is_unicode(text):  # Pydantic looks only where a length is limited
+        raise PydanticCustomError("string_unicode", "should be valid Unicode")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_unicode), Storable]
 TYPES: Mapping[Kind, TypeAdapter[Any]] = {
-    Kind.text: TypeAdapter(Annotated[StrictStr, Storable]),
-    Kind.tag: TypeAdapter(Annotated[StrictStr, Storable, AfterValidator(lambda tag: tag.strip().lower())]),
+    Kind.text: TypeAdapter(_Text),
+    Kind.tag: TypeAdapter(Annotated[_Text, AfterValidator(lambda tag: tag.strip().lower())]),
     Kind.link: TypeAdapter(Link),  # a link is stored in its normal form
     Kind.status: TypeAdapter(Status),
     Kind.flag: TypeAdapter(StrictBool),

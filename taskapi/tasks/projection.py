@@ -33,12 +33,7 @@ Fields = Annotated[
 ]
 
 
-class TaskView(BaseModel):
-    """What of a task is wanted."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    fields: Fields | None = None
+MAY_LACK = {name for name, info in TaskRead.model_fields.items() if not info.is_required()}
 
 
 class OwnerPart(BaseModel):
@@ -81,6 +76,10 @@ class TaskPart(BaseModel):
     version: int = Optional()
 
 
+Tree = dict[str, "Tree"]
+"""Names and what is wanted below them; nothing below means all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Projection:
     """Fields of a task by their stored paths, none within another."""
@@ -98,13 +97,22 @@ class Projection:
         return {path: 1 for path in (*self.paths, *more, "version") if path.partition(".")[0] != "owner"}
 
     def part(self, task: BSON, owner: UserRead) -> TaskPart:
-        """What the caller sees of a stored task that was read so."""
-        names = {path.partition(".")[0] for path in self.paths}
-        values: dict[str, Any] = {name: task[name] for name in names if name in task}
-        for name in names - values.keys():
-            if name in TaskRead.model_fields:  # as a task that was read whole has it
-                values[name] = TaskRead.model_fields[name].get_default()
-        if "owner" in names:
-            theirs = {"id": owner.id, "username": owner.username}
-            values["owner"] = {name: theirs[name] for name in theirs if self.paths & {"owner", f"owner.{name}"}}
-        return TaskPart.model_validate(values)
+        """What the caller, who is the owner, sees of a stored task."""
+        tree: Tree = {}
+        for path in self.paths:
+            below = tree
+            for name in path.split("."):
+                below = below.setdefault(name, {})
+        theirs = {"id": owner.id, "username": owner.username}
+        lacking = {name: TaskRead.model_fields[name].get_default() for name in tree.keys() & MAY_LACK}
+        return TaskPart.model_validate(_only({**lacking, **task, "owner": theirs}, tree))
+
+
+def _only(value: Any, tree: Tree) -> Any:
+    """What ``tree`` wants of ``value``, in the manner of MongoDB's projections."""
+    if not tree:
+        return value
+    if isinstance(value, list):
+        return [_only(member, tree) for member in value if isinstance(member, dict | list)]
+    held = {name: value[name] for name in tree if name in value}
+    return {name: _only(inner, tree[name]) for name, inner in held.items() if not tree[name] or isinstance(inner, dict | list)}

@@ -6,16 +6,26 @@ import httpx
 from fastapi import Depends, Request, Response
 
 from taskapi.auth.dependencies import CurrentUser, auth_tools
-from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, tag
+from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
 from taskapi.problems import responses
+from taskapi.routing import JSON, media_type, parameters, read_json, read_query
 from taskapi.routing import router as strict_router
-from taskapi.tasks import links, service, trash
+from taskapi.tasks import links, patch, service, trash, view
 from taskapi.tasks.links import LinkRead
+from taskapi.tasks.patch import Patch
+from taskapi.tasks.projection import TaskPart
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
+from taskapi.tasks.view import TaskView
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
 
 READ = responses(401, 404)
+CHANGED_FIELDS = {"schema": {"$ref": "#/components/schemas/TaskUpdate"}}
+PATCHES = {
+    JSON: CHANGED_FIELDS,
+    "application/merge-patch+json": CHANGED_FIELDS,
+    patch.MEDIA_TYPE: {"schema": patch.schema()},
+}
 WRITE = {200: {"headers": ETAG_HEADER}, **responses(400, 401, 404, 412, 413, 415, 422, 428)}
 
 
@@ -34,12 +44,20 @@ async def create_task(data: TaskCreate, user: CurrentUser, request: Request, res
     return task
 
 
-@router.get("/{task_id}", responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ}, openapi_extra=IF_NONE_MATCH)
-async def read_task(task_id: str, user: CurrentUser, request: Request, response: Response) -> TaskRead:
-    """One task."""
+@router.get(
+    "/{task_id}",
+    response_model=TaskRead | TaskPart,
+    responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(410, 422)},
+    openapi_extra={"parameters": [*parameters(TaskView), *IF_NONE_MATCH["parameters"]]},
+)
+async def read_task(task_id: str, user: CurrentUser, request: Request) -> Response:
+    """One task, whole or in part: as it is, or as it was in an earlier version or at a time."""
+    if request.scope["query_string"]:
+        found = await view.read(user, task_id, read_query(TaskView, request))
+        return Response(found.json(), headers=validators(request, etag(found.version)), media_type=JSON)
     task = await service.get(user, task_id)
-    tag(request, response, etag(task.version))
-    return task
+    headers = validators(request, etag(task.version))
+    return Response(task.model_dump_json(), headers=headers, media_type=JSON)
 
 
 @router.get("/{task_id}/summary", responses=READ)
@@ -57,12 +75,23 @@ async def read_task_links(
     return await links.preview(task.links, client, request.app.state.settings.links_timeout_seconds)
 
 
-@router.patch("/{task_id}", responses=WRITE, openapi_extra=IF_MATCH)
+@router.patch(
+    "/{task_id}",
+    responses={**WRITE, **responses(409)},
+    openapi_extra={**IF_MATCH, "requestBody": {"content": PATCHES, "required": True}},
+)
 async def update_task(
-    task_id: str, data: TaskUpdate, user: CurrentUser, versions: ExpectedVersions, response: Response
+    task_id: str, user: CurrentUser, versions: ExpectedVersions, request: Request, response: Response
 ) -> TaskRead:
-    """Change a task: only the fields you send. With `If-Match`, only the version you know."""
-    task = await service.change(user, task_id, data, versions)
+    """Change a task: send the fields that change (RFC 7396), or a JSON Patch (RFC 6902).
+
+    With `If-Match`, only the version you know changes.
+    """
+    if media_type(request) == patch.MEDIA_TYPE:
+        operations = (await read_json(Patch, request)).root
+        task = await service.patch(user, task_id, operations, versions)
+    else:
+        task = await service.change(user, task_id, await read_json(TaskUpdate, request), versions)
     response.headers["ETag"] = etag(task.version)
     return task
 
@@ -70,7 +99,9 @@ async def update_task(
 @router.put("/{task_id}", responses=WRITE, openapi_extra=IF_MATCH)
 async def put_task(task_id: str, data: TaskUpdate, user: CurrentUser, versions: ExpectedVersions, response: Response) -> TaskRead:
     """Change a task: only the fields you send, exactly as PATCH does."""
-    return await update_task(task_id, data, user, versions, response)
+    task = await service.change(user, task_id, data, versions)
+    response.headers["ETag"] = etag(task.version)
+    return task
 
 
 @router.delete(

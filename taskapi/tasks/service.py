@@ -1,17 +1,20 @@
 """What can be done with tasks. The owner is part of every filter: a foreign task is a missing task."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from bson import ObjectId
 from pydantic_core import PydanticCustomError
+from pymongo.errors import DuplicateKeyError
 
 from taskapi.clock import midnight, utc_now
 from taskapi.database import BSON, Session, collection
 from taskapi.errors import Fault, InvalidInput, NotFound
+from taskapi.identity import new_id
 from taskapi.tasks import history
 from taskapi.tasks.changes import fields_of, literal, progress, stored_items, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.metadata import check, merged
+from taskapi.tasks.patch import Operation, changes
 from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskSummary, TaskUpdate
 from taskapi.tasks.writing import PUBLIC, Versions, one, revise, write
 from taskapi.users.schemas import UserRead
@@ -21,9 +24,21 @@ LookUp = Callable[[ObjectId], Awaitable[UserRead | None]]  # an account as it is
 
 
 async def create(owner: UserRead, data: TaskCreate, look_up: LookUp) -> TaskRead:
-    """Stores a new task of ``owner``, under the name they have once it is stored."""
+    """Stores a new task of ``owner``, under the name they have once it is stored.
+
+    When an earlier run of the same request has stored it, the answer is what that run would have given.
+    """
     task = new_task(owner, data)
-    await collection(TaskDocument).insert_one(task)
+    try:
+        await collection(TaskDocument).insert_one(task)
+    except DuplicateKeyError:
+        theirs = {"$or": [{"owner.id": owner.object_id}, {"trash.owner.id": owner.object_id}]}
+        first = await collection(TaskDocument).find_one({"_id": task["_id"], **theirs}, {"created_at": 1})
+        if first is None:
+            raise
+        # The request is the same, so all but the time is known; the task itself may have changed since.
+        made = first["created_at"]
+        task |= {"created_at": made, "updated_at": made, "completed_at": made if task["completed"] else None}
     return await settled(owner, task, look_up)
 
 
@@ -43,7 +58,7 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
     done = data.completed or data.status is Status.done
     checklist = stored_items(data.checklist)
     return {
-        "_id": ObjectId(),
+        "_id": new_id(),
         "title": data.title,
         "description": data.description,
         "status": data.status or (Status.done if done else Status.todo),
@@ -104,6 +119,25 @@ def _with_metadata(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON]:
     except PydanticCustomError as error:
         raise InvalidInput([Fault("metadata", error.message(), error.type)]) from None
     return update({**fields_of(data), **literal({"metadata": metadata})}, by)
+
+
+async def patch(owner: UserRead, task_id: str, operations: Sequence[Operation], versions: Versions) -> TaskRead:
+    """Carries out a JSON Patch on a task, in one atomic write; nothing changed, nothing written.
+
+    Raises:
+        NotFound, PreconditionFailed, Contended: as ``change``.
+        PatchTestFailed: a ``test`` does not hold.
+        InvalidInput: an operation cannot be carried out, or the patched task is not valid.
+    """
+
+    def patched(stored: BSON) -> list[BSON] | None:
+        data = changes(TaskRead.model_validate(stored), operations)
+        if not data.model_fields_set:
+            return None
+        whole = {"metadata": data.metadata or {}} if "metadata" in data.model_fields_set else {}
+        return update({**fields_of(data), **literal(whole)}, owner)
+
+    return await revise(owner, task_id, versions, patched)
 
 
 async def rename_owner(owner: ObjectId, username: str, session: Session | None = None) -> None:
