@@ -1,9 +1,8 @@
 """How routes read their requests: strict about the media type, the JSON and the query parameters."""
 
-import json
 from collections.abc import Callable, Collection, Coroutine
 from email.message import Message
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.params import Form
@@ -11,7 +10,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from taskapi.errors import Fault, InvalidInput, MalformedJSON, UnsupportedMediaType, faults_of
+from taskapi import strictjson
+from taskapi.errors import Fault, InvalidInput, UnsupportedMediaType, faults_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -20,24 +20,18 @@ MOST_MEMBERS = 100  # of the JSON object that is a body; each unknown one would 
 FORM = "application/x-www-form-urlencoded"
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
 class StrictRequest(Request):
-    """A request whose JSON is read as RFC 8259 has it: UTF-8, no NaN."""
+    """A request whose JSON is read strictly."""
 
     async def json(self) -> Any:
-        """The body. Raises MalformedJSON; its detail never repeats the input."""
+        """The body.
+
+        Raises:
+            MalformedJSON: it is not JSON, or not as ``strictjson`` takes it.
+            InvalidInput: it is an object of too many members.
+        """
         if not hasattr(self, "_json"):
-            try:
-                self._json = json.loads((await self.body()).decode("utf-8"), parse_constant=_refuse)
-            except json.JSONDecodeError as error:
-                raise MalformedJSON(f"The body is not valid JSON: {error.msg} at character {error.pos}.") from None
-            except RecursionError:
-                raise MalformedJSON("The body is nested too deeply.") from None
-            except ValueError:  # not UTF-8, NaN or Infinity, or a number of thousands of digits
-                raise MalformedJSON from None
+            self._json = strictjson.read_json(await self.body())
             if isinstance(self._json, dict) and len(self._json) > MOST_MEMBERS:
                 raise InvalidInput([Fault("", f"should have at most {MOST_MEMBERS} fields", "too_many_fields")])
         return self._json
