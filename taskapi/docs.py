@@ -4,10 +4,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse, Response
+
+from taskapi.routing import router as strict_router
 
 ASSETS = "/docs/assets"
 CONTENT_POLICY = (
@@ -28,7 +30,7 @@ class Assets(StaticFiles):
 
 def install(app: FastAPI) -> None:
     """Adds the two pages and the scripts they need, which the package ``fastapi-offline`` carries."""
-    pages = APIRouter(include_in_schema=False)
+    pages = strict_router(include_in_schema=False)
 
     @pages.get("/docs", response_class=HTMLResponse)
     async def swagger(request: Request) -> HTMLResponse:
@@ -57,7 +59,7 @@ def install(app: FastAPI) -> None:
             )
         )
 
-    app.include_router(pages)
+    app.router.routes.extend(pages.routes)
     app.mount(ASSETS, Assets(directory=Path(str(files("fastapi_offline"))) / "static"), name="docs-assets")
 
 

@@ -16,7 +16,16 @@ from starlette.routing import Match
 
 from taskapi import database, errors
 from taskapi.conditional import NotModified, etag
-from taskapi.errors import DomainError, Fault, InvalidInput, NotAuthenticated, PreconditionFailed, Unavailable, faults_of
+from taskapi.errors import (
+    DomainError,
+    Fault,
+    InvalidInput,
+    NotAcceptable,
+    NotAuthenticated,
+    PreconditionFailed,
+    Unavailable,
+    faults_of,
+)
 from taskapi.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -36,6 +45,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.WrongPassword: 400,
     errors.InactiveUser: 400,
     errors.NotAuthenticated: 401,
+    errors.NotAcceptable: 406,
     errors.MalformedJSON: 400,
     errors.UnsupportedMediaType: 415,
     errors.BodyTooLarge: 413,
@@ -121,6 +131,8 @@ def of_domain(error: DomainError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, PreconditionFailed):
         headers["ETag"] = etag(error.version)
+    if isinstance(error, NotAcceptable):
+        headers["Vary"] = "Accept"
     faults = error.faults if isinstance(error, InvalidInput) else None
     return render(status_of(error), error.code, error.detail, faults=faults, headers=headers)
 

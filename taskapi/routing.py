@@ -1,17 +1,20 @@
 """How routes read their requests: strict about the media type, the JSON and the query parameters."""
 
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from email.message import Message
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.params import Form
 from fastapi.routing import APIRoute
+from fastapi.utils import is_body_allowed_for_status_code
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from taskapi import strictjson
 from taskapi.errors import Fault, InvalidInput, UnsupportedMediaType, faults_of
+from taskapi.negotiation import Negotiated
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -90,22 +93,48 @@ def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 class StrictRoute(APIRoute):
-    """A route that takes only the media types it documents, and reads JSON strictly."""
+    """A route that takes the media types it documents and no other, answers in those it documents, and reads JSON strictly."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        if self.produces:
+            self.app = Negotiated(self.app, self.produces)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The media types of the body: that of its parameter, and those of the ``requestBody`` in ``openapi_extra``."""
+        own = () if self.body_field is None else (FORM if isinstance(self.body_field.field_info, Form) else JSON,)
+        documented = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
+        return tuple(dict.fromkeys((*own, *documented)))
+
+    @property
+    def produces(self) -> tuple[str, ...]:
+        """The media types of a successful answer: that of the response class, and those in ``responses``."""
+        status = self.status_code or 200
+        if not is_body_allowed_for_status_code(status):
+            return ()
+        kind = self.response_class
+        own = (kind.value if isinstance(kind, DefaultPlaceholder) else kind).media_type
+        documented = self.responses.get(status, {}).get("content", {})
+        return tuple(dict.fromkeys((*((own,) if own else ()), *documented)))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, after the body's media type and its JSON are found right."""
         handle = super().get_route_handler()
-        accepted: Collection[str] = (self.openapi_extra or {}).get("requestBody", {}).get("content", ())
-        if self.body_field is not None:
-            accepted = (FORM if isinstance(self.body_field.field_info, Form) else JSON,)
-        if not accepted:
+        expected = self.takes
+        if not expected:
             return handle
 
         async def strict(request: Request) -> Response:
-            if media_type(request) not in accepted:
-                raise UnsupportedMediaType(" or ".join(accepted))
+            kind = media_type(request)
+            if kind not in expected:
+                raise UnsupportedMediaType(expected)
             strict_request = StrictRequest(request.scope, request.receive)
-            # Read here, so that errors are ours and not the framework's 400.
-            await (strict_request.body() if FORM in accepted else strict_request.json())
+            # Read here, so that errors are ours and not the framework's 400. What is neither is the route's to read.
+            if kind == FORM:
+                await strict_request.body()
+            elif kind == JSON or kind.endswith("+json"):
+                await strict_request.json()
             return await handle(strict_request)
 
         return strict

@@ -172,7 +172,8 @@ async def test_a_caller_that_goes_away_is_no_error(app: FastAPI, ada: Account, c
 def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.DomainError]) -> None:
     samples: dict[type[errors.DomainError], tuple[Any, ...]] = {
         errors.InvalidInput: ([errors.Fault("a", "b", "c")],),
-        errors.UnsupportedMediaType: ("application/json",),
+        errors.UnsupportedMediaType: (["application/json"],),
+        errors.NotAcceptable: (["application/json"],),
         errors.BodyTooLarge: (7,),
         errors.PreconditionFailed: (7,),
         errors.PatchTestFailed: (3,),
