@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 from fastapi import Request
@@ -13,6 +14,7 @@ from taskapi.errors import NotAcceptable
 
 ANYTHING = [b"*/*"]
 MOST_RANGES = 100  # of one Accept header; those that follow are not read
+LONGEST_REMEMBERED = 200  # characters; what programs send is shorter and always the same, browsers' included
 # Separated by commas, or by semicolons, that stand outside quoted strings. Each character is looked at once.
 ELEMENT = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 PART = re.compile(r'(?:[^";]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
@@ -43,7 +45,7 @@ class MediaRange:
         )
 
 
-def negotiated(request: Request, offers: Sequence[str]) -> str:
+def negotiated(request: Request, offers: tuple[str, ...]) -> str:
     """The one of ``offers``, media types, that the caller likes best; of several liked alike, the first.
 
     Raises:
@@ -52,17 +54,18 @@ def negotiated(request: Request, offers: Sequence[str]) -> str:
     return _negotiated(request.scope, offers)
 
 
-def _negotiated(scope: Scope, offers: Sequence[str]) -> str:
+def _negotiated(scope: Scope, offers: tuple[str, ...]) -> str:
     lines = [value for name, value in scope["headers"] if name == b"accept"]
     if not lines or lines == ANYTHING:
         return offers[0]
-    best = preferred(b",".join(lines).decode("latin-1"), offers)
+    accept = b",".join(lines).decode("latin-1")
+    best = (_remembered if len(accept) <= LONGEST_REMEMBERED else preferred)(accept, offers)
     if best is None:
         raise NotAcceptable(offers)
     return best
 
 
-def preferred(accept: str, offers: Sequence[str]) -> str | None:
+def preferred(accept: str, offers: tuple[str, ...]) -> str | None:
     """The best of ``offers`` for an Accept header; None when it admits none of them. An empty header admits all."""
     elements = [element for element in islice(ELEMENT.findall(accept), MOST_RANGES) if element.strip()]
     if not elements:
@@ -75,6 +78,9 @@ def preferred(accept: str, offers: Sequence[str]) -> str | None:
 
     best = max(offers, key=quality)  # the first of equals
     return best if quality(best) > 0 else None
+
+
+_remembered = lru_cache(maxsize=256)(preferred)
 
 
 def _media_ranges(elements: Sequence[str]) -> Iterator[MediaRange]:
@@ -98,7 +104,7 @@ def _media_ranges(elements: Sequence[str]) -> Iterator[MediaRange]:
 class Negotiated:
     """Refuses a request before its route does anything when Accept admits none of ``offers``."""
 
-    def __init__(self, app: ASGIApp, offers: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, offers: tuple[str, ...]) -> None:
         self.app = app
         self.offers = offers
 

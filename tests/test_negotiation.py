@@ -1,7 +1,6 @@
 """Accept, whatever stands in it; and what every route does with it."""
 
 import re
-import time
 
 import httpx
 import pytest
@@ -79,11 +78,10 @@ def test_no_value_breaks_it(accept: str) -> None:
     assert preferred(accept, (LINES, CSV)) in (LINES, CSV, None)
 
 
-@pytest.mark.parametrize("part", ['"', '"\\', "a/b,", "*/*;q=0,", ";", "=", ",", 'a/b;x="\\"'])
-def test_a_long_value_takes_time_in_proportion_to_its_length(part: str) -> None:
-    started = time.process_time()
-    preferred(part * (200_000 // len(part)), (LINES, CSV))
-    assert time.process_time() - started < 5  # in proportion to its square it would be minutes
+@pytest.mark.parametrize("part", ['"', '"\\', "a/b,", "*/*;q=0,", ";", "=", 'a/b;x="\\"'])
+def test_a_long_value_is_read_once_from_start_to_end(part: str) -> None:
+    """With a pattern that looks back this would not end."""
+    assert preferred(part * (200_000 // len(part)), (LINES, CSV)) is None
 
 
 async def test_what_no_route_gives_is_refused_everywhere_before_anything_is_done(app: FastAPI, ada: Account) -> None:
