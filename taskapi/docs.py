@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse, Response
+from starlette.types import Scope
 
 from taskapi.routing import router as strict_router
 
@@ -20,6 +21,12 @@ CONTENT_POLICY = (
 
 class Assets(StaticFiles):
     """Files that a browser may keep for an hour."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The answer for the file; 404 where there is none, whatever the method."""
+        if scope["method"] not in ("GET", "HEAD"):
+            await super().get_response(path, {**scope, "method": "HEAD"})
+        return await super().get_response(path, scope)
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         """The file, or 304 when the browser has it."""
