@@ -19,6 +19,7 @@ TaskAPIError
     ├── NotAuthenticated         no valid proof of who calls
     │   ├── BadCredentials
     │   └── InvalidToken
+    ├── NotAcceptable            the caller takes none of the media types there are
     ├── UnreadableBody           the body is not what its route takes
     │   ├── MalformedJSON
     │   ├── UnsupportedMediaType
@@ -179,6 +180,15 @@ class InvalidToken(NotAuthenticated):
     detail = "Could not validate credentials"
 
 
+class NotAcceptable(DomainError):
+    """The caller takes none of ``offers``, the media types there are."""
+
+    code = "not_acceptable"
+
+    def __init__(self, offers: Sequence[str]) -> None:
+        super().__init__(f"Accept admits nothing that is given here, which is {' or '.join(offers)}.")
+
+
 class UnreadableBody(DomainError):
     code = "unreadable_body"
 
@@ -191,8 +201,9 @@ class MalformedJSON(UnreadableBody):
 class UnsupportedMediaType(UnreadableBody):
     code = "unsupported_media_type"
 
-    def __init__(self, expected: str) -> None:
-        super().__init__(f"Send the body as {expected}.")
+    def __init__(self, expected: Sequence[str]) -> None:
+        super().__init__(f"Send the body as {' or '.join(expected)}.")
+        self.expected = tuple(expected)
 
 
 class BodyTooLarge(UnreadableBody):

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from taskapi import __version__, database, docs, embedded, fetch, logs, middleware, openapi, problems, processes
+from taskapi import __version__, database, docs, embedded, fetch, logs, methods, middleware, openapi, problems, processes
 from taskapi.auth.dependencies import AuthTools
 from taskapi.auth.router import router as auth_router
 from taskapi.coalesce import Coalescer
@@ -34,6 +34,8 @@ DOCUMENTS = (UserDocument, TaskDocument, IdempotencyDocument)
 ROUTERS = (tasks_router, checklist_router, past_router, trash_router, users_router, auth_router, status_router)
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
 EXPOSED_HEADERS = [
+    "Accept-Patch",
+    "Allow",
     "ETag",
     "Idempotent-Replay",
     "Link",
@@ -65,11 +67,12 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
             Middleware(
                 middleware.CORS,
                 allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_methods=["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"],
                 allow_headers=ALLOWED_HEADERS,
                 expose_headers=EXPOSED_HEADERS,
             ),
             Middleware(middleware.UnexpectedErrors),
+            Middleware(methods.Head),
             Middleware(middleware.OneSpelling),
             Middleware(middleware.BodyLimit, limit=settings.max_body_bytes),
             Middleware(IdempotencyKeys, lease=timedelta(seconds=settings.idempotency_lease_seconds)),

@@ -5,10 +5,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import Route
 
+from taskapi.negotiation import Negotiated
 from taskapi.problems import Problem, responses
+from taskapi.routing import JSON
 
 EVERYWHERE = responses(500, 503)
+NEGOTIATED = responses(406)  # wherever success has content
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
 
@@ -41,6 +45,9 @@ def install(app: FastAPI, without_key: Collection[str] = ()) -> None:
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+    for route in app.routes:
+        if isinstance(route, Route) and route.path == app.openapi_url:  # FastAPI's own, which is no StrictRoute
+            route.app = Negotiated(route.app, (JSON,))
 
 
 def _document(app: FastAPI, without_key: Collection[str]) -> dict[str, Any]:
@@ -56,7 +63,9 @@ def _document(app: FastAPI, without_key: Collection[str]) -> dict[str, Any]:
             answers = operation["responses"]
             if "HTTPValidationError" in str(answers.get("422")):
                 del answers["422"]  # FastAPI's guess for a route whose only parameter is its path
-            answers |= {str(status): answer for status, answer in EVERYWHERE.items() if str(status) not in answers}
+            has_content = any("content" in answer for status, answer in answers.items() if status.startswith("2"))
+            added = {**(NEGOTIATED if has_content else {}), **EVERYWHERE}
+            answers |= {str(status): answer for status, answer in added.items() if str(status) not in answers}
             if method == "post" and path not in without_key:
                 _take_key(operation)
     return made
