@@ -21,6 +21,7 @@ from taskapi.idempotency.middleware import WITHOUT_KEY, IdempotencyKeys
 from taskapi.security import PasswordHasher, TokenCodec, derived_key
 from taskapi.settings import Settings, load_settings
 from taskapi.status.router import router as status_router
+from taskapi.tasks.bulk_router import router as bulk_router
 from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.past_router import router as past_router
@@ -31,7 +32,7 @@ from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
 DOCUMENTS = (UserDocument, TaskDocument, IdempotencyDocument)
-ROUTERS = (tasks_router, checklist_router, past_router, trash_router, users_router, auth_router, status_router)
+ROUTERS = (tasks_router, bulk_router, checklist_router, past_router, trash_router, users_router, auth_router, status_router)
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
 EXPOSED_HEADERS = [
     "Accept-Patch",

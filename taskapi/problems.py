@@ -36,6 +36,10 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.InvalidInput: 422,
     errors.NotFound: 404,
     errors.AlreadyTaken: 400,
+    errors.BulkRefused: 409,
+    errors.CountDiffers: 409,
+    errors.TooManyMatches: 422,
+    errors.TransactionsUnsupported: 501,
     errors.KeyTaken: 409,
     errors.TooManyItems: 409,
     errors.PatchTestFailed: 409,
@@ -135,8 +139,7 @@ def of_domain(error: DomainError) -> Response:
         headers["ETag"] = etag(error.version)
     if isinstance(error, NotAcceptable):
         headers["Vary"] = "Accept"
-    faults = error.faults if isinstance(error, InvalidInput) else None
-    return render(status_of(error), error.code, error.detail, faults=faults, headers=headers)
+    return render(status_of(error), error.code, error.detail, faults=error.faults, headers=headers)
 
 
 def of_driver(error: PyMongoError) -> Response:

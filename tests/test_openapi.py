@@ -29,6 +29,7 @@ CHECKS = [
 OPERATIONS = {
     "create_task", "list_tasks", "read_task", "read_task_summary", "read_task_links", "update_task", "put_task", "delete_task",
     "read_checklist", "add_checklist_item", "update_checklist_item", "remove_checklist_item",
+    "change_in_bulk", "update_tasks", "delete_tasks",
     "list_trash", "restore_task", "remove_task", "read_task_history", "revert_task",
     "register", "read_me", "update_me", "sign_in", "welcome", "health", "ready",
 }  # fmt: skip

@@ -177,6 +177,9 @@ def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.Domain
         errors.BodyTooLarge: (7,),
         errors.PreconditionFailed: (7,),
         errors.PatchTestFailed: (3,),
+        errors.BulkRefused: (3, [errors.Fault("operations.3", "Task not found", "not_found")]),
+        errors.CountDiffers: (3,),
+        errors.TooManyMatches: (3,),
     }
     error = kind(*samples.get(kind, ()))
     if not kind.__subclasses__() or kind in problems.STATUS:
