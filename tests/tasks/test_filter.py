@@ -272,6 +272,6 @@ def test_text_that_is_no_json_is_refused(text: str, kind: str | None) -> None:
 def test_a_model_takes_only_a_filter_that_compiles() -> None:
     adapter = TypeAdapter(WhereDocument)
     assert adapter.validate_python({"tags": "A"}) == {"tags": "A"}
-    for where in ({"title": "\ud800"}, {"\ud800": 1}, json.loads('{"$and":[' * 900 + "]}" * 900)):
+    for where in ({"title": "\ud800"}, {"\ud800": 1}, json.loads('{"$and":[' * 200 + "]}" * 200)):
         with pytest.raises(InvalidInput):
             adapter.validate_python(where)
