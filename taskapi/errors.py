@@ -19,15 +19,18 @@ TaskAPIError
     ├── NotAuthenticated         no valid proof of who calls
     │   ├── BadCredentials
     │   └── InvalidToken
+    ├── NotAcceptable            the caller takes none of the media types there are
     ├── UnreadableBody           the body is not what its route takes
     │   ├── MalformedJSON
     │   ├── UnsupportedMediaType
     │   └── BodyTooLarge
+    ├── IdempotencyKeyReused     the key stands for another request
     └── Unavailable              try again later
         ├── DatabaseUnavailable
         ├── QueryTimeout
         ├── Contended
-        └── Overloaded
+        ├── Overloaded
+        └── IdempotencyInFlight  the same request is still being answered
 """
 
 from collections.abc import Sequence
@@ -177,6 +180,15 @@ class InvalidToken(NotAuthenticated):
     detail = "Could not validate credentials"
 
 
+class NotAcceptable(DomainError):
+    """The caller takes none of ``offers``, the media types there are."""
+
+    code = "not_acceptable"
+
+    def __init__(self, offers: Sequence[str]) -> None:
+        super().__init__(f"Accept admits nothing that is given here, which is {' or '.join(offers)}.")
+
+
 class UnreadableBody(DomainError):
     code = "unreadable_body"
 
@@ -189,8 +201,9 @@ class MalformedJSON(UnreadableBody):
 class UnsupportedMediaType(UnreadableBody):
     code = "unsupported_media_type"
 
-    def __init__(self, expected: str) -> None:
-        super().__init__(f"Send the body as {expected}.")
+    def __init__(self, expected: Sequence[str]) -> None:
+        super().__init__(f"Send the body as {' or '.join(expected)}.")
+        self.expected = tuple(expected)
 
 
 class BodyTooLarge(UnreadableBody):
@@ -198,6 +211,11 @@ class BodyTooLarge(UnreadableBody):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body is larger than {limit} bytes.")
+
+
+class IdempotencyKeyReused(DomainError):
+    code = "idempotency_key_reused"
+    detail = "This Idempotency-Key was sent with another request; use a new key for each."
 
 
 class Unavailable(DomainError):
@@ -226,3 +244,8 @@ class Contended(Unavailable):
 class Overloaded(Unavailable):
     code = "overloaded"
     detail = "Too many passwords are being checked at the moment; try again shortly."
+
+
+class IdempotencyInFlight(Unavailable):
+    code = "idempotency_in_flight"
+    detail = "A request with this Idempotency-Key is being answered at the moment; repeat it shortly."

@@ -1,6 +1,7 @@
 """Password hashes and access tokens. No framework and no settings here: both are made by a factory and passed in."""
 
 import asyncio
+import hmac
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,11 @@ REMEMBERED_TOKENS = 4096
 BCRYPT_BYTES = 72
 CLOCK_SKEW_SECONDS = 60  # between the servers that sign and those that read
 REQUIRED_CLAIMS = ("sub", "iat", "exp", "iss", "aud", "jti")
+
+
+def derived_key(secret: str, purpose: str) -> bytes:
+    """A key for ``purpose`` alone, made from the one secret. No text that is signed with the secret itself is a purpose."""
+    return hmac.digest(secret.encode(), purpose.encode(), "sha256")
 
 
 class PasswordHasher:

@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1_048_576, ge=1024, le=104_857_600, description="Largest request body.")
     require_if_match: bool = Field(False, description="Refuse changes of tasks that do not say If-Match.")
     trash_days: int = Field(30, ge=1, le=3650, description="How long a deleted task can be restored, in days.")
+    idempotency_lease_seconds: float = Field(
+        10.0, ge=0.5, le=3600, description="How long a killed process keeps an Idempotency-Key locked."
+    )
     docs: bool = Field(True, description="Serve /docs, /redoc and /openapi.json.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message that is logged.")
     log_format: Literal["console", "json"] = Field("console", description="How a log line is written.")

@@ -82,6 +82,20 @@ def test_authorize_takes_a_user_name_and_password(app: FastAPI) -> None:
         assert ("security" in body) == (body["operationId"] not in public)
 
 
+def test_every_post_but_signing_in_takes_an_idempotency_key(app: FastAPI) -> None:
+    for method, _, body in operations(app.openapi()):
+        names = [parameter["name"] for parameter in body.get("parameters", ())]
+        keyed = method == "post" and body["operationId"] != "sign_in"
+        assert names.count("Idempotency-Key") == keyed, body["operationId"]
+        if keyed:
+            assert {"409", "422"} <= set(body["responses"])
+            assert "Retry-After" in body["responses"]["409"]["headers"]
+            replayed = {
+                status for status, answer in body["responses"].items() if "Idempotent-Replay" in answer.get("headers", {})
+            }
+            assert replayed == set(body["responses"]) - {"401", "409", "500", "503"}
+
+
 def generated(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, **fixed: Any) -> list[Any]:
     """Requests made up from the document, the same at every run."""
     cases: list[Any] = []

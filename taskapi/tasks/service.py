@@ -6,10 +6,12 @@ from typing import NamedTuple
 from bson import ObjectId
 from pydantic import TypeAdapter
 from pydantic_core import PydanticCustomError
+from pymongo.errors import DuplicateKeyError
 
 from taskapi.clock import midnight, utc_now
 from taskapi.database import BSON, Session, aggregate, collection
 from taskapi.errors import Fault, InvalidInput, NotFound
+from taskapi.identity import new_id
 from taskapi.tasks import history
 from taskapi.tasks.changes import fields_of, literal, progress, stored_items, update
 from taskapi.tasks.documents import TaskDocument
@@ -34,9 +36,21 @@ class Page(NamedTuple):
 
 
 async def create(owner: UserRead, data: TaskCreate, look_up: LookUp) -> TaskRead:
-    """Stores a new task of ``owner``, under the name they have once it is stored."""
+    """Stores a new task of ``owner``, under the name they have once it is stored.
+
+    When an earlier run of the same request has stored it, the answer is what that run would have given.
+    """
     task = new_task(owner, data)
-    await collection(TaskDocument).insert_one(task)
+    try:
+        await collection(TaskDocument).insert_one(task)
+    except DuplicateKeyError:
+        theirs = {"$or": [{"owner.id": owner.object_id}, {"trash.owner.id": owner.object_id}]}
+        first = await collection(TaskDocument).find_one({"_id": task["_id"], **theirs}, {"created_at": 1})
+        if first is None:
+            raise
+        # The request is the same, so all but the time is known; the task itself may have changed since.
+        made = first["created_at"]
+        task |= {"created_at": made, "updated_at": made, "completed_at": made if task["completed"] else None}
     return await settled(owner, task, look_up)
 
 
@@ -56,7 +70,7 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
     done = data.completed or data.status is Status.done
     checklist = stored_items(data.checklist)
     return {
-        "_id": ObjectId(),
+        "_id": new_id(),
         "title": data.title,
         "description": data.description,
         "status": data.status or (Status.done if done else Status.todo),

@@ -20,6 +20,7 @@ def texts(task: dict[str, Any]) -> list[str]:
     return [item["text"] for item in task["checklist"]]
 
 
+@pytest.mark.real
 async def test_items_are_added_edited_ticked_moved_and_removed(ada: Account) -> None:
     path, (one, two) = await with_items(ada, "one", "two")
     added = await ada.post(path, json={"text": "  three  "})
@@ -136,6 +137,7 @@ async def test_what_is_not_there_and_what_is_somebody_elses(ada: Account, bob: A
     assert (await ada.get(path)).json() == before
 
 
+@pytest.mark.real
 async def test_if_match_holds_for_items_too(ada: Account) -> None:
     path, ids = await with_items(ada, "one")
     stale = {"If-Match": '"7"'}

@@ -12,6 +12,7 @@ from taskapi.tasks.history import LARGEST_BYTES, MOST_ENTRIES
 from tests.client import Account, is_problem, stored_task, wrong_fields
 
 
+@pytest.mark.real
 async def test_each_change_says_who_when_why_and_what(ada: Account) -> None:
     task = await ada.make_task("First", checklist=[{"text": "one"}])
     path = f"/tasks/{task['id']}"

@@ -43,6 +43,7 @@ async def test_a_restored_task_is_what_it_was(ada: Account) -> None:
     is_problem(await ada.post(f"/tasks/{task['id']}/restore"), 404, "not_found")
 
 
+@pytest.mark.real
 async def test_a_restored_task_has_the_name_its_owner_has_now(ada: Account) -> None:
     task = await deleted(ada)
     await ada.patch("/users/me", json={"username": "countess"})
