@@ -127,9 +127,9 @@ def main() -> None:
             world = World(httpx.AsyncClient(transport=transport, base_url="http://taskapi"))
             runner.run(world.fill())
             start, targets = time.monotonic(), Cases(world.ids).targets()
-            for target, cases in targets.items():
+            for seed, (target, cases) in enumerate(targets.items(), options.seed):
                 each = -(-options.cases // len(targets))
-                fuzz(target, cases, each, options.seed, lambda name, case: runner.run(world.send(name, case)))
+                fuzz(target, cases, each, seed, lambda name, case: runner.run(world.send(name, case)))
             seconds = time.monotonic() - start
         finally:
             runner.run(lifespan.__aexit__(None, None, None))

@@ -29,7 +29,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from taskapi.errors import DatabaseUnavailable, DomainError, QueryTimeout, StartupError
+from taskapi.errors import DatabaseUnavailable, DomainError, QueryTimeout, StartupError, TransactionsUnsupported
 from taskapi.settings import Settings
 
 BSON = dict[str, Any]  # a document as the driver gives it
@@ -45,6 +45,7 @@ TRANSACTION_SECONDS = 15
 GRACE_MS = 1000  # for the answer of a query that the server has cut
 AUTHENTICATION_FAILED = 18
 OUT_OF_DISK_SPACE = 14031
+DUPLICATE_KEY = 11000
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
 
 
@@ -166,14 +167,21 @@ async def aggregate(document: type[Document], pipeline: Sequence[BSON], millisec
         raise DatabaseUnavailable from None
 
 
-async def transaction(document: type[Document], work: Callable[[Session | None], Awaitable[Result]]) -> Result:
+async def transaction(
+    document: type[Document], work: Callable[[Session | None], Awaitable[Result]], *, required: bool = False
+) -> Result:
     """Runs ``work`` in one transaction, again when MongoDB asks for it.
 
     A standalone server has no transactions; there ``work`` runs with ``None`` as its session.
+
+    Raises:
+        TransactionsUnsupported: one is ``required``, and the server is such a one.
     """
     client = collection(document).database.client
     servers = client.topology_description.server_descriptions().values()
     if any(server.server_type_name == "Standalone" for server in servers):
+        if required:
+            raise TransactionsUnsupported
         return await work(None)
     try:
         # The driver would go on for two minutes. The limits hold for each operation and for all of it together.

@@ -8,6 +8,10 @@ TaskAPIError
     ├── AlreadyTaken             a unique name is in use
     │   ├── UsernameTaken
     │   └── EmailTaken
+    ├── BulkRefused              one of many operations cannot be carried out, so none was
+    ├── CountDiffers             a filter finds another number of tasks than the caller expects
+    ├── TooManyMatches           a filter finds more tasks than one request changes
+    ├── TransactionsUnsupported  the MongoDB is a standalone server
     ├── KeyTaken                 another task of the owner has this external key
     ├── TooManyItems             the checklist is full
     ├── PatchTestFailed          a `test` of a JSON Patch does not hold
@@ -19,6 +23,7 @@ TaskAPIError
     ├── NotAuthenticated         no valid proof of who calls
     │   ├── BadCredentials
     │   └── InvalidToken
+    ├── NotAcceptable            the caller takes none of the media types there are
     ├── UnreadableBody           the body is not what its route takes
     │   ├── MalformedJSON
     │   ├── UnsupportedMediaType
@@ -54,6 +59,7 @@ class DomainError(TaskAPIError):
 
     code: ClassVar[str] = "error"
     detail: str = "The request cannot be met."
+    faults: "tuple[Fault, ...] | None" = None  # the values that are wrong
 
     def __init__(self, detail: str | None = None) -> None:
         if detail is not None:
@@ -87,6 +93,7 @@ class InvalidInput(DomainError):
 
     code = "validation_error"
     detail = "Some values are not valid."
+    faults: tuple[Fault, ...]
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__()
@@ -114,6 +121,35 @@ class UsernameTaken(AlreadyTaken):
 class EmailTaken(AlreadyTaken):
     code = "email_taken"
     detail = "Email already registered"
+
+
+class BulkRefused(DomainError):
+    """``faults`` say why the operation of that index cannot be carried out."""
+
+    code = "bulk_refused"
+
+    def __init__(self, index: int, faults: Sequence[Fault]) -> None:
+        super().__init__(f"Operation {index} cannot be carried out; nothing was changed.")
+        self.faults = tuple(faults)
+
+
+class CountDiffers(DomainError):
+    code = "count_differs"
+
+    def __init__(self, found: int) -> None:
+        super().__init__(f"The filter finds {found} tasks; nothing was changed.")
+
+
+class TooManyMatches(DomainError):
+    code = "too_many_matches"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The filter finds more than {most} tasks; narrow it. Nothing was changed.")
+
+
+class TransactionsUnsupported(DomainError):
+    code = "transactions_unsupported"
+    detail = "This server's MongoDB is no replica set, so it cannot do all or nothing."
 
 
 class KeyTaken(DomainError):
@@ -179,6 +215,15 @@ class InvalidToken(NotAuthenticated):
     detail = "Could not validate credentials"
 
 
+class NotAcceptable(DomainError):
+    """The caller takes none of ``offers``, the media types there are."""
+
+    code = "not_acceptable"
+
+    def __init__(self, offers: Sequence[str]) -> None:
+        super().__init__(f"Accept admits nothing that is given here, which is {' or '.join(offers)}.")
+
+
 class UnreadableBody(DomainError):
     code = "unreadable_body"
 
@@ -191,8 +236,9 @@ class MalformedJSON(UnreadableBody):
 class UnsupportedMediaType(UnreadableBody):
     code = "unsupported_media_type"
 
-    def __init__(self, expected: str) -> None:
-        super().__init__(f"Send the body as {expected}.")
+    def __init__(self, expected: Sequence[str]) -> None:
+        super().__init__(f"Send the body as {' or '.join(expected)}.")
+        self.expected = tuple(expected)
 
 
 class BodyTooLarge(UnreadableBody):

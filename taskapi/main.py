@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from taskapi import __version__, database, docs, embedded, fetch, logs, middleware, openapi, problems, processes
+from taskapi import __version__, database, docs, embedded, fetch, logs, methods, middleware, openapi, problems, processes
 from taskapi.auth.dependencies import AuthTools
 from taskapi.auth.router import router as auth_router
 from taskapi.coalesce import Coalescer
@@ -21,6 +21,7 @@ from taskapi.idempotency.middleware import WITHOUT_KEY, IdempotencyKeys
 from taskapi.security import PasswordHasher, Signer, TokenCodec, derived_key
 from taskapi.settings import Settings, load_settings
 from taskapi.status.router import router as status_router
+from taskapi.tasks.bulk_router import router as bulk_router
 from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.listing_router import router as listing_router
@@ -35,6 +36,7 @@ DOCUMENTS = (UserDocument, TaskDocument, IdempotencyDocument)
 ROUTERS = (
     listing_router,
     tasks_router,
+    bulk_router,
     checklist_router,
     past_router,
     trash_router,
@@ -44,6 +46,8 @@ ROUTERS = (
 )
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
 EXPOSED_HEADERS = [
+    "Accept-Patch",
+    "Allow",
     "ETag",
     "Idempotent-Replay",
     "Link",
@@ -77,11 +81,12 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
             Middleware(
                 middleware.CORS,
                 allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_methods=["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"],
                 allow_headers=ALLOWED_HEADERS,
                 expose_headers=EXPOSED_HEADERS,
             ),
             Middleware(middleware.UnexpectedErrors),
+            Middleware(methods.Head),
             Middleware(middleware.OneSpelling),
             Middleware(middleware.BodyLimit, limit=settings.max_body_bytes),
             Middleware(IdempotencyKeys, lease=timedelta(seconds=settings.idempotency_lease_seconds)),

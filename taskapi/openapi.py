@@ -5,10 +5,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import Route
 
+from taskapi.negotiation import Negotiated
 from taskapi.problems import Problem, responses
+from taskapi.routing import JSON
 
 EVERYWHERE = responses(500, 503)
+NEGOTIATED = responses(406)  # wherever success has content
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
 
@@ -18,7 +22,7 @@ IDEMPOTENCY_KEY = {
     "required": False,
     "description": "A new random text for each request. Repeated with its key within 24 hours, a request is not run again: it "
     "gets its first answer, with `Idempotent-Replay: true`. Another request under the key is 422; while the first is still being "
-    "answered, a repeat is 409. Failures (5xx) and 401 are not kept.",
+    "answered, a repeat is 409. Failures (5xx), 401 and 406 are not kept.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "example": "0f8fad5b-d9cb-469f-a165-70867728950e",
 }
@@ -26,7 +30,7 @@ IDEMPOTENT_REPLAY = {
     "description": "Given when this is the first answer again.",
     "schema": {"type": "string", "enum": ["true"]},
 }
-NOT_REPLAYED = {"401", "409", "500", "503"}
+NOT_REPLAYED = {"401", "406", "409", "500", "503"}
 
 
 def install(app: FastAPI, without_key: Collection[str] = ()) -> None:
@@ -41,6 +45,9 @@ def install(app: FastAPI, without_key: Collection[str] = ()) -> None:
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+    for route in app.routes:
+        if isinstance(route, Route) and route.path == app.openapi_url:  # FastAPI's own, which is no StrictRoute
+            route.app = Negotiated(route.app, (JSON,))
 
 
 def _document(app: FastAPI, without_key: Collection[str]) -> dict[str, Any]:
@@ -56,7 +63,9 @@ def _document(app: FastAPI, without_key: Collection[str]) -> dict[str, Any]:
             answers = operation["responses"]
             if "HTTPValidationError" in str(answers.get("422")):
                 del answers["422"]  # FastAPI's guess for a route whose only parameter is its path
-            answers |= {str(status): answer for status, answer in EVERYWHERE.items() if str(status) not in answers}
+            has_content = any("content" in answer for status, answer in answers.items() if status.startswith("2"))
+            added = {**(NEGOTIATED if has_content else {}), **EVERYWHERE}
+            answers |= {str(status): answer for status, answer in added.items() if str(status) not in answers}
             if method == "post" and path not in without_key:
                 _take_key(operation)
     return made

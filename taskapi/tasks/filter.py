@@ -11,7 +11,7 @@ from functools import partial
 from typing import Annotated, Any, NoReturn
 
 import bson
-from pydantic import Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from taskapi.database import BSON
@@ -49,8 +49,15 @@ WhereText = Annotated[
 ]
 """A filter in a query string, for ``parsed``."""
 
+
+def _checked(where: BSON) -> BSON:
+    compiled(where)  # whatever is done with it next may trip over what is refused here: depth, lone surrogates
+    return where
+
+
 WhereDocument = Annotated[
     dict[str, Any],
+    AfterValidator(_checked),
     WithJsonSchema(
         {
             "type": "object",
@@ -61,7 +68,7 @@ WhereDocument = Annotated[
         }
     ),
 ]
-"""A filter in a body, for ``compiled``."""
+"""A filter in a body, for ``compiled``, which has taken it once. Raises InvalidInput."""
 
 _Names = Callable[[str], PublicField | None]
 

@@ -44,12 +44,19 @@ async def create(owner: UserRead, data: TaskCreate, look_up: LookUp) -> TaskRead
 
 async def settled(owner: UserRead, task: BSON, look_up: LookUp) -> TaskRead:
     """A task that has just become one of ``owner``, under the name they have once it is stored."""
-    # A change of the name that was committed before the write did not see this task; one committed later does.
-    current = await look_up(owner.object_id)
-    if current is not None and current.username != owner.username:
-        await settle_owner(owner.object_id, current.username, look_up)
+    if await settle_new(owner, look_up):
         return await get(owner, str(task["_id"]))
     return TaskRead.model_validate(task)
+
+
+async def settle_new(owner: UserRead, look_up: LookUp) -> bool:
+    """Gives tasks that have just been stored the name their owner has now; whether that is another than ``owner``'s."""
+    # A change of the name that was committed before the write did not see these tasks; one committed later does.
+    current = await look_up(owner.object_id)
+    if current is None or current.username == owner.username:
+        return False
+    await settle_owner(owner.object_id, current.username, look_up)
+    return True
 
 
 def new_task(owner: UserRead, data: TaskCreate) -> BSON:

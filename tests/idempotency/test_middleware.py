@@ -102,6 +102,13 @@ async def test_who_may_not_come_in_gets_no_replay(ada: Account) -> None:
     assert (await records(), await tasks()) == (1, 1)
 
 
+async def test_an_accept_that_cannot_be_met_leaves_the_key_free(ada: Account) -> None:
+    is_problem(await post(ada, Accept="text/html"), 406, "not_acceptable")
+    assert await tasks() == 0
+    answer = await post(ada, Accept="application/json")
+    assert (answer.status_code, REPLAY in answer.headers, await tasks()) == (201, False, 1)
+
+
 @pytest.mark.parametrize("key", [b"", b"a b", b"x" * 256, "é".encode(), b"a\x7f", b"a\tb"], ids=repr)
 async def test_a_bad_key_is_named(ada: Account, key: bytes) -> None:
     headers = [(b"idempotency-key", key), (b"authorization", ada.headers["Authorization"].encode())]

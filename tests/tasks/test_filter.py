@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from pydantic import TypeAdapter
 
 from taskapi.errors import InvalidInput
 from taskapi.tasks.catalog import FIELDS, Kind
-from taskapi.tasks.filter import LOGICAL, OPERATORS, compiled, parsed
+from taskapi.tasks.filter import LOGICAL, OPERATORS, WhereDocument, compiled, parsed
 
 ID = "65f1a2b3c4d5e6f708192a3b"
 PROGRAMS = ["$where", "$expr", "$function", "$regex", "$text", "$jsonSchema", "$comment", "$mod", "$type", "$bitsAllSet", "$rand",
@@ -266,3 +267,11 @@ def test_text_that_is_no_json_is_refused(text: str, kind: str | None) -> None:
     with pytest.raises(InvalidInput) as refused:
         parsed(text)
     assert [(fault.field, fault.type) for fault in refused.value.faults] == [("where", kind)]
+
+
+def test_a_model_takes_only_a_filter_that_compiles() -> None:
+    adapter = TypeAdapter(WhereDocument)
+    assert adapter.validate_python({"tags": "A"}) == {"tags": "A"}
+    for where in ({"title": "\ud800"}, {"\ud800": 1}, json.loads('{"$and":[' * 200 + "]}" * 200)):
+        with pytest.raises(InvalidInput):
+            adapter.validate_python(where)
