@@ -42,6 +42,7 @@ Result = TypeVar("Result")
 DURABLE = WriteConcern(w="majority", j=True)
 INDEX_BUILD_SECONDS = 3600
 TRANSACTION_SECONDS = 15
+GRACE_MS = 1000  # for the answer of a query that the server has cut
 AUTHENTICATION_FAILED = 18
 OUT_OF_DISK_SPACE = 14031
 DUPLICATE_KEY = 11000
@@ -58,8 +59,9 @@ def connect(settings: Settings) -> Client:
         "serverSelectionTimeoutMS": settings.mongodb_selection_timeout_ms,
         "connectTimeoutMS": settings.mongodb_selection_timeout_ms,
         "waitQueueTimeoutMS": settings.mongodb_timeout_ms,
-        "socketTimeoutMS": settings.mongodb_timeout_ms * 2,
-        "timeoutMS": settings.mongodb_timeout_ms,  # each operation as a whole; the driver sends the rest as maxTimeMS
+        "socketTimeoutMS": max(settings.mongodb_timeout_ms, settings.query_timeout_ms + GRACE_MS),
+        # Each operation as a whole, but for those of ``aggregate``; the driver sends the rest as maxTimeMS.
+        "timeoutMS": settings.mongodb_timeout_ms,
         "heartbeatFrequencyMS": 2000,
         "maxPoolSize": settings.mongodb_pool_size,
     }
@@ -147,9 +149,22 @@ def collection(document: type[Document]) -> Collection:
     return document.get_motor_collection()
 
 
-async def aggregate(document: type[Document], pipeline: Sequence[BSON]) -> list[BSON]:
-    """All results of a pipeline; for results that fit one batch."""
-    return await collection(document).aggregate(list(pipeline), batchSize=1000).to_list(None)
+async def aggregate(document: type[Document], pipeline: Sequence[BSON], milliseconds: int) -> list[BSON]:
+    """All results of a pipeline; for results that fit one batch.
+
+    Raises:
+        ExecutionTimeout: the server took longer than ``milliseconds`` and gave up; ``translated`` knows it.
+        DatabaseUnavailable: it did not even say so.
+    """
+    try:
+        # The driver's deadline for an operation replaces maxTimeMS by what is left of it, and who is first to notice,
+        # driver or server, is a matter of luck. Zero takes it off: the server cuts the query, and has time to say so.
+        with pymongo.timeout(0):
+            async with asyncio.timeout((milliseconds + GRACE_MS) / 1000):
+                cursor = collection(document).aggregate(list(pipeline), batchSize=1000, maxTimeMS=milliseconds)
+                return await cursor.to_list(None)
+    except TimeoutError:
+        raise DatabaseUnavailable from None
 
 
 async def transaction(

@@ -18,12 +18,13 @@ from taskapi.coalesce import Coalescer
 from taskapi.errors import StartupError
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import WITHOUT_KEY, IdempotencyKeys
-from taskapi.security import PasswordHasher, TokenCodec, derived_key
+from taskapi.security import PasswordHasher, Signer, TokenCodec, derived_key
 from taskapi.settings import Settings, load_settings
 from taskapi.status.router import router as status_router
 from taskapi.tasks.bulk_router import router as bulk_router
 from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.listing_router import router as listing_router
 from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.trash_router import router as trash_router
@@ -32,7 +33,17 @@ from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
 DOCUMENTS = (UserDocument, TaskDocument, IdempotencyDocument)
-ROUTERS = (tasks_router, bulk_router, checklist_router, past_router, trash_router, users_router, auth_router, status_router)
+ROUTERS = (
+    listing_router,
+    bulk_router,
+    tasks_router,
+    checklist_router,
+    past_router,
+    trash_router,
+    users_router,
+    auth_router,
+    status_router,
+)
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
 EXPOSED_HEADERS = [
     "Accept-Patch",
@@ -43,9 +54,11 @@ EXPOSED_HEADERS = [
     "Location",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Next-Cursor",
     "X-Process-Time-Ms",
     "X-Request-ID",
     "X-Total-Count",
+    "X-Total-Count-Relation",
 ]
 DESCRIPTION = "Tasks with owners, priorities, tags and due dates. Sign in at `/token`, then send the token with every request."
 
@@ -105,7 +118,8 @@ def _lifespan(
                     ) as app.state.pages,
                 ):
                     app.state.auth = _auth_tools(complete)
-                    app.state.fingerprint_key = _fingerprint_key(complete)
+                    app.state.fingerprint_key = _key(complete, "fingerprints of requests")
+                    app.state.cursors = Signer(_key(complete, "cursors"))
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
                     try:
@@ -131,9 +145,9 @@ def _auth_tools(settings: Settings) -> AuthTools:
     return AuthTools(hasher, TokenCodec(settings.secret_key.get_secret_value(), lifetime=lifetime), Coalescer(users.active))
 
 
-def _fingerprint_key(settings: Settings) -> bytes:
+def _key(settings: Settings, purpose: str) -> bytes:
     assert settings.secret_key is not None
-    return derived_key(settings.secret_key.get_secret_value(), "fingerprints of requests")
+    return derived_key(settings.secret_key.get_secret_value(), purpose)
 
 
 def __getattr__(name: str) -> Any:

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     mongodb_timeout_ms: int = Field(
         5000, ge=100, le=600_000, description="Longest time for one operation as a whole; sent to the server as maxTimeMS."
     )
+    query_timeout_ms: int = Field(2000, ge=1, le=60_000, description="Longest time for one list of tasks, kept by the server.")
     mongodb_pool_size: int = Field(50, ge=1, le=1000, description="Most connections to each server, per worker.")
 
     data_dir: Path = Field(Path(".taskapi"), description="Where the embedded MongoDB keeps its data and the generated secret.")

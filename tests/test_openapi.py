@@ -27,7 +27,8 @@ CHECKS = [
     checks.negative_data_rejection,
 ]
 OPERATIONS = {
-    "create_task", "list_tasks", "read_task", "read_task_summary", "read_task_links", "update_task", "put_task", "delete_task",
+    "list_tasks", "search_tasks",
+    "create_task", "read_task", "read_task_summary", "read_task_links", "update_task", "put_task", "delete_task",
     "read_checklist", "add_checklist_item", "update_checklist_item", "remove_checklist_item",
     "change_in_bulk", "update_tasks", "delete_tasks",
     "list_trash", "restore_task", "remove_task", "read_task_history", "revert_task",
@@ -71,8 +72,8 @@ def test_list_parameters_are_documented(app: FastAPI) -> None:
     parameters = {
         parameter["name"] for parameter in app.openapi()["paths"]["/tasks"]["get"]["parameters"] if parameter["in"] == "query"
     }
-    filters = {"status", "completed", "priority", "tag", "due_before", "due_after", "overdue"}
-    assert parameters == {"limit", "offset", "skip", "sort"} | filters
+    filters = {"where", "q", "status", "completed", "priority", "tag", "due_before", "due_after", "overdue"}
+    assert parameters == {"limit", "offset", "skip", "cursor", "count", "sort", "fields"} | filters
 
 
 def test_authorize_takes_a_user_name_and_password(app: FastAPI) -> None:

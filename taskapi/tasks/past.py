@@ -69,6 +69,11 @@ class PastQuery(BaseModel):
             raise PydanticCustomError("alternatives", "version and as_of both name a state; send one of them")
         return self
 
+    @property
+    def is_past(self) -> bool:
+        """Whether it names a state at all."""
+        return self.version is not None or self.as_of is not None
+
 
 class Revert(BaseModel):
     """Which version a task goes back to."""
@@ -120,8 +125,8 @@ def back_to(stored: BSON, version: int) -> BSON:
     return {**state, "version": version}
 
 
-async def read(owner: UserRead, task_id: str, query: PastQuery) -> TaskRead:
-    """A task in the state that ``query`` names.
+async def state(owner: UserRead, task_id: str, query: PastQuery) -> BSON:
+    """A stored task in the state that ``query`` names.
 
     Raises:
         NotFound: there is no such task or version, or it was not there at that time.
@@ -131,7 +136,7 @@ async def read(owner: UserRead, task_id: str, query: PastQuery) -> TaskRead:
     version = query.version or stored["version"]
     if query.as_of is not None:
         version = _version_at(stored, query.as_of)
-    return TaskRead.model_validate(back_to(stored, version))
+    return back_to(stored, version)
 
 
 def _version_at(stored: BSON, moment: datetime) -> int:

@@ -6,17 +6,16 @@ import httpx
 from fastapi import Depends, Request, Response
 
 from taskapi.auth.dependencies import CurrentUser, auth_tools
-from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, list_etag, tag
-from taskapi.paging import LIST_HEADERS
+from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
 from taskapi.problems import responses
 from taskapi.routing import JSON, media_type, parameters, read_json, read_query
 from taskapi.routing import router as strict_router
-from taskapi.tasks import links, past, patch, service, trash
+from taskapi.tasks import links, patch, service, trash, view
 from taskapi.tasks.links import LinkRead
-from taskapi.tasks.past import PastQuery
 from taskapi.tasks.patch import Patch
-from taskapi.tasks.query import TaskQuery
+from taskapi.tasks.projection import TaskPart
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
+from taskapi.tasks.view import TaskView
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
 
@@ -36,48 +35,29 @@ async def page_client(request: Request) -> httpx.AsyncClient:
     return client
 
 
-def here(request: Request) -> str:
-    """The path as the caller sees it, also behind a proxy that strips a prefix."""
-    return f"{request.scope.get('root_path', '')}/tasks"
-
-
 @router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **responses(400, 401, 413, 415, 422)})
 async def create_task(data: TaskCreate, user: CurrentUser, request: Request, response: Response) -> TaskRead:
     """Make a task."""
     task = await service.create(user, data, auth_tools(request).accounts.get)
-    response.headers["Location"] = f"{here(request)}/{task.id}"
+    response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}"
     response.headers["ETag"] = etag(task.version)
     return task
 
 
 @router.get(
-    "",
-    responses={200: {"headers": {**ETAG_HEADER, **LIST_HEADERS}}, **NOT_MODIFIED, **responses(401, 422)},
-    openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
-)
-async def list_tasks(user: CurrentUser, request: Request, response: Response) -> list[TaskRead]:
-    """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
-    query = read_query(TaskQuery, request)
-    page = await service.page(user, query)
-    tag(request, response, list_etag(((task.id, task.version) for task in page.tasks), page.total))
-    response.headers["X-Total-Count"] = str(page.total)
-    response.headers["Link"] = query.links(here(request), page.total)
-    return page.tasks
-
-
-@router.get(
     "/{task_id}",
+    response_model=TaskRead | TaskPart,
     responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(410, 422)},
-    openapi_extra={"parameters": [*parameters(PastQuery), *IF_NONE_MATCH["parameters"]]},
+    openapi_extra={"parameters": [*parameters(TaskView), *IF_NONE_MATCH["parameters"]]},
 )
-async def read_task(task_id: str, user: CurrentUser, request: Request, response: Response) -> TaskRead:
-    """One task: as it is, or as it was in an earlier version or at a time."""
+async def read_task(task_id: str, user: CurrentUser, request: Request) -> Response:
+    """One task, whole or in part: as it is, or as it was in an earlier version or at a time."""
     if request.scope["query_string"]:
-        task = await past.read(user, task_id, read_query(PastQuery, request))
-    else:
-        task = await service.get(user, task_id)
-    tag(request, response, etag(task.version))
-    return task
+        found = await view.read(user, task_id, read_query(TaskView, request))
+        return Response(found.json(), headers=validators(request, etag(found.version)), media_type=JSON)
+    task = await service.get(user, task_id)
+    headers = validators(request, etag(task.version))
+    return Response(task.model_dump_json(), headers=headers, media_type=JSON)
 
 
 @router.get("/{task_id}/summary", responses=READ)

@@ -1,15 +1,13 @@
 """What can be done with tasks. The owner is part of every filter: a foreign task is a missing task."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
 from bson import ObjectId
-from pydantic import TypeAdapter
 from pydantic_core import PydanticCustomError
 from pymongo.errors import DuplicateKeyError
 
 from taskapi.clock import midnight, utc_now
-from taskapi.database import BSON, Session, aggregate, collection
+from taskapi.database import BSON, Session, collection
 from taskapi.errors import Fault, InvalidInput, NotFound
 from taskapi.identity import new_id
 from taskapi.tasks import history
@@ -17,22 +15,12 @@ from taskapi.tasks.changes import fields_of, literal, progress, stored_items, up
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.metadata import check, merged
 from taskapi.tasks.patch import Operation, changes
-from taskapi.tasks.query import TaskQuery
-from taskapi.tasks.schemas import OwnerRead, Status, TaskCreate, TaskRead, TaskSummary, TaskUpdate
+from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskSummary, TaskUpdate
 from taskapi.tasks.writing import PUBLIC, Versions, one, revise, write
 from taskapi.users.schemas import UserRead
 
-LISTED = {name: 1 for name in PUBLIC if name != "owner"}  # all are the caller's: not read twenty times
 SUMMARY = {"title": 1, "status": 1, "due_date": 1, "created_at": 1}
 LookUp = Callable[[ObjectId], Awaitable[UserRead | None]]  # an account as it is now
-_tasks = TypeAdapter(list[TaskRead])
-
-
-class Page(NamedTuple):
-    """Some tasks, and how many there are in all."""
-
-    tasks: list[TaskRead]
-    total: int
 
 
 async def create(owner: UserRead, data: TaskCreate, look_up: LookUp) -> TaskRead:
@@ -96,18 +84,6 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
         "version": 1,
         "history": history.first(owner, now),
     }
-
-
-async def page(owner: UserRead, query: TaskQuery) -> Page:
-    """The tasks that ``query`` asks for, and the total, in one round trip."""
-    count = {"coll": collection(TaskDocument).name, "pipeline": query.count(owner.object_id)}
-    found = await aggregate(TaskDocument, [*query.page(owner.object_id), {"$project": LISTED}, {"$unionWith": count}])
-    # Counting nothing gives no document, also when the last task was deleted between the page and the count.
-    total = found.pop()["total"] if found and "total" in found[-1] else len(found)
-    theirs = OwnerRead(id=owner.id, username=owner.username)
-    for task in found:
-        task["owner"] = theirs
-    return Page(_tasks.validate_python(found), total)
 
 
 async def get(owner: UserRead, task_id: str) -> TaskRead:
