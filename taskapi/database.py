@@ -149,8 +149,10 @@ def collection(document: type[Document]) -> Collection:
     return document.get_motor_collection()
 
 
-async def aggregate(document: type[Document], pipeline: Sequence[BSON], milliseconds: int) -> list[BSON]:
-    """All results of a pipeline; for results that fit one batch.
+async def aggregate(
+    document: type[Document], pipeline: Sequence[BSON], milliseconds: int, session: Session | None = None
+) -> list[BSON]:
+    """All results of a pipeline.
 
     Raises:
         ExecutionTimeout: the server took longer than ``milliseconds`` and gave up; ``translated`` knows it.
@@ -161,7 +163,7 @@ async def aggregate(document: type[Document], pipeline: Sequence[BSON], millisec
         # driver or server, is a matter of luck. Zero takes it off: the server cuts the query, and has time to say so.
         with pymongo.timeout(0):
             async with asyncio.timeout((milliseconds + GRACE_MS) / 1000):
-                cursor = collection(document).aggregate(list(pipeline), batchSize=1000, maxTimeMS=milliseconds)
+                cursor = collection(document).aggregate(list(pipeline), batchSize=1000, maxTimeMS=milliseconds, session=session)
                 return await cursor.to_list(None)
     except TimeoutError:
         raise DatabaseUnavailable from None

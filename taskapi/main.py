@@ -35,6 +35,7 @@ from taskapi.users.router import router as users_router
 DOCUMENTS = (UserDocument, TaskDocument, IdempotencyDocument)
 ROUTERS = (
     listing_router,
+    bulk_router,
     tasks_router,
     bulk_router,
     checklist_router,

@@ -27,7 +27,7 @@ async def test_unknown_addresses_and_wrong_methods(anonymous: httpx.AsyncClient)
     answer = await anonymous.delete("/token")
     is_problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "OPTIONS, POST"
-    assert (await anonymous.delete("/tasks")).headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert (await anonymous.put("/tasks")).headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST"
     assert (await anonymous.post("/tasks/1")).headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"
 
 

@@ -77,10 +77,11 @@ async def update_tasks(data: TaskUpdate, user: CurrentUser, request: Request) ->
 
     First with `dry_run=true`, then with `expect=` and the number it gave, changes exactly what you have seen.
     """
-    return await many.change(user, read_query(ManyQuery, request), data)
+    return await many.change(user, read_query(ManyQuery, request), data, request.app.state.settings.query_timeout_ms)
 
 
 @router.delete("", responses=responses(401, 409, 422), openapi_extra={"parameters": parameters(ManyQuery)})
 async def delete_tasks(user: CurrentUser, request: Request) -> ManyResult:
     """Move all tasks that the filters find to the trash; `where={}` finds all."""
-    return await many.put_in_trash(user, read_query(ManyQuery, request), request.app.state.settings.trash_days)
+    settings = request.app.state.settings
+    return await many.put_in_trash(user, read_query(ManyQuery, request), settings.trash_days, settings.query_timeout_ms)

@@ -6,7 +6,7 @@ from bson import ObjectId
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from taskapi.database import BSON, Session, collection, transaction
+from taskapi.database import BSON, Session, aggregate, collection, transaction
 from taskapi.errors import CountDiffers, NotFound, TooManyMatches
 from taskapi.tasks import service
 from taskapi.tasks.changes import fields_of, update
@@ -52,35 +52,42 @@ class _Change(NamedTuple):
     most: int = MOST_MATCHES
 
 
-async def change(owner: UserRead, query: ManyQuery, data: TaskUpdate) -> ManyResult:
-    """Makes the same change to all tasks that ``query`` finds. Raises CountDiffers, TooManyMatches, InvalidInput."""
+async def change(owner: UserRead, query: ManyQuery, data: TaskUpdate, milliseconds: int) -> ManyResult:
+    """Makes the same change to all tasks that ``query`` finds within ``milliseconds``.
+
+    Raises:
+        CountDiffers, TooManyMatches: nothing was changed.
+        InvalidInput: the metadata of one would be over its limits; nothing was changed.
+    """
     if "metadata" in data.model_fields_set:
-        return await _apply(owner, query, _Change(None, data, MOST_MERGED))
-    return await _apply(owner, query, _Change(update(fields_of(data), owner) if data.model_fields_set else None))
+        return await _apply(owner, query, _Change(None, data, MOST_MERGED), milliseconds)
+    pipeline = update(fields_of(data), owner) if data.model_fields_set else None
+    return await _apply(owner, query, _Change(pipeline), milliseconds)
 
 
-async def put_in_trash(owner: UserRead, query: ManyQuery, days: int) -> ManyResult:
-    """Moves all tasks that ``query`` finds to the trash. Raises CountDiffers, TooManyMatches."""
-    return await _apply(owner, query, _Change(moving(owner, days)))
+async def put_in_trash(owner: UserRead, query: ManyQuery, days: int, milliseconds: int) -> ManyResult:
+    """Moves all tasks that ``query`` finds within ``milliseconds`` to the trash. Raises CountDiffers, TooManyMatches."""
+    return await _apply(owner, query, _Change(moving(owner, days)), milliseconds)
 
 
-async def _apply(owner: UserRead, query: ManyQuery, change: _Change) -> ManyResult:
+async def _apply(owner: UserRead, query: ManyQuery, change: _Change, milliseconds: int) -> ManyResult:
     filter_ = query.filter(owner.object_id)
 
     async def work(session: Session | None = None) -> ManyResult:
-        ids = await _ids(filter_, change.most, session)
+        ids = await _ids(filter_, change.most, milliseconds, session)
         if query.expect is not None and query.expect != len(ids):
             raise CountDiffers(len(ids))
         changed = 0 if query.dry_run else await _write(owner, filter_, ids, change, session)
         return ManyResult(matched=len(ids), changed=changed)
 
-    # What was counted has to be what is changed; without an expectation each batch may stand for itself.
-    return await (work() if query.expect is None or query.dry_run else transaction(TaskDocument, work))
+    # What was counted has to be what is changed, and no merge may fail half-way; else each batch may stand for itself.
+    together = query.expect is not None or change.one_by_one is not None
+    return await (transaction(TaskDocument, work) if together and not query.dry_run else work())
 
 
-async def _ids(filter_: BSON, most: int, session: Session | None) -> list[ObjectId]:
-    cursor = collection(TaskDocument).find(filter_, {"_id": 1}, limit=most + 1, session=session)
-    ids = [found["_id"] for found in await cursor.to_list(None)]
+async def _ids(filter_: BSON, most: int, milliseconds: int, session: Session | None) -> list[ObjectId]:
+    pipeline: list[BSON] = [{"$match": filter_}, {"$limit": most + 1}, {"$project": {"_id": 1}}]
+    ids = [found["_id"] for found in await aggregate(TaskDocument, pipeline, milliseconds, session)]
     if len(ids) > most:
         raise TooManyMatches(most)
     return ids

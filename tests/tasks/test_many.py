@@ -43,6 +43,14 @@ async def test_metadata_is_merged_into_each(with_tasks: Account) -> None:
     assert mine == [{"sprint": 14}] * 3 + [{}]
 
 
+async def test_a_merge_that_one_cannot_take_changes_none(with_tasks: Account) -> None:
+    await with_tasks.make_task("Full", tags=["work"], metadata={f"k{n}": n for n in range(200)})
+    before = await state()
+    found = wrong_fields(await with_tasks.patch("/tasks?tag=work", json={"metadata": {"one": "more"}}))
+    assert found == {"metadata": "metadata_keys"}
+    assert await state() == before
+
+
 async def test_a_filter_document_says_which(with_tasks: Account) -> None:
     where = '{"metadata.n": {"$gte": 1}}'
     assert (await with_tasks.patch("/tasks", params={"where": where}, json={"priority": 4})).json()["changed"] == 2
