@@ -37,6 +37,7 @@ ROUTERS = (
     listing_router,
     bulk_router,
     tasks_router,
+    bulk_router,
     checklist_router,
     past_router,
     trash_router,
