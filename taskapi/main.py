@@ -37,7 +37,6 @@ ROUTERS = (
     listing_router,
     bulk_router,
     tasks_router,
-    bulk_router,
     checklist_router,
     past_router,
     trash_router,
