@@ -22,14 +22,16 @@ from taskapi.status.router import router as status_router
 from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.router import router as tasks_router
+from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
 from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
 DOCUMENTS = (UserDocument, TaskDocument)
-ROUTERS = (tasks_router, checklist_router, trash_router, users_router, auth_router, status_router)
+ROUTERS = (transfer_router, tasks_router, checklist_router, trash_router, users_router, auth_router, status_router)
 EXPOSED_HEADERS = [
+    "Content-Disposition",
     "ETag",
     "Link",
     "Location",
@@ -66,7 +68,11 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
             ),
             Middleware(middleware.UnexpectedErrors),
             Middleware(middleware.OneSpelling),
-            Middleware(middleware.BodyLimit, limit=settings.max_body_bytes),
+            Middleware(
+                middleware.BodyLimit,
+                limit=settings.max_body_bytes,
+                larger={("POST", "/tasks/import"): settings.max_import_bytes},
+            ),
         ],
     )
     app.state.settings = settings

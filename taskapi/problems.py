@@ -39,6 +39,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.MalformedJSON: 400,
     errors.UnsupportedMediaType: 415,
     errors.BodyTooLarge: 413,
+    errors.TooManyLines: 413,
     errors.Unavailable: 503,
 }
 SENTENCES: Final[Mapping[int, str]] = {404: "There is nothing at this address.", 405: "This address does not take that method."}

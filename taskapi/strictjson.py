@@ -1,0 +1,66 @@
+"""JSON as RFC 8259 has it and no more: UTF-8, numbers that are finite, each member named once, a depth anybody can process."""
+
+import json
+import math
+from typing import Any, NoReturn
+
+from taskapi.errors import MalformedJSON
+
+MOST_LEVELS = 32  # of arrays and objects inside each other
+
+
+class _Refused(ValueError):
+    """What Python's parser would take; the message completes "The body …"."""
+
+
+def read_json(text: bytes, what: str = "The body") -> Any:
+    """The value that ``text`` writes down. ``what`` is what the error calls it: "The body", "The line".
+
+    Raises:
+        MalformedJSON: its detail never repeats the input.
+    """
+    try:
+        value = DECODER.decode(text.decode("utf-8"))
+    except json.JSONDecodeError as error:
+        raise MalformedJSON(f"{what} is not valid JSON: {error.msg} at character {error.pos}.") from None
+    except _Refused as error:
+        raise MalformedJSON(f"{what} {error}.") from None
+    except RecursionError:
+        raise MalformedJSON(f"{what} is nested too deeply.") from None
+    except ValueError:  # not UTF-8, or a number of thousands of digits
+        raise MalformedJSON(f"{what} is not valid JSON.") from None
+    if text.count(b"[") + text.count(b"{") > MOST_LEVELS and _is_deeper(value, MOST_LEVELS):
+        raise MalformedJSON(f"{what} is nested too deeply.")
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether ``value`` has more than ``levels`` of arrays and objects inside each other."""
+    inside = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        members = (member for outer in inside for member in (outer.values() if isinstance(outer, dict) else outer))
+        inside = [member for member in members if isinstance(member, dict | list)]
+        if not inside:
+            return False
+    return True
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise _Refused("is not valid JSON: NaN and Infinity are not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise _Refused("holds a number that is too large")
+    return number
+
+
+def _named_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(members)
+    if len(made) != len(members):
+        raise _Refused("names a member twice in one object")
+    return made
+
+
+DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_named_once)
