@@ -206,7 +206,7 @@ class TooManyLines(UnreadableBody):
 
     code = "too_many_lines"
 
-    def __init__(self, limit: int, *, kept: bool) -> None:
+    def __init__(self, limit: int, kept: bool) -> None:
         outcome = "those were imported, and nothing after them" if kept else "nothing was imported"
         super().__init__(f"An import has at most {limit} lines; {outcome}.")
 

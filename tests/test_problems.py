@@ -174,7 +174,7 @@ def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.Domain
         errors.InvalidInput: ([errors.Fault("a", "b", "c")],),
         errors.UnsupportedMediaType: ("application/json",),
         errors.BodyTooLarge: (7,),
-        errors.TooManyLines: (7,),
+        errors.TooManyLines: (7, True),
         errors.PreconditionFailed: (7,),
         errors.PatchTestFailed: (3,),
     }

@@ -42,7 +42,7 @@ async def run(owner: UserRead, lines: AsyncIterable[bytes | None], look_up: Look
                     continue
             if report.lines == MOST_LINES:
                 await batch.finish()
-                raise TooManyLines(MOST_LINES, kept=not dry_run)
+                raise TooManyLines(MOST_LINES, not dry_run)
             report.lines += 1
             data = _read(text)
             if isinstance(data, TaskImport):

@@ -1,17 +1,21 @@
 """Writing the lines of an import: those without a key are new tasks, the others meet the task that has their key."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
+from datetime import datetime
 from tempfile import SpooledTemporaryFile
 from typing import Protocol
 
 import bson
+from bson import ObjectId
 from bson.codec_options import CodecOptions
 from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
+from taskapi.clock import utc_now
 from taskapi.database import BSON, collection
 from taskapi.errors import Contended
+from taskapi.logs import request_id
 from taskapi.tasks.changes import literal, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.imported import Line, after, changed, complete
@@ -54,9 +58,8 @@ class Upsert(AbstractContextManager["Upsert"]):
 
     async def write(self, lines: list[Line], report: ImportReport) -> None:
         """As ``Writer``. Raises Contended when others were faster, a hundred times."""
-        landed = 0
         for _ in range(MOST_ATTEMPTS):
-            lines, landed = await self._attempt(lines, landed, report)
+            lines = await self._attempt(lines, report)
             if not lines:
                 break
         else:
@@ -65,14 +68,10 @@ class Upsert(AbstractContextManager["Upsert"]):
         if current is not None and current.username != self._owner.username:
             await settle_owner(self._owner.object_id, current.username, self._look_up)
 
-    async def _attempt(self, lines: list[Line], landed: int, report: ImportReport) -> tuple[list[Line], int]:
-        """Writes once; the lines to look at again, and how many of those have been updated.
-
-        A bulk write does not say which of its updates met their version: all of them are looked at again, and of those
-        that have nothing to change any more, ``landed`` were updated by the attempt before.
-        """
-        stored = await _known(self._owner, lines)
-        turns, inserts, updates = Turns(), list[Line](), list[Line]()
+    async def _attempt(self, lines: list[Line], report: ImportReport) -> list[Line]:
+        """Writes once; the lines that somebody else came before."""
+        stored, turns, now = await _known(self._owner, lines), Turns(), utc_now()
+        inserts, updates = list[Line](), dict[ObjectId, Line]()
         operations = list[InsertOne[BSON] | UpdateOne]()
         for line in lines:
             await turns.give_way()
@@ -83,21 +82,22 @@ class Upsert(AbstractContextManager["Upsert"]):
             elif task["_id"] == line.task["_id"]:  # an earlier run of this very request made it
                 report.created += 1
             elif fields := changed(line, task):
-                updates.append(line)
+                updates[task["_id"]] = line
                 looked_at = {"_id": task["_id"], "owner.id": self._owner.object_id, "version": task["version"]}
-                operations.append(UpdateOne(looked_at, update(literal(fields), self._owner)))
-            elif landed:
-                landed -= 1
-                report.updated += 1
+                operations.append(UpdateOne(looked_at, update(literal(fields), self._owner, now=now)))
             else:
                 report.unchanged += 1
         taken, matched = await _bulk(operations)
+        landed = updates.keys() if matched == len(updates) else await self._landed(updates, now)
         report.created += len(inserts) - len(taken)
-        again = [line for line in inserts if line.key in taken]
-        if matched < len(updates):
-            return again + updates, matched
-        report.updated += matched
-        return again, 0
+        report.updated += len(landed)
+        return [line for line in inserts if line.key in taken] + [line for at, line in updates.items() if at not in landed]
+
+    async def _landed(self, updates: Iterable[ObjectId], now: datetime) -> Collection[ObjectId]:
+        """Those of our updates of this moment that met their version: a bulk write tells their number alone."""
+        mark = {"at": now, "request_id": request_id.get(), "by.id": self._owner.object_id}
+        marked = {"_id": {"$in": list(updates)}, "history": {"$elemMatch": mark}}
+        return {task["_id"] for task in await collection(TaskDocument).find(marked, {"_id": 1}).to_list(None)}
 
 
 async def _bulk(operations: list[InsertOne[BSON] | UpdateOne]) -> tuple[set[str], int]:
