@@ -42,7 +42,10 @@ def fill(server: Server, client: httpx.Client) -> None:
 
 def idle_cursors(server: Server) -> int:
     with database(server) as mongo:
-        stages = [{"$currentOp": {"idleCursors": True}}, {"$match": {"type": "idleCursor", "ns": "taskapi.tasks"}}]
+        stages: list[dict[str, Any]] = [
+            {"$currentOp": {"idleCursors": True}},
+            {"$match": {"type": "idleCursor", "ns": "taskapi.tasks"}},
+        ]
         return len(list(mongo.admin.aggregate(stages)))
 
 
