@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 SECRET = os.environ["BENCH_SECRET"]
+UNREAD = {"history": 0}
 database: Any = None
 
 
@@ -41,7 +42,7 @@ def public(task: dict[str, Any]) -> dict[str, Any]:
 
 async def read(request: Request) -> Response:
     user = await account(request)
-    task = await database.tasks.find_one({"_id": ObjectId(request.path_params["id"]), "owner.id": user["_id"]})
+    task = await database.tasks.find_one({"_id": ObjectId(request.path_params["id"]), "owner.id": user["_id"]}, UNREAD)
     return answer(public(task)) if task else answer(None, 404)
 
 
@@ -49,7 +50,7 @@ async def page(request: Request) -> Response:
     user = await account(request)
     limit = int(request.query_params.get("limit", "20"))
     newest = [("created_at", -1), ("_id", -1)]
-    tasks = await database.tasks.find({"owner.id": user["_id"]}).sort(newest).limit(limit).to_list(limit)
+    tasks = await database.tasks.find({"owner.id": user["_id"]}, UNREAD).sort(newest).limit(limit).to_list(limit)
     return answer([public(task) for task in tasks])
 
 
@@ -67,6 +68,9 @@ async def create(request: Request) -> Response:
         "due_date": None,
         "tags": [],
         "links": [],
+        "checklist": [],
+        "progress": 0.0,
+        "metadata": {},
         "owner": {"id": user["_id"], "username": user["username"]},
         "created_at": now,
         "updated_at": now,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from bench import DATABASE, SECRET, Bench
+from bench_load import SECRET, Bench
 from bson import ObjectId
 from pydantic import SecretStr
 from pymongo import MongoClient
@@ -104,8 +104,9 @@ def main() -> None:
         with embedded.provide(settings) as complete:
             assert complete.mongodb_uri
             uri = complete.mongodb_uri.get_secret_value()
-            with Bench(uri, Path(name), []).server("taskapi") as (url, pid), MongoClient[dict[str, Any]](uri) as client:
-                token = fill(url, client[DATABASE]["tasks"], options.tasks)
+            bench = Bench(uri, Path(name), [])
+            with bench.server("taskapi") as (url, pid), MongoClient[dict[str, Any]](uri) as client:
+                token = fill(url, client[bench.database]["tasks"], options.tasks)
                 print("| format | lines | MiB | seconds | lines/s | MiB before | MiB peak | MiB more |")
                 print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
                 good = [measure(url, pid, token, kind, options.tasks, options.most) for kind in ("jsonl", "csv")]

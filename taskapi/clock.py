@@ -5,8 +5,12 @@ from datetime import UTC, date, datetime, time
 
 def utc_now() -> datetime:
     """The current time in UTC, cut to the millisecond that a BSON date keeps."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return in_milliseconds(datetime.now(UTC))
+
+
+def in_milliseconds(moment: datetime) -> datetime:
+    """``moment``, cut to the millisecond."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def midnight(day: date) -> datetime:

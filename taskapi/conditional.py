@@ -29,14 +29,19 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def list_etag(members: Iterable[tuple[str, int]], total: int) -> str:
-    """The entity tag of a page of tasks, from their ids and versions, and the total."""
-    text = f"{total};" + ";".join(f"{identity}:{version}" for identity, version in members)
+def list_etag(members: Iterable[tuple[object, int]], about: str) -> str:
+    """The entity tag of a page of tasks, from their ids and versions, and what is said about the whole list."""
+    text = f"{about};" + ";".join(f"{identity}:{version}" for identity, version in members)
     return f'"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"'
 
 
 def tag(request: Request, response: Response, current: str) -> None:
-    """Marks ``response`` with the entity tag ``current``.
+    """Marks ``response`` with the entity tag ``current``. Raises NotModified, as ``validators`` does."""
+    response.headers.update(validators(request, current))
+
+
+def validators(request: Request, current: str) -> dict[str, str]:
+    """The headers of an answer whose entity tag is ``current``.
 
     Raises:
         NotModified: If-None-Match names it already. The comparison is the weak one: a proxy that compresses makes tags weak.
@@ -45,7 +50,7 @@ def tag(request: Request, response: Response, current: str) -> None:
     asked = _tags(request, "if-none-match")
     if asked is not None and (ANY in asked or current.strip('"') in asked):
         raise NotModified(headers)
-    response.headers.update(headers)
+    return headers
 
 
 def _tags(request: Request, header: str) -> set[str] | None:

@@ -29,7 +29,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from taskapi.errors import DatabaseUnavailable, DomainError, QueryTimeout, StartupError
+from taskapi.errors import DatabaseUnavailable, DomainError, QueryTimeout, StartupError, TransactionsUnsupported
 from taskapi.settings import Settings
 
 BSON = dict[str, Any]  # a document as the driver gives it
@@ -44,8 +44,10 @@ INDEX_BUILD_SECONDS = 3600
 TRANSACTION_SECONDS = 15
 FIRST_BATCH_SECONDS = 20  # below the time-outs of proxies
 CURSOR_SECONDS = 600  # that MongoDB may work for one cursor, the waits for its reader not counted
+GRACE_MS = 1000  # for the answer of a query that the server has cut
 AUTHENTICATION_FAILED = 18
 OUT_OF_DISK_SPACE = 14031
+DUPLICATE_KEY = 11000
 CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE = 43, 239, 246
 PASSING = {OUT_OF_DISK_SPACE, CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE}
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
@@ -61,8 +63,9 @@ def connect(settings: Settings) -> Client:
         "serverSelectionTimeoutMS": settings.mongodb_selection_timeout_ms,
         "connectTimeoutMS": settings.mongodb_selection_timeout_ms,
         "waitQueueTimeoutMS": settings.mongodb_timeout_ms,
-        "socketTimeoutMS": settings.mongodb_timeout_ms * 2,
-        "timeoutMS": settings.mongodb_timeout_ms,  # each operation as a whole; the driver sends the rest as maxTimeMS
+        "socketTimeoutMS": max(settings.mongodb_timeout_ms, settings.query_timeout_ms + GRACE_MS),
+        # Each operation as a whole, but for those of ``aggregate``; the driver sends the rest as maxTimeMS.
+        "timeoutMS": settings.mongodb_timeout_ms,
         "heartbeatFrequencyMS": 2000,
         "maxPoolSize": settings.mongodb_pool_size,
     }
@@ -150,9 +153,24 @@ def collection(document: type[Document]) -> Collection:
     return document.get_motor_collection()
 
 
-async def aggregate(document: type[Document], pipeline: Sequence[BSON]) -> list[BSON]:
-    """All results of a pipeline; for results that fit one batch."""
-    return await collection(document).aggregate(list(pipeline), batchSize=1000).to_list(None)
+async def aggregate(
+    document: type[Document], pipeline: Sequence[BSON], milliseconds: int, session: Session | None = None
+) -> list[BSON]:
+    """All results of a pipeline.
+
+    Raises:
+        ExecutionTimeout: the server took longer than ``milliseconds`` and gave up; ``translated`` knows it.
+        DatabaseUnavailable: it did not even say so.
+    """
+    try:
+        # The driver's deadline for an operation replaces maxTimeMS by what is left of it, and who is first to notice,
+        # driver or server, is a matter of luck. Zero takes it off: the server cuts the query, and has time to say so.
+        with pymongo.timeout(0):
+            async with asyncio.timeout((milliseconds + GRACE_MS) / 1000):
+                cursor = collection(document).aggregate(list(pipeline), batchSize=1000, maxTimeMS=milliseconds, session=session)
+                return await cursor.to_list(None)
+    except TimeoutError:
+        raise DatabaseUnavailable from None
 
 
 async def batches(
@@ -209,13 +227,20 @@ def _is_standalone(client: Any) -> bool:
     return any(server.server_type_name == "Standalone" for server in servers)
 
 
-async def transaction(document: type[Document], work: Callable[[Session | None], Awaitable[Result]]) -> Result:
+async def transaction(
+    document: type[Document], work: Callable[[Session | None], Awaitable[Result]], *, required: bool = False
+) -> Result:
     """Runs ``work`` in one transaction, again when MongoDB asks for it.
 
     A standalone server has no transactions; there ``work`` runs with ``None`` as its session.
+
+    Raises:
+        TransactionsUnsupported: one is ``required``, and the server is such a one.
     """
     client = collection(document).database.client
     if _is_standalone(client):
+        if required:
+            raise TransactionsUnsupported
         return await work(None)
     try:
         # The driver would go on for two minutes. The limits hold for each operation and for all of it together.

@@ -4,10 +4,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse, Response
+from starlette.types import Scope
+
+from taskapi.routing import router as strict_router
 
 ASSETS = "/docs/assets"
 CONTENT_POLICY = (
@@ -19,6 +22,12 @@ CONTENT_POLICY = (
 class Assets(StaticFiles):
     """Files that a browser may keep for an hour."""
 
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The answer for the file; 404 where there is none, whatever the method."""
+        if scope["method"] not in ("GET", "HEAD"):
+            await super().get_response(path, {**scope, "method": "HEAD"})
+        return await super().get_response(path, scope)
+
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         """The file, or 304 when the browser has it."""
         response = super().file_response(*arguments, **options)
@@ -28,7 +37,7 @@ class Assets(StaticFiles):
 
 def install(app: FastAPI) -> None:
     """Adds the two pages and the scripts they need, which the package ``fastapi-offline`` carries."""
-    pages = APIRouter(include_in_schema=False)
+    pages = strict_router(include_in_schema=False)
 
     @pages.get("/docs", response_class=HTMLResponse)
     async def swagger(request: Request) -> HTMLResponse:
@@ -57,7 +66,7 @@ def install(app: FastAPI) -> None:
             )
         )
 
-    app.include_router(pages)
+    app.router.routes.extend(pages.routes)
     app.mount(ASSETS, Assets(directory=Path(str(files("fastapi_offline"))) / "static"), name="docs-assets")
 
 

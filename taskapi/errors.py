@@ -8,6 +8,10 @@ TaskAPIError
     ├── AlreadyTaken             a unique name is in use
     │   ├── UsernameTaken
     │   └── EmailTaken
+    ├── BulkRefused              one of many operations cannot be carried out, so none was
+    ├── CountDiffers             a filter finds another number of tasks than the caller expects
+    ├── TooManyMatches           a filter finds more tasks than one request changes
+    ├── TransactionsUnsupported  the MongoDB is a standalone server
     ├── KeyTaken                 another task of the owner has this external key
     ├── TooManyItems             the checklist is full
     ├── PatchTestFailed          a `test` of a JSON Patch does not hold
@@ -19,16 +23,19 @@ TaskAPIError
     ├── NotAuthenticated         no valid proof of who calls
     │   ├── BadCredentials
     │   └── InvalidToken
+    ├── NotAcceptable            the caller takes none of the media types there are
     ├── UnreadableBody           the body is not what its route takes
     │   ├── MalformedJSON
     │   ├── UnsupportedMediaType
     │   ├── BodyTooLarge
     │   └── TooManyLines
+    ├── IdempotencyKeyReused     the key stands for another request
     └── Unavailable              try again later
         ├── DatabaseUnavailable
         ├── QueryTimeout
         ├── Contended
-        └── Overloaded
+        ├── Overloaded
+        └── IdempotencyInFlight  the same request is still being answered
 """
 
 from collections.abc import Sequence
@@ -53,6 +60,7 @@ class DomainError(TaskAPIError):
 
     code: ClassVar[str] = "error"
     detail: str = "The request cannot be met."
+    faults: "tuple[Fault, ...] | None" = None  # the values that are wrong
 
     def __init__(self, detail: str | None = None) -> None:
         if detail is not None:
@@ -86,6 +94,7 @@ class InvalidInput(DomainError):
 
     code = "validation_error"
     detail = "Some values are not valid."
+    faults: tuple[Fault, ...]
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__()
@@ -113,6 +122,35 @@ class UsernameTaken(AlreadyTaken):
 class EmailTaken(AlreadyTaken):
     code = "email_taken"
     detail = "Email already registered"
+
+
+class BulkRefused(DomainError):
+    """``faults`` say why the operation of that index cannot be carried out."""
+
+    code = "bulk_refused"
+
+    def __init__(self, index: int, faults: Sequence[Fault]) -> None:
+        super().__init__(f"Operation {index} cannot be carried out; nothing was changed.")
+        self.faults = tuple(faults)
+
+
+class CountDiffers(DomainError):
+    code = "count_differs"
+
+    def __init__(self, found: int) -> None:
+        super().__init__(f"The filter finds {found} tasks; nothing was changed.")
+
+
+class TooManyMatches(DomainError):
+    code = "too_many_matches"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The filter finds more than {most} tasks; narrow it. Nothing was changed.")
+
+
+class TransactionsUnsupported(DomainError):
+    code = "transactions_unsupported"
+    detail = "This server's MongoDB is no replica set, so it cannot do all or nothing."
 
 
 class KeyTaken(DomainError):
@@ -178,6 +216,15 @@ class InvalidToken(NotAuthenticated):
     detail = "Could not validate credentials"
 
 
+class NotAcceptable(DomainError):
+    """The caller takes none of ``offers``, the media types there are."""
+
+    code = "not_acceptable"
+
+    def __init__(self, offers: Sequence[str]) -> None:
+        super().__init__(f"Accept admits nothing that is given here, which is {' or '.join(offers)}.")
+
+
 class UnreadableBody(DomainError):
     code = "unreadable_body"
 
@@ -190,8 +237,9 @@ class MalformedJSON(UnreadableBody):
 class UnsupportedMediaType(UnreadableBody):
     code = "unsupported_media_type"
 
-    def __init__(self, expected: str) -> None:
-        super().__init__(f"Send the body as {expected}.")
+    def __init__(self, expected: Sequence[str]) -> None:
+        super().__init__(f"Send the body as {' or '.join(expected)}.")
+        self.expected = tuple(expected)
 
 
 class BodyTooLarge(UnreadableBody):
@@ -209,6 +257,11 @@ class TooManyLines(UnreadableBody):
     def __init__(self, limit: int, kept: bool) -> None:
         outcome = "those were imported, and nothing after them" if kept else "nothing was imported"
         super().__init__(f"An import has at most {limit} lines; {outcome}.")
+
+
+class IdempotencyKeyReused(DomainError):
+    code = "idempotency_key_reused"
+    detail = "This Idempotency-Key was sent with another request; use a new key for each."
 
 
 class Unavailable(DomainError):
@@ -237,3 +290,8 @@ class Contended(Unavailable):
 class Overloaded(Unavailable):
     code = "overloaded"
     detail = "Too many passwords are being checked at the moment; try again shortly."
+
+
+class IdempotencyInFlight(Unavailable):
+    code = "idempotency_in_flight"
+    detail = "A request with this Idempotency-Key is being answered at the moment; repeat it shortly."

@@ -1,16 +1,18 @@
 """The value types that requests and answers share, each with the rule it keeps."""
 
 import re
-from datetime import date, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from bson import ObjectId
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from taskapi.clock import rfc3339
+from taskapi.clock import in_milliseconds, rfc3339
 
 OBJECT_ID_EXAMPLE = "65f1a2b3c4d5e6f708192a3b"
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -24,6 +26,13 @@ def _date_only(value: Any) -> Any:
     if isinstance(value, str) and _DATE.fullmatch(value):
         return value
     raise PydanticCustomError("date_format", "must be a date written as YYYY-MM-DD")
+
+
+def _instant(value: Any) -> datetime:
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        with suppress(ValueError, OverflowError):
+            return in_milliseconds(datetime.fromisoformat(value.upper()).astimezone(UTC))
+    raise PydanticCustomError("datetime_format", "must be a time written as in RFC 3339, such as 2027-01-31T09:15:00Z")
 
 
 def object_id(text: str) -> ObjectId | None:
@@ -56,6 +65,13 @@ Moment = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2027-01-31T09:15:00.123Z"]}),
 ]
 """A UTC time in RFC 3339, with milliseconds."""
+
+SentMoment = Annotated[
+    datetime,
+    BeforeValidator(_instant),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2027-01-31T09:15:00Z"]}),
+]
+"""A time that a caller sends in RFC 3339, as UTC."""
 
 _DAY_SCHEMA = WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-01-31"]})
 

@@ -11,16 +11,21 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from taskapi import __version__, database, docs, embedded, fetch, logs, middleware, openapi, problems, processes
+from taskapi import __version__, database, docs, embedded, fetch, logs, methods, middleware, openapi, problems, processes
 from taskapi.auth.dependencies import AuthTools
 from taskapi.auth.router import router as auth_router
 from taskapi.coalesce import Coalescer
 from taskapi.errors import StartupError
-from taskapi.security import PasswordHasher, TokenCodec
+from taskapi.idempotency.documents import IdempotencyDocument
+from taskapi.idempotency.middleware import WITHOUT_KEY, IdempotencyKeys
+from taskapi.security import PasswordHasher, Signer, TokenCodec, derived_key
 from taskapi.settings import Settings, load_settings
 from taskapi.status.router import router as status_router
+from taskapi.tasks.bulk_router import router as bulk_router
 from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.listing_router import router as listing_router
+from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
@@ -28,18 +33,35 @@ from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
-DOCUMENTS = (UserDocument, TaskDocument)
-ROUTERS = (transfer_router, tasks_router, checklist_router, trash_router, users_router, auth_router, status_router)
+DOCUMENTS = (UserDocument, TaskDocument, IdempotencyDocument)
+ROUTERS = (
+    listing_router,
+    bulk_router,
+    transfer_router,
+    tasks_router,
+    checklist_router,
+    past_router,
+    trash_router,
+    users_router,
+    auth_router,
+    status_router,
+)
+ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
 EXPOSED_HEADERS = [
+    "Accept-Patch",
+    "Allow",
     "Content-Disposition",
     "ETag",
+    "Idempotent-Replay",
     "Link",
     "Location",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Next-Cursor",
     "X-Process-Time-Ms",
     "X-Request-ID",
     "X-Total-Count",
+    "X-Total-Count-Relation",
 ]
 DESCRIPTION = "Tasks with owners, priorities, tags and due dates. Sign in at `/token`, then send the token with every request."
 
@@ -62,17 +84,19 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
             Middleware(
                 middleware.CORS,
                 allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
+                allow_methods=["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=ALLOWED_HEADERS,
                 expose_headers=EXPOSED_HEADERS,
             ),
             Middleware(middleware.UnexpectedErrors),
+            Middleware(methods.Head),
             Middleware(middleware.OneSpelling),
             Middleware(
                 middleware.BodyLimit,
                 limit=settings.max_body_bytes,
                 larger={("POST", "/tasks/import"): settings.max_import_bytes},
             ),
+            Middleware(IdempotencyKeys, lease=timedelta(seconds=settings.idempotency_lease_seconds)),
         ],
     )
     app.state.settings = settings
@@ -80,7 +104,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # include_router would match every request twice
     if settings.docs:
-        openapi.install(app)
+        openapi.install(app, WITHOUT_KEY)
         docs.install(app)
     return app
 
@@ -101,6 +125,8 @@ def _lifespan(
                     ) as app.state.pages,
                 ):
                     app.state.auth = _auth_tools(complete)
+                    app.state.fingerprint_key = _key(complete, "fingerprints of requests")
+                    app.state.cursors = Signer(_key(complete, "cursors"))
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
                     try:
@@ -124,6 +150,11 @@ def _auth_tools(settings: Settings) -> AuthTools:
     )
     lifetime = timedelta(minutes=settings.access_token_minutes)
     return AuthTools(hasher, TokenCodec(settings.secret_key.get_secret_value(), lifetime=lifetime), Coalescer(users.active))
+
+
+def _key(settings: Settings, purpose: str) -> bytes:
+    assert settings.secret_key is not None
+    return derived_key(settings.secret_key.get_secret_value(), purpose)
 
 
 def __getattr__(name: str) -> Any:

@@ -110,7 +110,8 @@ class CORS(CORSMiddleware):
         response = super().preflight_response(request_headers)
         if response.status_code < 400:
             return response
-        return problems.render(400, "cors_refused", f"{bytes(response.body).decode()}.")
+        sentence = f"{bytes(response.body).decode()}."
+        return problems.render(400, "cors_refused", sentence, headers={"Vary": response.headers["Vary"]})
 
 
 class UnexpectedErrors:

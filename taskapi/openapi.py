@@ -1,28 +1,56 @@
 """The OpenAPI document: FastAPI's, with every problem in its one format."""
 
+from collections.abc import Collection
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import Route
 
+from taskapi.negotiation import Negotiated
 from taskapi.problems import Problem, responses
+from taskapi.routing import JSON
 
 EVERYWHERE = responses(500, 503)
+NEGOTIATED = responses(406)  # wherever success has content
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
 
-def install(app: FastAPI) -> None:
-    """Makes ``app`` describe itself; the document is made once, when it is first asked for."""
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A new random text for each request. Repeated with its key within 24 hours, a request is not run again: it "
+    "gets its first answer, with `Idempotent-Replay: true`. Another request under the key is 422; while the first is still being "
+    "answered, a repeat is 409. Failures (5xx), 401 and 406 are not kept.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "example": "0f8fad5b-d9cb-469f-a165-70867728950e",
+}
+IDEMPOTENT_REPLAY = {
+    "description": "Given when this is the first answer again.",
+    "schema": {"type": "string", "enum": ["true"]},
+}
+NOT_REPLAYED = {"401", "406", "409", "500", "503"}
+
+
+def install(app: FastAPI, without_key: Collection[str] = ()) -> None:
+    """Makes ``app`` describe itself; the document is made once, when it is first asked for.
+
+    Every POST takes an Idempotency-Key but those to the paths ``without_key``.
+    """
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _document(app, without_key)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+    for route in app.routes:
+        if isinstance(route, Route) and route.path == app.openapi_url:  # FastAPI's own, which is no StrictRoute
+            route.app = Negotiated(route.app, (JSON,))
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, without_key: Collection[str]) -> dict[str, Any]:
     made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas: dict[str, Any] = made["components"]["schemas"]
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -30,10 +58,24 @@ def _document(app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = problem
     for name in FRAMEWORK_SCHEMAS:
         schemas.pop(name, None)
-    for item in made["paths"].values():
-        for operation in item.values():
+    for path, item in made["paths"].items():
+        for method, operation in item.items():
             answers = operation["responses"]
             if "HTTPValidationError" in str(answers.get("422")):
                 del answers["422"]  # FastAPI's guess for a route whose only parameter is its path
-            answers |= {str(status): answer for status, answer in EVERYWHERE.items() if str(status) not in answers}
+            has_content = any("content" in answer for status, answer in answers.items() if status.startswith("2"))
+            added = {**(NEGOTIATED if has_content else {}), **EVERYWHERE}
+            answers |= {str(status): answer for status, answer in added.items() if str(status) not in answers}
+            if method == "post" and path not in without_key:
+                _take_key(operation)
     return made
+
+
+def _take_key(operation: dict[str, Any]) -> None:
+    operation["parameters"] = [*operation.get("parameters", ()), IDEMPOTENCY_KEY]
+    answers = operation["responses"]
+    answers |= {str(status): answer for status, answer in responses(409, 422).items() if str(status) not in answers}
+    answers["409"].setdefault("headers", {})["Retry-After"] = {"schema": {"type": "integer"}}
+    for status, answer in answers.items():
+        if status not in NOT_REPLAYED:
+            answer.setdefault("headers", {})["Idempotent-Replay"] = IDEMPOTENT_REPLAY

@@ -1,5 +1,6 @@
-"""Pages of a list by number: the parameters, and the links between the pages."""
+"""Pages of a list: the parameters of pages by number, and the links between pages."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 from urllib.parse import urlencode
@@ -8,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 LARGEST_OFFSET = 2**31 - 1
+LONGEST_ADDRESS = 1000  # characters of a link; when one is longer only the next page is linked, for headers have limits
 
+LIMIT: Any = Field(20, ge=1, le=100, description="Most entries on a page.")
 Offset = Annotated[int, Field(ge=0, le=LARGEST_OFFSET)]
 
 LIST_HEADERS: dict[str, Any] = {
@@ -18,11 +21,11 @@ LIST_HEADERS: dict[str, Any] = {
 
 
 class PageQuery(BaseModel):
-    """Which page of a list."""
+    """Which page of a list, by number."""
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(20, ge=1, le=100, description="Most entries on a page.")
+    limit: int = LIMIT
     offset: Offset | None = Field(None, description="Entries to pass over.")
     skip: Offset | None = Field(None, description="A synonym of `offset`.")
 
@@ -37,23 +40,35 @@ class PageQuery(BaseModel):
         """How many entries are passed over."""
         return self.offset or self.skip or 0
 
-    def links(self, path: str, total: int) -> str:
-        """The Link header (RFC 8288) to the first, previous, next and last page."""
+    def last(self, total: int) -> int:
+        """Where the last page starts, when pages follow each other from this one."""
         off_grid = self.start % self.limit if self.start < total else 0
-        last = off_grid + max(total - 1 - off_grid, 0) // self.limit * self.limit
-        targets = {"first": 0, "prev": max(min(self.start - self.limit, last), 0), "next": self.start + self.limit, "last": last}
+        return off_grid + max(total - 1 - off_grid, 0) // self.limit * self.limit
+
+    def links(self, path: str, total: int | None, *, more: bool) -> str:
+        """The Link header (RFC 8288) to the first, previous, next and last page; ``more``: whether there is a next one."""
+        last = None if total is None else self.last(total)
+        before = self.start - self.limit
+        targets = {"first": 0, "prev": max(before if last is None else min(before, last), 0)}
         if self.start == 0:
             del targets["prev"]
-        if targets["next"] >= total:
-            del targets["next"]
-        page = address(path, self, limit=self.limit)
-        return ", ".join(f'<{page}&offset={offset}>; rel="{relation}"' for relation, offset in targets.items())
+        if more:
+            targets["next"] = self.start + self.limit
+        if last is not None:
+            targets["last"] = last
+        return header(path, self, {relation: {"offset": offset} for relation, offset in targets.items()})
 
 
-def address(path: str, query: BaseModel, **more: Any) -> str:
-    """``path`` with the parameters that were given but for the page, and ``more``."""
-    given: Mapping[str, Any] = query.model_dump(
-        mode="json", exclude_unset=True, exclude={"offset", "skip", "limit"}, exclude_none=True
-    )
-    kept = {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
-    return f"{path}?{urlencode({**kept, **more})}"
+def header(path: str, query: PageQuery, targets: Mapping[str, Mapping[str, Any]]) -> str:
+    """A Link header: by its relation, the page parameter of each target; all others are those of ``query``."""
+    page = f"{path}?{urlencode({**_given(query), 'limit': query.limit})}"
+    addresses = {relation: f"{page}&{urlencode(target)}" for relation, target in targets.items()}
+    if any(len(address) > LONGEST_ADDRESS for address in addresses.values()):
+        addresses = {relation: address for relation, address in addresses.items() if relation == "next"}
+    return ", ".join(f'<{address}>; rel="{relation}"' for relation, address in addresses.items())
+
+
+def _given(query: BaseModel) -> dict[str, Any]:
+    """The parameters that were given, as they are written in a query string, but for the page."""
+    given = query.model_dump(mode="json", exclude_unset=True, exclude={"offset", "skip", "limit", "cursor"}, exclude_none=True)
+    return {name: value if isinstance(value, str) else json.dumps(value, separators=(",", ":")) for name, value in given.items()}

@@ -12,11 +12,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
 
-from taskapi import database, errors
+from taskapi import database, errors, methods
 from taskapi.conditional import NotModified, etag
-from taskapi.errors import DomainError, Fault, InvalidInput, NotAuthenticated, PreconditionFailed, Unavailable, faults_of
+from taskapi.errors import (
+    DomainError,
+    Fault,
+    InvalidInput,
+    NotAcceptable,
+    NotAuthenticated,
+    PreconditionFailed,
+    Unavailable,
+    UnsupportedMediaType,
+    faults_of,
+)
 from taskapi.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -27,6 +36,10 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.InvalidInput: 422,
     errors.NotFound: 404,
     errors.AlreadyTaken: 400,
+    errors.BulkRefused: 409,
+    errors.CountDiffers: 409,
+    errors.TooManyMatches: 422,
+    errors.TransactionsUnsupported: 501,
     errors.KeyTaken: 409,
     errors.TooManyItems: 409,
     errors.PatchTestFailed: 409,
@@ -36,10 +49,13 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.WrongPassword: 400,
     errors.InactiveUser: 400,
     errors.NotAuthenticated: 401,
+    errors.NotAcceptable: 406,
     errors.MalformedJSON: 400,
     errors.UnsupportedMediaType: 415,
     errors.BodyTooLarge: 413,
     errors.TooManyLines: 413,
+    errors.IdempotencyKeyReused: 422,
+    errors.IdempotencyInFlight: 409,
     errors.Unavailable: 503,
 }
 SENTENCES: Final[Mapping[int, str]] = {404: "There is nothing at this address.", 405: "This address does not take that method."}
@@ -122,8 +138,18 @@ def of_domain(error: DomainError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, PreconditionFailed):
         headers["ETag"] = etag(error.version)
-    faults = error.faults if isinstance(error, InvalidInput) else None
-    return render(status_of(error), error.code, error.detail, faults=faults, headers=headers)
+    if isinstance(error, NotAcceptable):
+        headers["Vary"] = "Accept"
+    return render(status_of(error), error.code, error.detail, faults=error.faults, headers=headers)
+
+
+def of_driver(error: PyMongoError) -> Response:
+    """The response for an error of the database; raises it again when it is a fault of ours."""
+    translated = database.translated(error)
+    if translated is None:
+        raise error
+    log.warning("%s: %s", translated.code, type(error).__name__)
+    return of_domain(translated)
 
 
 def of_unexpected() -> Response:
@@ -131,18 +157,15 @@ def of_unexpected() -> Response:
     return render(500, "internal_error", "Something went wrong on our side; the request id finds it in the log.")
 
 
-def _allowed(request: Request) -> str:
-    """The methods of all routes at the request's path, for the Allow header (RFC 9110, section 10.2.1)."""
-    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return ", ".join(sorted({method for route in matching for method in getattr(route, "methods", None) or ()}))
-
-
 def install(app: FastAPI) -> None:
     """Makes ``app`` answer every error with a problem."""
 
-    async def domain(_: Request, error: Exception) -> Response:
+    async def domain(request: Request, error: Exception) -> Response:
         assert isinstance(error, DomainError)
-        return of_domain(error)
+        response = of_domain(error)
+        if isinstance(error, UnsupportedMediaType) and request.method == "PATCH":
+            response.headers.update(methods.accept_patch(error.expected))  # RFC 5789, section 2.2
+        return response
 
     async def validation(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -152,16 +175,16 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         code = HTTPStatus(error.status_code).name.lower()
         sentence = SENTENCES.get(error.status_code, str(error.detail))
-        headers = {**(error.headers or {}), **({"Allow": _allowed(request)} if error.status_code == 405 else {})}
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers |= methods.allowance(request, headers.get("Allow", ""))
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=headers)
         return render(error.status_code, code, sentence, headers=headers)
 
     async def driver(_: Request, error: Exception) -> Response:
         assert isinstance(error, PyMongoError)
-        translated = database.translated(error)
-        if translated is None:
-            raise error
-        log.warning("%s: %s", translated.code, type(error).__name__)
-        return of_domain(translated)
+        return of_driver(error)
 
     async def not_modified(_: Request, error: Exception) -> Response:
         assert isinstance(error, NotModified)

@@ -1,43 +1,40 @@
 """How routes read their requests: strict about the media type, the JSON and the query parameters."""
 
-import json
 from collections.abc import Callable, Coroutine
 from email.message import Message
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.params import Form
 from fastapi.routing import APIRoute
+from fastapi.utils import is_body_allowed_for_status_code
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from taskapi.errors import Fault, InvalidInput, MalformedJSON, UnsupportedMediaType, faults_of
+from taskapi import strictjson
+from taskapi.errors import Fault, InvalidInput, UnsupportedMediaType, faults_of
+from taskapi.negotiation import Negotiated
 
-Query = TypeVar("Query", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 JSON = "application/json"
 MOST_MEMBERS = 100  # of the JSON object that is a body; each unknown one would cost an error
 FORM = "application/x-www-form-urlencoded"
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
 class StrictRequest(Request):
-    """A request whose JSON is read as RFC 8259 has it: UTF-8, no NaN."""
+    """A request whose JSON is read strictly."""
 
     async def json(self) -> Any:
-        """The body. Raises MalformedJSON; its detail never repeats the input."""
+        """The body.
+
+        Raises:
+            MalformedJSON: it is not JSON, or not as ``strictjson`` takes it.
+            InvalidInput: it is an object of too many members.
+        """
         if not hasattr(self, "_json"):
-            try:
-                self._json = json.loads((await self.body()).decode("utf-8"), parse_constant=_refuse)
-            except json.JSONDecodeError as error:
-                raise MalformedJSON(f"The body is not valid JSON: {error.msg} at character {error.pos}.") from None
-            except RecursionError:
-                raise MalformedJSON("The body is nested too deeply.") from None
-            except ValueError:  # not UTF-8, NaN or Infinity, or a number of thousands of digits
-                raise MalformedJSON from None
+            self._json = strictjson.read_json(await self.body())
             if isinstance(self._json, dict) and len(self._json) > MOST_MEMBERS:
                 raise InvalidInput([Fault("", f"should have at most {MOST_MEMBERS} fields", "too_many_fields")])
         return self._json
@@ -53,7 +50,19 @@ def media_type(request: Request) -> str:
     return message.get_content_type() if value else ""
 
 
-def read_query(model: type[Query], request: Request) -> Query:
+async def read_json(model: type[Model], request: Request) -> Model:
+    """The JSON body as ``model``, for a route whose media types differ in their models.
+
+    Raises:
+        InvalidInput: names each wrong field.
+    """
+    try:
+        return model.model_validate(await request.json())
+    except ValidationError as error:
+        raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+
+
+def read_query(model: type[Model], request: Request) -> Model:
     """The query string as ``model``, which refuses unknown parameters; repeated ones are refused as well.
 
     Called by the route, and documented by ``parameters``: as a dependency it would cost ten times as much.
@@ -84,22 +93,48 @@ def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 class StrictRoute(APIRoute):
-    """A route that takes exactly one media type, and reads JSON strictly."""
+    """A route that takes the media types it documents and no other, answers in those it documents, and reads JSON strictly."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        if self.produces:
+            self.app = Negotiated(self.app, self.produces)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The media types of the body: that of its parameter, and those of the ``requestBody`` in ``openapi_extra``."""
+        own = () if self.body_field is None else (FORM if isinstance(self.body_field.field_info, Form) else JSON,)
+        documented = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
+        return tuple(dict.fromkeys((*own, *documented)))
+
+    @property
+    def produces(self) -> tuple[str, ...]:
+        """The media types of a successful answer: that of the response class, and those in ``responses``."""
+        status = self.status_code or 200
+        if not is_body_allowed_for_status_code(status):
+            return ()
+        kind = self.response_class
+        own = (kind.value if isinstance(kind, DefaultPlaceholder) else kind).media_type
+        documented = self.responses.get(status, {}).get("content", {})
+        return tuple(dict.fromkeys((*((own,) if own else ()), *documented)))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, after the body's media type and its JSON are found right."""
         handle = super().get_route_handler()
-        expected: str | None = None
-        if self.body_field is not None:
-            expected = FORM if isinstance(self.body_field.field_info, Form) else JSON
-        if expected is None:
+        expected = self.takes
+        if not expected:
             return handle
 
         async def strict(request: Request) -> Response:
-            if media_type(request) != expected:
+            kind = media_type(request)
+            if kind not in expected:
                 raise UnsupportedMediaType(expected)
             strict_request = StrictRequest(request.scope, request.receive)
-            # Read here, so that errors are ours and not the framework's 400.
-            await (strict_request.json() if expected == JSON else strict_request.body())
+            # Read here, so that errors are ours and not the framework's 400. What is neither is the route's to read.
+            if kind == FORM:
+                await strict_request.body()
+            elif kind == JSON or kind.endswith("+json"):
+                await strict_request.json()
             return await handle(strict_request)
 
         return strict

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     mongodb_timeout_ms: int = Field(
         5000, ge=100, le=600_000, description="Longest time for one operation as a whole; sent to the server as maxTimeMS."
     )
+    query_timeout_ms: int = Field(2000, ge=1, le=60_000, description="Longest time for one list of tasks, kept by the server.")
     mongodb_pool_size: int = Field(50, ge=1, le=1000, description="Most connections to each server, per worker.")
 
     data_dir: Path = Field(Path(".taskapi"), description="Where the embedded MongoDB keeps its data and the generated secret.")
@@ -67,6 +68,9 @@ class Settings(BaseSettings):
     max_import_bytes: int = Field(268_435_456, ge=1024, le=17_179_869_184, description="Largest body of an import.")
     require_if_match: bool = Field(False, description="Refuse changes of tasks that do not say If-Match.")
     trash_days: int = Field(30, ge=1, le=3650, description="How long a deleted task can be restored, in days.")
+    idempotency_lease_seconds: float = Field(
+        10.0, ge=0.5, le=3600, description="How long a killed process keeps an Idempotency-Key locked."
+    )
     docs: bool = Field(True, description="Serve /docs, /redoc and /openapi.json.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message that is logged.")
     log_format: Literal["console", "json"] = Field("console", description="How a log line is written.")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from taskapi.tasks.documents import TaskDocument
-from taskapi.users.documents import UserDocument
+from taskapi.main import DOCUMENTS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "taskapi"
@@ -94,7 +93,7 @@ def test_locks_hold_names_versions_and_hashes_and_no_address() -> None:
 
 def test_every_stored_field_and_index_is_documented() -> None:
     text = (ROOT / "docs" / "COLLECTIONS.md").read_text()
-    for document in (UserDocument, TaskDocument):
+    for document in DOCUMENTS:
         names = [name for name in document.model_fields if name not in {"id", "revision_id"}]
         names += [index.document["name"] for index in document.Settings.indexes]
         assert [name for name in names if f"`{name}`" not in text] == []

@@ -28,9 +28,11 @@ CHECKS = [
     checks.negative_data_rejection,
 ]
 OPERATIONS = {
-    "create_task", "list_tasks", "read_task", "read_task_summary", "read_task_links", "update_task", "put_task", "delete_task",
+    "list_tasks", "search_tasks",
+    "create_task", "read_task", "read_task_summary", "read_task_links", "update_task", "put_task", "delete_task",
     "read_checklist", "add_checklist_item", "update_checklist_item", "remove_checklist_item",
-    "list_trash", "restore_task", "remove_task",
+    "change_in_bulk", "update_tasks", "delete_tasks",
+    "list_trash", "restore_task", "remove_task", "read_task_history", "revert_task",
     "export_tasks", "import_tasks",
     "register", "read_me", "update_me", "sign_in", "welcome", "health", "ready",
 }  # fmt: skip
@@ -77,8 +79,8 @@ def test_list_parameters_are_documented(app: FastAPI) -> None:
     parameters = {
         parameter["name"] for parameter in app.openapi()["paths"]["/tasks"]["get"]["parameters"] if parameter["in"] == "query"
     }
-    filters = {"status", "completed", "priority", "tag", "due_before", "due_after", "overdue"}
-    assert parameters == {"limit", "offset", "skip", "sort"} | filters
+    filters = {"where", "q", "status", "completed", "priority", "tag", "due_before", "due_after", "overdue"}
+    assert parameters == {"limit", "offset", "skip", "cursor", "count", "sort", "fields"} | filters
 
 
 def test_authorize_takes_a_user_name_and_password(app: FastAPI) -> None:
@@ -87,6 +89,20 @@ def test_authorize_takes_a_user_name_and_password(app: FastAPI) -> None:
     public = {"register", "sign_in", "welcome", "health", "ready"}
     for _, _, body in operations(app.openapi()):
         assert ("security" in body) == (body["operationId"] not in public)
+
+
+def test_every_post_but_signing_in_takes_an_idempotency_key(app: FastAPI) -> None:
+    for method, _, body in operations(app.openapi()):
+        names = [parameter["name"] for parameter in body.get("parameters", ())]
+        keyed = method == "post" and body["operationId"] != "sign_in"
+        assert names.count("Idempotency-Key") == keyed, body["operationId"]
+        if keyed:
+            assert {"409", "422"} <= set(body["responses"])
+            assert "Retry-After" in body["responses"]["409"]["headers"]
+            replayed = {
+                status for status, answer in body["responses"].items() if "Idempotent-Replay" in answer.get("headers", {})
+            }
+            assert replayed == set(body["responses"]) - {"401", "406", "409", "500", "503"}
 
 
 def generated(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, **fixed: Any) -> list[Any]:

@@ -26,9 +26,9 @@ async def test_unknown_addresses_and_wrong_methods(anonymous: httpx.AsyncClient)
     is_problem(await anonymous.get("/tasks/1/2/3"), 404, "not_found")
     answer = await anonymous.delete("/token")
     is_problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "POST"
-    assert (await anonymous.delete("/tasks")).headers["allow"] == "GET, POST"
-    assert (await anonymous.post("/tasks/1")).headers["allow"] == "DELETE, GET, PATCH, PUT"
+    assert answer.headers["allow"] == "OPTIONS, POST"
+    assert (await anonymous.put("/tasks")).headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST"
+    assert (await anonymous.post("/tasks/1")).headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"
 
 
 @pytest.mark.parametrize(
@@ -172,11 +172,15 @@ async def test_a_caller_that_goes_away_is_no_error(app: FastAPI, ada: Account, c
 def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.DomainError]) -> None:
     samples: dict[type[errors.DomainError], tuple[Any, ...]] = {
         errors.InvalidInput: ([errors.Fault("a", "b", "c")],),
-        errors.UnsupportedMediaType: ("application/json",),
+        errors.UnsupportedMediaType: (["application/json"],),
+        errors.NotAcceptable: (["application/json"],),
         errors.BodyTooLarge: (7,),
         errors.TooManyLines: (7, True),
         errors.PreconditionFailed: (7,),
         errors.PatchTestFailed: (3,),
+        errors.BulkRefused: (3, [errors.Fault("operations.3", "Task not found", "not_found")]),
+        errors.CountDiffers: (3,),
+        errors.TooManyMatches: (3,),
     }
     error = kind(*samples.get(kind, ()))
     if not kind.__subclasses__() or kind in problems.STATUS:

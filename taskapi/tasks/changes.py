@@ -8,6 +8,7 @@ from bson import ObjectId
 
 from taskapi.clock import midnight, utc_now
 from taskapi.database import BSON
+from taskapi.identity import new_id
 from taskapi.tasks.history import LACKING, Action, recorded
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskUpdate
 from taskapi.users.schemas import UserRead
@@ -35,7 +36,7 @@ PROGRESS = {
 
 def stored_items(items: Iterable[ChecklistItem]) -> list[BSON]:
     """A checklist as MongoDB keeps it; new items get their ids."""
-    return [{"id": ObjectId(item.id) if item.id else ObjectId(), "text": item.text, "done": item.done} for item in items]
+    return [{"id": ObjectId(item.id) if item.id else new_id(), "text": item.text, "done": item.done} for item in items]
 
 
 def progress(items: list[BSON], completed: bool) -> float:

@@ -6,6 +6,7 @@ from pymongo import ReturnDocument
 from taskapi.database import BSON, collection
 from taskapi.errors import Fault, InvalidInput, NotFound, PreconditionFailed, TooManyItems
 from taskapi.fields import object_id
+from taskapi.identity import new_id
 from taskapi.tasks import service
 from taskapi.tasks.changes import STORED_CHECKLIST, update
 from taskapi.tasks.documents import TaskDocument
@@ -24,15 +25,18 @@ async def items(owner: UserRead, task_id: str) -> list[ChecklistItemRead]:
 async def add(owner: UserRead, task_id: str, data: ItemCreate, versions: Versions) -> tuple[TaskRead, str]:
     """Adds an item before another or at the end; the task after it, and the item's id.
 
+    When an earlier run of the same request has added it, the task as it is.
+
     Raises:
         NotFound: there is no such task.
         PreconditionFailed: it has none of ``versions``.
         TooManyItems: it has 100 items.
         InvalidInput: there is no item to put it before.
     """
-    item = {"id": ObjectId(), "text": data.text, "done": data.done}
+    item = {"id": new_id(), "text": data.text, "done": data.done}
     added = _placed(STORED_CHECKLIST, [{"$literal": item}], data.before)
-    task = await _write(owner, task_id, versions, added, HAS_ROOM, before=data.before)
+    condition = {**HAS_ROOM, "checklist.id": {"$ne": item["id"]}}
+    task = await _write(owner, task_id, versions, added, condition, before=data.before, new=str(item["id"]))
     return task, str(item["id"])
 
 
@@ -91,7 +95,13 @@ def _placed(among: BSON, new: BSON | list[BSON], before: str | None) -> BSON:
 
 
 async def _write(
-    owner: UserRead, task_id: str, versions: Versions, after: BSON, condition: BSON, before: str | None = None
+    owner: UserRead,
+    task_id: str,
+    versions: Versions,
+    after: BSON,
+    condition: BSON,
+    before: str | None = None,
+    new: str | None = None,
 ) -> TaskRead:
     conditions = [condition, *([{"checklist.id": ObjectId(before)}] if before else [])]
     changed = await collection(TaskDocument).find_one_and_update(
@@ -103,8 +113,11 @@ async def _write(
     if changed is not None:
         return TaskRead.model_validate(changed)
     task = await service.get(owner, task_id)
+    present = {item.id for item in task.checklist}
+    if new in present:
+        return task
     if versions is not None and task.version not in versions:
         raise PreconditionFailed(task.version)
-    if before and before not in {item.id for item in task.checklist}:
+    if before and before not in present:
         raise InvalidInput([Fault("before", "There is no such item", "unknown_item")])
-    raise TooManyItems if condition is HAS_ROOM else NotFound("Checklist item not found")
+    raise TooManyItems if new else NotFound("Checklist item not found")

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from beanie import Document, PydanticObjectId
 from pydantic import BaseModel
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel
 
 from taskapi.tasks.history import Action
 from taskapi.tasks.schemas import Status
@@ -13,6 +13,7 @@ from taskapi.tasks.schemas import Status
 OWNER = ("owner.id", ASCENDING)
 NEWEST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 BY_ID = ("_id", ASCENDING)
+SEARCHED = {"title": 10, "tags": 5, "checklist.text": 3, "description": 1}  # and what a word counts there
 
 
 class Owner(BaseModel):
@@ -87,10 +88,27 @@ class TaskDocument(Document):
             IndexModel([OWNER, ("due_date", ASCENDING), BY_ID], name="owner_due"),
             # ?sort=-priority,due_date and its reverse
             IndexModel([OWNER, ("priority", DESCENDING), ("due_date", ASCENDING), BY_ID], name="owner_priority_due"),
+            # ?sort=priority either way
+            IndexModel([OWNER, ("priority", ASCENDING), BY_ID], name="owner_priority"),
             # ?sort=title either way
             IndexModel([OWNER, ("title", ASCENDING), BY_ID], name="owner_title"),
             # ?sort=updated_at either way: what changed last
             IndexModel([OWNER, ("updated_at", ASCENDING), BY_ID], name="owner_updated"),
+            # ?q=, the words as they are: texts come in every language
+            IndexModel(
+                [OWNER, *((name, TEXT) for name in SEARCHED)],
+                name="owner_text",
+                weights=SEARCHED,
+                default_language="none",
+                language_override="no_such_field",
+                partialFilterExpression={"owner.id": {"$exists": True}},  # not for the trash
+            ),
+            # ?where= on what callers keep in metadata, by dotted path
+            IndexModel(
+                [("metadata.$**", ASCENDING)],
+                name="metadata_any",
+                partialFilterExpression={"owner.id": {"$exists": True}},  # not for the trash
+            ),
             # POST /tasks/import: a key names one task of an owner
             IndexModel(
                 [OWNER, ("key", ASCENDING)],

@@ -9,10 +9,14 @@ from enum import StrEnum
 from io import StringIO
 from typing import Any
 
+from pydantic import Field
+
 from taskapi.database import batches
+from taskapi.tasks import order
 from taskapi.tasks.documents import TaskDocument
-from taskapi.tasks.query import TaskQuery
+from taskapi.tasks.order import Sort
 from taskapi.tasks.schemas import TaskRead
+from taskapi.tasks.selection import TaskFilters
 from taskapi.tasks.writing import PUBLIC
 from taskapi.users.schemas import UserRead
 
@@ -29,10 +33,18 @@ class Format(StrEnum):
     csv = "csv"
 
 
-class ExportQuery(TaskQuery):
+class ExportQuery(TaskFilters):
     """Which tasks, in which order, and how they are written."""
 
-    format: Format = Format.jsonl
+    sort: Sort | None = None
+    format: Format | None = Field(None, description="Without it the one that `Accept` prefers, else `jsonl`.")
+
+    @property
+    def order(self) -> Mapping[str, Any]:
+        """The sort of MongoDB, always total."""
+        if self.sort is not None:
+            return order.parsed(self.sort)
+        return order.NEWEST if self.q is None else {**order.MOST_RELEVANT, order.RELEVANCE: {"$meta": "textScore"}}
 
 
 def json_line(task: TaskRead) -> str:
@@ -61,11 +73,11 @@ LINES: Mapping[Format, Callable[[TaskRead], str]] = {Format.jsonl: json_line, Fo
 HEADERS: Mapping[Format, str] = {Format.jsonl: "", Format.csv: _record(COLUMNS)}
 
 
-async def parts(owner: UserRead, query: ExportQuery) -> AsyncGenerator[bytes, None]:
-    """The export in small parts. Close it when you leave early. Raises QueryTimeout."""
-    line, text = LINES[query.format], [HEADERS[query.format]]
+async def parts(owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGenerator[bytes, None]:
+    """The export in small parts; close it when you leave early. Raises InvalidInput for a wrong ``where``, QueryTimeout."""
+    line, text = LINES[kind], [HEADERS[kind]]
     size = len(text[0])
-    async with aclosing(batches(TaskDocument, query.filter(owner.object_id), PUBLIC, query.order(), BATCH)) as found:
+    async with aclosing(batches(TaskDocument, query.filter(owner.object_id), PUBLIC, query.order, BATCH)) as found:
         async for batch in found:
             for stored in batch:
                 text.append(line(TaskRead.model_validate(stored)))

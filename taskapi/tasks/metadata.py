@@ -57,6 +57,15 @@ def _check_names(members: JSONObject) -> None:
             raise PydanticCustomError("metadata_key", "should have no key with the NUL character")
 
 
+def is_unicode(text: str) -> bool:
+    """Whether ``text`` has no lone surrogate, which UTF-8 cannot write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def merged(target: Any, patch: Any) -> Any:
     """``target`` after the merge patch ``patch`` (RFC 7396, section 2). Neither is changed."""
     if not isinstance(patch, dict):

@@ -1,93 +1,138 @@
 """The list of tasks: its parameters, and the one place where they become a MongoDB query."""
 
-from typing import Annotated, Any, Self
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Self
 
 from bson import ObjectId
-from pydantic import BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
-from pymongo import ASCENDING, DESCENDING
+from pydantic import Field, model_validator
 
-from taskapi.clock import midnight, today
 from taskapi.database import BSON
-from taskapi.fields import Day, Storable
-from taskapi.paging import PageQuery
-from taskapi.tasks.schemas import Status
+from taskapi.errors import Fault, InvalidInput
+from taskapi.paging import LIMIT, PageQuery, header
+from taskapi.tasks import order
+from taskapi.tasks.cursor import CursorText
+from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.order import Order, Sort, ranges
+from taskapi.tasks.projection import Fields
+from taskapi.tasks.selection import Selection, TaskFilters, WhereParameter
 
-SORTABLE = ("created_at", "updated_at", "due_date", "priority", "title")
-_FIELD = f"-?({'|'.join(SORTABLE)})"
-
-
-def _flag(value: Any) -> Any:
-    if value not in ("true", "false"):
-        raise PydanticCustomError("bool_parsing", "must be true or false")
-    return value == "true"
+MOST_COUNTED = 10_000  # by an estimate
 
 
-Flag = Annotated[bool, BeforeValidator(_flag)]
+class Count(StrEnum):
+    """Whether the total is wanted."""
+
+    exact = "exact"
+    estimate = "estimate"
+    none = "none"
 
 
-class TaskQuery(PageQuery):
-    """Which tasks, in which order, and which page of them."""
+class TaskSearch(Selection):
+    """Which tasks, in which order, what of them, and which page of them; as the body of a search."""
 
-    status: Status | None = None
-    completed: Flag | None = None
-    priority: int | None = Field(None, ge=1, le=5)
-    tag: Annotated[str, Field(min_length=1, max_length=40), Storable] | None = Field(
-        None, description="Carries this tag, in any case."
+    sort: Sort | None = None
+    fields: Fields | None = None
+    limit: int = LIMIT
+    cursor: CursorText | None = None
+    count: Count | None = Field(
+        None,
+        description=f"The total: `exact` (also without this, but for a cursor's page); `estimate`, at most {MOST_COUNTED:,} with "
+        "`X-Total-Count-Relation` saying whether it is just this (`eq`) or at least this (`gte`); or `none`.",
     )
-    due_before: Day | None = Field(None, description="Due before this day.")
-    due_after: Day | None = Field(None, description="Due after this day.")
-    overdue: Flag | None = Field(None, description="Whether the due date has passed (UTC) without the task being done.")
-    sort: str = Field(
-        "-created_at",
-        pattern=rf"^{_FIELD}(,{_FIELD})*$",
-        max_length=200,
-        description=f"Fields separated by commas, `-` before one for descending: {', '.join(SORTABLE)}.",
-        examples=["-priority,due_date"],
-    )
+
+    @property
+    def start(self) -> int:
+        """How many entries are passed over."""
+        return 0
+
+    @property
+    def counting(self) -> Count:
+        """How the total is worked out."""
+        return self.count or (Count.exact if self.cursor is None else Count.none)
+
+    @property
+    def order(self) -> Order:
+        """The sort of MongoDB, always total."""
+        if self.sort is not None:
+            return order.parsed(self.sort)
+        return order.NEWEST if self.q is None else order.MOST_RELEVANT
+
+    def identity(self, owner: ObjectId) -> bytes:
+        """What a cursor is bound to: whose tasks, which of them, and in which order."""
+        filters = self.model_dump_json(include=_FILTERS, exclude_none=True)
+        return f"{owner} {self.order} {filters}".encode()
+
+    def pipeline(self, owner: ObjectId, projection: BSON, after: Sequence[Any] | None = None) -> list[BSON]:
+        """The pipeline that gives a page and one task more if there is one, then the total where it is wanted.
+
+        ``after`` holds the sort values of the last task of the page before.
+        """
+        matching = self.filter(owner)
+        if self.q is not None:
+            found = self._ranked(matching, projection, after)
+        elif after is not None:
+            found = self._continued(matching, projection, after)
+        else:
+            found = [{"$match": matching}, *self._cut(projection)]
+        if self.counting is not Count.none:
+            found.append(_union(self._total(matching)))
+        return found
+
+    def total(self, owner: ObjectId) -> list[BSON]:
+        """The pipeline that counts what matches, as ``total``; no document for none."""
+        return self._total(self.filter(owner))
+
+    def _total(self, matching: BSON) -> list[BSON]:
+        most = [{"$limit": MOST_COUNTED}] if self.counting is Count.estimate else []
+        return [{"$match": matching}, *most, {"$count": "total"}]
+
+    def _cut(self, projection: BSON) -> list[BSON]:
+        skip = [{"$skip": self.start}] if self.start else []
+        return [{"$sort": self.order}, *skip, {"$limit": self.limit + 1}, {"$project": projection}]
+
+    def _continued(self, matching: BSON, projection: BSON, after: Sequence[Any]) -> list[BSON]:
+        # One $or over the ranges would read and sort all of them; one after the other, each is read in the order of an
+        # index, and no further than the page is long.
+        conditions = matching.get("$and", [])
+        first, *others = [
+            [{"$match": {**matching, "$and": [*conditions, *beyond]}}, *self._cut(projection)]
+            for beyond in ranges(self.order, after)
+        ]
+        return [*first, *map(_union, others), {"$limit": self.limit + 1}]
+
+    def _ranked(self, matching: BSON, projection: BSON, after: Sequence[Any] | None) -> list[BSON]:
+        # What was found by its text comes in no order: it is found once, and sorted.
+        score = [{"$set": {order.RELEVANCE: {"$meta": "textScore"}}}] if order.RELEVANCE in self.order else []
+        beyond = [{"$match": {"$or": [{"$and": part} for part in ranges(self.order, after)]}}] if after is not None else []
+        return [{"$match": matching}, *score, *beyond, *self._cut(projection)]
+
+
+class TaskQuery(PageQuery, TaskSearch, TaskFilters):
+    """The same in a query string, with pages by number as well."""
+
+    where: WhereParameter | None = None
 
     @model_validator(mode="after")
-    def _sorts_once(self) -> Self:
-        names = [part.lstrip("-") for part in self.sort.split(",")]
-        if len(set(names)) < len(names):
-            raise PydanticCustomError("repeated_sort", "sort names a field more than once")
+    def _has_one_start(self) -> Self:
+        if self.cursor is not None and (self.offset, self.skip) != (None, None):
+            raise InvalidInput([Fault("cursor", "says where to start, as offset and skip do; send one of them", "two_starts")])
         return self
 
-    def filter(self, owner: ObjectId) -> BSON:
-        """The MongoDB filter: the owner first, then everything asked for."""
-        conditions: list[BSON] = []
-        if self.status is not None:
-            conditions.append({"status": self.status})
-        if self.completed is not None:
-            conditions.append({"status": Status.done if self.completed else {"$in": [Status.todo, Status.in_progress]}})
-        if self.priority is not None:
-            conditions.append({"priority": self.priority})
-        if self.tag is not None:
-            conditions.append({"tags": self.tag.strip().lower()})
-        if self.due_before is not None:
-            conditions.append({"due_date": {"$lt": midnight(self.due_before)}})
-        if self.due_after is not None:
-            conditions.append({"due_date": {"$gt": midnight(self.due_after)}})
-        if self.overdue:
-            conditions += [{"due_date": {"$lt": today()}}, {"status": {"$in": [Status.todo, Status.in_progress]}}]
-        elif self.overdue is not None:
-            conditions.append({"$or": [{"due_date": None}, {"due_date": {"$gte": today()}}, {"status": Status.done}]})
-        return {"owner.id": owner, **({"$and": conditions} if conditions else {})}
+    def link_header(self, path: str, total: int | None, cursor: str | None) -> str:
+        """The Link header (RFC 8288): by number when the page was asked for by number, else on with ``cursor``."""
+        if self.offset is not None or self.skip is not None:
+            return self.links(path, total, more=cursor is not None)
+        targets: dict[str, dict[str, Any]] = {"first": {"offset": 0}}
+        if cursor is not None:
+            targets["next"] = {"cursor": cursor}
+        if self.cursor is None and total is not None:
+            targets["last"] = {"offset": self.last(total)}
+        return header(path, self, targets)
 
-    def page(self, owner: ObjectId) -> list[BSON]:
-        """The stages of a pipeline that gives the page."""
-        return [
-            {"$match": self.filter(owner)},
-            {"$sort": self.order()},
-            {"$skip": self.start},
-            {"$limit": self.limit},
-        ]
 
-    def count(self, owner: ObjectId) -> list[BSON]:
-        """The stages of a pipeline that counts what matches, as ``total``; no document for none."""
-        return [{"$match": self.filter(owner)}, {"$count": "total"}]
+_FILTERS = set(TaskFilters.model_fields)
 
-    def order(self) -> dict[str, int]:
-        """The sort of MongoDB, made total by ``_id`` in the direction of the last field, so that an index serves it."""
-        order = {part.lstrip("-"): DESCENDING if part.startswith("-") else ASCENDING for part in self.sort.split(",")}
-        return {**order, "_id": list(order.values())[-1]}
+
+def _union(pipeline: list[BSON]) -> BSON:
+    return {"$unionWith": {"coll": TaskDocument.Settings.name, "pipeline": pipeline}}

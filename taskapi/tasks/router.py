@@ -6,19 +6,26 @@ import httpx
 from fastapi import Depends, Request, Response
 
 from taskapi.auth.dependencies import CurrentUser, auth_tools
-from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, list_etag, tag
-from taskapi.paging import LIST_HEADERS
+from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
 from taskapi.problems import responses
-from taskapi.routing import parameters, read_query
+from taskapi.routing import JSON, media_type, parameters, read_json, read_query
 from taskapi.routing import router as strict_router
-from taskapi.tasks import links, service, trash
+from taskapi.tasks import links, patch, service, trash, view
 from taskapi.tasks.links import LinkRead
-from taskapi.tasks.query import TaskQuery
+from taskapi.tasks.patch import Patch
+from taskapi.tasks.projection import TaskPart
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
+from taskapi.tasks.view import TaskView
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
 
 READ = responses(401, 404)
+CHANGED_FIELDS = {"schema": {"$ref": "#/components/schemas/TaskUpdate"}}
+PATCHES = {
+    JSON: CHANGED_FIELDS,
+    "application/merge-patch+json": CHANGED_FIELDS,
+    patch.MEDIA_TYPE: {"schema": patch.schema()},
+}
 WRITE = {200: {"headers": ETAG_HEADER}, **responses(400, 401, 404, 412, 413, 415, 422, 428)}
 
 
@@ -28,41 +35,29 @@ async def page_client(request: Request) -> httpx.AsyncClient:
     return client
 
 
-def here(request: Request) -> str:
-    """The path as the caller sees it, also behind a proxy that strips a prefix."""
-    return f"{request.scope.get('root_path', '')}/tasks"
-
-
 @router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **responses(400, 401, 413, 415, 422)})
 async def create_task(data: TaskCreate, user: CurrentUser, request: Request, response: Response) -> TaskRead:
     """Make a task."""
     task = await service.create(user, data, auth_tools(request).accounts.get)
-    response.headers["Location"] = f"{here(request)}/{task.id}"
+    response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}"
     response.headers["ETag"] = etag(task.version)
     return task
 
 
 @router.get(
-    "",
-    responses={200: {"headers": {**ETAG_HEADER, **LIST_HEADERS}}, **NOT_MODIFIED, **responses(401, 422)},
-    openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
+    "/{task_id}",
+    response_model=TaskRead | TaskPart,
+    responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(410, 422)},
+    openapi_extra={"parameters": [*parameters(TaskView), *IF_NONE_MATCH["parameters"]]},
 )
-async def list_tasks(user: CurrentUser, request: Request, response: Response) -> list[TaskRead]:
-    """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
-    query = read_query(TaskQuery, request)
-    page = await service.page(user, query)
-    tag(request, response, list_etag(((task.id, task.version) for task in page.tasks), page.total))
-    response.headers["X-Total-Count"] = str(page.total)
-    response.headers["Link"] = query.links(here(request), page.total)
-    return page.tasks
-
-
-@router.get("/{task_id}", responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ}, openapi_extra=IF_NONE_MATCH)
-async def read_task(task_id: str, user: CurrentUser, request: Request, response: Response) -> TaskRead:
-    """One task."""
+async def read_task(task_id: str, user: CurrentUser, request: Request) -> Response:
+    """One task, whole or in part: as it is, or as it was in an earlier version or at a time."""
+    if request.scope["query_string"]:
+        found = await view.read(user, task_id, read_query(TaskView, request))
+        return Response(found.json(), headers=validators(request, etag(found.version)), media_type=JSON)
     task = await service.get(user, task_id)
-    tag(request, response, etag(task.version))
-    return task
+    headers = validators(request, etag(task.version))
+    return Response(task.model_dump_json(), headers=headers, media_type=JSON)
 
 
 @router.get("/{task_id}/summary", responses=READ)
@@ -80,12 +75,23 @@ async def read_task_links(
     return await links.preview(task.links, client, request.app.state.settings.links_timeout_seconds)
 
 
-@router.patch("/{task_id}", responses=WRITE, openapi_extra=IF_MATCH)
+@router.patch(
+    "/{task_id}",
+    responses={**WRITE, **responses(409)},
+    openapi_extra={**IF_MATCH, "requestBody": {"content": PATCHES, "required": True}},
+)
 async def update_task(
-    task_id: str, data: TaskUpdate, user: CurrentUser, versions: ExpectedVersions, response: Response
+    task_id: str, user: CurrentUser, versions: ExpectedVersions, request: Request, response: Response
 ) -> TaskRead:
-    """Change a task: only the fields you send. With `If-Match`, only the version you know."""
-    task = await service.change(user, task_id, data, versions)
+    """Change a task: send the fields that change (RFC 7396), or a JSON Patch (RFC 6902).
+
+    With `If-Match`, only the version you know changes.
+    """
+    if media_type(request) == patch.MEDIA_TYPE:
+        operations = (await read_json(Patch, request)).root
+        task = await service.patch(user, task_id, operations, versions)
+    else:
+        task = await service.change(user, task_id, await read_json(TaskUpdate, request), versions)
     response.headers["ETag"] = etag(task.version)
     return task
 
@@ -93,7 +99,9 @@ async def update_task(
 @router.put("/{task_id}", responses=WRITE, openapi_extra=IF_MATCH)
 async def put_task(task_id: str, data: TaskUpdate, user: CurrentUser, versions: ExpectedVersions, response: Response) -> TaskRead:
     """Change a task: only the fields you send, exactly as PATCH does."""
-    return await update_task(task_id, data, user, versions, response)
+    task = await service.change(user, task_id, data, versions)
+    response.headers["ETag"] = etag(task.version)
+    return task
 
 
 @router.delete(

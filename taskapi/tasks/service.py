@@ -1,52 +1,62 @@
 """What can be done with tasks. The owner is part of every filter: a foreign task is a missing task."""
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
 
 from bson import ObjectId
-from pydantic import TypeAdapter
 from pydantic_core import PydanticCustomError
+from pymongo.errors import DuplicateKeyError
 
 from taskapi.clock import midnight, utc_now
-from taskapi.database import BSON, Session, aggregate, collection
+from taskapi.database import BSON, Session, collection
 from taskapi.errors import Fault, InvalidInput, NotFound
+from taskapi.identity import new_id
 from taskapi.tasks import history
 from taskapi.tasks.changes import fields_of, literal, progress, stored_items, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.metadata import check, merged
-from taskapi.tasks.query import TaskQuery
-from taskapi.tasks.schemas import OwnerRead, Status, TaskCreate, TaskRead, TaskSummary, TaskUpdate
+from taskapi.tasks.patch import Operation, changes
+from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskSummary, TaskUpdate
 from taskapi.tasks.writing import PUBLIC, Versions, one, revise, write
 from taskapi.users.schemas import UserRead
 
-LISTED = {name: 1 for name in PUBLIC if name != "owner"}  # all are the caller's: not read twenty times
 SUMMARY = {"title": 1, "status": 1, "due_date": 1, "created_at": 1}
 LookUp = Callable[[ObjectId], Awaitable[UserRead | None]]  # an account as it is now
-_tasks = TypeAdapter(list[TaskRead])
-
-
-class Page(NamedTuple):
-    """Some tasks, and how many there are in all."""
-
-    tasks: list[TaskRead]
-    total: int
 
 
 async def create(owner: UserRead, data: TaskCreate, look_up: LookUp) -> TaskRead:
-    """Stores a new task of ``owner``, under the name they have once it is stored."""
+    """Stores a new task of ``owner``, under the name they have once it is stored.
+
+    When an earlier run of the same request has stored it, the answer is what that run would have given.
+    """
     task = new_task(owner, data)
-    await collection(TaskDocument).insert_one(task)
+    try:
+        await collection(TaskDocument).insert_one(task)
+    except DuplicateKeyError:
+        theirs = {"$or": [{"owner.id": owner.object_id}, {"trash.owner.id": owner.object_id}]}
+        first = await collection(TaskDocument).find_one({"_id": task["_id"], **theirs}, {"created_at": 1})
+        if first is None:
+            raise
+        # The request is the same, so all but the time is known; the task itself may have changed since.
+        made = first["created_at"]
+        task |= {"created_at": made, "updated_at": made, "completed_at": made if task["completed"] else None}
     return await settled(owner, task, look_up)
 
 
 async def settled(owner: UserRead, task: BSON, look_up: LookUp) -> TaskRead:
     """A task that has just become one of ``owner``, under the name they have once it is stored."""
-    # A change of the name that was committed before the write did not see this task; one committed later does.
-    current = await look_up(owner.object_id)
-    if current is not None and current.username != owner.username:
-        await settle_owner(owner.object_id, current.username, look_up)
+    if await settle_new(owner, look_up):
         return await get(owner, str(task["_id"]))
     return TaskRead.model_validate(task)
+
+
+async def settle_new(owner: UserRead, look_up: LookUp) -> bool:
+    """Gives tasks that have just been stored the name their owner has now; whether that is another than ``owner``'s."""
+    # A change of the name that was committed before the write did not see these tasks; one committed later does.
+    current = await look_up(owner.object_id)
+    if current is None or current.username == owner.username:
+        return False
+    await settle_owner(owner.object_id, current.username, look_up)
+    return True
 
 
 def new_task(owner: UserRead, data: TaskCreate) -> BSON:
@@ -55,7 +65,7 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
     done = data.completed or data.status is Status.done
     checklist = stored_items(data.checklist)
     return {
-        "_id": ObjectId(),
+        "_id": new_id(),
         "title": data.title,
         "description": data.description,
         "status": data.status or (Status.done if done else Status.todo),
@@ -74,18 +84,6 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
         "version": 1,
         "history": history.first(owner, now),
     }
-
-
-async def page(owner: UserRead, query: TaskQuery) -> Page:
-    """The tasks that ``query`` asks for, and the total, in one round trip."""
-    count = {"coll": collection(TaskDocument).name, "pipeline": query.count(owner.object_id)}
-    found = await aggregate(TaskDocument, [*query.page(owner.object_id), {"$project": LISTED}, {"$unionWith": count}])
-    # Counting nothing gives no document, also when the last task was deleted between the page and the count.
-    total = found.pop()["total"] if found and "total" in found[-1] else len(found)
-    theirs = OwnerRead(id=owner.id, username=owner.username)
-    for task in found:
-        task["owner"] = theirs
-    return Page(_tasks.validate_python(found), total)
 
 
 async def get(owner: UserRead, task_id: str) -> TaskRead:
@@ -128,6 +126,25 @@ def _with_metadata(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON]:
     except PydanticCustomError as error:
         raise InvalidInput([Fault("metadata", error.message(), error.type)]) from None
     return update({**fields_of(data), **literal({"metadata": metadata})}, by)
+
+
+async def patch(owner: UserRead, task_id: str, operations: Sequence[Operation], versions: Versions) -> TaskRead:
+    """Carries out a JSON Patch on a task, in one atomic write; nothing changed, nothing written.
+
+    Raises:
+        NotFound, PreconditionFailed, Contended: as ``change``.
+        PatchTestFailed: a ``test`` does not hold.
+        InvalidInput: an operation cannot be carried out, or the patched task is not valid.
+    """
+
+    def patched(stored: BSON) -> list[BSON] | None:
+        data = changes(TaskRead.model_validate(stored), operations)
+        if not data.model_fields_set:
+            return None
+        whole = {"metadata": data.metadata or {}} if "metadata" in data.model_fields_set else {}
+        return update({**fields_of(data), **literal(whole)}, owner)
+
+    return await revise(owner, task_id, versions, patched)
 
 
 async def rename_owner(owner: ObjectId, username: str, session: Session | None = None) -> None:

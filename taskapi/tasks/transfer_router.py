@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import Request, Response
 
 from taskapi.auth.dependencies import CurrentUser, auth_tools
-from taskapi.errors import UnsupportedMediaType
+from taskapi.negotiation import negotiated
 from taskapi.problems import responses
-from taskapi.routing import media_type, parameters, read_query
+from taskapi.routing import parameters, read_query
 from taskapi.routing import router as strict_router
 from taskapi.streaming import Streamed, lines
 from taskapi.tasks import export, importing
@@ -17,8 +17,8 @@ from taskapi.tasks.transfer_schemas import ImportQuery, ImportReport, TaskImport
 
 router = strict_router(prefix="/tasks", tags=["export and import"])
 
-MEDIA_TYPES = {Format.jsonl: "application/jsonl", Format.csv: "text/csv; charset=utf-8; header=present"}
-JSON_LINES = "application/jsonl"
+JSON_LINES, CSV = "application/jsonl", "text/csv"
+FORMATS = {JSON_LINES: Format.jsonl, CSV: Format.csv}
 # No name of JSON Lines is registered; these are in use.
 NAMES = (JSON_LINES, "application/x-ndjson", "application/ndjson", "application/x-jsonlines", "application/json-lines")
 
@@ -31,7 +31,7 @@ def _schema(model: Any) -> dict[str, Any]:
 
 EXPORTED = {
     JSON_LINES: {"schema": {"type": "string"}, "itemSchema": {"$ref": "#/components/schemas/TaskRead"}},
-    "text/csv": {"schema": {"type": "string"}, "example": ",".join(READ_EXAMPLE) + "\r\n"},
+    CSV: {"schema": {"type": "string"}, "example": ",".join(READ_EXAMPLE) + "\r\n"},
 }
 TAKEN = {"schema": {"type": "string"}, "itemSchema": _schema(TaskImport)}
 
@@ -45,11 +45,12 @@ TAKEN = {"schema": {"type": "string"}, "itemSchema": _schema(TaskImport)}
 async def export_tasks(user: CurrentUser, request: Request) -> Response:
     """All your tasks that match, as they are at this moment, as JSON Lines or CSV; a body without its end was cut off."""
     query = read_query(ExportQuery, request)
+    chosen = negotiated(request, tuple(name for name, kind in FORMATS.items() if query.format in (kind, None)))
     headers = {
-        "Content-Type": MEDIA_TYPES[query.format],
-        "Content-Disposition": f'attachment; filename="tasks.{query.format}"',
+        "Content-Type": f"{CSV}; charset=utf-8; header=present" if chosen == CSV else chosen,
+        "Content-Disposition": f'attachment; filename="tasks.{FORMATS[chosen]}"',
     }
-    return await Streamed.begun(export.parts(user, query), headers)
+    return await Streamed.begun(export.parts(user, query, FORMATS[chosen]), headers)
 
 
 @router.post(
@@ -63,7 +64,5 @@ async def export_tasks(user: CurrentUser, request: Request) -> Response:
 async def import_tasks(user: CurrentUser, request: Request) -> ImportReport:
     """Make tasks of JSON Lines, at most 100,000, and change those whose `key` is known; a wrong line stops no other."""
     query = read_query(ImportQuery, request)
-    if media_type(request) not in NAMES:
-        raise UnsupportedMediaType(JSON_LINES)
     text = lines(request.stream(), importing.LONGEST_LINE)
     return await importing.run(user, text, auth_tools(request).accounts.get, dry_run=query.dry_run)

@@ -58,8 +58,8 @@ def _one(owner: UserRead, task_id: str) -> BSON:
     return {"_id": identity, **_theirs(owner)}
 
 
-async def page(owner: UserRead, start: int, limit: int) -> TrashPage:
-    """The tasks of ``owner`` in the trash, last deleted first."""
+async def page(owner: UserRead, start: int, limit: int, milliseconds: int) -> TrashPage:
+    """The tasks of ``owner`` in the trash, last deleted first; found within ``milliseconds``."""
     pipeline: list[BSON] = [
         {"$match": _theirs(owner)},
         {"$sort": {"trash.deleted_at": DESCENDING, "_id": DESCENDING}},
@@ -67,7 +67,7 @@ async def page(owner: UserRead, start: int, limit: int) -> TrashPage:
         {"$limit": limit},
         {"$project": {**PUBLIC, "trash": 1}},
     ]
-    found = await aggregate(TaskDocument, pipeline)
+    found = await aggregate(TaskDocument, pipeline, milliseconds)
     total = await collection(TaskDocument).count_documents(_theirs(owner))
     return TrashPage(_tasks.validate_python([_shown(task, owner) for task in found]), total)
 

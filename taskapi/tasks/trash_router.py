@@ -22,9 +22,11 @@ router = strict_router(tags=["trash"])
 async def list_trash(user: CurrentUser, request: Request, response: Response) -> list[TrashedTask]:
     """Your deleted tasks, the last deleted first."""
     query = read_query(PageQuery, request)
-    page = await trash.page(user, query.start, query.limit)
+    page = await trash.page(user, query.start, query.limit, request.app.state.settings.query_timeout_ms)
     response.headers["X-Total-Count"] = str(page.total)
-    response.headers["Link"] = query.links(f"{request.scope.get('root_path', '')}/trash", page.total)
+    response.headers["Link"] = query.links(
+        f"{request.scope.get('root_path', '')}/trash", page.total, more=query.start + query.limit < page.total
+    )
     return page.tasks
 
 

@@ -13,7 +13,7 @@ from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from taskapi.clock import utc_now
-from taskapi.database import BSON, collection
+from taskapi.database import BSON, DUPLICATE_KEY, collection
 from taskapi.errors import Contended
 from taskapi.logs import request_id
 from taskapi.tasks.changes import literal, update
@@ -25,7 +25,6 @@ from taskapi.tasks.writing import MOST_ATTEMPTS, PUBLIC
 from taskapi.turns import Turns
 from taskapi.users.schemas import UserRead
 
-DUPLICATE_KEY = 11000
 IN_MEMORY = 4 * 1024 * 1024  # bytes of drafts; more go to a file
 AWARE = CodecOptions[BSON](tz_aware=True)
 

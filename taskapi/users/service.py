@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from taskapi.clock import utc_now
 from taskapi.database import BSON, Session, collection, transaction
 from taskapi.errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
+from taskapi.identity import new_id
 from taskapi.security import PasswordHasher
 from taskapi.tasks import service as tasks
 from taskapi.users.documents import UserDocument
@@ -20,7 +21,7 @@ ACTIVE = {"disabled": False}
 
 
 async def register(data: UserCreate, hasher: PasswordHasher) -> UserRead:
-    """Makes an account.
+    """Makes an account. When an earlier run of the same request has made it, the answer is what that run would have given.
 
     Raises:
         UsernameTaken, EmailTaken: decided by the unique indexes, so also when two callers race.
@@ -28,7 +29,7 @@ async def register(data: UserCreate, hasher: PasswordHasher) -> UserRead:
     """
     now = utc_now()
     user: BSON = {
-        "_id": ObjectId(),
+        "_id": new_id(),
         "username": data.username,
         "username_key": data.username.lower(),
         "email": data.email,
@@ -43,7 +44,10 @@ async def register(data: UserCreate, hasher: PasswordHasher) -> UserRead:
     try:
         await collection(UserDocument).insert_one(user)
     except DuplicateKeyError as error:
-        raise _taken(error) from None
+        first = await collection(UserDocument).find_one({"_id": user["_id"]}, {"created_at": 1})
+        if first is None:
+            raise _taken(error) from None
+        user |= {"created_at": first["created_at"], "updated_at": first["created_at"]}
     return UserRead.model_validate(user)
 
 

@@ -135,6 +135,8 @@ def test_tasks_are_made_and_listed_through_nginx(alice: httpx.Client) -> None:
     made = alice.post("/tasks", json={"title": "Through nginx"})
     assert made.status_code == 201, made.text
     assert alice.get(made.headers["location"]).json() == made.json()
+    assert alice.head(made.headers["location"]).headers["content-length"] == str(len(made.content))
+    assert alice.options("/health").headers["allow"] == "GET, HEAD, OPTIONS"
     listed = alice.get("/tasks/", params={"limit": 1})
     assert listed.json() == [made.json()]
     assert listed.headers["x-total-count"]

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from taskapi.database import batches, collection
 from taskapi.tasks import export
 from taskapi.tasks.documents import TaskDocument
-from taskapi.tasks.export import ExportQuery, csv_line
+from taskapi.tasks.export import ExportQuery, Format, csv_line
 from taskapi.tasks.schemas import READ_EXAMPLE, TaskRead
 from taskapi.tasks.writing import PUBLIC
 from taskapi.users.schemas import UserRead
@@ -102,7 +102,16 @@ async def test_filters_and_sort_are_those_of_the_list(ada: Account) -> None:
     for number in range(12):
         done = {"status": "done"} if number % 3 == 0 else {}
         await ada.make_task(f"task {number:02}", priority=1 + number % 5, tags=[f"t{number % 2}"], **done)
-    queries = ("status=done", "completed=false&sort=title", "tag=T1&sort=-title", "priority=2", "sort=-priority,due_date")
+    queries = (
+        'where={"priority":{"$gte":3}}&sort=title',
+        'q=task&sort=title&where={"tags":"t1"}',
+        "q=07 03 -03",
+        "status=done",
+        "completed=false&sort=title",
+        "tag=T1&sort=-title",
+        "priority=2",
+        "sort=-priority,due_date",
+    )
     for query in queries:
         listed = (await ada.get(f"/tasks?limit=100&{query}")).json()
         assert lines((await ada.get(f"/tasks/export?{query}")).text) == listed
@@ -111,9 +120,38 @@ async def test_filters_and_sort_are_those_of_the_list(ada: Account) -> None:
         ]
 
 
-@pytest.mark.parametrize("query", ["format=xml", "format=", "sort=owner", "status=open", "limit=5", "offset=5", "nonsense=1"])
+async def test_accept_chooses_where_the_query_does_not(ada: Account) -> None:
+    async def kind(accept: str, query: str = "") -> str:
+        answer = await ada.get(f"/tasks/export{query}", headers={"accept": accept})
+        assert "Accept" in answer.headers["vary"]
+        return answer.headers["content-disposition"] if answer.status_code == 200 else str(answer.json()["error"])
+
+    jsonl, csv_ = 'attachment; filename="tasks.jsonl"', 'attachment; filename="tasks.csv"'
+    assert [await kind(accept) for accept in ("*/*", "application/jsonl", "text/csv", "text/*")] == [jsonl, jsonl, csv_, csv_]
+    assert await kind("text/csv, application/jsonl;q=0.5") == csv_
+    assert await kind("text/html, */*;q=0.1", "?format=csv") == csv_
+    assert await kind("text/csv", "?format=jsonl") == "not_acceptable"
+    assert await kind("application/json") == "not_acceptable"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'where={"nonsense":1}',
+        "where=x",
+        "q=",
+        "format=xml",
+        "format=",
+        "sort=owner",
+        "status=open",
+        "limit=5",
+        "offset=5",
+        "nonsense=1",
+    ],
+)
 async def test_what_it_does_not_know_is_refused(ada: Account, query: str) -> None:
-    assert list(wrong_fields(await ada.get(f"/tasks/export?{query}"))) == [query.partition("=")[0]]
+    (field,) = wrong_fields(await ada.get(f"/tasks/export?{query}"))
+    assert field.partition(".")[0] == query.partition("=")[0]
 
 
 @pytest.mark.parametrize(
@@ -154,8 +192,8 @@ async def template(account: Account) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 async def test_writes_during_an_export_are_not_in_it(ada: Account, kind: str) -> None:
     ids = await seed(ada, 1000)
-    query = ExportQuery.model_validate({"sort": "title", "format": kind})
-    parts = export.parts(await reader(ada), query)
+    query = ExportQuery.model_validate({"sort": "title"})
+    parts = export.parts(await reader(ada), query, Format(kind))
     text = await anext(parts)
     tasks = collection(TaskDocument)
     await tasks.delete_many({"_id": {"$in": ids[600:700]}})
@@ -186,7 +224,7 @@ async def no_cursor_is_left() -> None:
 
 async def test_the_cursor_goes_with_its_reader(ada: Account) -> None:
     await seed(ada, 500)
-    parts = export.parts(await reader(ada), ExportQuery())
+    parts = export.parts(await reader(ada), ExportQuery(), Format.jsonl)
     await anext(parts)
     assert await open_cursors() == 1
     await parts.aclose()

@@ -109,6 +109,7 @@ async def test_a_line_may_be_what_a_post_takes(ada: Account) -> None:
         ({"title": "abc", "key": "\x00"}, {("key", "string_nul")}),
         ({"title": "abc", "key": {"$gt": ""}}, {("key", "string_type")}),
         ({"title": "abc", "checklist": [{"id": "nonsense", "text": "x"}]}, {("checklist.0.id", "string_pattern_mismatch")}),
+        ({"title": "abc", "links": ["https://example.com/" + "ä" * 1000]}, {("links.0", "string_too_long")}),
         ({"title": "abc", "metadata": {"$a": 1}}, {("metadata", "metadata_key")}),
         ({"title": "abc", "status": "done", "completed": False}, {("completed", "contradiction")}),
         ({"title": "abc", "completed_at": "2020-01-01T00:00:00Z"}, {("completed_at", "contradiction")}),

@@ -95,7 +95,7 @@ async def test_filters_and_orders(with_tasks: Account, query: str, expected: lis
         ("sort=owner.id", ["sort"]),
         ("sort=--title", ["sort"]),
         ("sort=title,", ["sort"]),
-        ("sort=title,-title", [""]),
+        ("sort=title,-title", ["sort"]),
         ("sort=title%0A", ["sort"]),
         ("sort=status", ["sort"]),
         ("colour=red", ["colour"]),
@@ -113,12 +113,12 @@ def links(header: str) -> dict[str, str]:
     return {relation: target for target, relation in re.findall(r'<([^>]*)>; rel="([a-z]+)"', header)}
 
 
-async def test_pages_cover_everything_once_and_link_to_each_other(ada: Account) -> None:
+async def test_pages_by_number_cover_everything_once_and_link_to_each_other(ada: Account) -> None:
     made = [(await ada.make_task(f"Task {n}", tags=["a b"]))["id"] for n in range(7)]
     same = datetime(2026, 1, 1, tzinfo=UTC)
     await collection(TaskDocument).update_many({}, {"$set": {"created_at": same}})  # only the id tells them apart
     seen: list[str] = []
-    path = "/tasks?limit=3&tag=a+b&completed=false&sort=-created_at"
+    path = "/tasks?limit=3&tag=a+b&completed=false&sort=-created_at&offset=0"
     for page in itertools.count():
         answer = await ada.get(path)
         seen += [task["id"] for task in answer.json()]

@@ -3,15 +3,21 @@
 import asyncio
 import json
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from bson import ObjectId
+from starlette.requests import ClientDisconnect
 
 from taskapi.database import collection
+from taskapi.identity import new_seed, repeatable
+from taskapi.tasks import importing
 from taskapi.tasks.documents import TaskDocument
+from taskapi.users.schemas import UserRead
 from tests.client import Account, is_problem, stored_task, stored_user
 from tests.tasks.test_export import RICH
-from tests.tasks.test_importing import take, tasks_of
+from tests.tasks.test_importing import jsonl, take, tasks_of
 
 pytestmark = pytest.mark.real
 
@@ -154,6 +160,46 @@ async def test_identical_imports_at_once_change_each_task_once(ada: Account) -> 
     reports = await asyncio.gather(*(take(ada, changed) for _ in range(4)))
     assert sum(report.get("updated", 0) for report in reports) == 300
     assert {task["version"] for task in await tasks_of(ada)} == {2}
+
+
+async def test_a_repeat_under_an_idempotency_key_makes_nothing_twice(ada: Account) -> None:
+    text = [{"title": f"task {number}", **({"key": str(number)} if number % 2 else {})} for number in range(700)]
+    headers = {"content-type": "application/jsonl", "Idempotency-Key": "once"}
+    first = await ada.post("/tasks/import", content=jsonl(*text), headers=headers)
+    assert first.json()["created"] == 700
+    again = await ada.post("/tasks/import", content=jsonl(*text), headers=headers)
+    assert (again.json(), again.headers["idempotent-replay"]) == (first.json(), "true")
+    assert len(await tasks_of(ada)) == 700
+
+
+async def test_an_interrupted_import_that_is_repeated_makes_nothing_twice(ada: Account) -> None:
+    """A run that ended without an answer is run again with the same ids: with keys and without."""
+    owner = UserRead.model_validate(await stored_user(ada.id))
+    text = [
+        {"title": f"task {number}", "checklist": [{"text": "item"}], **({"key": str(number)} if number % 2 else {})}
+        for number in range(1200)
+    ]
+
+    async def sent(count: int) -> AsyncIterator[bytes]:
+        for line in text[:count]:
+            yield json.dumps(line).encode()
+        if count < len(text):
+            raise ClientDisconnect
+
+    async def look_up(_: ObjectId) -> UserRead:
+        return owner
+
+    seed = new_seed()
+    with pytest.raises(ClientDisconnect), repeatable(seed):
+        await importing.run(owner, sent(1100), look_up, dry_run=False)
+    before = {task["title"]: task for task in await tasks_of(ada)}
+    assert len(before) == 1000
+    with repeatable(seed):
+        report = await importing.run(owner, sent(1200), look_up, dry_run=False)
+    assert (report.created, report.unchanged, report.updated) == (1200, 0, 0)
+    after = {task["title"]: task for task in await tasks_of(ada)}
+    assert len(after) == len(await tasks_of(ada)) == 1200
+    assert before.items() <= after.items()
 
 
 async def test_the_look_for_keys_uses_their_index(ada: Account) -> None:

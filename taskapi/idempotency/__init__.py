@@ -1,0 +1,1 @@
+"""Repeating a POST without doing it twice: the ``Idempotency-Key`` header."""

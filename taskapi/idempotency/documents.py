@@ -1,0 +1,37 @@
+"""How the use of an idempotency key is stored."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from beanie import Document, PydanticObjectId
+from pydantic import BaseModel
+from pymongo import ASCENDING, IndexModel
+
+
+class CallersKey(BaseModel):
+    """Whose key it is, and the key: together they are the ``_id``, so MongoDB decides who comes first."""
+
+    scope: str
+    key: str
+
+
+class IdempotencyDocument(Document):
+    """One request under one key: reserved while it runs, then with its answer."""
+
+    id: CallersKey  # type: ignore[assignment]  # Beanie's own is an ObjectId
+    seed: PydanticObjectId  # of the ids that the request gives
+    fingerprint: bytes | None  # None until the whole body has been read
+    holder: PydanticObjectId | None  # the run that works on it; None between runs and once it is answered
+    locked_until: datetime
+    status: int | None
+    headers: list[tuple[str, str]] | None
+    body: bytes | None
+    created_at: datetime
+    expires_at: datetime
+
+    class Settings:
+        name = "idempotency_keys"
+        indexes: ClassVar = [
+            # MongoDB removes what has expired
+            IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
+        ]

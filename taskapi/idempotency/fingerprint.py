@@ -1,0 +1,85 @@
+"""What tells two requests under one key apart."""
+
+import hmac
+from collections import deque
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope
+
+from taskapi.errors import DomainError
+from taskapi.idempotency import service
+from taskapi.idempotency.service import Reservation
+
+READ_AHEAD = 65_536  # bytes of a body that are read before anything is reserved: most bodies whole
+
+
+class FingerprintedBody:
+    """A request's body, hashed as it passes by and never kept beyond its first ``READ_AHEAD`` bytes.
+
+    The fingerprint is an HMAC-SHA-256 over method, path, query, content type and body. It is keyed because a body may hold
+    a password, and a plain hash of it would be quicker to guess than the one that is stored.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, key: bytes) -> None:
+        self._receive = receive
+        self._ahead: deque[Message] = deque()
+        self._hash = hmac.new(key, digestmod="sha256")
+        self._complete = False
+        self._reservation: Reservation | None = None
+        self._refusal: DomainError | None = None
+        content_type = b",".join(value for name, value in scope["headers"] if name == b"content-type")
+        for part in (scope["method"].encode(), scope["path"].encode(), scope["query_string"], content_type):
+            self._hash.update(len(part).to_bytes(4, "big") + part)
+
+    @property
+    def fingerprint(self) -> bytes | None:
+        """The fingerprint; None while the body is not complete."""
+        return self._hash.digest() if self._complete else None
+
+    async def begin(self) -> None:
+        """Reads the start of the body. Raises ClientDisconnect."""
+        size = 0
+        while not self._complete and size < READ_AHEAD:
+            message = await self._next()
+            self._ahead.append(message)
+            size += len(message.get("body", b""))
+
+    async def finish(self) -> bytes:
+        """Reads what is left of the body; the fingerprint. Raises ClientDisconnect, and what ``receive`` raises or raised."""
+        while not self._complete:
+            await self._passed_on()
+        if self._refusal:
+            raise self._refusal
+        return self._hash.digest()
+
+    def reserved(self, reservation: Reservation) -> None:
+        """From now on ``reservation`` learns the fingerprint before the request's route sees the end of its body."""
+        self._reservation = reservation if not self._complete else None
+
+    async def receive(self) -> Message:
+        """The next message, for the route.
+
+        Raises:
+            IdempotencyKeyReused, IdempotencyInFlight: at the end of the body, as ``service.identify`` does.
+        """
+        if self._ahead:
+            return self._ahead.popleft()
+        return await (self._receive() if self._complete else self._passed_on())
+
+    async def _passed_on(self) -> Message:
+        message = await self._next()
+        if self._complete and self._reservation:
+            try:
+                await service.identify(self._reservation, self._hash.digest())
+            except DomainError as error:
+                self._refusal = error
+                raise
+        return message
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self._hash.update(message.get("body", b""))
+        self._complete = not message.get("more_body", False)
+        return message

@@ -1,0 +1,116 @@
+"""``Idempotency-Key``: a POST that is repeated under its key gets its first answer again. Pure ASGI, next to the routes."""
+
+import re
+from datetime import timedelta
+
+from fastapi import Request
+from pymongo.errors import PyMongoError
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from taskapi import problems
+from taskapi.auth.dependencies import current_user
+from taskapi.errors import DomainError, Fault, InvalidInput, NotAuthenticated
+from taskapi.idempotency import service
+from taskapi.idempotency.fingerprint import FingerprintedBody
+from taskapi.idempotency.service import Answer, Recorded
+from taskapi.identity import repeatable
+
+HEADER = b"idempotency-key"
+REPLAY = ("idempotent-replay", "true")
+VISIBLE = re.compile(rb"[!-~]{1,255}")
+WITHOUT_KEY = frozenset({"/token"})  # signing in stores nothing, and its answer is a secret that must not be stored
+ANONYMOUS = frozenset({"/register"})
+LARGEST_ANSWER = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
+
+
+class IdempotencyKeys:
+    """Runs each keyed POST once. ``lease`` is how long a key stays locked after its process was killed."""
+
+    def __init__(self, app: ASGIApp, lease: timedelta) -> None:
+        self.app = app
+        self.lease = lease
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        keys = [value for name, value in scope["headers"] if name == HEADER]
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if not keys or path in WITHOUT_KEY:
+            await self.app(scope, receive, send)
+            return
+        try:
+            caller = _address(scope) if path in ANONYMOUS else await _user(scope)
+            if caller is None:  # the route says what is missing
+                await self.app(scope, receive, send)
+                return
+            response = await self._once(caller, _only(keys), scope, receive)
+        except DomainError as error:
+            response = problems.of_domain(error)
+        except PyMongoError as error:
+            response = problems.of_driver(error)
+        await response(scope, receive, send)
+
+    async def _once(self, caller: str, key: str, scope: Scope, receive: Receive) -> Response:
+        """The recorded answer, or that of a run of the request; recorded before it is sent."""
+        body = FingerprintedBody(scope, receive, scope["app"].state.fingerprint_key)
+        await body.begin()
+        found = await service.reserve(caller, key, body.fingerprint, self.lease)
+        if isinstance(found, Recorded):
+            service.require_same(found.fingerprint, await body.finish())
+            return _response(found.answer, REPLAY)
+        body.reserved(found)
+        async with service.holding(found, self.lease):
+            with repeatable(found.seed):
+                answer = await _captured(self.app, scope, body.receive)
+            await body.finish()
+            await (service.record(found, answer) if _is_final(answer) else service.release(found))
+        return _response(answer)
+
+
+def _only(keys: list[bytes]) -> str:
+    if len(keys) > 1 or not VISIBLE.fullmatch(keys[0]):
+        message = "must be 1 to 255 visible ASCII characters, and sent once"
+        raise InvalidInput([Fault("Idempotency-Key", message, "idempotency_key")])
+    return keys[0].decode("ascii")
+
+
+async def _user(scope: Scope) -> str | None:
+    """The caller by their account; None for whoever the route will not let in."""
+    try:
+        return f"user:{(await current_user(Request(scope))).id}"
+    except NotAuthenticated:
+        return None
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return f"address:{client[0] if client else ''}"
+
+
+async def _captured(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
+    """What ``app`` answers, as a whole."""
+    status, headers, body = 0, list[tuple[str, str]](), bytearray()
+
+    async def keep(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            headers.extend((name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ()))
+        elif message["type"] == "http.response.body":
+            body.extend(message.get("body", b""))
+
+    await app(scope, receive, keep)
+    return Answer(status, headers, bytes(body))
+
+
+def _is_final(answer: Answer) -> bool:
+    """Whether repeats get this answer. A failure of ours may pass, so may the end of a session; for 406 nothing was done."""
+    return answer.status < 500 and answer.status not in (401, 406) and len(answer.body) <= LARGEST_ANSWER
+
+
+def _response(answer: Answer, *more: tuple[str, str]) -> Response:
+    response = Response(answer.body, answer.status)
+    response.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (*answer.headers, *more)]
+    return response

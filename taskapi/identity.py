@@ -1,0 +1,49 @@
+"""The ids of new documents. A request that is repeated after a crash gives the same ones, so it stores nothing twice."""
+
+import os
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from bson import ObjectId
+
+MOST_IDS = 2**24  # what the counter of an ObjectId holds
+
+_sequence: ContextVar[Iterator[ObjectId] | None] = ContextVar("sequence", default=None)
+
+
+def new_id() -> ObjectId:
+    """An id for a new document: inside ``repeatable`` the next of its sequence, else any.
+
+    A write that meets its own id (DuplicateKeyError on ``_id``) was done by an earlier run of the same request.
+    Draw ids in an order that depends on the request alone, and outside of what MongoDB may have run again (a transaction).
+    """
+    sequence = _sequence.get()
+    return ObjectId() if sequence is None else next(sequence)
+
+
+def new_seed() -> ObjectId:
+    """The first id of a new sequence: the time, five fresh random bytes, and a counter at zero.
+
+    The bytes are not the process's own, which are those of its ordinary ids.
+    """
+    return ObjectId(struct.pack(">I", int(time.time())) + os.urandom(5) + bytes(3))
+
+
+@contextmanager
+def repeatable(seed: ObjectId) -> Iterator[None]:
+    """Inside, ``new_id`` gives the sequence that begins with ``seed``: the same at every run."""
+    token = _sequence.set(_from(seed))
+    try:
+        yield
+    finally:
+        _sequence.reset(token)
+
+
+def _from(seed: ObjectId) -> Iterator[ObjectId]:
+    start = seed.binary[:9]
+    for number in range(MOST_IDS):
+        yield ObjectId(start + number.to_bytes(3, "big"))
+    raise OverflowError(f"one request makes at most {MOST_IDS} ids")

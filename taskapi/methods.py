@@ -1,0 +1,66 @@
+"""The methods that every address has without a route of its own: HEAD and OPTIONS (RFC 9110, section 9.3)."""
+
+from collections.abc import Iterable
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class Head:
+    """Answers HEAD as GET would be answered, without the content. A stream is stopped at its first part."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        complete = False
+        # From 2.4 on, send() may raise OSError when nobody listens any more.
+        asgi = {**scope.get("asgi", {}), "spec_version": "2.4"}
+
+        async def send_head(message: Message) -> None:
+            nonlocal complete
+            if message["type"] == "http.response.start":
+                await send(message)
+                return
+            if not complete:
+                complete = True
+                await send({"type": "http.response.body", "body": b""})
+            if message.get("more_body"):
+                raise OSError("HEAD has no content")
+
+        try:
+            await self.app({**scope, "method": "GET", "asgi": asgi}, receive, send_head)
+        except (OSError, ClientDisconnect):
+            if not complete:
+                raise
+
+
+def allowance(request: Request, known: str = "") -> dict[str, str]:
+    """The headers Allow, and Accept-Patch where there is PATCH, of the request's address: what all its routes take.
+
+    ``known`` is an Allow header with methods that are known already, those of a mounted application.
+    """
+    outside = {**request.scope, "root_path": request.scope.get("app_root_path", request.scope.get("root_path", ""))}
+    methods = {method.strip() for method in known.split(",") if method.strip()} | {"OPTIONS"}
+    patches: list[str] = []
+    for route in request.app.routes:
+        if route.matches(outside)[0] is Match.NONE:
+            continue
+        own = getattr(route, "methods", None) or ()
+        methods.update(own)
+        if "PATCH" in own:
+            patches.extend(getattr(route, "takes", ()))
+    if "GET" in methods:
+        methods.add("HEAD")
+    headers = {"Allow": ", ".join(sorted(methods))}
+    return {**headers, **accept_patch(patches)} if patches else headers
+
+
+def accept_patch(media_types: Iterable[str]) -> dict[str, str]:
+    """The header that names the patch formats an address takes (RFC 5789, section 3.1)."""
+    return {"Accept-Patch": ", ".join(dict.fromkeys(media_types))}

@@ -1,0 +1,87 @@
+"""Routes that change many tasks."""
+
+from typing import Any
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from taskapi.auth.dependencies import CurrentUser, auth_tools
+from taskapi.errors import DomainError
+from taskapi.fields import OBJECT_ID_EXAMPLE
+from taskapi.problems import ProblemDetail, responses, status_of
+from taskapi.routing import parameters, read_query
+from taskapi.routing import router as strict_router
+from taskapi.tasks import bulk, many
+from taskapi.tasks.bulk import Bulk, BulkQuery, DeleteTask, Step
+from taskapi.tasks.many import ManyQuery, ManyResult
+from taskapi.tasks.schemas import TaskUpdate
+
+router = strict_router(prefix="/tasks", tags=["bulk"])
+
+
+class OperationError(BaseModel):
+    """Why an operation could not be carried out."""
+
+    error: str = Field(description="A stable code for programs.")
+    detail: str
+    details: list[ProblemDetail] | None = None
+
+
+class OperationResult(BaseModel):
+    """What became of one operation."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"index": 0, "status": 201, "id": OBJECT_ID_EXAMPLE, "version": 1, "error": None}]}
+    )
+
+    index: int = Field(description="Its place in the list.")
+    status: int = Field(description="The status that it would have had as a request.")
+    id: str | None = None
+    version: int | None = Field(None, description="That of the task after it.")
+    error: OperationError | None = None
+
+    @classmethod
+    def of(cls, index: int, step: Step) -> "OperationResult":
+        """The result of a step."""
+        if step.error:
+            return cls(index=index, status=status_of(step.error), error=_shown(step.error))
+        status = 201 if step.task else 204 if isinstance(step.operation, DeleteTask) else 200
+        return cls(index=index, status=status, id=step.id, version=step.version)
+
+
+def _shown(error: DomainError) -> OperationError:
+    details: list[Any] | None = None
+    if error.faults is not None:
+        details = [ProblemDetail(field=fault.field, message=fault.message, type=fault.type) for fault in error.faults]
+    return OperationError(error=error.code, detail=error.detail, details=details)
+
+
+@router.post(
+    "/bulk",
+    responses=responses(400, 401, 409, 413, 415, 422, 501),
+    openapi_extra={"parameters": parameters(BulkQuery)},
+)
+async def change_in_bulk(data: Bulk, user: CurrentUser, request: Request) -> list[OperationResult]:
+    """Make, change and delete up to 1,000 tasks: each operation for itself, or with `atomic=true` all or none.
+
+    The answer has the outcome of each, in their order.
+    """
+    run = bulk.all_or_none if read_query(BulkQuery, request).atomic else bulk.each
+    steps = await run(user, data, auth_tools(request).accounts.get, request.app.state.settings.trash_days)
+    return [OperationResult.of(index, step) for index, step in enumerate(steps)]
+
+
+@router.patch("", responses=responses(400, 401, 409, 413, 415, 422), openapi_extra={"parameters": parameters(ManyQuery)})
+async def update_tasks(data: TaskUpdate, user: CurrentUser, request: Request) -> ManyResult:
+    """Make the same change to all tasks that the filters find; `where={}` finds all.
+
+    First with `dry_run=true`, then with `expect=` and the number it gave, changes exactly what you have seen.
+    """
+    return await many.change(user, read_query(ManyQuery, request), data, request.app.state.settings.query_timeout_ms)
+
+
+@router.delete("", responses=responses(401, 409, 422), openapi_extra={"parameters": parameters(ManyQuery)})
+async def delete_tasks(user: CurrentUser, request: Request) -> ManyResult:
+    """Move all tasks that the filters find to the trash; `where={}` finds all."""
+    settings = request.app.state.settings
+    return await many.put_in_trash(user, read_query(ManyQuery, request), settings.trash_days, settings.query_timeout_ms)

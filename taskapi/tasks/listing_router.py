@@ -1,0 +1,72 @@
+"""Routes of lists of tasks."""
+
+from typing import Any
+
+from fastapi import Request, Response
+
+from taskapi.auth.dependencies import CurrentUser
+from taskapi.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
+from taskapi.paging import LIST_HEADERS
+from taskapi.problems import responses
+from taskapi.routing import JSON, parameters, read_query
+from taskapi.routing import router as strict_router
+from taskapi.tasks import listing
+from taskapi.tasks.listing import Page
+from taskapi.tasks.projection import TaskPart
+from taskapi.tasks.query import TaskQuery, TaskSearch
+from taskapi.tasks.schemas import TaskRead
+
+router = strict_router(prefix="/tasks", tags=["tasks"])
+
+PAGE_HEADERS: dict[str, Any] = {
+    **ETAG_HEADER,
+    **LIST_HEADERS,
+    "X-Total-Count-Relation": {
+        "description": "For an estimate: `eq`, or `gte` when there may be more.",
+        "schema": {"type": "string", "enum": ["eq", "gte"]},
+    },
+    "X-Next-Cursor": {"description": "The `cursor` of the next page, when there is one.", "schema": {"type": "string"}},
+}
+
+
+ANSWER: dict[str, Any] = {
+    "response_model": list[TaskRead | TaskPart],
+    "responses": {200: {"headers": PAGE_HEADERS}, **responses(401, 422)},
+}
+
+
+@router.get(
+    "",
+    **{**ANSWER, "responses": {**ANSWER["responses"], **NOT_MODIFIED}},
+    openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
+)
+async def list_tasks(user: CurrentUser, request: Request) -> Response:
+    """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
+    query = read_query(TaskQuery, request)
+    page = await listing.page(user, query, request.app.state.cursors, request.app.state.settings.query_timeout_ms)
+    path = f"{request.scope.get('root_path', '')}/tasks"
+    headers = validators(request, _etag(page)) | _headers(page)
+    headers["Link"] = query.link_header(path, None if page.is_least else page.total, page.cursor)
+    return Response(page.json(), headers=headers, media_type=JSON)
+
+
+@router.post("/search", **{**ANSWER, "responses": {**ANSWER["responses"], **responses(400, 413, 415)}})
+async def search_tasks(query: TaskSearch, user: CurrentUser, request: Request) -> Response:
+    """Your tasks, as the same query in an address would list them; for filters that are too long for one."""
+    page = await listing.page(user, query, request.app.state.cursors, request.app.state.settings.query_timeout_ms)
+    return Response(page.json(), headers={"ETag": _etag(page), **_headers(page)}, media_type=JSON)
+
+
+def _etag(page: Page) -> str:
+    return list_etag(page.versions, f"{page.total} {page.is_least} {page.cursor is not None}")
+
+
+def _headers(page: Page) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if page.total is not None:
+        headers["X-Total-Count"] = str(page.total)
+    if page.is_estimate:
+        headers["X-Total-Count-Relation"] = "gte" if page.is_least else "eq"
+    if page.cursor is not None:
+        headers["X-Next-Cursor"] = page.cursor
+    return headers

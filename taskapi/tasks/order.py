@@ -1,0 +1,69 @@
+"""The order of a list of tasks: always total, and able to go on after any place in it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+from pymongo import ASCENDING, DESCENDING
+
+from taskapi.database import BSON
+
+SORTABLE = ("created_at", "updated_at", "due_date", "priority", "title")
+RELEVANCE = "relevance"  # the text score, under the name that it has within a pipeline
+_FIELD = f"-?({'|'.join(SORTABLE)})"
+
+Order = Mapping[str, int]
+"""Stored fields and directions, the first the most significant; ends in ``_id``."""
+
+NEWEST: Order = {"created_at": DESCENDING, "_id": DESCENDING}
+MOST_RELEVANT: Order = {RELEVANCE: DESCENDING, "_id": DESCENDING}
+
+
+def _once(sort: str) -> str:
+    names = [part.lstrip("-") for part in sort.split(",")]
+    if len(set(names)) < len(names):
+        raise PydanticCustomError("repeated_sort", "should name a field once")
+    return sort
+
+
+Sort = Annotated[
+    str,
+    Field(
+        pattern=rf"^{_FIELD}(,{_FIELD})*$",
+        max_length=200,
+        description=f"Fields separated by commas, `-` before one for descending: {', '.join(SORTABLE)}. "
+        "Without it the newest come first; with `q`, the most relevant.",
+        examples=["-priority,due_date"],
+    ),
+    AfterValidator(_once),
+]
+
+
+@lru_cache(256)
+def parsed(sort: str) -> Order:
+    """The order that ``sort`` names, made total by ``_id`` in the direction of the last field, so that an index serves it."""
+    order = {part.lstrip("-"): DESCENDING if part.startswith("-") else ASCENDING for part in sort.split(",")}
+    return {**order, "_id": list(order.values())[-1]}
+
+
+def ranges(order: Order, after: Sequence[Any]) -> Iterator[list[BSON]]:
+    """What follows a place in ``order``, as disjoint ranges one after the other, each the conditions of one range of an index.
+
+    ``after`` holds the values of a document at that place: first comes what equals it in all fields but the last, then
+    what equals it in all but the last two, and so on.
+    """
+    keys = list(zip(order.items(), after, strict=True))
+    for place in reversed(range(len(keys))):
+        (name, direction), value = keys[place]
+        if value is None and direction == DESCENDING:
+            continue  # nothing sorts below null
+        equal: list[BSON] = [{other: {"$eq": its}} for (other, _), its in keys[:place]]
+        yield [*equal, {name: _beyond(value, direction)}]
+
+
+def _beyond(value: Any, direction: int) -> BSON:
+    if direction == DESCENDING:
+        return {"$not": {"$gte": value}}  # null and missing as well, which $lt leaves out
+    return {"$ne": None} if value is None else {"$gt": value}

@@ -1,0 +1,174 @@
+"""What a task was: its history, its earlier versions, and the way back to one."""
+
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from taskapi.clock import in_utc
+from taskapi.database import BSON, collection
+from taskapi.errors import NotFound, VersionNotKept
+from taskapi.fields import Moment, SentMoment
+from taskapi.tasks.changes import literal, update
+from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.history import LACKING, Action
+from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
+from taskapi.tasks.writing import PUBLIC, Versions, one, revise
+from taskapi.users.schemas import UserRead
+
+WITH_HISTORY = {**PUBLIC, "history": 1}
+REVERTED = {*TaskUpdate.model_fields, "completed_at", "progress"}
+LARGEST_VERSION = 2**31 - 1
+
+
+class Change(BaseModel):
+    """What a write did to one field."""
+
+    before: Any
+    after: Any
+
+
+class HistoryEntry(BaseModel):
+    """One write of a task."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "version": 2,
+                    "at": "2027-01-03T10:00:00.000Z",
+                    "by": {"id": "65f1a2b3c4d5e6f708192a00", "username": "ada"},
+                    "action": "update",
+                    "request_id": "0f8fad5bd9cb469fa165b70867728950",
+                    "changes": {"priority": {"before": 3, "after": 5}},
+                }
+            ]
+        }
+    )
+
+    version: int = Field(description="The version that it made.")
+    at: Moment
+    by: OwnerRead
+    action: Action
+    request_id: str
+    changes: dict[str, Change] = Field(description="By field: its value before and after.")
+
+
+class PastQuery(BaseModel):
+    """Which state of a task: as it is, or one of its past."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int | None = Field(None, ge=1, le=LARGEST_VERSION, description="As it was in this version.")
+    as_of: SentMoment | None = Field(None, description="As it was at this time (RFC 3339).")
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if self.version is not None and self.as_of is not None:
+            raise PydanticCustomError("alternatives", "version and as_of both name a state; send one of them")
+        return self
+
+    @property
+    def is_past(self) -> bool:
+        """Whether it names a state at all."""
+        return self.version is not None or self.as_of is not None
+
+
+class Revert(BaseModel):
+    """Which version a task goes back to."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 1}]})
+
+    version: int = Field(ge=1, le=LARGEST_VERSION, strict=True)
+
+
+async def _with_history(owner: UserRead, task_id: str) -> BSON:
+    stored = await collection(TaskDocument).find_one(one(owner, task_id), WITH_HISTORY)
+    if stored is None:
+        raise NotFound("Task not found")
+    return {**LACKING, **stored}
+
+
+async def history(owner: UserRead, task_id: str) -> list[HistoryEntry]:
+    """The writes of a task that are kept, the newest first. Raises NotFound."""
+    state = await _with_history(owner, task_id)
+    found = []
+    for entry in reversed(state.get("history", [])):
+        after = TaskRead.model_validate(state).model_dump(mode="json")
+        state |= entry["before"]
+        before = TaskRead.model_validate(state).model_dump(mode="json")
+        changed = [name for name in before if name in entry["before"] and name != "updated_at"]
+        changes = {name: {"before": before[name], "after": after[name]} for name in changed}
+        found.append(HistoryEntry.model_validate({**entry, "changes": changes}))
+    return found
+
+
+def back_to(stored: BSON, version: int) -> BSON:
+    """A task, stored with its history, as it was in ``version``.
+
+    Raises:
+        NotFound: there is no such version yet.
+        VersionNotKept: the history begins later.
+    """
+    if version > stored["version"]:
+        raise NotFound("The task has no such version")
+    entries = stored.get("history", [])
+    earliest = entries[0]["version"] - (entries[0]["action"] != Action.create) if entries else stored["version"]
+    if version < earliest:
+        raise VersionNotKept
+    state = {**LACKING, **stored}
+    for entry in reversed(entries):
+        if entry["version"] <= version:
+            break
+        state |= entry["before"]
+    return {**state, "version": version}
+
+
+async def state(owner: UserRead, task_id: str, query: PastQuery) -> BSON:
+    """A stored task in the state that ``query`` names.
+
+    Raises:
+        NotFound: there is no such task or version, or it was not there at that time.
+        VersionNotKept: the history does not reach back so far.
+    """
+    stored = await _with_history(owner, task_id)
+    version = query.version or stored["version"]
+    if query.as_of is not None:
+        version = _version_at(stored, query.as_of)
+    return back_to(stored, version)
+
+
+def _version_at(stored: BSON, moment: datetime) -> int:
+    """The version of a task at ``moment``."""
+    if moment < in_utc(stored["created_at"]):
+        raise NotFound("The task was not there at that time")
+    entries = stored.get("history", [])
+    until = [entry for entry in entries if in_utc(entry["at"]) <= moment]
+    if not until:
+        if in_utc(stored["updated_at"]) > moment:
+            raise VersionNotKept
+        return int(stored["version"])
+    if until[-1]["action"] == Action.delete:
+        raise NotFound("The task was in the trash at that time")
+    later = entries[len(until) :]
+    return int(later[0]["version"] - 1 if later else stored["version"])
+
+
+async def revert(owner: UserRead, task_id: str, version: int, versions: Versions) -> TaskRead:
+    """Makes a new version of a task that is as ``version`` was.
+
+    Raises:
+        NotFound: there is no such task or version.
+        VersionNotKept: the history does not reach back so far.
+        PreconditionFailed: the task has none of ``versions``.
+    """
+
+    def going_back(stored: BSON) -> list[BSON] | None:
+        past = back_to(stored, version)
+        if version == stored["version"]:
+            return None
+        fields = literal({name: past[name] for name in sorted(REVERTED)})
+        return update(fields, owner, Action.revert, derive=False)
+
+    return await revise(owner, task_id, versions, going_back, WITH_HISTORY)

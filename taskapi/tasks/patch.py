@@ -1,0 +1,108 @@
+"""JSON Patch (RFC 6902) on the public form of a task; the operations themselves are the library's."""
+
+import copy
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
+from jsonpointer import JsonPointerException
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+
+from taskapi.errors import Fault, InvalidInput, PatchTestFailed, faults_of
+from taskapi.tasks.schemas import TaskRead, TaskUpdate
+
+MEDIA_TYPE = "application/json-patch+json"
+MOST_OPERATIONS = 100
+LARGEST_CHARACTERS = 1024 * 1024  # of the task while it is patched: copies of copies grow fast
+EMPTIED = ("description", "due_date", "tags", "links", "checklist", "metadata")  # what may be removed
+READ_ONLY = [name for name in TaskRead.model_fields if name not in TaskUpdate.model_fields]
+
+
+class Operation(BaseModel):
+    """One operation of a JSON Patch. Members that its kind does not know are ignored (RFC 6902, section 4)."""
+
+    model_config = ConfigDict(extra="ignore", serialize_by_alias=True)
+
+    op: Literal["add", "remove", "replace", "move", "copy", "test"]
+    path: str = Field(description="A JSON Pointer (RFC 6901) into the task.")
+    from_: str = Field("", alias="from", description="For `move` and `copy`: a JSON Pointer to what is taken.")
+    value: Any = Field(None, description="For `add`, `replace` and `test`.")
+
+
+class Patch(RootModel[Annotated[list[Operation], Field(max_length=MOST_OPERATIONS)]]):
+    """Operations on a task, applied in their order, all or none."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                [
+                    {"op": "test", "path": "/status", "value": "todo"},
+                    {"op": "replace", "path": "/status", "value": "in_progress"},
+                    {"op": "add", "path": "/tags/-", "value": "urgent"},
+                    {"op": "add", "path": "/metadata/sprint", "value": 14},
+                ]
+            ]
+        }
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a patch, in one piece."""
+    made = Patch.model_json_schema()
+    return {**made, "items": made.pop("$defs")["Operation"]}
+
+
+def patched(document: Any, operations: Sequence[Operation]) -> Any:
+    """``document`` after the operations. It is not changed itself.
+
+    Raises:
+        PatchTestFailed: a ``test`` does not hold.
+        InvalidInput: an operation cannot be carried out; names it.
+    """
+    document = copy.deepcopy(document)
+    for index, operation in enumerate(operations):
+        try:
+            document = JsonPatch([operation.model_dump(exclude_unset=True)]).apply(document, in_place=True)
+            fits = operation.op in ("remove", "move", "test") or len(json.dumps(document)) <= LARGEST_CHARACTERS
+        except JsonPatchTestFailed:
+            raise PatchTestFailed(index) from None
+        except (JsonPatchException, JsonPointerException) as error:
+            raise InvalidInput([Fault(str(index), f"Cannot be carried out: {_reason(error)}", "patch_operation")]) from None
+        except RecursionError:
+            fits = False
+        if not fits:
+            raise InvalidInput([Fault(str(index), "Makes the task too large", "patch_size")])
+    return document
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0][:100].rstrip(".") if str(error) else "invalid operation"
+
+
+def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate:
+    """What the operations change of ``task``, validated as a whole. Its metadata is all of it, not a merge patch.
+
+    Raises:
+        PatchTestFailed, InvalidInput: as ``patched``; or the patched task is not valid.
+    """
+    before: dict[str, Any] = task.model_dump(mode="json")
+    after = patched(before, operations)
+    if not isinstance(after, dict):
+        raise InvalidInput([Fault("", "The task must stay an object", "task_type")])
+    faults = [Fault(name, "There is no such field", "extra_forbidden") for name in after if name not in before]
+    changed = [name for name, value in before.items() if name not in after or not _same(value, after[name])]
+    faults += [Fault(name, "Is not to be changed", "read_only") for name in changed if name in READ_ONLY]
+    missing = [name for name in changed if name not in after]
+    faults += [Fault(name, "Field required", "missing") for name in missing if name not in (*EMPTIED, *READ_ONLY)]
+    if faults:
+        raise InvalidInput(faults)
+    try:
+        return TaskUpdate.model_validate({name: after.get(name) for name in changed})
+    except ValidationError as error:
+        raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same, also in the kind and form of their numbers."""
+    return one is other or json.dumps(one) == json.dumps(other)

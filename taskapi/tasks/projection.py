@@ -1,0 +1,118 @@
+"""Some fields of a task in place of all: which are read, and how they look."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from taskapi.database import BSON
+from taskapi.errors import WORDS
+from taskapi.fields import Id, Moment, Optional, StoredDay
+from taskapi.tasks.catalog import field
+from taskapi.tasks.metadata import JSONObject
+from taskapi.tasks.schemas import READ_EXAMPLE, Status, TaskRead
+from taskapi.users.schemas import UserRead
+
+
+def _known(fields: str) -> str:
+    if all(field(name) for name in fields.split(",")):
+        return fields
+    raise PydanticCustomError("unknown_field", WORDS["extra_forbidden"])
+
+
+Fields = Annotated[
+    str,
+    Field(
+        max_length=1000,
+        description="The fields that are wanted, separated by commas; dotted into `owner`, `checklist` and `metadata`. "
+        "Without it, all.",
+        examples=["id,title,owner.username,metadata.project"],
+    ),
+    AfterValidator(_known),
+]
+
+
+MAY_LACK = {name for name, info in TaskRead.model_fields.items() if not info.is_required()}
+
+
+class OwnerPart(BaseModel):
+    """Whose task it is, in part."""
+
+    id: Id = Optional()
+    username: str = Optional()
+
+
+class ChecklistItemPart(BaseModel):
+    """An item of a checklist, in part."""
+
+    id: Id = Optional()
+    text: str = Optional()
+    done: bool = Optional()
+
+
+class TaskPart(BaseModel):
+    """The fields of a task that were asked for, each as in the whole task."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{name: READ_EXAMPLE[name] for name in ("id", "title")}]})
+
+    id: Annotated[Id, Field(validation_alias="_id")] = Optional()
+    title: str = Optional()
+    description: str = Optional()
+    status: Status = Optional()
+    completed: bool = Optional()
+    completed_at: Moment | None = Optional()
+    priority: int = Optional()
+    due_date: StoredDay | None = Optional()
+    tags: list[str] = Optional()
+    links: list[str] = Optional()
+    checklist: list[ChecklistItemPart] = Optional()
+    progress: float = Optional()
+    metadata: JSONObject = Optional()
+    key: str | None = Optional()
+    owner: OwnerPart = Optional()
+    created_at: Moment = Optional()
+    updated_at: Moment = Optional()
+    version: int = Optional()
+
+
+Tree = dict[str, "Tree"]
+"""Names and what is wanted below them; nothing below means all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Fields of a task by their stored paths, none within another."""
+
+    paths: frozenset[str]
+
+    @classmethod
+    def of(cls, fields: str) -> "Projection":
+        """The projection that ``fields`` names."""
+        paths = {known.stored for name in fields.split(",") if (known := field(name))}
+        return cls(frozenset(path for path in paths if not any(path.startswith(f"{other}.") for other in paths)))
+
+    def stored(self, *more: str) -> dict[str, int]:
+        """What MongoDB is to read: these fields and ``more``, but for the owner, who is known."""
+        return {path: 1 for path in (*self.paths, *more, "version") if path.partition(".")[0] != "owner"}
+
+    def part(self, task: BSON, owner: UserRead) -> TaskPart:
+        """What the caller, who is the owner, sees of a stored task."""
+        tree: Tree = {}
+        for path in self.paths:
+            below = tree
+            for name in path.split("."):
+                below = below.setdefault(name, {})
+        theirs = {"id": owner.id, "username": owner.username}
+        lacking = {name: TaskRead.model_fields[name].get_default() for name in tree.keys() & MAY_LACK}
+        return TaskPart.model_validate(_only({**lacking, **task, "owner": theirs}, tree))
+
+
+def _only(value: Any, tree: Tree) -> Any:
+    """What ``tree`` wants of ``value``, in the manner of MongoDB's projections."""
+    if not tree:
+        return value
+    if isinstance(value, list):
+        return [_only(member, tree) for member in value if isinstance(member, dict | list)]
+    held = {name: value[name] for name in tree if name in value}
+    return {name: _only(inner, tree[name]) for name, inner in held.items() if not tree[name] or isinstance(inner, dict | list)}

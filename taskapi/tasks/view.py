@@ -1,0 +1,50 @@
+"""One task, in the state and with the fields that are asked for."""
+
+from typing import NamedTuple
+
+from taskapi.database import BSON, collection
+from taskapi.errors import NotFound
+from taskapi.tasks import past
+from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.past import PastQuery
+from taskapi.tasks.projection import Fields, Projection, TaskPart
+from taskapi.tasks.schemas import TaskRead
+from taskapi.tasks.writing import PUBLIC, one
+from taskapi.users.schemas import UserRead
+
+
+class TaskView(PastQuery):
+    """Which state of a task, and what of it."""
+
+    fields: Fields | None = None
+
+
+class View(NamedTuple):
+    """What there is to see of a task."""
+
+    task: TaskRead | TaskPart
+    version: int
+
+    def json(self) -> str:
+        """The task as JSON."""
+        return self.task.model_dump_json(exclude_unset=isinstance(self.task, TaskPart))
+
+
+async def read(owner: UserRead, task_id: str, wanted: TaskView) -> View:
+    """A task as ``wanted`` says.
+
+    Raises:
+        NotFound: there is no such task or version, or it was not there at that time.
+        VersionNotKept: the history does not reach back so far.
+    """
+    projection = None if wanted.fields is None else Projection.of(wanted.fields)
+    stored = await (past.state(owner, task_id, wanted) if wanted.is_past else _now(owner, task_id, projection))
+    task = TaskRead.model_validate(stored) if projection is None else projection.part(stored, owner)
+    return View(task, stored["version"])
+
+
+async def _now(owner: UserRead, task_id: str, projection: Projection | None) -> BSON:
+    stored = await collection(TaskDocument).find_one(one(owner, task_id), projection.stored() if projection else PUBLIC)
+    if stored is None:
+        raise NotFound("Task not found")
+    return stored

@@ -1,0 +1,29 @@
+"""The ids of new documents."""
+
+from bson import ObjectId
+
+from taskapi.identity import new_id, new_seed, repeatable
+
+
+def test_a_seed_gives_the_same_ids_at_every_run() -> None:
+    seed = new_seed()
+    with repeatable(seed):
+        first = [new_id() for _ in range(300)]
+    with repeatable(seed):
+        again = [new_id() for _ in range(300)]
+    assert first == again == sorted(set(first))
+    assert first[0] == seed
+    assert {identity.binary[:9] for identity in first} == {seed.binary[:9]}
+    assert first[-1].binary[9:] == (299).to_bytes(3, "big")
+
+
+def test_seeds_share_nothing_with_each_other_or_with_ordinary_ids() -> None:
+    randoms = [new_seed().binary[4:9] for _ in range(100)]
+    assert len(set(randoms)) == 100
+    assert ObjectId().binary[4:9] not in randoms
+
+
+def test_outside_of_a_repeatable_request_every_id_is_new() -> None:
+    with repeatable(new_seed()):
+        inside = new_id()
+    assert new_id().binary[4:9] == ObjectId().binary[4:9] != inside.binary[4:9]

@@ -1,0 +1,15 @@
+"""Every route of the application, as calls."""
+
+import re
+from collections.abc import Iterator
+
+from fastapi import FastAPI
+from starlette.routing import BaseRoute, Route
+
+
+def calls(app: FastAPI, identity: str) -> Iterator[tuple[BaseRoute, str, str]]:
+    """Each route with each of its methods and a path to call it by, in which ``identity`` stands for every parameter."""
+    for route in app.routes:
+        if isinstance(route, Route):
+            for method in sorted(route.methods or ()):
+                yield route, method, re.sub(r"\{[^}]+\}", identity, route.path)
