@@ -9,27 +9,25 @@ import argparse
 import asyncio
 import hashlib
 import os
-import random
 import secrets
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import date, timedelta
-from itertools import accumulate
+from datetime import date
 from typing import Any
 
 try:
-    from bson import ObjectId
     from passlib.hash import argon2
     from pydantic import SecretStr, ValidationError
     from pymongo import MongoClient, WriteConcern
     from pymongo.collection import Collection
     from pymongo.errors import BulkWriteError, PyMongoError
+    from seed_documents import Generator
     from tqdm import tqdm
 
-    from taskapi.clock import midnight, today
+    from taskapi.clock import today
     from taskapi.database import opened
     from taskapi.errors import StartupError
     from taskapi.settings import Settings
@@ -47,120 +45,8 @@ DUPLICATE_KEY = 11000
 MOST = 50_000_000
 
 
-def words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-FIRST = words("""
-    ada alan amara anna ben carla chen dan edith emre eva felix grace hana hugo ines ivan jan joan julia kai karl lea lin
-    luis maya mia nina noor olga omar paul priya rosa sam sofia tariq tom yara zoe""")
-LAST = words("""
-    adams bauer berg brandt byron cohen costa diaz dubois evans fischer garcia haddad hansen hopper ito jensen khan kim klein
-    kowalski lange lopez marino meyer moreau nguyen novak okafor olsen patel perez rossi sato schmidt silva singh turing
-    weber young""")
-VERBS = words("""
-    Write Review Send Plan Prepare Update Check Fix Finish Order Collect Compare Translate Test Measure Sort Discuss Present
-    Approve Archive""")
-KINDS = words("quarterly annual first final missing new old internal public revised urgent weekly shared monthly")
-THINGS = words("""
-    report budget invoice contract presentation newsletter survey roadmap release backup manual agenda offer poster schedule
-    inventory forecast template checklist dashboard handbook interview proposal database website""")
-PLACES = ("", "", "", " for finance", " for Monday", " with the team", " for the customer", " before the audit", " again")
-SENTENCES = (
-    "Figures from finance, then two pages.",
-    "Ask who has the last version.",
-    "See the notes of the last meeting.",
-    "Keep it short.",
-    "Two people should read it first.",
-    "The customer waits for this.",
-    "Nobody has looked at it since spring.",
-)
-TAGS = words("""
-    work home urgent writing meeting finance customer review bug idea travel team reading legal garden health research design
-    hiring training music taxes car kitchen""")
-TAG_WEIGHTS = list(accumulate(1 / place for place in range(1, len(TAGS) + 1)))  # Zipf: a few are everywhere, most are rare
-
-
 class Stop(Exception):
     """The database is not filled; the message is one line that says why."""
-
-
-class Generator:
-    """The documents of one seed. A user is worked out from its number alone, so none has to be remembered."""
-
-    def __init__(self, seed: int, users: int, password_hash: str, last_day: date) -> None:
-        self.seed, self.users, self.password_hash, self.end = seed, users, password_hash, midnight(last_day)
-        self._prefixes = {kind: hashlib.sha256(f"{kind} {seed}".encode()).digest()[:8] for kind in ("users", "tasks")}
-
-    def id(self, kind: str, number: int) -> ObjectId:
-        """The _id of the ``number``-th document of a kind: eight bytes of the seed, four of the number."""
-        return ObjectId(self._prefixes[kind] + number.to_bytes(4, "big"))
-
-    def name(self, number: int) -> tuple[str, str, str]:
-        """First name, last name and a suffix that makes the two unique."""
-        turn, place = divmod(number, len(FIRST) * len(LAST))
-        place = place * 787 % (len(FIRST) * len(LAST))  # a prime, so that neighbours differ in both
-        return FIRST[place % len(FIRST)], LAST[place // len(FIRST)], str(turn + 1) if turn else ""
-
-    def user(self, number: int) -> BSON:
-        rng = random.Random(f"user {self.seed} {number}")  # noqa: S311 - not for secrets
-        first, last, suffix = self.name(number)
-        username = f"{first}.{last}{suffix}"
-        email = f"{username}@example.com" if rng.random() < 0.9 else None
-        created = self.end - timedelta(days=366 + rng.randrange(700), milliseconds=rng.randrange(86_400_000))
-        return {
-            "_id": self.id("users", number),
-            "username": username,
-            "username_key": username,
-            "email": email,
-            **({"email_key": email} if email else {}),
-            "full_name": f"{first.title()} {last.title()}" if rng.random() < 0.8 else None,
-            "password_hash": self.password_hash,
-            "disabled": rng.random() < 0.02 and number > 0,
-            "created_at": created,
-            "updated_at": created,
-        }
-
-    def task(self, number: int) -> BSON:
-        rng = random.Random(f"task {self.seed} {number}")  # noqa: S311 - not for secrets
-        draw = rng.random
-        owner = int(self.users * draw() ** 2)  # some have many tasks, most have few
-        day = self.end - timedelta(days=1 + int(365 * draw() ** 1.3))  # a little more from month to month
-        if day.weekday() > 4 and draw() < 0.7:
-            day -= timedelta(days=2)
-        created = day + timedelta(milliseconds=int(rng.triangular(0, 86_400_000, 39_600_000)))
-        priority = rng.choices((1, 2, 3, 4, 5), (30, 26, 24, 13, 7))[0]
-        took = timedelta(milliseconds=int(rng.lognormvariate(1.6 - 0.2 * priority, 1.0) * 86_400_000))
-        done = draw() < 0.93 and created + took < self.end
-        status = "done" if done else "in_progress" if draw() < 0.35 else "todo"
-        version = 1 + (status != "todo") + int(3 * draw() ** 3)
-        due = day + timedelta(days=1 + int(rng.expovariate(1 / 12))) if draw() < 0.65 else None
-        last_change = created + took if done else min(created + took / 3, self.end)
-        first, last, suffix = self.name(owner)
-        return {
-            "_id": self.id("tasks", number),
-            "title": f"{_one(VERBS, draw)} the {_one(KINDS, draw)} {_one(THINGS, draw)}{_one(PLACES, draw)}",
-            "description": "" if draw() < 0.4 else " ".join(rng.sample(SENTENCES, 1 + int(3 * draw()))),
-            "status": status,
-            "completed": done,
-            "completed_at": created + took if done else None,
-            "priority": priority,
-            "due_date": due,
-            "tags": list(dict.fromkeys(rng.choices(TAGS, cum_weights=TAG_WEIGHTS, k=int(5 * draw() ** 1.5)))),
-            "links": [f"https://example.com/{_one(THINGS, draw)}/{int(9000 * draw())}"] if draw() < 0.15 else [],
-            "checklist": [],
-            "progress": float(done),
-            "metadata": {},
-            "owner": {"id": self.id("users", owner), "username": f"{first}.{last}{suffix}"},
-            "created_at": created,
-            "updated_at": last_change if version > 1 else created,
-            "version": version,
-            "history": [],
-        }
-
-
-def _one(words: Sequence[str], draw: Callable[[], float]) -> str:
-    return words[int(len(words) * draw())]
 
 
 async def prepare(settings: Settings, generator: Generator) -> None:

@@ -6,8 +6,8 @@ Beanie names its collection) is behind a function here; what they share is used 
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import pymongo
@@ -42,10 +42,14 @@ Result = TypeVar("Result")
 DURABLE = WriteConcern(w="majority", j=True)
 INDEX_BUILD_SECONDS = 3600
 TRANSACTION_SECONDS = 15
+FIRST_BATCH_SECONDS = 20  # below the time-outs of proxies
+CURSOR_SECONDS = 600  # that MongoDB may work for one cursor, the waits for its reader not counted
 GRACE_MS = 1000  # for the answer of a query that the server has cut
 AUTHENTICATION_FAILED = 18
 OUT_OF_DISK_SPACE = 14031
 DUPLICATE_KEY = 11000
+CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE = 43, 239, 246
+PASSING = {OUT_OF_DISK_SPACE, CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE}
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
 
 
@@ -169,6 +173,60 @@ async def aggregate(
         raise DatabaseUnavailable from None
 
 
+async def batches(
+    document: type[Document], matching: BSON, projection: Mapping[str, int], order: Mapping[str, Any], size: int
+) -> AsyncGenerator[list[BSON], None]:
+    """All documents that match, as they were at one moment, in batches of ``size``; close it when you leave early.
+
+    A standalone server has no snapshots; there they are read as they are when their turn comes.
+
+    Raises:
+        QueryTimeout: there is no first batch within 20 s.
+    """
+    client = collection(document).database.client
+    session = None if _is_standalone(client) else await client.start_session(snapshot=True, causal_consistency=False)
+    cursor = collection(document).find(matching, projection, sort=list(order.items()), batch_size=size, session=session)
+    seconds: float | None = FIRST_BATCH_SECONDS
+    fetching: asyncio.Future[list[BSON]] | None = None
+    try:
+        while True:
+            # The time-out of ordinary operations would hold for all batches together: the driver sends it as maxTimeMS.
+            with pymongo.timeout(CURSOR_SECONDS):
+                fetching = asyncio.ensure_future(cursor.to_list(size))
+            async with asyncio.timeout(seconds):
+                batch = await asyncio.shield(fetching)
+            if not batch:
+                return
+            yield batch
+            seconds = None
+    except TimeoutError:
+        raise QueryTimeout from None
+    finally:
+        # Whoever reads may have been cancelled, and would be again at each step of this.
+        closing = asyncio.create_task(_close(cursor, session, fetching))
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
+        await asyncio.shield(closing)
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+async def _close(cursor: Any, session: Session | None, fetching: Awaitable[Any] | None) -> None:
+    with suppress(PyMongoError):
+        if fetching is not None:
+            await fetching  # a cursor and its session serve one thread at a time
+    with suppress(PyMongoError):
+        await cursor.close()
+    if session is not None:
+        await session.end_session()
+
+
+def _is_standalone(client: Any) -> bool:
+    servers = client.topology_description.server_descriptions().values()
+    return any(server.server_type_name == "Standalone" for server in servers)
+
+
 async def transaction(
     document: type[Document], work: Callable[[Session | None], Awaitable[Result]], *, required: bool = False
 ) -> Result:
@@ -180,8 +238,7 @@ async def transaction(
         TransactionsUnsupported: one is ``required``, and the server is such a one.
     """
     client = collection(document).database.client
-    servers = client.topology_description.server_descriptions().values()
-    if any(server.server_type_name == "Standalone" for server in servers):
+    if _is_standalone(client):
         if required:
             raise TransactionsUnsupported
         return await work(None)
@@ -203,6 +260,6 @@ def translated(error: PyMongoError) -> DomainError | None:
         return DatabaseUnavailable()
     if any(error.has_error_label(label) for label in RETRYABLE_LABELS):
         return DatabaseUnavailable()
-    if isinstance(error, OperationFailure) and error.code == OUT_OF_DISK_SPACE:
+    if isinstance(error, OperationFailure) and error.code in PASSING:
         return DatabaseUnavailable()
     return None

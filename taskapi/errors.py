@@ -27,7 +27,8 @@ TaskAPIError
     ├── UnreadableBody           the body is not what its route takes
     │   ├── MalformedJSON
     │   ├── UnsupportedMediaType
-    │   └── BodyTooLarge
+    │   ├── BodyTooLarge
+    │   └── TooManyLines
     ├── IdempotencyKeyReused     the key stands for another request
     └── Unavailable              try again later
         ├── DatabaseUnavailable
@@ -246,6 +247,16 @@ class BodyTooLarge(UnreadableBody):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body is larger than {limit} bytes.")
+
+
+class TooManyLines(UnreadableBody):
+    """An import has more than ``limit`` lines; ``kept`` says whether those before are stored."""
+
+    code = "too_many_lines"
+
+    def __init__(self, limit: int, kept: bool) -> None:
+        outcome = "those were imported, and nothing after them" if kept else "nothing was imported"
+        super().__init__(f"An import has at most {limit} lines; {outcome}.")
 
 
 class IdempotencyKeyReused(DomainError):

@@ -27,6 +27,7 @@ from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.listing_router import router as listing_router
 from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
+from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
 from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
@@ -36,6 +37,7 @@ DOCUMENTS = (UserDocument, TaskDocument, IdempotencyDocument)
 ROUTERS = (
     listing_router,
     bulk_router,
+    transfer_router,
     tasks_router,
     checklist_router,
     past_router,
@@ -48,6 +50,7 @@ ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match
 EXPOSED_HEADERS = [
     "Accept-Patch",
     "Allow",
+    "Content-Disposition",
     "ETag",
     "Idempotent-Replay",
     "Link",
@@ -88,7 +91,11 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
             Middleware(middleware.UnexpectedErrors),
             Middleware(methods.Head),
             Middleware(middleware.OneSpelling),
-            Middleware(middleware.BodyLimit, limit=settings.max_body_bytes),
+            Middleware(
+                middleware.BodyLimit,
+                limit=settings.max_body_bytes,
+                larger={("POST", "/tasks/import"): settings.max_import_bytes},
+            ),
             Middleware(IdempotencyKeys, lease=timedelta(seconds=settings.idempotency_lease_seconds)),
         ],
     )

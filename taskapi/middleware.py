@@ -4,6 +4,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -142,19 +143,25 @@ class UnexpectedErrors:
 
 
 class BodyLimit:
-    """Refuses a body over ``limit`` bytes: at once by its Content-Length, else as soon as it grows over it."""
+    """Refuses a body over ``limit`` bytes: at once by its Content-Length, else as soon as it grows over it.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    ``larger`` gives other limits to the routes that read their bodies as they come, by method and path.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[tuple[str, str], int]) -> None:
         self.app = app
         self.limit = limit
+        self.larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        limit = self.larger.get((scope["method"], path), self.limit)
         length = _header(scope, b"content-length")
-        if length is not None and length.isdigit() and int(length) > self.limit:
-            await problems.of_domain(BodyTooLarge(self.limit))(scope, receive, send)
+        if length is not None and length.isdigit() and int(length) > limit:
+            await problems.of_domain(BodyTooLarge(limit))(scope, receive, send)
             return
         if length is not None:
             await self.app(scope, receive, send)  # the server holds the sender to the length it gave
@@ -165,8 +172,8 @@ class BodyLimit:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self.limit:
-                raise BodyTooLarge(self.limit)
+            if size > limit:
+                raise BodyTooLarge(limit)
             return message
 
         await self.app(scope, counted, send)

@@ -53,6 +53,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.MalformedJSON: 400,
     errors.UnsupportedMediaType: 415,
     errors.BodyTooLarge: 413,
+    errors.TooManyLines: 413,
     errors.IdempotencyKeyReused: 422,
     errors.IdempotencyInFlight: 409,
     errors.Unavailable: 503,

@@ -65,6 +65,7 @@ class Settings(BaseSettings):
         ("127.0.0.1",), description="Addresses or networks whose X-Forwarded-* headers are believed, comma-separated."
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, le=104_857_600, description="Largest request body.")
+    max_import_bytes: int = Field(268_435_456, ge=1024, le=17_179_869_184, description="Largest body of an import.")
     require_if_match: bool = Field(False, description="Refuse changes of tasks that do not say If-Match.")
     trash_days: int = Field(30, ge=1, le=3650, description="How long a deleted task can be restored, in days.")
     idempotency_lease_seconds: float = Field(

@@ -12,6 +12,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi import checks
 
+from taskapi.tasks.transfer_router import NAMES
 from tests.client import Account
 
 pytestmark = pytest.mark.real
@@ -32,8 +33,14 @@ OPERATIONS = {
     "read_checklist", "add_checklist_item", "update_checklist_item", "remove_checklist_item",
     "change_in_bulk", "update_tasks", "delete_tasks",
     "list_trash", "restore_task", "remove_task", "read_task_history", "revert_task",
+    "export_tasks", "import_tasks",
     "register", "read_me", "update_me", "sign_in", "welcome", "health", "ready",
 }  # fmt: skip
+
+
+@schemathesis.serializer(*NAMES)
+def as_text(_: Any, value: Any) -> Any:
+    return {"data": str(value).encode(errors="replace")}
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -120,6 +127,8 @@ async def test_generated_requests_get_documented_answers(app: FastAPI, ada: Acco
     operation = found.ok()
     if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
         return  # any text may stand in a path: there is nothing to get wrong
+    if mode is GenerationMode.NEGATIVE and name == "import_tasks":
+        return  # any text is an import: its lines are judged one by one
     fixed = {}
     if operation.path_parameters and mode is GenerationMode.POSITIVE:
         fixed["path_parameters"] = {"task_id": (await ada.make_task(tags=["seed"]))["id"]}

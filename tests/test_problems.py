@@ -175,6 +175,7 @@ def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.Domain
         errors.UnsupportedMediaType: (["application/json"],),
         errors.NotAcceptable: (["application/json"],),
         errors.BodyTooLarge: (7,),
+        errors.TooManyLines: (7, True),
         errors.PreconditionFailed: (7,),
         errors.PatchTestFailed: (3,),
         errors.BulkRefused: (3, [errors.Fault("operations.3", "Task not found", "not_found")]),

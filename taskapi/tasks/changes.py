@@ -57,7 +57,7 @@ def update(
     With ``derive=False`` nothing follows from the status and the checklist: ``fields`` holds that as well.
     """
     now = now or utc_now()
-    stages: list[BSON] = [{"$set": {**fields, "updated_at": now}}]
+    stages: list[BSON] = [{"$set": {"updated_at": now, **fields}}]
     touched = [*fields, "updated_at"]
     if derive and "status" in fields:
         completed_at = {"$cond": [IS_DONE, {"$ifNull": ["$completed_at", now]}, None]}

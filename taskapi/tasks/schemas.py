@@ -55,7 +55,10 @@ def _web_address(link: str) -> str:
         raise PydanticCustomError("url", "must be a web address that starts with http:// or https://") from None
     if url.username or url.password:
         raise PydanticCustomError("url_credentials", "must not contain a user name or password")
-    return str(url)
+    written = str(url)
+    if len(written) > LONGEST_LINK:
+        raise PydanticCustomError("string_too_long", "should have at most 2048 characters with those that are not ASCII encoded")
+    return written
 
 
 def _null_empties(kind: type) -> AfterValidator:

@@ -135,7 +135,7 @@ def test_the_api_has_time_to_finish_its_requests() -> None:
 
 
 def test_nginx_takes_bodies_as_large_as_the_api_does() -> None:
-    (limit,) = re.findall(r"client_max_body_size (\d+)m;", (ROOT / "nginx.conf").read_text())
+    limit = re.findall(r"client_max_body_size (\d+)m;", (ROOT / "nginx.conf").read_text())[0]
     assert int(limit) * 2**20 == Settings.model_fields["max_body_bytes"].default
     assert "TASKAPI_MAX_BODY_BYTES" not in TEXT
 

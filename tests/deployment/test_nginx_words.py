@@ -22,4 +22,4 @@ def test_the_words_of_nginx_are_those_of_the_api() -> None:
         assert tables["sentence"][str(number)] == sentence
     assert tables["problem"].keys() == tables["title"].keys()
     assert tables["problem"]["413"] == BodyTooLarge.code
-    assert tables["sentence"]["413"] == BodyTooLarge(LIMIT).detail
+    assert tables["sentence"]["413"].replace("$largest", str(LIMIT)) == BodyTooLarge(LIMIT).detail

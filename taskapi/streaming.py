@@ -1,0 +1,58 @@
+"""Answers that are sent while they are made, and bodies that are read while they come."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+
+from pymongo.errors import PyMongoError
+from starlette.responses import StreamingResponse
+from starlette.types import Send
+
+from taskapi.errors import DomainError
+
+log = logging.getLogger(__name__)
+
+
+class Streamed(StreamingResponse):
+    """A body that is sent part by part. When a part cannot be made the connection is cut: the body never looks complete."""
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
+        super().__init__(self._in_turn(first, rest), headers=headers)
+        self._rest = rest
+
+    @classmethod
+    async def begun(cls, parts: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> "Streamed":
+        """The answer whose first part is made already, so that what keeps it from being made is an ordinary error."""
+        return cls(await anext(parts, b""), parts, headers)
+
+    async def stream_response(self, send: Send) -> None:
+        """Sends the parts. The server notices an answer that does not end, and closes its connection."""
+        try:
+            await super().stream_response(send)
+        except (DomainError, PyMongoError) as error:
+            log.error("a streamed answer was cut off: %s", type(error).__name__)
+        finally:
+            await self._rest.aclose()
+
+    @staticmethod
+    async def _in_turn(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+        yield first
+        async for part in rest:
+            yield part
+            await asyncio.sleep(0)  # a caller who takes everything at once must not keep the others waiting
+
+
+async def lines(chunks: AsyncIterable[bytes], longest: int) -> AsyncIterator[bytes | None]:
+    """The lines of a text without their ends; None for one of more than ``longest`` bytes, which is never held."""
+    line: bytearray | None = bytearray()
+    async for chunk in chunks:
+        for number, part in enumerate(chunk.split(b"\n")):
+            if number:  # a line has ended
+                yield line if line is None else bytes(line)
+                line = bytearray()
+            if line is not None and len(line) + len(part) <= longest:
+                line += part
+            else:
+                line = None
+    if line is None or line:
+        yield line if line is None else bytes(line)

@@ -1,0 +1,99 @@
+"""A line of an import, and what it makes of the task that has its key."""
+
+import json
+from typing import Any, NamedTuple
+
+from bson import ObjectId
+
+from taskapi.clock import in_utc, utc_now
+from taskapi.database import BSON
+from taskapi.tasks.history import LACKING
+from taskapi.tasks.schemas import Status
+from taskapi.tasks.service import new_task
+from taskapi.tasks.transfer_schemas import TaskImport
+from taskapi.users.schemas import UserRead
+
+PLAIN = ("title", "description", "priority", "due_date", "tags", "links", "metadata", "created_at", "updated_at", "completed_at")
+TIMES = ("due_date", "created_at", "updated_at", "completed_at")
+
+
+class Line(NamedTuple):
+    """A line that can be imported: what it says, and the task that it is when there is none with its key."""
+
+    data: TaskImport
+    task: BSON
+
+    @property
+    def key(self) -> str | None:
+        """The caller's own name for the task."""
+        return self.data.key
+
+
+def line_of(owner: UserRead, data: TaskImport) -> Line:
+    """The line that says ``data``; ids are drawn here, in the order of the lines."""
+    return Line(data, _new(owner, data))
+
+
+def _new(owner: UserRead, data: TaskImport) -> BSON:
+    """A new task of ``owner`` as MongoDB keeps it, with the times that the line gives."""
+    task = new_task(owner, data)
+    now = task["created_at"]
+    known = [moment for moment in (data.updated_at, data.completed_at) if moment]
+    task["created_at"] = data.created_at or min([now, *known])
+    task["updated_at"] = data.updated_at or max([now, task["created_at"], *known])
+    if task["completed"]:
+        task["completed_at"] = data.completed_at or data.updated_at or now
+    if data.key is not None:
+        task["key"] = data.key
+    return task
+
+
+def complete(stored: BSON) -> BSON:
+    """A stored task whose times have their zone, with what tasks of an earlier version lack."""
+    times = {name: stored[name] and in_utc(stored[name]) for name in TIMES}
+    return {**LACKING, **stored, **times}
+
+
+def changed(line: Line, stored: BSON) -> BSON:
+    """The fields that the line gives, when any of them differs from the stored task; else none."""
+    data, given = line.data, line.data.model_fields_set
+    fields = {name: line.task[name] for name in PLAIN if name in given}
+    if data.completed_at is None:
+        fields.pop("completed_at", None)
+    if "checklist" in given:
+        fields["checklist"] = _with_ids(line, stored["checklist"])
+    if data.status or data.completed:
+        fields["status"] = line.task["status"]
+    elif data.completed is not None:
+        fields["status"] = Status.todo if stored["status"] == Status.done else stored["status"]
+    return fields if any(_text(value) != _text(stored[name]) for name, value in fields.items()) else {}
+
+
+def _with_ids(line: Line, stored: list[BSON]) -> list[BSON]:
+    """The checklist of a line; an item that names no id is the stored one of the same text."""
+    named = {item.id for item in line.data.checklist}
+    free: dict[str, list[ObjectId]] = {}
+    for item in stored:
+        if str(item["id"]) not in named:
+            free.setdefault(item["text"], []).append(item["id"])
+    made = []
+    for sent, item in zip(line.data.checklist, line.task["checklist"], strict=True):
+        same = free.get(sent.text) if sent.id is None else None
+        made.append({**item, "id": same.pop(0)} if same else item)
+    return made
+
+
+def _text(value: Any) -> str:
+    """A value as text that is the same for the same value alone: to Python 1, 1.0 and True are equal."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def after(stored: BSON, fields: BSON) -> BSON:
+    """The stored task with ``fields`` changed, for a run that does not write."""
+    now = utc_now()
+    task = {**stored, "updated_at": now, **fields}
+    if task["status"] != Status.done:
+        task["completed_at"] = None
+    elif task["completed_at"] is None:
+        task["completed_at"] = now
+    return task

@@ -1,0 +1,102 @@
+"""Getting tasks in: lines of JSON, read while they come and written in batches. A line that is wrong stops no other."""
+
+from collections.abc import AsyncIterable, Sequence
+
+from pydantic import ValidationError
+
+from taskapi.errors import Fault, MalformedJSON, TooManyLines, faults_of
+from taskapi.strictjson import read_json
+from taskapi.tasks.imported import Line, line_of
+from taskapi.tasks.service import LookUp
+from taskapi.tasks.transfer_schemas import MOST_ERRORS, MOST_LINES, ImportReport, LineError, TaskImport
+from taskapi.tasks.upserting import Rehearsal, Upsert, Writer
+from taskapi.turns import Turns
+from taskapi.users.schemas import UserRead
+
+LONGEST_LINE = 256 * 1024  # bytes
+MOST_FIELDS = 100  # of one line; each unknown one would cost an error
+BATCH_LINES = 500
+BATCH_BYTES = 1024 * 1024
+BOM = b"\xef\xbb\xbf"
+BLANK = b" \t\r"
+
+
+async def run(owner: UserRead, lines: AsyncIterable[bytes | None], look_up: LookUp, *, dry_run: bool) -> ImportReport:
+    """Imports the lines of a text; with ``dry_run``, nothing is written. None stands for a line that is too long.
+
+    What is written stays, however the run ends.
+
+    Raises:
+        TooManyLines: there are more than 100,000; those are imported.
+        Contended: others change the same tasks all the time.
+    """
+    report, turns, number = ImportReport(), Turns(), 0
+    with Rehearsal(owner) if dry_run else Upsert(owner, look_up) as writer:
+        batch = _Batch(writer, report)
+        async for text in lines:
+            number += 1
+            await turns.give_way()
+            if text is not None:
+                text = (text.removeprefix(BOM) if number == 1 else text).strip(BLANK)
+                if not text:
+                    continue
+            if report.lines == MOST_LINES:
+                await batch.finish()
+                raise TooManyLines(MOST_LINES, not dry_run)
+            report.lines += 1
+            data = _read(text)
+            if isinstance(data, TaskImport):
+                await batch.take(line_of(owner, data), len(text or b""))
+            else:
+                _fail(report, number, data)
+        await batch.finish()
+    return report
+
+
+def _read(text: bytes | None) -> TaskImport | Sequence[Fault]:
+    if text is None:
+        return [Fault("", f"should take at most {LONGEST_LINE} bytes", "line_too_long")]
+    try:
+        value = read_json(text, "The line")
+        if isinstance(value, dict) and len(value) > MOST_FIELDS:
+            return [Fault("", f"should have at most {MOST_FIELDS} fields", "too_many_fields")]
+        return TaskImport.model_validate(value)
+    except MalformedJSON as error:
+        return [Fault("", error.detail, error.code)]
+    except ValidationError as error:
+        return faults_of(error.errors(include_input=False, include_url=False))
+
+
+def _fail(report: ImportReport, number: int, faults: Sequence[Fault]) -> None:
+    report.failed += 1
+    room = MOST_ERRORS - len(report.errors)
+    report.errors += [LineError(line=number, field=f.field, message=f.message, type=f.type) for f in faults[:room]]
+    report.errors_omitted += len(faults[room:])
+
+
+class _Batch:
+    """Lines that are written together, each key once: where it comes again, its task has to be there already."""
+
+    def __init__(self, writer: Writer, report: ImportReport) -> None:
+        self._writer = writer
+        self._report = report
+        self._lines: list[Line] = []
+        self._keys: set[str] = set()
+        self._bytes = 0
+
+    async def take(self, line: Line, size: int) -> None:
+        """Adds a line of ``size`` bytes, and writes when there are enough."""
+        if line.key in self._keys:
+            await self.finish()
+        if line.key is not None:
+            self._keys.add(line.key)
+        self._lines.append(line)
+        self._bytes += size
+        if len(self._lines) >= BATCH_LINES or self._bytes >= BATCH_BYTES:
+            await self.finish()
+
+    async def finish(self) -> None:
+        """Writes what waits."""
+        lines, self._lines, self._keys, self._bytes = self._lines, [], set(), 0
+        if lines:
+            await self._writer.write(lines, self._report)

@@ -1,0 +1,68 @@
+"""Routes that get tasks out and in. They stand before those of one task: ``export`` and ``import`` are no ids."""
+
+from typing import Any
+
+from fastapi import Request, Response
+
+from taskapi.auth.dependencies import CurrentUser, auth_tools
+from taskapi.negotiation import negotiated
+from taskapi.problems import responses
+from taskapi.routing import parameters, read_query
+from taskapi.routing import router as strict_router
+from taskapi.streaming import Streamed, lines
+from taskapi.tasks import export, importing
+from taskapi.tasks.export import ExportQuery, Format
+from taskapi.tasks.schemas import READ_EXAMPLE
+from taskapi.tasks.transfer_schemas import ImportQuery, ImportReport, TaskImport
+
+router = strict_router(prefix="/tasks", tags=["export and import"])
+
+JSON_LINES, CSV = "application/jsonl", "text/csv"
+FORMATS = {JSON_LINES: Format.jsonl, CSV: Format.csv}
+# No name of JSON Lines is registered; these are in use.
+NAMES = (JSON_LINES, "application/x-ndjson", "application/ndjson", "application/x-jsonlines", "application/json-lines")
+
+
+def _schema(model: Any) -> dict[str, Any]:
+    made: dict[str, Any] = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    made.pop("$defs", None)  # they are those of POST /tasks
+    return made
+
+
+EXPORTED = {
+    JSON_LINES: {"schema": {"type": "string"}, "itemSchema": {"$ref": "#/components/schemas/TaskRead"}},
+    CSV: {"schema": {"type": "string"}, "example": ",".join(READ_EXAMPLE) + "\r\n"},
+}
+TAKEN = {"schema": {"type": "string"}, "itemSchema": _schema(TaskImport)}
+
+
+@router.get(
+    "/export",
+    response_class=Response,
+    responses={200: {"content": EXPORTED}, **responses(401, 422)},
+    openapi_extra={"parameters": parameters(ExportQuery)},
+)
+async def export_tasks(user: CurrentUser, request: Request) -> Response:
+    """All your tasks that match, as they are at this moment, as JSON Lines or CSV; a body without its end was cut off."""
+    query = read_query(ExportQuery, request)
+    chosen = negotiated(request, tuple(name for name, kind in FORMATS.items() if query.format in (kind, None)))
+    headers = {
+        "Content-Type": f"{CSV}; charset=utf-8; header=present" if chosen == CSV else chosen,
+        "Content-Disposition": f'attachment; filename="tasks.{FORMATS[chosen]}"',
+    }
+    return await Streamed.begun(export.parts(user, query, FORMATS[chosen]), headers)
+
+
+@router.post(
+    "/import",
+    responses=responses(400, 401, 413, 415, 422),
+    openapi_extra={
+        "parameters": parameters(ImportQuery),
+        "requestBody": {"required": True, "content": dict.fromkeys(NAMES, TAKEN)},
+    },
+)
+async def import_tasks(user: CurrentUser, request: Request) -> ImportReport:
+    """Make tasks of JSON Lines, at most 100,000, and change those whose `key` is known; a wrong line stops no other."""
+    query = read_query(ImportQuery, request)
+    text = lines(request.stream(), importing.LONGEST_LINE)
+    return await importing.run(user, text, auth_tools(request).accounts.get, dry_run=query.dry_run)

@@ -1,0 +1,126 @@
+"""Imports as callers send them, and what became of them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic_core import PydanticCustomError
+
+from taskapi.clock import utc_now
+from taskapi.fields import Optional, Storable
+from taskapi.tasks.schemas import TASK_EXAMPLE, Status, TaskCreate
+from taskapi.tasks.selection import Flag
+
+MOST_LINES = 100_000
+MOST_ERRORS = 100
+LONGEST_KEY = 100
+CLOCK_SKEW = timedelta(minutes=5)  # between the clocks of two services
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _past(value: Any) -> datetime:
+    """An RFC 3339 date-time that is over, to the millisecond and in UTC."""
+    try:
+        if not isinstance(value, str) or not _DATE_TIME.fullmatch(value):
+            raise ValueError
+        moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError(
+            "datetime_format", "must be a date-time with its zone (RFC 3339), such as 2027-01-31T09:15:00Z"
+        ) from None
+    if moment > utc_now() + CLOCK_SKEW:
+        raise PydanticCustomError("datetime_future", "must not be in the future")
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+Past = Annotated[
+    datetime,
+    BeforeValidator(_past),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T09:15:00.123Z"]}),
+]
+Key = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY), Storable]
+Ignored = Annotated[Any, Field(description="The server's own; ignored.")]
+
+
+class ImportQuery(BaseModel):
+    """How lines are imported."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: Flag = Field(False, description="Say what would become of the lines, and write nothing.")
+
+
+class TaskImport(TaskCreate):
+    """A line of an import: a task as POST /tasks takes it or as an export gives it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"key": "crm-4711", **TASK_EXAMPLE, "created_at": "2026-01-31T09:15:00.123Z"}]}
+    )
+
+    key: Key | None = Field(None, description="Your own name for the task. A task that has it already is changed.")
+    created_at: Past = Optional()
+    updated_at: Past = Optional()
+    completed_at: Past | None = Field(None, description="For a task that is done.")
+    id: Ignored = None
+    owner: Ignored = None
+    progress: Ignored = None
+    version: Ignored = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the line says that the task is done."""
+        return bool(self.completed) or self.status is Status.done
+
+    @field_validator("updated_at", "completed_at")
+    @classmethod
+    def _is_after_creation(cls, moment: datetime | None, info: ValidationInfo) -> datetime | None:
+        created_at = info.data.get("created_at")
+        if moment and created_at and moment < created_at - CLOCK_SKEW:
+            raise PydanticCustomError("contradiction", "must not be before created_at")
+        return moment
+
+    @field_validator("completed_at")
+    @classmethod
+    def _goes_with_done(cls, moment: datetime | None, info: ValidationInfo) -> datetime | None:
+        done = info.data.get("completed") or info.data.get("status") is Status.done
+        if moment and not done and {"status", "completed"} <= info.data.keys():
+            raise PydanticCustomError("contradiction", "contradicts status: only a task that is done has it")
+        return moment
+
+
+class LineError(BaseModel):
+    """One wrong value of a line."""
+
+    line: int = Field(ge=1, description="The number of the line, from 1; empty ones count.")
+    field: str
+    message: str
+    type: str = Field(description="The kind of rule that it breaks.")
+
+
+class ImportReport(BaseModel):
+    """What became of the lines of an import."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "lines": 3,
+                    "created": 1,
+                    "updated": 0,
+                    "unchanged": 1,
+                    "failed": 1,
+                    "errors": [{"line": 3, "field": "title", "message": "Field required", "type": "missing"}],
+                    "errors_omitted": 0,
+                }
+            ]
+        }
+    )
+
+    lines: int = Field(0, description="Lines that are not empty; each is counted once below.")
+    created: int = 0
+    updated: int = 0
+    unchanged: int = Field(0, description="Lines whose task has a known key and is already as they say.")
+    failed: int = 0
+    errors: list[LineError] = Field([], max_length=MOST_ERRORS, description="The first 100 errors; a line may have several.")
+    errors_omitted: int = Field(0, description="How many more errors there were.")

@@ -1,0 +1,54 @@
+"""Exports and imports through nginx."""
+
+import json
+import re
+import socket
+from typing import Any
+
+import httpx
+import pytest
+
+from taskapi.settings import Settings
+from tests.deployment.test_nginx import CONFIGURATION, LIMIT, Site, alice, site, token
+
+__all__ = ["alice", "site", "token"]  # the fixtures
+
+pytestmark = pytest.mark.real
+
+LARGEST = int(Settings.model_fields["max_import_bytes"].default)
+JSONL = {"content-type": "application/jsonl"}
+
+
+def test_the_limits_of_imports_are_those_of_the_api() -> None:
+    text = CONFIGURATION.read_text()
+    limits = re.findall(r"import/\*\$ \{\n[ #]*client_max_body_size (\d+)m;", text)
+    assert [int(limit) * 2**20 for limit in limits] == [LARGEST, LARGEST]  # the second is that of the server with TLS
+    assert f'import/*$" {LARGEST};\n' in text
+
+
+def test_a_large_file_goes_in_and_comes_out_again(alice: httpx.Client) -> None:
+    text = b"".join(
+        json.dumps({"title": f"task {n}", "description": "x" * 900, "key": str(n)}).encode() + b"\n" for n in range(2000)
+    )
+    assert len(text) > LIMIT
+    for path in ("/tasks/import", "/tasks/import/"):
+        report = alice.post(path, content=text, headers=JSONL)
+        assert report.status_code == 200, report.text
+    assert report.json()["unchanged"] == 2000
+    for kind, separator in (("jsonl", b"\n"), ("csv", b"\r\n")):
+        plain = alice.get(f"/tasks/export?format={kind}", headers={"Accept-Encoding": "identity"})
+        assert plain.content.count(separator) == 2000 + (kind == "csv")
+        packed = alice.get(f"/tasks/export?format={kind}", headers={"Accept-Encoding": "gzip"})
+        assert (packed.headers["content-encoding"], packed.content) == ("gzip", plain.content)
+
+
+def test_a_file_over_the_limit_is_refused_at_once(site: Site) -> None:
+    host, port = site.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as raw:
+        raw.sendall(f"POST /tasks/import HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGEST + 1}\r\n\r\n".encode())
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += raw.recv(4096)
+    problem: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (problem["status"], problem["error"]) == (413, "body_too_large")
+    assert problem["detail"] == f"The body is larger than {LARGEST} bytes."

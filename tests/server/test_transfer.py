@@ -1,0 +1,151 @@
+"""Exports and imports of a real server whose surroundings fail: nothing looks complete that is not, nothing is done twice."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from bson import ObjectId
+from pymongo import MongoClient
+
+from tests.server.process import Server, serving, wait_until
+
+pytestmark = pytest.mark.real
+
+MANY = 40_000  # about 20 MB: more than the sockets between the two hold
+JSONL = {"content-type": "application/jsonl"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def database(server: Server) -> MongoClient[dict[str, Any]]:
+    port = (server.folder / "port").read_text().strip()
+    return MongoClient(f"mongodb://127.0.0.1:{port}/?directConnection=true")
+
+
+def fill(server: Server, client: httpx.Client) -> None:
+    client.post("/tasks", json={"title": "One of many", "description": "x" * 100})
+    with database(server) as mongo:
+        tasks = mongo["taskapi"]["tasks"]
+        template = tasks.find_one_and_delete({})
+        assert template
+        tasks.insert_many([{**template, "_id": ObjectId()} for _ in range(MANY)], ordered=False)
+
+
+def idle_cursors(server: Server) -> int:
+    with database(server) as mongo:
+        stages: list[dict[str, Any]] = [
+            {"$currentOp": {"idleCursors": True}},
+            {"$match": {"type": "idleCursor", "ns": "taskapi.tasks"}},
+        ]
+        return len(list(mongo.admin.aggregate(stages)))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_an_export_is_cut_off_when_the_database_dies(folder: Path, kind: str) -> None:
+    with serving(folder) as server, server.client(headers=server.account()) as client:
+        fill(server, client)
+        with client.stream("GET", f"/tasks/export?format={kind}") as answer:
+            assert answer.status_code == 200
+            parts = answer.iter_raw()
+            next(parts)
+            os.kill(server.mongod(), signal.SIGKILL)
+            with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+                for _ in parts:
+                    pass
+        wait_until(lambda: server.status() == 200, "the API to be ready again")
+        assert client.get(f"/tasks/export?format={kind}").text.count("\n") == MANY + (kind == "csv")
+        assert "a streamed answer was cut off" in server.output
+        assert "Traceback" not in server.output
+
+
+def test_an_export_from_a_database_that_hangs_is_a_problem(folder: Path) -> None:
+    with (
+        serving(folder, MONGODB_TIMEOUT_MS="1000", MONGODB_SELECTION_TIMEOUT_MS="500") as server,
+        server.client(headers=server.account()) as client,
+    ):
+        os.kill(server.mongod(), signal.SIGSTOP)
+        try:
+            answer = client.get("/tasks/export")
+            assert (answer.status_code, answer.json()["error"]) == (503, "database_unavailable")
+        finally:
+            os.kill(server.mongod(), signal.SIGCONT)
+        wait_until(lambda: client.get("/tasks/export").status_code == 200, "exports to work again")
+        assert "Traceback" not in server.output
+
+
+def test_a_caller_that_goes_away_leaves_nothing_behind(folder: Path) -> None:
+    with serving(folder) as server:
+        headers = server.account()
+        with server.client(headers=headers) as client:
+            fill(server, client)
+        for _ in range(3):
+            with server.client(headers=headers) as client, client.stream("GET", "/tasks/export") as answer:
+                next(answer.iter_raw())
+                assert idle_cursors(server) == 1
+            wait_until(lambda: idle_cursors(server) == 0, "the cursor to be closed")
+        assert "Traceback" not in server.output
+
+
+def keyed(numbers: range) -> bytes:
+    return b"".join(json.dumps({"title": f"task {number}", "key": str(number)}).encode() + b"\n" for number in numbers)
+
+
+def test_a_refused_import_is_answered_although_more_comes(folder: Path) -> None:
+    def long() -> Iterator[bytes]:
+        yield keyed(range(10))
+        for _ in range(30):
+            yield b"0\n" * 10_000
+
+    with serving(folder) as server, server.client(headers=server.account()) as client:
+        answer = client.post("/tasks/import", content=long(), headers=JSONL)
+        assert (answer.status_code, answer.json()["error"]) == (413, "too_many_lines")
+        assert client.get("/tasks/export").text.count("\n") == 10
+
+
+def test_an_import_goes_on_after_everything_was_killed(folder: Path) -> None:
+    text = keyed(range(3000))
+    with serving(folder) as server:
+        headers = server.account()
+
+        def until_killed() -> Iterator[bytes]:
+            yield text
+            with database(server) as mongo:
+                wait_until(lambda: bool(mongo["taskapi"]["tasks"].find_one()), "a batch to be written")
+            server.kill_everything()
+            while True:
+                yield b"\n" * 100_000
+                time.sleep(0.01)
+
+        with server.client(headers={**headers, **JSONL}) as client, pytest.raises(httpx.TransportError):
+            client.post("/tasks/import", content=until_killed())
+    with serving(folder) as server, server.client(headers={**headers, **JSONL}) as client:
+        report = client.post("/tasks/import", content=text).json()
+        assert report["created"] + report["unchanged"] == 3000
+        assert report["unchanged"] >= 500
+        keys = [json.loads(line)["key"] for line in client.get("/tasks/export").text.splitlines()]
+        assert sorted(keys, key=int) == [str(number) for number in range(3000)]
+
+
+def test_others_are_served_while_an_import_runs(folder: Path) -> None:
+    """The event loop is shared: an import of many lines must not keep a small request waiting until it is done."""
+    with serving(folder) as server, server.client(headers=server.account()) as client:
+        served = 0
+
+        def meanwhile() -> Iterator[bytes]:
+            nonlocal served
+            for start in range(0, 5000, 500):
+                yield keyed(range(start, start + 500))
+                with server.client() as other:
+                    served += other.get("/health").status_code == 200
+
+        assert client.post("/tasks/import", content=meanwhile(), headers=JSONL).json()["created"] == 5000
+        assert served == 10
