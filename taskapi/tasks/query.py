@@ -103,7 +103,10 @@ class TaskSearch(Selection):
 
     def _ranked(self, matching: BSON, projection: BSON, after: Sequence[Any] | None) -> list[BSON]:
         # What was found by its text comes in no order: it is found once, and sorted.
-        score = [{"$set": {order.RELEVANCE: {"$meta": "textScore"}}}] if order.RELEVANCE in self.order else []
+        score: list[BSON] = []
+        if order.RELEVANCE in self.order:
+            score = [{"$set": {order.RELEVANCE: {"$meta": "textScore"}}}]
+            projection = {**projection, order.RELEVANCE: 1}
         beyond = [{"$match": {"$or": [{"$and": part} for part in ranges(self.order, after)]}}] if after is not None else []
         return [{"$match": matching}, *score, *beyond, *self._cut(projection)]
 
