@@ -29,7 +29,7 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def list_etag(members: Iterable[tuple[object, int]], about: str) -> str:
+def list_etag(members: Iterable[tuple[str, int]], about: str) -> str:
     """The entity tag of a page of tasks, from their ids and versions, and what is said about the whole list."""
     text = f"{about};" + ";".join(f"{identity}:{version}" for identity, version in members)
     return f'"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"'

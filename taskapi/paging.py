@@ -11,6 +11,8 @@ from pydantic_core import PydanticCustomError
 LARGEST_OFFSET = 2**31 - 1
 LONGEST_ADDRESS = 1000  # characters of a link; when one is longer only the next page is linked, for headers have limits
 
+PAGE = frozenset({"limit", "offset", "skip", "cursor"})  # the parameters that differ from page to page
+
 LIMIT: Any = Field(20, ge=1, le=100, description="Most entries on a page.")
 Offset = Annotated[int, Field(ge=0, le=LARGEST_OFFSET)]
 
@@ -56,19 +58,19 @@ class PageQuery(BaseModel):
             targets["next"] = self.start + self.limit
         if last is not None:
             targets["last"] = last
-        return header(path, self, {relation: {"offset": offset} for relation, offset in targets.items()})
+        return header(path, self, {relation: f"offset={offset}" for relation, offset in targets.items()})
 
 
-def header(path: str, query: PageQuery, targets: Mapping[str, Mapping[str, Any]]) -> str:
-    """A Link header: by its relation, the page parameter of each target; all others are those of ``query``."""
-    page = f"{path}?{urlencode({**_given(query), 'limit': query.limit})}"
-    addresses = {relation: f"{page}&{urlencode(target)}" for relation, target in targets.items()}
-    if any(len(address) > LONGEST_ADDRESS for address in addresses.values()):
-        addresses = {relation: address for relation, address in addresses.items() if relation == "next"}
-    return ", ".join(f'<{address}>; rel="{relation}"' for relation, address in addresses.items())
+def header(path: str, query: PageQuery, targets: Mapping[str, str]) -> str:
+    """A Link header: by its relation, the page parameter of each target, encoded; all others are those of ``query``."""
+    given = query.model_fields_set - PAGE
+    page = f"{path}?{urlencode(_written(query, given)) + '&' if given else ''}limit={query.limit}&"
+    longest = len(page) + max(map(len, targets.values()))
+    linked = targets if longest <= LONGEST_ADDRESS else {name: target for name, target in targets.items() if name == "next"}
+    return ", ".join(f'<{page}{target}>; rel="{relation}"' for relation, target in linked.items())
 
 
-def _given(query: BaseModel) -> dict[str, Any]:
-    """The parameters that were given, as they are written in a query string, but for the page."""
-    given = query.model_dump(mode="json", exclude_unset=True, exclude={"offset", "skip", "limit", "cursor"}, exclude_none=True)
+def _written(query: BaseModel, names: set[str]) -> dict[str, str]:
+    """The parameters of those names that were given, as they are written in a query string."""
+    given = query.model_dump(mode="json", include=names, exclude_none=True)
     return {name: value if isinstance(value, str) else json.dumps(value, separators=(",", ":")) for name, value in given.items()}

@@ -10,7 +10,7 @@ from jose import jwt
 from passlib.hash import bcrypt
 
 from taskapi.errors import InvalidToken, Overloaded
-from taskapi.security import PasswordHasher, TokenCodec
+from taskapi.security import SIGNATURE_BYTES, PasswordHasher, Signer, TokenCodec, derived_key
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -97,3 +97,15 @@ def test_another_key_does_not_fit() -> None:
     token = TokenCodec(SECRET, lifetime=timedelta(minutes=5)).encode("someone").text
     with pytest.raises(InvalidToken):
         TokenCodec(SECRET[::-1], lifetime=timedelta(minutes=5)).subject(token)
+
+
+def test_a_signature_is_of_one_message_in_one_context_under_one_key() -> None:
+    signer = Signer(derived_key("a secret", "one purpose"))
+    signature = signer.sign(b"context", b"message")
+    assert len(signature) == SIGNATURE_BYTES
+    assert signer.verify(signature, b"context", b"message")
+    assert not signer.verify(signature, b"contextm", b"essage")
+    assert not signer.verify(signature, b"", b"contextmessage")
+    assert not signer.verify(signature, b"context", b"massage")
+    assert not signer.verify(signature[:-1], b"context", b"message")
+    assert not Signer(derived_key("a secret", "another purpose")).verify(signature, b"context", b"message")

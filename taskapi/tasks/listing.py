@@ -1,8 +1,8 @@
 """Lists of tasks: one page of what a query finds, in one round trip."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bson import ObjectId
 from pydantic import TypeAdapter
 
 from taskapi.database import BSON, aggregate
@@ -16,19 +16,19 @@ from taskapi.tasks.writing import PUBLIC
 from taskapi.users.schemas import UserRead
 
 LISTED = {name: 1 for name in PUBLIC if name != "owner"}  # all are the caller's: not read twenty times
-_tasks = TypeAdapter(list[TaskRead])
-_parts = TypeAdapter(list[TaskPart])
+_tasks: TypeAdapter[Any] = TypeAdapter(list[TaskRead])
+_parts: TypeAdapter[Any] = TypeAdapter(list[TaskPart])
 
 
 class Page(NamedTuple):
     """Some tasks of a list."""
 
-    tasks: list[Any]  # TaskRead, or TaskPart
-    is_partial: bool
-    versions: list[tuple[ObjectId, int]]  # of each, by its id
+    tasks: Sequence[TaskRead | TaskPart]
+    versions: list[tuple[str, int]]  # of each, by its id
     total: int | None  # in the whole list, when it was wanted
-    is_estimate: bool
     cursor: str | None  # of the next page, when there is one
+    is_estimate: bool
+    is_partial: bool = False  # whether the tasks are but some of their fields
 
     @property
     def is_least(self) -> bool:
@@ -59,14 +59,13 @@ async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds:
     if len(found) > query.limit:
         found.pop()
         following = cursor.written([found[-1].get(name) for name in query.order], identity, signer)
-    return Page(
-        _whole(found, owner) if projection is None else [projection.part(task, owner) for task in found],
-        projection is not None,
-        [(task["_id"], task["version"]) for task in found],
-        total,
-        query.counting is Count.estimate,
-        following,
-    )
+    is_estimate = query.counting is Count.estimate
+    if projection is None:
+        tasks = _whole(found, owner)
+        return Page(tasks, [(task.id, task.version) for task in tasks], total, following, is_estimate)
+    versions = [(str(task["_id"]), task["version"]) for task in found]
+    parts = [projection.part(task, owner) for task in found]
+    return Page(parts, versions, total, following, is_estimate, is_partial=True)
 
 
 def _total(found: list[BSON]) -> int:
@@ -78,4 +77,5 @@ def _whole(found: list[BSON], owner: UserRead) -> list[TaskRead]:
     theirs = OwnerRead(id=owner.id, username=owner.username)
     for task in found:
         task["owner"] = theirs
-    return _tasks.validate_python(found)
+    tasks: list[TaskRead] = _tasks.validate_python(found)
+    return tasks

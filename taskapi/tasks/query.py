@@ -126,11 +126,11 @@ class TaskQuery(PageQuery, TaskSearch, TaskFilters):
         """The Link header (RFC 8288): by number when the page was asked for by number, else on with ``cursor``."""
         if self.offset is not None or self.skip is not None:
             return self.links(path, total, more=cursor is not None)
-        targets: dict[str, dict[str, Any]] = {"first": {"offset": 0}}
+        targets = {"first": "offset=0"}
         if cursor is not None:
-            targets["next"] = {"cursor": cursor}
+            targets["next"] = f"cursor={cursor}"
         if self.cursor is None and total is not None:
-            targets["last"] = {"offset": self.last(total)}
+            targets["last"] = f"offset={self.last(total)}"
         return header(path, self, targets)
 
 
