@@ -1,5 +1,6 @@
 """What mongomock lacks for the quick run: some stages and an operator of our pipelines, and partial indexes."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import bson
@@ -8,6 +9,7 @@ from mongomock_motor import AsyncMongoMockClient
 
 from taskapi.settings import Settings
 
+_STANDALONE = SimpleNamespace(server_type_name="Standalone")
 _process: Any = aggregate.process_pipeline
 _Expressions: Any = aggregate._Parser
 
@@ -46,4 +48,6 @@ setattr(collection.Collection, "create_indexes", _create_whole_indexes)  # noqa:
 
 def connect(_: Settings) -> Any:
     """A client of a store in memory, in place of ``taskapi.database.connect``."""
-    return AsyncMongoMockClient(tz_aware=True)
+    client: Any = AsyncMongoMockClient(tz_aware=True)
+    client.topology_description = SimpleNamespace(server_descriptions=lambda: {"mock": _STANDALONE})
+    return client

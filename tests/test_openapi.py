@@ -137,6 +137,6 @@ async def test_generated_requests_get_documented_answers(app: FastAPI, ada: Acco
         request = requests.Request(**{key: value for key, value in arguments.items() if key in REQUEST_ARGUMENTS}).prepare()
         if name == "read_me" or request.url is None:
             continue
-        headers = {**dict(request.headers), **ada.headers}
+        headers = [(name.encode(), str(value).encode("latin-1")) for name, value in {**request.headers, **ada.headers}.items()]
         answer = await ada.client.request(request.method or "GET", request.url, content=request.body, headers=headers)
         case.validate_response(answer, checks=CHECKS)

@@ -15,7 +15,7 @@ from taskapi.users.schemas import UserRead
 
 LONGEST_LINE = 256 * 1024  # bytes
 MOST_FIELDS = 100  # of one line; each unknown one would cost an error
-BATCH_LINES = 500
+BATCH_LINES = 250
 BATCH_BYTES = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 BLANK = b" \t\r"

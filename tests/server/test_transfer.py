@@ -130,7 +130,7 @@ def test_an_import_goes_on_after_everything_was_killed(folder: Path) -> None:
     with serving(folder) as server, server.client(headers={**headers, **JSONL}) as client:
         report = client.post("/tasks/import", content=text).json()
         assert report["created"] + report["unchanged"] == 3000
-        assert report["unchanged"] >= 500
+        assert report["unchanged"] >= 250
         keys = [json.loads(line)["key"] for line in client.get("/tasks/export").text.splitlines()]
         assert sorted(keys, key=int) == [str(number) for number in range(3000)]
 
