@@ -156,7 +156,7 @@ def _version_at(stored: BSON, moment: datetime) -> int:
 
 
 async def revert(owner: UserRead, task_id: str, version: int, versions: Versions) -> TaskRead:
-    """Makes a new version of a task that is as ``version`` was.
+    """Makes a new version of a task that is as ``version`` was; none when it is so already.
 
     Raises:
         NotFound: there is no such task or version.
@@ -165,10 +165,10 @@ async def revert(owner: UserRead, task_id: str, version: int, versions: Versions
     """
 
     def going_back(stored: BSON) -> list[BSON] | None:
-        past = back_to(stored, version)
-        if version == stored["version"]:
+        past, now = back_to(stored, version), back_to(stored, stored["version"])
+        values = {name: past[name] for name in sorted(REVERTED)}
+        if all(value == now[name] for name, value in values.items()):
             return None
-        fields = literal({name: past[name] for name in sorted(REVERTED)})
-        return update(fields, owner, Action.revert, derive=False)
+        return update(literal(values), owner, Action.revert, derive=False)
 
     return await revise(owner, task_id, versions, going_back, WITH_HISTORY)

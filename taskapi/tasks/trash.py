@@ -22,6 +22,7 @@ from taskapi.tasks.service import LookUp, settled
 from taskapi.tasks.writing import PUBLIC, Versions, one, why_unmatched
 from taskapi.users.schemas import UserRead
 
+RESTORED_LAST: BSON = {"$expr": {"$eq": [{"$last": "$history.action"}, Action.restore]}}
 _tasks = TypeAdapter(list[TrashedTask])
 
 
@@ -79,7 +80,7 @@ def _shown(task: BSON, owner: UserRead) -> BSON:
 
 
 async def restore(owner: UserRead, task_id: str, look_up: LookUp) -> TaskRead:
-    """Takes a task out of the trash.
+    """Takes a task out of the trash. One that was the last thing to happen to it stays as it is: the call can be repeated.
 
     Raises:
         NotFound: the trash of ``owner`` has no such task.
@@ -94,6 +95,8 @@ async def restore(owner: UserRead, task_id: str, look_up: LookUp) -> TaskRead:
         )
     except DuplicateKeyError:
         raise KeyTaken from None
+    if restored is None:
+        restored = await collection(TaskDocument).find_one({**one(owner, task_id), **RESTORED_LAST}, PUBLIC)
     if restored is None:
         raise NotFound("Task not found in the trash")
     return await settled(owner, restored, look_up)

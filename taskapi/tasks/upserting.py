@@ -19,7 +19,7 @@ from taskapi.logs import request_id
 from taskapi.tasks.changes import literal, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.imported import Line, after, changed, complete
-from taskapi.tasks.service import LookUp, settle_owner
+from taskapi.tasks.service import LookUp, settle_new
 from taskapi.tasks.transfer_schemas import ImportReport
 from taskapi.tasks.writing import MOST_ATTEMPTS, PUBLIC
 from taskapi.turns import Turns
@@ -63,9 +63,7 @@ class Upsert(AbstractContextManager["Upsert"]):
                 break
         else:
             raise Contended
-        current = await self._look_up(self._owner.object_id)
-        if current is not None and current.username != self._owner.username:
-            await settle_owner(self._owner.object_id, current.username, self._look_up)
+        await settle_new(self._owner, self._look_up)
 
     async def _attempt(self, lines: list[Line], report: ImportReport) -> list[Line]:
         """Writes once; the lines that somebody else came before."""
