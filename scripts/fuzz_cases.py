@@ -172,11 +172,22 @@ class Cases:
             self.task_ids, kinds, self.bodies(bodies), versions,
         )  # fmt: skip
 
+    def many(self) -> Strategy:
+        texts = self.bodies(self.filters).map(lambda body: quote(body))
+        rest = st.sampled_from(["", "", "&dry_run=true", "&expect=5", "&expect=x"])
+        changing = st.builds(
+            lambda text, more, body: Case("PATCH", f"/tasks?where={text}{more}", body, {"Content-Type": JSON}),
+            texts, rest, self.bodies(self.changes()),
+        )  # fmt: skip
+        counting = texts.map(lambda text: Case("DELETE", f"/tasks?where={text}&dry_run=true"))  # or nothing would be left
+        return changing | counting
+
     def targets(self) -> dict[str, Strategy]:
         """What is fuzzed, by name."""
         return {
             "GET /tasks?where=": self.listing(),
             "POST /tasks/search": self.search(),
+            "PATCH, DELETE /tasks?where=": self.many(),
             "PATCH, fields": self.patching([JSON], self.changes()),
             "PATCH, merge patch": self.patching([MERGE_PATCH], self.changes()),
             "PATCH, JSON Patch": self.patching([JSON_PATCH], self.operations()),

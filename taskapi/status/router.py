@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from taskapi.database import Database
 from taskapi.problems import responses
@@ -15,6 +15,12 @@ router = strict_router(tags=["status"])
 class Welcome(BaseModel):
     """Where to go from here."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"message": "Welcome to the Task Management API", "version": "1.1.0", "links": {"tasks": "/tasks"}}]
+        }
+    )
+
     message: str = "Welcome to the Task Management API"
     version: str
     links: dict[str, str]
@@ -23,11 +29,15 @@ class Welcome(BaseModel):
 class Health(BaseModel):
     """The process answers."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "healthy"}]})
+
     status: Literal["healthy"] = "healthy"
 
 
 class Readiness(BaseModel):
     """The process and its database answer."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready"}]})
 
     status: Literal["ready"] = "ready"
 

@@ -11,7 +11,9 @@ from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, Tas
 
 router = strict_router(prefix="/tasks/{task_id}/checklist", tags=["checklist"])
 
-WRITE = {200: {"headers": ETAG_HEADER}, **responses(400, 401, 404, 409, 412, 413, 415, 422)}
+REMOVED = {200: {"headers": ETAG_HEADER}, **responses(401, 404, 412)}
+CHANGED = {**REMOVED, **responses(400, 413, 415, 422)}
+ADDED = {201: {"headers": ETAG_HEADER}, **responses(400, 401, 404, 409, 412, 413, 415, 422)}
 
 
 @router.get("", responses=responses(401, 404))
@@ -20,7 +22,7 @@ async def read_checklist(task_id: str, user: CurrentUser) -> list[ChecklistItemR
     return await checklist.items(user, task_id)
 
 
-@router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **WRITE}, openapi_extra=IF_MATCH)
+@router.post("", status_code=201, responses=ADDED, openapi_extra=IF_MATCH)
 async def add_checklist_item(
     task_id: str, data: ItemCreate, user: CurrentUser, versions: OfferedVersions, request: Request, response: Response
 ) -> TaskRead:
@@ -31,7 +33,7 @@ async def add_checklist_item(
     return task
 
 
-@router.patch("/{item_id}", responses=WRITE, openapi_extra=IF_MATCH)
+@router.patch("/{item_id}", responses=CHANGED, openapi_extra=IF_MATCH)
 async def update_checklist_item(
     task_id: str, item_id: str, data: ItemUpdate, user: CurrentUser, versions: OfferedVersions, response: Response
 ) -> TaskRead:
@@ -41,7 +43,7 @@ async def update_checklist_item(
     return task
 
 
-@router.delete("/{item_id}", responses=WRITE, openapi_extra=IF_MATCH)
+@router.delete("/{item_id}", responses=REMOVED, openapi_extra=IF_MATCH)
 async def remove_checklist_item(
     task_id: str, item_id: str, user: CurrentUser, versions: OfferedVersions, response: Response
 ) -> TaskRead:

@@ -32,7 +32,7 @@ LISTS = frozenset({"$size", "$elemMatch"})
 OPERATORS = EQUALITY | ORDER | MEMBERSHIP | ANY | LISTS  # of a field
 
 NO_FIELD = ("unknown_field", WORDS["extra_forbidden"])
-EXAMPLE = {"status": {"$ne": "done"}, "$or": [{"priority": {"$gte": 4}}, {"metadata.project": "Apollo"}]}
+EXAMPLE: dict[str, Any] = {"status": {"$ne": "done"}, "$or": [{"priority": {"$gte": 4}}, {"metadata.project": "Apollo"}]}
 
 WhereText = Annotated[
     str,

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from bson import ObjectId
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from taskapi.database import BSON
 from taskapi.errors import Fault, InvalidInput
@@ -13,6 +13,7 @@ from taskapi.paging import LIMIT, PageQuery, header
 from taskapi.tasks import order
 from taskapi.tasks.cursor import CursorText
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.filter import EXAMPLE as WHERE_EXAMPLE
 from taskapi.tasks.order import Order, Sort, ranges
 from taskapi.tasks.projection import Fields
 from taskapi.tasks.selection import Selection, TaskFilters, WhereParameter
@@ -30,6 +31,14 @@ class Count(StrEnum):
 
 class TaskSearch(Selection):
     """Which tasks, in which order, what of them, and which page of them; as the body of a search."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"where": WHERE_EXAMPLE, "q": "report", "sort": "-priority,due_date", "fields": "id,title,due_date", "limit": 50}
+            ]
+        }
+    )
 
     sort: Sort | None = None
     fields: Fields | None = None

@@ -206,6 +206,8 @@ class OwnerRead(BaseModel):
 class ChecklistItemRead(BaseModel):
     """An item of a checklist."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [READ_EXAMPLE["checklist"][0]]})
+
     id: Id
     text: str
     done: bool
@@ -251,6 +253,18 @@ class TrashedTask(TaskRead):
 
 class TaskSummary(BaseModel):
     """A task in brief."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **{name: READ_EXAMPLE[name] for name in ("id", "title", "status", "due_date")},
+                    "overdue": False,
+                    "age_days": 3,
+                }
+            ]
+        }
+    )
 
     id: Annotated[Id, Field(validation_alias="_id")]
     title: str

@@ -33,7 +33,8 @@ EXPORTED = {
     JSON_LINES: {"schema": {"type": "string"}, "itemSchema": {"$ref": "#/components/schemas/TaskRead"}},
     CSV: {"schema": {"type": "string"}, "example": ",".join(READ_EXAMPLE) + "\r\n"},
 }
-TAKEN = {"schema": {"type": "string"}, "itemSchema": _schema(TaskImport)}
+LINES = '{"key": "a-1", "title": "From another tool"}\n{"title": "Without a key", "status": "done"}\n'
+TAKEN = {"schema": {"type": "string"}, "itemSchema": _schema(TaskImport), "example": LINES}
 
 
 @router.get(
