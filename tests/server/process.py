@@ -1,10 +1,12 @@
 """A real ``taskapi serve`` in a process of its own, as a user starts it."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,6 +124,27 @@ def serving(
         wait_until(lambda: not server.members(), "every process to end")
     finally:
         server.kill_everything()
+
+
+@contextmanager
+def calling(
+    server: Server, headers: dict[str, str], call: Callable[[httpx.Client, str], None], callers: int = 16
+) -> Iterator[None]:
+    """Threads that ``call`` again and again, each time with another name, until the server is gone."""
+
+    def run(caller: int) -> None:
+        with server.client(headers=headers) as client, contextlib.suppress(httpx.TransportError):
+            for number in itertools.count():
+                call(client, f"{caller}-{number}")
+
+    threads = [threading.Thread(target=run, args=(caller,)) for caller in range(16)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join()
 
 
 def run_to_end(folder: Path, *arguments: str, command: list[str] | None = None, **settings: str) -> tuple[int, str]:

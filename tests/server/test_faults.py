@@ -2,13 +2,12 @@
 
 import os
 import signal
-import threading
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.server.process import Server, serving, wait_until
+from tests.server.process import Server, calling, serving, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -16,34 +15,6 @@ pytestmark = pytest.mark.real
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
-
-
-class Load:
-    """Callers that create tasks as fast as they can, and remember what was acknowledged."""
-
-    def __init__(self, server: Server, headers: dict[str, str], callers: int = 16) -> None:
-        self.server, self.headers = server, headers
-        self.acknowledged: set[str] = set()
-        self.threads = [threading.Thread(target=self.run) for _ in range(callers)]
-
-    def run(self) -> None:
-        with self.server.client(headers=self.headers) as client:
-            try:
-                while True:
-                    answer = client.post("/tasks", json={"title": "Acknowledged"})
-                    if answer.status_code == 201:
-                        self.acknowledged.add(answer.json()["id"])
-            except httpx.TransportError:
-                return
-
-    def __enter__(self) -> "Load":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for thread in self.threads:
-            thread.join()
 
 
 def all_ids(server: Server, headers: dict[str, str]) -> set[str]:
@@ -60,11 +31,18 @@ def all_ids(server: Server, headers: dict[str, str]) -> set[str]:
 def test_no_acknowledged_task_is_lost_when_everything_is_killed(folder: Path, workers: str) -> None:
     with serving(folder, "--workers", workers) as server:
         headers = server.account()
-        with Load(server, headers) as load:
-            wait_until(lambda: len(load.acknowledged) > 200, "some tasks to be acknowledged")
+        acknowledged: set[str] = set()
+
+        def create(client: httpx.Client, title: str) -> None:
+            answer = client.post("/tasks", json={"title": f"Task {title}"})
+            if answer.status_code == 201:
+                acknowledged.add(answer.json()["id"])
+
+        with calling(server, headers, create):
+            wait_until(lambda: len(acknowledged) > 200, "some tasks to be acknowledged")
             server.kill_everything()
     with serving(folder) as server:
-        assert load.acknowledged <= all_ids(server, headers)
+        assert acknowledged <= all_ids(server, headers)
 
 
 def test_the_database_comes_back_by_itself_when_it_is_killed(folder: Path) -> None:
