@@ -18,7 +18,7 @@ from tests.client import Account
 
 pytestmark = pytest.mark.real
 
-EXAMPLES = 40
+EXAMPLES = 15
 REQUEST_ARGUMENTS = {"method", "url", "headers", "params", "json", "data", "cookies"}
 CHECKS = [
     not_a_server_error,
