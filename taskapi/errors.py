@@ -42,7 +42,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-WORDS = {"extra_forbidden": "There is no such field", "missing": "Field required"}
+WORDS = {
+    "extra_forbidden": "There is no such field",
+    "missing": "Field required",
+    "dict_type": "Input should be an object",
+    "model_type": "Input should be an object",
+    "model_attributes_type": "Input should be an object",
+    "list_type": "Input should be a list",
+}
 MOST_FAULTS = 50
 LONGEST_FIELD = 100  # characters of a field name that came from the caller
 
@@ -179,10 +186,9 @@ class PreconditionFailed(DomainError):
     """The task is at ``version``, which is not what the caller expects."""
 
     code = "precondition_failed"
-    detail = "The task has changed since your copy; read it again."
 
     def __init__(self, version: int) -> None:
-        super().__init__()
+        super().__init__(f'The task is not at the version you expect, but at "{version}"; read it again.')
         self.version = version
 
 
@@ -216,13 +222,17 @@ class InvalidToken(NotAuthenticated):
     detail = "Could not validate credentials"
 
 
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 class NotAcceptable(DomainError):
     """The caller takes none of ``offers``, the media types there are."""
 
     code = "not_acceptable"
 
     def __init__(self, offers: Sequence[str]) -> None:
-        super().__init__(f"Accept admits nothing that is given here, which is {' or '.join(offers)}.")
+        super().__init__(f"Accept must admit {_either(offers)}: this address gives nothing else.")
 
 
 class UnreadableBody(DomainError):
@@ -238,7 +248,7 @@ class UnsupportedMediaType(UnreadableBody):
     code = "unsupported_media_type"
 
     def __init__(self, expected: Sequence[str]) -> None:
-        super().__init__(f"Send the body as {' or '.join(expected)}.")
+        super().__init__(f"Send the body as {_either(expected)}.")
         self.expected = tuple(expected)
 
 
