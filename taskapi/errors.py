@@ -42,14 +42,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-WORDS = {
-    "extra_forbidden": "There is no such field",
-    "missing": "Field required",
-    "dict_type": "Input should be an object",
-    "model_type": "Input should be an object",
-    "model_attributes_type": "Input should be an object",
-    "list_type": "Input should be a list",
-}
+WORDS = {"extra_forbidden": "There is no such field", "missing": "Field required", "list_type": "Input should be a list"}
+WORDS |= dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
 MOST_FAULTS = 50
 LONGEST_FIELD = 100  # characters of a field name that came from the caller
 
@@ -222,17 +216,13 @@ class InvalidToken(NotAuthenticated):
     detail = "Could not validate credentials"
 
 
-def _either(names: Sequence[str]) -> str:
-    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
 class NotAcceptable(DomainError):
     """The caller takes none of ``offers``, the media types there are."""
 
     code = "not_acceptable"
 
     def __init__(self, offers: Sequence[str]) -> None:
-        super().__init__(f"Accept must admit {_either(offers)}: this address gives nothing else.")
+        super().__init__(f"Accept must admit {' or '.join(offers)}: this address gives nothing else.")
 
 
 class UnreadableBody(DomainError):
@@ -248,7 +238,7 @@ class UnsupportedMediaType(UnreadableBody):
     code = "unsupported_media_type"
 
     def __init__(self, expected: Sequence[str]) -> None:
-        super().__init__(f"Send the body as {_either(expected)}.")
+        super().__init__(f"Send the body as {' or '.join(expected)}.")
         self.expected = tuple(expected)
 
 
