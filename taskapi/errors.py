@@ -42,7 +42,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-WORDS = {"extra_forbidden": "There is no such field", "missing": "Field required"}
+WORDS = {"extra_forbidden": "There is no such field", "missing": "Field required", "list_type": "Input should be a list"}
+WORDS |= dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
 MOST_FAULTS = 50
 LONGEST_FIELD = 100  # characters of a field name that came from the caller
 
@@ -179,10 +180,9 @@ class PreconditionFailed(DomainError):
     """The task is at ``version``, which is not what the caller expects."""
 
     code = "precondition_failed"
-    detail = "The task has changed since your copy; read it again."
 
     def __init__(self, version: int) -> None:
-        super().__init__()
+        super().__init__(f'The task is not at the version you expect, but at "{version}"; read it again.')
         self.version = version
 
 
@@ -222,7 +222,7 @@ class NotAcceptable(DomainError):
     code = "not_acceptable"
 
     def __init__(self, offers: Sequence[str]) -> None:
-        super().__init__(f"Accept admits nothing that is given here, which is {' or '.join(offers)}.")
+        super().__init__(f"Accept must admit {' or '.join(offers)}: this address gives nothing else.")
 
 
 class UnreadableBody(DomainError):

@@ -63,7 +63,10 @@ EXPOSED_HEADERS = [
     "X-Total-Count",
     "X-Total-Count-Relation",
 ]
-DESCRIPTION = "Tasks with owners, priorities, tags and due dates. Sign in at `/token`, then send the token with every request."
+DESCRIPTION = (
+    "Tasks with owners, due dates, checklists and free metadata. Make an account at `/register` and sign in with it at `/token` "
+    "(or with the button Authorize); then send the token with every request."
+)
 
 
 def create_app(settings: Settings, connect: Callable[[Settings], database.Client] = database.connect) -> FastAPI:

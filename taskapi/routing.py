@@ -89,7 +89,19 @@ def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     properties: dict[str, dict[str, Any]] = model.model_json_schema(
         mode="validation", ref_template="#/components/schemas/{model}"
     )["properties"]
-    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]
+    return [_parameter(name, schema) for name, schema in properties.items()]
+
+
+def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    # A query string has no null. Swagger UI shows the description that stands at the parameter, not one in its schema, and
+    # would send an example that stands there.
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        schema = {**kinds[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
+    texts = [schema["description"]] if "description" in schema else []
+    texts += [f"For example `{example}`." for example in schema.get("examples", ())[:1]]
+    bare = {key: value for key, value in schema.items() if key != "description"}
+    return {"name": name, "in": "query", "required": False, "description": " ".join(texts), "schema": bare}
 
 
 class StrictRoute(APIRoute):

@@ -25,9 +25,11 @@ def read_json(text: bytes, what: str = "The body") -> Any:
         raise MalformedJSON(f"{what} is not valid JSON: {error.msg} at character {error.pos}.") from None
     except _Refused as error:
         raise MalformedJSON(f"{what} {error}.") from None
+    except UnicodeDecodeError:
+        raise MalformedJSON(f"{what} is not valid JSON: it is not UTF-8.") from None
     except RecursionError:
         raise MalformedJSON(f"{what} is nested too deeply.") from None
-    except ValueError:  # not UTF-8, or a number of thousands of digits
+    except ValueError:  # a number of thousands of digits
         raise MalformedJSON(f"{what} is not valid JSON.") from None
     if text.count(b"[") + text.count(b"{") > MOST_LEVELS and _is_deeper(value, MOST_LEVELS):
         raise MalformedJSON(f"{what} is nested too deeply.")

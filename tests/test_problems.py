@@ -228,6 +228,31 @@ async def test_answers_carry_the_headers_of_safety(anonymous: httpx.AsyncClient)
         assert float(headers["x-process-time-ms"]) >= 0
 
 
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (
+            {"sort": "prio"},
+            "should be of created_at, updated_at, due_date, priority, title; several separated by commas, - before one",
+        ),
+        ({"fields": "title,titel"}, "There is no such field as number 2"),
+        ({"where": "{status: 1}"}, "must be valid JSON: Expecting property name enclosed in double quotes at character 1"),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, dict) else "",
+)
+async def test_a_wrong_parameter_is_answered_with_what_to_send(ada: Account, query: dict[str, str], message: str) -> None:
+    answer = await ada.get("/tasks", params=query)
+    assert answer.json()["details"][0]["message"].startswith(message)
+
+
+async def test_what_is_no_object_is_told_in_the_words_of_json(ada: Account) -> None:
+    for path in ("/tasks", "/tasks/bulk", "/tasks/search"):
+        (fault,) = (await ada.post(path, json=[])).json()["details"]
+        assert fault["message"] == "Input should be an object"
+    answer = await ada.post("/tasks", content=b'{"title": "caf\xe9"}', headers={"Content-Type": "application/json"})
+    is_problem(answer, 400, "malformed_json", "The body is not valid JSON: it is not UTF-8.")
+
+
 async def test_cors_lets_the_configured_origin_in_and_no_other(anonymous: httpx.AsyncClient) -> None:
     ask = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,content-type"}
     allowed = await anonymous.options("/tasks", headers={"Origin": "http://localhost:3000", **ask})

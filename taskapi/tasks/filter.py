@@ -41,9 +41,8 @@ WhereText = Annotated[
         {
             "type": "string",
             "maxLength": LONGEST_TEXT,
-            "contentMediaType": "application/json",
             "examples": [json.dumps(EXAMPLE)],
-            "description": "A filter as JSON, in the manner of MongoDB.",
+            "description": "A filter as JSON, in the manner of MongoDB: the `where` of `POST /tasks/search`.",
         }
     ),
 ]
@@ -85,6 +84,8 @@ def parsed(text: str) -> BSON:
         where = json.loads(text, parse_constant=_refuse, object_pairs_hook=_members)
     except PydanticCustomError as error:
         raise invalid("where", error.type, error.message()) from None
+    except json.JSONDecodeError as error:
+        raise invalid("where", "json_invalid", f"must be valid JSON: {error.msg} at character {error.pos}") from None
     except (ValueError, RecursionError):
         raise invalid("where", "json_invalid", "must be valid JSON") from None
     if not isinstance(where, dict):

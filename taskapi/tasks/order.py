@@ -21,8 +21,12 @@ NEWEST: Order = {"created_at": DESCENDING, "_id": DESCENDING}
 MOST_RELEVANT: Order = {RELEVANCE: DESCENDING, "_id": DESCENDING}
 
 
-def _once(sort: str) -> str:
-    names = [part.lstrip("-") for part in sort.split(",")]
+def _sortable(sort: str) -> str:
+    names = [part.removeprefix("-") for part in sort.split(",")]
+    if not set(names) <= set(SORTABLE):
+        raise PydanticCustomError(
+            "unknown_sort", f"should be of {', '.join(SORTABLE)}; several separated by commas, - before one for descending"
+        )
     if len(set(names)) < len(names):
         raise PydanticCustomError("repeated_sort", "should name a field once")
     return sort
@@ -31,13 +35,13 @@ def _once(sort: str) -> str:
 Sort = Annotated[
     str,
     Field(
-        pattern=rf"^{_FIELD}(,{_FIELD})*$",
+        json_schema_extra={"pattern": rf"^{_FIELD}(,{_FIELD})*$"},
         max_length=200,
         description=f"Fields separated by commas, `-` before one for descending: {', '.join(SORTABLE)}. "
         "Without it the newest come first; with `q`, the most relevant.",
         examples=["-priority,due_date"],
     ),
-    AfterValidator(_once),
+    AfterValidator(_sortable),
 ]
 
 

@@ -7,7 +7,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from taskapi.database import BSON
-from taskapi.errors import WORDS
 from taskapi.fields import Id, Moment, Optional, StoredDay
 from taskapi.tasks.catalog import field
 from taskapi.tasks.metadata import JSONObject
@@ -16,9 +15,10 @@ from taskapi.users.schemas import UserRead
 
 
 def _known(fields: str) -> str:
-    if all(field(name) for name in fields.split(",")):
-        return fields
-    raise PydanticCustomError("unknown_field", WORDS["extra_forbidden"])
+    for number, name in enumerate(fields.split(","), 1):
+        if not field(name):
+            raise PydanticCustomError("unknown_field", f"There is no such field as number {number}")
+    return fields
 
 
 Fields = Annotated[

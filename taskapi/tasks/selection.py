@@ -64,9 +64,9 @@ class TaskFilters(Selection):
     """The same in a query string, where the common conditions have parameters of their own."""
 
     where: WhereParameter | None = None
-    status: Status | None = None
-    completed: Flag | None = None
-    priority: int | None = Field(None, ge=1, le=5)
+    status: Status | None = Field(None, description="Has this status.")
+    completed: Flag | None = Field(None, description="Whether the task is done.")
+    priority: int | None = Field(None, ge=1, le=5, description="Has this priority; 5 is the highest.")
     tag: Annotated[str, Field(min_length=1, max_length=LONGEST_TAG), Storable] | None = Field(
         None, description="Carries this tag, in any case."
     )
