@@ -12,6 +12,7 @@ from taskapi.errors import MOST_FAULTS, BulkRefused, DatabaseUnavailable, Domain
 from taskapi.fields import OBJECT_ID_EXAMPLE, IdSent
 from taskapi.tasks import service, trash
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.past import LARGEST_VERSION
 from taskapi.tasks.schemas import TaskCreate, TaskUpdate
 from taskapi.tasks.selection import Flag
 from taskapi.tasks.service import LookUp
@@ -34,7 +35,7 @@ class CreateTask(_Operation):
 
 class _OfOneTask(_Operation):
     id: IdSent
-    version: Annotated[int, Field(strict=True, ge=1)] | None = None
+    version: Annotated[int, Field(strict=True, ge=1, le=LARGEST_VERSION)] | None = None
 
     @property
     def versions(self) -> Versions:
