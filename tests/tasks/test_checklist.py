@@ -137,7 +137,6 @@ async def test_what_is_not_there_and_what_is_somebody_elses(ada: Account, bob: A
     assert (await ada.get(path)).json() == before
 
 
-@pytest.mark.real
 async def test_a_change_of_nothing_writes_nothing(ada: Account) -> None:
     path, (item,) = await with_items(ada, "one")
     before = await stored_task(path.split("/")[2])
@@ -148,6 +147,7 @@ async def test_a_change_of_nothing_writes_nothing(ada: Account) -> None:
     assert await stored_task(before["_id"]) == before
 
 
+@pytest.mark.real
 async def test_if_match_holds_for_items_too(ada: Account) -> None:
     path, ids = await with_items(ada, "one")
     stale = {"If-Match": '"7"'}
