@@ -15,6 +15,7 @@ from beanie import Document, init_beanie
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo.errors import (
+    BulkWriteError,
     ConnectionFailure,
     ExecutionTimeout,
     InvalidName,
@@ -22,6 +23,7 @@ from pymongo.errors import (
     InvalidURI,
     OperationFailure,
     PyMongoError,
+    WriteConcernError,
     WTimeoutError,
 )
 from pymongo.read_concern import ReadConcern
@@ -252,11 +254,16 @@ async def transaction(
         raise DatabaseUnavailable from None
 
 
+def lacks_durability(error: PyMongoError) -> bool:
+    """Whether a bulk write ended before a majority of the replica set had all of it."""
+    return isinstance(error, BulkWriteError) and bool(error.details["writeConcernErrors"])
+
+
 def translated(error: PyMongoError) -> DomainError | None:
     """What a driver's error means to a caller; None when it is a fault of ours."""
     if isinstance(error, (ExecutionTimeout, WTimeoutError)):
         return QueryTimeout()
-    if isinstance(error, (ConnectionFailure, InvalidOperation)):
+    if isinstance(error, (ConnectionFailure, InvalidOperation, WriteConcernError)) or lacks_durability(error):
         return DatabaseUnavailable()
     if any(error.has_error_label(label) for label in RETRYABLE_LABELS):
         return DatabaseUnavailable()

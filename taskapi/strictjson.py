@@ -31,12 +31,12 @@ def read_json(text: bytes, what: str = "The body") -> Any:
         raise MalformedJSON(f"{what} is nested too deeply.") from None
     except ValueError:  # a number of thousands of digits
         raise MalformedJSON(f"{what} is not valid JSON.") from None
-    if text.count(b"[") + text.count(b"{") > MOST_LEVELS and _is_deeper(value, MOST_LEVELS):
+    if text.count(b"[") + text.count(b"{") > MOST_LEVELS and is_deeper(value, MOST_LEVELS):
         raise MalformedJSON(f"{what} is nested too deeply.")
     return value
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
+def is_deeper(value: Any, levels: int) -> bool:
     """Whether ``value`` has more than ``levels`` of arrays and objects inside each other."""
     inside = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from taskapi.database import BSON, DUPLICATE_KEY, Session, collection, transaction, translated
+from taskapi.database import BSON, DUPLICATE_KEY, Session, collection, lacks_durability, transaction, translated
 from taskapi.errors import MOST_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, Fault, InvalidInput, faults_of
 from taskapi.fields import OBJECT_ID_EXAMPLE, IdSent
 from taskapi.tasks import service, trash
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.past import LARGEST_VERSION
 from taskapi.tasks.schemas import TaskCreate, TaskUpdate
 from taskapi.tasks.selection import Flag
 from taskapi.tasks.service import LookUp
@@ -34,7 +35,7 @@ class CreateTask(_Operation):
 
 class _OfOneTask(_Operation):
     id: IdSent
-    version: Annotated[int, Field(strict=True, ge=1)] | None = None
+    version: Annotated[int, Field(strict=True, ge=1, le=LARGEST_VERSION)] | None = None
 
     @property
     def versions(self) -> Versions:
@@ -202,7 +203,7 @@ async def _insert(made: Sequence[Step], session: Session | None) -> None:
     except BulkWriteError as error:
         # An id that is there already was stored by an earlier run of the same request.
         others = [fault for fault in error.details["writeErrors"] if fault.get("code") != DUPLICATE_KEY]
-        if others or session is not None or error.details["writeConcernErrors"]:
+        if others or session is not None or lacks_durability(error):
             raise
 
 

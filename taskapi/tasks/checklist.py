@@ -10,7 +10,7 @@ from taskapi.identity import new_id
 from taskapi.tasks import service
 from taskapi.tasks.changes import STORED_CHECKLIST, update
 from taskapi.tasks.documents import TaskDocument
-from taskapi.tasks.schemas import MOST_ITEMS, ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead
+from taskapi.tasks.schemas import MOST_ITEMS, ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead, TaskUpdate
 from taskapi.tasks.writing import PUBLIC, Versions, one
 from taskapi.users.schemas import UserRead
 
@@ -43,12 +43,16 @@ async def add(owner: UserRead, task_id: str, data: ItemCreate, versions: Version
 async def change(owner: UserRead, task_id: str, item_id: str, data: ItemUpdate, versions: Versions) -> TaskRead:
     """Changes an item's text, ticks it, or moves it before another (None: to the end); the task after it.
 
+    Nothing sent, nothing written.
+
     Raises:
         NotFound: there is no such task, or no such item in it.
         PreconditionFailed: it has none of ``versions``.
         InvalidInput: there is no item to put it before.
     """
     identity = _identity(item_id)
+    if not data.model_fields_set:
+        return await _unchanged(owner, task_id, identity, versions)
     values = data.model_dump(exclude_unset=True, exclude={"before"})
     changed = {"$mergeObjects": ["$$item", {"$literal": values}]}
     after: BSON = {
@@ -72,6 +76,13 @@ async def remove(owner: UserRead, task_id: str, item_id: str, versions: Versions
     """
     identity = _identity(item_id)
     return await _write(owner, task_id, versions, _where("$ne", identity, STORED_CHECKLIST), {"checklist.id": identity})
+
+
+async def _unchanged(owner: UserRead, task_id: str, identity: ObjectId, versions: Versions) -> TaskRead:
+    task = await service.change(owner, task_id, TaskUpdate(), versions)
+    if str(identity) not in {item.id for item in task.checklist}:
+        raise NotFound("Checklist item not found")
+    return task
 
 
 def _identity(item_id: str) -> ObjectId:

@@ -44,7 +44,11 @@ def recorded(stages: Iterable[BSON], touched: Iterable[str], action: Action, by:
     """The stages of an update, with those that raise the version and record which of the ``touched`` fields changed."""
     stored: BSON = {name: f"${name}" for name in touched}
     stored |= {name: {"$ifNull": [f"${name}", {"$literal": empty}]} for name, empty in LACKING.items() if name in stored}
-    before = {name: {"$cond": [{"$ne": [f"$before.{name}", now]}, f"$before.{name}", "$$REMOVE"]} for name, now in stored.items()}
+    before: BSON = {
+        name: {"$cond": [{"$ne": [f"$before.{name}", now]}, f"$before.{name}", "$$REMOVE"]} for name, now in stored.items()
+    }
+    if "metadata" in before:  # to MongoDB 1 and 1.0 are equal, to callers they are not
+        before["metadata"] = "$before.metadata"
     made = {
         **{name: {"$literal": value} for name, value in entry(action, by, at).items()},
         "version": "$version",

@@ -1,13 +1,13 @@
 """A line of an import, and what it makes of the task that has its key."""
 
-import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bson import ObjectId
 
 from taskapi.clock import in_utc, utc_now
 from taskapi.database import BSON
 from taskapi.tasks.history import LACKING
+from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.service import new_task
 from taskapi.tasks.transfer_schemas import TaskImport
@@ -66,7 +66,7 @@ def changed(line: Line, stored: BSON) -> BSON:
         fields["status"] = line.task["status"]
     elif data.completed is not None:
         fields["status"] = Status.todo if stored["status"] == Status.done else stored["status"]
-    return fields if any(_text(value) != _text(stored[name]) for name, value in fields.items()) else {}
+    return fields if any(exact(value) != exact(stored[name]) for name, value in fields.items()) else {}
 
 
 def _with_ids(line: Line, stored: list[BSON]) -> list[BSON]:
@@ -81,11 +81,6 @@ def _with_ids(line: Line, stored: list[BSON]) -> list[BSON]:
         same = free.get(sent.text) if sent.id is None else None
         made.append({**item, "id": same.pop(0)} if same else item)
     return made
-
-
-def _text(value: Any) -> str:
-    """A value as text that is the same for the same value alone: to Python 1, 1.0 and True are equal."""
-    return json.dumps(value, sort_keys=True, default=str)
 
 
 def after(stored: BSON, fields: BSON) -> BSON:

@@ -13,6 +13,7 @@ from taskapi.tasks.upserting import Rehearsal, Upsert, Writer
 from taskapi.turns import Turns
 from taskapi.users.schemas import UserRead
 
+MOST_LINES_OF_TEXT = 2 * MOST_LINES  # with the empty ones, which take time as well
 LONGEST_LINE = 256 * 1024  # bytes
 MOST_FIELDS = 100  # of one line; each unknown one would cost an error
 BATCH_LINES = 250
@@ -27,7 +28,7 @@ async def run(owner: UserRead, lines: AsyncIterable[bytes | None], look_up: Look
     What is written stays, however the run ends.
 
     Raises:
-        TooManyLines: there are more than 100,000; those are imported.
+        TooManyLines: there are more than 100,000, or 200,000 with the empty ones; those are imported.
         Contended: others change the same tasks all the time.
     """
     report, turns, number = ImportReport(), Turns(), 0
@@ -38,11 +39,11 @@ async def run(owner: UserRead, lines: AsyncIterable[bytes | None], look_up: Look
             await turns.give_way()
             if text is not None:
                 text = (text.removeprefix(BOM) if number == 1 else text).strip(BLANK)
-                if not text:
-                    continue
-            if report.lines == MOST_LINES:
+            if number > MOST_LINES_OF_TEXT or (text != b"" and report.lines == MOST_LINES):
                 await batch.finish()
                 raise TooManyLines(MOST_LINES, not dry_run)
+            if text == b"":
+                continue
             report.lines += 1
             data = _read(text)
             if isinstance(data, TaskImport):

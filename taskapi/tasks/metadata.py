@@ -66,6 +66,11 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def exact(value: Any) -> str:
+    """A value as text that is the same for the same value alone: to Python, and to MongoDB in part, 1, 1.0 and True are equal."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
 def merged(target: Any, patch: Any) -> Any:
     """``target`` after the merge patch ``patch`` (RFC 7396, section 2). Neither is changed."""
     if not isinstance(patch, dict):

@@ -13,6 +13,7 @@ from taskapi.fields import Moment, SentMoment
 from taskapi.tasks.changes import literal, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import LACKING, Action
+from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
 from taskapi.tasks.writing import PUBLIC, Versions, one, revise
 from taskapi.users.schemas import UserRead
@@ -94,13 +95,15 @@ async def history(owner: UserRead, task_id: str) -> list[HistoryEntry]:
     """The writes of a task that are kept, the newest first. Raises NotFound."""
     state = await _with_history(owner, task_id)
     found = []
+    after = TaskRead.model_validate(state).model_dump(mode="json")
     for entry in reversed(state.get("history", [])):
-        after = TaskRead.model_validate(state).model_dump(mode="json")
         state |= entry["before"]
         before = TaskRead.model_validate(state).model_dump(mode="json")
-        changed = [name for name in before if name in entry["before"] and name != "updated_at"]
+        kept = [name for name in before if name in entry["before"] and name != "updated_at"]
+        changed = [name for name in kept if exact(before[name]) != exact(after[name])]
         changes = {name: {"before": before[name], "after": after[name]} for name in changed}
         found.append(HistoryEntry.model_validate({**entry, "changes": changes}))
+        after = before
     return found
 
 
@@ -167,7 +170,7 @@ async def revert(owner: UserRead, task_id: str, version: int, versions: Versions
     def going_back(stored: BSON) -> list[BSON] | None:
         past, now = back_to(stored, version), back_to(stored, stored["version"])
         values = {name: past[name] for name in sorted(REVERTED)}
-        if all(value == now[name] for name, value in values.items()):
+        if all(exact(value) == exact(now[name]) for name, value in values.items()):
             return None
         return update(literal(values), owner, Action.revert, derive=False)
 

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
-from jsonpointer import JsonPointerException
+from jsonpointer import JsonPointerException, resolve_pointer
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from taskapi.errors import Fault, InvalidInput, PatchTestFailed, faults_of
+from taskapi.strictjson import MOST_LEVELS, is_deeper
 from taskapi.tasks.schemas import TaskRead, TaskUpdate
 
 MEDIA_TYPE = "application/json-patch+json"
 MOST_OPERATIONS = 100
-LARGEST_CHARACTERS = 1024 * 1024  # of the task while it is patched: copies of copies grow fast
+LARGEST_VALUES = 128 * 1024  # characters of JSON that all operations bring or copy; the largest task has half as many
 EMPTIED = ("description", "due_date", "tags", "links", "checklist", "metadata")  # what may be removed
 READ_ONLY = [name for name in TaskRead.model_fields if name not in TaskUpdate.model_fields]
 
@@ -61,19 +62,27 @@ def patched(document: Any, operations: Sequence[Operation]) -> Any:
         InvalidInput: an operation cannot be carried out; names it.
     """
     document = copy.deepcopy(document)
+    size = 0
     for index, operation in enumerate(operations):
         try:
+            value = resolve_pointer(document, operation.from_) if operation.op == "copy" else operation.value
+            size += len(json.dumps(value, ensure_ascii=False, default=str))
+            if size > LARGEST_VALUES:  # copies of copies grow fast, and a large value costs at every step
+                raise _too_large(index)
             document = JsonPatch([operation.model_dump(exclude_unset=True)]).apply(document, in_place=True)
-            fits = operation.op in ("remove", "move", "test") or len(json.dumps(document)) <= LARGEST_CHARACTERS
         except JsonPatchTestFailed:
             raise PatchTestFailed(index) from None
         except (JsonPatchException, JsonPointerException) as error:
             raise InvalidInput([Fault(str(index), f"Cannot be carried out: {_reason(error)}", "patch_operation")]) from None
         except RecursionError:
-            fits = False
-        if not fits:
-            raise InvalidInput([Fault(str(index), "Makes the task too large", "patch_size")])
+            raise _too_large(index) from None
+    if is_deeper(document, MOST_LEVELS):
+        raise _too_large(len(operations) - 1)
     return document
+
+
+def _too_large(index: int) -> InvalidInput:
+    return InvalidInput([Fault(str(index), "Makes the task too large", "patch_size")])
 
 
 def _reason(error: Exception) -> str:

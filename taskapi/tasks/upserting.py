@@ -13,7 +13,7 @@ from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from taskapi.clock import utc_now
-from taskapi.database import BSON, DUPLICATE_KEY, collection
+from taskapi.database import BSON, DUPLICATE_KEY, collection, lacks_durability
 from taskapi.errors import Contended
 from taskapi.logs import request_id
 from taskapi.tasks.changes import literal, update
@@ -105,7 +105,7 @@ async def _bulk(operations: list[InsertOne[BSON] | UpdateOne]) -> tuple[set[str]
         result = await collection(TaskDocument).bulk_write(operations, ordered=False)
     except BulkWriteError as error:
         faults = error.details["writeErrors"]
-        if not faults or any(fault["code"] != DUPLICATE_KEY for fault in faults):
+        if lacks_durability(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
             raise
         # What meets its own _id was written by an earlier run of this request.
         return {fault["keyValue"]["key"] for fault in faults if "key" in fault["keyValue"]}, int(error.details["nMatched"])

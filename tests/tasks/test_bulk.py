@@ -116,6 +116,7 @@ async def test_bodies_that_are_no_list_of_operations(ada: Account, body: Any, fi
         ({"op": "update", "id": "x", "changes": {}}, "id"),
         ({"op": "update", "id": UNKNOWN, "changes": {"priority": 9}}, "changes.priority"),
         ({"op": "delete", "id": UNKNOWN, "version": "1"}, "version"),
+        ({"op": "delete", "id": UNKNOWN, "version": 2**63}, "version"),
         ({"op": "delete", "id": {"$ne": None}}, "id"),
     ],
 )

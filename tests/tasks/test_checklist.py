@@ -137,6 +137,16 @@ async def test_what_is_not_there_and_what_is_somebody_elses(ada: Account, bob: A
     assert (await ada.get(path)).json() == before
 
 
+async def test_a_change_of_nothing_writes_nothing(ada: Account) -> None:
+    path, (item,) = await with_items(ada, "one")
+    before = await stored_task(path.split("/")[2])
+    answer = await ada.patch(f"{path}/{item}", json={})
+    assert (answer.status_code, answer.headers["etag"]) == (200, f'"{before["version"]}"')
+    is_problem(await ada.patch(f"{path}/{item}", json={}, headers={"If-Match": '"99"'}), 412, "precondition_failed")
+    is_problem(await ada.patch(f"{path}/{UNKNOWN}", json={}), 404, "not_found")
+    assert await stored_task(before["_id"]) == before
+
+
 @pytest.mark.real
 async def test_if_match_holds_for_items_too(ada: Account) -> None:
     path, ids = await with_items(ada, "one")

@@ -190,6 +190,12 @@ async def test_more_than_100_000_lines_are_refused_and_those_before_stay(ada: Ac
     is_problem(answer, 413, "too_many_lines", "An import has at most 100000 lines; nothing was imported.")
 
 
+async def test_empty_lines_are_no_lines_but_not_without_end(ada: Account) -> None:
+    assert (await take(ada, b"\n" * 199_999 + jsonl({"title": "the last one"})))["created"] == 1
+    answer = await ada.post("/tasks/import", content=b"\n" * 200_000 + b" \n", headers=JSONL)
+    is_problem(answer, 413, "too_many_lines")
+
+
 async def test_who_may_send_what(ada: Account) -> None:
     line = jsonl({"title": "a task"})
     is_problem(await ada.client.post("/tasks/import", content=line, headers=JSONL), 401, "not_authenticated")

@@ -1,5 +1,6 @@
 """What a task was: every change kept by the write that made it."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -133,6 +134,19 @@ async def test_reverting_is_a_new_version(ada: Account) -> None:
     for version in (3, 1):  # it is so already
         same = await ada.post(f"{path}/revert", json={"version": version})
         assert (same.status_code, same.headers["etag"]) == (200, '"3"')
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, True), (0, False), (1, 1.0), ([2], [2.0])])
+async def test_kinds_of_values_that_count_as_equal_are_told_apart(ada: Account, first: Any, second: Any) -> None:
+    task = await ada.make_task(metadata={"a": first})
+    path = f"/tasks/{task['id']}"
+    await ada.patch(path, json={"metadata": {"a": second}})
+    past = (await ada.get(f"{path}?version=1")).json()["metadata"]["a"]
+    assert json.dumps(past) == json.dumps(first)
+    changes = (await ada.get(f"{path}/history")).json()[0]["changes"]["metadata"]
+    assert json.dumps(changes) == json.dumps({"before": {"a": first}, "after": {"a": second}})
+    reverted = (await ada.post(f"{path}/revert", json={"version": 1})).json()
+    assert (reverted["version"], json.dumps(reverted["metadata"])) == (3, json.dumps({"a": first}))
 
 
 async def test_reverts_that_cannot_be(ada: Account, bob: Account) -> None:

@@ -174,6 +174,9 @@ REFUSED: list[tuple[Any, list[str]]] = [
     ([{"op": "add", "path": "/metadata/~2", "value": 1}], ["0"]),
     ([{"op": "add", "path": "/tags/0"}], ["0"]),
     ([{"op": "move", "path": "/tags/0"}], ["0"]),
+    ([{"op": "copy", "path": "/tags/0"}], ["0"]),
+    ([{"op": "copy", "from": "/tags/-", "path": "/tags/0"}], ["0"]),
+    ([{"op": "copy", "from": "/nothing", "path": "/tags/0"}], ["0"]),
     ([{"op": "move", "from": "/metadata", "path": "/metadata/inside"}], ["0"]),
     ([{"op": "append", "path": "/title", "value": "x"}], ["0.op"]),
     ([{"path": "/title", "value": "x"}], ["0.op"]),
@@ -199,8 +202,19 @@ async def test_copies_of_copies_do_not_fill_the_memory(ada: Account) -> None:
     doubling = [{"op": "copy", "from": "/metadata", "path": f"/metadata/{n}"} for n in range(100)]
     found = wrong_fields(await ada.patch(f"/tasks/{task['id']}", json=doubling, headers=PATCH))
     assert list(found.values()) == ["patch_size"]
+    deeper = [{"op": "copy", "from": "/metadata", "path": "/metadata" + "/a" * n} for n in range(1, 80)]
+    found = wrong_fields(await ada.patch(f"/tasks/{(await ada.make_task())['id']}", json=deeper, headers=PATCH))
+    assert list(found.values()) == ["patch_size"]
     many = [{"op": "test", "path": "/version", "value": 1}] * 101
     assert list(wrong_fields(await ada.patch(f"/tasks/{task['id']}", json=many, headers=PATCH)).values()) == ["too_long"]
+
+
+@pytest.mark.parametrize("kind", ["add", "replace", "test"])
+async def test_values_that_no_task_can_hold_are_refused_before_they_are_looked_through(ada: Account, kind: str) -> None:
+    task = await ada.make_task()
+    large = [{"op": kind, "path": "/metadata", "value": {"a": [[]] * 40_000}}]
+    found = wrong_fields(await ada.patch(f"/tasks/{task['id']}", json=large, headers=PATCH))
+    assert found == {"0": "patch_size"}
 
 
 async def test_a_test_knows_the_kinds_of_json(ada: Account) -> None:
