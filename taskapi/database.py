@@ -261,9 +261,9 @@ def lacks_durability(error: PyMongoError) -> bool:
 
 def translated(error: PyMongoError) -> DomainError | None:
     """What a driver's error means to a caller; None when it is a fault of ours."""
-    if isinstance(error, (ExecutionTimeout, WTimeoutError)):
+    if isinstance(error, ExecutionTimeout):
         return QueryTimeout()
-    if isinstance(error, (ConnectionFailure, InvalidOperation, WriteConcernError)) or lacks_durability(error):
+    if isinstance(error, (ConnectionFailure, InvalidOperation, WriteConcernError, WTimeoutError)) or lacks_durability(error):
         return DatabaseUnavailable()
     if any(error.has_error_label(label) for label in RETRYABLE_LABELS):
         return DatabaseUnavailable()

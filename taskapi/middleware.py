@@ -36,7 +36,7 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
 
 
 def _new_request_id() -> bytes:
-    # Nobody must be unable to guess it; the system's random bytes would give the interpreter up to the driver's threads.
+    # It may be guessed. The system's random bytes would give the interpreter up to the driver's threads.
     return b"%032x" % random.getrandbits(128)
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 LARGEST_OFFSET = 2**31 - 1
+LONGEST_LINK = 8000  # of the header with the next page alone; proxies have their limits too
 LONGEST_ADDRESS = 1000  # characters of a link; when one is longer only the next page is linked, for headers have limits
 
 PAGE = frozenset({"limit", "offset", "skip", "cursor"})  # the parameters that differ from page to page
@@ -62,10 +63,15 @@ class PageQuery(BaseModel):
 
 
 def header(path: str, query: PageQuery, targets: Mapping[str, str]) -> str:
-    """A Link header: by its relation, the page parameter of each target, encoded; all others are those of ``query``."""
+    """A Link header: by its relation, the page parameter of each target, encoded; all others are those of ``query``.
+
+    Empty when it would be longer than proxies let pass.
+    """
     given = query.model_fields_set - PAGE
     page = f"{path}?{urlencode(_written(query, given)) + '&' if given else ''}limit={query.limit}&"
     longest = len(page) + max(map(len, targets.values()))
+    if longest > LONGEST_LINK:
+        return ""
     linked = targets if longest <= LONGEST_ADDRESS else {name: target for name, target in targets.items() if name == "next"}
     return ", ".join(f'<{page}{target}>; rel="{relation}"' for relation, target in linked.items())
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from taskapi import strictjson
-from taskapi.errors import Fault, InvalidInput, UnsupportedMediaType, faults_of
+from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, UnsupportedMediaType, faults_of
 from taskapi.negotiation import Negotiated
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -74,10 +74,10 @@ def read_query(model: type[Model], request: Request) -> Model:
     repeated: dict[str, Fault] = {}
     for name, value in request.query_params.multi_items():
         if name in values:
-            repeated[name] = Fault(name, "was given more than once", "repeated_parameter")
+            repeated[name] = Fault(name[:LONGEST_FIELD], "was given more than once", "repeated_parameter")
         values[name] = value
     if repeated:
-        raise InvalidInput(list(repeated.values()))
+        raise InvalidInput(list(repeated.values())[:MOST_FAULTS])
     try:
         return model.model_validate(values)
     except ValidationError as error:

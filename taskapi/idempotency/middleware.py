@@ -21,6 +21,7 @@ REPLAY = ("idempotent-replay", "true")
 VISIBLE = re.compile(rb"[!-~]{1,255}")
 WITHOUT_KEY = frozenset({"/token"})  # signing in stores nothing, and its answer is a secret that must not be stored
 ANONYMOUS = frozenset({"/register"})
+UNFINISHED = "unfinished"  # set on ``request.state`` by a route whose answer a repeat should better
 LARGEST_ANSWER = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
 
 
@@ -65,7 +66,8 @@ class IdempotencyKeys:
             with repeatable(found.seed):
                 answer = await _captured(self.app, scope, body.receive)
             await body.finish()
-            await (service.record(found, answer) if _is_final(answer) else service.release(found))
+            final = _is_final(answer) and not scope.get("state", {}).get(UNFINISHED)
+            await (service.record(found, answer) if final else service.release(found))
         return _response(answer)
 
 

@@ -6,7 +6,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from taskapi.auth.dependencies import CurrentUser, auth_tools
-from taskapi.errors import DomainError
+from taskapi.errors import DomainError, Unavailable
 from taskapi.fields import OBJECT_ID_EXAMPLE
 from taskapi.problems import ProblemDetail, responses, status_of
 from taskapi.routing import parameters, read_query
@@ -68,6 +68,7 @@ async def change_in_bulk(data: Bulk, user: CurrentUser, request: Request) -> lis
     """
     run = bulk.all_or_none if read_query(BulkQuery, request).atomic else bulk.each
     steps = await run(user, data, auth_tools(request).accounts.get, request.app.state.settings.trash_days)
+    request.state.unfinished = any(isinstance(step.error, Unavailable) for step in steps)
     return [OperationResult.of(index, step) for index, step in enumerate(steps)]
 
 

@@ -7,6 +7,7 @@ can only narrow.
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, NoReturn
 
@@ -20,7 +21,7 @@ from taskapi.tasks.catalog import Kind, PublicField, field, free
 from taskapi.tasks.operands import SIZE, TYPES, Faults, invalid
 
 LONGEST_TEXT = 2000  # characters of a filter in a query string
-LARGEST_BYTES = 64 * 1024  # of what a filter compiles to, as BSON
+LARGEST_BYTES = 64 * 1024  # of a filter as JSON, and of what it compiles to as BSON
 MOST_CONDITIONS = 50
 
 LOGICAL = frozenset({"$and", "$or", "$nor"})
@@ -50,8 +51,15 @@ WhereText = Annotated[
 
 
 def _checked(where: BSON) -> BSON:
+    with suppress(RecursionError):  # the compiler knows what is too deep
+        if len(json.dumps(where)) > LARGEST_BYTES:  # before any work is done for it
+            raise _too_large()
     compiled(where)  # whatever is done with it next may trip over what is refused here: depth, lone surrogates
     return where
+
+
+def _too_large() -> InvalidInput:
+    return invalid("where", "filter_size", "should take at most 64 KiB")
 
 
 WhereDocument = Annotated[
@@ -104,7 +112,7 @@ def compiled(where: Any) -> BSON:
     if compiler.faults:
         raise InvalidInput(compiler.faults)
     if len(bson.encode(result)) > LARGEST_BYTES:
-        raise invalid("where", "filter_size", "should take at most 64 KiB")
+        raise _too_large()
     return result
 
 

@@ -46,7 +46,8 @@ async def list_tasks(user: CurrentUser, request: Request) -> Response:
     page = await listing.page(user, query, request.app.state.cursors, request.app.state.settings.query_timeout_ms)
     path = f"{request.scope.get('root_path', '')}/tasks"
     headers = validators(request, _etag(page)) | _headers(page)
-    headers["Link"] = query.link_header(path, None if page.is_least else page.total, page.cursor)
+    if link := query.link_header(path, None if page.is_least else page.total, page.cursor):
+        headers["Link"] = link
     return Response(page.json(), headers=headers, media_type=JSON)
 
 

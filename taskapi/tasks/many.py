@@ -82,7 +82,7 @@ async def _apply(owner: UserRead, query: ManyQuery, change: _Change, millisecond
 
     # What was counted has to be what is changed, and no merge may fail half-way; else each batch may stand for itself.
     together = query.expect is not None or change.one_by_one is not None
-    return await (transaction(TaskDocument, work) if together and not query.dry_run else work())
+    return await (transaction(TaskDocument, work, required=True) if together and not query.dry_run else work())
 
 
 async def _ids(filter_: BSON, most: int, milliseconds: int, session: Session | None) -> list[ObjectId]:

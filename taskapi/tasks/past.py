@@ -149,7 +149,7 @@ def _version_at(stored: BSON, moment: datetime) -> int:
     entries = stored.get("history", [])
     until = [entry for entry in entries if in_utc(entry["at"]) <= moment]
     if not until:
-        if in_utc(stored["updated_at"]) > moment:
+        if entries or in_utc(stored["updated_at"]) > moment:  # also an import may have set the times before its entry
             raise VersionNotKept
         return int(stored["version"])
     if until[-1]["action"] == Action.delete:

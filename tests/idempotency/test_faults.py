@@ -13,7 +13,9 @@ from fastapi import FastAPI
 from pymongo.errors import AutoReconnect
 
 from taskapi.clock import in_utc, utc_now
+from taskapi.errors import DatabaseUnavailable
 from taskapi.main import DOCUMENTS, create_app
+from taskapi.tasks import service
 from tests.client import Account, is_problem
 from tests.conftest import make_settings, running
 from tests.idempotency.records import KEYED, change_record, records, tasks, the_record
@@ -63,6 +65,26 @@ async def test_a_failure_after_the_write_is_not_kept_and_its_repeat_makes_no_sec
     assert (again.status_code, REPLAY in again.headers) == (201, False)
     assert again.json()["id"] == str(record["seed"])
     assert await tasks() == 1
+
+
+async def test_a_bulk_that_the_database_cut_short_is_run_again(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = await ada.make_task()
+    operations = [{"op": "create", "task": {"title": "Once"}}, {"op": "update", "id": task["id"], "changes": {"priority": 5}}]
+
+    async def send() -> httpx.Response:
+        return await ada.post("/tasks/bulk", json={"operations": operations}, headers={"Idempotency-Key": "bulk"})
+
+    async def fail(*_: Any) -> None:
+        raise DatabaseUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "change", fail)
+        assert [result["status"] for result in (await send()).json()] == [201, 503]
+    again = await send()
+    assert [result["status"] for result in again.json()] == [201, 200]
+    assert "idempotent-replay" not in again.headers
+    assert await tasks() == 2
+    assert (await send()).headers["idempotent-replay"] == "true"
 
 
 async def test_a_database_that_is_away_is_503_before_anything_is_reserved(

@@ -91,6 +91,14 @@ async def test_a_task_was_not_there_while_it_was_in_the_trash(ada: Account) -> N
     assert found == [200, 404, 200]
 
 
+async def test_what_an_import_says_of_earlier_times_is_not_what_a_task_was(ada: Account) -> None:
+    line = b'{"title":"Imported","created_at":"2020-01-01T00:00:00Z","updated_at":"2020-02-01T00:00:00Z"}'
+    await ada.post("/tasks/import", content=line, headers={"Content-Type": "application/jsonl"})
+    (task,) = (await ada.get("/tasks")).json()
+    is_problem(await ada.get(f"/tasks/{task['id']}?as_of=2021-01-01T00:00:00Z"), 410, "version_not_kept")
+    is_problem(await ada.get(f"/tasks/{task['id']}?as_of=2019-01-01T00:00:00Z"), 404, "not_found")
+
+
 @pytest.mark.parametrize(
     ("query", "fields"),
     [
