@@ -67,6 +67,7 @@ async def test_a_failure_after_the_write_is_not_kept_and_its_repeat_makes_no_sec
     assert await tasks() == 1
 
 
+@pytest.mark.real
 async def test_a_bulk_that_the_database_cut_short_is_run_again(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     task = await ada.make_task()
     operations = [{"op": "create", "task": {"title": "Once"}}, {"op": "update", "id": task["id"], "changes": {"priority": 5}}]
