@@ -12,6 +12,7 @@ import httpx
 import pytest
 from bson import ObjectId
 from pymongo import MongoClient
+from pymongo.read_concern import ReadConcern
 
 from tests.server.process import Server, serving, wait_until
 
@@ -119,7 +120,8 @@ def test_an_import_goes_on_after_everything_was_killed(folder: Path) -> None:
         def until_killed() -> Iterator[bytes]:
             yield text
             with database(server) as mongo:
-                wait_until(lambda: bool(mongo["taskapi"]["tasks"].find_one()), "a batch to be written")
+                durable = mongo["taskapi"].get_collection("tasks", read_concern=ReadConcern("majority"))
+                wait_until(lambda: bool(durable.find_one()), "a batch to be written for good")
             server.kill_everything()
             while True:
                 yield b"\n" * 100_000
