@@ -16,6 +16,7 @@ from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo.errors import (
     BulkWriteError,
+    ConfigurationError,
     ConnectionFailure,
     ExecutionTimeout,
     InvalidName,
@@ -263,6 +264,8 @@ def translated(error: PyMongoError) -> DomainError | None:
     """What a driver's error means to a caller; None when it is a fault of ours."""
     if isinstance(error, ExecutionTimeout):
         return QueryTimeout()
+    if isinstance(error, ConfigurationError):  # "sessions are not supported", as long as no server is known again
+        return DatabaseUnavailable()
     if isinstance(error, (ConnectionFailure, InvalidOperation, WriteConcernError, WTimeoutError)) or lacks_durability(error):
         return DatabaseUnavailable()
     if any(error.has_error_label(label) for label in RETRYABLE_LABELS):

@@ -200,6 +200,7 @@ def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.Domain
         (pymongo_errors.ExecutionTimeout("no", 50), errors.QueryTimeout),
         (pymongo_errors.OperationFailure("no", 14031), errors.DatabaseUnavailable),
         (pymongo_errors.WriteConcernError("no", 91), errors.DatabaseUnavailable),
+        (pymongo_errors.ConfigurationError("Sessions are not supported"), errors.DatabaseUnavailable),
         (pymongo_errors.WTimeoutError("no", 64), errors.DatabaseUnavailable),
         (pymongo_errors.BulkWriteError({"writeErrors": [], "writeConcernErrors": [{"code": 64}]}), errors.DatabaseUnavailable),
         (pymongo_errors.BulkWriteError({"writeErrors": [{"code": 2}], "writeConcernErrors": []}), type(None)),
