@@ -83,9 +83,9 @@ def _serve(host: str, port: int, workers: int, reload: bool) -> None:
 def _hand_down(settings: Settings) -> None:
     """Lets every worker find the one database and secret."""
     assert settings.mongodb_uri
-    assert settings.secret_key
     os.environ[f"{PREFIX}MONGODB_URI"] = settings.mongodb_uri.get_secret_value()
-    os.environ[f"{PREFIX}SECRET_KEY"] = settings.secret_key.get_secret_value()
+    if settings.secret_key:
+        os.environ[f"{PREFIX}SECRET_KEY"] = settings.secret_key.get_secret_value()
 
 
 def _announce(settings: Settings, host: str, port: int, *, embedded_server: bool) -> None:

@@ -52,11 +52,12 @@ def provide(settings: Settings) -> Iterator[Settings]:
         return
     folder = _folder(settings.data_dir)
     with _locked(folder) as lock:
-        secret = settings.secret_key or SecretStr(_generated_secret(folder))
+        secret = None if settings.secrets else SecretStr(_generated_secret(folder))
         server = _Mongod(find_mongod(settings), folder, settings.mongod_cache_gb, lock)
         try:
             server.start()
-            yield settings.model_copy(update={"mongodb_uri": SecretStr(server.uri), "secret_key": secret})
+            found = {"mongodb_uri": SecretStr(server.uri)} | ({"secret_key": secret} if secret else {})
+            yield settings.model_copy(update=found)
         finally:
             server.stop()
 

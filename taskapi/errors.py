@@ -5,9 +5,7 @@ TaskAPIError
 └── DomainError                  the caller's request cannot be met
     ├── InvalidInput             a value is wrong (carries the faults by field)
     ├── NotFound                 missing, or somebody else's
-    ├── AlreadyTaken             a unique name is in use
-    │   ├── UsernameTaken
-    │   └── EmailTaken
+    ├── …                        with accounts and credentials: account_errors.py
     ├── BulkRefused              one of many operations cannot be carried out, so none was
     ├── CountDiffers             a filter finds another number of tasks than the caller expects
     ├── TooManyMatches           a filter finds more tasks than one request changes
@@ -18,11 +16,6 @@ TaskAPIError
     ├── VersionNotKept           the history no longer reaches back so far
     ├── PreconditionFailed       the task has another version than the caller expects
     ├── PreconditionRequired     the caller has to say which version they change
-    ├── WrongPassword            the current password was not given correctly
-    ├── InactiveUser             the account is disabled
-    ├── NotAuthenticated         no valid proof of who calls
-    │   ├── BadCredentials
-    │   └── InvalidToken
     ├── NotAcceptable            the caller takes none of the media types there are
     ├── UnreadableBody           the body is not what its route takes
     │   ├── MalformedJSON
@@ -34,7 +27,6 @@ TaskAPIError
         ├── DatabaseUnavailable
         ├── QueryTimeout
         ├── Contended
-        ├── Overloaded
         └── IdempotencyInFlight  the same request is still being answered
 """
 
@@ -109,22 +101,6 @@ class NotFound(DomainError):
     detail = "Not found"
 
 
-class AlreadyTaken(DomainError):
-    """A value that must be unique is in use."""
-
-    code = "already_taken"
-
-
-class UsernameTaken(AlreadyTaken):
-    code = "username_taken"
-    detail = "Username already registered"
-
-
-class EmailTaken(AlreadyTaken):
-    code = "email_taken"
-    detail = "Email already registered"
-
-
 class BulkRefused(DomainError):
     """``faults`` say why the operation of that index cannot be carried out."""
 
@@ -191,31 +167,6 @@ class PreconditionRequired(DomainError):
     detail = "Send If-Match with the ETag of your copy."
 
 
-class WrongPassword(DomainError):
-    code = "wrong_password"
-    detail = "Current password is incorrect"
-
-
-class InactiveUser(DomainError):
-    code = "inactive_user"
-    detail = "Inactive user"
-
-
-class NotAuthenticated(DomainError):
-    code = "not_authenticated"
-    detail = "Not authenticated"
-
-
-class BadCredentials(NotAuthenticated):
-    code = "bad_credentials"
-    detail = "Incorrect username or password"
-
-
-class InvalidToken(NotAuthenticated):
-    code = "invalid_token"
-    detail = "Could not validate credentials"
-
-
 class NotAcceptable(DomainError):
     """The caller takes none of ``offers``, the media types there are."""
 
@@ -268,7 +219,7 @@ class Unavailable(DomainError):
     """Nothing is wrong with the request; ``retry_after`` says in how many seconds to repeat it."""
 
     code = "unavailable"
-    retry_after: ClassVar[int] = 1
+    retry_after: int = 1
 
 
 class DatabaseUnavailable(Unavailable):
@@ -285,11 +236,6 @@ class QueryTimeout(Unavailable):
 class Contended(Unavailable):
     code = "contended"
     detail = "Too many change this task at the same time; try again shortly."
-
-
-class Overloaded(Unavailable):
-    code = "overloaded"
-    detail = "Too many passwords are being checked at the moment; try again shortly."
 
 
 class IdempotencyInFlight(Unavailable):

@@ -12,14 +12,21 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from taskapi import __version__, database, docs, embedded, fetch, logs, methods, middleware, openapi, problems, processes
-from taskapi.auth.dependencies import AuthTools
 from taskapi.auth.router import router as auth_router
+from taskapi.auth.service import AuthTools
 from taskapi.coalesce import Coalescer
 from taskapi.errors import StartupError
+from taskapi.events.documents import SecurityEventDocument
 from taskapi.idempotency.documents import IdempotencyDocument
-from taskapi.idempotency.middleware import WITHOUT_KEY, IdempotencyKeys
-from taskapi.security import PasswordHasher, Signer, TokenCodec, derived_key
+from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
+from taskapi.keys import Keyring
+from taskapi.security import PasswordHasher, TokenCodec
+from taskapi.sessions import service as sessions
+from taskapi.sessions.documents import SessionDocument
+from taskapi.sessions.router import router as sessions_router
+from taskapi.sessions.service import Rules
 from taskapi.settings import Settings, load_settings
+from taskapi.sightings import Sightings
 from taskapi.status.router import router as status_router
 from taskapi.tasks.bulk_router import router as bulk_router
 from taskapi.tasks.checklist_router import router as checklist_router
@@ -33,7 +40,7 @@ from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
-DOCUMENTS = (UserDocument, TaskDocument, IdempotencyDocument)
+DOCUMENTS = (UserDocument, SessionDocument, TaskDocument, IdempotencyDocument, SecurityEventDocument)
 ROUTERS = (
     listing_router,
     bulk_router,
@@ -43,6 +50,7 @@ ROUTERS = (
     past_router,
     trash_router,
     users_router,
+    sessions_router,
     auth_router,
     status_router,
 )
@@ -107,7 +115,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # include_router would match every request twice
     if settings.docs:
-        openapi.install(app, WITHOUT_KEY)
+        openapi.install(app, takes_key)
         docs.install(app)
     return app
 
@@ -127,14 +135,16 @@ def _lifespan(
                         allow_private=settings.links_allow_private, timeout=settings.links_timeout_seconds
                     ) as app.state.pages,
                 ):
-                    app.state.auth = _auth_tools(complete)
-                    app.state.fingerprint_key = _key(complete, "fingerprints of requests")
-                    app.state.cursors = Signer(_key(complete, "cursors"))
+                    app.state.keys = keys = Keyring(complete.secrets)
+                    app.state.auth = _auth_tools(complete, keys)
+                    app.state.fingerprint_keys = keys.derived("fingerprints of requests")
+                    app.state.cursors = keys.signer("cursors")
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
                     try:
                         yield
                     finally:
+                        await app.state.auth.seen.close()
                         app.state.auth.hasher.close()
         except StartupError as error:
             app.state.startup_error = str(error)
@@ -143,21 +153,23 @@ def _lifespan(
     return lifespan
 
 
-def _auth_tools(settings: Settings) -> AuthTools:
-    assert settings.secret_key is not None  # Settings and embedded.provide see to it
-    hasher = PasswordHasher(
-        memory_kib=settings.argon2_memory_kib,
-        rounds=settings.argon2_rounds,
-        workers=settings.hash_workers,
-        queue=settings.hash_queue,
+def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
+    return AuthTools(
+        hasher=PasswordHasher(
+            memory_kib=settings.argon2_memory_kib,
+            rounds=settings.argon2_rounds,
+            workers=settings.hash_workers,
+            queue=settings.hash_queue,
+        ),
+        codec=TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)),
+        rules=Rules(
+            idle=timedelta(days=settings.refresh_token_days),
+            longest=timedelta(days=settings.session_days),
+            signer=keys.signer("refresh tokens"),
+        ),
+        accounts=Coalescer(users.active),
+        seen=Sightings(sessions.saw),
     )
-    lifetime = timedelta(minutes=settings.access_token_minutes)
-    return AuthTools(hasher, TokenCodec(settings.secret_key.get_secret_value(), lifetime=lifetime), Coalescer(users.active))
-
-
-def _key(settings: Settings, purpose: str) -> bytes:
-    assert settings.secret_key is not None
-    return derived_key(settings.secret_key.get_secret_value(), purpose)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """The OpenAPI document: FastAPI's, with every problem in its one format."""
 
-from collections.abc import Collection
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -32,15 +32,15 @@ IDEMPOTENT_REPLAY = {
 NOT_REPLAYED = {"401", "406", "409", "500", "503"}
 
 
-def install(app: FastAPI, without_key: Collection[str] = ()) -> None:
+def install(app: FastAPI, takes_key: Callable[[str], bool]) -> None:
     """Makes ``app`` describe itself; the document is made once, when it is first asked for.
 
-    Every POST takes an Idempotency-Key but those to the paths ``without_key``.
+    A POST takes an Idempotency-Key when ``takes_key`` says so of its path.
     """
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app, without_key)
+            app.openapi_schema = _document(app, takes_key)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
@@ -49,7 +49,7 @@ def install(app: FastAPI, without_key: Collection[str] = ()) -> None:
             route.app = Negotiated(route.app, (JSON,))
 
 
-def _document(app: FastAPI, without_key: Collection[str]) -> dict[str, Any]:
+def _document(app: FastAPI, takes_key: Callable[[str], bool]) -> dict[str, Any]:
     made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas: dict[str, Any] = made["components"]["schemas"]
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -65,7 +65,7 @@ def _document(app: FastAPI, without_key: Collection[str]) -> dict[str, Any]:
             has_content = any("content" in answer for status, answer in answers.items() if status.startswith("2"))
             added = {**(NEGOTIATED if has_content else {}), **EVERYWHERE}
             answers |= {str(status): answer for status, answer in added.items() if str(status) not in answers}
-            if method == "post" and path not in without_key:
+            if method == "post" and takes_key(path):
                 _take_key(operation)
     return made
 

@@ -13,14 +13,14 @@ from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from taskapi import database, errors, methods
+from taskapi import account_errors, database, errors, methods
+from taskapi.account_errors import InsufficientScope, NotAuthenticated
 from taskapi.conditional import NotModified, etag
 from taskapi.errors import (
     DomainError,
     Fault,
     InvalidInput,
     NotAcceptable,
-    NotAuthenticated,
     PreconditionFailed,
     Unavailable,
     UnsupportedMediaType,
@@ -35,7 +35,7 @@ MEDIA_TYPE = "application/problem+json"
 STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.InvalidInput: 422,
     errors.NotFound: 404,
-    errors.AlreadyTaken: 400,
+    account_errors.AlreadyTaken: 400,
     errors.BulkRefused: 409,
     errors.CountDiffers: 409,
     errors.TooManyMatches: 422,
@@ -46,9 +46,12 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.VersionNotKept: 410,
     errors.PreconditionFailed: 412,
     errors.PreconditionRequired: 428,
-    errors.WrongPassword: 400,
-    errors.InactiveUser: 400,
-    errors.NotAuthenticated: 401,
+    account_errors.WrongPassword: 400,
+    account_errors.InactiveUser: 400,
+    account_errors.InvalidGrant: 400,
+    account_errors.InvalidScope: 400,
+    account_errors.Forbidden: 403,
+    account_errors.NotAuthenticated: 401,
     errors.NotAcceptable: 406,
     errors.MalformedJSON: 400,
     errors.UnsupportedMediaType: 415,
@@ -134,6 +137,8 @@ def of_domain(error: DomainError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, InsufficientScope):
+        headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{error.scope}"'
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, PreconditionFailed):

@@ -1,10 +1,8 @@
-"""Password hashes, access tokens and signatures. No framework and no settings here: they are made in main and passed in."""
+"""Password hashes and access tokens. No framework and no settings here: they are made in main and passed in."""
 
 import asyncio
-import hashlib
-import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,25 +12,20 @@ from typing import TypeVar
 from jose import JWTError, jwk, jwt
 from passlib.context import CryptContext
 
+from taskapi.account_errors import InvalidToken, Overloaded
 from taskapi.clock import utc_now
-from taskapi.errors import InvalidToken, Overloaded
+from taskapi.keys import SigningKey
 
 Result = TypeVar("Result")
 
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "taskapi"
 ACCESS = "access"
-LONGEST_TOKEN = 2048  # characters; ours have about 350
+LONGEST_TOKEN = 2048  # characters; ours have about 450
 REMEMBERED_TOKENS = 4096
 BCRYPT_BYTES = 72
-SIGNATURE_BYTES = 16
 CLOCK_SKEW_SECONDS = 60  # between the servers that sign and those that read
 REQUIRED_CLAIMS = ("sub", "iat", "exp", "iss", "aud", "jti")
-
-
-def derived_key(secret: str, purpose: str) -> bytes:
-    """A key for ``purpose`` alone, made from the one secret. No text that is signed with the secret itself is a purpose."""
-    return hmac.digest(secret.encode(), purpose.encode(), "sha256")
 
 
 class PasswordHasher:
@@ -87,76 +80,66 @@ class PasswordHasher:
 
 
 @dataclass(frozen=True, slots=True)
-class AccessToken:
-    """A signed token and its lifetime in seconds."""
+class Claims:
+    """What an access token says: whose it is, in which session (both ids as text), what it may do, and until when."""
 
-    text: str
-    expires_in: int
+    subject: str
+    session: str
+    scopes: frozenset[str]
+    expiry: int
 
 
 class TokenCodec:
-    """Makes and reads access tokens: JWT (RFC 7519) signed with HMAC-SHA-256."""
+    """Makes and reads access tokens: JWT (RFC 7519) signed with HMAC-SHA-256. The first key signs, all of them verify."""
 
-    def __init__(self, secret: str, *, lifetime: timedelta) -> None:
-        self._key = jwk.construct(secret, ALGORITHM)
-        self._lifetime = lifetime
+    def __init__(self, keys: Sequence[SigningKey], *, lifetime: timedelta) -> None:
+        self._kid = keys[0].kid
+        self._keys = {key.kid: jwk.construct(key.secret, ALGORITHM) for key in keys}
+        self.lifetime = lifetime
         # A signature that was right stays right: only the expiry has to be looked at again.
         self._verified = lru_cache(REMEMBERED_TOKENS)(self._decode)
 
-    def encode(self, subject: str) -> AccessToken:
-        """A new token for ``subject``, the user's id."""
+    def encode(self, subject: str, session: str, scopes: Collection[str]) -> str:
+        """A new token for the user ``subject`` in ``session``, good for ``scopes`` during ``lifetime``."""
         now = utc_now()
         claims = {
             "sub": subject,
+            "sid": session,
+            "scope": " ".join(sorted(scopes)),
             "iat": int(now.timestamp()),
-            "exp": int((now + self._lifetime).timestamp()),
+            "exp": int((now + self.lifetime).timestamp()),
             "iss": ISSUER,
             "aud": AUDIENCE,
             "jti": secrets.token_hex(16),
             "typ": ACCESS,
         }
-        return AccessToken(jwt.encode(claims, self._key, ALGORITHM), int(self._lifetime.total_seconds()))
+        return jwt.encode(claims, self._keys[self._kid], ALGORITHM, headers={"kid": self._kid})
 
-    def subject(self, token: str) -> str:
-        """The user's id in a valid access token.
+    def read(self, token: str) -> Claims:
+        """What a valid access token says.
 
         Raises:
             InvalidToken: the signature, the algorithm or any claim is wrong, or the token has expired.
         """
         if len(token) > LONGEST_TOKEN:
             raise InvalidToken
-        subject, expiry = self._verified(token)
-        if expiry <= utc_now().timestamp():
+        claims = self._verified(token)
+        if claims.expiry <= utc_now().timestamp():
             raise InvalidToken
-        return subject
+        return claims
 
-    def _decode(self, token: str) -> tuple[str, int]:
+    def _decode(self, token: str) -> Claims:
         required = {f"require_{claim}": True for claim in REQUIRED_CLAIMS}
         try:
-            claims = jwt.decode(token, self._key, [ALGORITHM], options=required, audience=AUDIENCE, issuer=ISSUER)
-        except (JWTError, ValueError, TypeError, AttributeError, RecursionError):
+            key = self._keys[jwt.get_unverified_header(token)["kid"]]
+            claims = jwt.decode(token, key, [ALGORITHM], options=required, audience=AUDIENCE, issuer=ISSUER)
+        except (JWTError, KeyError, ValueError, TypeError, AttributeError, RecursionError):
             raise InvalidToken from None
         if claims.get("typ") != ACCESS or not (isinstance(claims["exp"], int) and isinstance(claims["iat"], int)):
             raise InvalidToken
         if claims["iat"] > utc_now().timestamp() + CLOCK_SKEW_SECONDS:
             raise InvalidToken
-        return claims["sub"], claims["exp"]
-
-
-class Signer:
-    """Signs what callers keep for us: keyed BLAKE2b (RFC 7693) of 16 bytes, with a key for this alone.
-
-    HMAC from OpenSSL gives the interpreter up for each signature, and gets it back only behind every thread of the driver.
-    """
-
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-
-    def sign(self, context: bytes, message: bytes) -> bytes:
-        """The signature of ``message`` within ``context``, which has to be known again to verify it."""
-        framed = len(context).to_bytes(8, "big") + context + message
-        return hashlib.blake2b(framed, key=self._key, digest_size=SIGNATURE_BYTES).digest()
-
-    def verify(self, signature: bytes, context: bytes, message: bytes) -> bool:
-        """Whether ``signature`` is that of ``message`` within ``context``."""
-        return hmac.compare_digest(signature, self.sign(context, message))
+        session, scope = claims.get("sid"), claims.get("scope")
+        if not (isinstance(session, str) and isinstance(scope, str)):
+            raise InvalidToken
+        return Claims(claims["sub"], session, frozenset(scope.split()), claims["exp"])

@@ -53,8 +53,17 @@ class Settings(BaseSettings):
     mongod: Path | None = Field(None, description="The mongod program for the embedded MongoDB.")
     mongod_cache_gb: float = Field(1.0, ge=0.25, le=1024, description="Cache of the embedded MongoDB, in GiB.")
 
-    secret_key: SecretStr | None = Field(None, description="Signs access tokens; at least 32 bytes.")
+    secret_key: SecretStr | None = Field(None, description="Signs tokens; at least 32 bytes.")
+    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Several, in place of secret_key, comma-separated: the first signs, all verify."
+    )
     access_token_minutes: int = Field(30, ge=1, le=24 * 60, description="How long an access token is valid.")
+    refresh_token_days: int = Field(30, ge=1, le=365, description="How long a session lives without being refreshed, in days.")
+    session_days: int = Field(90, ge=1, le=3650, description="How long a session lives at most, in days.")
+    event_days: int = Field(180, ge=1, le=3650, description="How long a security event is kept, in days.")
+    requests_per_minute: int = Field(
+        60_000, ge=0, le=10_000_000, description="Most requests of one account, per worker; 0: as many as they like."
+    )
     argon2_memory_kib: int = Field(19_456, ge=8, le=1_048_576, description="Memory for one password hash, in KiB.")
     argon2_rounds: int = Field(2, ge=1, le=64, description="Passes over that memory.")
     hash_workers: int = Field(2, ge=1, le=64, description="Password hashes computed at the same time, per worker.")
@@ -82,6 +91,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("secret_keys", mode="before")
+    @classmethod
+    def _split_secrets(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(SecretStr(part.strip()) for part in value.split(",") if part.strip())
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -116,23 +132,40 @@ class Settings(BaseSettings):
     @field_validator("secret_key")
     @classmethod
     def _is_strong(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        text = value.get_secret_value()
-        if len(text.encode()) < MINIMUM_SECRET_BYTES:
-            raise PydanticCustomError("secret_key", "must be at least 32 bytes long; make one with: openssl rand -hex 32")
-        if len(set(text)) < 8 or any(word in text.lower() for word in PLACEHOLDERS):
-            raise PydanticCustomError("secret_key", "looks like a placeholder; make one with: openssl rand -hex 32")
+        if value is not None:
+            _check_secret(value.get_secret_value())
         return value
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _are_strong(cls, values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for value in values:
+            _check_secret(value.get_secret_value())
+        return values
 
     @model_validator(mode="after")
     def _secret_goes_with_uri(self) -> Self:
-        if self.mongodb_uri and not self.secret_key:
+        if self.secret_key and self.secret_keys:
+            raise PydanticCustomError("secret_key_twice", "set TASKAPI_SECRET_KEY or TASKAPI_SECRET_KEYS, not both")
+        if self.mongodb_uri and not self.secrets:
             raise PydanticCustomError(
                 "secret_key_missing",
                 "TASKAPI_SECRET_KEY must be set when TASKAPI_MONGODB_URI is; make one with: openssl rand -hex 32",
             )
         return self
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The secrets that sign and verify: the first signs."""
+        given = self.secret_keys or ((self.secret_key,) if self.secret_key else ())
+        return tuple(value.get_secret_value() for value in given)
+
+
+def _check_secret(text: str) -> None:
+    if len(text.encode()) < MINIMUM_SECRET_BYTES:
+        raise PydanticCustomError("secret_key", "must be at least 32 bytes long; make one with: openssl rand -hex 32")
+    if len(set(text)) < 8 or any(word in text.lower() for word in PLACEHOLDERS):
+        raise PydanticCustomError("secret_key", "looks like a placeholder; make one with: openssl rand -hex 32")
 
 
 def load_settings() -> Settings:

@@ -22,6 +22,7 @@ class Account:
     id: str
     username: str
     token: str
+    refresh_token: str
 
     @property
     def headers(self) -> dict[str, str]:
@@ -59,7 +60,7 @@ async def make_account(client: httpx.AsyncClient, username: str, **fields: Any) 
     assert answer.status_code == 201, answer.text
     token = await sign_in(client, username, body["password"])
     assert token.status_code == 200, token.text
-    return Account(client, answer.json()["id"], username, token.json()["access_token"])
+    return Account(client, answer.json()["id"], username, token.json()["access_token"], token.json()["refresh_token"])
 
 
 async def sign_in(client: httpx.AsyncClient, username: str, password: str = PASSWORD) -> httpx.Response:

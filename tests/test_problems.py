@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from pymongo import errors as pymongo_errors
 
-from taskapi import errors, problems
+from taskapi import account_errors, errors, problems
 from taskapi.database import translated
 from tests.client import PASSWORD, Account, is_problem
 
@@ -181,6 +181,7 @@ def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.Domain
         errors.BulkRefused: (3, [errors.Fault("operations.3", "Task not found", "not_found")]),
         errors.CountDiffers: (3,),
         errors.TooManyMatches: (3,),
+        account_errors.InsufficientScope: ("tasks:read",),
     }
     error = kind(*samples.get(kind, ()))
     if not kind.__subclasses__() or kind in problems.STATUS:

@@ -9,8 +9,9 @@ import pytest
 from jose import jwt
 from passlib.hash import bcrypt
 
-from taskapi.errors import InvalidToken, Overloaded
-from taskapi.security import SIGNATURE_BYTES, PasswordHasher, Signer, TokenCodec, derived_key
+from taskapi.account_errors import InvalidToken, Overloaded
+from taskapi.keys import Keyring
+from taskapi.security import PasswordHasher, TokenCodec
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -84,28 +85,29 @@ async def test_more_than_fit_are_turned_away_and_the_loop_stays_free(
     assert await hasher.hash("password") == "hashed"
 
 
-def test_tokens_are_unique_and_name_their_subject() -> None:
-    codec = TokenCodec(SECRET, lifetime=timedelta(minutes=5))
-    first, second = codec.encode("someone"), codec.encode("someone")
-    assert first.text != second.text
-    assert first.expires_in == 300
-    assert codec.subject(first.text) == codec.subject(second.text) == "someone"
-    assert jwt.get_unverified_header(first.text) == {"alg": "HS256", "typ": "JWT"}
+def codec(*secrets: str) -> TokenCodec:
+    return TokenCodec(Keyring(secrets).signing_keys(), lifetime=timedelta(minutes=5))
 
 
-def test_another_key_does_not_fit() -> None:
-    token = TokenCodec(SECRET, lifetime=timedelta(minutes=5)).encode("someone").text
-    with pytest.raises(InvalidToken):
-        TokenCodec(SECRET[::-1], lifetime=timedelta(minutes=5)).subject(token)
+def test_tokens_are_unique_and_say_whose_they_are() -> None:
+    ours = codec(SECRET)
+    first, second = (ours.encode("someone", "a session", {"tasks:read", "account"}) for _ in range(2))
+    assert first != second
+    claims = ours.read(first)
+    assert (claims.subject, claims.session) == ("someone", "a session")
+    assert claims.scopes == {"tasks:read", "account"}
+    (key,) = Keyring([SECRET]).signing_keys()
+    assert jwt.get_unverified_header(first) == {"alg": "HS256", "typ": "JWT", "kid": key.kid}
+    assert key.kid not in SECRET
 
 
-def test_a_signature_is_of_one_message_in_one_context_under_one_key() -> None:
-    signer = Signer(derived_key("a secret", "one purpose"))
-    signature = signer.sign(b"context", b"message")
-    assert len(signature) == SIGNATURE_BYTES
-    assert signer.verify(signature, b"context", b"message")
-    assert not signer.verify(signature, b"contextm", b"essage")
-    assert not signer.verify(signature, b"", b"contextmessage")
-    assert not signer.verify(signature, b"context", b"massage")
-    assert not signer.verify(signature[:-1], b"context", b"message")
-    assert not Signer(derived_key("a secret", "another purpose")).verify(signature, b"context", b"message")
+def test_the_first_key_signs_and_all_verify() -> None:
+    new = SECRET[::-1]
+    before = codec(SECRET).encode("someone", "a session", ())
+    both = codec(new, SECRET)
+    assert both.read(before).subject == "someone"
+    after = both.encode("someone", "a session", ())
+    assert codec(new).read(after).subject == "someone"
+    for keys, token in ((codec(SECRET), after), (codec(new), before)):
+        with pytest.raises(InvalidToken):
+            keys.read(token)

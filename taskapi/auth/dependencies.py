@@ -4,64 +4,122 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from bson import ObjectId
-from fastapi import Depends, Request
-from fastapi.security import OAuth2PasswordBearer
+from fastapi import Depends, Request, Security
+from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
-from taskapi.coalesce import Coalescer
-from taskapi.errors import InvalidToken, NotAuthenticated
+from taskapi.account_errors import InsufficientScope, InvalidToken, NotAuthenticated, SessionRequired
+from taskapi.auth.service import AuthTools
 from taskapi.fields import object_id
-from taskapi.security import PasswordHasher, TokenCodec
-from taskapi.users.schemas import UserRead
+from taskapi.scopes import MEANING, OF_ROLE, Scopes
+from taskapi.users.schemas import Account, UserRead
 
 
 @dataclass(frozen=True, slots=True)
-class AuthTools:
-    """What ``main`` makes for signing in and keeps in ``app.state.auth``."""
+class Caller:
+    """Who calls, what their token may be used for, and the session that it belongs to; None for an API token."""
 
-    hasher: PasswordHasher
-    codec: TokenCodec
-    accounts: Coalescer[ObjectId, UserRead]
+    user: Account
+    scopes: Scopes
+    session: ObjectId | None
 
 
-def auth_tools(request: Request) -> AuthTools:
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Somebody who has signed in, and their session."""
+
+    user: Account
+    session: ObjectId
+
+
+async def auth_tools(request: Request) -> AuthTools:
     """The tools of the application that answers."""
+    return tools_of(request)
+
+
+def tools_of(request: Request) -> AuthTools:
+    """The same, for whoever is no route."""
     tools: AuthTools = request.app.state.auth
     return tools
 
 
-class BearerAccount(OAuth2PasswordBearer):
-    """Finds the account behind a request's bearer token (RFC 6750), and documents the scheme."""
+async def authenticate(request: Request) -> Caller:
+    """Who is behind a request's bearer token (RFC 6750): one look-up for each request, never an older answer.
 
-    async def __call__(self, request: Request) -> UserRead:  # type: ignore[override]
-        """The account, looked up afresh for every request.
+    Raises:
+        NotAuthenticated: there is no token.
+        InvalidToken: it is wrong or expired, its session has ended, or its account was disabled or deleted.
+    """
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known:
+        return known
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise NotAuthenticated
+    tools = tools_of(request)
+    claims = tools.codec.read(token)
+    identity, session = object_id(claims.subject), object_id(claims.session)
+    user = await tools.accounts.get(identity) if identity else None
+    if user is None or session is None or session not in user.sessions:
+        raise InvalidToken
+    tools.seen.note(session)
+    caller = request.state.caller = Caller(user, claims.scopes & OF_ROLE[user.role], session)
+    return caller
+
+
+class BearerAccount(OAuth2PasswordBearer):
+    """Lets callers in whose token holds the scopes of the route, and documents the scheme."""
+
+    async def __call__(self, request: Request, needed: SecurityScopes) -> UserRead:  # type: ignore[override]
+        """The caller's account.
 
         Raises:
-            NotAuthenticated: there is no token.
-            InvalidToken: it is wrong or expired, or its account was disabled or deleted.
+            NotAuthenticated, InvalidToken: as ``authenticate`` says.
+            InsufficientScope: the token lacks a scope that the route needs.
         """
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise NotAuthenticated
-        tools = auth_tools(request)
-        identity = object_id(tools.codec.subject(token))
-        user = await tools.accounts.get(identity) if identity else None
-        if user is None:
-            raise InvalidToken
-        return user
+        caller = await authenticate(request)
+        for scope in needed.scopes:
+            if scope not in caller.scopes:
+                raise InsufficientScope(scope)
+        return caller.user
 
 
-async def password_hasher(request: Request) -> PasswordHasher:
-    """The application's password hasher."""
-    return auth_tools(request).hasher
+current_user = BearerAccount(
+    "token",
+    refreshUrl="token",
+    scheme_name="password",
+    scopes=MEANING,
+    description="Sign in with your user name and password. With no scope ticked, the token holds all that you can have.",
+)
+
+TaskReader = Annotated[UserRead, Security(current_user, scopes=["tasks:read"])]
+TaskWriter = Annotated[UserRead, Security(current_user, scopes=["tasks:write"])]
+AccountHolder = Annotated[UserRead, Security(current_user, scopes=["account"])]
+Admin = Annotated[UserRead, Security(current_user, scopes=["admin"])]
 
 
-async def token_codec(request: Request) -> TokenCodec:
-    """The application's token codec."""
-    return auth_tools(request).codec
+async def holders_call(_: AccountHolder, request: Request) -> Caller:
+    """The call of somebody whose token holds the scope ``account``."""
+    return await authenticate(request)
 
 
-current_user = BearerAccount("token", scheme_name="password", description="Sign in with your user name and password.")
+async def signed_in(_: Annotated[UserRead, Security(current_user)], request: Request) -> SignedIn:
+    """Somebody who has signed in, whatever the scopes.
 
-CurrentUser = Annotated[UserRead, Depends(current_user)]
-Hasher = Annotated[PasswordHasher, Depends(password_hasher)]
-Codec = Annotated[TokenCodec, Depends(token_codec)]
+    Raises:
+        SessionRequired: they use an API token.
+    """
+    caller = await authenticate(request)
+    if caller.session is None:
+        raise SessionRequired
+    return SignedIn(caller.user, caller.session)
+
+
+async def holder_signed_in(_: AccountHolder, caller: Annotated[SignedIn, Depends(signed_in)]) -> SignedIn:
+    """Somebody who has signed in, and whose token holds the scope ``account``."""
+    return caller
+
+
+HoldersCall = Annotated[Caller, Depends(holders_call)]
+Session = Annotated[SignedIn, Depends(signed_in)]
+HoldersSession = Annotated[SignedIn, Depends(holder_signed_in)]
+Tools = Annotated[AuthTools, Depends(auth_tools)]

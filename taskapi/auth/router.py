@@ -1,19 +1,39 @@
-"""The route that gives access tokens."""
+"""The routes that give tokens and take them back."""
 
 from typing import Annotated
 
-from fastapi import Form
+from fastapi import Form, Response
 
 from taskapi.auth import service
-from taskapi.auth.dependencies import Codec, Hasher
-from taskapi.auth.schemas import SignIn, Token
+from taskapi.auth.dependencies import HoldersSession, Session, Tools
+from taskapi.auth.schemas import Revocation, Token, TokenRequest
+from taskapi.events.dependencies import CallerTrail
 from taskapi.problems import responses
 from taskapi.routing import router as strict_router
+from taskapi.sessions import service as sessions
 
 router = strict_router(tags=["auth"])
 
 
 @router.post("/token", responses=responses(400, 401, 413, 415, 422))
-async def sign_in(form: Annotated[SignIn, Form()], hasher: Hasher, codec: Codec) -> Token:
-    """Sign in with a user name and password; send the access token as `Authorization: Bearer …`."""
-    return await service.sign_in(form, hasher, codec)
+async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, trail: CallerTrail) -> Token:
+    """Sign in with user name and password, or go on with a refresh token; send the access token as `Authorization: Bearer …`."""
+    return await service.grant(form, tools, trail)
+
+
+@router.post("/revoke", response_class=Response, responses=responses(413, 415, 422))
+async def revoke_token(form: Annotated[Revocation, Form()], tools: Tools, trail: CallerTrail) -> None:
+    """Give a token back (RFC 7009): the session of a refresh or access token ends; for any other text nothing happens."""
+    await service.revoke(form.token, tools, trail)
+
+
+@router.post("/logout", status_code=204, responses=responses(401, 403))
+async def sign_out(caller: Session, trail: CallerTrail) -> None:
+    """End this session: its access and refresh tokens are worth nothing from now on."""
+    await sessions.end(caller.user.object_id, caller.session, trail)
+
+
+@router.post("/logout/all", status_code=204, responses=responses(401, 403))
+async def sign_out_everywhere(caller: HoldersSession, trail: CallerTrail) -> None:
+    """End all your sessions, this one too."""
+    await sessions.end_all(caller.user.object_id, trail)

@@ -1,4 +1,4 @@
-"""What signing in takes and gives."""
+"""What signing in and out takes and gives."""
 
 from typing import Annotated, Literal
 
@@ -6,24 +6,50 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from taskapi.fields import Storable
 
+Text = Annotated[str, Field(max_length=1000), Storable]
+Secret = Annotated[str, Field(max_length=1000, json_schema_extra={"format": "password"}), Storable]
 
-class SignIn(BaseModel):
-    """The OAuth 2 password grant (RFC 6749, section 4.3)."""
+
+class TokenRequest(BaseModel):
+    """The OAuth 2 password and refresh grants (RFC 6749, sections 4.3 and 6)."""
 
     model_config = ConfigDict(extra="ignore")  # section 3.2: unrecognised parameters are ignored
 
-    grant_type: Literal["password"] = "password"
-    username: Annotated[str, Field(max_length=1000), Storable]
-    password: Annotated[str, Field(max_length=1000, json_schema_extra={"format": "password"}), Storable]
+    grant_type: Literal["password", "refresh_token"] = "password"
+    username: Annotated[Text | None, Field(description="For the grant `password`.")] = None
+    password: Annotated[Secret | None, Field(description="For the grant `password`.")] = None
+    refresh_token: Annotated[Secret | None, Field(description="For the grant `refresh_token`.")] = None
+    scope: Annotated[Text, Field(description="The scopes you want, separated by spaces; none: all you can have.")] = ""
 
 
 class Token(BaseModel):
-    """An access token (RFC 6749, section 5.1)."""
+    """An access token, and what gives the next one (RFC 6749, section 5.1)."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"access_token": "eyJhbGciOi…", "token_type": "bearer", "expires_in": 1800}]}
+        json_schema_extra={
+            "examples": [
+                {
+                    "access_token": "eyJhbGciOi…",
+                    "token_type": "bearer",
+                    "expires_in": 1800,
+                    "refresh_token": "tsr_aSkM1…",
+                    "scope": "account tasks:read tasks:write",
+                }
+            ]
+        }
     )
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
-    expires_in: int = Field(description="Seconds until it expires.")
+    expires_in: int = Field(description="Seconds until the access token expires.")
+    refresh_token: str = Field(description="Good for one use, which gives another.")
+    scope: str = Field(description="What the access token may be used for, separated by spaces.")
+
+
+class Revocation(BaseModel):
+    """A token to revoke (RFC 7009, section 2.1)."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    token: Secret
+    token_type_hint: Annotated[Text | None, Field(description="Not needed: a token says what it is.")] = None

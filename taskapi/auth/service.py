@@ -1,26 +1,93 @@
-"""Signing in."""
+"""Signing in, staying signed in, signing out."""
 
-from taskapi.auth.schemas import SignIn, Token
-from taskapi.errors import BadCredentials, InactiveUser
+from contextlib import suppress
+from dataclasses import dataclass
+
+from bson import ObjectId
+
+from taskapi.account_errors import BadCredentials, InactiveUser, InvalidToken
+from taskapi.auth.schemas import Token, TokenRequest
+from taskapi.coalesce import Coalescer
+from taskapi.errors import Fault, InvalidInput, NotFound
+from taskapi.events.service import Trail
+from taskapi.fields import object_id
+from taskapi.scopes import OF_ROLE, granted
 from taskapi.security import PasswordHasher, TokenCodec
+from taskapi.sessions import service as sessions
+from taskapi.sessions.service import Grant, Rules
+from taskapi.sightings import Sightings
 from taskapi.users import service as users
+from taskapi.users.schemas import Account
 
 
-async def sign_in(form: SignIn, hasher: PasswordHasher, codec: TokenCodec) -> Token:
-    """An access token for a user name and password. An unknown name takes as long as a wrong password.
+@dataclass(frozen=True, slots=True)
+class AuthTools:
+    """What ``main`` makes for signing in and keeps in ``app.state.auth``."""
+
+    hasher: PasswordHasher
+    codec: TokenCodec
+    rules: Rules
+    accounts: Coalescer[ObjectId, Account]
+    seen: Sightings[ObjectId]  # sessions
+
+
+async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
+    """An access token and a refresh token, for a password or for the refresh token before.
+
+    Raises:
+        InvalidInput: a field that the grant needs is missing.
+        BadCredentials, InactiveUser, InvalidScope, Overloaded: as ``_sign_in`` says.
+        InvalidGrant: the refresh token is wrong, spent or expired.
+    """
+    needed = ("refresh_token",) if form.grant_type == "refresh_token" else ("username", "password")
+    if missing := [name for name in needed if getattr(form, name) is None]:
+        raise InvalidInput([Fault(name, "Field required", "missing") for name in missing])
+    if form.refresh_token is not None and form.grant_type == "refresh_token":
+        given = await sessions.refresh(form.refresh_token, tools.accounts.get, trail, tools.rules)
+    else:
+        given = await _sign_in(form.username or "", form.password or "", form.scope, tools, trail)
+    scopes = granted(form.scope, given.scopes & OF_ROLE[given.user.role])
+    return Token(
+        access_token=tools.codec.encode(given.user.id, str(given.session), scopes),
+        expires_in=int(tools.codec.lifetime.total_seconds()),
+        refresh_token=given.refresh_token,
+        scope=" ".join(sorted(scopes)),
+    )
+
+
+async def _sign_in(username: str, password: str, scope: str, tools: AuthTools, trail: Trail) -> Grant:
+    """A session for a user name and password. An unknown name takes as long as a wrong password.
 
     Raises:
         BadCredentials: they do not match an account.
         InactiveUser: they do, but it is disabled.
+        InvalidScope: it cannot have any of these scopes.
         Overloaded: too many others are signing in.
     """
-    user, stored = await users.for_sign_in(form.username)
-    matches, renewed = await hasher.verify(form.password, stored)
+    user, stored = await users.for_sign_in(username)
+    matches, renewed = await tools.hasher.verify(password, stored)
     if user is None or stored is None or not matches:
+        await trail.record("sign_in", user.object_id if user else None, outcome="failure")
         raise BadCredentials
     if user.disabled:
+        await trail.record("sign_in", user.object_id, outcome="failure", reason="disabled")
         raise InactiveUser
-    if renewed:
-        await users.renew_hash(user, stored, renewed)
-    token = codec.encode(user.id)
-    return Token(access_token=token.text, expires_in=token.expires_in)
+    given = await sessions.begin(user, stored, renewed, granted(scope, OF_ROLE[user.role]), trail, tools.rules)
+    if given is None:
+        raise BadCredentials
+    await trail.record("sign_in", user.object_id, session=str(given.session))
+    return given
+
+
+async def revoke(token: str, tools: AuthTools, trail: Trail) -> None:
+    """Ends the session that a refresh or access token belongs to. A token that is worth nothing is none to worry about."""
+    if await sessions.revoke(token, trail, tools.rules):
+        return
+    try:
+        claims = tools.codec.read(token)
+    except InvalidToken:
+        return
+    user, session = object_id(claims.subject), object_id(claims.session)
+    if user:
+        with suppress(NotFound):
+            await sessions.end(user, session, trail)

@@ -1,14 +1,16 @@
 """What tells two requests under one key apart."""
 
+import hashlib
 import hmac
 from collections import deque
+from collections.abc import Sequence
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from taskapi.errors import DomainError
 from taskapi.idempotency import service
-from taskapi.idempotency.service import Reservation
+from taskapi.idempotency.service import Fingerprints, Reservation
 
 READ_AHEAD = 65_536  # bytes of a body that are read before anything is reserved: most bodies whole
 
@@ -16,14 +18,16 @@ READ_AHEAD = 65_536  # bytes of a body that are read before anything is reserved
 class FingerprintedBody:
     """A request's body, hashed as it passes by and never kept beyond its first ``READ_AHEAD`` bytes.
 
-    The fingerprint is an HMAC-SHA-256 over method, path, query, content type and body. It is keyed because a body may hold
-    a password, and a plain hash of it would be quicker to guess than the one that is stored.
+    A fingerprint is the HMAC of a SHA-256 over method, path, query, content type and body. It is keyed because a body may
+    hold a password, and a plain hash of it would be quicker to guess than the one that is stored. There is one for each of
+    ``keys``, the current one first.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, key: bytes) -> None:
+    def __init__(self, scope: Scope, receive: Receive, keys: Sequence[bytes]) -> None:
         self._receive = receive
+        self._keys = keys
         self._ahead: deque[Message] = deque()
-        self._hash = hmac.new(key, digestmod="sha256")
+        self._hash = hashlib.sha256()
         self._complete = False
         self._reservation: Reservation | None = None
         self._refusal: DomainError | None = None
@@ -32,9 +36,9 @@ class FingerprintedBody:
             self._hash.update(len(part).to_bytes(4, "big") + part)
 
     @property
-    def fingerprint(self) -> bytes | None:
-        """The fingerprint; None while the body is not complete."""
-        return self._hash.digest() if self._complete else None
+    def fingerprints(self) -> Fingerprints | None:
+        """The fingerprints; None while the body is not complete."""
+        return tuple(hmac.digest(key, self._hash.digest(), "sha256") for key in self._keys) if self._complete else None
 
     async def begin(self) -> None:
         """Reads the start of the body. Raises ClientDisconnect."""
@@ -44,13 +48,13 @@ class FingerprintedBody:
             self._ahead.append(message)
             size += len(message.get("body", b""))
 
-    async def finish(self) -> bytes:
-        """Reads what is left of the body; the fingerprint. Raises ClientDisconnect, and what ``receive`` raises or raised."""
+    async def finish(self) -> Fingerprints:
+        """Reads what is left of the body; the fingerprints. Raises ClientDisconnect, and what ``receive`` raises or raised."""
         while not self._complete:
             await self._passed_on()
         if self._refusal:
             raise self._refusal
-        return self._hash.digest()
+        return self.fingerprints or ()
 
     def reserved(self, reservation: Reservation) -> None:
         """From now on ``reservation`` learns the fingerprint before the request's route sees the end of its body."""
@@ -68,9 +72,9 @@ class FingerprintedBody:
 
     async def _passed_on(self) -> Message:
         message = await self._next()
-        if self._complete and self._reservation:
+        if self.fingerprints and self._reservation:
             try:
-                await service.identify(self._reservation, self._hash.digest())
+                await service.identify(self._reservation, self.fingerprints)
             except DomainError as error:
                 self._refusal = error
                 raise

@@ -9,8 +9,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi import problems
-from taskapi.auth.dependencies import current_user
-from taskapi.errors import DomainError, Fault, InvalidInput, NotAuthenticated
+from taskapi.account_errors import NotAuthenticated
+from taskapi.auth.dependencies import authenticate
+from taskapi.errors import DomainError, Fault, InvalidInput
 from taskapi.idempotency import service
 from taskapi.idempotency.fingerprint import FingerprintedBody
 from taskapi.idempotency.service import Answer, Recorded
@@ -19,10 +20,14 @@ from taskapi.identity import repeatable
 HEADER = b"idempotency-key"
 REPLAY = ("idempotent-replay", "true")
 VISIBLE = re.compile(rb"[!-~]{1,255}")
-WITHOUT_KEY = frozenset({"/token"})  # signing in stores nothing, and its answer is a secret that must not be stored
-ANONYMOUS = frozenset({"/register"})
+ANONYMOUS = "/register"
 UNFINISHED = "unfinished"  # set on ``request.state`` by a route whose answer a repeat should better
 LARGEST_ANSWER = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
+
+
+def takes_key(path: str) -> bool:
+    """Whether a POST to ``path`` takes a key. Other answers hold tokens and codes, which must not be stored."""
+    return path == ANONYMOUS or path.startswith("/tasks")
 
 
 class IdempotencyKeys:
@@ -38,11 +43,11 @@ class IdempotencyKeys:
             return
         keys = [value for name, value in scope["headers"] if name == HEADER]
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if not keys or path in WITHOUT_KEY:
+        if not keys or not takes_key(path):
             await self.app(scope, receive, send)
             return
         try:
-            caller = _address(scope) if path in ANONYMOUS else await _user(scope)
+            caller = _address(scope) if path == ANONYMOUS else await _user(scope)
             if caller is None:  # the route says what is missing
                 await self.app(scope, receive, send)
                 return
@@ -55,9 +60,9 @@ class IdempotencyKeys:
 
     async def _once(self, caller: str, key: str, scope: Scope, receive: Receive) -> Response:
         """The recorded answer, or that of a run of the request; recorded before it is sent."""
-        body = FingerprintedBody(scope, receive, scope["app"].state.fingerprint_key)
+        body = FingerprintedBody(scope, receive, scope["app"].state.fingerprint_keys)
         await body.begin()
-        found = await service.reserve(caller, key, body.fingerprint, self.lease)
+        found = await service.reserve(caller, key, body.fingerprints, self.lease)
         if isinstance(found, Recorded):
             service.require_same(found.fingerprint, await body.finish())
             return _response(found.answer, REPLAY)
@@ -79,11 +84,12 @@ def _only(keys: list[bytes]) -> str:
 
 
 async def _user(scope: Scope) -> str | None:
-    """The caller by their account; None for whoever the route will not let in."""
+    """The caller by their account; None for whoever the route will not let write."""
     try:
-        return f"user:{(await current_user(Request(scope))).id}"
+        caller = await authenticate(Request(scope))
     except NotAuthenticated:
         return None
+    return f"user:{caller.user.id}" if "tasks:write" in caller.scopes else None
 
 
 def _address(scope: Scope) -> str:
@@ -108,8 +114,8 @@ async def _captured(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
 
 
 def _is_final(answer: Answer) -> bool:
-    """Whether repeats get this answer. A failure of ours may pass, so may the end of a session; for 406 nothing was done."""
-    return answer.status < 500 and answer.status not in (401, 406) and len(answer.body) <= LARGEST_ANSWER
+    """Whether repeats get this answer. A failure of ours may pass, and for 406 nothing was done."""
+    return answer.status < 500 and answer.status != 406 and len(answer.body) <= LARGEST_ANSWER
 
 
 def _response(answer: Answer, *more: tuple[str, str]) -> Response:

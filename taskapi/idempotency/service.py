@@ -24,6 +24,8 @@ from taskapi.identity import new_seed
 
 log = logging.getLogger(__name__)
 
+Fingerprints = tuple[bytes, ...]  # of one request, by each key of the service; the first is stored
+
 KEPT = timedelta(hours=24)  # from the first request
 RENEWALS = 3  # tries in each lease: one or two may fail
 
@@ -58,16 +60,17 @@ class Reservation:
         return {"_id": self.identity, "holder": self.holder}
 
 
-async def reserve(scope: str, key: str, fingerprint: bytes | None, lease: timedelta) -> Reservation | Recorded:
+async def reserve(scope: str, key: str, fingerprints: Fingerprints | None, lease: timedelta) -> Reservation | Recorded:
     """Reserves ``key`` of the caller ``scope``, or finds the answer it was given before.
 
-    ``fingerprint`` stands for the request; None while its body is not complete.
+    ``fingerprints`` stand for the request; None while its body is not complete.
 
     Raises:
         IdempotencyInFlight: another run holds it.
         IdempotencyKeyReused: an earlier run that was not answered had another fingerprint.
     """
     now = utc_now()
+    fingerprint = fingerprints[0] if fingerprints else None
     identity = {"scope": scope, "key": key}
     hold: BSON = {"holder": ObjectId(), "locked_until": now + lease}
     fresh: BSON = {
@@ -83,11 +86,11 @@ async def reserve(scope: str, key: str, fingerprint: bytes | None, lease: timede
     try:
         await collection(IdempotencyDocument).insert_one({"_id": identity, **fresh})
     except DuplicateKeyError:
-        return await _reserve_again(identity, fingerprint, hold, fresh)
+        return await _reserve_again(identity, fingerprints, hold, fresh)
     return Reservation(identity, fresh["holder"], fresh["seed"], fingerprint)
 
 
-async def _reserve_again(identity: BSON, fingerprint: bytes | None, hold: BSON, fresh: BSON) -> Reservation | Recorded:
+async def _reserve_again(identity: BSON, fingerprints: Fingerprints | None, hold: BSON, fresh: BSON) -> Reservation | Recorded:
     found = await collection(IdempotencyDocument).find_one({"_id": identity})
     if found is None:  # it expired this moment
         raise IdempotencyInFlight
@@ -99,9 +102,9 @@ async def _reserve_again(identity: BSON, fingerprint: bytes | None, hold: BSON, 
     elif in_utc(found["locked_until"]) > now:
         raise IdempotencyInFlight
     else:  # an earlier run ended without an answer: this one goes on in its place
-        if fingerprint and found["fingerprint"]:
-            require_same(found["fingerprint"], fingerprint)
-        changes = {**hold, "fingerprint": found["fingerprint"] or fingerprint}
+        if fingerprints and found["fingerprint"]:
+            require_same(found["fingerprint"], fingerprints)
+        changes = {**hold, "fingerprint": found["fingerprint"] or fresh["fingerprint"]}
     as_found = {name: found[name] for name in ("_id", "holder", "locked_until")}
     taken = await collection(IdempotencyDocument).find_one_and_update(
         as_found, {"$set": changes}, return_document=ReturnDocument.AFTER
@@ -111,22 +114,22 @@ async def _reserve_again(identity: BSON, fingerprint: bytes | None, hold: BSON, 
     return Reservation(identity, taken["holder"], taken["seed"], taken["fingerprint"])
 
 
-async def identify(reservation: Reservation, fingerprint: bytes) -> None:
-    """Notes the fingerprint of a request whose body was not complete when it was reserved.
+async def identify(reservation: Reservation, fingerprints: Fingerprints) -> None:
+    """Notes the fingerprints of a request whose body was not complete when it was reserved.
 
     Raises:
         IdempotencyKeyReused: an earlier run had another.
         IdempotencyInFlight: the reservation was lost.
     """
     if reservation.fingerprint is None:
-        await _update(reservation, {"fingerprint": fingerprint})
+        await _update(reservation, {"fingerprint": fingerprints[0]})
     else:
-        require_same(reservation.fingerprint, fingerprint)
+        require_same(reservation.fingerprint, fingerprints)
 
 
-def require_same(first: bytes, fingerprint: bytes) -> None:
+def require_same(first: bytes, fingerprints: Fingerprints) -> None:
     """Raises IdempotencyKeyReused when a request is not the first that came with its key."""
-    if first != fingerprint:
+    if first not in fingerprints:
         raise IdempotencyKeyReused
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.auth.dependencies import CurrentUser, auth_tools
+from taskapi.auth.dependencies import TaskWriter, tools_of
 from taskapi.errors import DomainError, Unavailable
 from taskapi.fields import OBJECT_ID_EXAMPLE
 from taskapi.problems import ProblemDetail, responses, status_of
@@ -58,22 +58,22 @@ def _shown(error: DomainError) -> OperationError:
 
 @router.post(
     "/bulk",
-    responses=responses(400, 401, 409, 413, 415, 422, 501),
+    responses=responses(400, 401, 403, 409, 413, 415, 422, 501),
     openapi_extra={"parameters": parameters(BulkQuery)},
 )
-async def change_in_bulk(data: Bulk, user: CurrentUser, request: Request) -> list[OperationResult]:
+async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> list[OperationResult]:
     """Make, change and delete up to 1,000 tasks: each operation for itself, or with `atomic=true` all or none.
 
     The answer has the outcome of each, in their order.
     """
     run = bulk.all_or_none if read_query(BulkQuery, request).atomic else bulk.each
-    steps = await run(user, data, auth_tools(request).accounts.get, request.app.state.settings.trash_days)
+    steps = await run(user, data, tools_of(request).accounts.get, request.app.state.settings.trash_days)
     request.state.unfinished = any(isinstance(step.error, Unavailable) for step in steps)
     return [OperationResult.of(index, step) for index, step in enumerate(steps)]
 
 
-@router.patch("", responses=responses(400, 401, 409, 413, 415, 422), openapi_extra={"parameters": parameters(ManyQuery)})
-async def update_tasks(data: TaskUpdate, user: CurrentUser, request: Request) -> ManyResult:
+@router.patch("", responses=responses(400, 401, 403, 409, 413, 415, 422), openapi_extra={"parameters": parameters(ManyQuery)})
+async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> ManyResult:
     """Make the same change to all tasks that the filters find; `where={}` finds all.
 
     First with `dry_run=true`, then with `expect=` and the number it gave, changes exactly what you have seen.
@@ -81,8 +81,8 @@ async def update_tasks(data: TaskUpdate, user: CurrentUser, request: Request) ->
     return await many.change(user, read_query(ManyQuery, request), data, request.app.state.settings.query_timeout_ms)
 
 
-@router.delete("", responses=responses(401, 409, 422), openapi_extra={"parameters": parameters(ManyQuery)})
-async def delete_tasks(user: CurrentUser, request: Request) -> ManyResult:
+@router.delete("", responses=responses(401, 403, 409, 422), openapi_extra={"parameters": parameters(ManyQuery)})
+async def delete_tasks(user: TaskWriter, request: Request) -> ManyResult:
     """Move all tasks that the filters find to the trash; `where={}` finds all."""
     settings = request.app.state.settings
     return await many.put_in_trash(user, read_query(ManyQuery, request), settings.trash_days, settings.query_timeout_ms)

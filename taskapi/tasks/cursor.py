@@ -9,7 +9,7 @@ import bson
 from pydantic import Field
 
 from taskapi.errors import Fault, InvalidInput
-from taskapi.security import SIGNATURE_BYTES, Signer
+from taskapi.keys import SIGNATURE_BYTES, Signer
 
 LONGEST = 2000  # characters; a title of 200 four-byte letters needs 1,200
 

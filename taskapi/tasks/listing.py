@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from taskapi.database import BSON, aggregate
-from taskapi.security import Signer
+from taskapi.keys import Signer
 from taskapi.tasks import cursor
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.projection import Projection, TaskPart

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from taskapi.auth.dependencies import CurrentUser
+from taskapi.auth.dependencies import TaskReader
 from taskapi.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
 from taskapi.paging import LIST_HEADERS
 from taskapi.problems import responses
@@ -31,7 +31,7 @@ PAGE_HEADERS: dict[str, Any] = {
 
 ANSWER: dict[str, Any] = {
     "response_model": list[TaskRead | TaskPart],
-    "responses": {200: {"headers": PAGE_HEADERS}, **responses(401, 422)},
+    "responses": {200: {"headers": PAGE_HEADERS}, **responses(401, 403, 422)},
 }
 
 
@@ -40,7 +40,7 @@ ANSWER: dict[str, Any] = {
     **{**ANSWER, "responses": {**ANSWER["responses"], **NOT_MODIFIED}},
     openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
 )
-async def list_tasks(user: CurrentUser, request: Request) -> Response:
+async def list_tasks(user: TaskReader, request: Request) -> Response:
     """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
     query = read_query(TaskQuery, request)
     page = await listing.page(user, query, request.app.state.cursors, request.app.state.settings.query_timeout_ms)
@@ -52,7 +52,7 @@ async def list_tasks(user: CurrentUser, request: Request) -> Response:
 
 
 @router.post("/search", **{**ANSWER, "responses": {**ANSWER["responses"], **responses(400, 413, 415)}})
-async def search_tasks(query: TaskSearch, user: CurrentUser, request: Request) -> Response:
+async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) -> Response:
     """Your tasks, as the same query in an address would list them; for filters that are too long for one."""
     page = await listing.page(user, query, request.app.state.cursors, request.app.state.settings.query_timeout_ms)
     return Response(page.json(), headers={"ETag": _etag(page), **_headers(page)}, media_type=JSON)

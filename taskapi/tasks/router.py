@@ -5,7 +5,7 @@ from typing import Annotated
 import httpx
 from fastapi import Depends, Request, Response
 
-from taskapi.auth.dependencies import CurrentUser, auth_tools
+from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
 from taskapi.problems import responses
 from taskapi.routing import JSON, media_type, parameters, read_json, read_query
@@ -19,14 +19,14 @@ from taskapi.tasks.view import TaskView
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
 
-READ = responses(401, 404)
+READ = responses(401, 403, 404)
 CHANGED_FIELDS = {"schema": {"$ref": "#/components/schemas/TaskUpdate"}}
 PATCHES = {
     JSON: CHANGED_FIELDS,
     "application/merge-patch+json": CHANGED_FIELDS,
     patch.MEDIA_TYPE: {"schema": patch.schema()},
 }
-WRITE = {200: {"headers": ETAG_HEADER}, **responses(400, 401, 404, 412, 413, 415, 422, 428)}
+WRITE = {200: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 404, 412, 413, 415, 422, 428)}
 
 
 async def page_client(request: Request) -> httpx.AsyncClient:
@@ -35,10 +35,10 @@ async def page_client(request: Request) -> httpx.AsyncClient:
     return client
 
 
-@router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **responses(400, 401, 413, 415, 422)})
-async def create_task(data: TaskCreate, user: CurrentUser, request: Request, response: Response) -> TaskRead:
+@router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 413, 415, 422)})
+async def create_task(data: TaskCreate, user: TaskWriter, request: Request, response: Response) -> TaskRead:
     """Make a task."""
-    task = await service.create(user, data, auth_tools(request).accounts.get)
+    task = await service.create(user, data, tools_of(request).accounts.get)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}"
     response.headers["ETag"] = etag(task.version)
     return task
@@ -50,7 +50,7 @@ async def create_task(data: TaskCreate, user: CurrentUser, request: Request, res
     responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(410, 422)},
     openapi_extra={"parameters": [*parameters(TaskView), *IF_NONE_MATCH["parameters"]]},
 )
-async def read_task(task_id: str, user: CurrentUser, request: Request) -> Response:
+async def read_task(task_id: str, user: TaskReader, request: Request) -> Response:
     """One task, whole or in part: as it is, or as it was in an earlier version or at a time."""
     if request.scope["query_string"]:
         found = await view.read(user, task_id, read_query(TaskView, request))
@@ -61,14 +61,14 @@ async def read_task(task_id: str, user: CurrentUser, request: Request) -> Respon
 
 
 @router.get("/{task_id}/summary", responses=READ)
-async def read_task_summary(task_id: str, user: CurrentUser) -> TaskSummary:
+async def read_task_summary(task_id: str, user: TaskReader) -> TaskSummary:
     """One task in brief, with whether it is overdue and how old it is."""
     return await service.summary(user, task_id)
 
 
 @router.get("/{task_id}/links", responses=READ)
 async def read_task_links(
-    task_id: str, user: CurrentUser, client: Annotated[httpx.AsyncClient, Depends(page_client)], request: Request
+    task_id: str, user: TaskReader, client: Annotated[httpx.AsyncClient, Depends(page_client)], request: Request
 ) -> list[LinkRead]:
     """Title, status and time of each page the task links to; a page that fails says how, and never fails the call."""
     task = await service.get(user, task_id)
@@ -81,7 +81,7 @@ async def read_task_links(
     openapi_extra={**IF_MATCH, "requestBody": {"content": PATCHES, "required": True}},
 )
 async def update_task(
-    task_id: str, user: CurrentUser, versions: ExpectedVersions, request: Request, response: Response
+    task_id: str, user: TaskWriter, versions: ExpectedVersions, request: Request, response: Response
 ) -> TaskRead:
     """Change a task: send the fields that change (RFC 7396), or a JSON Patch (RFC 6902).
 
@@ -97,7 +97,7 @@ async def update_task(
 
 
 @router.put("/{task_id}", responses=WRITE, openapi_extra=IF_MATCH)
-async def put_task(task_id: str, data: TaskUpdate, user: CurrentUser, versions: ExpectedVersions, response: Response) -> TaskRead:
+async def put_task(task_id: str, data: TaskUpdate, user: TaskWriter, versions: ExpectedVersions, response: Response) -> TaskRead:
     """Change a task: only the fields you send, exactly as PATCH does."""
     task = await service.change(user, task_id, data, versions)
     response.headers["ETag"] = etag(task.version)
@@ -105,8 +105,8 @@ async def put_task(task_id: str, data: TaskUpdate, user: CurrentUser, versions: 
 
 
 @router.delete(
-    "/{task_id}", status_code=204, response_class=Response, responses=responses(401, 404, 412, 428), openapi_extra=IF_MATCH
+    "/{task_id}", status_code=204, response_class=Response, responses=responses(401, 403, 404, 412, 428), openapi_extra=IF_MATCH
 )
-async def delete_task(task_id: str, user: CurrentUser, versions: ExpectedVersions, request: Request) -> None:
+async def delete_task(task_id: str, user: TaskWriter, versions: ExpectedVersions, request: Request) -> None:
     """Move a task to the trash, from which it can be restored. With `If-Match`, only the version you know."""
     await trash.put(user, task_id, versions, request.app.state.settings.trash_days)

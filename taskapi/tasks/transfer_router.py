@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from taskapi.auth.dependencies import CurrentUser, auth_tools
+from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.negotiation import negotiated
 from taskapi.problems import responses
 from taskapi.routing import parameters, read_query
@@ -40,10 +40,10 @@ TAKEN = {"schema": {"type": "string"}, "itemSchema": _schema(TaskImport), "examp
 @router.get(
     "/export",
     response_class=Response,
-    responses={200: {"content": EXPORTED}, **responses(401, 422)},
+    responses={200: {"content": EXPORTED}, **responses(401, 403, 422)},
     openapi_extra={"parameters": parameters(ExportQuery)},
 )
-async def export_tasks(user: CurrentUser, request: Request) -> Response:
+async def export_tasks(user: TaskReader, request: Request) -> Response:
     """All your tasks that match, as they are at this moment, as JSON Lines or CSV; a body without its end was cut off."""
     query = read_query(ExportQuery, request)
     chosen = negotiated(request, tuple(name for name, kind in FORMATS.items() if query.format in (kind, None)))
@@ -56,14 +56,14 @@ async def export_tasks(user: CurrentUser, request: Request) -> Response:
 
 @router.post(
     "/import",
-    responses=responses(400, 401, 413, 415, 422),
+    responses=responses(400, 401, 403, 413, 415, 422),
     openapi_extra={
         "parameters": parameters(ImportQuery),
         "requestBody": {"required": True, "content": dict.fromkeys(NAMES, TAKEN)},
     },
 )
-async def import_tasks(user: CurrentUser, request: Request) -> ImportReport:
+async def import_tasks(user: TaskWriter, request: Request) -> ImportReport:
     """Make tasks of JSON Lines, at most 100,000, and change those whose `key` is known; a wrong line stops no other."""
     query = read_query(ImportQuery, request)
     text = lines(request.stream(), importing.LONGEST_LINE)
-    return await importing.run(user, text, auth_tools(request).accounts.get, dry_run=query.dry_run)
+    return await importing.run(user, text, tools_of(request).accounts.get, dry_run=query.dry_run)

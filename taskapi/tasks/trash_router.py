@@ -2,7 +2,7 @@
 
 from fastapi import Request, Response
 
-from taskapi.auth.dependencies import CurrentUser, auth_tools
+from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.conditional import ETAG_HEADER, etag
 from taskapi.paging import LIST_HEADERS, PageQuery
 from taskapi.problems import responses
@@ -16,10 +16,10 @@ router = strict_router(tags=["trash"])
 
 @router.get(
     "/trash",
-    responses={200: {"headers": LIST_HEADERS}, **responses(401, 422)},
+    responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422)},
     openapi_extra={"parameters": parameters(PageQuery)},
 )
-async def list_trash(user: CurrentUser, request: Request, response: Response) -> list[TrashedTask]:
+async def list_trash(user: TaskReader, request: Request, response: Response) -> list[TrashedTask]:
     """Your deleted tasks, the last deleted first."""
     query = read_query(PageQuery, request)
     page = await trash.page(user, query.start, query.limit, request.app.state.settings.query_timeout_ms)
@@ -30,15 +30,15 @@ async def list_trash(user: CurrentUser, request: Request, response: Response) ->
     return page.tasks
 
 
-@router.post("/tasks/{task_id}/restore", responses={200: {"headers": ETAG_HEADER}, **responses(401, 404, 409)})
-async def restore_task(task_id: str, user: CurrentUser, request: Request, response: Response) -> TaskRead:
+@router.post("/tasks/{task_id}/restore", responses={200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, 409)})
+async def restore_task(task_id: str, user: TaskWriter, request: Request, response: Response) -> TaskRead:
     """Take a task out of the trash."""
-    task = await trash.restore(user, task_id, auth_tools(request).accounts.get)
+    task = await trash.restore(user, task_id, tools_of(request).accounts.get)
     response.headers["ETag"] = etag(task.version)
     return task
 
 
-@router.delete("/trash/{task_id}", status_code=204, response_class=Response, responses=responses(401, 404))
-async def remove_task(task_id: str, user: CurrentUser) -> None:
+@router.delete("/trash/{task_id}", status_code=204, response_class=Response, responses=responses(401, 403, 404))
+async def remove_task(task_id: str, user: TaskWriter) -> None:
     """Remove a task from the trash for good."""
     await trash.remove(user, task_id)

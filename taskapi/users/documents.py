@@ -3,8 +3,10 @@
 from datetime import datetime
 from typing import ClassVar
 
-from beanie import Document
+from beanie import Document, PydanticObjectId
 from pymongo import ASCENDING, IndexModel
+
+from taskapi.scopes import Role
 
 
 class UserDocument(Document):
@@ -17,6 +19,8 @@ class UserDocument(Document):
     full_name: str | None = None
     password_hash: str
     disabled: bool = False
+    role: Role = "user"
+    sessions: tuple[PydanticObjectId, ...] = ()  # those that live; at most 100
     created_at: datetime
     updated_at: datetime
 

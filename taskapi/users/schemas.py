@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import PydanticCustomError
 
 from taskapi.fields import Id, Moment, Optional, Storable, Trimmed
+from taskapi.scopes import Role
 
 Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$")]
 
@@ -71,6 +72,7 @@ class UserRead(BaseModel):
                     "id": "65f1a2b3c4d5e6f708192a3b",
                     **USER_EXAMPLE,
                     "disabled": False,
+                    "role": "user",
                     "created_at": "2027-01-31T09:15:00.123Z",
                     "updated_at": "2027-01-31T09:15:00.123Z",
                 }
@@ -83,6 +85,7 @@ class UserRead(BaseModel):
     email: str | None = None
     full_name: str | None = None
     disabled: bool
+    role: Role = "user"
     created_at: Moment
     updated_at: Moment
 
@@ -90,3 +93,9 @@ class UserRead(BaseModel):
     def object_id(self) -> ObjectId:
         """The id as MongoDB keeps it."""
         return ObjectId(self.id)
+
+
+class Account(UserRead):
+    """An account as it proves who calls: with the sessions that live."""
+
+    sessions: Annotated[list[Any], Field(default_factory=list, exclude=True)]

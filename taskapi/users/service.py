@@ -7,20 +7,22 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from taskapi.account_errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
 from taskapi.clock import utc_now
 from taskapi.database import BSON, Session, collection, transaction
-from taskapi.errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
+from taskapi.events.service import Trail
 from taskapi.identity import new_id
 from taskapi.security import PasswordHasher
 from taskapi.tasks import service as tasks
 from taskapi.users.documents import UserDocument
-from taskapi.users.schemas import UserCreate, UserRead, UserUpdate
+from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
-PUBLIC = {"username": 1, "email": 1, "full_name": 1, "disabled": 1, "created_at": 1, "updated_at": 1}
+PUBLIC = {"username": 1, "email": 1, "full_name": 1, "disabled": 1, "role": 1, "created_at": 1, "updated_at": 1}
+PROVING = {**PUBLIC, "sessions": 1}
 ACTIVE = {"disabled": False}
 
 
-async def register(data: UserCreate, hasher: PasswordHasher) -> UserRead:
+async def register(data: UserCreate, hasher: PasswordHasher, trail: Trail) -> UserRead:
     """Makes an account. When an earlier run of the same request has made it, the answer is what that run would have given.
 
     Raises:
@@ -36,6 +38,8 @@ async def register(data: UserCreate, hasher: PasswordHasher) -> UserRead:
         "full_name": data.full_name,
         "password_hash": await hasher.hash(data.password),
         "disabled": False,
+        "role": "user",
+        "sessions": [],
         "created_at": now,
         "updated_at": now,
     }
@@ -48,36 +52,63 @@ async def register(data: UserCreate, hasher: PasswordHasher) -> UserRead:
         if first is None:
             raise _taken(error) from None
         user |= {"created_at": first["created_at"], "updated_at": first["created_at"]}
+    else:
+        await trail.record("account_created", user["_id"])
     return UserRead.model_validate(user)
 
 
-async def for_sign_in(username: str) -> tuple[UserRead | None, str | None]:
+async def for_sign_in(username: str) -> tuple[Account | None, str | None]:
     """The account of that name in any case, and its password hash; (None, None) when there is none."""
-    user = await collection(UserDocument).find_one({"username_key": username.lower()}, {**PUBLIC, "password_hash": 1})
-    return (UserRead.model_validate(user), user["password_hash"]) if user else (None, None)
+    user = await collection(UserDocument).find_one({"username_key": username.lower()}, {**PROVING, "password_hash": 1})
+    return (Account.model_validate(user), user["password_hash"]) if user else (None, None)
 
 
-async def active(ids: Keys[ObjectId]) -> dict[ObjectId, UserRead]:
+async def active(ids: Keys[ObjectId]) -> dict[ObjectId, Account]:
     """Those of the accounts that exist and are not disabled."""
     if len(ids) == 1:
         (only,) = ids
-        user = await collection(UserDocument).find_one({"_id": only, **ACTIVE}, PUBLIC)
-        return {only: UserRead.model_validate(user)} if user else {}
-    cursor = collection(UserDocument).find({"_id": {"$in": list(ids)}, **ACTIVE}, PUBLIC, batch_size=len(ids) + 1)
-    return {user["_id"]: UserRead.model_validate(user) for user in await cursor.to_list(None)}
+        user = await collection(UserDocument).find_one({"_id": only, **ACTIVE}, PROVING)
+        return {only: Account.model_validate(user)} if user else {}
+    cursor = collection(UserDocument).find({"_id": {"$in": list(ids)}, **ACTIVE}, PROVING, batch_size=len(ids) + 1)
+    return {user["_id"]: Account.model_validate(user) for user in await cursor.to_list(None)}
 
 
-async def _now(identity: ObjectId) -> UserRead | None:
+async def _now(identity: ObjectId) -> Account | None:
     return (await active([identity])).get(identity)
 
 
-async def renew_hash(user: UserRead, old: str, new: str) -> None:
-    """Replaces a hash of the same password, unless the password changed meanwhile."""
-    await collection(UserDocument).update_one({"_id": user.object_id, "password_hash": old}, {"$set": {"password_hash": new}})
+async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | None) -> int | None:
+    """Lists a session of ``user``, whose password hash is still ``proof``; ``renewed`` is a better hash of that password.
+
+    The number of their sessions then; None when the account was disabled or the password changed meanwhile.
+    """
+    listed = await collection(UserDocument).find_one_and_update(
+        {"_id": user.object_id, "password_hash": proof, **ACTIVE},
+        {"$push": {"sessions": session}, "$set": {"password_hash": renewed or proof}},
+        {"sessions": 1},
+        return_document=ReturnDocument.AFTER,
+    )
+    return len(listed["sessions"]) if listed else None
 
 
-async def change(user: UserRead, data: UserUpdate, hasher: PasswordHasher) -> UserRead:
+async def dismiss(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
+    """Takes those sessions of ``user``, or all, off the list: their tokens are worth nothing from now on.
+
+    False when there was none of them.
+    """
+    change: BSON = {"$set": {"sessions": []}} if sessions is None else {"$pullAll": {"sessions": sessions}}
+    return (await collection(UserDocument).update_one({"_id": user}, change)).modified_count == 1
+
+
+async def keep(user: ObjectId, sessions: list[ObjectId]) -> None:
+    """Takes all but those sessions of ``user`` off the list."""
+    await collection(UserDocument).update_one({"_id": user}, {"$pull": {"sessions": {"$nin": sessions}}})
+
+
+async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, hasher: PasswordHasher, trail: Trail) -> UserRead:
     """Changes the fields that were sent; a new user name also changes its copies inside the user's tasks.
+
+    A new password ends every session but ``session``, which asks for it.
 
     Raises:
         UsernameTaken, EmailTaken: somebody else has it.
@@ -101,6 +132,7 @@ async def change(user: UserRead, data: UserUpdate, hasher: PasswordHasher) -> Us
             raise WrongPassword
         conditions["password_hash"] = stored  # a change of the password in between makes this one void
         values["password_hash"] = await hasher.hash(data.password)
+        values["sessions"] = [session] if session else []
     renamed = "username" in data.model_fields_set
     if renamed:
         values |= {"username": data.username, "username_key": data.username.lower()}
@@ -120,8 +152,11 @@ async def change(user: UserRead, data: UserUpdate, hasher: PasswordHasher) -> Us
         raise _taken(error) from None
     if changed is None:
         raise WrongPassword if "password_hash" in conditions else InvalidToken
+    if "password_hash" in values:
+        await trail.record("password_changed", user.object_id)
     if renamed:  # once more, for tasks that were being created under the old name while the transaction ran
         await tasks.settle_owner(user.object_id, data.username, _now)
+        await trail.record("username_changed", user.object_id, before=user.username, after=data.username)
     return UserRead.model_validate(changed)
 
 

@@ -15,8 +15,9 @@ from jose import jwt
 from jose.utils import base64url_encode
 from passlib.hash import bcrypt
 
+from taskapi.account_errors import InvalidToken
 from taskapi.database import collection
-from taskapi.errors import InvalidToken
+from taskapi.keys import Keyring
 from taskapi.security import TokenCodec
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, sign_in, stored_user
@@ -29,13 +30,10 @@ async def test_sign_in_gives_a_token_that_works(anonymous: httpx.AsyncClient, ad
     answer = await sign_in(anonymous, "ADA")
     assert answer.status_code == 200
     token = answer.json()
-    assert (set(token), token["token_type"], token["expires_in"]) == (
-        {"access_token", "token_type", "expires_in"},
-        "bearer",
-        1800,
-    )
+    assert set(token) == {"access_token", "token_type", "expires_in", "refresh_token", "scope"}
+    assert (token["token_type"], token["expires_in"], token["scope"]) == ("bearer", 1800, "account tasks:read tasks:write")
     claims = jwt.get_unverified_claims(token["access_token"])
-    assert set(claims) == {"sub", "iat", "exp", "iss", "aud", "jti", "typ"}
+    assert set(claims) == {"sub", "sid", "scope", "iat", "exp", "iss", "aud", "jti", "typ"}
     assert (claims["sub"], claims["exp"] - claims["iat"]) == (ada.id, 1800)
     me = await anonymous.get("/users/me", headers={"Authorization": f"bearer {token['access_token']}"})
     assert me.json()["id"] == ada.id
@@ -102,6 +100,11 @@ async def test_bcrypt_hashes_are_taken_and_replaced(anonymous: httpx.AsyncClient
     assert (await sign_in(anonymous, "ada")).status_code == 200
 
 
+def signed(claims: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256") -> str:
+    (key,) = Keyring([SECRET]).signing_keys()
+    return jwt.encode(claims, secret, algorithm, headers={"kid": key.kid})
+
+
 def claims_of(ada: Account) -> dict[str, Any]:
     return dict(jwt.get_unverified_claims(ada.token))
 
@@ -117,7 +120,7 @@ def with_(**values: Any) -> Change:
 @pytest.mark.parametrize(
     "change",
     [
-        *(without(name) for name in ("sub", "iat", "exp", "iss", "aud", "jti", "typ")),
+        *(without(name) for name in ("sub", "sid", "scope", "iat", "exp", "iss", "aud", "jti", "typ")),
         with_(exp=int(time.time()) - 1),
         with_(exp="never"),
         with_(exp=time.time() + 1e9),
@@ -132,34 +135,39 @@ def with_(**values: Any) -> Change:
         with_(sub=7),
         with_(sub={"$ne": None}),
         with_(jti=1),
+        with_(sid="65f1a2b3c4d5e6f708192a3b"),
+        with_(sid="not an id"),
+        with_(sid=["65f1a2b3c4d5e6f708192a3b"]),
+        with_(scope=["account"]),
     ],
 )
 async def test_every_claim_counts(ada: Account, anonymous: httpx.AsyncClient, change: Change) -> None:
-    genuine = jwt.encode(claims_of(ada), SECRET, "HS256")
+    genuine = signed(claims_of(ada))
     assert (await anonymous.get("/users/me", headers={"Authorization": f"Bearer {genuine}"})).status_code == 200
-    token = jwt.encode(change(claims_of(ada)), SECRET, "HS256")
+    token = signed(change(claims_of(ada)))
     answer = await anonymous.get("/users/me", headers={"Authorization": f"Bearer {token}"})
     is_problem(answer, 401, "invalid_token", "Could not validate credentials")
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
 def test_part_of_the_name_of_the_algorithm_is_not_it(ada: Account) -> None:
-    header, payload = (base64url_encode(json.dumps(part).encode()) for part in ({"alg": "HS2"}, claims_of(ada)))
+    (key,) = Keyring([SECRET]).signing_keys()
+    header, payload = (base64url_encode(json.dumps(part).encode()) for part in ({"alg": "HS2", "kid": key.kid}, claims_of(ada)))
     signature = base64url_encode(hmac.digest(SECRET.encode(), header + b"." + payload, "sha256"))
     with pytest.raises(InvalidToken):
-        TokenCodec(SECRET, lifetime=timedelta(minutes=1)).subject(b".".join([header, payload, signature]).decode())
+        TokenCodec([key], lifetime=timedelta(minutes=1)).read(b".".join([header, payload, signature]).decode())
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
 async def test_the_algorithm_is_pinned(ada: Account, anonymous: httpx.AsyncClient, algorithm: str) -> None:
-    token = jwt.encode(claims_of(ada), SECRET, algorithm)
+    token = signed(claims_of(ada), algorithm=algorithm)
     is_problem(await anonymous.get("/users/me", headers={"Authorization": f"Bearer {token}"}), 401, "invalid_token")
 
 
 async def test_forged_and_broken_tokens_are_refused(ada: Account, anonymous: httpx.AsyncClient) -> None:
     header, payload, signature = ada.token.split(".")
     unsigned = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0"  # {"alg":"none","typ":"JWT"}
-    another_key = jwt.encode(claims_of(ada), SECRET + "x", "HS256")
+    another_key = signed(claims_of(ada), SECRET + "x")
     forged = [
         f"{unsigned}.{payload}.",
         f"{unsigned}.{payload}.{signature}",
@@ -167,7 +175,8 @@ async def test_forged_and_broken_tokens_are_refused(ada: Account, anonymous: htt
         f"{header}.{payload}",
         "a.b.c",
     ]
-    for token in (*forged, another_key, "null", "." * 10, "x" * 10_000, ada.token + "A", ada.token[:-2]):
+    no_kid, unknown_kid = (jwt.encode(claims_of(ada), SECRET, "HS256", headers=more) for more in ({}, {"kid": "00000000"}))
+    for token in (*forged, another_key, no_kid, unknown_kid, "null", "." * 10, "x" * 10_000, ada.token + "A", ada.token[:-2]):
         answer = await anonymous.get("/users/me", headers={"Authorization": f"Bearer {token}"})
         is_problem(answer, 401, "invalid_token")
 
@@ -181,7 +190,7 @@ async def test_an_expired_token_is_refused_although_it_was_good_before(
     app: FastAPI, ada: Account, anonymous: httpx.AsyncClient
 ) -> None:
     expiry = int(time.time()) + 1
-    token = jwt.encode({**claims_of(ada), "exp": expiry}, SECRET, "HS256")
+    token = signed({**claims_of(ada), "exp": expiry})
     headers = {"Authorization": f"Bearer {token}"}
     statuses = []
     while time.time() < expiry + 0.1:

@@ -65,7 +65,7 @@ async def test_twins_make_one_task(ada: Account) -> None:
         ("/tasks", b'{"title": "Once"}', "application/json"),
         ("/tasks", b"", "application/json"),
         ("/tasks?a=1", b'{"title":"Once"}', "application/json"),
-        ("/nowhere", b'{"title":"Once"}', "application/json"),
+        ("/tasks/nowhere", b'{"title":"Once"}', "application/json"),
         ("/tasks", b'{"title":"Once"}', "application/json; charset=utf-8"),
         ("/tasks", b" " * 200_000, "application/json"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,7 +218,7 @@ async def test_only_an_import_may_be_large(app: FastAPI, ada: Account) -> None:
         is_problem(await call("/tasks/import", content=blank, headers=JSONL), 413, "body_too_large")
     is_problem(await ada.post("/tasks/export", content=blank), 413, "body_too_large")
     async with another(app, max_import_bytes=1024) as client:
-        other = Account(client, ada.id, ada.username, ada.token)
+        other = replace(ada, client=client)
         assert await take(other, b"\n" * 1024) == {}
         is_problem(await other.post("/tasks/import/", content=b"\n" * 1025, headers=JSONL), 413, "body_too_large")
 

@@ -1,0 +1,98 @@
+"""What can go wrong with accounts and credentials: a branch of the tree in ``errors.py``.
+
+DomainError
+├── AlreadyTaken             a unique name is in use
+│   ├── UsernameTaken
+│   └── EmailTaken
+├── WrongPassword            the current password was not given correctly
+├── InactiveUser             the account is disabled
+├── InvalidGrant             the refresh token is wrong, spent or expired
+├── InvalidScope             there is no such scope
+├── Forbidden                the credential is good, but not for this
+│   ├── InsufficientScope
+│   └── SessionRequired
+├── NotAuthenticated         no valid proof of who calls
+│   ├── BadCredentials
+│   └── InvalidToken
+└── Unavailable
+    └── Overloaded           too many passwords are being hashed
+"""
+
+from taskapi.errors import DomainError, Unavailable
+
+
+class AlreadyTaken(DomainError):
+    """A value that must be unique is in use."""
+
+    code = "already_taken"
+
+
+class UsernameTaken(AlreadyTaken):
+    code = "username_taken"
+    detail = "Username already registered"
+
+
+class EmailTaken(AlreadyTaken):
+    code = "email_taken"
+    detail = "Email already registered"
+
+
+class WrongPassword(DomainError):
+    code = "wrong_password"
+    detail = "Current password is incorrect"
+
+
+class InactiveUser(DomainError):
+    code = "inactive_user"
+    detail = "Inactive user"
+
+
+class InvalidGrant(DomainError):
+    code = "invalid_grant"  # as RFC 6749, section 5.2 names it
+    detail = "The refresh token is not valid any more; sign in again."
+
+
+class InvalidScope(DomainError):
+    code = "invalid_scope"  # as RFC 6749, section 5.2 names it
+    detail = "There is no such scope; there are tasks:read, tasks:write, account and admin."
+
+
+class Forbidden(DomainError):
+    """The credential is good, but not for this."""
+
+    code = "forbidden"
+
+
+class InsufficientScope(Forbidden):
+    """The token lacks ``scope``, which the route needs (RFC 6750, section 3.1)."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"Your token does not hold the scope {scope}.")
+        self.scope = scope
+
+
+class SessionRequired(Forbidden):
+    code = "session_required"
+    detail = "Sign in for this: an API token is not enough."
+
+
+class NotAuthenticated(DomainError):
+    code = "not_authenticated"
+    detail = "Not authenticated"
+
+
+class BadCredentials(NotAuthenticated):
+    code = "bad_credentials"
+    detail = "Incorrect username or password"
+
+
+class InvalidToken(NotAuthenticated):
+    code = "invalid_token"
+    detail = "Could not validate credentials"
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+    detail = "Too many passwords are being checked at the moment; try again shortly."

@@ -1,0 +1,1 @@
+"""Security events: who did what to an account, when and from where."""

@@ -1,0 +1,88 @@
+"""Keys made from the service's secrets: the first secret signs and encrypts, all of them verify and decrypt.
+
+Each purpose has keys of its own, so what is signed for one says nothing for another.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+SIGNATURE_BYTES = 16
+KEY_ID_CHARACTERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A secret that signs tokens, and the public name that a token carries for it (``kid``, RFC 7515, section 4.1.4)."""
+
+    kid: str
+    secret: str
+
+
+class Keyring:
+    """The secrets of the service, the current one first."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = tuple(secrets)
+
+    def signing_keys(self) -> tuple[SigningKey, ...]:
+        """The keys of access tokens, which are the secrets themselves."""
+        names = (hmac.digest(secret.encode(), b"key id", "sha256").hex()[:KEY_ID_CHARACTERS] for secret in self._secrets)
+        return tuple(SigningKey(kid, secret) for kid, secret in zip(names, self._secrets, strict=True))
+
+    def derived(self, purpose: str) -> tuple[bytes, ...]:
+        """The keys for ``purpose`` alone. No text that is signed with a secret itself is a purpose."""
+        return tuple(hmac.digest(secret.encode(), purpose.encode(), "sha256") for secret in self._secrets)
+
+    def signer(self, purpose: str) -> "Signer":
+        """Signs for ``purpose``."""
+        return Signer(self.derived(purpose))
+
+    def cipher(self, purpose: str) -> "Cipher":
+        """Encrypts for ``purpose``."""
+        return Cipher(self.derived(purpose))
+
+
+class Signer:
+    """Signs what callers keep for us: keyed BLAKE2b (RFC 7693) of 16 bytes.
+
+    HMAC from OpenSSL gives the interpreter up for each signature, and gets it back only behind every thread of the driver.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = tuple(keys)
+
+    def sign(self, context: bytes, message: bytes) -> bytes:
+        """The signature of ``message`` within ``context``, which has to be known again to verify it."""
+        return self.signatures(context, message)[0]
+
+    def signatures(self, context: bytes, message: bytes) -> tuple[bytes, ...]:
+        """Its signatures by all keys, the current one first: to look for what is stored by its signature."""
+        framed = len(context).to_bytes(8, "big") + context + message
+        return tuple(hashlib.blake2b(framed, key=key, digest_size=SIGNATURE_BYTES).digest() for key in self._keys)
+
+    def verify(self, signature: bytes, context: bytes, message: bytes) -> bool:
+        """Whether ``signature`` is that of ``message`` within ``context``, by any of the keys."""
+        return any(hmac.compare_digest(signature, made) for made in self.signatures(context, message))
+
+
+class Cipher:
+    """Encrypts what we must be able to read again (Fernet: AES-128-CBC with HMAC-SHA-256)."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+
+    def encrypt(self, text: str) -> bytes:
+        """``text``, readable with the same keys alone."""
+        return self._fernet.encrypt(text.encode())
+
+    def decrypt(self, sealed: bytes) -> str | None:
+        """The text, or None when none of the keys made it."""
+        try:
+            return self._fernet.decrypt(sealed).decode()
+        except InvalidToken:
+            return None

@@ -1,0 +1,42 @@
+"""How a session is stored."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from beanie import Document, PydanticObjectId
+from pydantic import BaseModel
+from pymongo import ASCENDING, IndexModel
+
+
+class Rotation(BaseModel):
+    """When and by whom a refresh token was spent."""
+
+    at: datetime
+    address: str
+    agent: str
+
+
+class SessionDocument(Document):
+    """The details of one session. Whether it lives is said by ``users.sessions``, which every request reads anyway."""
+
+    user: PydanticObjectId
+    scopes: list[str]
+    token_hash: bytes  # of the current refresh token
+    generation: int  # how often it was rotated
+    chain: bytes  # the key by which each refresh token follows from the one before
+    rotations: list[Rotation]  # the last ones, the newest at the end
+    address: str
+    agent: str
+    created_at: datetime
+    last_seen_at: datetime
+    ends_at: datetime  # at the latest
+    expires_at: datetime  # unless it is refreshed before
+
+    class Settings:
+        name = "sessions"
+        indexes: ClassVar = [
+            # the sessions of one account, last seen first
+            IndexModel([("user", ASCENDING), ("last_seen_at", ASCENDING)], name="user_last_seen"),
+            # MongoDB removes what has expired
+            IndexModel([("expires_at", ASCENDING)], name="session_expiry", expireAfterSeconds=0),
+        ]

@@ -1,0 +1,61 @@
+"""Refresh tokens: each follows from the one before, by a key that its session alone knows.
+
+So a retry can be given the same successor although only a hash of it is stored, and a token that was spent long ago can be
+told from one that was made up: the chain leads from it to the current one.
+"""
+
+import base64
+import binascii
+import hashlib
+import secrets
+import struct
+from dataclasses import dataclass
+from typing import Self
+
+from bson import ObjectId
+
+PREFIX = "tsr_"
+SECRET_BYTES = 20
+LAYOUT = struct.Struct(f">12sI{SECRET_BYTES}s")
+TEXT_CHARACTERS = len(PREFIX) + LAYOUT.size * 4 // 3
+LONGEST_CHAIN = 20_000  # steps that are walked to recognise a spent token: about 20 ms
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """One refresh token: its session, its number in it, and what makes it hard to guess."""
+
+    session: ObjectId
+    generation: int
+    secret: bytes
+
+    @classmethod
+    def first(cls, session: ObjectId) -> Self:
+        """The token that a new session begins with."""
+        return cls(session, 0, secrets.token_bytes(SECRET_BYTES))
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """The token that ``text`` writes, or None when it writes none."""
+        if len(text) != TEXT_CHARACTERS or not text.startswith(PREFIX):
+            return None
+        try:
+            session, generation, secret = LAYOUT.unpack(base64.b64decode(text.removeprefix(PREFIX), b"-_", validate=True))
+        except (binascii.Error, ValueError, struct.error):
+            return None
+        return cls(ObjectId(session), generation, secret)
+
+    @property
+    def raw(self) -> bytes:
+        """The token as bytes."""
+        return LAYOUT.pack(self.session.binary, self.generation, self.secret)
+
+    def __str__(self) -> str:
+        return PREFIX + base64.urlsafe_b64encode(self.raw).decode()
+
+    def later(self, chain: bytes, steps: int = 1) -> Self:
+        """The token that follows this one after ``steps`` rotations of the session whose key is ``chain``."""
+        secret = self.secret
+        for _ in range(steps):
+            secret = hashlib.blake2b(secret, key=chain, digest_size=SECRET_BYTES).digest()
+        return type(self)(self.session, self.generation + steps, secret)

@@ -1,0 +1,23 @@
+"""Routes of one's own sessions."""
+
+from taskapi.auth.dependencies import AccountHolder, HoldersCall
+from taskapi.events.dependencies import CallerTrail
+from taskapi.fields import object_id
+from taskapi.problems import responses
+from taskapi.routing import router as strict_router
+from taskapi.sessions import service
+from taskapi.sessions.schemas import SessionRead
+
+router = strict_router(prefix="/users/me/sessions", tags=["users"])
+
+
+@router.get("", responses=responses(401, 403))
+async def list_sessions(caller: HoldersCall) -> list[SessionRead]:
+    """Your sessions, last seen first."""
+    return await service.of(caller.user, caller.session)
+
+
+@router.delete("/{session_id}", status_code=204, responses=responses(401, 403, 404))
+async def end_session(session_id: str, user: AccountHolder, trail: CallerTrail) -> None:
+    """End one of your sessions: its access and refresh tokens are worth nothing from now on."""
+    await service.end(user.object_id, object_id(session_id), trail)
