@@ -11,7 +11,20 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from taskapi import __version__, database, docs, embedded, fetch, logs, methods, middleware, openapi, problems, processes
+from taskapi import (
+    __version__,
+    background,
+    database,
+    docs,
+    embedded,
+    fetch,
+    logs,
+    methods,
+    middleware,
+    openapi,
+    problems,
+    processes,
+)
 from taskapi.auth.router import router as auth_router
 from taskapi.auth.service import AuthTools
 from taskapi.coalesce import Coalescer
@@ -139,10 +152,12 @@ def _lifespan(
                     app.state.auth = _auth_tools(complete, keys)
                     app.state.fingerprint_keys = keys.derived("fingerprints of requests")
                     app.state.cursors = keys.signer("cursors")
+                    app.state.jobs = _jobs(app)
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
                     try:
-                        yield
+                        async with background.running(app.state.jobs):
+                            yield
                     finally:
                         await app.state.auth.seen.close()
                         app.state.auth.hasher.close()
@@ -151,6 +166,10 @@ def _lifespan(
             raise
 
     return lifespan
+
+
+def _jobs(_: FastAPI) -> list[background.Job]:
+    return []
 
 
 def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:

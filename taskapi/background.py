@@ -1,0 +1,53 @@
+"""Work that goes on beside the requests, in every worker, as long as the application runs.
+
+What is to be done stands in MongoDB, and is leased there by whoever does it: a killed worker loses nothing, and two
+workers do not do one thing twice.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from pymongo.errors import PyMongoError
+
+log = logging.getLogger(__name__)
+
+
+class Job:
+    """Calls ``work`` when woken, and at least every ``seconds``. ``work`` does all there is to do at the moment."""
+
+    def __init__(self, name: str, work: Callable[[], Awaitable[None]], seconds: float) -> None:
+        self.name = name
+        self._work = work
+        self._seconds = seconds
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Works until it is cancelled. What goes wrong is logged, and tried again at the next turn."""
+        while True:
+            self._woken.clear()
+            try:
+                await self._work()
+            except PyMongoError as error:
+                log.warning("%s: %s; it goes on when the database is back", self.name, type(error).__name__)
+            except Exception:
+                log.exception("%s failed; it is tried again", self.name)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._seconds)
+
+
+@asynccontextmanager
+async def running(jobs: Sequence[Job]) -> AsyncIterator[None]:
+    """The jobs run inside; at the end they are cancelled and awaited."""
+    tasks = [asyncio.create_task(job.run(), name=job.name) for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

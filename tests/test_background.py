@@ -1,0 +1,60 @@
+"""Work beside the requests."""
+
+import asyncio
+import logging
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from taskapi.background import Job, running
+
+LONG = 3600
+
+
+async def test_a_job_runs_at_the_start_and_when_it_is_woken() -> None:
+    runs: asyncio.Queue[int] = asyncio.Queue()
+    job = Job("counting", lambda: runs.put(1), LONG)
+    async with running([job]):
+        assert await asyncio.wait_for(runs.get(), 5) == 1
+        assert runs.empty()
+        job.wake()
+        assert await asyncio.wait_for(runs.get(), 5) == 1
+
+
+async def test_a_job_runs_again_by_itself() -> None:
+    runs: asyncio.Queue[int] = asyncio.Queue()
+    async with running([Job("counting", lambda: runs.put(1), 0.001)]):
+        for _ in range(3):
+            await asyncio.wait_for(runs.get(), 5)
+
+
+@pytest.mark.parametrize(("error", "level"), [(AutoReconnect("db.internal"), logging.WARNING), (ValueError("x"), logging.ERROR)])
+async def test_a_job_that_fails_is_logged_and_goes_on(caplog: pytest.LogCaptureFixture, error: Exception, level: int) -> None:
+    runs: asyncio.Queue[int] = asyncio.Queue()
+
+    async def work() -> None:
+        await runs.put(1)
+        raise error
+
+    job = Job("failing", work, LONG)
+    async with running([job]):
+        await asyncio.wait_for(runs.get(), 5)
+        job.wake()
+        await asyncio.wait_for(runs.get(), 5)
+    assert {record.levelno for record in caplog.records} == {level}
+    assert "db.internal" not in caplog.text
+
+
+async def test_a_job_under_way_is_cancelled_at_the_end() -> None:
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(LONG)
+        finally:
+            cancelled.set()
+
+    async with running([Job("slow", work, LONG)]):
+        await started.wait()
+    assert cancelled.is_set()
