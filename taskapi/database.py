@@ -45,6 +45,7 @@ Result = TypeVar("Result")
 DURABLE = WriteConcern(w="majority", j=True)
 INDEX_BUILD_SECONDS = 3600
 TRANSACTION_SECONDS = 15
+CLOSE_SECONDS = 0.5  # to tell the server which sessions end; it may be gone
 FIRST_BATCH_SECONDS = 20  # below the time-outs of proxies
 CURSOR_SECONDS = 600  # that MongoDB may work for one cursor, the waits for its reader not counted
 GRACE_MS = 1000  # for the answer of a query that the server has cut
@@ -136,7 +137,8 @@ async def opened(
             raise StartupError(_why_unreachable(error, settings)) from None
         yield database
     finally:
-        client.close()
+        with pymongo.timeout(CLOSE_SECONDS):
+            client.close()
 
 
 def _why_unreachable(error: PyMongoError, settings: Settings) -> str:

@@ -18,7 +18,7 @@ from tests.client import Account
 
 pytestmark = pytest.mark.real
 
-EXAMPLES = 15
+EXAMPLES = 10
 REQUEST_ARGUMENTS = {"method", "url", "headers", "params", "json", "data", "cookies"}
 CHECKS = [
     not_a_server_error,
