@@ -18,6 +18,9 @@ from taskapi import database, embedded
 from taskapi.main import DOCUMENTS, create_app
 from taskapi.settings import Settings
 from tests.client import Account, make_account
+from tests.leaks import keep_secret
+
+pytest_plugins = ["tests.runlog"]
 
 SECRET = "a-secret-of-the-test-suite-0123456789"
 MEMORY = Path("/dev/shm")  # each write waits until it is on disk
@@ -59,7 +62,7 @@ def make_settings(**changes: Any) -> Settings:
     values = {
         "mongodb_uri": SecretStr(os.environ.get(URI_VARIABLE, "mongodb://mock")),
         "mongodb_database": f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}",
-        "secret_key": SecretStr(SECRET),
+        "secret_key": SecretStr(keep_secret(SECRET, "secret key")),
         "argon2_memory_kib": 8,
         "argon2_rounds": 1,
         "links_allow_private": True,

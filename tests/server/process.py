@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from tests.client import PASSWORD
+from tests.leaks import keep_output, keep_secret
 from tests.tools import free_port
 
 PATIENCE_SECONDS = 30
@@ -81,7 +82,7 @@ class Server:
         person = {"username": name or f"user-{secrets.token_hex(8)}", "password": PASSWORD}
         with self.client() as client:
             assert client.post("/register", json=person).status_code == 201
-            token = client.post("/token", data=person).json()["access_token"]
+            token = keep_secret(client.post("/token", data=person).json()["access_token"], "access_token")
         return {"Authorization": f"Bearer {token}"}
 
     def status(self, path: str = "/ready") -> int:
@@ -128,6 +129,9 @@ def serving(
         wait_until(lambda: not server.members(), "every process to end")
     finally:
         server.kill_everything()
+        keep_output(server.output)
+        if (generated := folder / "secret_key").exists():
+            keep_secret(generated.read_text(), "secret key")
 
 
 @contextmanager
@@ -163,4 +167,5 @@ def run_to_end(folder: Path, *arguments: str, command: list[str] | None = None, 
         text=True,
         check=False,
     )
+    keep_output(done.stdout)
     return done.returncode, done.stdout
