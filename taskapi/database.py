@@ -232,6 +232,12 @@ def _is_standalone(client: Any) -> bool:
     return any(server.server_type_name == "Standalone" for server in servers)
 
 
+async def delete_all(document: type[Document], matching: BSON, size: int = 500) -> None:
+    """Deletes all documents that match, ``size`` at a time: no operation takes long, and each may be the last one."""
+    while found := await collection(document).find(matching, {"_id": 1}, limit=size).to_list(size):
+        await collection(document).delete_many({"_id": {"$in": [each["_id"] for each in found]}})
+
+
 async def transaction(
     document: type[Document], work: Callable[[Session | None], Awaitable[Result]], *, required: bool = False
 ) -> Result:

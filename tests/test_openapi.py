@@ -35,7 +35,7 @@ OPERATIONS = {
     "change_in_bulk", "update_tasks", "delete_tasks",
     "list_trash", "restore_task", "remove_task", "read_task_history", "revert_task",
     "export_tasks", "import_tasks",
-    "register", "read_me", "update_me", "list_sessions", "end_session",
+    "register", "read_me", "update_me", "delete_me", "export_me", "list_sessions", "end_session",
     "sign_in", "revoke_token", "sign_out", "sign_out_everywhere", "welcome", "health", "ready",
 }  # fmt: skip
 
