@@ -3,7 +3,9 @@
 DomainError
 ├── AlreadyTaken             a unique name is in use
 │   ├── UsernameTaken
-│   └── EmailTaken
+│   ├── EmailTaken
+│   └── TokenNameTaken       the account has an API token of this name
+├── TooManyTokens            the account has as many API tokens as one may have
 ├── WrongPassword            the current password was not given correctly
 ├── InactiveUser             the account is disabled
 ├── InvalidGrant             the refresh token is wrong, spent or expired
@@ -35,6 +37,16 @@ class UsernameTaken(AlreadyTaken):
 class EmailTaken(AlreadyTaken):
     code = "email_taken"
     detail = "Email already registered"
+
+
+class TokenNameTaken(AlreadyTaken):
+    code = "token_name_taken"
+    detail = "You have a token of this name; rotate it, or delete it first."
+
+
+class TooManyTokens(DomainError):
+    code = "too_many_tokens"
+    detail = "You have 50 tokens; delete one first."
 
 
 class WrongPassword(DomainError):

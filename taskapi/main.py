@@ -49,6 +49,9 @@ from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
+from taskapi.tokens import service as tokens
+from taskapi.tokens.router import router as tokens_router
+from taskapi.users import api_tokens
 from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
@@ -64,6 +67,7 @@ ROUTERS = (
     trash_router,
     users_router,
     sessions_router,
+    tokens_router,
     auth_router,
     status_router,
 )
@@ -160,6 +164,7 @@ def _lifespan(
                             yield
                     finally:
                         await app.state.auth.seen.close()
+                        await app.state.auth.used.close()
                         app.state.auth.hasher.close()
         except StartupError as error:
             app.state.startup_error = str(error)
@@ -188,6 +193,8 @@ def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
         ),
         accounts=Coalescer(users.active),
         seen=Sightings(sessions.saw),
+        tokens=Coalescer(tokens.holders),
+        used=Sightings(api_tokens.saw),
     )
 
 

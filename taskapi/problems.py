@@ -36,6 +36,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.InvalidInput: 422,
     errors.NotFound: 404,
     account_errors.AlreadyTaken: 400,
+    account_errors.TooManyTokens: 409,
     errors.BulkRefused: 409,
     errors.CountDiffers: 409,
     errors.TooManyMatches: 422,

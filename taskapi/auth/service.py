@@ -16,6 +16,8 @@ from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.sessions import service as sessions
 from taskapi.sessions.service import Grant, Rules
 from taskapi.sightings import Sightings
+from taskapi.tokens import service as api_tokens
+from taskapi.tokens.service import Holder
 from taskapi.users import service as users
 from taskapi.users.schemas import Account
 
@@ -29,6 +31,8 @@ class AuthTools:
     rules: Rules
     accounts: Coalescer[ObjectId, Account]
     seen: Sightings[ObjectId]  # sessions
+    tokens: Coalescer[bytes, Holder]  # API tokens by their hashes
+    used: Sightings[bytes]  # the same
 
 
 async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
@@ -80,8 +84,8 @@ async def _sign_in(username: str, password: str, scope: str, tools: AuthTools, t
 
 
 async def revoke(token: str, tools: AuthTools, trail: Trail) -> None:
-    """Ends the session that a refresh or access token belongs to. A token that is worth nothing is none to worry about."""
-    if await sessions.revoke(token, trail, tools.rules):
+    """Ends the session that a refresh or access token belongs to, or an API token itself. Any other is none to worry about."""
+    if await sessions.revoke(token, trail, tools.rules) or await api_tokens.give_back(token, trail):
         return
     try:
         claims = tools.codec.read(token)

@@ -4,9 +4,24 @@ from datetime import datetime
 from typing import ClassVar
 
 from beanie import Document, PydanticObjectId
+from pydantic import BaseModel
 from pymongo import ASCENDING, IndexModel
 
 from taskapi.scopes import Role
+
+
+class ApiToken(BaseModel):
+    """One API token of an account."""
+
+    id: PydanticObjectId
+    name: str
+    name_key: str  # without regard to case; unique in the account
+    hash: bytes  # SHA-256 of the token
+    scopes: list[str]
+    days: int  # that each of its secrets is good for
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None  # up to two minutes behind
 
 
 class UserDocument(Document):
@@ -21,6 +36,7 @@ class UserDocument(Document):
     disabled: bool = False
     role: Role = "user"
     sessions: tuple[PydanticObjectId, ...] = ()  # those that live; at most 100
+    api_tokens: tuple[ApiToken, ...] = ()  # at most 50
     created_at: datetime
     updated_at: datetime
 
@@ -31,4 +47,11 @@ class UserDocument(Document):
             IndexModel([("username_key", ASCENDING)], name="username_unique", unique=True),
             # the uniqueness of addresses without regard to case
             IndexModel([("email_key", ASCENDING)], name="email_unique", unique=True, sparse=True),
+            # the account behind an API token
+            IndexModel(
+                [("api_tokens.hash", ASCENDING)],
+                name="api_token_hash",
+                unique=True,
+                partialFilterExpression={"api_tokens.hash": {"$exists": True}},
+            ),
         ]
