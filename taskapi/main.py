@@ -51,6 +51,8 @@ from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
 from taskapi.tokens import service as tokens
 from taskapi.tokens.router import router as tokens_router
+from taskapi.twofactor.router import router as two_factor_router
+from taskapi.twofactor.service import Seals
 from taskapi.users import api_tokens
 from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
@@ -68,6 +70,7 @@ ROUTERS = (
     users_router,
     sessions_router,
     tokens_router,
+    two_factor_router,
     auth_router,
     status_router,
 )
@@ -195,6 +198,7 @@ def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
         seen=Sightings(sessions.saw),
         tokens=Coalescer(tokens.holders),
         used=Sightings(api_tokens.saw),
+        seals=Seals(keys.cipher("second factors"), keys.signer("recovery codes")),
     )
 
 

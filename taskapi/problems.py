@@ -48,6 +48,8 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.PreconditionFailed: 412,
     errors.PreconditionRequired: 428,
     account_errors.WrongPassword: 400,
+    account_errors.WrongCode: 400,
+    account_errors.TwoFactorState: 409,
     account_errors.InactiveUser: 400,
     account_errors.InvalidGrant: 400,
     account_errors.InvalidScope: 400,

@@ -37,6 +37,7 @@ OPERATIONS = {
     "export_tasks", "import_tasks",
     "register", "read_me", "update_me", "list_sessions", "end_session",
     "create_token", "list_tokens", "rotate_token", "delete_token",
+    "begin_two_factor", "confirm_two_factor", "renew_recovery_codes", "disable_two_factor",
     "sign_in", "revoke_token", "sign_out", "sign_out_everywhere", "welcome", "health", "ready",
 }  # fmt: skip
 

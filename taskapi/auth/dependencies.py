@@ -103,7 +103,8 @@ current_user = BearerAccount(
     refreshUrl="token",
     scheme_name="password",
     scopes=MEANING,
-    description="Sign in with your user name and password. With no scope ticked, the token holds all that you can have.",
+    description="Sign in with your user name and password. With no scope ticked, the token holds all that you can have. "
+    "With two factors on, give an API token instead.",
 )
 
 TaskReader = Annotated[UserRead, Security(current_user, scopes=["tasks:read"])]

@@ -24,6 +24,15 @@ class ApiToken(BaseModel):
     last_used_at: datetime | None  # up to two minutes behind
 
 
+class Authenticator(BaseModel):
+    """What makes the codes of a second factor."""
+
+    secret: bytes  # encrypted
+    expires_at: datetime | None = None  # until when it can be confirmed; absent once it is, and the other two before
+    last_step: int | None = None  # of the last code that was used, in 30 s since 1970
+    recovery: list[bytes] | None = None  # keyed hashes of the recovery codes that are left
+
+
 class UserDocument(Document):
     """One account. The ``*_key`` fields are the lower-cased values that must be unique."""
 
@@ -37,6 +46,8 @@ class UserDocument(Document):
     role: Role = "user"
     sessions: tuple[PydanticObjectId, ...] = ()  # those that live; at most 100
     api_tokens: tuple[ApiToken, ...] = ()  # at most 50
+    two_factor: bool = False  # whether signing in asks for it; absent reads so, too
+    authenticator: Authenticator | None = None  # absent without one
     created_at: datetime
     updated_at: datetime
 

@@ -17,7 +17,8 @@ from taskapi.tasks import service as tasks
 from taskapi.users.documents import UserDocument
 from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
-PUBLIC = {"username": 1, "email": 1, "full_name": 1, "disabled": 1, "role": 1, "created_at": 1, "updated_at": 1}
+SHOWN = ("username", "email", "full_name", "disabled", "role", "two_factor", "created_at", "updated_at")
+PUBLIC = dict.fromkeys(SHOWN, 1)  # no dotted name among them: it would cost MongoDB 30 us a request
 PROVING = {**PUBLIC, "sessions": 1}
 ACTIVE = {"disabled": False}
 
@@ -61,6 +62,20 @@ async def for_sign_in(username: str) -> tuple[Account | None, str | None]:
     """The account of that name in any case, and its password hash; (None, None) when there is none."""
     user = await collection(UserDocument).find_one({"username_key": username.lower()}, {**PROVING, "password_hash": 1})
     return (Account.model_validate(user), user["password_hash"]) if user else (None, None)
+
+
+async def prove(user: UserRead, password: str, hasher: PasswordHasher) -> str:
+    """The stored hash of the password of ``user``, which is ``password``: a write that requires it requires this password.
+
+    Raises:
+        WrongPassword: it is not.
+        Overloaded: too many passwords are being checked.
+    """
+    _, stored = await for_sign_in(user.username)
+    matches, _ = await hasher.verify(password, stored)
+    if stored is None or not matches:
+        raise WrongPassword
+    return stored
 
 
 async def active(ids: Keys[ObjectId]) -> dict[ObjectId, Account]:
@@ -121,11 +136,9 @@ async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, has
         else:
             removed["email_key"] = ""
     if "password" in data.model_fields_set:
-        _, stored = await for_sign_in(user.username)
-        matches, _ = await hasher.verify(data.current_password, stored)
-        if not matches:
-            raise WrongPassword
-        conditions["password_hash"] = stored  # a change of the password in between makes this one void
+        conditions["password_hash"] = await prove(
+            user, data.current_password, hasher
+        )  # a change of the password in between makes this one void
         values["password_hash"] = await hasher.hash(data.password)
         values["sessions"] = [session] if session else []
     renamed = "username" in data.model_fields_set
