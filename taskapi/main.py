@@ -54,7 +54,11 @@ from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
-from taskapi.users import leaving
+from taskapi.tokens import service as tokens
+from taskapi.tokens.router import router as tokens_router
+from taskapi.twofactor.router import router as two_factor_router
+from taskapi.twofactor.service import Seals
+from taskapi.users import api_tokens, leaving
 from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
 from taskapi.users.export import Exported
@@ -91,6 +95,8 @@ ROUTERS = (
     users_router,
     leaving_router,
     sessions_router,
+    tokens_router,
+    two_factor_router,
     auth_router,
     status_router,
 )
@@ -188,6 +194,7 @@ def _lifespan(
                             yield
                     finally:
                         await app.state.auth.seen.close()
+                        await app.state.auth.used.close()
                         app.state.auth.hasher.close()
         except StartupError as error:
             app.state.startup_error = str(error)
@@ -216,6 +223,9 @@ def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
         ),
         accounts=Coalescer(users.active),
         seen=Sightings(sessions.saw),
+        tokens=Coalescer(tokens.holders),
+        used=Sightings(api_tokens.saw),
+        seals=Seals(keys.cipher("second factors"), keys.signer("recovery codes")),
     )
 
 

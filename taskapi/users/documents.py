@@ -18,6 +18,29 @@ class Leaving(BaseModel):
     leased_until: datetime | None = None  # by the worker that removes it; absent as long as there is a way back
 
 
+class ApiToken(BaseModel):
+    """One API token of an account."""
+
+    id: PydanticObjectId
+    name: str
+    name_key: str  # without regard to case; unique in the account
+    hash: bytes  # SHA-256 of the token
+    scopes: list[str]
+    days: int  # that each of its secrets is good for
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None  # up to two minutes behind
+
+
+class Authenticator(BaseModel):
+    """What makes the codes of a second factor."""
+
+    secret: bytes  # encrypted
+    expires_at: datetime | None = None  # until when it can be confirmed; absent once it is, and the other two before
+    last_step: int | None = None  # of the last code that was used, in 30 s since 1970
+    recovery: list[bytes] | None = None  # keyed hashes of the recovery codes that are left
+
+
 class UserDocument(Document):
     """One account. The ``*_key`` fields are the lower-cased values that must be unique."""
 
@@ -31,6 +54,9 @@ class UserDocument(Document):
     role: Role = "user"
     sessions: tuple[PydanticObjectId, ...] = ()  # those that live; at most 100
     leaving: Leaving | None = None  # absent, but for an account that is to go
+    api_tokens: tuple[ApiToken, ...] = ()  # at most 50
+    two_factor: bool = False  # whether signing in asks for it; absent reads so, too
+    authenticator: Authenticator | None = None  # absent without one
     created_at: datetime
     updated_at: datetime
 
@@ -43,4 +69,11 @@ class UserDocument(Document):
             IndexModel([("email_key", ASCENDING)], name="email_unique", unique=True, sparse=True),
             # the removal of accounts: the one that has waited longest
             IndexModel([("leaving.due_at", ASCENDING)], name="leaving_due", sparse=True),
+            # the account behind an API token
+            IndexModel(
+                [("api_tokens.hash", ASCENDING)],
+                name="api_token_hash",
+                unique=True,
+                partialFilterExpression={"api_tokens.hash": {"$exists": True}},
+            ),
         ]

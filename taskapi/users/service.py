@@ -18,7 +18,8 @@ from taskapi.tasks import service as tasks
 from taskapi.users.documents import UserDocument
 from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
-PUBLIC = {"username": 1, "email": 1, "full_name": 1, "disabled": 1, "role": 1, "created_at": 1, "updated_at": 1}
+SHOWN = ("username", "email", "full_name", "disabled", "role", "two_factor", "created_at", "updated_at")
+PUBLIC = dict.fromkeys(SHOWN, 1)  # no dotted name among them: it would cost MongoDB 30 us a request
 PROVING = {**PUBLIC, "sessions": 1}
 STILL_THERE = {"leaving.leased_until": None}  # the removal of the account has not begun
 ACTIVE = {"disabled": False, "leaving": None}
