@@ -7,6 +7,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from taskapi import passwords
 from taskapi.account_errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
 from taskapi.clock import utc_now
 from taskapi.database import BSON, Session, collection, transaction
@@ -26,9 +27,11 @@ async def register(data: UserCreate, hasher: PasswordHasher, trail: Trail) -> Us
     """Makes an account. When an earlier run of the same request has made it, the answer is what that run would have given.
 
     Raises:
+        InvalidInput: the password is too easy to guess.
         UsernameTaken, EmailTaken: decided by the unique indexes, so also when two callers race.
         Overloaded: too many passwords are being hashed.
     """
+    passwords.check(data.password, data.username, data.email, data.full_name)
     now = utc_now()
     user: BSON = {
         "_id": new_id(),
@@ -111,6 +114,7 @@ async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, has
     A new password ends every session but ``session``, which asks for it.
 
     Raises:
+        InvalidInput: the new password is too easy to guess.
         UsernameTaken, EmailTaken: somebody else has it.
         WrongPassword: ``current_password`` is not the current password.
         InvalidToken: the account was disabled or deleted meanwhile.
@@ -126,6 +130,7 @@ async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, has
         else:
             removed["email_key"] = ""
     if "password" in data.model_fields_set:
+        passwords.check(data.password, user.username, user.email, user.full_name, data.username, data.email, data.full_name)
         _, stored = await for_sign_in(user.username)
         matches, _ = await hasher.verify(data.current_password, stored)
         if not matches:
