@@ -33,6 +33,7 @@ from taskapi.events.documents import SecurityEventDocument
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
 from taskapi.keys import Keyring
+from taskapi.limits import RequestLimit
 from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.sessions import service as sessions
 from taskapi.sessions.documents import SessionDocument
@@ -49,11 +50,13 @@ from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
+from taskapi.throttling.documents import ThrottleDocument
+from taskapi.throttling.service import Throttle
 from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
-DOCUMENTS = (UserDocument, SessionDocument, TaskDocument, IdempotencyDocument, SecurityEventDocument)
+DOCUMENTS = (UserDocument, SessionDocument, TaskDocument, IdempotencyDocument, SecurityEventDocument, ThrottleDocument)
 ROUTERS = (
     listing_router,
     bulk_router,
@@ -76,6 +79,9 @@ EXPOSED_HEADERS = [
     "Idempotent-Replay",
     "Link",
     "Location",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
     "Retry-After",
     "WWW-Authenticate",
     "X-Next-Cursor",
@@ -188,6 +194,8 @@ def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
         ),
         accounts=Coalescer(users.active),
         seen=Sightings(sessions.saw),
+        throttle=Throttle(keys.signer("throttles"), registrations=settings.registrations_per_address),
+        limit=RequestLimit(settings.requests_per_minute) if settings.requests_per_minute else None,
     )
 
 

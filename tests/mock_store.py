@@ -1,4 +1,4 @@
-"""What mongomock lacks for the quick run: some stages and an operator of our pipelines, and partial indexes."""
+"""What mongomock lacks for the quick run: stages and operators of pipelines, partial indexes, bulk writes of this driver."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -44,6 +44,17 @@ def _create_whole_indexes(self: Any, indexes: list[Any], session: Any = None) ->
 
 
 setattr(collection.Collection, "create_indexes", _create_whole_indexes)  # noqa: B010
+
+
+_add_update: Any = collection.BulkOperationBuilder.add_update
+
+
+def _add_update_unsorted(self: Any, *arguments: Any, sort: Any = None, **options: Any) -> None:
+    assert sort is None  # which the driver always says
+    _add_update(self, *arguments, **options)
+
+
+setattr(collection.BulkOperationBuilder, "add_update", _add_update_unsorted)  # noqa: B010
 
 
 def connect(_: Settings) -> Any:

@@ -7,7 +7,8 @@ from bson import ObjectId
 from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
-from taskapi.account_errors import InsufficientScope, InvalidToken, NotAuthenticated, SessionRequired
+from taskapi import limits
+from taskapi.account_errors import InsufficientScope, InvalidToken, NotAuthenticated, SessionRequired, TooManyRequests
 from taskapi.auth.service import AuthTools
 from taskapi.fields import object_id
 from taskapi.scopes import MEANING, OF_ROLE, Scopes
@@ -48,6 +49,7 @@ async def authenticate(request: Request) -> Caller:
     Raises:
         NotAuthenticated: there is no token.
         InvalidToken: it is wrong or expired, its session has ended, or its account was disabled or deleted.
+        TooManyRequests: the account has used up its requests for now.
     """
     known: Caller | None = getattr(request.state, "caller", None)
     if known:
@@ -61,6 +63,11 @@ async def authenticate(request: Request) -> Caller:
     user = await tools.accounts.get(identity) if identity else None
     if user is None or session is None or session not in user.sessions:
         raise InvalidToken
+    if tools.limit:
+        taken = tools.limit.take(user.id)
+        setattr(request.state, limits.KEY, taken.headers)
+        if taken.retry_after:
+            raise TooManyRequests(taken.retry_after)
     tools.seen.note(session)
     caller = request.state.caller = Caller(user, claims.scopes & OF_ROLE[user.role], session)
     return caller

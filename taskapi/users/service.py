@@ -15,6 +15,7 @@ from taskapi.events.service import Trail
 from taskapi.identity import new_id
 from taskapi.security import PasswordHasher
 from taskapi.tasks import service as tasks
+from taskapi.throttling.service import Throttle
 from taskapi.users.documents import UserDocument
 from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
@@ -108,7 +109,25 @@ async def keep(user: ObjectId, sessions: list[ObjectId]) -> None:
     await collection(UserDocument).update_one({"_id": user}, {"$pull": {"sessions": {"$nin": sessions}}})
 
 
-async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, hasher: PasswordHasher, trail: Trail) -> UserRead:
+async def prove(user: UserRead, password: str, session: ObjectId | None, hasher: PasswordHasher, throttle: Throttle) -> str:
+    """The password hash of ``user``, who says their ``password`` within ``session``.
+
+    Raises:
+        WrongPassword: it is another.
+        TooManyAttempts: there were too many wrong ones in this session.
+        Overloaded: too many passwords are being hashed.
+    """
+    async with throttle.current_password(user.object_id, session):
+        _, stored = await for_sign_in(user.username)
+        matches, _ = await hasher.verify(password, stored)
+        if stored is None or not matches:
+            raise WrongPassword
+    return stored
+
+
+async def change(
+    user: UserRead, data: UserUpdate, session: ObjectId | None, hasher: PasswordHasher, throttle: Throttle, trail: Trail
+) -> UserRead:
     """Changes the fields that were sent; a new user name also changes its copies inside the user's tasks.
 
     A new password ends every session but ``session``, which asks for it.
@@ -116,7 +135,7 @@ async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, has
     Raises:
         InvalidInput: the new password is too easy to guess.
         UsernameTaken, EmailTaken: somebody else has it.
-        WrongPassword: ``current_password`` is not the current password.
+        WrongPassword, TooManyAttempts, Overloaded: as ``prove`` says of ``current_password``.
         InvalidToken: the account was disabled or deleted meanwhile.
     """
     if not data.model_fields_set:
@@ -131,11 +150,8 @@ async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, has
             removed["email_key"] = ""
     if "password" in data.model_fields_set:
         passwords.check(data.password, user.username, user.email, user.full_name, data.username, data.email, data.full_name)
-        _, stored = await for_sign_in(user.username)
-        matches, _ = await hasher.verify(data.current_password, stored)
-        if not matches:
-            raise WrongPassword
-        conditions["password_hash"] = stored  # a change of the password in between makes this one void
+        proof = await prove(user, data.current_password, session, hasher, throttle)
+        conditions["password_hash"] = proof  # a change of the password in between makes this one void
         values["password_hash"] = await hasher.hash(data.password)
         values["sessions"] = [session] if session else []
     renamed = "username" in data.model_fields_set
