@@ -5,7 +5,7 @@ from typing import Any
 
 import bson
 from mongomock import aggregate, collection
-from mongomock_motor import AsyncMongoMockClient
+from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection
 
 from taskapi.settings import Settings
 
@@ -55,6 +55,9 @@ def _add_update_unsorted(self: Any, *arguments: Any, sort: Any = None, **options
 
 
 setattr(collection.BulkOperationBuilder, "add_update", _add_update_unsorted)  # noqa: B010
+
+
+setattr(AsyncMongoMockCollection, "with_options", lambda self, **_: self)  # noqa: B010 - its own is not asynchronous
 
 
 def connect(_: Settings) -> Any:

@@ -16,7 +16,7 @@ from tests.client import at, is_problem, make_account, sign_in
 from tests.conftest import make_settings, running
 
 DEFAULT_COST = {"argon2_memory_kib": 19_456, "argon2_rounds": 2}
-SAMPLES = 15
+SAMPLES = 11
 
 
 @pytest.mark.real
