@@ -27,6 +27,8 @@ class _Parser(_Expressions):  # type: ignore[misc]
     def parse(self, expression: Any) -> Any:
         if isinstance(expression, dict) and list(expression) == ["$bsonSize"]:
             return len(bson.encode(self.parse(expression["$bsonSize"])))
+        if isinstance(expression, dict) and list(expression) == ["$mergeObjects"]:
+            return {name: value for member in expression["$mergeObjects"] for name, value in self.parse(member).items()}
         if isinstance(expression, list):
             return [self.parse(member) for member in expression]
         return super().parse(expression)

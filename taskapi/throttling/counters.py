@@ -74,13 +74,13 @@ class Counter:
         failures = {"$add": [{"$cond": [{"$gt": ["$forgotten_at", now]}, "$failures", 0]}, 1]}
         position = {"$max": [0, {"$min": [{"$subtract": [failures, self.pace.free - 1]}, len(waits) - 1]}]}
         counted = {
-            "_id": "$_id",
             "failures": failures,
             "blocked_until": {"$arrayElemAt": [waits, position]},
             "forgotten_at": now + MEMORY,
             "expires_at": {"$max": ["$expires_at", now + MEMORY]},
         }
-        return [{"$replaceRoot": {"newRoot": {"$cond": [{"$gt": ["$blocked_until", now]}, "$$ROOT", counted]}}}]
+        unless_blocked = {"$cond": [{"$gt": ["$blocked_until", now]}, {}, counted]}
+        return [{"$replaceRoot": {"newRoot": {"$mergeObjects": ["$$ROOT", unless_blocked]}}}]
 
 
 async def count(counters: Sequence[Counter]) -> list[UpdateOne]:

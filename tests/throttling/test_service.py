@@ -68,6 +68,7 @@ async def test_after_the_free_guesses_each_waits_twice_as_long(app: FastAPI, ada
             assert await guess(stranger, 1, username) == [401]
 
 
+@pytest.mark.real  # mongomock is not atomic
 async def test_guesses_at_once_are_counted_before_they_are_looked_at(app: FastAPI, ada: Account) -> None:
     async with at(app, "192.0.2.1") as stranger:
         answers = await asyncio.gather(*(sign_in(stranger, "ada", f"guess number {n}") for n in range(200)))
