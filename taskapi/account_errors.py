@@ -26,7 +26,10 @@ DomainError
 │   ├── BadSecondFactor
 │   └── InvalidToken
 └── Unavailable
-    └── Overloaded           too many passwords are being hashed
+    ├── Overloaded           too many passwords are being hashed
+    └── TooMany              the caller is to slow down
+        ├── TooManyAttempts  what they do looks like guessing
+        └── TooManyRequests  the account has used up its requests for now
 """
 
 from taskapi.errors import DomainError, Unavailable
@@ -163,3 +166,23 @@ class InvalidToken(NotAuthenticated):
 class Overloaded(Unavailable):
     code = "overloaded"
     detail = "Too many passwords are being checked at the moment; try again shortly."
+
+
+class TooMany(Unavailable):
+    """The caller is to slow down, and may come back in ``retry_after`` seconds."""
+
+    code = "too_many"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class TooManyAttempts(TooMany):
+    code = "too_many_attempts"
+    detail = "There were too many attempts; try again later."
+
+
+class TooManyRequests(TooMany):
+    code = "too_many_requests"
+    detail = "You have sent too many requests; slow down."

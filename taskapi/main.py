@@ -37,6 +37,7 @@ from taskapi.idempotency import service as idempotency
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
 from taskapi.keys import Keyring
+from taskapi.limits import RequestLimit
 from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.sessions import service as sessions
 from taskapi.sessions.documents import SessionDocument
@@ -54,6 +55,8 @@ from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
+from taskapi.throttling.documents import ThrottleDocument
+from taskapi.throttling.service import Throttle
 from taskapi.tokens import service as tokens
 from taskapi.tokens.router import router as tokens_router
 from taskapi.twofactor.router import router as two_factor_router
@@ -66,7 +69,7 @@ from taskapi.users.leaving import Forget
 from taskapi.users.leaving_router import router as leaving_router
 from taskapi.users.router import router as users_router
 
-DOCUMENTS = (UserDocument, SessionDocument, TaskDocument, IdempotencyDocument, SecurityEventDocument)
+DOCUMENTS = (UserDocument, SessionDocument, TaskDocument, IdempotencyDocument, SecurityEventDocument, ThrottleDocument)
 # What belongs to an account, beside the account itself. Who leaves has it removed, in this order …
 BELONGINGS: Mapping[type[Document], Forget] = {
     TaskDocument: leaving_tasks.forget,
@@ -109,6 +112,9 @@ EXPOSED_HEADERS = [
     "Idempotent-Replay",
     "Link",
     "Location",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
     "Retry-After",
     "WWW-Authenticate",
     "X-Next-Cursor",
@@ -226,6 +232,8 @@ def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
         tokens=Coalescer(tokens.holders),
         used=Sightings(api_tokens.saw),
         seals=Seals(keys.cipher("second factors"), keys.signer("recovery codes")),
+        throttle=Throttle(keys.signer("throttles"), registrations=settings.registrations_per_address),
+        limit=RequestLimit(settings.requests_per_minute) if settings.requests_per_minute else None,
     )
 
 

@@ -57,6 +57,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     account_errors.InvalidScope: 400,
     account_errors.Forbidden: 403,
     account_errors.NotAuthenticated: 401,
+    account_errors.TooMany: 429,
     errors.NotAcceptable: 406,
     errors.MalformedJSON: 400,
     errors.UnsupportedMediaType: 415,

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncGenerator
 from collections.abc import Collection as Keys
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from taskapi import passwords
 from taskapi.account_errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
 from taskapi.clock import utc_now
 from taskapi.database import BSON, Session, collection, transaction
@@ -15,6 +17,7 @@ from taskapi.events.service import Trail
 from taskapi.identity import new_id
 from taskapi.security import PasswordHasher
 from taskapi.tasks import service as tasks
+from taskapi.throttling.service import Throttle
 from taskapi.users.documents import UserDocument
 from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
@@ -32,13 +35,39 @@ class Admission(NamedTuple):
     cancelled_leaving: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Prover:
+    """Asks somebody who has signed in for their current password."""
+
+    hasher: PasswordHasher
+    throttle: Throttle
+    session: ObjectId | None
+
+    async def prove(self, user: UserRead, password: str) -> str:
+        """The stored hash of the password of ``user``, which is ``password``: a write that requires it requires this one.
+
+        Raises:
+            WrongPassword: it is another.
+            TooManyAttempts: there were too many wrong ones in this session.
+            Overloaded: too many passwords are being hashed.
+        """
+        async with self.throttle.current_password(user.object_id, self.session):
+            _, stored = await for_sign_in(user.username)
+            matches, _ = await self.hasher.verify(password, stored)
+            if stored is None or not matches:
+                raise WrongPassword
+        return stored
+
+
 async def register(data: UserCreate, hasher: PasswordHasher, trail: Trail) -> UserRead:
     """Makes an account. When an earlier run of the same request has made it, the answer is what that run would have given.
 
     Raises:
+        InvalidInput: the password is too easy to guess.
         UsernameTaken, EmailTaken: decided by the unique indexes, so also when two callers race.
         Overloaded: too many passwords are being hashed.
     """
+    passwords.check(data.password, data.username, data.email, data.full_name)
     now = utc_now()
     user: BSON = {
         "_id": new_id(),
@@ -101,20 +130,6 @@ async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | No
     return Admission([*before.get("sessions", ()), session], "leaving" in before) if before else None
 
 
-async def prove(user: UserRead, password: str, hasher: PasswordHasher) -> str:
-    """The hash of the current password of ``user``, which ``password`` is.
-
-    Raises:
-        WrongPassword: it is another.
-        Overloaded: too many passwords are being hashed.
-    """
-    _, stored = await for_sign_in(user.username)
-    matches, _ = await hasher.verify(password, stored)
-    if stored is None or not matches:
-        raise WrongPassword
-    return stored
-
-
 async def exported(user: Account) -> AsyncGenerator[str, None]:
     """The account as its owner sees it, as JSON."""
     yield user.model_dump_json()
@@ -129,14 +144,15 @@ async def dismiss(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
     return (await collection(UserDocument).update_one({"_id": user}, change)).modified_count == 1
 
 
-async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, hasher: PasswordHasher, trail: Trail) -> UserRead:
+async def change(user: UserRead, data: UserUpdate, prover: Prover, trail: Trail) -> UserRead:
     """Changes the fields that were sent; a new user name also changes its copies inside the user's tasks.
 
-    A new password ends every session but ``session``, which asks for it.
+    A new password ends every session but the one that asks for it.
 
     Raises:
+        InvalidInput: the new password is too easy to guess.
         UsernameTaken, EmailTaken: somebody else has it.
-        WrongPassword: ``current_password`` is not the current password.
+        WrongPassword, TooManyAttempts, Overloaded: as ``Prover`` says of ``current_password``.
         InvalidToken: the account was disabled or deleted meanwhile.
     """
     if not data.model_fields_set:
@@ -150,10 +166,11 @@ async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, has
         else:
             removed["email_key"] = ""
     if "password" in data.model_fields_set:
-        # A change of the password in between makes this one void.
-        conditions["password_hash"] = await prove(user, data.current_password, hasher)
-        values["password_hash"] = await hasher.hash(data.password)
-        values["sessions"] = [session] if session else []
+        passwords.check(data.password, user.username, user.email, user.full_name, data.username, data.email, data.full_name)
+        proof = await prover.prove(user, data.current_password)
+        conditions["password_hash"] = proof  # a change of the password in between makes this one void
+        values["password_hash"] = await prover.hasher.hash(data.password)
+        values["sessions"] = [prover.session] if prover.session else []
     renamed = "username" in data.model_fields_set
     if renamed:
         values |= {"username": data.username, "username_key": data.username.lower()}
