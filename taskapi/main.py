@@ -33,6 +33,13 @@ from taskapi.events.documents import SecurityEventDocument
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
 from taskapi.keys import Keyring
+from taskapi.mail.documents import MailJobDocument
+from taskapi.mail.sending import Mailbox, Send, SmtpServer
+from taskapi.mail.service import Outbox, Postman
+from taskapi.recovery.documents import OneTimeTokenDocument
+from taskapi.recovery.letters import Letters
+from taskapi.recovery.router import router as recovery_router
+from taskapi.recovery.tokens import OneTimeTokens
 from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.sessions import service as sessions
 from taskapi.sessions.documents import SessionDocument
@@ -53,7 +60,15 @@ from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
-DOCUMENTS = (UserDocument, SessionDocument, TaskDocument, IdempotencyDocument, SecurityEventDocument)
+DOCUMENTS = (
+    UserDocument,
+    SessionDocument,
+    TaskDocument,
+    IdempotencyDocument,
+    SecurityEventDocument,
+    MailJobDocument,
+    OneTimeTokenDocument,
+)
 ROUTERS = (
     listing_router,
     bulk_router,
@@ -65,6 +80,7 @@ ROUTERS = (
     users_router,
     sessions_router,
     auth_router,
+    recovery_router,
     status_router,
 )
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
@@ -84,6 +100,7 @@ EXPOSED_HEADERS = [
     "X-Total-Count",
     "X-Total-Count-Relation",
 ]
+MAIL_SECONDS = 5  # between two looks for mails that other workers left
 DESCRIPTION = (
     "Tasks with owners, due dates, checklists and free metadata. Make an account at `/register` and sign in with it at `/token` "
     "(or with the button Authorize); then send the token with every request."
@@ -152,6 +169,9 @@ def _lifespan(
                     app.state.auth = _auth_tools(complete, keys)
                     app.state.fingerprint_keys = keys.derived("fingerprints of requests")
                     app.state.cursors = keys.signer("cursors")
+                    app.state.one_time_tokens = OneTimeTokens(keys.signer("one-time tokens"))
+                    app.state.mail = mail = _mail(complete, app.state.one_time_tokens)
+                    app.state.outbox = Outbox(mail.wake)
                     app.state.jobs = _jobs(app)
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
@@ -168,8 +188,21 @@ def _lifespan(
     return lifespan
 
 
-def _jobs(_: FastAPI) -> list[background.Job]:
-    return []
+def _jobs(app: FastAPI) -> list[background.Job]:
+    return [app.state.mail]
+
+
+def _mail(settings: Settings, tokens: OneTimeTokens) -> background.Job:
+    letters = Letters(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
+    return background.Job("mail", Postman(letters.compose, _sender(settings)).work, MAIL_SECONDS)
+
+
+def _sender(settings: Settings) -> Send:
+    if settings.smtp_host is None:
+        return Mailbox(settings.data_dir / "mailbox").send
+    password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
+    server = SmtpServer(settings.smtp_host, settings.smtp_port, settings.smtp_security, settings.smtp_username, password)
+    return server.send
 
 
 def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:

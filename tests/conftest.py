@@ -20,6 +20,7 @@ from tests.client import Account, make_account
 
 SECRET = "a-secret-of-the-test-suite-0123456789"
 URI_VARIABLE = "TASKAPI_TEST_MONGODB_URI"  # preset it to test on a server of your own
+FOLDER_VARIABLE = "TASKAPI_TEST_FOLDER"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,17 +31,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """The process that controls the run starts the server; the workers inherit its address."""
     for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
         del os.environ[name]
+    if FOLDER_VARIABLE not in os.environ:
+        folder = os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="taskapi-test-")
+        config.add_cleanup(lambda: shutil.rmtree(folder))
     if config.getoption("store") == "mock" or URI_VARIABLE in os.environ:
         return
-    folder = Path(tempfile.mkdtemp(prefix="taskapi-test-"))
-    server = embedded.provide(Settings(_env_file=None, data_dir=folder))
+    server = embedded.provide(Settings(_env_file=None, data_dir=Path(os.environ[FOLDER_VARIABLE])))
     complete = server.__enter__()
     assert complete.mongodb_uri
     os.environ[URI_VARIABLE] = complete.mongodb_uri.get_secret_value()
 
     def stop() -> None:
         server.__exit__(None, None, None)
-        shutil.rmtree(folder)
 
     config.add_cleanup(stop)
 
@@ -60,6 +62,7 @@ def make_settings(**changes: Any) -> Settings:
         "secret_key": SecretStr(SECRET),
         "argon2_memory_kib": 8,
         "argon2_rounds": 1,
+        "data_dir": Path(os.environ[FOLDER_VARIABLE], os.environ.get("PYTEST_XDIST_WORKER", "gw")),
         "links_allow_private": True,
         "links_timeout_seconds": 1.0,
     }

@@ -36,7 +36,8 @@ OPERATIONS = {
     "list_trash", "restore_task", "remove_task", "read_task_history", "revert_task",
     "export_tasks", "import_tasks",
     "register", "read_me", "update_me", "list_sessions", "end_session",
-    "sign_in", "revoke_token", "sign_out", "sign_out_everywhere", "welcome", "health", "ready",
+    "sign_in", "revoke_token", "sign_out", "sign_out_everywhere",
+    "forgot_password", "reset_password", "verify_email", "send_verification", "welcome", "health", "ready",
 }  # fmt: skip
 
 
@@ -114,6 +115,7 @@ def test_authorize_takes_a_user_name_and_password(app: FastAPI) -> None:
     (scheme,) = app.openapi()["components"]["securitySchemes"].values()
     assert scheme["flows"]["password"]["tokenUrl"] == "token"
     public = {"register", "sign_in", "revoke_token", "welcome", "health", "ready"}
+    public |= {"forgot_password", "reset_password", "verify_email"}
     for _, _, body in operations(app.openapi()):
         assert ("security" in body) == (body["operationId"] not in public)
 

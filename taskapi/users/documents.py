@@ -8,6 +8,19 @@ from pymongo import ASCENDING, IndexModel
 
 from taskapi.scopes import Role
 
+PUBLIC = {
+    "username": 1,
+    "email": 1,
+    "email_verified": 1,
+    "pending_email": 1,
+    "full_name": 1,
+    "disabled": 1,
+    "role": 1,
+    "created_at": 1,
+    "updated_at": 1,
+}  # what its owner sees
+ACTIVE = {"disabled": False}
+
 
 class UserDocument(Document):
     """One account. The ``*_key`` fields are the lower-cased values that must be unique."""
@@ -16,6 +29,8 @@ class UserDocument(Document):
     username_key: str
     email: str | None = None
     email_key: str | None = None  # absent, not null, without an address: the unique index is sparse
+    email_verified: bool = False  # whoever has the account has shown that they read the address
+    pending_email: str | None = None  # takes the place of a verified address once it is confirmed
     full_name: str | None = None
     password_hash: str
     disabled: bool = False

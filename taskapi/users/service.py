@@ -12,18 +12,21 @@ from taskapi.clock import utc_now
 from taskapi.database import BSON, Session, collection, transaction
 from taskapi.events.service import Trail
 from taskapi.identity import new_id
+from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher
 from taskapi.tasks import service as tasks
-from taskapi.users.documents import UserDocument
+from taskapi.users import addresses
+from taskapi.users.addresses import Holder
+from taskapi.users.documents import ACTIVE, PUBLIC, UserDocument
 from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
-PUBLIC = {"username": 1, "email": 1, "full_name": 1, "disabled": 1, "role": 1, "created_at": 1, "updated_at": 1}
 PROVING = {**PUBLIC, "sessions": 1}
-ACTIVE = {"disabled": False}
 
 
-async def register(data: UserCreate, hasher: PasswordHasher, trail: Trail) -> UserRead:
-    """Makes an account. When an earlier run of the same request has made it, the answer is what that run would have given.
+async def register(data: UserCreate, hasher: PasswordHasher, mail: Outbox, trail: Trail) -> UserRead:
+    """Makes an account, and has a mail sent to its address.
+
+    When an earlier run of the same request has made it, the answer is what that run would have given.
 
     Raises:
         UsernameTaken, EmailTaken: decided by the unique indexes, so also when two callers race.
@@ -35,6 +38,7 @@ async def register(data: UserCreate, hasher: PasswordHasher, trail: Trail) -> Us
         "username": data.username,
         "username_key": data.username.lower(),
         "email": data.email,
+        "email_verified": False,
         "full_name": data.full_name,
         "password_hash": await hasher.hash(data.password),
         "disabled": False,
@@ -54,6 +58,8 @@ async def register(data: UserCreate, hasher: PasswordHasher, trail: Trail) -> Us
         user |= {"created_at": first["created_at"], "updated_at": first["created_at"]}
     else:
         await trail.record("account_created", user["_id"])
+    if data.email:
+        await mail.enqueue("verify_email", trail, user=user["_id"])
     return UserRead.model_validate(user)
 
 
@@ -105,34 +111,53 @@ async def keep(user: ObjectId, sessions: list[ObjectId]) -> None:
     await collection(UserDocument).update_one({"_id": user}, {"$pull": {"sessions": {"$nin": sessions}}})
 
 
-async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, hasher: PasswordHasher, trail: Trail) -> UserRead:
+async def reset_password(holder: Holder, address: str, password: str, hasher: PasswordHasher) -> bool:
+    """Gives a new password to whoever reads ``address``, and ends every session in the same write.
+
+    False when the password or the address changed since ``holder`` was read, or the account was disabled.
+    """
+    values = {"password_hash": await hasher.hash(password), "sessions": [], "email_verified": True, "updated_at": utc_now()}
+    written = await collection(UserDocument).update_one(
+        {"_id": holder.user.object_id, "password_hash": holder.password_hash, "email_key": address.lower(), **ACTIVE},
+        {"$set": values, "$unset": {"pending_email": ""}},  # an address that an intruder had given
+    )
+    return written.modified_count == 1
+
+
+async def change(
+    user: UserRead, data: UserUpdate, session: ObjectId | None, hasher: PasswordHasher, mail: Outbox, trail: Trail
+) -> UserRead:
     """Changes the fields that were sent; a new user name also changes its copies inside the user's tasks.
 
-    A new password ends every session but ``session``, which asks for it.
+    A new password ends every session but ``session``, which asks for it, and calls a pending change of the address off.
 
     Raises:
         UsernameTaken, EmailTaken: somebody else has it.
+        InvalidInput: the current password is needed to change the address.
         WrongPassword: ``current_password`` is not the current password.
         InvalidToken: the account was disabled or deleted meanwhile.
     """
     if not data.model_fields_set:
         return user
     conditions: BSON = {"_id": user.object_id, **ACTIVE}
-    values: BSON = {"updated_at": utc_now(), **data.model_dump(include={"email", "full_name"}, exclude_unset=True)}
+    values: BSON = {"updated_at": utc_now(), **data.model_dump(include={"full_name"}, exclude_unset=True)}
     removed: BSON = {}
-    if "email" in data.model_fields_set:
-        if data.email:
-            values["email_key"] = data.email.lower()
-        else:
-            removed["email_key"] = ""
-    if "password" in data.model_fields_set:
+    if "current_password" in data.model_fields_set:
         _, stored = await for_sign_in(user.username)
         matches, _ = await hasher.verify(data.current_password, stored)
         if not matches:
             raise WrongPassword
         conditions["password_hash"] = stored  # a change of the password in between makes this one void
+    if "password" in data.model_fields_set:
         values["password_hash"] = await hasher.hash(data.password)
         values["sessions"] = [session] if session else []
+        removed["pending_email"] = ""
+    moved = None
+    if "email" in data.model_fields_set:
+        moved = await addresses.change(user, data.email, proven="password_hash" in conditions)
+        conditions |= moved.holds
+        values |= moved.values
+        removed = moved.removed
     renamed = "username" in data.model_fields_set
     if renamed:
         values |= {"username": data.username, "username_key": data.username.lower()}
@@ -151,9 +176,15 @@ async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, has
     except DuplicateKeyError as error:
         raise _taken(error) from None
     if changed is None:
-        raise WrongPassword if "password_hash" in conditions else InvalidToken
+        if "password_hash" in conditions:
+            raise WrongPassword
+        raise addresses.password_needed() if moved and await _now(user.object_id) else InvalidToken
     if "password_hash" in values:
         await trail.record("password_changed", user.object_id)
+        if user.email_verified:
+            await mail.enqueue("notice_password", trail, user=user.object_id, address=user.email)
+    if moved:
+        await moved.follow(user.object_id, mail, trail)
     if renamed:  # once more, for tasks that were being created under the old name while the transaction ran
         await tasks.settle_owner(user.object_id, data.username, _now)
         await trail.record("username_changed", user.object_id, before=user.username, after=data.username)
