@@ -136,7 +136,8 @@ class Settings(BaseSettings):
     @field_validator("mail_from")
     @classmethod
     def _is_mailbox(cls, value: str) -> str:
-        if not (value.isprintable() and MAILBOX.fullmatch(parseaddr(value)[1])):
+        address = parseaddr(value)[1]
+        if not (value.isprintable() and MAILBOX.fullmatch(address) and (value == address or value.endswith(f"<{address}>"))):
             raise PydanticCustomError("mail_from", "must be an address, such as Tasks <tasks@example.com>")
         return value
 

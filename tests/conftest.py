@@ -13,10 +13,11 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from taskapi import database, embedded
+from taskapi import database, embedded, main
 from taskapi.main import DOCUMENTS, create_app
 from taskapi.settings import Settings
 from tests.client import Account, make_account
+from tests.mailbox import Mailbox
 
 SECRET = "a-secret-of-the-test-suite-0123456789"
 URI_VARIABLE = "TASKAPI_TEST_MONGODB_URI"  # preset it to test on a server of your own
@@ -29,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The process that controls the run starts the server; the workers inherit its address."""
+    main.MAIL_SECONDS = 3600  # an application sends what it was asked for itself, and nothing of another one
     for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
         del os.environ[name]
     if FOLDER_VARIABLE not in os.environ:
@@ -117,6 +119,15 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def ada(anonymous: httpx.AsyncClient) -> Account:
     """Somebody who is signed in."""
     return await make_account(anonymous, "ada")
+
+
+@pytest.fixture
+async def mailbox(anonymous: httpx.AsyncClient) -> AsyncIterator[Mailbox]:
+    """The mails of the application, none yet."""
+    box = Mailbox(make_settings().data_dir / "mailbox")
+    box.empty()
+    yield box
+    await box.settle()
 
 
 @pytest.fixture

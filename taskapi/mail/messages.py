@@ -54,8 +54,8 @@ def write(template: Template, sender: str, recipient: str, values: Mapping[str, 
     """
     name, address = parseaddr(sender)
     message = EmailMessage()
-    message["From"] = Address(name, addr_spec=address)
-    message["To"] = Address(addr_spec=_deliverable(recipient))
+    message["From"] = Address(name, *address.rsplit("@", 1))
+    message["To"] = Address("", *_deliverable(recipient).rsplit("@", 1))  # its addr_spec= takes ASCII alone
     message["Subject"] = template.subject
     message["Date"] = format_datetime(utc_now())
     message["Message-ID"] = make_msgid(domain=address.rpartition("@")[2])

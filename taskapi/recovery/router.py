@@ -14,7 +14,7 @@ from taskapi.routing import router as strict_router
 router = strict_router()
 
 
-@router.post("/password/forgot", status_code=202, response_class=Response, responses=responses(413, 415, 422), tags=["auth"])
+@router.post("/password/forgot", status_code=202, response_class=Response, responses=responses(400, 413, 415, 422), tags=["auth"])
 async def forgot_password(data: ForgottenPassword, mail: Mail, trail: CallerTrail) -> None:
     """Have a mail sent that lets you choose a new password. The answer is the same whether an account has the address."""
     await service.forgot(data.email, mail, trail)
