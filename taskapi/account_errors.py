@@ -16,6 +16,8 @@ DomainError
 │   └── TwoFactorOff
 ├── InactiveUser             the account is disabled
 ├── InvalidGrant             the refresh token is wrong, spent or expired
+├── InvalidOneTimeToken      the token of a mail is wrong, used or expired
+├── NothingToVerify          no address of the account waits to be verified
 ├── InvalidScope             there is no such scope
 ├── Forbidden                the credential is good, but not for this
 │   ├── InsufficientScope
@@ -110,6 +112,16 @@ class InactiveUser(DomainError):
 class InvalidGrant(DomainError):
     code = "invalid_grant"  # as RFC 6749, section 5.2 names it
     detail = "The refresh token is not valid any more; sign in again."
+
+
+class InvalidOneTimeToken(DomainError):
+    code = "invalid_one_time_token"
+    detail = "The token is wrong, was used or has expired; have another mail sent."
+
+
+class NothingToVerify(DomainError):
+    code = "nothing_to_verify"
+    detail = "No address of yours waits to be verified."
 
 
 class InvalidScope(DomainError):

@@ -55,6 +55,8 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     account_errors.InactiveUser: 400,
     account_errors.InvalidGrant: 400,
     account_errors.InvalidScope: 400,
+    account_errors.InvalidOneTimeToken: 400,
+    account_errors.NothingToVerify: 409,
     account_errors.Forbidden: 403,
     account_errors.NotAuthenticated: 401,
     account_errors.TooMany: 429,

@@ -19,7 +19,7 @@ from taskapi.events.service import Trail
 from taskapi.sessions import service as sessions
 from taskapi.users import service as users
 from taskapi.users.admins import set_unless_last
-from taskapi.users.documents import UserDocument
+from taskapi.users.documents import ACTIVE, UserDocument
 from taskapi.users.leaving_schemas import LeavingRead
 from taskapi.users.schemas import UserRead
 from taskapi.users.service import Prover
@@ -51,7 +51,7 @@ async def request(user: UserRead, password: str, grace: timedelta, prover: Prove
     proof = await prover.prove(user, password)
     now = utc_now()
     leaving = {"requested_at": now, "due_at": now + grace}
-    account: BSON = {"_id": user.object_id, **users.ACTIVE}
+    account: BSON = {"_id": user.object_id, **ACTIVE}
     if await set_unless_last({**account, "password_hash": proof}, {"leaving": leaving, "sessions": []}) is None:
         raise WrongPassword if await users.active([user.object_id]) else InvalidToken
     await sessions.forget(user.object_id)
