@@ -3,8 +3,17 @@
 DomainError
 ├── AlreadyTaken             a unique name is in use
 │   ├── UsernameTaken
-│   └── EmailTaken
+│   ├── EmailTaken
+│   └── TokenNameTaken       the account has an API token of this name
+├── TooManyTokens            the account has as many API tokens as one may have
+├── LastAdmin                no active admin would be left
+├── ExportUnderWay           the account is being exported already
 ├── WrongPassword            the current password was not given correctly
+├── WrongCode                the code is not one of the authenticator that is to be confirmed
+├── TwoFactorState           the second factor is not as this needs it
+│   ├── NoEnrolment
+│   ├── TwoFactorOn
+│   └── TwoFactorOff
 ├── InactiveUser             the account is disabled
 ├── InvalidGrant             the refresh token is wrong, spent or expired
 ├── InvalidOneTimeToken      the token of a mail is wrong, used or expired
@@ -15,9 +24,14 @@ DomainError
 │   └── SessionRequired
 ├── NotAuthenticated         no valid proof of who calls
 │   ├── BadCredentials
+│   ├── SecondFactorRequired
+│   ├── BadSecondFactor
 │   └── InvalidToken
 └── Unavailable
-    └── Overloaded           too many passwords are being hashed
+    ├── Overloaded           too many passwords are being hashed
+    └── TooMany              the caller is to slow down
+        ├── TooManyAttempts  what they do looks like guessing
+        └── TooManyRequests  the account has used up its requests for now
 """
 
 from taskapi.errors import DomainError, Unavailable
@@ -39,9 +53,55 @@ class EmailTaken(AlreadyTaken):
     detail = "Email already registered"
 
 
+class LastAdmin(DomainError):
+    code = "last_admin"
+    detail = "This is the last active admin; make somebody else one first."
+
+
+class ExportUnderWay(DomainError):
+    code = "export_under_way"
+    detail = "An export of your account is under way; wait until it is complete."
+
+
+class TokenNameTaken(AlreadyTaken):
+    code = "token_name_taken"
+    detail = "You have a token of this name; rotate it, or delete it first."
+
+
+class TooManyTokens(DomainError):
+    code = "too_many_tokens"
+    detail = "You have 50 tokens; delete one first."
+
+
 class WrongPassword(DomainError):
     code = "wrong_password"
     detail = "Current password is incorrect"
+
+
+class WrongCode(DomainError):
+    code = "wrong_code"
+    detail = "This is not a code of this moment; look whether the clock of the authenticator is right."
+
+
+class TwoFactorState(DomainError):
+    """The second factor is not as this needs it."""
+
+    code = "two_factor_state"
+
+
+class NoEnrolment(TwoFactorState):
+    code = "no_enrolment"
+    detail = "There is no second factor to confirm; begin with one, and confirm it within ten minutes."
+
+
+class TwoFactorOn(TwoFactorState):
+    code = "two_factor_on"
+    detail = "You have a second factor; turn it off first."
+
+
+class TwoFactorOff(TwoFactorState):
+    code = "two_factor_off"
+    detail = "You have no second factor."
 
 
 class InactiveUser(DomainError):
@@ -100,6 +160,16 @@ class BadCredentials(NotAuthenticated):
     detail = "Incorrect username or password"
 
 
+class SecondFactorRequired(NotAuthenticated):
+    code = "second_factor_required"
+    detail = "Send a code of your authenticator, or a recovery code, in the field otp as well."
+
+
+class BadSecondFactor(NotAuthenticated):
+    code = "bad_second_factor"
+    detail = "The code is wrong, of another moment, or was used; wait for the next one."
+
+
 class InvalidToken(NotAuthenticated):
     code = "invalid_token"
     detail = "Could not validate credentials"
@@ -108,3 +178,23 @@ class InvalidToken(NotAuthenticated):
 class Overloaded(Unavailable):
     code = "overloaded"
     detail = "Too many passwords are being checked at the moment; try again shortly."
+
+
+class TooMany(Unavailable):
+    """The caller is to slow down, and may come back in ``retry_after`` seconds."""
+
+    code = "too_many"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class TooManyAttempts(TooMany):
+    code = "too_many_attempts"
+    detail = "There were too many attempts; try again later."
+
+
+class TooManyRequests(TooMany):
+    code = "too_many_requests"
+    detail = "You have sent too many requests; slow down."

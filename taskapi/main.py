@@ -3,11 +3,13 @@
 import gc
 import multiprocessing
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from beanie import Document
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -29,13 +31,18 @@ from taskapi.auth.router import router as auth_router
 from taskapi.auth.service import AuthTools
 from taskapi.coalesce import Coalescer
 from taskapi.errors import StartupError
+from taskapi.events import leaving as leaving_events
 from taskapi.events.documents import SecurityEventDocument
+from taskapi.idempotency import service as idempotency
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
 from taskapi.keys import Keyring
+from taskapi.limits import RequestLimit
+from taskapi.mail import service as mail
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.sending import Mailbox, Send, SmtpServer
 from taskapi.mail.service import Outbox, Postman
+from taskapi.recovery import tokens as one_time_tokens
 from taskapi.recovery.documents import OneTimeTokenDocument
 from taskapi.recovery.letters import Letters
 from taskapi.recovery.router import router as recovery_router
@@ -48,6 +55,7 @@ from taskapi.sessions.service import Rules
 from taskapi.settings import Settings, load_settings
 from taskapi.sightings import Sightings
 from taskapi.status.router import router as status_router
+from taskapi.tasks import leaving as leaving_tasks
 from taskapi.tasks.bulk_router import router as bulk_router
 from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
@@ -56,8 +64,18 @@ from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
+from taskapi.throttling.documents import ThrottleDocument
+from taskapi.throttling.service import Throttle
+from taskapi.tokens import service as tokens
+from taskapi.tokens.router import router as tokens_router
+from taskapi.twofactor.router import router as two_factor_router
+from taskapi.twofactor.service import Seals
+from taskapi.users import api_tokens, leaving
 from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
+from taskapi.users.export import Exported
+from taskapi.users.leaving import Forget
+from taskapi.users.leaving_router import router as leaving_router
 from taskapi.users.router import router as users_router
 
 DOCUMENTS = (
@@ -66,9 +84,30 @@ DOCUMENTS = (
     TaskDocument,
     IdempotencyDocument,
     SecurityEventDocument,
+    ThrottleDocument,
     MailJobDocument,
     OneTimeTokenDocument,
 )
+# What belongs to an account, beside the account itself. Who leaves has it removed, in this order …
+BELONGINGS: Mapping[type[Document], Forget] = {
+    TaskDocument: leaving_tasks.forget,
+    SessionDocument: sessions.forget,
+    IdempotencyDocument: idempotency.forget,
+    MailJobDocument: mail.forget,
+    OneTimeTokenDocument: one_time_tokens.forget,
+    SecurityEventDocument: leaving_events.forget,
+}
+# … and can take it along, in these files.
+EXPORTED: Mapping[str, Exported] = {
+    "account.jsonl": users.exported,
+    "tasks.jsonl": leaving_tasks.exported,
+    "trash.jsonl": leaving_tasks.exported_trash,
+    "history.jsonl": leaving_tasks.exported_history,
+    "sessions.jsonl": sessions.exported,
+    "tokens.jsonl": tokens.exported,
+    "events.jsonl": leaving_events.exported,
+}
+REMOVAL_SECONDS = 300
 ROUTERS = (
     listing_router,
     bulk_router,
@@ -78,7 +117,10 @@ ROUTERS = (
     past_router,
     trash_router,
     users_router,
+    leaving_router,
     sessions_router,
+    tokens_router,
+    two_factor_router,
     auth_router,
     recovery_router,
     status_router,
@@ -92,6 +134,9 @@ EXPOSED_HEADERS = [
     "Idempotent-Replay",
     "Link",
     "Location",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
     "Retry-After",
     "WWW-Authenticate",
     "X-Next-Cursor",
@@ -141,6 +186,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
         ],
     )
     app.state.settings = settings
+    app.state.exported = EXPORTED
     problems.install(app)
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # include_router would match every request twice
@@ -180,6 +226,7 @@ def _lifespan(
                             yield
                     finally:
                         await app.state.auth.seen.close()
+                        await app.state.auth.used.close()
                         app.state.auth.hasher.close()
         except StartupError as error:
             app.state.startup_error = str(error)
@@ -189,7 +236,8 @@ def _lifespan(
 
 
 def _jobs(app: FastAPI) -> list[background.Job]:
-    return [app.state.mail]
+    removal = background.Job("the removal of accounts", partial(leaving.remove_due, BELONGINGS.values()), REMOVAL_SECONDS)
+    return [app.state.mail, removal]
 
 
 def _mail(settings: Settings, tokens: OneTimeTokens) -> background.Job:
@@ -221,6 +269,11 @@ def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
         ),
         accounts=Coalescer(users.active),
         seen=Sightings(sessions.saw),
+        tokens=Coalescer(tokens.holders),
+        used=Sightings(api_tokens.saw),
+        seals=Seals(keys.cipher("second factors"), keys.signer("recovery codes")),
+        throttle=Throttle(keys.signer("throttles"), registrations=settings.registrations_per_address),
+        limit=RequestLimit(settings.requests_per_minute) if settings.requests_per_minute else None,
     )
 
 

@@ -6,10 +6,12 @@ from typing import Any
 import httpx
 from beanie import Document
 from bson import ObjectId
+from fastapi import FastAPI
 
 from taskapi.database import collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.users.documents import UserDocument
+from tests.leaks import keep_secret
 
 PASSWORD = "correct horse battery"
 
@@ -64,7 +66,17 @@ async def make_account(client: httpx.AsyncClient, username: str, **fields: Any) 
 
 
 async def sign_in(client: httpx.AsyncClient, username: str, password: str = PASSWORD) -> httpx.Response:
-    return await client.post("/token", data={"username": username, "password": password})
+    answer = await client.post("/token", data={"username": username, "password": keep_secret(password, "password")})
+    if answer.status_code == 200:
+        for name in ("access_token", "refresh_token"):
+            keep_secret(answer.json()[name], name)
+    return answer
+
+
+def at(app: FastAPI, address: str) -> httpx.AsyncClient:
+    """A client that calls ``app`` from another address."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 50000))
+    return httpx.AsyncClient(transport=transport, base_url="http://taskapi")
 
 
 async def stored(document: type[Document], identity: str) -> dict[str, Any] | None:

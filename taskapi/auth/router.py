@@ -15,7 +15,7 @@ from taskapi.sessions import service as sessions
 router = strict_router(tags=["auth"])
 
 
-@router.post("/token", responses=responses(400, 401, 413, 415, 422))
+@router.post("/token", responses=responses(400, 401, 413, 415, 422, 429))
 async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, trail: CallerTrail) -> Token:
     """Sign in with user name and password, or go on with a refresh token; send the access token as `Authorization: Bearer …`."""
     return await service.grant(form, tools, trail)
@@ -23,7 +23,7 @@ async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, trail: Ca
 
 @router.post("/revoke", response_class=Response, responses=responses(413, 415, 422))
 async def revoke_token(form: Annotated[Revocation, Form()], tools: Tools, trail: CallerTrail) -> None:
-    """Give a token back (RFC 7009): the session of a refresh or access token ends; for any other text nothing happens."""
+    """Give a token back (RFC 7009): an API token ends, or the session of a refresh or access token; else nothing happens."""
     await service.revoke(form.token, tools, trail)
 
 

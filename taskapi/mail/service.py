@@ -11,7 +11,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 
 from taskapi.clock import in_utc, utc_now
-from taskapi.database import BSON, collection
+from taskapi.database import BSON, collection, delete_all
 from taskapi.events.service import LONGEST_AGENT, Trail
 from taskapi.logs import request_id
 from taskapi.mail.documents import MailJobDocument
@@ -51,6 +51,11 @@ class Outbox:
             }
         )
         self.wake()
+
+
+async def forget(user: ObjectId) -> None:
+    """Deletes the mails to ``user`` that are still to be sent."""
+    await delete_all(MailJobDocument, {"user": user})
 
 
 @dataclass(frozen=True, slots=True)

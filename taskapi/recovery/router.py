@@ -14,16 +14,18 @@ from taskapi.routing import router as strict_router
 router = strict_router()
 
 
-@router.post("/password/forgot", status_code=202, response_class=Response, responses=responses(400, 413, 415, 422), tags=["auth"])
-async def forgot_password(data: ForgottenPassword, mail: Mail, trail: CallerTrail) -> None:
+@router.post(
+    "/password/forgot", status_code=202, response_class=Response, responses=responses(400, 413, 415, 422, 429), tags=["auth"]
+)
+async def forgot_password(data: ForgottenPassword, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
     """Have a mail sent that lets you choose a new password. The answer is the same whether an account has the address."""
-    await service.forgot(data.email, mail, trail)
+    await service.forgot(data.email, tools.throttle, mail, trail)
 
 
 @router.post("/password/reset", status_code=204, responses=responses(400, 413, 415, 422), tags=["auth"])
 async def reset_password(data: PasswordReset, tokens: MailedTokens, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
     """Choose a new password with the token of a mail. It ends all your sessions: sign in again."""
-    await service.reset(data.token, data.password, tokens, tools.hasher, mail, trail)
+    await service.reset(data.token, data.password, tokens, tools.hasher, tools.throttle, mail, trail)
 
 
 @router.post("/email/verify", status_code=204, responses=responses(400, 413, 415, 422), tags=["users"])

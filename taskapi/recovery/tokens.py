@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from bson import ObjectId
+
 from taskapi.account_errors import InvalidOneTimeToken
 from taskapi.clock import utc_now
-from taskapi.database import collection
+from taskapi.database import collection, delete_all
 from taskapi.keys import Signer
 from taskapi.recovery.documents import OneTimeTokenDocument
 from taskapi.users import addresses
@@ -66,3 +68,8 @@ class OneTimeTokens:
 
     def _hashes(self, purpose: Purpose, token: str) -> list[bytes]:
         return list(self.signer.signatures(purpose.encode(), token.encode()))
+
+
+async def forget(user: ObjectId) -> None:
+    """Deletes the tokens of ``user``."""
+    await delete_all(OneTimeTokenDocument, {"user": user})

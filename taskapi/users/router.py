@@ -13,12 +13,13 @@ from taskapi.users.schemas import UserCreate, UserRead, UserUpdate
 router = strict_router(tags=["users"])
 
 
-@router.post("/register", status_code=201, responses=responses(400, 413, 415, 422))
+@router.post("/register", status_code=201, responses=responses(400, 413, 415, 422, 429))
 async def register(
     data: UserCreate, tools: Tools, mail: Mail, trail: CallerTrail, request: Request, response: Response
 ) -> UserRead:
     """Make an account. User names and e-mail addresses are unique without regard to case."""
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/users/me"
+    await tools.throttle.registration(trail.address)
     return await service.register(data, tools.hasher, mail, trail)
 
 
@@ -31,4 +32,4 @@ async def read_me(user: AccountHolder) -> UserRead:
 @router.patch("/users/me", responses=responses(400, 401, 403, 413, 415, 422))
 async def update_me(data: UserUpdate, caller: HoldersCall, tools: Tools, mail: Mail, trail: CallerTrail) -> UserRead:
     """Change your account: only the fields you send. A new password needs the current one, and ends your other sessions."""
-    return await service.change(caller.user, data, caller.session, tools.hasher, mail, trail)
+    return await service.change(caller.user, data, tools.prover(caller.session), mail, trail)

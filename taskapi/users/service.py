@@ -1,12 +1,15 @@
 """What can be done with accounts."""
 
+from collections.abc import AsyncGenerator
 from collections.abc import Collection as Keys
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from taskapi import passwords
 from taskapi.account_errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
 from taskapi.clock import utc_now
 from taskapi.database import BSON, Session, collection, transaction
@@ -15,12 +18,44 @@ from taskapi.identity import new_id
 from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher
 from taskapi.tasks import service as tasks
+from taskapi.throttling.service import Throttle
 from taskapi.users import addresses
 from taskapi.users.addresses import Holder
-from taskapi.users.documents import ACTIVE, PUBLIC, UserDocument
+from taskapi.users.documents import ACTIVE, PUBLIC, STILL_THERE, UserDocument
 from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
 PROVING = {**PUBLIC, "sessions": 1}
+
+
+class Admission(NamedTuple):
+    """What came of listing a session."""
+
+    sessions: list[ObjectId]  # of the account then
+    cancelled_leaving: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prover:
+    """Asks somebody who has signed in for their current password."""
+
+    hasher: PasswordHasher
+    throttle: Throttle
+    session: ObjectId | None
+
+    async def prove(self, user: UserRead, password: str) -> str:
+        """The stored hash of the password of ``user``, which is ``password``: a write that requires it requires this one.
+
+        Raises:
+            WrongPassword: it is another.
+            TooManyAttempts: there were too many wrong ones in this session.
+            Overloaded: too many passwords are being hashed.
+        """
+        async with self.throttle.current_password(user.object_id, self.session):
+            _, stored = await for_sign_in(user.username)
+            matches, _ = await self.hasher.verify(password, stored)
+            if stored is None or not matches:
+                raise WrongPassword
+        return stored
 
 
 async def register(data: UserCreate, hasher: PasswordHasher, mail: Outbox, trail: Trail) -> UserRead:
@@ -29,9 +64,11 @@ async def register(data: UserCreate, hasher: PasswordHasher, mail: Outbox, trail
     When an earlier run of the same request has made it, the answer is what that run would have given.
 
     Raises:
+        InvalidInput: the password is too easy to guess.
         UsernameTaken, EmailTaken: decided by the unique indexes, so also when two callers race.
         Overloaded: too many passwords are being hashed.
     """
+    passwords.check(data.password, data.username, data.email, data.full_name)
     now = utc_now()
     user: BSON = {
         "_id": new_id(),
@@ -65,12 +102,13 @@ async def register(data: UserCreate, hasher: PasswordHasher, mail: Outbox, trail
 
 async def for_sign_in(username: str) -> tuple[Account | None, str | None]:
     """The account of that name in any case, and its password hash; (None, None) when there is none."""
-    user = await collection(UserDocument).find_one({"username_key": username.lower()}, {**PROVING, "password_hash": 1})
+    named = {"username_key": username.lower(), **STILL_THERE}
+    user = await collection(UserDocument).find_one(named, {**PROVING, "password_hash": 1})
     return (Account.model_validate(user), user["password_hash"]) if user else (None, None)
 
 
 async def active(ids: Keys[ObjectId]) -> dict[ObjectId, Account]:
-    """Those of the accounts that exist and are not disabled."""
+    """Those of the accounts that exist, and are neither disabled nor leaving."""
     if len(ids) == 1:
         (only,) = ids
         user = await collection(UserDocument).find_one({"_id": only, **ACTIVE}, PROVING)
@@ -83,18 +121,22 @@ async def _now(identity: ObjectId) -> Account | None:
     return (await active([identity])).get(identity)
 
 
-async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | None) -> list[ObjectId] | None:
+async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | None) -> Admission | None:
     """Lists a session of ``user``, whose password hash is still ``proof``; ``renewed`` is a better hash of that password.
 
-    All their sessions then; None when the account was disabled or the password changed meanwhile.
+    An account that was leaving stays. None when it was disabled, its removal began or its password changed meanwhile.
     """
-    listed = await collection(UserDocument).find_one_and_update(
-        {"_id": user.object_id, "password_hash": proof, **ACTIVE},
-        {"$push": {"sessions": session}, "$set": {"password_hash": renewed or proof}},
-        {"sessions": 1},
-        return_document=ReturnDocument.AFTER,
+    before = await collection(UserDocument).find_one_and_update(
+        {"_id": user.object_id, "password_hash": proof, "disabled": False, **STILL_THERE},
+        {"$push": {"sessions": session}, "$set": {"password_hash": renewed or proof}, "$unset": {"leaving": ""}},
+        {"sessions": 1, "leaving": 1},
     )
-    return list(listed["sessions"]) if listed else None
+    return Admission([*before.get("sessions", ()), session], "leaving" in before) if before else None
+
+
+async def exported(user: Account) -> AsyncGenerator[str, None]:
+    """The account as its owner sees it, as JSON."""
+    yield user.model_dump_json()
 
 
 async def dismiss(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
@@ -119,17 +161,15 @@ async def reset_password(holder: Holder, address: str, password: str, hasher: Pa
     return written.modified_count == 1
 
 
-async def change(
-    user: UserRead, data: UserUpdate, session: ObjectId | None, hasher: PasswordHasher, mail: Outbox, trail: Trail
-) -> UserRead:
+async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox, trail: Trail) -> UserRead:
     """Changes the fields that were sent; a new user name also changes its copies inside the user's tasks.
 
-    A new password ends every session but ``session``, which asks for it, and calls a pending change of the address off.
+    A new password ends every session but the one that asks for it, and calls a pending change of the address off.
 
     Raises:
+        InvalidInput: the new password is too easy to guess, or the current one is needed to change the address.
         UsernameTaken, EmailTaken: somebody else has it.
-        InvalidInput: the current password is needed to change the address.
-        WrongPassword: ``current_password`` is not the current password.
+        WrongPassword, TooManyAttempts, Overloaded: as ``Prover`` says of ``current_password``.
         InvalidToken: the account was disabled or deleted meanwhile.
     """
     if not data.model_fields_set:
@@ -137,15 +177,14 @@ async def change(
     conditions: BSON = {"_id": user.object_id, **ACTIVE}
     values: BSON = {"updated_at": utc_now(), **data.model_dump(include={"full_name"}, exclude_unset=True)}
     removed: BSON = {}
-    if "current_password" in data.model_fields_set:
-        _, stored = await for_sign_in(user.username)
-        matches, _ = await hasher.verify(data.current_password, stored)
-        if not matches:
-            raise WrongPassword
-        conditions["password_hash"] = stored  # a change of the password in between makes this one void
     if "password" in data.model_fields_set:
-        values["password_hash"] = await hasher.hash(data.password)
-        values["sessions"] = [session] if session else []
+        passwords.check(data.password, user.username, user.email, user.full_name, data.username, data.email, data.full_name)
+    if "current_password" in data.model_fields_set:
+        proof = await prover.prove(user, data.current_password)
+        conditions["password_hash"] = proof  # a change of the password in between makes this one void
+    if "password" in data.model_fields_set:
+        values["password_hash"] = await prover.hasher.hash(data.password)
+        values["sessions"] = [prover.session] if prover.session else []
         removed["pending_email"] = ""
     moved = None
     if "email" in data.model_fields_set:

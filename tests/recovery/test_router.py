@@ -103,7 +103,7 @@ async def test_an_unknown_and_a_disabled_address_leave_the_same_job_and_no_mail(
     mailbox.empty()
     trail, asleep = Trail("192.0.2.7", "curl/8.5.0", timedelta(days=1)), Outbox(lambda: None)
     for address in (ADDRESS, "nobody@example.com", "carol@example.com"):
-        await service.forgot(address, asleep, trail)
+        await service.forgot(address, app.state.auth.throttle, asleep, trail)
     varying = {"_id", "address", "due_at", "leased_until", "created_at", "expires_at"}
     jobs = await collection(MailJobDocument).find({}).to_list(None)
     shown = [{name: value for name, value in job.items() if name not in varying} for job in jobs]
