@@ -4,6 +4,7 @@ DomainError
 ├── AlreadyTaken             a unique name is in use
 │   ├── UsernameTaken
 │   └── EmailTaken
+├── LastAdmin                no active admin would be left
 ├── WrongPassword            the current password was not given correctly
 ├── InactiveUser             the account is disabled
 ├── InvalidGrant             the refresh token is wrong, spent or expired
@@ -35,6 +36,11 @@ class UsernameTaken(AlreadyTaken):
 class EmailTaken(AlreadyTaken):
     code = "email_taken"
     detail = "Email already registered"
+
+
+class LastAdmin(DomainError):
+    code = "last_admin"
+    detail = "This is the last active admin; make somebody else one first."
 
 
 class WrongPassword(DomainError):

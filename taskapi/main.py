@@ -30,6 +30,7 @@ from taskapi.auth.service import AuthTools
 from taskapi.coalesce import Coalescer
 from taskapi.errors import StartupError
 from taskapi.events.documents import SecurityEventDocument
+from taskapi.events.router import router as events_router
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
 from taskapi.keys import Keyring
@@ -50,6 +51,7 @@ from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
 from taskapi.users import service as users
+from taskapi.users.admin_router import router as admin_router
 from taskapi.users.documents import UserDocument
 from taskapi.users.router import router as users_router
 
@@ -65,6 +67,8 @@ ROUTERS = (
     users_router,
     sessions_router,
     auth_router,
+    events_router,
+    admin_router,  # after all of /users/me, which is no id
     status_router,
 )
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]

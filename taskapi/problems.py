@@ -46,6 +46,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.VersionNotKept: 410,
     errors.PreconditionFailed: 412,
     errors.PreconditionRequired: 428,
+    account_errors.LastAdmin: 409,
     account_errors.WrongPassword: 400,
     account_errors.InactiveUser: 400,
     account_errors.InvalidGrant: 400,

@@ -28,6 +28,8 @@ class SecurityEventDocument(Document):
             IndexModel([("user", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)], name="user_newest"),
             # all events, newest first
             IndexModel([("at", DESCENDING), ("_id", DESCENDING)], name="newest"),
+            # those of one kind, newest first
+            IndexModel([("kind", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)], name="kind_newest"),
             # MongoDB removes what has expired
             IndexModel([("expires_at", ASCENDING)], name="event_expiry", expireAfterSeconds=0),
         ]

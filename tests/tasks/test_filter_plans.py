@@ -11,7 +11,7 @@ from taskapi.tasks.catalog import FIELDS, Kind
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.filter import compiled
 from tests.client import Account
-from tests.tasks.test_documents import explain, found_in, stages
+from tests.plans import explain, found_in, stages
 
 pytestmark = pytest.mark.real
 
@@ -56,7 +56,7 @@ async def owner(ada: Account) -> ObjectId:
 
 async def plan(owner: ObjectId, where: dict[str, Any]) -> dict[str, Any]:
     match = {"owner.id": owner, "$and": [compiled(where)]}
-    return await explain([{"$match": match}, {"$sort": {"created_at": -1, "_id": -1}}, {"$limit": 20}])
+    return await explain(TaskDocument, [{"$match": match}, {"$sort": {"created_at": -1, "_id": -1}}, {"$limit": 20}])
 
 
 @pytest.mark.parametrize("name", FIELDS)
