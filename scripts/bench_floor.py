@@ -31,7 +31,8 @@ def answer(value: Any, status: int = 200) -> Response:
 async def account(request: Request) -> dict[str, Any]:
     token = request.headers["authorization"].removeprefix("Bearer ")
     claims = jwt.decode(token, SECRET, "HS256", audience="taskapi", issuer="taskapi")
-    user: dict[str, Any] = await database.users.find_one({"_id": ObjectId(claims["sub"]), "disabled": False})
+    alive = {"_id": ObjectId(claims["sub"]), "disabled": False, "sessions": ObjectId(claims["sid"])}
+    user: dict[str, Any] = await database.users.find_one(alive)
     return user
 
 

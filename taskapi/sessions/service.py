@@ -79,12 +79,12 @@ async def begin(user: Account, proof: str, renewed: str | None, scopes: Scopes, 
         "expires_at": rules.expiry(now, ends_at),
     }
     await collection(SessionDocument).insert_one(session)
-    number = await users.admit(user, token.session, proof, renewed)
-    if number is None:
+    listed = await users.admit(user, token.session, proof, renewed)
+    if listed is None:
         await collection(SessionDocument).delete_one({"_id": token.session})
         return None
-    if number > MOST_SESSIONS:
-        await _make_room(user.object_id)
+    if len(listed) > MOST_SESSIONS:
+        await _make_room(user.object_id, listed)
     return Grant(user, token.session, scopes, str(token))
 
 
@@ -200,9 +200,13 @@ async def _stop(session: BSON, trail: Trail) -> None:
         await trail.record("refresh_token_reused", session["user"], outcome="failure", session=str(session["_id"]))
 
 
-async def _make_room(user: ObjectId) -> None:
-    newest = collection(SessionDocument).find({"user": user}, {"_id": 1}, sort=[("last_seen_at", -1)], limit=MOST_SESSIONS)
-    await users.keep(user, [session["_id"] async for session in newest])
+async def _make_room(user: ObjectId, listed: list[ObjectId]) -> None:
+    """Ends those of the sessions ``listed`` that were seen longest ago, or have expired."""
+    found = collection(SessionDocument).find({"_id": {"$in": listed}}, {"_id": 1}, sort=[("last_seen_at", -1), ("_id", -1)])
+    newest = [session["_id"] async for session in found][:MOST_SESSIONS]
+    superfluous = [session for session in listed if session not in newest]
+    await users.dismiss(user, superfluous)
+    await collection(SessionDocument).delete_many({"_id": {"$in": superfluous}})
 
 
 def _client(trail: Trail) -> dict[str, str]:

@@ -17,7 +17,7 @@ class Welcome(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"message": "Welcome to the Task Management API", "version": "1.1.0", "links": {"tasks": "/tasks"}}]
+            "examples": [{"message": "Welcome to the Task Management API", "version": "1.2.0", "links": {"tasks": "/tasks"}}]
         }
     )
 

@@ -77,10 +77,10 @@ async def _now(identity: ObjectId) -> Account | None:
     return (await active([identity])).get(identity)
 
 
-async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | None) -> int | None:
+async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | None) -> list[ObjectId] | None:
     """Lists a session of ``user``, whose password hash is still ``proof``; ``renewed`` is a better hash of that password.
 
-    The number of their sessions then; None when the account was disabled or the password changed meanwhile.
+    All their sessions then; None when the account was disabled or the password changed meanwhile.
     """
     listed = await collection(UserDocument).find_one_and_update(
         {"_id": user.object_id, "password_hash": proof, **ACTIVE},
@@ -88,7 +88,7 @@ async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | No
         {"sessions": 1},
         return_document=ReturnDocument.AFTER,
     )
-    return len(listed["sessions"]) if listed else None
+    return list(listed["sessions"]) if listed else None
 
 
 async def dismiss(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
@@ -98,11 +98,6 @@ async def dismiss(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
     """
     change: BSON = {"$set": {"sessions": []}} if sessions is None else {"$pullAll": {"sessions": sessions}}
     return (await collection(UserDocument).update_one({"_id": user}, change)).modified_count == 1
-
-
-async def keep(user: ObjectId, sessions: list[ObjectId]) -> None:
-    """Takes all but those sessions of ``user`` off the list."""
-    await collection(UserDocument).update_one({"_id": user}, {"$pull": {"sessions": {"$nin": sessions}}})
 
 
 async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, hasher: PasswordHasher, trail: Trail) -> UserRead:
