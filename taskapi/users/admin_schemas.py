@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from taskapi.fields import Flag, Optional, Storable, Trimmed
 from taskapi.paging import PageQuery
 from taskapi.scopes import Role
-from taskapi.users.schemas import UserRead
+from taskapi.users.schemas import Password, UserRead
 
 USER_READ: Any = UserRead.model_config["json_schema_extra"]
 
@@ -39,3 +39,9 @@ class AccountChange(BaseModel):
 
     disabled: StrictBool = Optional(description="A disabled account cannot sign in, and its sessions end.")
     role: Role = Optional(description="Its next request has the rights of the new role, and no more.")
+
+
+class NewPassword(BaseModel):
+    """A password that the operator gives to an account."""
+
+    password: Password

@@ -11,7 +11,8 @@ from taskapi.account_errors import LastAdmin
 from taskapi.database import BSON, Session, collection, transaction
 from taskapi.errors import NotFound
 from taskapi.events.service import Trail
-from taskapi.users.admin_schemas import AccountChange, UserForAdmin, UserQuery
+from taskapi.security import PasswordHasher
+from taskapi.users.admin_schemas import AccountChange, NewPassword, UserForAdmin, UserQuery
 from taskapi.users.documents import UserDocument
 from taskapi.users.service import ACTIVE, PROVING
 
@@ -84,6 +85,21 @@ async def change(identity: ObjectId | None, data: AccountChange, trail: Trail, *
     if new.role != old.role:
         await trail.record("role_changed", user, by=by, before=old.role, after=new.role)
     return new
+
+
+async def reset_password(identity: ObjectId, data: NewPassword, hasher: PasswordHasher, trail: Trail) -> str:
+    """Gives an account a new password, and ends its sessions in the same write. Returns its user name.
+
+    Raises:
+        NotFound: there is no such account.
+        Overloaded: too many passwords are being hashed.
+    """
+    values: BSON = {"password_hash": await hasher.hash(data.password), "sessions": []}
+    user = await collection(UserDocument).find_one_and_update({"_id": identity}, {"$set": values}, {"username": 1})
+    if user is None:
+        raise NotFound("User not found")
+    await trail.record("password_reset", identity)
+    return str(user["username"])
 
 
 async def set_unless_last(conditions: BSON, values: BSON) -> BSON | None:
