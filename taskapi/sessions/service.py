@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -122,7 +123,8 @@ async def revoke(text: str, trail: Trail, rules: Rules) -> bool:
     session = await _find(token.session) if token else None
     if token is None or session is None or not _is_of(token, session, rules):
         return False
-    await end(session["user"], token.session, trail)
+    with suppress(NotFound):  # it has ended: a new password, say, leaves the details of the others behind
+        await end(session["user"], token.session, trail)
     return True
 
 
