@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
         wanted |= {"email": options.email, "admin": options.admin, "password": _ask_password()}
     elif options.action == "reset-password":
         wanted["password"] = None if options.generate else _ask_password()
-    from taskapi import operating  # the whole application, which "taskapi serve" has its workers import
+    from taskapi import operating  # Beanie and all, which "taskapi serve" has its workers import
 
     print(operating.run(options.action, **wanted))
 

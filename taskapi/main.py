@@ -176,19 +176,9 @@ def _jobs(_: FastAPI) -> list[background.Job]:
     return []
 
 
-def make_hasher(settings: Settings) -> PasswordHasher:
-    """What hashes passwords as ``settings`` say; close it in the end."""
-    return PasswordHasher(
-        memory_kib=settings.argon2_memory_kib,
-        rounds=settings.argon2_rounds,
-        workers=settings.hash_workers,
-        queue=settings.hash_queue,
-    )
-
-
 def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
     return AuthTools(
-        hasher=make_hasher(settings),
+        hasher=PasswordHasher(**settings.hashing),
         codec=TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)),
         rules=Rules(
             idle=timedelta(days=settings.refresh_token_days),

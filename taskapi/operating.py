@@ -12,15 +12,17 @@ from pymongo.errors import PyMongoError
 
 from taskapi import database, embedded, logs
 from taskapi.errors import DomainError, StartupError, faults_of
+from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.service import Trail
-from taskapi.main import DOCUMENTS, make_hasher
 from taskapi.security import PasswordHasher
 from taskapi.settings import Settings, load_settings
 from taskapi.users import admins
 from taskapi.users import service as users
 from taskapi.users.admin_schemas import AccountChange, NewPassword, UserQuery
+from taskapi.users.documents import UserDocument
 from taskapi.users.schemas import UserCreate
 
+DOCUMENTS = (UserDocument, SecurityEventDocument)
 AGENT = "command line"
 GENERATED_BYTES = 15
 LONGEST_QUERY_MS = 60_000
@@ -103,21 +105,22 @@ def run(action: str, **options: Any) -> str:
     try:
         with embedded.provide(settings, join=True) as complete:
             return asyncio.run(_run(complete, action, options))
-    except ValidationError as error:
+    except (ValidationError, DomainError, PyMongoError, KeyboardInterrupt) as error:
+        raise StartupError(why(error)) from None
+
+
+def why(error: BaseException) -> str:
+    """Why something cannot be done, in one line."""
+    if isinstance(error, ValidationError):
         faults = faults_of(error.errors(include_input=False, include_url=False))
-    except DomainError as error:
-        if not error.faults:
-            raise StartupError(error.detail) from None
-        faults = list(error.faults)
-    except PyMongoError as error:
-        raise StartupError(f"MongoDB: {type(error).__name__}") from None
-    except KeyboardInterrupt:
-        raise StartupError("interrupted") from None
-    raise StartupError("; ".join(f"{fault.field}: {fault.message}" for fault in faults))
+        return "; ".join(f"{fault.field}: {fault.message}" for fault in faults)
+    if isinstance(error, DomainError):
+        return "; ".join(f"{fault.field}: {fault.message}" for fault in error.faults or ()) or error.detail
+    return f"MongoDB: {type(error).__name__}" if isinstance(error, PyMongoError) else "interrupted"
 
 
 async def _run(settings: Settings, action: str, options: dict[str, Any]) -> str:
-    hasher = make_hasher(settings)
+    hasher = PasswordHasher(**settings.hashing)
     try:
         async with database.opened(settings, DOCUMENTS):
             operator = Operator(hasher, Trail("", AGENT, timedelta(days=settings.event_days)))

@@ -9,14 +9,16 @@ import httpx
 import pytest
 from bson import ObjectId
 from fastapi import FastAPI
+from pydantic import ValidationError
+from pymongo.errors import AutoReconnect
 
 from taskapi import cli_users
 from taskapi.account_errors import LastAdmin
 from taskapi.database import collection
-from taskapi.errors import NotFound, StartupError
+from taskapi.errors import DomainError, NotFound, StartupError
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.service import Trail
-from taskapi.operating import AGENT, Operator
+from taskapi.operating import AGENT, Operator, why
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, signed_in, stored_user
 
@@ -93,6 +95,39 @@ async def test_nobody_is_not_found(operator: Operator, action: Any) -> None:
     with pytest.raises(NotFound):
         await operator.reset_password("nobody", NEW)
     assert await events() == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"name": "x"}, "username: String should have at least 3 characters"),
+        ({"email": "nowhere"}, "email: must be an e-mail address such as ada@example.com"),
+        ({"password": "short"}, "password: String should have at least 8 characters"),
+        ({"password": "a\x00bcdefgh", "name": "y"}, "username: String should have at least 3 characters; password: must not"),
+        ({"name": "ADA"}, "Username already registered"),
+    ],
+)
+async def test_why_no_account_is_made_is_said_in_one_line(
+    operator: Operator, ada: Account, fields: dict[str, str], says: str
+) -> None:
+    with pytest.raises((ValidationError, DomainError)) as caught:
+        await operator.create(**{"name": "bob", "email": None, "password": PASSWORD, **fields}, admin=True)  # type: ignore[arg-type]
+    assert why(caught.value).startswith(says)
+    assert "\n" not in why(caught.value)
+    assert await collection(UserDocument).count_documents({}) == 1
+
+
+async def test_why_a_password_is_refused_is_said(operator: Operator, ada: Account) -> None:
+    before = await stored_user(ada.id)
+    with pytest.raises(ValidationError) as caught:
+        await operator.reset_password("ada", "")
+    assert why(caught.value) == "password: String should have at least 8 characters"
+    assert await stored_user(ada.id) == before
+
+
+def test_a_database_error_is_said_without_its_addresses() -> None:
+    assert why(AutoReconnect("db.internal:27017 closed")) == "MongoDB: AutoReconnect"
+    assert why(KeyboardInterrupt()) == "interrupted"
 
 
 async def test_all_accounts_are_listed(operator: Operator, ada: Account) -> None:
