@@ -3,9 +3,17 @@
 DomainError
 ├── AlreadyTaken             a unique name is in use
 │   ├── UsernameTaken
-│   └── EmailTaken
+│   ├── EmailTaken
+│   └── TokenNameTaken       the account has an API token of this name
+├── TooManyTokens            the account has as many API tokens as one may have
 ├── LastAdmin                no active admin would be left
+├── ExportUnderWay           the account is being exported already
 ├── WrongPassword            the current password was not given correctly
+├── WrongCode                the code is not one of the authenticator that is to be confirmed
+├── TwoFactorState           the second factor is not as this needs it
+│   ├── NoEnrolment
+│   ├── TwoFactorOn
+│   └── TwoFactorOff
 ├── InactiveUser             the account is disabled
 ├── InvalidGrant             the refresh token is wrong, spent or expired
 ├── InvalidScope             there is no such scope
@@ -14,6 +22,8 @@ DomainError
 │   └── SessionRequired
 ├── NotAuthenticated         no valid proof of who calls
 │   ├── BadCredentials
+│   ├── SecondFactorRequired
+│   ├── BadSecondFactor
 │   └── InvalidToken
 └── Unavailable
     └── Overloaded           too many passwords are being hashed
@@ -43,9 +53,50 @@ class LastAdmin(DomainError):
     detail = "This is the last active admin; make somebody else one first."
 
 
+class ExportUnderWay(DomainError):
+    code = "export_under_way"
+    detail = "An export of your account is under way; wait until it is complete."
+
+
+class TokenNameTaken(AlreadyTaken):
+    code = "token_name_taken"
+    detail = "You have a token of this name; rotate it, or delete it first."
+
+
+class TooManyTokens(DomainError):
+    code = "too_many_tokens"
+    detail = "You have 50 tokens; delete one first."
+
+
 class WrongPassword(DomainError):
     code = "wrong_password"
     detail = "Current password is incorrect"
+
+
+class WrongCode(DomainError):
+    code = "wrong_code"
+    detail = "This is not a code of this moment; look whether the clock of the authenticator is right."
+
+
+class TwoFactorState(DomainError):
+    """The second factor is not as this needs it."""
+
+    code = "two_factor_state"
+
+
+class NoEnrolment(TwoFactorState):
+    code = "no_enrolment"
+    detail = "There is no second factor to confirm; begin with one, and confirm it within ten minutes."
+
+
+class TwoFactorOn(TwoFactorState):
+    code = "two_factor_on"
+    detail = "You have a second factor; turn it off first."
+
+
+class TwoFactorOff(TwoFactorState):
+    code = "two_factor_off"
+    detail = "You have no second factor."
 
 
 class InactiveUser(DomainError):
@@ -92,6 +143,16 @@ class NotAuthenticated(DomainError):
 class BadCredentials(NotAuthenticated):
     code = "bad_credentials"
     detail = "Incorrect username or password"
+
+
+class SecondFactorRequired(NotAuthenticated):
+    code = "second_factor_required"
+    detail = "Send a code of your authenticator, or a recovery code, in the field otp as well."
+
+
+class BadSecondFactor(NotAuthenticated):
+    code = "bad_second_factor"
+    detail = "The code is wrong, of another moment, or was used; wait for the next one."
 
 
 class InvalidToken(NotAuthenticated):

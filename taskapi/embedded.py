@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -45,10 +45,11 @@ class _FolderInUse(StartupError):
 
 
 @contextmanager
-def provide(settings: Settings, *, join: bool = False) -> Iterator[Settings]:
+def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *, join: bool = False) -> Iterator[Settings]:
     """Yields settings that name a MongoDB and a secret: these, or those of an embedded server that runs meanwhile.
 
-    With ``join``, a server that works on the data folder already is used; its secret stays its own.
+    ``prepare`` is called while that server starts. With ``join``, a server that works on the data folder already is used;
+    its secret stays its own.
 
     Raises:
         StartupError: no ``mongod`` is found, it does not start, or its data folder is in use.
@@ -70,7 +71,7 @@ def provide(settings: Settings, *, join: bool = False) -> Iterator[Settings]:
         secret = None if settings.secrets else SecretStr(_generated_secret(folder))
         server = _Mongod(find_mongod(settings), folder, settings.mongod_cache_gb, lock)
         try:
-            server.start()
+            server.start(prepare)
             found = {"mongodb_uri": SecretStr(server.uri)} | ({"secret_key": secret} if secret else {})
             yield settings.model_copy(update=found)
         finally:
@@ -171,13 +172,14 @@ class _Mongod:
         # The child is bound to the thread that starts it, so that thread lives as long as the server.
         self.keeper = threading.Thread(target=self._keep_running, name="mongod", daemon=True)
 
-    def start(self) -> None:
-        """Returns when the server takes writes.
+    def start(self, prepare: Callable[[], object]) -> None:
+        """Calls ``prepare``, and returns when the server takes writes.
 
         Raises:
             StartupError: it did not within 60 s, or ended; says where its log is.
         """
         self.keeper.start()
+        prepare()
         self.ready.wait()
         if self.failure:
             raise StartupError(f"mongod did not start: {self.failure}; see {self.folder / 'mongod.log'}")

@@ -74,7 +74,8 @@ class Cipher:
     """Encrypts what we must be able to read again (Fernet: AES-128-CBC with HMAC-SHA-256)."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+        each = [Fernet(base64.urlsafe_b64encode(key)) for key in keys]
+        self._current, self._fernet = each[0], MultiFernet(each)
 
     def encrypt(self, text: str) -> bytes:
         """``text``, readable with the same keys alone."""
@@ -86,3 +87,11 @@ class Cipher:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken:
             return None
+
+    def renewed(self, sealed: bytes) -> bytes:
+        """``sealed``, which one of the keys made, as the current key makes it; itself when it did."""
+        try:
+            self._current.decrypt(sealed)
+        except InvalidToken:
+            return self._fernet.rotate(sealed)
+        return sealed

@@ -3,11 +3,13 @@
 import gc
 import multiprocessing
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from beanie import Document
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -29,8 +31,10 @@ from taskapi.auth.router import router as auth_router
 from taskapi.auth.service import AuthTools
 from taskapi.coalesce import Coalescer
 from taskapi.errors import StartupError
+from taskapi.events import leaving as leaving_events
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.router import router as events_router
+from taskapi.idempotency import service as idempotency
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
 from taskapi.keys import Keyring
@@ -42,6 +46,7 @@ from taskapi.sessions.service import Rules
 from taskapi.settings import Settings, load_settings
 from taskapi.sightings import Sightings
 from taskapi.status.router import router as status_router
+from taskapi.tasks import leaving as leaving_tasks
 from taskapi.tasks.bulk_router import router as bulk_router
 from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
@@ -50,12 +55,37 @@ from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
+from taskapi.tokens import service as tokens
+from taskapi.tokens.router import router as tokens_router
+from taskapi.twofactor.router import router as two_factor_router
+from taskapi.twofactor.service import Seals
+from taskapi.users import api_tokens, leaving
 from taskapi.users import service as users
 from taskapi.users.admin_router import router as admin_router
 from taskapi.users.documents import UserDocument
+from taskapi.users.export import Exported
+from taskapi.users.leaving import Forget
+from taskapi.users.leaving_router import router as leaving_router
 from taskapi.users.router import router as users_router
 
 DOCUMENTS = (UserDocument, SessionDocument, TaskDocument, IdempotencyDocument, SecurityEventDocument)
+# What belongs to an account, beside the account itself. Who leaves has it removed, in this order …
+BELONGINGS: Mapping[type[Document], Forget] = {
+    TaskDocument: leaving_tasks.forget,
+    SessionDocument: sessions.forget,
+    IdempotencyDocument: idempotency.forget,
+    SecurityEventDocument: leaving_events.forget,
+}
+# … and can take it along, in these files.
+EXPORTED: Mapping[str, Exported] = {
+    "account.jsonl": users.exported,
+    "tasks.jsonl": leaving_tasks.exported,
+    "trash.jsonl": leaving_tasks.exported_trash,
+    "history.jsonl": leaving_tasks.exported_history,
+    "sessions.jsonl": sessions.exported,
+    "events.jsonl": leaving_events.exported,
+}
+REMOVAL_SECONDS = 300
 ROUTERS = (
     listing_router,
     bulk_router,
@@ -65,7 +95,10 @@ ROUTERS = (
     past_router,
     trash_router,
     users_router,
+    leaving_router,
     sessions_router,
+    tokens_router,
+    two_factor_router,
     auth_router,
     events_router,
     admin_router,  # after all of /users/me, which is no id
@@ -128,6 +161,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
         ],
     )
     app.state.settings = settings
+    app.state.exported = EXPORTED
     problems.install(app)
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # include_router would match every request twice
@@ -164,6 +198,7 @@ def _lifespan(
                             yield
                     finally:
                         await app.state.auth.seen.close()
+                        await app.state.auth.used.close()
                         app.state.auth.hasher.close()
         except StartupError as error:
             app.state.startup_error = str(error)
@@ -173,7 +208,7 @@ def _lifespan(
 
 
 def _jobs(_: FastAPI) -> list[background.Job]:
-    return []
+    return [background.Job("the removal of accounts", partial(leaving.remove_due, BELONGINGS.values()), REMOVAL_SECONDS)]
 
 
 def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
@@ -187,6 +222,9 @@ def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
         ),
         accounts=Coalescer(users.active),
         seen=Sightings(sessions.saw),
+        tokens=Coalescer(tokens.holders),
+        used=Sightings(api_tokens.saw),
+        seals=Seals(keys.cipher("second factors"), keys.signer("recovery codes")),
     )
 
 

@@ -14,7 +14,11 @@ from taskapi.routing import JSON
 EVERYWHERE = responses(500, 503)
 NEGOTIATED = responses(406)  # wherever success has content
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
-
+API_TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API token. It serves wherever signing in does, but for the routes that answer 403 `session_required`.",
+}
 
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
@@ -57,8 +61,11 @@ def _document(app: FastAPI, takes_key: Callable[[str], bool]) -> dict[str, Any]:
     schemas["Problem"] = problem
     for name in FRAMEWORK_SCHEMAS:
         schemas.pop(name, None)
+    made["components"]["securitySchemes"]["token"] = API_TOKEN
     for path, item in made["paths"].items():
         for method, operation in item.items():
+            if "security" in operation:
+                operation["security"].append({"token": []})
             answers = operation["responses"]
             if "HTTPValidationError" in str(answers.get("422")):
                 del answers["422"]  # FastAPI's guess for a route whose only parameter is its path

@@ -33,3 +33,11 @@ def test_what_is_encrypted_is_read_with_its_key_alone() -> None:
     assert Keyring([OLD]).cipher("another").decrypt(sealed) is None
     assert Keyring([OLD]).cipher("purpose").decrypt(sealed[:-1]) is None
     assert Keyring([OLD]).cipher("purpose").decrypt(b"") is None
+
+
+def test_what_an_old_secret_encrypted_is_taken_over_once() -> None:
+    sealed = Keyring([OLD]).cipher("purpose").encrypt("a secret")
+    both = Keyring([NEW, OLD]).cipher("purpose")
+    renewed = both.renewed(sealed)
+    assert Keyring([NEW]).cipher("purpose").decrypt(renewed) == "a secret"
+    assert both.renewed(renewed) == renewed

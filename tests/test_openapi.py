@@ -18,7 +18,7 @@ from tests.client import Account, make_admin
 
 pytestmark = pytest.mark.real
 
-EXAMPLES = 15
+EXAMPLES = 10
 REQUEST_ARGUMENTS = {"method", "url", "headers", "params", "json", "data", "cookies"}
 CHECKS = [
     not_a_server_error,
@@ -35,7 +35,9 @@ OPERATIONS = {
     "change_in_bulk", "update_tasks", "delete_tasks",
     "list_trash", "restore_task", "remove_task", "read_task_history", "revert_task",
     "export_tasks", "import_tasks",
-    "register", "read_me", "update_me", "list_sessions", "end_session",
+    "register", "read_me", "update_me", "delete_me", "export_me", "list_sessions", "end_session",
+    "create_token", "list_tokens", "rotate_token", "delete_token",
+    "begin_two_factor", "confirm_two_factor", "renew_recovery_codes", "disable_two_factor",
     "list_own_events", "list_events", "list_users", "read_user", "update_user", "end_users_sessions",
     "sign_in", "revoke_token", "sign_out", "sign_out_everywhere", "welcome", "health", "ready",
 }  # fmt: skip
@@ -111,12 +113,14 @@ def test_every_query_parameter_says_what_it_is_where_swagger_ui_looks(app: FastA
                 assert not {"anyOf", "contentMediaType"} & parameter["schema"].keys(), (path, parameter["name"])
 
 
-def test_authorize_takes_a_user_name_and_password(app: FastAPI) -> None:
-    (scheme,) = app.openapi()["components"]["securitySchemes"].values()
-    assert scheme["flows"]["password"]["tokenUrl"] == "token"
+def test_authorize_takes_a_user_name_and_password_or_an_api_token(app: FastAPI) -> None:
+    schemes = app.openapi()["components"]["securitySchemes"]
+    assert schemes["password"]["flows"]["password"]["tokenUrl"] == "token"
+    assert (schemes["token"]["type"], schemes["token"]["scheme"]) == ("http", "bearer")
     public = {"register", "sign_in", "revoke_token", "welcome", "health", "ready"}
     for _, _, body in operations(app.openapi()):
-        assert ("security" in body) == (body["operationId"] not in public)
+        ways = [name for way in body.get("security", ()) for name in way]
+        assert ways == ([] if body["operationId"] in public else ["password", "token"])
 
 
 def test_every_post_that_makes_something_takes_an_idempotency_key(app: FastAPI) -> None:

@@ -11,6 +11,7 @@ from taskapi.account_errors import InsufficientScope, InvalidToken, NotAuthentic
 from taskapi.auth.service import AuthTools
 from taskapi.fields import object_id
 from taskapi.scopes import MEANING, OF_ROLE, Scopes
+from taskapi.tokens.text import PREFIX, hash_of
 from taskapi.users.schemas import Account, UserRead
 
 
@@ -25,9 +26,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Somebody who has signed in, and their session."""
+    """Somebody who has signed in, what their token may be used for, and their session."""
 
     user: Account
+    scopes: Scopes
     session: ObjectId
 
 
@@ -47,7 +49,7 @@ async def authenticate(request: Request) -> Caller:
 
     Raises:
         NotAuthenticated: there is no token.
-        InvalidToken: it is wrong or expired, its session has ended, or its account was disabled or deleted.
+        InvalidToken: it is wrong, expired or revoked, its session has ended, or its account was disabled or deleted.
     """
     known: Caller | None = getattr(request.state, "caller", None)
     if known:
@@ -55,15 +57,28 @@ async def authenticate(request: Request) -> Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise NotAuthenticated
-    tools = tools_of(request)
+    find = _by_api_token if token.startswith(PREFIX) else _by_session
+    caller = request.state.caller = await find(token, tools_of(request))
+    return caller
+
+
+async def _by_session(token: str, tools: AuthTools) -> Caller:
     claims = tools.codec.read(token)
     identity, session = object_id(claims.subject), object_id(claims.session)
     user = await tools.accounts.get(identity) if identity else None
     if user is None or session is None or session not in user.sessions:
         raise InvalidToken
     tools.seen.note(session)
-    caller = request.state.caller = Caller(user, claims.scopes & OF_ROLE[user.role], session)
-    return caller
+    return Caller(user, claims.scopes & OF_ROLE[user.role], session)
+
+
+async def _by_api_token(token: str, tools: AuthTools) -> Caller:
+    hashed = hash_of(token)
+    holder = await tools.tokens.get(hashed) if hashed else None
+    if hashed is None or holder is None:
+        raise InvalidToken
+    tools.used.note(hashed)
+    return Caller(holder.user, holder.scopes, None)
 
 
 class BearerAccount(OAuth2PasswordBearer):
@@ -88,7 +103,8 @@ current_user = BearerAccount(
     refreshUrl="token",
     scheme_name="password",
     scopes=MEANING,
-    description="Sign in with your user name and password. With no scope ticked, the token holds all that you can have.",
+    description="Sign in with your user name and password. With no scope ticked, the token holds all that you can have. "
+    "With two factors on, give an API token instead.",
 )
 
 TaskReader = Annotated[UserRead, Security(current_user, scopes=["tasks:read"])]
@@ -111,7 +127,7 @@ async def signed_in(_: Annotated[UserRead, Security(current_user)], request: Req
     caller = await authenticate(request)
     if caller.session is None:
         raise SessionRequired
-    return SignedIn(caller.user, caller.session)
+    return SignedIn(caller.user, caller.scopes, caller.session)
 
 
 async def holder_signed_in(_: AccountHolder, caller: Annotated[SignedIn, Depends(signed_in)]) -> SignedIn:

@@ -23,7 +23,7 @@ async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, trail: Ca
 
 @router.post("/revoke", response_class=Response, responses=responses(413, 415, 422))
 async def revoke_token(form: Annotated[Revocation, Form()], tools: Tools, trail: CallerTrail) -> None:
-    """Give a token back (RFC 7009): the session of a refresh or access token ends; for any other text nothing happens."""
+    """Give a token back (RFC 7009): an API token ends, or the session of a refresh or access token; else nothing happens."""
     await service.revoke(form.token, tools, trail)
 
 

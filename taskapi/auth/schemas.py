@@ -18,6 +18,9 @@ class TokenRequest(BaseModel):
     grant_type: Literal["password", "refresh_token"] = "password"
     username: Annotated[Text | None, Field(description="For the grant `password`.")] = None
     password: Annotated[Secret | None, Field(description="For the grant `password`.")] = None
+    otp: Annotated[Secret | None, Field(description="With two factors on: a code of your authenticator, or a recovery code.")] = (
+        None
+    )
     refresh_token: Annotated[Secret | None, Field(description="For the grant `refresh_token`.")] = None
     scope: Annotated[Text, Field(description="The scopes you want, separated by spaces; none: all you can have.")] = ""
 

@@ -16,6 +16,10 @@ from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.sessions import service as sessions
 from taskapi.sessions.service import Grant, Rules
 from taskapi.sightings import Sightings
+from taskapi.tokens import service as api_tokens
+from taskapi.tokens.service import Holder
+from taskapi.twofactor import service as two_factor
+from taskapi.twofactor.service import Seals
 from taskapi.users import service as users
 from taskapi.users.schemas import Account
 
@@ -29,6 +33,9 @@ class AuthTools:
     rules: Rules
     accounts: Coalescer[ObjectId, Account]
     seen: Sightings[ObjectId]  # sessions
+    tokens: Coalescer[bytes, Holder]  # API tokens by their hashes
+    used: Sightings[bytes]  # the same
+    seals: Seals
 
 
 async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
@@ -36,7 +43,7 @@ async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
 
     Raises:
         InvalidInput: a field that the grant needs is missing.
-        BadCredentials, InactiveUser, Overloaded: as ``_sign_in`` says.
+        BadCredentials, InactiveUser, SecondFactorRequired, BadSecondFactor, Overloaded: as ``_sign_in`` says.
         InvalidGrant: the refresh token is wrong, spent or expired.
         InvalidScope: none of the scopes can be had.
     """
@@ -46,7 +53,7 @@ async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
     if form.refresh_token is not None and form.grant_type == "refresh_token":
         given = await sessions.refresh(form.refresh_token, form.scope, tools.accounts.get, trail, tools.rules)
     else:
-        given = await _sign_in(form.username or "", form.password or "", form.scope, tools, trail)
+        given = await _sign_in(form.username or "", form.password or "", form.otp, form.scope, tools, trail)
     return Token(
         access_token=tools.codec.encode(given.user.id, str(given.session), given.scopes),
         expires_in=int(tools.codec.lifetime.total_seconds()),
@@ -55,12 +62,13 @@ async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
     )
 
 
-async def _sign_in(username: str, password: str, scope: str, tools: AuthTools, trail: Trail) -> Grant:
-    """A session for a user name and password. An unknown name takes as long as a wrong password.
+async def _sign_in(username: str, password: str, otp: str | None, scope: str, tools: AuthTools, trail: Trail) -> Grant:
+    """A session for a user name and password, and what proves a second factor. An unknown name takes as long as a wrong password.
 
     Raises:
         BadCredentials: they do not match an account.
         InactiveUser: they do, but it is disabled.
+        SecondFactorRequired, BadSecondFactor: as ``twofactor.service.prove`` says.
         InvalidScope: it cannot have any of these scopes.
         Overloaded: too many others are signing in.
     """
@@ -72,6 +80,7 @@ async def _sign_in(username: str, password: str, scope: str, tools: AuthTools, t
     if user.disabled:
         await trail.record("sign_in", user.object_id, outcome="failure", reason="disabled")
         raise InactiveUser
+    await two_factor.prove(user, otp, trail, tools.seals)
     given = await sessions.begin(user, stored, renewed, granted(scope, OF_ROLE[user.role]), trail, tools.rules)
     if given is None:
         raise BadCredentials
@@ -80,8 +89,8 @@ async def _sign_in(username: str, password: str, scope: str, tools: AuthTools, t
 
 
 async def revoke(token: str, tools: AuthTools, trail: Trail) -> None:
-    """Ends the session that a refresh or access token belongs to. A token that is worth nothing is none to worry about."""
-    if await sessions.revoke(token, trail, tools.rules):
+    """Ends the session that a refresh or access token belongs to, or an API token itself. Any other is none to worry about."""
+    if await sessions.revoke(token, trail, tools.rules) or await api_tokens.give_back(token, trail):
         return
     try:
         claims = tools.codec.read(token)

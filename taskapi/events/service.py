@@ -23,6 +23,7 @@ Kind = Literal[
     "password_changed",
     "password_reset",
     "password_reset_requested",
+    "recovery_code_used",
     "recovery_codes_made",
     "refresh_token_reused",
     "role_changed",

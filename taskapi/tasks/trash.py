@@ -64,10 +64,11 @@ async def page(owner: UserRead, query: PageQuery, milliseconds: int) -> TrashPag
     """The tasks of ``owner`` in the trash, last deleted first; found within ``milliseconds``."""
     order = {"trash.deleted_at": DESCENDING, "_id": DESCENDING}
     found = await query.find(TaskDocument, _theirs(owner), order, {**PUBLIC, "trash": 1}, milliseconds)
-    return TrashPage(_tasks.validate_python([_shown(task, owner) for task in found.entries]), found.total)
+    return TrashPage(_tasks.validate_python([shown(task, owner) for task in found.entries]), found.total)
 
 
-def _shown(task: BSON, owner: UserRead) -> BSON:
+def shown(task: BSON, owner: UserRead) -> BSON:
+    """A stored task of the trash as its former ``owner`` sees it."""
     trash = task.pop("trash")
     theirs = {"id": owner.id, "username": owner.username}
     return {**task, "owner": theirs, "deleted_at": trash["deleted_at"], "expires_at": trash["expires_at"]}

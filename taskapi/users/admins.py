@@ -124,7 +124,7 @@ async def set_unless_last(conditions: BSON, values: BSON) -> BSON | None:
 
 
 def _is_active_admin(user: BSON) -> bool:
-    return user.get("role") == "admin" and not user["disabled"]
+    return all(user.get(name) == value for name, value in ADMIN.items())
 
 
 async def _is_any_left(session: Session | None) -> bool:

@@ -4,9 +4,41 @@ from datetime import datetime
 from typing import ClassVar
 
 from beanie import Document, PydanticObjectId
+from pydantic import BaseModel
 from pymongo import ASCENDING, IndexModel
 
 from taskapi.scopes import Role
+
+
+class Leaving(BaseModel):
+    """What an account has whose owner wants it to go."""
+
+    requested_at: datetime
+    due_at: datetime  # when its removal may begin
+    leased_until: datetime | None = None  # by the worker that removes it; absent as long as there is a way back
+
+
+class ApiToken(BaseModel):
+    """One API token of an account."""
+
+    id: PydanticObjectId
+    name: str
+    name_key: str  # without regard to case; unique in the account
+    hash: bytes  # SHA-256 of the token
+    scopes: list[str]
+    days: int  # that each of its secrets is good for
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None  # up to two minutes behind
+
+
+class Authenticator(BaseModel):
+    """What makes the codes of a second factor."""
+
+    secret: bytes  # encrypted
+    expires_at: datetime | None = None  # until when it can be confirmed; absent once it is, and the other two before
+    last_step: int | None = None  # of the last code that was used, in 30 s since 1970
+    recovery: list[bytes] | None = None  # keyed hashes of the recovery codes that are left
 
 
 class UserDocument(Document):
@@ -22,6 +54,10 @@ class UserDocument(Document):
     role: Role = "user"
     sessions: tuple[PydanticObjectId, ...] = ()  # those that live; at most 100
     last_admin_checks: int = 0  # grows in every active admin when one of them ceases to be one
+    leaving: Leaving | None = None  # absent, but for an account that is to go
+    api_tokens: tuple[ApiToken, ...] = ()  # at most 50
+    two_factor: bool = False  # whether signing in asks for it; absent reads so, too
+    authenticator: Authenticator | None = None  # absent without one
     created_at: datetime
     updated_at: datetime
 
@@ -34,4 +70,13 @@ class UserDocument(Document):
             IndexModel([("email_key", ASCENDING)], name="email_unique", unique=True, sparse=True),
             # whether there is an active admin; the list of the admins
             IndexModel([("role", ASCENDING)], name="admins", partialFilterExpression={"role": "admin"}),
+            # the removal of accounts: the one that has waited longest
+            IndexModel([("leaving.due_at", ASCENDING)], name="leaving_due", sparse=True),
+            # the account behind an API token
+            IndexModel(
+                [("api_tokens.hash", ASCENDING)],
+                name="api_token_hash",
+                unique=True,
+                partialFilterExpression={"api_tokens.hash": {"$exists": True}},
+            ),
         ]

@@ -73,6 +73,7 @@ class UserRead(BaseModel):
                     **USER_EXAMPLE,
                     "disabled": False,
                     "role": "user",
+                    "two_factor": False,
                     "created_at": "2027-01-31T09:15:00.123Z",
                     "updated_at": "2027-01-31T09:15:00.123Z",
                 }
@@ -86,6 +87,7 @@ class UserRead(BaseModel):
     full_name: str | None = None
     disabled: bool
     role: Role = "user"
+    two_factor: bool = False
     created_at: Moment
     updated_at: Moment
 

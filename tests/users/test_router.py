@@ -18,7 +18,7 @@ async def test_register_stores_the_account_and_answers_without_a_secret(anonymou
     assert answer.status_code == 201
     user = answer.json()
     assert answer.headers["location"] == "/users/me"
-    assert set(user) == {"id", "username", "email", "full_name", "disabled", "role", "created_at", "updated_at"}
+    assert set(user) == {"id", "username", "email", "full_name", "disabled", "role", "two_factor", "created_at", "updated_at"}
     assert (user["username"], user["email"], user["full_name"], user["disabled"]) == (
         "ada",
         "Ada@example.com",

@@ -1,0 +1,1 @@
+"""API tokens: how scripts prove whose they are, without a password."""

@@ -1,0 +1,134 @@
+"""What can be done with API tokens, and what one is worth."""
+
+from collections.abc import Collection as Keys
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bson import ObjectId
+
+from taskapi.account_errors import InvalidScope, InvalidToken, TokenNameTaken, TooManyTokens
+from taskapi.clock import in_utc, utc_now
+from taskapi.database import BSON
+from taskapi.errors import NotFound
+from taskapi.events.service import Kind, Trail
+from taskapi.scopes import OF_ROLE, Scopes
+from taskapi.tokens.schemas import ApiTokenCreate, ApiTokenMade, ApiTokenRead
+from taskapi.tokens.text import hash_of, new_token
+from taskapi.users import api_tokens
+from taskapi.users.schemas import Account, UserRead
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose a token is, and what it may be used for."""
+
+    user: Account
+    scopes: Scopes
+
+
+async def holders(hashes: Keys[bytes]) -> dict[bytes, Holder]:
+    """What those of the tokens, given by their hashes, are worth that are good: not expired, of an active account."""
+    now = utc_now()
+    return {
+        hashed: Holder(user, OF_ROLE[user.role].intersection(token["scopes"]))
+        for hashed, (user, token) in (await api_tokens.holders(hashes)).items()
+        if in_utc(token["expires_at"]) > now
+    }
+
+
+async def make(user: UserRead, held: Scopes, data: ApiTokenCreate, trail: Trail) -> ApiTokenMade:
+    """Makes a token for ``user``, who holds the scopes ``held``.
+
+    Raises:
+        InvalidScope: they do not hold all of the scopes themselves.
+        TooManyTokens, TokenNameTaken: decided by the write itself, so also when two callers race.
+        InvalidToken: the account was disabled or deleted meanwhile.
+    """
+    _require(data.scopes, held)
+    now, text = utc_now(), new_token()
+    token: BSON = {
+        "id": ObjectId(),
+        "name": data.name,
+        "name_key": data.name.casefold(),
+        "hash": hash_of(text),
+        "scopes": sorted(data.scopes),
+        "days": data.expires_in_days,
+        "created_at": now,
+        "expires_at": now + timedelta(days=data.expires_in_days),
+        "last_used_at": None,
+    }
+    while not await api_tokens.add(user.object_id, token):
+        others = await _of(user)
+        if len(others) >= api_tokens.MOST:
+            raise TooManyTokens
+        if token["name_key"] in {other["name_key"] for other in others}:
+            raise TokenNameTaken
+    await _record("token_created", user.object_id, token, trail)
+    return ApiTokenMade.model_validate({**token, "token": text})
+
+
+async def all_of(user: UserRead) -> list[ApiTokenRead]:
+    """The tokens of ``user``, those that have expired too, the newest first."""
+    return [ApiTokenRead.model_validate(token) for token in reversed(await _of(user))]
+
+
+async def rotate(user: UserRead, held: Scopes, token_id: ObjectId | None, trail: Trail) -> ApiTokenMade:
+    """Gives a token of ``user``, who holds the scopes ``held``, a new secret, which is good for as long as the first one was.
+
+    Raises:
+        NotFound: they have no such token.
+        InvalidScope: it can do what they cannot.
+    """
+    token = next((token for token in await _of(user) if token["id"] == token_id), None)
+    if token is None:
+        raise NotFound("Token not found")
+    _require(token["scopes"], held)
+    text = new_token()
+    changes = {
+        "hash": hash_of(text),
+        "expires_at": utc_now() + timedelta(days=token["days"]),
+        "last_used_at": None,
+    }
+    if not await api_tokens.change(user.object_id, token["id"], changes):
+        raise NotFound("Token not found")
+    await _record("token_rotated", user.object_id, token, trail)
+    return ApiTokenMade.model_validate({**token, **changes, "token": text})
+
+
+async def revoke(user: UserRead, token_id: ObjectId | None, trail: Trail) -> None:
+    """Removes a token of ``user``.
+
+    Raises:
+        NotFound: they have no such token.
+    """
+    removed = await api_tokens.remove({"id": token_id}, {"_id": user.object_id}) if token_id else None
+    if removed is None:
+        raise NotFound("Token not found")
+    await _record("token_revoked", *removed, trail)
+
+
+async def give_back(text: str, trail: Trail) -> bool:
+    """Removes the token that ``text`` is (RFC 7009). False when it is none."""
+    hashed = hash_of(text)
+    removed = await api_tokens.remove({"hash": hashed}, {}) if hashed else None
+    if removed is None:
+        return False
+    await _record("token_revoked", *removed, trail)
+    return True
+
+
+async def _of(user: UserRead) -> list[BSON]:
+    found = await api_tokens.of(user.object_id)
+    if found is None:
+        raise InvalidToken
+    return found
+
+
+def _require(asked: Keys[str], held: Scopes) -> None:
+    """A credential never makes one that can do more than itself."""
+    if missing := sorted(set(asked) - held):
+        raise InvalidScope(f"You cannot give what you do not hold in this session: {', '.join(missing)}.")
+
+
+async def _record(kind: Kind, user: ObjectId, token: BSON, trail: Trail) -> None:
+    await trail.record(kind, user, name=token["name"], scopes=" ".join(token["scopes"]))

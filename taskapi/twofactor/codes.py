@@ -1,0 +1,52 @@
+"""Codes of both kinds: TOTP (RFC 6238) with its usual 6 digits and 30 seconds, and recovery codes."""
+
+import secrets
+from datetime import datetime
+from typing import Final
+
+import pyotp
+from pyotp.exceptions import OTPVerificationError
+
+ISSUER: Final = "taskapi"
+SKEW_STEPS = 1  # that clocks may differ, either way
+DIGITS = 6
+
+RECOVERY_CODES = 10
+ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: nothing looks like something else
+GROUPS, GROUP_CHARACTERS = 3, 4  # 60 bits
+AS_MEANT: Final = str.maketrans("OIL", "011", "- ")
+
+
+def new_secret() -> str:
+    """A secret of 160 bits (RFC 4226, section 4), in base 32."""
+    return pyotp.random_base32()
+
+
+def uri_of(secret: str, username: str) -> str:
+    """What an authenticator reads, often from a QR code, to know the secret."""
+    return pyotp.TOTP(secret, name=username, issuer=ISSUER).provisioning_uri()
+
+
+def step_of(code: str, secret: str, now: datetime) -> int | None:
+    """The time step, of those around ``now``, whose code is ``code`` as its owner typed it; None when it is of none."""
+    typed = plain(code)
+    if len(typed) != DIGITS:
+        return None
+    try:
+        return pyotp.TOTP(secret).verify_and_get_timecode(typed, for_time=now, valid_window=SKEW_STEPS)
+    except OTPVerificationError:
+        return None
+
+
+def new_recovery_codes() -> list[str]:
+    """Codes that nobody has, in groups to be read and typed."""
+    return ["-".join(_group() for _ in range(GROUPS)) for _ in range(RECOVERY_CODES)]
+
+
+def plain(code: str) -> str:
+    """A code as it was meant, however it was typed: in small letters, with dashes and spaces or without."""
+    return code.upper().translate(AS_MEANT)
+
+
+def _group() -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(GROUP_CHARACTERS))

@@ -1,0 +1,151 @@
+"""What can be done with a second factor, and how it is asked for."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from bson import ObjectId
+
+from taskapi.account_errors import (
+    BadSecondFactor,
+    NoEnrolment,
+    SecondFactorRequired,
+    TwoFactorOff,
+    TwoFactorOn,
+    WrongCode,
+    WrongPassword,
+)
+from taskapi.clock import in_utc, utc_now
+from taskapi.events.service import Trail
+from taskapi.keys import Cipher, Signer
+from taskapi.security import PasswordHasher
+from taskapi.twofactor import codes
+from taskapi.twofactor.schemas import Enrolment, RecoveryCodes
+from taskapi.users import service as users
+from taskapi.users import two_factor
+from taskapi.users.schemas import UserRead
+
+ENROLMENT: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Seals:
+    """What keeps the secrets of second factors from whoever reads the database."""
+
+    cipher: Cipher  # of the secrets
+    signer: Signer  # of the recovery codes
+
+    def hashes(self, user: ObjectId, code: str) -> list[bytes]:
+        """The hashes of a recovery code of ``user``, by the current key first."""
+        return list(self.signer.signatures(user.binary, codes.plain(code).encode()))
+
+
+async def begin(user: UserRead, password: str, hasher: PasswordHasher, seals: Seals) -> Enrolment:
+    """Makes a secret for ``user``, in place of one that they did not confirm. Nothing is asked for until they do.
+
+    Raises:
+        WrongPassword: that is not their password.
+        TwoFactorOn: they have a second factor.
+        Overloaded: too many passwords are being checked.
+    """
+    proof = await users.prove(user, password, hasher)
+    secret, expires_at = codes.new_secret(), utc_now() + ENROLMENT
+    if not await two_factor.begin(user.object_id, proof, seals.cipher.encrypt(secret), expires_at):
+        on, _ = await two_factor.of(user.object_id)
+        raise TwoFactorOn if on else WrongPassword
+    return Enrolment(secret=secret, uri=codes.uri_of(secret, user.username), expires_at=expires_at)
+
+
+async def confirm(user: UserRead, code: str, trail: Trail, seals: Seals) -> RecoveryCodes:
+    """Turns the second factor on that ``user`` has begun, as their authenticator has its secret.
+
+    Raises:
+        NoEnrolment: there is none to confirm, or it has expired.
+        WrongCode: that is not a code of this moment.
+    """
+    now = utc_now()
+    on, authenticator = await two_factor.of(user.object_id)
+    if on or authenticator is None or in_utc(authenticator["expires_at"]) <= now:
+        raise NoEnrolment
+    secret = seals.cipher.decrypt(authenticator["secret"])
+    step = codes.step_of(code, secret, now) if secret else None
+    if step is None:
+        raise WrongCode
+    recovery = codes.new_recovery_codes()
+    hashes = [seals.hashes(user.object_id, made)[0] for made in recovery]
+    if not await two_factor.confirm(user.object_id, authenticator["secret"], step, hashes):
+        raise NoEnrolment
+    await trail.record("two_factor_enabled", user.object_id)
+    return RecoveryCodes(recovery_codes=recovery)
+
+
+async def renew_recovery_codes(
+    user: UserRead, password: str, hasher: PasswordHasher, trail: Trail, seals: Seals
+) -> RecoveryCodes:
+    """Other recovery codes in place of those that are left.
+
+    Raises:
+        WrongPassword, Overloaded: as for ``begin``.
+        TwoFactorOff: they have no second factor.
+    """
+    proof = await users.prove(user, password, hasher)
+    recovery = codes.new_recovery_codes()
+    hashes = [seals.hashes(user.object_id, made)[0] for made in recovery]
+    if not await two_factor.replace_recovery(user.object_id, proof, hashes):
+        raise TwoFactorOff
+    await trail.record("recovery_codes_made", user.object_id)
+    return RecoveryCodes(recovery_codes=recovery)
+
+
+async def disable(user: UserRead, password: str, hasher: PasswordHasher, trail: Trail) -> None:
+    """Turns the second factor of ``user`` off.
+
+    Raises:
+        WrongPassword, Overloaded: as for ``begin``.
+        TwoFactorOff: they have none.
+    """
+    proof = await users.prove(user, password, hasher)
+    if not await two_factor.remove(user.object_id, {"password_hash": proof}):
+        raise TwoFactorOff
+    await trail.record("two_factor_disabled", user.object_id)
+
+
+async def remove(user: ObjectId, trail: Trail, *, by: ObjectId | None = None) -> bool:
+    """Takes a lost second factor off an account, for operators; ``by`` names the admin. False when it had none."""
+    removed = await two_factor.remove(user, {})
+    if removed:
+        await trail.record("two_factor_disabled", user, by=by)
+    return removed
+
+
+async def prove(user: UserRead, code: str | None, trail: Trail, seals: Seals) -> None:
+    """Returns when ``user``, whose password was right, has no second factor or proves it: each code serves once.
+
+    Raises:
+        SecondFactorRequired: they have one, and sent no code.
+        BadSecondFactor: the code is wrong, of another moment, or was used.
+    """
+    if not user.two_factor:
+        return
+    if not code:
+        await trail.record("sign_in", user.object_id, outcome="failure", reason="no second factor")
+        raise SecondFactorRequired
+    if not (await _is_of_this_moment(user, code, seals) or await _is_left(user, code, trail, seals)):
+        await trail.record("sign_in", user.object_id, outcome="failure", reason="wrong second factor")
+        raise BadSecondFactor
+
+
+async def _is_of_this_moment(user: UserRead, code: str, seals: Seals) -> bool:
+    _, authenticator = await two_factor.of(user.object_id)
+    sealed = authenticator["secret"] if authenticator else b""
+    secret = seals.cipher.decrypt(sealed)
+    step = codes.step_of(code, secret, utc_now()) if secret else None
+    return step is not None and await two_factor.pass_step(user.object_id, sealed, step, seals.cipher.renewed(sealed))
+
+
+async def _is_left(user: UserRead, code: str, trail: Trail, seals: Seals) -> bool:
+    left = await two_factor.spend(user.object_id, seals.hashes(user.object_id, code))
+    if left is None:
+        return False
+    await trail.record("recovery_code_used", user.object_id, left=str(left))
+    return True

@@ -1,0 +1,69 @@
+"""The API tokens inside an account: one query finds a token and whose it is, and with the account they are gone."""
+
+from collections.abc import Collection as Keys
+from datetime import timedelta
+from typing import Final
+
+from bson import ObjectId
+
+from taskapi.clock import utc_now
+from taskapi.database import BSON, collection
+from taskapi.users.documents import UserDocument
+from taskapi.users.schemas import Account
+from taskapi.users.service import ACTIVE, PROVING
+
+MOST: Final = 50  # of one account
+PAUSE: Final = timedelta(minutes=1)  # between two notes of a last use
+
+
+async def add(user: ObjectId, token: BSON) -> bool:
+    """Gives ``user`` a token. False when there is no room, when its name is taken, or when the account is not active."""
+    room = {f"api_tokens.{MOST - 1}": {"$exists": False}, "api_tokens.name_key": {"$ne": token["name_key"]}}
+    added = await collection(UserDocument).update_one({"_id": user, **ACTIVE, **room}, {"$push": {"api_tokens": token}})
+    return added.modified_count == 1
+
+
+async def of(user: ObjectId) -> list[BSON] | None:
+    """The tokens of ``user``, the oldest first; None when the account is not active."""
+    found = await collection(UserDocument).find_one({"_id": user, **ACTIVE}, {"api_tokens": 1})
+    return None if found is None else found.get("api_tokens", [])
+
+
+async def change(user: ObjectId, token: ObjectId, values: BSON) -> bool:
+    """Changes values of a token. False when ``user`` has none such."""
+    matching = {"_id": user, **ACTIVE, "api_tokens.id": token}
+    changes = {f"api_tokens.$.{name}": value for name, value in values.items()}
+    return (await collection(UserDocument).update_one(matching, {"$set": changes})).matched_count == 1
+
+
+async def remove(token: BSON, user: BSON) -> tuple[ObjectId, BSON] | None:
+    """Removes a token: whose it was, and it. ``token`` is the one value by which to know it, ``user`` of the account."""
+    matching = {**user, **{f"api_tokens.{name}": value for name, value in token.items()}}
+    found = await collection(UserDocument).find_one_and_update(
+        matching, {"$pull": {"api_tokens": token}}, {"api_tokens": {"$elemMatch": token}}
+    )
+    return (found["_id"], found["api_tokens"][0]) if found else None
+
+
+async def holders(hashes: Keys[bytes]) -> dict[bytes, tuple[Account, BSON]]:
+    """Those of the tokens that exist, by their hashes, and their accounts, which are active."""
+    wanted = list(hashes)
+    # One alone needs no expression, which takes MongoDB longer.
+    only: BSON = {"$elemMatch": {"hash": wanted[0]}}
+    several: BSON = {"$filter": {"input": "$api_tokens", "cond": {"$in": ["$$this.hash", wanted]}}}
+    cursor = collection(UserDocument).find(
+        {"api_tokens.hash": {"$in": wanted}, **ACTIVE},
+        {**PROVING, "api_tokens": only if len(wanted) == 1 else several},
+        batch_size=len(wanted) + 1,
+    )
+    found = [(Account.model_validate(user), user["api_tokens"]) for user in await cursor.to_list(None)]
+    return {token["hash"]: (user, token) for user, tokens in found for token in tokens}
+
+
+async def saw(hashed: bytes) -> None:
+    """Notes that a token was used now, unless some worker did so within the last minute."""
+    now = utc_now()
+    due = {"used.hash": hashed, "used.last_used_at": {"$not": {"$gt": now - PAUSE}}}
+    await collection(UserDocument).update_one(
+        {"api_tokens.hash": hashed}, {"$set": {"api_tokens.$[used].last_used_at": now}}, array_filters=[due]
+    )
