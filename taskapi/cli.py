@@ -18,6 +18,7 @@ from taskapi.errors import StartupError
 from taskapi.settings import PREFIX, Settings, load_settings, unknown_variables
 
 SHUTDOWN_SECONDS = 30
+WORKER_SECONDS = 30  # that a worker may be silent: on a busy machine its start alone takes more than Uvicorn's five
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -83,6 +84,7 @@ def _serve(host: str, port: int, workers: int, reload: bool) -> None:
                 proxy_headers=True,
                 forwarded_allow_ips=",".join(settings.trusted_proxies),
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+                timeout_worker_healthcheck=WORKER_SECONDS,
             )
 
 

@@ -15,7 +15,7 @@ from pymongo.errors import AutoReconnect
 from taskapi import cli_users
 from taskapi.account_errors import LastAdmin
 from taskapi.database import collection
-from taskapi.errors import DomainError, NotFound, StartupError
+from taskapi.errors import DomainError, InvalidInput, NotFound, StartupError
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.service import Trail
 from taskapi.operating import AGENT, Operator, why
@@ -27,7 +27,7 @@ NEW = "another good password"
 
 @pytest.fixture
 def operator(app: FastAPI, anonymous: httpx.AsyncClient) -> Operator:
-    return Operator(app.state.auth.hasher, Trail("", AGENT, timedelta(days=1)))
+    return Operator(app.state.auth.hasher, app.state.outbox, Trail("", AGENT, timedelta(days=1)))
 
 
 async def events() -> list[tuple[str, dict[str, Any]]]:
@@ -122,6 +122,12 @@ async def test_why_a_password_is_refused_is_said(operator: Operator, ada: Accoun
     with pytest.raises(ValidationError) as caught:
         await operator.reset_password("ada", "")
     assert why(caught.value) == "password: String should have at least 8 characters"
+    for easy in ("password1", "ada@example.com"):
+        await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": {"email": "ada@example.com"}})
+        before = await stored_user(ada.id)
+        with pytest.raises(InvalidInput) as refused:
+            await operator.reset_password("ada", easy)
+        assert why(refused.value).startswith("password: must not be one of")
     assert await stored_user(ada.id) == before
 
 

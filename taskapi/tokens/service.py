@@ -1,5 +1,6 @@
 """What can be done with API tokens, and what one is worth."""
 
+from collections.abc import AsyncGenerator
 from collections.abc import Collection as Keys
 from dataclasses import dataclass
 from datetime import timedelta
@@ -70,6 +71,12 @@ async def make(user: UserRead, held: Scopes, data: ApiTokenCreate, trail: Trail)
 async def all_of(user: UserRead) -> list[ApiTokenRead]:
     """The tokens of ``user``, those that have expired too, the newest first."""
     return [ApiTokenRead.model_validate(token) for token in reversed(await _of(user))]
+
+
+async def exported(user: Account) -> AsyncGenerator[str, None]:
+    """The tokens of ``user`` without their secrets, each as JSON."""
+    for token in await all_of(user):
+        yield token.model_dump_json()
 
 
 async def rotate(user: UserRead, held: Scopes, token_id: ObjectId | None, trail: Trail) -> ApiTokenMade:

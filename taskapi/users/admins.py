@@ -7,14 +7,16 @@ from bson import ObjectId
 from pydantic import TypeAdapter
 from pymongo import ASCENDING
 
+from taskapi import passwords
 from taskapi.account_errors import LastAdmin
 from taskapi.database import BSON, Session, collection, transaction
 from taskapi.errors import NotFound
 from taskapi.events.service import Trail
+from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher
 from taskapi.users.admin_schemas import AccountChange, NewPassword, UserForAdmin, UserQuery
-from taskapi.users.documents import UserDocument
-from taskapi.users.service import ACTIVE, PROVING
+from taskapi.users.documents import ACTIVE, UserDocument
+from taskapi.users.service import PROVING
 
 ADMIN: BSON = {"role": "admin", **ACTIVE}
 _users = TypeAdapter(list[UserForAdmin])
@@ -87,19 +89,24 @@ async def change(identity: ObjectId | None, data: AccountChange, trail: Trail, *
     return new
 
 
-async def reset_password(identity: ObjectId, data: NewPassword, hasher: PasswordHasher, trail: Trail) -> str:
-    """Gives an account a new password, and ends its sessions in the same write. Returns its user name.
+async def reset_password(identity: ObjectId, data: NewPassword, hasher: PasswordHasher, mail: Outbox, trail: Trail) -> str:
+    """Gives an account a new password, and ends its sessions in the same write; its owner is told. Returns its user name.
 
     Raises:
         NotFound: there is no such account.
+        InvalidInput: the password is too easy to guess.
         Overloaded: too many passwords are being hashed.
     """
+    user = await read(identity)
+    passwords.check(data.password, user.username, user.email, user.full_name)
     values: BSON = {"password_hash": await hasher.hash(data.password), "sessions": []}
-    user = await collection(UserDocument).find_one_and_update({"_id": identity}, {"$set": values}, {"username": 1})
-    if user is None:
+    update = {"$set": values, "$unset": {"pending_email": ""}}  # an address that an intruder had given
+    if (await collection(UserDocument).update_one({"_id": identity}, update)).matched_count == 0:
         raise NotFound("User not found")
     await trail.record("password_reset", identity)
-    return str(user["username"])
+    if user.email_verified:
+        await mail.enqueue("notice_password", trail, user=identity, address=user.email)
+    return user.username
 
 
 async def set_unless_last(conditions: BSON, values: BSON) -> BSON | None:

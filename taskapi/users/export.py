@@ -23,6 +23,7 @@ tasks.jsonl      the tasks, as POST /tasks/import takes them
 trash.jsonl      the tasks in the trash
 history.jsonl    the writes of both, the newest of each task first
 sessions.jsonl   the sign-ins that have not ended
+tokens.jsonl     the API tokens, without their secrets
 events.jsonl     what was done to the account
 """
 
