@@ -126,8 +126,17 @@ async def _user(world: World) -> str:
     return world.stranger.id
 
 
+async def _token(world: World) -> str:
+    answer = await world.owner.post("/users/me/tokens", json={"name": "another script", "scopes": ["tasks:read"]})
+    return str(answer.json()["id"])
+
+
 Maker = Callable[[World], Awaitable[str]]
-MAKERS: Mapping[str, Maker] = {"session_id": _session, "user_id": _user}  # what a path may name, beside the task
+MAKERS: Mapping[str, Maker] = {
+    "session_id": _session,
+    "token_id": _token,
+    "user_id": _user,
+}  # what a path may name, beside the task that is always there
 
 
 def operations(document: dict[str, Any]) -> dict[str, Operation]:
