@@ -61,6 +61,7 @@ class UserDocument(Document):
     disabled: bool = False
     role: Role = "user"
     sessions: tuple[PydanticObjectId, ...] = ()  # those that live; at most 100
+    last_admin_checks: int = 0  # grows in every active admin when one of them ceases to be one
     leaving: Leaving | None = None  # absent, but for an account that is to go
     api_tokens: tuple[ApiToken, ...] = ()  # at most 50
     two_factor: bool = False  # whether signing in asks for it; absent reads so, too
@@ -71,10 +72,12 @@ class UserDocument(Document):
     class Settings:
         name = "users"
         indexes: ClassVar = [
-            # signing in, and the uniqueness of user names without regard to case
+            # signing in, the uniqueness of user names without regard to case, and the list of all accounts by name
             IndexModel([("username_key", ASCENDING)], name="username_unique", unique=True),
             # the uniqueness of addresses without regard to case
             IndexModel([("email_key", ASCENDING)], name="email_unique", unique=True, sparse=True),
+            # whether there is an active admin; the list of the admins
+            IndexModel([("role", ASCENDING)], name="admins", partialFilterExpression={"role": "admin"}),
             # the removal of accounts: the one that has waited longest
             IndexModel([("leaving.due_at", ASCENDING)], name="leaving_due", sparse=True),
             # the account behind an API token
