@@ -76,7 +76,7 @@ class Generator:
         return FIRST[place % len(FIRST)], LAST[place // len(FIRST)], str(turn + 1) if turn else ""
 
     def user(self, number: int) -> BSON:
-        rng = random.Random(f"user {self.seed} {number}")  # noqa: S311 - not for secrets
+        rng = random.Random(f"user {self.seed} {number}")  # noqa: S311 - not for secrets  # nosec B311
         first, last, suffix = self.name(number)
         username = f"{first}.{last}{suffix}"
         email = f"{username}@example.com" if rng.random() < 0.9 else None
@@ -95,7 +95,7 @@ class Generator:
         }
 
     def task(self, number: int) -> BSON:
-        rng = random.Random(f"task {self.seed} {number}")  # noqa: S311 - not for secrets
+        rng = random.Random(f"task {self.seed} {number}")  # noqa: S311 - not for secrets  # nosec B311
         draw = rng.random
         owner = int(self.users * draw() ** 2)  # some have many tasks, most have few
         day = self.end - timedelta(days=1 + int(365 * draw() ** 1.3))  # a little more from month to month

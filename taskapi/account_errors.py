@@ -6,6 +6,8 @@ DomainError
 │   ├── EmailTaken
 │   └── TokenNameTaken       the account has an API token of this name
 ├── TooManyTokens            the account has as many API tokens as one may have
+├── LastAdmin                no active admin would be left
+├── ExportUnderWay           the account is being exported already
 ├── WrongPassword            the current password was not given correctly
 ├── WrongCode                the code is not one of the authenticator that is to be confirmed
 ├── TwoFactorState           the second factor is not as this needs it
@@ -54,6 +56,16 @@ class TokenNameTaken(AlreadyTaken):
 class TooManyTokens(DomainError):
     code = "too_many_tokens"
     detail = "You have 50 tokens; delete one first."
+
+
+class LastAdmin(DomainError):
+    code = "last_admin"
+    detail = "This is the last active admin; make somebody else one first."
+
+
+class ExportUnderWay(DomainError):
+    code = "export_under_way"
+    detail = "An export of your account is under way; wait until it is complete."
 
 
 class WrongPassword(DomainError):

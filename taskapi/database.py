@@ -45,6 +45,7 @@ Result = TypeVar("Result")
 DURABLE = WriteConcern(w="majority", j=True)
 INDEX_BUILD_SECONDS = 3600
 TRANSACTION_SECONDS = 15
+CLOSE_SECONDS = 0.5  # to tell the server which sessions end; it may be gone
 FIRST_BATCH_SECONDS = 20  # below the time-outs of proxies
 CURSOR_SECONDS = 600  # that MongoDB may work for one cursor, the waits for its reader not counted
 GRACE_MS = 1000  # for the answer of a query that the server has cut
@@ -136,7 +137,8 @@ async def opened(
             raise StartupError(_why_unreachable(error, settings)) from None
         yield database
     finally:
-        client.close()
+        with pymongo.timeout(CLOSE_SECONDS):
+            client.close()
 
 
 def _why_unreachable(error: PyMongoError, settings: Settings) -> str:
@@ -228,6 +230,12 @@ async def _close(cursor: Any, session: Session | None, fetching: Awaitable[Any] 
 def _is_standalone(client: Any) -> bool:
     servers = client.topology_description.server_descriptions().values()
     return any(server.server_type_name == "Standalone" for server in servers)
+
+
+async def delete_all(document: type[Document], matching: BSON, size: int = 500) -> None:
+    """Deletes all documents that match, ``size`` at a time: no operation takes long, and each may be the last one."""
+    while found := await collection(document).find(matching, {"_id": 1}, limit=size).to_list(size):
+        await collection(document).delete_many({"_id": {"$in": [each["_id"] for each in found]}})
 
 
 async def transaction(

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -41,8 +41,10 @@ CONFIGURATION_STALE = 93  # InvalidReplicaSetConfig: this server is not the memb
 
 
 @contextmanager
-def provide(settings: Settings) -> Iterator[Settings]:
+def provide(settings: Settings, prepare: Callable[[], object] = lambda: None) -> Iterator[Settings]:
     """Yields settings that name a MongoDB and a secret: these, or those of an embedded server that runs meanwhile.
+
+    ``prepare`` is called while that server starts.
 
     Raises:
         StartupError: no ``mongod`` is found, it does not start, or its data folder is in use.
@@ -55,7 +57,7 @@ def provide(settings: Settings) -> Iterator[Settings]:
         secret = None if settings.secrets else SecretStr(_generated_secret(folder))
         server = _Mongod(find_mongod(settings), folder, settings.mongod_cache_gb, lock)
         try:
-            server.start()
+            server.start(prepare)
             found = {"mongodb_uri": SecretStr(server.uri)} | ({"secret_key": secret} if secret else {})
             yield settings.model_copy(update=found)
         finally:
@@ -156,13 +158,14 @@ class _Mongod:
         # The child is bound to the thread that starts it, so that thread lives as long as the server.
         self.keeper = threading.Thread(target=self._keep_running, name="mongod", daemon=True)
 
-    def start(self) -> None:
-        """Returns when the server takes writes.
+    def start(self, prepare: Callable[[], object]) -> None:
+        """Calls ``prepare``, and returns when the server takes writes.
 
         Raises:
             StartupError: it did not within 60 s, or ended; says where its log is.
         """
         self.keeper.start()
+        prepare()
         self.ready.wait()
         if self.failure:
             raise StartupError(f"mongod did not start: {self.failure}; see {self.folder / 'mongod.log'}")

@@ -3,11 +3,13 @@
 import gc
 import multiprocessing
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from beanie import Document
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -29,7 +31,9 @@ from taskapi.auth.router import router as auth_router
 from taskapi.auth.service import AuthTools
 from taskapi.coalesce import Coalescer
 from taskapi.errors import StartupError
+from taskapi.events import leaving as leaving_events
 from taskapi.events.documents import SecurityEventDocument
+from taskapi.idempotency import service as idempotency
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
 from taskapi.keys import Keyring
@@ -41,6 +45,7 @@ from taskapi.sessions.service import Rules
 from taskapi.settings import Settings, load_settings
 from taskapi.sightings import Sightings
 from taskapi.status.router import router as status_router
+from taskapi.tasks import leaving as leaving_tasks
 from taskapi.tasks.bulk_router import router as bulk_router
 from taskapi.tasks.checklist_router import router as checklist_router
 from taskapi.tasks.documents import TaskDocument
@@ -53,12 +58,33 @@ from taskapi.tokens import service as tokens
 from taskapi.tokens.router import router as tokens_router
 from taskapi.twofactor.router import router as two_factor_router
 from taskapi.twofactor.service import Seals
-from taskapi.users import api_tokens
+from taskapi.users import api_tokens, leaving
 from taskapi.users import service as users
 from taskapi.users.documents import UserDocument
+from taskapi.users.export import Exported
+from taskapi.users.leaving import Forget
+from taskapi.users.leaving_router import router as leaving_router
 from taskapi.users.router import router as users_router
 
 DOCUMENTS = (UserDocument, SessionDocument, TaskDocument, IdempotencyDocument, SecurityEventDocument)
+# What belongs to an account, beside the account itself. Who leaves has it removed, in this order …
+BELONGINGS: Mapping[type[Document], Forget] = {
+    TaskDocument: leaving_tasks.forget,
+    SessionDocument: sessions.forget,
+    IdempotencyDocument: idempotency.forget,
+    SecurityEventDocument: leaving_events.forget,
+}
+# … and can take it along, in these files.
+EXPORTED: Mapping[str, Exported] = {
+    "account.jsonl": users.exported,
+    "tasks.jsonl": leaving_tasks.exported,
+    "trash.jsonl": leaving_tasks.exported_trash,
+    "history.jsonl": leaving_tasks.exported_history,
+    "sessions.jsonl": sessions.exported,
+    "tokens.jsonl": tokens.exported,
+    "events.jsonl": leaving_events.exported,
+}
+REMOVAL_SECONDS = 300
 ROUTERS = (
     listing_router,
     bulk_router,
@@ -68,6 +94,7 @@ ROUTERS = (
     past_router,
     trash_router,
     users_router,
+    leaving_router,
     sessions_router,
     tokens_router,
     two_factor_router,
@@ -131,6 +158,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
         ],
     )
     app.state.settings = settings
+    app.state.exported = EXPORTED
     problems.install(app)
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # include_router would match every request twice
@@ -177,7 +205,7 @@ def _lifespan(
 
 
 def _jobs(_: FastAPI) -> list[background.Job]:
-    return []
+    return [background.Job("the removal of accounts", partial(leaving.remove_due, BELONGINGS.values()), REMOVAL_SECONDS)]
 
 
 def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:

@@ -7,6 +7,8 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+HEAD = "taskapi.head"  # in the scope of a GET that stands for a HEAD
+
 
 class Head:
     """Answers HEAD as GET would be answered, without the content. A stream is stopped at its first part."""
@@ -34,10 +36,15 @@ class Head:
                 raise OSError("HEAD has no content")
 
         try:
-            await self.app({**scope, "method": "GET", "asgi": asgi}, receive, send_head)
+            await self.app({**scope, "method": "GET", "asgi": asgi, HEAD: True}, receive, send_head)
         except (OSError, ClientDisconnect):
             if not complete:
                 raise
+
+
+def takes_content(request: Request) -> bool:
+    """Whether the caller gets the content of the answer: not for HEAD."""
+    return HEAD not in request.scope
 
 
 def allowance(request: Request, known: str = "") -> dict[str, str]:

@@ -37,7 +37,7 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
 
 def _new_request_id() -> bytes:
     # It may be guessed. The system's random bytes would give the interpreter up to the driver's threads.
-    return b"%032x" % random.getrandbits(128)
+    return b"%032x" % random.getrandbits(128)  # nosec B311
 
 
 class RequestContext:

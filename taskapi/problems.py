@@ -47,6 +47,8 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.VersionNotKept: 410,
     errors.PreconditionFailed: 412,
     errors.PreconditionRequired: 428,
+    account_errors.LastAdmin: 409,
+    account_errors.ExportUnderWay: 409,
     account_errors.WrongPassword: 400,
     account_errors.WrongCode: 400,
     account_errors.TwoFactorState: 409,

@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     refresh_token_days: int = Field(30, ge=1, le=365, description="How long a session lives without being refreshed, in days.")
     session_days: int = Field(90, ge=1, le=3650, description="How long a session lives at most, in days.")
     event_days: int = Field(180, ge=1, le=3650, description="How long a security event is kept, in days.")
+    leaving_days: int = Field(14, ge=1, le=365, description="How long somebody who leaves can still come back, in days.")
     requests_per_minute: int = Field(
         60_000, ge=0, le=10_000_000, description="Most requests of one account, per worker; 0: as many as they like."
     )

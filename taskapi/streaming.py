@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from typing import Any
 
 from pymongo.errors import PyMongoError
 from starlette.responses import StreamingResponse
@@ -40,6 +42,15 @@ class Streamed(StreamingResponse):
         async for part in rest:
             yield part
             await asyncio.sleep(0)  # a caller who takes everything at once must not keep the others waiting
+
+
+async def rendered(batches: AsyncGenerator[list[Any], None], render: Callable[[Any], Iterable[str]]) -> AsyncGenerator[str, None]:
+    """The texts that ``render`` makes of each document; close it when you leave early."""
+    async with aclosing(batches):
+        async for batch in batches:
+            for document in batch:
+                for text in render(document):
+                    yield text
 
 
 async def lines(chunks: AsyncIterable[bytes], longest: int) -> AsyncIterator[bytes | None]:

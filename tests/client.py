@@ -10,6 +10,7 @@ from bson import ObjectId
 from taskapi.database import collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.users.documents import UserDocument
+from tests.leaks import keep_secret
 
 PASSWORD = "correct horse battery"
 
@@ -64,7 +65,11 @@ async def make_account(client: httpx.AsyncClient, username: str, **fields: Any) 
 
 
 async def sign_in(client: httpx.AsyncClient, username: str, password: str = PASSWORD) -> httpx.Response:
-    return await client.post("/token", data={"username": username, "password": password})
+    answer = await client.post("/token", data={"username": username, "password": keep_secret(password, "password")})
+    if answer.status_code == 200:
+        for name in ("access_token", "refresh_token"):
+            keep_secret(answer.json()[name], name)
+    return answer
 
 
 async def stored(document: type[Document], identity: str) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """One MongoDB for the whole run, one database for each test worker, emptied before each test."""
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -17,8 +18,12 @@ from taskapi import database, embedded
 from taskapi.main import DOCUMENTS, create_app
 from taskapi.settings import Settings
 from tests.client import Account, make_account
+from tests.leaks import keep_secret
+
+pytest_plugins = ["tests.runlog"]
 
 SECRET = "a-secret-of-the-test-suite-0123456789"
+MEMORY = Path("/dev/shm")  # each write waits until it is on disk
 URI_VARIABLE = "TASKAPI_TEST_MONGODB_URI"  # preset it to test on a server of your own
 
 
@@ -32,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     if config.getoption("store") == "mock" or URI_VARIABLE in os.environ:
         return
-    folder = Path(tempfile.mkdtemp(prefix="taskapi-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="taskapi-test-", dir=MEMORY if MEMORY.is_dir() else None))
     server = embedded.provide(Settings(_env_file=None, data_dir=folder))
     complete = server.__enter__()
     assert complete.mongodb_uri
@@ -57,7 +62,7 @@ def make_settings(**changes: Any) -> Settings:
     values = {
         "mongodb_uri": SecretStr(os.environ.get(URI_VARIABLE, "mongodb://mock")),
         "mongodb_database": f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}",
-        "secret_key": SecretStr(SECRET),
+        "secret_key": SecretStr(keep_secret(SECRET, "secret key")),
         "argon2_memory_kib": 8,
         "argon2_rounds": 1,
         "links_allow_private": True,
@@ -100,13 +105,26 @@ async def app(is_mock: bool) -> AsyncIterator[FastAPI]:
         yield application
 
 
+@asynccontextmanager
+async def emptied(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a token, on a database that is empty at first."""
+    await asyncio.gather(*(database.collection(document).delete_many({}) for document in DOCUMENTS))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://taskapi") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+async def shared(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """As ``anonymous``, but one for a module: for modules whose tests leave everything as they find it, and use no other."""
+    async with emptied(app) as client:
+        yield client
+
+
 @pytest.fixture
 async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a token, on an empty database."""
-    for document in DOCUMENTS:
-        await database.collection(document).delete_many({})
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
-    async with httpx.AsyncClient(transport=transport, base_url="http://taskapi") as client:
+    async with emptied(app) as client:
         yield client
 
 

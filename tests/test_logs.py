@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -36,6 +38,15 @@ def test_json_lines_are_objects_with_the_request_id() -> None:
 def test_console_lines_name_their_fields() -> None:
     line = ConsoleFormatter().format(record("request", path="/a", status=200))
     assert line == "2027-01-15T08:00:00.500Z INFO    taskapi.test [-] request path=/a status=200"
+
+
+def test_no_setting_makes_libraries_tell_more_than_warnings() -> None:
+    """They would log commands with their documents, addresses with their queries, headers."""
+    names = ["asyncio", "httpcore", "httpx", "passlib", "pymongo.command", "pymongo.connection"]
+    shown = "print([name for name in sys.argv[1:] if logging.getLogger(name).isEnabledFor(logging.INFO)])"
+    code = f"import logging, sys; from taskapi import logs; logs.configure('debug', 'json'); {shown}"
+    done = subprocess.run([sys.executable, "-c", code, *names, "taskapi.access"], capture_output=True, text=True, check=True)
+    assert done.stdout == "['taskapi.access']\n"
 
 
 @pytest.mark.parametrize("formatter", [JSONFormatter(), ConsoleFormatter()])

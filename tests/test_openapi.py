@@ -18,7 +18,7 @@ from tests.client import Account
 
 pytestmark = pytest.mark.real
 
-EXAMPLES = 15
+EXAMPLES = 10
 REQUEST_ARGUMENTS = {"method", "url", "headers", "params", "json", "data", "cookies"}
 CHECKS = [
     not_a_server_error,
@@ -35,7 +35,7 @@ OPERATIONS = {
     "change_in_bulk", "update_tasks", "delete_tasks",
     "list_trash", "restore_task", "remove_task", "read_task_history", "revert_task",
     "export_tasks", "import_tasks",
-    "register", "read_me", "update_me", "list_sessions", "end_session",
+    "register", "read_me", "update_me", "delete_me", "export_me", "list_sessions", "end_session",
     "create_token", "list_tokens", "rotate_token", "delete_token",
     "begin_two_factor", "confirm_two_factor", "renew_recovery_codes", "disable_two_factor",
     "sign_in", "revoke_token", "sign_out", "sign_out_everywhere", "welcome", "health", "ready",

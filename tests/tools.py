@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.leaks import keep_output
+
 SERVER_SECONDS = 20  # to start, and to stop
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
@@ -54,6 +56,7 @@ def running(command: list[str], log: Path, port: int, **options: Any) -> Iterato
                 process.wait(SERVER_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+            keep_output(log.read_text())
 
 
 def _listens(port: int) -> bool:

@@ -4,7 +4,10 @@ from datetime import datetime
 from typing import ClassVar
 
 from beanie import Document, PydanticObjectId
+from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, IndexModel
+
+GONE = ObjectId("0" * 24)  # stands for somebody whose account was removed
 
 
 class SecurityEventDocument(Document):
@@ -28,6 +31,8 @@ class SecurityEventDocument(Document):
             IndexModel([("user", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)], name="user_newest"),
             # all events, newest first
             IndexModel([("at", DESCENDING), ("_id", DESCENDING)], name="newest"),
+            # what an admin did to others, when the admin leaves
+            IndexModel([("by", ASCENDING)], name="by_admin", partialFilterExpression={"by": {"$gt": GONE}}),
             # MongoDB removes what has expired
             IndexModel([("expires_at", ASCENDING)], name="event_expiry", expireAfterSeconds=0),
         ]

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
-from bson import ObjectId
+from bson import MaxKey, MinKey, ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from taskapi.clock import in_utc, utc_now
-from taskapi.database import BSON, collection
+from taskapi.database import BSON, collection, delete_all
 from taskapi.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.identity import new_seed
@@ -178,3 +178,11 @@ async def _update(reservation: Reservation, changes: BSON) -> None:
     result = await collection(IdempotencyDocument).update_one(reservation.mine, {"$set": changes})
     if result.matched_count == 0:
         raise IdempotencyInFlight
+
+
+async def forget(user: ObjectId) -> None:
+    """Deletes what is kept of the requests of ``user``."""
+    scope = f"user:{user}"
+    # A range of whole ids: their index knows no ``_id.scope``.
+    theirs = {"$gt": {"scope": scope, "key": MinKey()}, "$lt": {"scope": scope, "key": MaxKey()}}
+    await delete_all(IdempotencyDocument, {"_id": theirs})

@@ -1,7 +1,7 @@
 """What can be done with sessions. One lives as long as its account lists it: ending it is one write to the account."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from taskapi.account_errors import InvalidGrant
 from taskapi.clock import in_utc, utc_now
-from taskapi.database import BSON, collection
+from taskapi.database import BSON, collection, delete_all
 from taskapi.errors import NotFound
 from taskapi.events.service import LONGEST_AGENT, Trail
 from taskapi.keys import Signer
@@ -79,12 +79,14 @@ async def begin(user: Account, proof: str, renewed: str | None, scopes: Scopes, 
         "expires_at": rules.expiry(now, ends_at),
     }
     await collection(SessionDocument).insert_one(session)
-    listed = await users.admit(user, token.session, proof, renewed)
-    if listed is None:
+    admission = await users.admit(user, token.session, proof, renewed)
+    if admission is None:
         await collection(SessionDocument).delete_one({"_id": token.session})
         return None
-    if len(listed) > MOST_SESSIONS:
-        await _make_room(user.object_id, listed)
+    if admission.cancelled_leaving:
+        await trail.record("account_deletion_cancelled", user.object_id)
+    if len(admission.sessions) > MOST_SESSIONS:
+        await _make_room(user.object_id, admission.sessions)
     return Grant(user, token.session, scopes, str(token))
 
 
@@ -146,8 +148,19 @@ async def end(user: ObjectId, session: ObjectId | None, trail: Trail) -> None:
 async def end_all(user: ObjectId, trail: Trail, *, by: ObjectId | None = None) -> None:
     """Ends every session of ``user``."""
     await users.dismiss(user, None)
-    await collection(SessionDocument).delete_many({"user": user})
+    await forget(user)
     await trail.record("sessions_ended", user, by=by)
+
+
+async def exported(user: Account) -> AsyncGenerator[str, None]:
+    """The sessions of ``user``, each as JSON."""
+    for session in await of(user, None):
+        yield session.model_dump_json(exclude={"current"})
+
+
+async def forget(user: ObjectId) -> None:
+    """Deletes the details of all sessions of ``user``."""
+    await delete_all(SessionDocument, {"user": user})
 
 
 async def saw(session: ObjectId) -> None:

@@ -88,12 +88,17 @@ async def _with_history(owner: UserRead, task_id: str) -> BSON:
     stored = await collection(TaskDocument).find_one(one(owner, task_id), WITH_HISTORY)
     if stored is None:
         raise NotFound("Task not found")
-    return {**LACKING, **stored}
+    return stored
 
 
 async def history(owner: UserRead, task_id: str) -> list[HistoryEntry]:
     """The writes of a task that are kept, the newest first. Raises NotFound."""
-    state = await _with_history(owner, task_id)
+    return entries(await _with_history(owner, task_id))
+
+
+def entries(stored: BSON) -> list[HistoryEntry]:
+    """The writes of a task, stored with its history, the newest first."""
+    state = {**LACKING, **stored}
     found = []
     after = TaskRead.model_validate(state).model_dump(mode="json")
     for entry in reversed(state.get("history", [])):

@@ -70,10 +70,11 @@ async def page(owner: UserRead, start: int, limit: int, milliseconds: int) -> Tr
     ]
     found = await aggregate(TaskDocument, pipeline, milliseconds)
     total = await collection(TaskDocument).count_documents(_theirs(owner))
-    return TrashPage(_tasks.validate_python([_shown(task, owner) for task in found]), total)
+    return TrashPage(_tasks.validate_python([shown(task, owner) for task in found]), total)
 
 
-def _shown(task: BSON, owner: UserRead) -> BSON:
+def shown(task: BSON, owner: UserRead) -> BSON:
+    """A stored task of the trash as its former ``owner`` sees it."""
     trash = task.pop("trash")
     theirs = {"id": owner.id, "username": owner.username}
     return {**task, "owner": theirs, "deleted_at": trash["deleted_at"], "expires_at": trash["expires_at"]}

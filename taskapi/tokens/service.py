@@ -1,5 +1,6 @@
 """What can be done with API tokens, and what one is worth."""
 
+from collections.abc import AsyncGenerator
 from collections.abc import Collection as Keys
 from dataclasses import dataclass
 from datetime import timedelta
@@ -51,7 +52,7 @@ async def make(user: UserRead, held: Scopes, data: ApiTokenCreate, trail: Trail)
         "name": data.name,
         "name_key": data.name.casefold(),
         "hash": hash_of(text),
-        "scopes": sorted(data.scopes),
+        "scopes": sorted(set(data.scopes)),
         "days": data.expires_in_days,
         "created_at": now,
         "expires_at": now + timedelta(days=data.expires_in_days),
@@ -70,6 +71,12 @@ async def make(user: UserRead, held: Scopes, data: ApiTokenCreate, trail: Trail)
 async def all_of(user: UserRead) -> list[ApiTokenRead]:
     """The tokens of ``user``, those that have expired too, the newest first."""
     return [ApiTokenRead.model_validate(token) for token in reversed(await _of(user))]
+
+
+async def exported(user: UserRead) -> AsyncGenerator[str, None]:
+    """The tokens of ``user``, each as JSON."""
+    for token in await all_of(user):
+        yield token.model_dump_json()
 
 
 async def rotate(user: UserRead, held: Scopes, token_id: ObjectId | None, trail: Trail) -> ApiTokenMade:

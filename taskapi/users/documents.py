@@ -33,6 +33,14 @@ class Authenticator(BaseModel):
     recovery: list[bytes] | None = None  # keyed hashes of the recovery codes that are left
 
 
+class Leaving(BaseModel):
+    """What an account has whose owner wants it to go."""
+
+    requested_at: datetime
+    due_at: datetime  # when its removal may begin
+    leased_until: datetime | None = None  # by the worker that removes it; absent as long as there is a way back
+
+
 class UserDocument(Document):
     """One account. The ``*_key`` fields are the lower-cased values that must be unique."""
 
@@ -48,6 +56,7 @@ class UserDocument(Document):
     api_tokens: tuple[ApiToken, ...] = ()  # at most 50
     two_factor: bool = False  # whether signing in asks for it; absent reads so, too
     authenticator: Authenticator | None = None  # absent without one
+    leaving: Leaving | None = None  # absent, but for an account that is to go
     created_at: datetime
     updated_at: datetime
 
@@ -65,4 +74,6 @@ class UserDocument(Document):
                 unique=True,
                 partialFilterExpression={"api_tokens.hash": {"$exists": True}},
             ),
+            # the removal of accounts: the one that has waited longest
+            IndexModel([("leaving.due_at", ASCENDING)], name="leaving_due", sparse=True),
         ]

@@ -1,7 +1,8 @@
 """What can be done with accounts."""
 
+from collections.abc import AsyncGenerator
 from collections.abc import Collection as Keys
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import ReturnDocument
@@ -20,7 +21,15 @@ from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 SHOWN = ("username", "email", "full_name", "disabled", "role", "two_factor", "created_at", "updated_at")
 PUBLIC = dict.fromkeys(SHOWN, 1)  # no dotted name among them: it would cost MongoDB 30 us a request
 PROVING = {**PUBLIC, "sessions": 1}
-ACTIVE = {"disabled": False}
+STILL_THERE = {"leaving.leased_until": None}  # the removal of the account has not begun
+ACTIVE = {"disabled": False, "leaving": None}
+
+
+class Admission(NamedTuple):
+    """What came of listing a session."""
+
+    sessions: list[ObjectId]  # of the account then
+    cancelled_leaving: bool
 
 
 async def register(data: UserCreate, hasher: PasswordHasher, trail: Trail) -> UserRead:
@@ -60,26 +69,13 @@ async def register(data: UserCreate, hasher: PasswordHasher, trail: Trail) -> Us
 
 async def for_sign_in(username: str) -> tuple[Account | None, str | None]:
     """The account of that name in any case, and its password hash; (None, None) when there is none."""
-    user = await collection(UserDocument).find_one({"username_key": username.lower()}, {**PROVING, "password_hash": 1})
+    named = {"username_key": username.lower(), **STILL_THERE}
+    user = await collection(UserDocument).find_one(named, {**PROVING, "password_hash": 1})
     return (Account.model_validate(user), user["password_hash"]) if user else (None, None)
 
 
-async def prove(user: UserRead, password: str, hasher: PasswordHasher) -> str:
-    """The stored hash of the password of ``user``, which is ``password``: a write that requires it requires this password.
-
-    Raises:
-        WrongPassword: it is not.
-        Overloaded: too many passwords are being checked.
-    """
-    _, stored = await for_sign_in(user.username)
-    matches, _ = await hasher.verify(password, stored)
-    if stored is None or not matches:
-        raise WrongPassword
-    return stored
-
-
 async def active(ids: Keys[ObjectId]) -> dict[ObjectId, Account]:
-    """Those of the accounts that exist and are not disabled."""
+    """Those of the accounts that exist, and are neither disabled nor leaving."""
     if len(ids) == 1:
         (only,) = ids
         user = await collection(UserDocument).find_one({"_id": only, **ACTIVE}, PROVING)
@@ -92,18 +88,36 @@ async def _now(identity: ObjectId) -> Account | None:
     return (await active([identity])).get(identity)
 
 
-async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | None) -> list[ObjectId] | None:
+async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | None) -> Admission | None:
     """Lists a session of ``user``, whose password hash is still ``proof``; ``renewed`` is a better hash of that password.
 
-    All their sessions then; None when the account was disabled or the password changed meanwhile.
+    An account that was leaving stays. None when it was disabled, its removal began or its password changed meanwhile.
     """
-    listed = await collection(UserDocument).find_one_and_update(
-        {"_id": user.object_id, "password_hash": proof, **ACTIVE},
-        {"$push": {"sessions": session}, "$set": {"password_hash": renewed or proof}},
-        {"sessions": 1},
-        return_document=ReturnDocument.AFTER,
+    before = await collection(UserDocument).find_one_and_update(
+        {"_id": user.object_id, "password_hash": proof, "disabled": False, **STILL_THERE},
+        {"$push": {"sessions": session}, "$set": {"password_hash": renewed or proof}, "$unset": {"leaving": ""}},
+        {"sessions": 1, "leaving": 1},
     )
-    return list(listed["sessions"]) if listed else None
+    return Admission([*before.get("sessions", ()), session], "leaving" in before) if before else None
+
+
+async def prove(user: UserRead, password: str, hasher: PasswordHasher) -> str:
+    """The hash of the current password of ``user``, which ``password`` is.
+
+    Raises:
+        WrongPassword: it is another.
+        Overloaded: too many passwords are being hashed.
+    """
+    _, stored = await for_sign_in(user.username)
+    matches, _ = await hasher.verify(password, stored)
+    if stored is None or not matches:
+        raise WrongPassword
+    return stored
+
+
+async def exported(user: Account) -> AsyncGenerator[str, None]:
+    """The account as its owner sees it, as JSON."""
+    yield user.model_dump_json()
 
 
 async def dismiss(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
@@ -136,9 +150,8 @@ async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, has
         else:
             removed["email_key"] = ""
     if "password" in data.model_fields_set:
-        conditions["password_hash"] = await prove(
-            user, data.current_password, hasher
-        )  # a change of the password in between makes this one void
+        # A change of the password in between makes this one void.
+        conditions["password_hash"] = await prove(user, data.current_password, hasher)
         values["password_hash"] = await hasher.hash(data.password)
         values["sessions"] = [session] if session else []
     renamed = "username" in data.model_fields_set

@@ -1,20 +1,24 @@
-"""Exports and imports through nginx."""
+"""Exports and imports through nginx, and leaving: a DELETE with a body."""
 
+import io
 import json
 import re
 import socket
 from typing import Any
+from zipfile import ZipFile
 
 import httpx
 import pytest
 
 from taskapi.settings import Settings
+from tests.client import PASSWORD, is_problem
 from tests.deployment.test_nginx import CONFIGURATION, LIMIT, Site, alice, site, token
 
 __all__ = ["alice", "site", "token"]  # the fixtures
 
 pytestmark = pytest.mark.real
 
+LEAVER = "127.0.0.68"
 LARGEST = int(Settings.model_fields["max_import_bytes"].default)
 JSONL = {"content-type": "application/jsonl"}
 
@@ -52,3 +56,15 @@ def test_a_file_over_the_limit_is_refused_at_once(site: Site) -> None:
     problem: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert (problem["status"], problem["error"]) == (413, "body_too_large")
     assert problem["detail"] == f"The body is larger than {LARGEST} bytes."
+
+
+def test_somebody_takes_all_along_and_leaves(site: Site) -> None:
+    who = {"username": "leaver", "password": PASSWORD}
+    with site.caller(LEAVER) as client:
+        assert client.post("/register", json=who).status_code == 201
+        client.headers["Authorization"] = f"Bearer {client.post('/token', data=who).json()['access_token']}"
+        with ZipFile(io.BytesIO(client.get("/users/me/export").content)) as archive:
+            assert archive.testzip() is None
+        is_problem(client.request("DELETE", "/users/me", json={"password": "not it at all"}), 400, "wrong_password")
+        assert client.request("DELETE", "/users/me", json={"password": PASSWORD}).status_code == 202
+        is_problem(client.get("/users/me"), 401, "invalid_token")

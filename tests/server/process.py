@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -11,12 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.client import PASSWORD
+from tests.leaks import keep_output, keep_secret
 from tests.tools import free_port
 
 PATIENCE_SECONDS = 30
@@ -74,20 +77,22 @@ class Server:
         # verify=False: reading the certificates would be most of the time of a short test
         return httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, verify=False, **options)
 
-    def account(self, name: str = "ada") -> dict[str, str]:
-        """Registers somebody; the headers of their requests."""
+    def account(self, name: str | None = None) -> dict[str, str]:
+        """Registers somebody, by default of a name that nobody has yet; the headers of their requests."""
+        person = {"username": name or f"user-{secrets.token_hex(8)}", "password": PASSWORD}
         with self.client() as client:
-            assert client.post("/register", json={"username": name, "password": PASSWORD}).status_code == 201
-            token = client.post("/token", data={"username": name, "password": PASSWORD}).json()["access_token"]
+            assert client.post("/register", json=person).status_code == 201
+            token = keep_secret(client.post("/token", data=person).json()["access_token"], "access_token")
         return {"Authorization": f"Bearer {token}"}
 
     def status(self, path: str = "/ready") -> int:
-        """The status of a GET; 0 when nothing answers."""
-        try:
-            with self.client() as client:
-                return client.get(path).status_code
-        except httpx.TransportError:
-            return 0
+        """The status of a GET; 0 when nothing answers. It is asked so often that it must cost little."""
+        with contextlib.closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)) as connection:
+            try:
+                connection.request("GET", path)
+                return connection.getresponse().status
+            except (OSError, HTTPException):
+                return 0
 
     def kill_everything(self) -> None:
         """What a power cut does to them."""
@@ -124,6 +129,9 @@ def serving(
         wait_until(lambda: not server.members(), "every process to end")
     finally:
         server.kill_everything()
+        keep_output(server.output)
+        if (generated := folder / "secret_key").exists():
+            keep_secret(generated.read_text(), "secret key")
 
 
 @contextmanager
@@ -159,4 +167,5 @@ def run_to_end(folder: Path, *arguments: str, command: list[str] | None = None, 
         text=True,
         check=False,
     )
+    keep_output(done.stdout)
     return done.returncode, done.stdout

@@ -12,7 +12,7 @@ from selenium.webdriver.support.expected_conditions import visibility_of_element
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.client import PASSWORD
-from tests.server.process import PATIENCE_SECONDS, serving
+from tests.server.process import PATIENCE_SECONDS, Server
 from tests.tools import needs
 
 pytestmark = pytest.mark.real
@@ -34,36 +34,35 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     driver.quit()
 
 
-def test_a_task_is_made_through_the_docs_page(browser: webdriver.Chrome, tmp_path: Path) -> None:
-    with serving(tmp_path / "data") as server:
-        headers = server.account()
+def test_a_task_is_made_through_the_docs_page(browser: webdriver.Chrome, server: Server) -> None:
+    headers = server.account("ada")
 
-        def shown(xpath: str) -> WebElement:
-            return WebDriverWait(browser, PATIENCE_SECONDS).until(visibility_of_element_located((By.XPATH, xpath)))
+    def shown(xpath: str) -> WebElement:
+        return WebDriverWait(browser, PATIENCE_SECONDS).until(visibility_of_element_located((By.XPATH, xpath)))
 
-        def click(xpath: str) -> None:
-            browser.execute_script("arguments[0].click()", shown(xpath))
+    def click(xpath: str) -> None:
+        browser.execute_script("arguments[0].click()", shown(xpath))
 
-        browser.get(f"{server.url}/docs")
-        click("//button[contains(@class, 'authorize')]")
-        shown("//input[@id='oauth_username']").send_keys("ada")
-        shown("//input[@id='oauth_password']").send_keys(PASSWORD)
-        click("//div[contains(@class, 'auth-btn-wrapper')]//button[contains(@class, 'authorize')]")
-        shown("//div[contains(@class, 'auth-btn-wrapper')]//button[text()='Logout']")
-        click("//div[contains(@class, 'auth-btn-wrapper')]//button[contains(@class, 'btn-done')]")
-        click("//div[@id='operations-tasks-create_task']//button[contains(@class, 'opblock-summary-control')]")
-        click("//div[@id='operations-tasks-create_task']//button[contains(@class, 'try-out__btn')]")
-        click("//div[@id='operations-tasks-create_task']//button[contains(@class, 'execute')]")
-        answer = "//table[contains(@class, 'live-responses-table')]//tbody//td[contains(@class, 'response-col_status')]"
-        assert shown(answer).text.startswith("201")
-        if "TASKAPI_TEST_SCREENSHOT" in os.environ:
-            browser.save_screenshot(os.environ["TASKAPI_TEST_SCREENSHOT"])
-        with server.client(headers=headers) as client:
-            (task,) = client.get("/tasks").json()
-        assert task["title"] == "Write the quarterly report"
+    browser.get(f"{server.url}/docs")
+    click("//button[contains(@class, 'authorize')]")
+    shown("//input[@id='oauth_username']").send_keys("ada")
+    shown("//input[@id='oauth_password']").send_keys(PASSWORD)
+    click("//div[contains(@class, 'auth-btn-wrapper')]//button[contains(@class, 'authorize')]")
+    shown("//div[contains(@class, 'auth-btn-wrapper')]//button[text()='Logout']")
+    click("//div[contains(@class, 'auth-btn-wrapper')]//button[contains(@class, 'btn-done')]")
+    click("//div[@id='operations-tasks-create_task']//button[contains(@class, 'opblock-summary-control')]")
+    click("//div[@id='operations-tasks-create_task']//button[contains(@class, 'try-out__btn')]")
+    click("//div[@id='operations-tasks-create_task']//button[contains(@class, 'execute')]")
+    answer = "//table[contains(@class, 'live-responses-table')]//tbody//td[contains(@class, 'response-col_status')]"
+    assert shown(answer).text.startswith("201")
+    if "TASKAPI_TEST_SCREENSHOT" in os.environ:
+        browser.save_screenshot(os.environ["TASKAPI_TEST_SCREENSHOT"])
+    with server.client(headers=headers) as client:
+        (task,) = client.get("/tasks").json()
+    assert task["title"] == "Write the quarterly report"
 
-        browser.get(f"{server.url}/redoc")
-        WebDriverWait(browser, PATIENCE_SECONDS).until(lambda b: "Make a task." in b.page_source)
-        entries: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
-        complaints = [entry for entry in entries if entry["level"] == "SEVERE"]
-        assert [entry for entry in complaints if "cdn.redoc.ly" not in entry["message"]] == []
+    browser.get(f"{server.url}/redoc")
+    WebDriverWait(browser, PATIENCE_SECONDS).until(lambda b: "Make a task." in b.page_source)
+    entries: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    complaints = [entry for entry in entries if entry["level"] == "SEVERE"]
+    assert [entry for entry in complaints if "cdn.redoc.ly" not in entry["message"]] == []

@@ -1,24 +1,22 @@
 """HEAD and OPTIONS through the real server: what is on the wire."""
 
 import socket
-from pathlib import Path
 
 import pytest
 
-from tests.server.process import PATIENCE_SECONDS, serving
+from tests.server.process import PATIENCE_SECONDS, Server
 
 pytestmark = pytest.mark.real
 
 
-def test_head_and_options_leave_the_connection_ready_for_the_next_request(tmp_path: Path) -> None:
+def test_head_and_options_leave_the_connection_ready_for_the_next_request(server: Server) -> None:
     asked = ["HEAD /openapi.json", "OPTIONS /tasks", "HEAD /docs/assets/swagger-ui.css", "HEAD /tasks", "GET /health"]
-    with serving(tmp_path / "data") as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as wire:
-            for number, line in enumerate(asked, 1):
-                close = "Connection: close\r\n" if number == len(asked) else ""
-                wire.sendall(f"{line} HTTP/1.1\r\nHost: a\r\n{close}\r\n".encode())
-            answers = b"".join(iter(lambda: wire.recv(65_536), b"")).decode()
-        assert "Traceback" not in server.output
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as wire:
+        for number, line in enumerate(asked, 1):
+            close = "Connection: close\r\n" if number == len(asked) else ""
+            wire.sendall(f"{line} HTTP/1.1\r\nHost: a\r\n{close}\r\n".encode())
+        answers = b"".join(iter(lambda: wire.recv(65_536), b"")).decode()
+    assert "Traceback" not in server.output
     *heads, last, body = answers.split("\r\n\r\n")
     assert body == '{"status":"healthy"}'
     statuses = [int(head.split(" ", 2)[1]) for head in (*heads, last)]

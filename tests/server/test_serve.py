@@ -1,5 +1,6 @@
 """Starting and stopping the real thing: signals, workers, a second server, what it says when it cannot start."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -10,35 +11,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.process import UVICORN, run_to_end, serving, wait_until
+from taskapi import cli
+from tests.server.process import UVICORN, Server, run_to_end, serving, wait_until
 from tests.tools import free_port
 
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+def test_it_says_where_everything_is(server: Server) -> None:
+    port = (server.folder / "port").read_text()
+    for line in (f"API       {server.url}", f"Docs      {server.url}/docs", f"Data      {server.folder}"):
+        assert line in server.output
+    assert f"MongoDB   mongodb://127.0.0.1:{port}/" in server.output
+    assert os.getsid(server.mongod()) != os.getsid(server.process.pid)  # Ctrl-C is not for it
 
 
-def test_it_says_where_everything_is_and_stops_without_a_trace(folder: Path) -> None:
-    with serving(folder) as server:
-        port = (folder / "port").read_text()
-        for line in (f"API       {server.url}", f"Docs      {server.url}/docs", f"Data      {folder}"):
-            assert line in server.output
-        assert f"MongoDB   mongodb://127.0.0.1:{port}/" in server.output
-        assert os.getsid(server.mongod()) != os.getsid(server.process.pid)  # Ctrl-C is not for it
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(30) == 0
-        assert server.members() == []
-    assert "Traceback" not in server.output
-
-
-def test_a_restart_keeps_the_data_the_secret_and_the_tokens(folder: Path) -> None:
+def test_ctrl_c_leaves_nothing_running_and_a_restart_keeps_the_data_the_secret_and_the_tokens(folder: Path) -> None:
     with serving(folder) as server:
         headers = server.account()
         with server.client(headers=headers) as client:
             task = client.post("/tasks", json={"title": "Still here"}).json()
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == 0
+        assert server.members() == []
+    assert "Traceback" not in server.output
     secret = folder / "secret_key"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -98,14 +94,13 @@ def test_two_workers_serve_one_database_and_64_callers_get_no_error(folder: Path
         wait_until(lambda: server.members() == [], "the workers and mongod to end")
 
 
-def test_a_second_server_on_the_same_folder_is_refused(folder: Path) -> None:
-    with serving(folder) as server:
-        for command in (None, UVICORN):
-            status, said = run_to_end(folder, command=command)
-            assert status != 0
-            assert f"{folder} is in use by another taskapi server (process {server.process.pid})" in said
-            assert "Traceback" not in said
-        assert server.status() == 200
+@pytest.mark.parametrize("command", [None, UVICORN], ids=["serve", "uvicorn"])
+def test_a_second_server_on_the_same_folder_is_refused(server: Server, command: list[str] | None) -> None:
+    status, said = run_to_end(server.folder, command=command)
+    assert status != 0
+    assert f"{server.folder} is in use by another taskapi server (process {server.process.pid})" in said
+    assert "Traceback" not in said
+    assert server.status() == 200
 
 
 @pytest.mark.parametrize("command", [None, UVICORN], ids=["serve", "uvicorn"])
@@ -126,7 +121,6 @@ def test_an_unreachable_database_is_one_clear_line(folder: Path, command: list[s
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("command", [None, UVICORN], ids=["serve", "uvicorn"])
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -139,10 +133,23 @@ def test_an_unreachable_database_is_one_clear_line(folder: Path, command: list[s
         ({"DATA_DIR": "/dev/null/data"}, "TASKAPI_DATA_DIR: "),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(
-    folder: Path, settings: dict[str, str], says: str, command: list[str] | None
-) -> None:
-    status, said = run_to_end(folder, command=command, **settings)
+def test_what_is_missing_is_said_in_one_line(folder: Path, settings: dict[str, str], says: str) -> None:
+    is_said_in_one_line(says, *run_to_end(folder, command=None, **settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [  # one for each place where it is noticed: the settings, the embedded server, the client
+        ({"LOG_LEVEL": "loud"}, "TASKAPI_LOG_LEVEL: "),
+        ({"MONGOD": "/bin/false"}, "mongod did not start: it ended with code 1"),
+        ({"MONGODB_URI": "mongodb://me:pa/ss@h:1/", "SECRET_KEY": "0123456789abcdef" * 2}, "percent-encode"),
+    ],
+)
+def test_uvicorn_says_what_is_missing_in_one_line_too(folder: Path, settings: dict[str, str], says: str) -> None:
+    is_said_in_one_line(says, *run_to_end(folder, command=UVICORN, **settings))
+
+
+def is_said_in_one_line(says: str, status: int, said: str) -> None:
     assert status != 0
     assert len([line for line in said.splitlines() if says in line]) == 1
     assert "Traceback" not in said
@@ -154,13 +161,13 @@ def test_a_port_in_use_is_said_and_leaves_nothing_running(folder: Path) -> None:
     assert status != 0
     assert "address already in use" in said
     assert "Traceback" not in said
-    with serving(folder) as server:  # the folder is free again
-        assert server.status("/health") == 200
+    with (folder / "lock").open() as lock:  # the mongod held it as well
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.parametrize("arguments", [["--port", "0"], ["--port", "http"], ["--workers", "0"], ["--workers", "2", "--reload"]])
-def test_wrong_arguments_are_explained(folder: Path, arguments: list[str]) -> None:
-    status, said = run_to_end(folder, *arguments)
-    assert status == 2
-    assert "taskapi" in said
-    assert not folder.exists()
+def test_wrong_arguments_are_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["serve", *arguments])
+    assert stop.value.code == 2
+    assert "usage: taskapi" in capsys.readouterr().err

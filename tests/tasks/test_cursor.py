@@ -152,7 +152,7 @@ async def test_nothing_is_skipped_or_repeated_while_others_write(ada: Account, s
     """Some tasks stay as they are; around them others are made, changed and deleted while the pages are read."""
     chance = random.Random(7)
     template = await stored_task((await ada.make_task())["id"])
-    ids = [template["_id"].__class__() for _ in range(120)]
+    ids = [template["_id"].__class__() for _ in range(60)]
     day = datetime(2026, 1, 1, tzinfo=UTC)
 
     def document(identity: Any) -> dict[str, Any]:

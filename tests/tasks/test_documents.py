@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from bson import ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -14,7 +15,7 @@ from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.listing import LISTED
 from taskapi.tasks.order import SORTABLE
 from taskapi.tasks.query import TaskQuery
-from tests.client import Account
+from tests.client import make_account
 
 pytestmark = pytest.mark.real
 
@@ -99,10 +100,10 @@ def keys_examined(explained: BSON) -> int:
     return sum(statistics["totalKeysExamined"] for statistics in found_in(explained, "executionStats"))
 
 
-@pytest.fixture
-async def owner(ada: Account) -> ObjectId:
+@pytest.fixture(scope="module")
+async def owner(shared: httpx.AsyncClient) -> ObjectId:
     """Ada among others, with enough tasks for the planner to have a choice; many were made in the same instant."""
-    task = await ada.make_task()
+    task = await (await make_account(shared, "ada")).make_task()
     template = await collection(TaskDocument).find_one({})
     assert template is not None
     owners = [template["owner"]["id"], ObjectId(), ObjectId()]

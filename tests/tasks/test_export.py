@@ -251,6 +251,6 @@ async def test_an_export_outlasts_the_time_of_one_operation(app: FastAPI, ada: A
     """The driver would send its time-out as the time that MongoDB may work for the whole cursor."""
     await seed(ada, 10)
     async with another(app, mongodb_timeout_ms=500):
-        matching = {"owner.id": ObjectId(ada.id), "$where": "sleep(100) || true"}
+        matching = {"owner.id": ObjectId(ada.id), "$where": "sleep(20) || true"}
         found = [len(batch) async for batch in batches(TaskDocument, matching, PUBLIC, {"_id": 1}, 2)]
     assert sum(found) == 10

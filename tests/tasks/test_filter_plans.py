@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 from bson import ObjectId
 
@@ -10,7 +11,7 @@ from taskapi.database import collection
 from taskapi.tasks.catalog import FIELDS, Kind
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.filter import compiled
-from tests.client import Account
+from tests.client import make_account
 from tests.tasks.test_documents import explain, found_in, stages
 
 pytestmark = pytest.mark.real
@@ -33,10 +34,10 @@ VALUES: dict[Kind, Any] = {
 }
 
 
-@pytest.fixture
-async def owner(ada: Account) -> ObjectId:
+@pytest.fixture(scope="module")
+async def owner(shared: httpx.AsyncClient) -> ObjectId:
     """Ada among others, with enough tasks for the planner to have a choice."""
-    task = await ada.make_task(tags=["a"], metadata={"project": "P0"})
+    task = await (await make_account(shared, "ada")).make_task(tags=["a"], metadata={"project": "P0"})
     template = await collection(TaskDocument).find_one({})
     assert template is not None
     owners = [template["owner"], *({"id": ObjectId(), "username": "x"} for _ in range(2))]

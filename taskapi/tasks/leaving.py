@@ -1,0 +1,64 @@
+"""What becomes of the tasks of somebody who leaves."""
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+
+from bson import ObjectId
+
+from taskapi.database import BSON, batches, delete_all
+from taskapi.fields import Id
+from taskapi.streaming import rendered
+from taskapi.tasks import past, trash
+from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.export import BATCH
+from taskapi.tasks.past import HistoryEntry
+from taskapi.tasks.schemas import OwnerRead, TaskRead, TrashedTask
+from taskapi.tasks.writing import PUBLIC
+from taskapi.users.schemas import UserRead
+
+BY_ID = {"_id": 1}
+WITH_ALL = {**PUBLIC, "trash": 1, "history": 1}
+
+
+class TaskHistoryEntry(HistoryEntry):
+    """One write of one of many tasks."""
+
+    task: Id
+
+
+def exported(user: UserRead) -> AsyncGenerator[str, None]:
+    """The tasks of ``user`` that are not in the trash, each as JSON that an import takes."""
+    return _lines({"owner.id": user.object_id}, lambda task: [TaskRead.model_validate(task).model_dump_json()])
+
+
+def exported_trash(user: UserRead) -> AsyncGenerator[str, None]:
+    """The tasks of ``user`` in the trash, each as JSON."""
+
+    def line(task: BSON) -> list[str]:
+        return [TrashedTask.model_validate(trash.shown(task, user)).model_dump_json()]
+
+    return _lines({"trash.owner.id": user.object_id}, line)
+
+
+def exported_history(user: UserRead) -> AsyncGenerator[str, None]:
+    """The writes of all tasks of ``user``, those in the trash too, each as JSON."""
+    owner = OwnerRead(id=user.id, username=user.username)
+
+    def lines(task: BSON) -> Iterator[str]:
+        for entry in past.entries({**task, "owner": owner}):
+            yield TaskHistoryEntry(**dict(entry), task=str(task["_id"])).model_dump_json()
+
+    return _lines({"$or": _theirs(user.object_id)}, lines)
+
+
+async def forget(user: ObjectId) -> None:
+    """Deletes all tasks of ``user``, those in the trash too."""
+    for theirs in _theirs(user):
+        await delete_all(TaskDocument, theirs)
+
+
+def _theirs(user: ObjectId) -> list[BSON]:
+    return [{"owner.id": user}, {"trash.owner.id": user}]
+
+
+def _lines(matching: BSON, render: Callable[[BSON], Iterable[str]]) -> AsyncGenerator[str, None]:
+    return rendered(batches(TaskDocument, matching, WITH_ALL, BY_ID, BATCH), render)

@@ -1,0 +1,43 @@
+"""Routes of those who leave, or want to know what is kept of them."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Request, Response, Security
+
+from taskapi.auth.dependencies import Caller, HoldersSession, Tools, holders_call
+from taskapi.events.dependencies import CallerTrail
+from taskapi.methods import takes_content
+from taskapi.problems import responses
+from taskapi.routing import router as strict_router
+from taskapi.streaming import Streamed
+from taskapi.users import export, leaving
+from taskapi.users.leaving_schemas import Departure, LeavingRead
+
+router = strict_router(prefix="/users/me", tags=["users"])
+
+ZIP = "application/zip"
+ARCHIVE = {ZIP: {"schema": {"type": "string", "format": "binary"}}}
+# There are tasks in it: the scope account alone is not enough.
+ExportCall = Annotated[Caller, Security(holders_call, scopes=["tasks:read"])]
+
+
+@router.delete("", status_code=202, responses=responses(400, 401, 403, 409, 413, 415, 422))
+async def delete_me(data: Departure, caller: HoldersSession, tools: Tools, trail: CallerTrail, request: Request) -> LeavingRead:
+    """Delete your account: your sessions end and your tokens are refused at once, and all that is yours goes at `due_at`.
+
+    That is 14 days later, unless the server is set otherwise. Until then you can come back by signing in.
+    """
+    grace = timedelta(days=request.app.state.settings.leaving_days)
+    return await leaving.request(caller.user, data.password, grace, tools.hasher, trail)
+
+
+@router.get("/export", response_class=Response, responses={200: {"content": ARCHIVE}, **responses(401, 403, 409)})
+async def export_me(caller: ExportCall, trail: CallerTrail, request: Request) -> Response:
+    """All that is kept of you, as a ZIP of JSON Lines; one without its end was cut off."""
+    headers = {
+        "Content-Type": ZIP,
+        "Content-Disposition": f'attachment; filename="taskapi-{caller.user.username}.zip"',
+    }
+    files = request.app.state.exported
+    return await Streamed.begun(export.parts(caller.user, files, trail if takes_content(request) else None), headers)
