@@ -16,6 +16,8 @@ DomainError
 │   └── TwoFactorOff
 ├── InactiveUser             the account is disabled
 ├── InvalidGrant             the refresh token is wrong, spent or expired
+├── InvalidOneTimeToken      the token of a mail is wrong, used or expired
+├── NothingToVerify          no address of the account waits to be verified
 ├── InvalidScope             there is no such scope
 ├── Forbidden                the credential is good, but not for this
 │   ├── InsufficientScope
@@ -26,7 +28,10 @@ DomainError
 │   ├── BadSecondFactor
 │   └── InvalidToken
 └── Unavailable
-    └── Overloaded           too many passwords are being hashed
+    ├── Overloaded           too many passwords are being hashed
+    └── TooMany              the caller is to slow down
+        ├── TooManyAttempts  what they do looks like guessing
+        └── TooManyRequests  the account has used up its requests for now
 """
 
 from taskapi.errors import DomainError, Unavailable
@@ -48,16 +53,6 @@ class EmailTaken(AlreadyTaken):
     detail = "Email already registered"
 
 
-class TokenNameTaken(AlreadyTaken):
-    code = "token_name_taken"
-    detail = "You have a token of this name; rotate it, or delete it first."
-
-
-class TooManyTokens(DomainError):
-    code = "too_many_tokens"
-    detail = "You have 50 tokens; delete one first."
-
-
 class LastAdmin(DomainError):
     code = "last_admin"
     detail = "This is the last active admin; make somebody else one first."
@@ -66,6 +61,16 @@ class LastAdmin(DomainError):
 class ExportUnderWay(DomainError):
     code = "export_under_way"
     detail = "An export of your account is under way; wait until it is complete."
+
+
+class TokenNameTaken(AlreadyTaken):
+    code = "token_name_taken"
+    detail = "You have a token of this name; rotate it, or delete it first."
+
+
+class TooManyTokens(DomainError):
+    code = "too_many_tokens"
+    detail = "You have 50 tokens; delete one first."
 
 
 class WrongPassword(DomainError):
@@ -107,6 +112,16 @@ class InactiveUser(DomainError):
 class InvalidGrant(DomainError):
     code = "invalid_grant"  # as RFC 6749, section 5.2 names it
     detail = "The refresh token is not valid any more; sign in again."
+
+
+class InvalidOneTimeToken(DomainError):
+    code = "invalid_one_time_token"
+    detail = "The token is wrong, was used or has expired; have another mail sent."
+
+
+class NothingToVerify(DomainError):
+    code = "nothing_to_verify"
+    detail = "No address of yours waits to be verified."
 
 
 class InvalidScope(DomainError):
@@ -163,3 +178,23 @@ class InvalidToken(NotAuthenticated):
 class Overloaded(Unavailable):
     code = "overloaded"
     detail = "Too many passwords are being checked at the moment; try again shortly."
+
+
+class TooMany(Unavailable):
+    """The caller is to slow down, and may come back in ``retry_after`` seconds."""
+
+    code = "too_many"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class TooManyAttempts(TooMany):
+    code = "too_many_attempts"
+    detail = "There were too many attempts; try again later."
+
+
+class TooManyRequests(TooMany):
+    code = "too_many_requests"
+    detail = "You have sent too many requests; slow down."

@@ -43,6 +43,7 @@ Session = AsyncIOMotorClientSession
 Result = TypeVar("Result")
 
 DURABLE = WriteConcern(w="majority", j=True)
+FLEETING = WriteConcern(w=1)
 INDEX_BUILD_SECONDS = 3600
 TRANSACTION_SECONDS = 15
 CLOSE_SECONDS = 0.5  # to tell the server which sessions end; it may be gone
@@ -156,6 +157,11 @@ def _why_unreachable(error: PyMongoError, settings: Settings) -> str:
 def collection(document: type[Document]) -> Collection:
     """The collection of a document class, for queries."""
     return document.get_motor_collection()
+
+
+def fleeting(document: type[Document]) -> Collection:
+    """The same for what a power cut may take back: its writes wait for no disk and no other member."""
+    return collection(document).with_options(write_concern=FLEETING)
 
 
 async def aggregate(

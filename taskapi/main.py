@@ -37,6 +37,16 @@ from taskapi.idempotency import service as idempotency
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
 from taskapi.keys import Keyring
+from taskapi.limits import RequestLimit
+from taskapi.mail import service as mail
+from taskapi.mail.documents import MailJobDocument
+from taskapi.mail.sending import Mailbox, Send, SmtpServer
+from taskapi.mail.service import Outbox, Postman
+from taskapi.recovery import tokens as one_time_tokens
+from taskapi.recovery.documents import OneTimeTokenDocument
+from taskapi.recovery.letters import Letters
+from taskapi.recovery.router import router as recovery_router
+from taskapi.recovery.tokens import OneTimeTokens
 from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.sessions import service as sessions
 from taskapi.sessions.documents import SessionDocument
@@ -54,6 +64,8 @@ from taskapi.tasks.past_router import router as past_router
 from taskapi.tasks.router import router as tasks_router
 from taskapi.tasks.transfer_router import router as transfer_router
 from taskapi.tasks.trash_router import router as trash_router
+from taskapi.throttling.documents import ThrottleDocument
+from taskapi.throttling.service import Throttle
 from taskapi.tokens import service as tokens
 from taskapi.tokens.router import router as tokens_router
 from taskapi.twofactor.router import router as two_factor_router
@@ -66,12 +78,23 @@ from taskapi.users.leaving import Forget
 from taskapi.users.leaving_router import router as leaving_router
 from taskapi.users.router import router as users_router
 
-DOCUMENTS = (UserDocument, SessionDocument, TaskDocument, IdempotencyDocument, SecurityEventDocument)
+DOCUMENTS = (
+    UserDocument,
+    SessionDocument,
+    TaskDocument,
+    IdempotencyDocument,
+    SecurityEventDocument,
+    ThrottleDocument,
+    MailJobDocument,
+    OneTimeTokenDocument,
+)
 # What belongs to an account, beside the account itself. Who leaves has it removed, in this order …
 BELONGINGS: Mapping[type[Document], Forget] = {
     TaskDocument: leaving_tasks.forget,
     SessionDocument: sessions.forget,
     IdempotencyDocument: idempotency.forget,
+    MailJobDocument: mail.forget,
+    OneTimeTokenDocument: one_time_tokens.forget,
     SecurityEventDocument: leaving_events.forget,
 }
 # … and can take it along, in these files.
@@ -99,6 +122,7 @@ ROUTERS = (
     tokens_router,
     two_factor_router,
     auth_router,
+    recovery_router,
     status_router,
 )
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
@@ -110,6 +134,9 @@ EXPOSED_HEADERS = [
     "Idempotent-Replay",
     "Link",
     "Location",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
     "Retry-After",
     "WWW-Authenticate",
     "X-Next-Cursor",
@@ -118,6 +145,7 @@ EXPOSED_HEADERS = [
     "X-Total-Count",
     "X-Total-Count-Relation",
 ]
+MAIL_SECONDS = 5  # between two looks for mails that other workers left
 DESCRIPTION = (
     "Tasks with owners, due dates, checklists and free metadata. Make an account at `/register` and sign in with it at `/token` "
     "(or with the button Authorize); then send the token with every request."
@@ -187,6 +215,9 @@ def _lifespan(
                     app.state.auth = _auth_tools(complete, keys)
                     app.state.fingerprint_keys = keys.derived("fingerprints of requests")
                     app.state.cursors = keys.signer("cursors")
+                    app.state.one_time_tokens = OneTimeTokens(keys.signer("one-time tokens"))
+                    app.state.mail = mail = _mail(complete, app.state.one_time_tokens)
+                    app.state.outbox = Outbox(mail.wake)
                     app.state.jobs = _jobs(app)
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
@@ -204,8 +235,22 @@ def _lifespan(
     return lifespan
 
 
-def _jobs(_: FastAPI) -> list[background.Job]:
-    return [background.Job("the removal of accounts", partial(leaving.remove_due, BELONGINGS.values()), REMOVAL_SECONDS)]
+def _jobs(app: FastAPI) -> list[background.Job]:
+    removal = background.Job("the removal of accounts", partial(leaving.remove_due, BELONGINGS.values()), REMOVAL_SECONDS)
+    return [app.state.mail, removal]
+
+
+def _mail(settings: Settings, tokens: OneTimeTokens) -> background.Job:
+    letters = Letters(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
+    return background.Job("mail", Postman(letters.compose, _sender(settings)).work, MAIL_SECONDS)
+
+
+def _sender(settings: Settings) -> Send:
+    if settings.smtp_host is None:
+        return Mailbox(settings.data_dir / "mailbox").send
+    password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
+    server = SmtpServer(settings.smtp_host, settings.smtp_port, settings.smtp_security, settings.smtp_username, password)
+    return server.send
 
 
 def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
@@ -227,6 +272,8 @@ def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
         tokens=Coalescer(tokens.holders),
         used=Sightings(api_tokens.saw),
         seals=Seals(keys.cipher("second factors"), keys.signer("recovery codes")),
+        throttle=Throttle(keys.signer("throttles"), registrations=settings.registrations_per_address),
+        limit=RequestLimit(settings.requests_per_minute) if settings.requests_per_minute else None,
     )
 
 

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskapi import problems
+from taskapi import limits, problems
 from taskapi.errors import BodyTooLarge
 from taskapi.logs import request_id
 
@@ -41,7 +41,10 @@ def _new_request_id() -> bytes:
 
 
 class RequestContext:
-    """Gives each request an id and a time, on the response and in one line of the access log."""
+    """Gives each request an id and a time, on the response and in one line of the access log.
+
+    The headers of its account's limit go out here as well: they belong to this answer, and to no copy that is kept of it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -67,6 +70,7 @@ class RequestContext:
                     *message.get("headers", ()),
                     (b"x-request-id", identity),
                     (b"x-process-time-ms", milliseconds().encode()),
+                    *scope.get("state", {}).get(limits.KEY, ()),
                 ]
             await send(message)
 

@@ -13,6 +13,7 @@ from taskapi.routing import JSON
 
 EVERYWHERE = responses(500, 503)
 NEGOTIATED = responses(406)  # wherever success has content
+LIMITED = responses(429)  # wherever an account is asked for
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 API_TOKEN = {
     "type": "http",
@@ -26,14 +27,20 @@ IDEMPOTENCY_KEY = {
     "required": False,
     "description": "A new random text for each request. Repeated with its key within 24 hours, a request is not run again: it "
     "gets its first answer, with `Idempotent-Replay: true`. Another request under the key is 422; while the first is still being "
-    "answered, a repeat is 409. Failures (5xx), 401 and 406 are not kept.",
+    "answered, a repeat is 409. Failures (5xx), 401, 406 and 429 are not kept.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},  # no example: Swagger UI would send it
 }
 IDEMPOTENT_REPLAY = {
     "description": "Given when this is the first answer again.",
     "schema": {"type": "string", "enum": ["true"]},
 }
-NOT_REPLAYED = {"401", "406", "409", "500", "503"}
+RATE_LIMIT = {  # as draft-ietf-httpapi-ratelimit-headers-06 names them
+    "RateLimit-Limit": "The requests that your account may send in a minute.",
+    "RateLimit-Remaining": "How many of them are left.",
+    "RateLimit-Reset": "The seconds until none of them is used.",
+}
+SECONDS = {"description": "The seconds after which to repeat it.", "schema": {"type": "integer"}}
+NOT_REPLAYED = {"401", "406", "409", "429", "500", "503"}
 
 
 def install(app: FastAPI, takes_key: Callable[[str], bool]) -> None:
@@ -70,11 +77,23 @@ def _document(app: FastAPI, takes_key: Callable[[str], bool]) -> dict[str, Any]:
             if "HTTPValidationError" in str(answers.get("422")):
                 del answers["422"]  # FastAPI's guess for a route whose only parameter is its path
             has_content = any("content" in answer for status, answer in answers.items() if status.startswith("2"))
-            added = {**(NEGOTIATED if has_content else {}), **EVERYWHERE}
+            limited = "security" in operation
+            added = {**(NEGOTIATED if has_content else {}), **(LIMITED if limited else {}), **EVERYWHERE}
             answers |= {str(status): answer for status, answer in added.items() if str(status) not in answers}
+            if limited:
+                _show_limit(answers)
+            if "429" in answers:
+                answers["429"].setdefault("headers", {})["Retry-After"] = SECONDS
             if method == "post" and takes_key(path):
                 _take_key(operation)
     return made
+
+
+def _show_limit(answers: dict[str, Any]) -> None:
+    for status, answer in answers.items():
+        if status < "400" or status == "429":
+            headers = answer.setdefault("headers", {})
+            headers |= {name: {"description": text, "schema": {"type": "integer"}} for name, text in RATE_LIMIT.items()}
 
 
 def _take_key(operation: dict[str, Any]) -> None:

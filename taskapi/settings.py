@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from email.utils import parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -15,6 +16,8 @@ from taskapi.errors import StartupError
 
 PREFIX = "TASKAPI_"
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
+PAGE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
 MINIMUM_SECRET_BYTES = 32
 PLACEHOLDERS = (
     "changeme",
@@ -62,6 +65,9 @@ class Settings(BaseSettings):
     session_days: int = Field(90, ge=1, le=3650, description="How long a session lives at most, in days.")
     event_days: int = Field(180, ge=1, le=3650, description="How long a security event is kept, in days.")
     leaving_days: int = Field(14, ge=1, le=365, description="How long somebody who leaves can still come back, in days.")
+    registrations_per_address: int = Field(
+        30, ge=1, le=1_000_000, description="Accounts that one address may make before it has to wait between them."
+    )
     requests_per_minute: int = Field(
         60_000, ge=0, le=10_000_000, description="Most requests of one account, per worker; 0: as many as they like."
     )
@@ -69,6 +75,14 @@ class Settings(BaseSettings):
     argon2_rounds: int = Field(2, ge=1, le=64, description="Passes over that memory.")
     hash_workers: int = Field(2, ge=1, le=64, description="Password hashes computed at the same time, per worker.")
     hash_queue: int = Field(64, ge=1, le=10_000, description="Sign-ins that may wait for one; more are answered 503.")
+
+    smtp_host: str | None = Field(None, description="The server that takes mails; when empty, they are kept in a folder.")
+    smtp_port: int = Field(587, ge=1, le=65_535, description="Its port.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field("starttls", description="How the connection to it is encrypted.")
+    smtp_username: str | None = Field(None, description="The account there, when it wants one.")
+    smtp_password: SecretStr | None = Field(None, description="The password of that account.")
+    mail_from: str = Field("taskapi <taskapi@localhost>", description="The sender of mails.")
+    app_url: str | None = Field(None, description="The web application whose pages mails link to.")
 
     cors_origins: CommaSeparated = Field(("http://localhost:3000",), description="Web origins that may call, comma-separated.")
     trusted_proxies: CommaSeparated = Field(
@@ -100,7 +114,7 @@ class Settings(BaseSettings):
             return value
         return tuple(SecretStr(part.strip()) for part in value.split(",") if part.strip())
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("log_level", "log_format", "smtp_security", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -123,6 +137,21 @@ class Settings(BaseSettings):
             ) from None
         return values
 
+    @field_validator("mail_from")
+    @classmethod
+    def _is_mailbox(cls, value: str) -> str:
+        address = parseaddr(value)[1]
+        if not (value.isprintable() and MAILBOX.fullmatch(address) and (value == address or value.endswith(f"<{address}>"))):
+            raise PydanticCustomError("mail_from", "must be an address, such as Tasks <tasks@example.com>")
+        return value
+
+    @field_validator("app_url")
+    @classmethod
+    def _is_page(cls, value: str | None) -> str | None:
+        if value is not None and not PAGE.fullmatch(value):
+            raise PydanticCustomError("app_url", "must be an address such as https://tasks.example.com")
+        return value.rstrip("/") if value else None
+
     @field_validator("mongodb_uri")
     @classmethod
     def _is_mongodb(cls, value: SecretStr | None) -> SecretStr | None:
@@ -143,6 +172,14 @@ class Settings(BaseSettings):
         for value in values:
             _check_secret(value.get_secret_value())
         return values
+
+    @model_validator(mode="after")
+    def _mail_is_complete(self) -> Self:
+        if (self.smtp_username is None) != (self.smtp_password is None):
+            raise PydanticCustomError("smtp_account", "TASKAPI_SMTP_USERNAME and TASKAPI_SMTP_PASSWORD go together")
+        if self.smtp_host and "mail_from" not in self.model_fields_set:
+            raise PydanticCustomError("mail_from_missing", "TASKAPI_MAIL_FROM must be set when TASKAPI_SMTP_HOST is")
+        return self
 
     @model_validator(mode="after")
     def _secret_goes_with_uri(self) -> Self:

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 from beanie import Document
 from bson import ObjectId
+from fastapi import FastAPI
 
 from taskapi.database import collection
 from taskapi.tasks.documents import TaskDocument
@@ -70,6 +71,12 @@ async def sign_in(client: httpx.AsyncClient, username: str, password: str = PASS
         for name in ("access_token", "refresh_token"):
             keep_secret(answer.json()[name], name)
     return answer
+
+
+def at(app: FastAPI, address: str) -> httpx.AsyncClient:
+    """A client that calls ``app`` from another address."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 50000))
+    return httpx.AsyncClient(transport=transport, base_url="http://taskapi")
 
 
 async def stored(document: type[Document], identity: str) -> dict[str, Any] | None:

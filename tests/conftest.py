@@ -14,17 +14,19 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from taskapi import database, embedded
+from taskapi import database, embedded, main
 from taskapi.main import DOCUMENTS, create_app
 from taskapi.settings import Settings
 from tests.client import Account, make_account
 from tests.leaks import keep_secret
+from tests.mailbox import Mailbox
 
 pytest_plugins = ["tests.runlog"]
 
 SECRET = "a-secret-of-the-test-suite-0123456789"
 MEMORY = Path("/dev/shm")  # each write waits until it is on disk
 URI_VARIABLE = "TASKAPI_TEST_MONGODB_URI"  # preset it to test on a server of your own
+FOLDER_VARIABLE = "TASKAPI_TEST_FOLDER"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,19 +35,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The process that controls the run starts the server; the workers inherit its address."""
+    main.MAIL_SECONDS = 3600  # an application sends what it was asked for itself, and nothing of another one
     for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
         del os.environ[name]
+    if FOLDER_VARIABLE not in os.environ:
+        folder = os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="taskapi-test-", dir=MEMORY if MEMORY.is_dir() else None)
+        config.add_cleanup(lambda: shutil.rmtree(folder))
     if config.getoption("store") == "mock" or URI_VARIABLE in os.environ:
         return
-    folder = Path(tempfile.mkdtemp(prefix="taskapi-test-", dir=MEMORY if MEMORY.is_dir() else None))
-    server = embedded.provide(Settings(_env_file=None, data_dir=folder))
+    server = embedded.provide(Settings(_env_file=None, data_dir=Path(os.environ[FOLDER_VARIABLE])))
     complete = server.__enter__()
     assert complete.mongodb_uri
     os.environ[URI_VARIABLE] = complete.mongodb_uri.get_secret_value()
 
     def stop() -> None:
         server.__exit__(None, None, None)
-        shutil.rmtree(folder)
 
     config.add_cleanup(stop)
 
@@ -65,6 +69,8 @@ def make_settings(**changes: Any) -> Settings:
         "secret_key": SecretStr(keep_secret(SECRET, "secret key")),
         "argon2_memory_kib": 8,
         "argon2_rounds": 1,
+        "registrations_per_address": 1_000_000,
+        "data_dir": Path(os.environ[FOLDER_VARIABLE], os.environ.get("PYTEST_XDIST_WORKER", "gw")),
         "links_allow_private": True,
         "links_timeout_seconds": 1.0,
     }
@@ -132,6 +138,15 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def ada(anonymous: httpx.AsyncClient) -> Account:
     """Somebody who is signed in."""
     return await make_account(anonymous, "ada")
+
+
+@pytest.fixture
+async def mailbox(anonymous: httpx.AsyncClient) -> AsyncIterator[Mailbox]:
+    """The mails of the application, none yet."""
+    box = Mailbox(make_settings().data_dir / "mailbox")
+    box.empty()
+    yield box
+    await box.settle()
 
 
 @pytest.fixture

@@ -122,16 +122,8 @@ async def _session(world: World) -> str:
     return str(next(session["id"] for session in sessions if not session["current"]))
 
 
-async def _api_token(world: World) -> str:
-    answer = await world.owner.post("/users/me/tokens", json={"name": "of the path", "scopes": ["tasks:read"]})
-    return str(answer.json()["id"])
-
-
 Maker = Callable[[World], Awaitable[str]]
-MAKERS: Mapping[str, Maker] = {
-    "session_id": _session,
-    "token_id": _api_token,
-}  # what a path may name, beside the task that is always there
+MAKERS: Mapping[str, Maker] = {"session_id": _session}  # what a path may name, beside the task that is always there
 
 
 def operations(document: dict[str, Any]) -> dict[str, Operation]:

@@ -1,11 +1,11 @@
-"""What mongomock lacks for the quick run: some stages and an operator of our pipelines, and partial indexes."""
+"""What mongomock lacks for the quick run: stages and operators of pipelines, partial indexes, bulk writes of this driver."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import bson
 from mongomock import aggregate, collection
-from mongomock_motor import AsyncMongoMockClient
+from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection
 
 from taskapi.settings import Settings
 
@@ -27,6 +27,8 @@ class _Parser(_Expressions):  # type: ignore[misc]
     def parse(self, expression: Any) -> Any:
         if isinstance(expression, dict) and list(expression) == ["$bsonSize"]:
             return len(bson.encode(self.parse(expression["$bsonSize"])))
+        if isinstance(expression, dict) and list(expression) == ["$mergeObjects"]:
+            return {name: value for member in expression["$mergeObjects"] for name, value in self.parse(member).items()}
         if isinstance(expression, list):
             return [self.parse(member) for member in expression]
         return super().parse(expression)
@@ -44,6 +46,20 @@ def _create_whole_indexes(self: Any, indexes: list[Any], session: Any = None) ->
 
 
 setattr(collection.Collection, "create_indexes", _create_whole_indexes)  # noqa: B010
+
+
+_add_update: Any = collection.BulkOperationBuilder.add_update
+
+
+def _add_update_unsorted(self: Any, *arguments: Any, sort: Any = None, **options: Any) -> None:
+    assert sort is None  # which the driver always says
+    _add_update(self, *arguments, **options)
+
+
+setattr(collection.BulkOperationBuilder, "add_update", _add_update_unsorted)  # noqa: B010
+
+
+setattr(AsyncMongoMockCollection, "with_options", lambda self, **_: self)  # noqa: B010 - its own is not asynchronous
 
 
 def connect(_: Settings) -> Any:

@@ -32,8 +32,10 @@ POLICY = {
     "update_me": "account",
     "delete_me": "account session",
     "export_me": "account tasks:read",
-    "list_sessions": "account",
-    "end_session": "account",
+    "forgot_password": PUBLIC,
+    "reset_password": PUBLIC,
+    "verify_email": PUBLIC,
+    "send_verification": "account",
     "create_token": "account session",
     "list_tokens": "account",
     "rotate_token": "account session",
@@ -42,6 +44,8 @@ POLICY = {
     "confirm_two_factor": "account session",
     "renew_recovery_codes": "account session",
     "disable_two_factor": "account session",
+    "list_sessions": "account",
+    "end_session": "account",
     "list_tasks": "tasks:read",
     "search_tasks": "tasks:read",
     "read_task": "tasks:read",
@@ -67,7 +71,7 @@ POLICY = {
     "revert_task": "tasks:write",
 }
 # Operations that refuse even the right caller in this small world, for a reason of their own: the status of that.
-ELSE = dict.fromkeys(("confirm_two_factor", "renew_recovery_codes", "disable_two_factor"), 409)  # there is none yet
+ELSE: dict[str, int] = {}
 ALL = frozenset(MEANING)
 LEAVING = {"requested_at": utc_now(), "due_at": utc_now() + timedelta(days=1)}
 STATES = (  # of an account whose sessions are worth nothing meanwhile

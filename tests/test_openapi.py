@@ -38,7 +38,8 @@ OPERATIONS = {
     "register", "read_me", "update_me", "delete_me", "export_me", "list_sessions", "end_session",
     "create_token", "list_tokens", "rotate_token", "delete_token",
     "begin_two_factor", "confirm_two_factor", "renew_recovery_codes", "disable_two_factor",
-    "sign_in", "revoke_token", "sign_out", "sign_out_everywhere", "welcome", "health", "ready",
+    "sign_in", "revoke_token", "sign_out", "sign_out_everywhere",
+    "forgot_password", "reset_password", "verify_email", "send_verification", "welcome", "health", "ready",
 }  # fmt: skip
 
 
@@ -117,6 +118,7 @@ def test_authorize_takes_a_user_name_and_password_or_an_api_token(app: FastAPI) 
     assert schemes["password"]["flows"]["password"]["tokenUrl"] == "token"
     assert (schemes["token"]["type"], schemes["token"]["scheme"]) == ("http", "bearer")
     public = {"register", "sign_in", "revoke_token", "welcome", "health", "ready"}
+    public |= {"forgot_password", "reset_password", "verify_email"}
     for _, _, body in operations(app.openapi()):
         ways = [name for way in body.get("security", ()) for name in way]
         assert ways == ([] if body["operationId"] in public else ["password", "token"])
@@ -133,7 +135,7 @@ def test_every_post_that_makes_something_takes_an_idempotency_key(app: FastAPI) 
             replayed = {
                 status for status, answer in body["responses"].items() if "Idempotent-Replay" in answer.get("headers", {})
             }
-            assert replayed == set(body["responses"]) - {"401", "406", "409", "500", "503"}
+            assert replayed == set(body["responses"]) - {"401", "406", "409", "429", "500", "503"}
 
 
 def generated(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, **fixed: Any) -> list[Any]:

@@ -182,6 +182,9 @@ def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.Domain
         errors.CountDiffers: (3,),
         errors.TooManyMatches: (3,),
         account_errors.InsufficientScope: ("tasks:read",),
+        account_errors.TooMany: (7,),
+        account_errors.TooManyAttempts: (7,),
+        account_errors.TooManyRequests: (7,),
     }
     error = kind(*samples.get(kind, ()))
     if not kind.__subclasses__() or kind in problems.STATUS:

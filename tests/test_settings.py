@@ -51,6 +51,15 @@ def test_the_environment_and_the_env_file_are_read(monkeypatch: pytest.MonkeyPat
         ("TASKAPI_TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TASKAPI_DOCS", "perhaps"),
         ("TASKAPI_MAX_BODY_BYTES", "-1"),
+        ("TASKAPI_SMTP_PORT", "70000"),
+        ("TASKAPI_SMTP_SECURITY", "perhaps"),
+        ("TASKAPI_MAIL_FROM", "nobody"),
+        ("TASKAPI_MAIL_FROM", "Tasks <tasks@example.com>, eve@example.com"),
+        ("TASKAPI_MAIL_FROM", "Tasks\r\nBcc: eve@example.com <tasks@example.com>"),
+        ("TASKAPI_APP_URL", "www.example.com"),
+        ("TASKAPI_APP_URL", "javascript:alert(1)"),
+        ("TASKAPI_APP_URL", 'https://tasks.example.com/"><b>'),
+        ("TASKAPI_APP_URL", "https://tasks.example.com/#page"),
     ],
 )
 def test_a_wrong_value_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
@@ -76,6 +85,20 @@ def test_a_database_of_ones_own_needs_a_secret(monkeypatch: pytest.MonkeyPatch) 
         load_settings()
     monkeypatch.setenv("TASKAPI_SECRET_KEY", GOOD_SECRET)
     assert load_settings().secret_key is not None
+
+
+def test_mail_settings_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKAPI_SMTP_HOST", "mail.example.com")
+    with pytest.raises(StartupError, match=r"^TASKAPI_MAIL_FROM must be set"):
+        load_settings()
+    monkeypatch.setenv("TASKAPI_MAIL_FROM", "Tasks <tasks@example.com>")
+    monkeypatch.setenv("TASKAPI_APP_URL", "https://tasks.example.com/app/")
+    assert load_settings().app_url == "https://tasks.example.com/app"
+    monkeypatch.setenv("TASKAPI_SMTP_PASSWORD", "hunter2-hunter2")
+    with pytest.raises(StartupError, match=r"^TASKAPI_SMTP_USERNAME and TASKAPI_SMTP_PASSWORD go together$"):
+        load_settings()
+    monkeypatch.setenv("TASKAPI_SMTP_USERNAME", "mailer")
+    assert "hunter2" not in repr(load_settings())
 
 
 def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from bson import ObjectId
 from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
-from taskapi.account_errors import InsufficientScope, InvalidToken, NotAuthenticated, SessionRequired
+from taskapi import limits
+from taskapi.account_errors import InsufficientScope, InvalidToken, NotAuthenticated, SessionRequired, TooManyRequests
 from taskapi.auth.service import AuthTools
 from taskapi.fields import object_id
 from taskapi.scopes import MEANING, OF_ROLE, Scopes
@@ -50,6 +51,7 @@ async def authenticate(request: Request) -> Caller:
     Raises:
         NotAuthenticated: there is no token.
         InvalidToken: it is wrong, expired or revoked, its session has ended, or its account was disabled or deleted.
+        TooManyRequests: the account has used up its requests for now.
     """
     known: Caller | None = getattr(request.state, "caller", None)
     if known:
@@ -57,8 +59,14 @@ async def authenticate(request: Request) -> Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise NotAuthenticated
-    find = _by_api_token if token.startswith(PREFIX) else _by_session
-    caller = request.state.caller = await find(token, tools_of(request))
+    tools = tools_of(request)
+    caller = await (_by_api_token if token.startswith(PREFIX) else _by_session)(token, tools)
+    if tools.limit:
+        taken = tools.limit.take(caller.user.id)
+        setattr(request.state, limits.KEY, taken.headers)
+        if taken.retry_after:
+            raise TooManyRequests(taken.retry_after)
+    request.state.caller = caller
     return caller
 
 

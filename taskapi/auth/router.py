@@ -15,7 +15,7 @@ from taskapi.sessions import service as sessions
 router = strict_router(tags=["auth"])
 
 
-@router.post("/token", responses=responses(400, 401, 413, 415, 422))
+@router.post("/token", responses=responses(400, 401, 413, 415, 422, 429))
 async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, trail: CallerTrail) -> Token:
     """Sign in with user name and password, or go on with a refresh token; send the access token as `Authorization: Bearer …`."""
     return await service.grant(form, tools, trail)

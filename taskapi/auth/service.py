@@ -5,23 +5,26 @@ from dataclasses import dataclass
 
 from bson import ObjectId
 
-from taskapi.account_errors import BadCredentials, InactiveUser, InvalidToken
+from taskapi.account_errors import BadCredentials, InactiveUser, InvalidGrant, InvalidToken
 from taskapi.auth.schemas import Token, TokenRequest
 from taskapi.coalesce import Coalescer
 from taskapi.errors import Fault, InvalidInput, NotFound
 from taskapi.events.service import Trail
 from taskapi.fields import object_id
+from taskapi.limits import RequestLimit
 from taskapi.scopes import OF_ROLE, granted
 from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.sessions import service as sessions
 from taskapi.sessions.service import Grant, Rules
 from taskapi.sightings import Sightings
+from taskapi.throttling.service import Throttle
 from taskapi.tokens import service as api_tokens
 from taskapi.tokens.service import Holder
 from taskapi.twofactor import service as two_factor
 from taskapi.twofactor.service import Seals
 from taskapi.users import service as users
 from taskapi.users.schemas import Account
+from taskapi.users.service import Prover
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,12 @@ class AuthTools:
     tokens: Coalescer[bytes, Holder]  # API tokens by their hashes
     used: Sightings[bytes]  # the same
     seals: Seals
+    throttle: Throttle
+    limit: RequestLimit | None
+
+    def prover(self, session: ObjectId | None) -> Prover:
+        """Asks for current passwords within ``session``."""
+        return Prover(self.hasher, self.throttle, session)
 
 
 async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
@@ -45,14 +54,20 @@ async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
         InvalidInput: a field that the grant needs is missing.
         BadCredentials, InactiveUser, SecondFactorRequired, BadSecondFactor, InvalidScope, Overloaded: as ``_sign_in`` says.
         InvalidGrant: the refresh token is wrong, spent or expired.
+        TooManyAttempts: too many were wrong lately.
     """
     needed = ("refresh_token",) if form.grant_type == "refresh_token" else ("username", "password")
     if missing := [name for name in needed if getattr(form, name) is None]:
         raise InvalidInput([Fault(name, "Field required", "missing") for name in missing])
     if form.refresh_token is not None and form.grant_type == "refresh_token":
-        given = await sessions.refresh(form.refresh_token, tools.accounts.get, trail, tools.rules)
+        try:
+            given = await sessions.refresh(form.refresh_token, tools.accounts.get, trail, tools.rules)
+        except InvalidGrant:
+            await tools.throttle.refused_refresh(trail.address)
+            raise
     else:
-        given = await _sign_in(form.username or "", form.password or "", form.otp, form.scope, tools, trail)
+        async with tools.throttle.sign_in(form.username or "", trail.address):
+            given = await _sign_in(form.username or "", form.password or "", form.otp, form.scope, tools, trail)
     scopes = granted(form.scope, given.scopes & OF_ROLE[given.user.role])
     return Token(
         access_token=tools.codec.encode(given.user.id, str(given.session), scopes),

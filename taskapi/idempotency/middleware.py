@@ -114,8 +114,8 @@ async def _captured(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
 
 
 def _is_final(answer: Answer) -> bool:
-    """Whether repeats get this answer. A failure of ours may pass, and for 406 nothing was done."""
-    return answer.status < 500 and answer.status != 406 and len(answer.body) <= LARGEST_ANSWER
+    """Whether repeats get this answer. A failure of ours may pass, and for 406 and 429 nothing was done."""
+    return answer.status < 500 and answer.status not in (406, 429) and len(answer.body) <= LARGEST_ANSWER
 
 
 def _response(answer: Answer, *more: tuple[str, str]) -> Response:

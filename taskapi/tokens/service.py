@@ -73,8 +73,8 @@ async def all_of(user: UserRead) -> list[ApiTokenRead]:
     return [ApiTokenRead.model_validate(token) for token in reversed(await _of(user))]
 
 
-async def exported(user: UserRead) -> AsyncGenerator[str, None]:
-    """The tokens of ``user``, each as JSON."""
+async def exported(user: Account) -> AsyncGenerator[str, None]:
+    """The tokens of ``user`` without their secrets, each as JSON."""
     for token in await all_of(user):
         yield token.model_dump_json()
 

@@ -18,12 +18,11 @@ from taskapi.account_errors import (
 from taskapi.clock import in_utc, utc_now
 from taskapi.events.service import Trail
 from taskapi.keys import Cipher, Signer
-from taskapi.security import PasswordHasher
 from taskapi.twofactor import codes
 from taskapi.twofactor.schemas import Enrolment, RecoveryCodes
-from taskapi.users import service as users
 from taskapi.users import two_factor
 from taskapi.users.schemas import UserRead
+from taskapi.users.service import Prover
 
 ENROLMENT: Final = timedelta(minutes=10)
 
@@ -40,7 +39,7 @@ class Seals:
         return list(self.signer.signatures(user.binary, codes.plain(code).encode()))
 
 
-async def begin(user: UserRead, password: str, hasher: PasswordHasher, seals: Seals) -> Enrolment:
+async def begin(user: UserRead, password: str, prover: Prover, seals: Seals) -> Enrolment:
     """Makes a secret for ``user``, in place of one that they did not confirm. Nothing is asked for until they do.
 
     Raises:
@@ -48,7 +47,7 @@ async def begin(user: UserRead, password: str, hasher: PasswordHasher, seals: Se
         TwoFactorOn: they have a second factor.
         Overloaded: too many passwords are being checked.
     """
-    proof = await users.prove(user, password, hasher)
+    proof = await prover.prove(user, password)
     secret, expires_at = codes.new_secret(), utc_now() + ENROLMENT
     if not await two_factor.begin(user.object_id, proof, seals.cipher.encrypt(secret), expires_at):
         on, _ = await two_factor.of(user.object_id)
@@ -79,16 +78,14 @@ async def confirm(user: UserRead, code: str, trail: Trail, seals: Seals) -> Reco
     return RecoveryCodes(recovery_codes=recovery)
 
 
-async def renew_recovery_codes(
-    user: UserRead, password: str, hasher: PasswordHasher, trail: Trail, seals: Seals
-) -> RecoveryCodes:
+async def renew_recovery_codes(user: UserRead, password: str, prover: Prover, trail: Trail, seals: Seals) -> RecoveryCodes:
     """Other recovery codes in place of those that are left.
 
     Raises:
         WrongPassword, Overloaded: as for ``begin``.
         TwoFactorOff: they have no second factor.
     """
-    proof = await users.prove(user, password, hasher)
+    proof = await prover.prove(user, password)
     recovery = codes.new_recovery_codes()
     hashes = [seals.hashes(user.object_id, made)[0] for made in recovery]
     if not await two_factor.replace_recovery(user.object_id, proof, hashes):
@@ -97,14 +94,14 @@ async def renew_recovery_codes(
     return RecoveryCodes(recovery_codes=recovery)
 
 
-async def disable(user: UserRead, password: str, hasher: PasswordHasher, trail: Trail) -> None:
+async def disable(user: UserRead, password: str, prover: Prover, trail: Trail) -> None:
     """Turns the second factor of ``user`` off.
 
     Raises:
         WrongPassword, Overloaded: as for ``begin``.
         TwoFactorOff: they have none.
     """
-    proof = await users.prove(user, password, hasher)
+    proof = await prover.prove(user, password)
     if not await two_factor.remove(user.object_id, {"password_hash": proof}):
         raise TwoFactorOff
     await trail.record("two_factor_disabled", user.object_id)

@@ -5,8 +5,7 @@ A stand-in: the part about roles brings the real module, whose ``set_unless_last
 
 from taskapi.account_errors import LastAdmin
 from taskapi.database import BSON, Session, collection, transaction
-from taskapi.users.documents import UserDocument
-from taskapi.users.service import ACTIVE
+from taskapi.users.documents import ACTIVE, UserDocument
 
 
 async def set_unless_last(conditions: BSON, values: BSON) -> BSON | None:

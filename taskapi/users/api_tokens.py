@@ -8,9 +8,9 @@ from bson import ObjectId
 
 from taskapi.clock import utc_now
 from taskapi.database import BSON, collection
-from taskapi.users.documents import UserDocument
+from taskapi.users.documents import ACTIVE, UserDocument
 from taskapi.users.schemas import Account
-from taskapi.users.service import ACTIVE, PROVING
+from taskapi.users.service import PROVING
 
 MOST: Final = 50  # of one account
 PAUSE: Final = timedelta(minutes=1)  # between two notes of a last use

@@ -9,6 +9,19 @@ from pymongo import ASCENDING, IndexModel
 
 from taskapi.scopes import Role
 
+SHOWN = ("username", "email", "email_verified", "pending_email", "full_name", "disabled", "role", "two_factor")
+PUBLIC = dict.fromkeys((*SHOWN, "created_at", "updated_at"), 1)  # no dotted name: it would cost MongoDB 30 us a request
+STILL_THERE = {"leaving.leased_until": None}  # the removal of the account has not begun
+ACTIVE = {"disabled": False, "leaving": None}
+
+
+class Leaving(BaseModel):
+    """What an account has whose owner wants it to go."""
+
+    requested_at: datetime
+    due_at: datetime  # when its removal may begin
+    leased_until: datetime | None = None  # by the worker that removes it; absent as long as there is a way back
+
 
 class ApiToken(BaseModel):
     """One API token of an account."""
@@ -33,14 +46,6 @@ class Authenticator(BaseModel):
     recovery: list[bytes] | None = None  # keyed hashes of the recovery codes that are left
 
 
-class Leaving(BaseModel):
-    """What an account has whose owner wants it to go."""
-
-    requested_at: datetime
-    due_at: datetime  # when its removal may begin
-    leased_until: datetime | None = None  # by the worker that removes it; absent as long as there is a way back
-
-
 class UserDocument(Document):
     """One account. The ``*_key`` fields are the lower-cased values that must be unique."""
 
@@ -48,15 +53,17 @@ class UserDocument(Document):
     username_key: str
     email: str | None = None
     email_key: str | None = None  # absent, not null, without an address: the unique index is sparse
+    email_verified: bool = False  # whoever has the account has shown that they read the address
+    pending_email: str | None = None  # takes the place of a verified address once it is confirmed
     full_name: str | None = None
     password_hash: str
     disabled: bool = False
     role: Role = "user"
     sessions: tuple[PydanticObjectId, ...] = ()  # those that live; at most 100
+    leaving: Leaving | None = None  # absent, but for an account that is to go
     api_tokens: tuple[ApiToken, ...] = ()  # at most 50
     two_factor: bool = False  # whether signing in asks for it; absent reads so, too
     authenticator: Authenticator | None = None  # absent without one
-    leaving: Leaving | None = None  # absent, but for an account that is to go
     created_at: datetime
     updated_at: datetime
 
@@ -67,6 +74,8 @@ class UserDocument(Document):
             IndexModel([("username_key", ASCENDING)], name="username_unique", unique=True),
             # the uniqueness of addresses without regard to case
             IndexModel([("email_key", ASCENDING)], name="email_unique", unique=True, sparse=True),
+            # the removal of accounts: the one that has waited longest
+            IndexModel([("leaving.due_at", ASCENDING)], name="leaving_due", sparse=True),
             # the account behind an API token
             IndexModel(
                 [("api_tokens.hash", ASCENDING)],
@@ -74,6 +83,4 @@ class UserDocument(Document):
                 unique=True,
                 partialFilterExpression={"api_tokens.hash": {"$exists": True}},
             ),
-            # the removal of accounts: the one that has waited longest
-            IndexModel([("leaving.due_at", ASCENDING)], name="leaving_due", sparse=True),
         ]

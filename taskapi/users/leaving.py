@@ -16,13 +16,13 @@ from taskapi.account_errors import InvalidToken, WrongPassword
 from taskapi.clock import utc_now
 from taskapi.database import BSON, collection
 from taskapi.events.service import Trail
-from taskapi.security import PasswordHasher
 from taskapi.sessions import service as sessions
 from taskapi.users import service as users
 from taskapi.users.admins import set_unless_last
-from taskapi.users.documents import UserDocument
+from taskapi.users.documents import ACTIVE, UserDocument
 from taskapi.users.leaving_schemas import LeavingRead
 from taskapi.users.schemas import UserRead
+from taskapi.users.service import Prover
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Removal(NamedTuple):
     mine: BSON  # the filter of the account, as long as this worker holds it
 
 
-async def request(user: UserRead, password: str, grace: timedelta, hasher: PasswordHasher, trail: Trail) -> LeavingRead:
+async def request(user: UserRead, password: str, grace: timedelta, prover: Prover, trail: Trail) -> LeavingRead:
     """Ends every session of ``user``, and lets the account go after ``grace``.
 
     Raises:
@@ -48,10 +48,10 @@ async def request(user: UserRead, password: str, grace: timedelta, hasher: Passw
         InvalidToken: the account was disabled, or is leaving already.
         Overloaded: too many passwords are being hashed.
     """
-    proof = await users.prove(user, password, hasher)
+    proof = await prover.prove(user, password)
     now = utc_now()
     leaving = {"requested_at": now, "due_at": now + grace}
-    account: BSON = {"_id": user.object_id, **users.ACTIVE}
+    account: BSON = {"_id": user.object_id, **ACTIVE}
     if await set_unless_last({**account, "password_hash": proof}, {"leaving": leaving, "sessions": []}) is None:
         raise WrongPassword if await users.active([user.object_id]) else InvalidToken
     await sessions.forget(user.object_id)

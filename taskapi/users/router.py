@@ -4,6 +4,7 @@ from fastapi import Request, Response
 
 from taskapi.auth.dependencies import AccountHolder, HoldersCall, Tools
 from taskapi.events.dependencies import CallerTrail
+from taskapi.mail.dependencies import Mail
 from taskapi.problems import responses
 from taskapi.routing import router as strict_router
 from taskapi.users import service
@@ -12,11 +13,14 @@ from taskapi.users.schemas import UserCreate, UserRead, UserUpdate
 router = strict_router(tags=["users"])
 
 
-@router.post("/register", status_code=201, responses=responses(400, 413, 415, 422))
-async def register(data: UserCreate, tools: Tools, trail: CallerTrail, request: Request, response: Response) -> UserRead:
+@router.post("/register", status_code=201, responses=responses(400, 413, 415, 422, 429))
+async def register(
+    data: UserCreate, tools: Tools, mail: Mail, trail: CallerTrail, request: Request, response: Response
+) -> UserRead:
     """Make an account. User names and e-mail addresses are unique without regard to case."""
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/users/me"
-    return await service.register(data, tools.hasher, trail)
+    await tools.throttle.registration(trail.address)
+    return await service.register(data, tools.hasher, mail, trail)
 
 
 @router.get("/users/me", responses=responses(401, 403))
@@ -26,6 +30,6 @@ async def read_me(user: AccountHolder) -> UserRead:
 
 
 @router.patch("/users/me", responses=responses(400, 401, 403, 413, 415, 422))
-async def update_me(data: UserUpdate, caller: HoldersCall, tools: Tools, trail: CallerTrail) -> UserRead:
+async def update_me(data: UserUpdate, caller: HoldersCall, tools: Tools, mail: Mail, trail: CallerTrail) -> UserRead:
     """Change your account: only the fields you send. A new password needs the current one, and ends your other sessions."""
-    return await service.change(caller.user, data, caller.session, tools.hasher, trail)
+    return await service.change(caller.user, data, tools.prover(caller.session), mail, trail)

@@ -45,7 +45,8 @@ class UserCreate(BaseModel):
 
 
 class UserUpdate(BaseModel):
-    """Changes to one's own account: only the fields sent change. A new password needs the current one."""
+    """Changes to one's own account: only the fields sent change. A new password needs the current one; so does a new address
+    when the one before is verified, and that one stays until the new one is verified."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"full_name": "Ada King"}]})
 
@@ -53,12 +54,17 @@ class UserUpdate(BaseModel):
     email: Email | None = None
     full_name: FullName | None = None
     password: Password = Optional()
-    current_password: Annotated[str, Field(max_length=128), Storable] = Optional(description="Needed to change the password.")
+    current_password: Annotated[str, Field(max_length=128), Storable] = Optional(
+        description="Needed to change the password, or an address that is verified."
+    )
 
     @model_validator(mode="after")
     def _password_needs_current(self) -> Self:
-        if ("password" in self.model_fields_set) != ("current_password" in self.model_fields_set):
+        sent = self.model_fields_set
+        if "password" in sent and "current_password" not in sent:
             raise PydanticCustomError("password_pair", "password and current_password go together")
+        if "current_password" in sent and not sent & {"password", "email"}:
+            raise PydanticCustomError("password_pair", "current_password goes with password or email")
         return self
 
 
@@ -71,6 +77,8 @@ class UserRead(BaseModel):
                 {
                     "id": "65f1a2b3c4d5e6f708192a3b",
                     **USER_EXAMPLE,
+                    "email_verified": True,
+                    "pending_email": None,
                     "disabled": False,
                     "role": "user",
                     "two_factor": False,
@@ -84,6 +92,8 @@ class UserRead(BaseModel):
     id: Annotated[Id, Field(validation_alias="_id")]
     username: str
     email: str | None = None
+    email_verified: Annotated[bool, Field(description="Whether you have shown that you read it.")] = False
+    pending_email: Annotated[str | None, Field(description="Takes its place once it is verified.")] = None
     full_name: str | None = None
     disabled: bool
     role: Role = "user"

@@ -2,27 +2,29 @@
 
 from collections.abc import AsyncGenerator
 from collections.abc import Collection as Keys
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from taskapi import passwords
 from taskapi.account_errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
 from taskapi.clock import utc_now
 from taskapi.database import BSON, Session, collection, transaction
 from taskapi.events.service import Trail
 from taskapi.identity import new_id
+from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher
 from taskapi.tasks import service as tasks
-from taskapi.users.documents import UserDocument
+from taskapi.throttling.service import Throttle
+from taskapi.users import addresses
+from taskapi.users.addresses import Holder
+from taskapi.users.documents import ACTIVE, PUBLIC, STILL_THERE, UserDocument
 from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
-SHOWN = ("username", "email", "full_name", "disabled", "role", "two_factor", "created_at", "updated_at")
-PUBLIC = dict.fromkeys(SHOWN, 1)  # no dotted name among them: it would cost MongoDB 30 us a request
 PROVING = {**PUBLIC, "sessions": 1}
-STILL_THERE = {"leaving.leased_until": None}  # the removal of the account has not begun
-ACTIVE = {"disabled": False, "leaving": None}
 
 
 class Admission(NamedTuple):
@@ -32,19 +34,48 @@ class Admission(NamedTuple):
     cancelled_leaving: bool
 
 
-async def register(data: UserCreate, hasher: PasswordHasher, trail: Trail) -> UserRead:
-    """Makes an account. When an earlier run of the same request has made it, the answer is what that run would have given.
+@dataclass(frozen=True, slots=True)
+class Prover:
+    """Asks somebody who has signed in for their current password."""
+
+    hasher: PasswordHasher
+    throttle: Throttle
+    session: ObjectId | None
+
+    async def prove(self, user: UserRead, password: str) -> str:
+        """The stored hash of the password of ``user``, which is ``password``: a write that requires it requires this one.
+
+        Raises:
+            WrongPassword: it is another.
+            TooManyAttempts: there were too many wrong ones in this session.
+            Overloaded: too many passwords are being hashed.
+        """
+        async with self.throttle.current_password(user.object_id, self.session):
+            _, stored = await for_sign_in(user.username)
+            matches, _ = await self.hasher.verify(password, stored)
+            if stored is None or not matches:
+                raise WrongPassword
+        return stored
+
+
+async def register(data: UserCreate, hasher: PasswordHasher, mail: Outbox, trail: Trail) -> UserRead:
+    """Makes an account, and has a mail sent to its address.
+
+    When an earlier run of the same request has made it, the answer is what that run would have given.
 
     Raises:
+        InvalidInput: the password is too easy to guess.
         UsernameTaken, EmailTaken: decided by the unique indexes, so also when two callers race.
         Overloaded: too many passwords are being hashed.
     """
+    passwords.check(data.password, data.username, data.email, data.full_name)
     now = utc_now()
     user: BSON = {
         "_id": new_id(),
         "username": data.username,
         "username_key": data.username.lower(),
         "email": data.email,
+        "email_verified": False,
         "full_name": data.full_name,
         "password_hash": await hasher.hash(data.password),
         "disabled": False,
@@ -64,6 +95,8 @@ async def register(data: UserCreate, hasher: PasswordHasher, trail: Trail) -> Us
         user |= {"created_at": first["created_at"], "updated_at": first["created_at"]}
     else:
         await trail.record("account_created", user["_id"])
+    if data.email:
+        await mail.enqueue("verify_email", trail, user=user["_id"])
     return UserRead.model_validate(user)
 
 
@@ -101,20 +134,6 @@ async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | No
     return Admission([*before.get("sessions", ()), session], "leaving" in before) if before else None
 
 
-async def prove(user: UserRead, password: str, hasher: PasswordHasher) -> str:
-    """The hash of the current password of ``user``, which ``password`` is.
-
-    Raises:
-        WrongPassword: it is another.
-        Overloaded: too many passwords are being hashed.
-    """
-    _, stored = await for_sign_in(user.username)
-    matches, _ = await hasher.verify(password, stored)
-    if stored is None or not matches:
-        raise WrongPassword
-    return stored
-
-
 async def exported(user: Account) -> AsyncGenerator[str, None]:
     """The account as its owner sees it, as JSON."""
     yield user.model_dump_json()
@@ -129,31 +148,50 @@ async def dismiss(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
     return (await collection(UserDocument).update_one({"_id": user}, change)).modified_count == 1
 
 
-async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, hasher: PasswordHasher, trail: Trail) -> UserRead:
+async def reset_password(holder: Holder, address: str, password: str, hasher: PasswordHasher) -> bool:
+    """Gives a new password to whoever reads ``address``, and ends every session in the same write.
+
+    False when the password or the address changed since ``holder`` was read, or the account was disabled.
+    """
+    values = {"password_hash": await hasher.hash(password), "sessions": [], "email_verified": True, "updated_at": utc_now()}
+    written = await collection(UserDocument).update_one(
+        {"_id": holder.user.object_id, "password_hash": holder.password_hash, "email_key": address.lower(), **ACTIVE},
+        {"$set": values, "$unset": {"pending_email": ""}},  # an address that an intruder had given
+    )
+    return written.modified_count == 1
+
+
+async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox, trail: Trail) -> UserRead:
     """Changes the fields that were sent; a new user name also changes its copies inside the user's tasks.
 
-    A new password ends every session but ``session``, which asks for it.
+    A new password ends every session but the one that asks for it, and calls a pending change of the address off.
 
     Raises:
+        InvalidInput: the new password is too easy to guess, or the current one is needed to change the address.
         UsernameTaken, EmailTaken: somebody else has it.
-        WrongPassword: ``current_password`` is not the current password.
+        WrongPassword, TooManyAttempts, Overloaded: as ``Prover`` says of ``current_password``.
         InvalidToken: the account was disabled or deleted meanwhile.
     """
     if not data.model_fields_set:
         return user
     conditions: BSON = {"_id": user.object_id, **ACTIVE}
-    values: BSON = {"updated_at": utc_now(), **data.model_dump(include={"email", "full_name"}, exclude_unset=True)}
+    values: BSON = {"updated_at": utc_now(), **data.model_dump(include={"full_name"}, exclude_unset=True)}
     removed: BSON = {}
-    if "email" in data.model_fields_set:
-        if data.email:
-            values["email_key"] = data.email.lower()
-        else:
-            removed["email_key"] = ""
     if "password" in data.model_fields_set:
-        # A change of the password in between makes this one void.
-        conditions["password_hash"] = await prove(user, data.current_password, hasher)
-        values["password_hash"] = await hasher.hash(data.password)
-        values["sessions"] = [session] if session else []
+        passwords.check(data.password, user.username, user.email, user.full_name, data.username, data.email, data.full_name)
+    if "current_password" in data.model_fields_set:
+        proof = await prover.prove(user, data.current_password)
+        conditions["password_hash"] = proof  # a change of the password in between makes this one void
+    if "password" in data.model_fields_set:
+        values["password_hash"] = await prover.hasher.hash(data.password)
+        values["sessions"] = [prover.session] if prover.session else []
+        removed["pending_email"] = ""
+    moved = None
+    if "email" in data.model_fields_set:
+        moved = await addresses.change(user, data.email, proven="password_hash" in conditions)
+        conditions |= moved.holds
+        values |= moved.values
+        removed = moved.removed
     renamed = "username" in data.model_fields_set
     if renamed:
         values |= {"username": data.username, "username_key": data.username.lower()}
@@ -172,9 +210,15 @@ async def change(user: UserRead, data: UserUpdate, session: ObjectId | None, has
     except DuplicateKeyError as error:
         raise _taken(error) from None
     if changed is None:
-        raise WrongPassword if "password_hash" in conditions else InvalidToken
+        if "password_hash" in conditions:
+            raise WrongPassword
+        raise addresses.password_needed() if moved and await _now(user.object_id) else InvalidToken
     if "password_hash" in values:
         await trail.record("password_changed", user.object_id)
+        if user.email_verified:
+            await mail.enqueue("notice_password", trail, user=user.object_id, address=user.email)
+    if moved:
+        await moved.follow(user.object_id, mail, trail)
     if renamed:  # once more, for tasks that were being created under the old name while the transaction ran
         await tasks.settle_owner(user.object_id, data.username, _now)
         await trail.record("username_changed", user.object_id, before=user.username, after=data.username)

@@ -5,8 +5,7 @@ from datetime import datetime
 from bson import ObjectId
 
 from taskapi.database import BSON, collection
-from taskapi.users.documents import UserDocument
-from taskapi.users.service import ACTIVE
+from taskapi.users.documents import ACTIVE, UserDocument
 
 ON = {"two_factor": True}
 NOT_ON = {"two_factor": {"$ne": True}}

@@ -21,7 +21,7 @@ from taskapi.keys import Keyring
 from taskapi.security import TokenCodec
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, sign_in, stored_user
-from tests.conftest import SECRET
+from tests.conftest import SECRET, another
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -98,6 +98,19 @@ async def test_bcrypt_hashes_are_taken_and_replaced(anonymous: httpx.AsyncClient
     assert (await sign_in(anonymous, "ada")).status_code == 200
     assert (await stored_user(ada.id))["password_hash"].startswith("$argon2id$")
     assert (await sign_in(anonymous, "ada")).status_code == 200
+
+
+@pytest.mark.real
+async def test_a_hash_of_another_cost_is_replaced_at_the_next_sign_in(app: FastAPI, ada: Account) -> None:
+    assert "m=8,t=1" in (await stored_user(ada.id))["password_hash"]
+    async with another(app, argon2_memory_kib=16, argon2_rounds=2) as dearer:
+        is_problem(await sign_in(dearer, "ada", "wrong password"), 401, "bad_credentials")
+        assert "m=8,t=1" in (await stored_user(ada.id))["password_hash"]
+        assert (await sign_in(dearer, "ada")).status_code == 200
+        renewed = (await stored_user(ada.id))["password_hash"]
+        assert "m=16,t=2" in renewed
+        assert (await sign_in(dearer, "ada")).status_code == 200
+        assert (await stored_user(ada.id))["password_hash"] == renewed
 
 
 def signed(claims: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256") -> str:

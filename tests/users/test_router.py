@@ -18,7 +18,8 @@ async def test_register_stores_the_account_and_answers_without_a_secret(anonymou
     assert answer.status_code == 201
     user = answer.json()
     assert answer.headers["location"] == "/users/me"
-    assert set(user) == {"id", "username", "email", "full_name", "disabled", "role", "two_factor", "created_at", "updated_at"}
+    account = {"id", "username", "full_name", "disabled", "role", "two_factor", "created_at", "updated_at"}
+    assert set(user) == account | {"email", "email_verified", "pending_email"}
     assert (user["username"], user["email"], user["full_name"], user["disabled"]) == (
         "ada",
         "Ada@example.com",
@@ -63,6 +64,23 @@ async def test_register_names_wrong_fields_and_never_echoes_them(
     assert list(wrong_fields(answer)) == expected
     if isinstance(fields.get("password"), str):
         assert fields["password"] not in answer.text
+    assert await collection(UserDocument).count_documents({}) == 0
+
+
+@pytest.mark.parametrize(
+    ("password", "kind"),
+    [
+        ("Iloveyou", "password_is_common"),
+        ("ADA@example.COM", "password_is_name"),
+        ("lovelace", "password_is_name"),
+        ("ada lovelace", "password_is_name"),
+    ],
+)
+async def test_a_password_that_is_easy_to_guess_is_refused(anonymous: httpx.AsyncClient, password: str, kind: str) -> None:
+    body = {**VALID, "username": "Lovelace", "password": password}
+    answer = await anonymous.post("/register", json=body)
+    assert wrong_fields(answer) == {"password": kind}
+    assert password not in answer.text
     assert await collection(UserDocument).count_documents({}) == 0
 
 
@@ -154,6 +172,25 @@ async def test_password_changes_only_with_the_current_one(ada: Account, anonymou
     assert (await ada.patch("/users/me", json={"password": new, "current_password": PASSWORD})).status_code == 200
     is_problem(await sign_in(anonymous, "ada"), 401, "bad_credentials")
     assert (await sign_in(anonymous, "ada", new)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"password": "Password123"}, "password_is_common"),
+        ({"password": "old.name@example.com"}, "password_is_name"),
+        ({"password": "New.Name", "username": "new.name"}, "password_is_name"),
+        ({"password": "New.Name", "email": "new.name@example.com"}, "password_is_name"),
+        ({"password": "Augusta King", "full_name": "Augusta King"}, "password_is_name"),
+    ],
+)
+async def test_nor_can_one_be_changed_to(anonymous: httpx.AsyncClient, fields: dict[str, str], kind: str) -> None:
+    carol = await make_account(anonymous, "carol", email="old.name@example.com")
+    before = await stored_user(carol.id)
+    answer = await carol.patch("/users/me", json={**fields, "current_password": PASSWORD})
+    assert wrong_fields(answer) == {"password": kind}
+    assert fields["password"] not in answer.text
+    assert await stored_user(carol.id) == before
 
 
 async def test_of_two_password_changes_at_once_one_wins(ada: Account) -> None:

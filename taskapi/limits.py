@@ -1,0 +1,59 @@
+"""How many requests an account may send: the generic cell rate algorithm (ITU-T I.371), one number for each account.
+
+Each worker counts for itself, in memory: what it costs must not be more than what it saves.
+"""
+
+import time
+from typing import NamedTuple
+
+MINUTE = 60_000_000_000  # nanoseconds
+SECOND = 1_000_000_000
+MOST_ACCOUNTS = 100_000
+KEY = "rate_limit"  # of the headers in a request's state
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Taken(NamedTuple):
+    """What a request was told: headers for its answer, and in how many seconds to come back; 0 when it may go on."""
+
+    headers: Headers
+    retry_after: int
+
+
+class RequestLimit:
+    """Lets each account send ``per_minute`` requests in a minute, all at once if they like."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._interval = MINUTE // per_minute
+        self._window = self._interval * per_minute
+        self._limit = (b"ratelimit-limit", b"%d" % per_minute)
+        self._free_at: dict[str, int] = {}  # when an account that sends no more has its whole quota again
+
+    def take(self, account: str) -> Taken:
+        """Counts a request of ``account``.
+
+        The headers are those of draft-ietf-httpapi-ratelimit-headers-06; ``RateLimit-Reset`` is the number of seconds after
+        which the quota is whole again.
+        """
+        now = time.monotonic_ns()
+        ahead = max(self._free_at.get(account, 0) - now, 0)
+        missing = ahead + self._interval - self._window
+        if missing <= 0:
+            ahead += self._interval
+            if len(self._free_at) >= MOST_ACCOUNTS:
+                self._forget(now)
+            self._free_at[account] = now + ahead
+        remaining = (self._window - ahead) // self._interval
+        headers = (
+            self._limit,
+            (b"ratelimit-remaining", b"%d" % remaining),
+            (b"ratelimit-reset", b"%d" % -(-ahead // SECOND)),
+        )
+        return Taken(headers, max(-(-missing // SECOND), 0))
+
+    def _forget(self, now: int) -> None:
+        """Makes room: for those whose quota is whole there is nothing to remember."""
+        self._free_at = {account: moment for account, moment in self._free_at.items() if moment > now}
+        if len(self._free_at) > MOST_ACCOUNTS // 2:  # looking through them for each new one would cost too much
+            self._free_at.clear()

@@ -1,0 +1,1 @@
+"""Mails: queued in MongoDB, sent beside the requests."""

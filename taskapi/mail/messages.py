@@ -1,0 +1,75 @@
+"""Mails as text and HTML, both from one template."""
+
+import html
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid, parseaddr
+
+from email_validator import validate_email
+
+from taskapi.clock import utc_now
+
+LINE_CHARACTERS = 72
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{title}</title></head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A subject, and paragraphs in which ``{name}`` stands for a value. A paragraph that is an http(s) address is a link."""
+
+    subject: str
+    paragraphs: tuple[str, ...]
+
+    def text(self, values: Mapping[str, str]) -> str:
+        """The paragraphs as plain text in short lines; nothing is cut that holds no space."""
+        lines = (
+            textwrap.fill(part.format(**values), LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
+            for part in self.paragraphs
+        )
+        return "\n\n".join(lines) + "\n"
+
+    def html(self, values: Mapping[str, str]) -> str:
+        """The paragraphs as a page, with every value escaped."""
+        escaped = {name: html.escape(value) for name, value in values.items()}
+        body = "\n".join(f"<p>{_linked(part.format(**escaped))}</p>" for part in self.paragraphs)
+        return PAGE.format(title=html.escape(self.subject), body=body)
+
+
+def write(template: Template, sender: str, recipient: str, values: Mapping[str, str]) -> EmailMessage:
+    """The mail from ``sender`` (an address, with or without a name) to the address ``recipient``.
+
+    Raises:
+        ValueError: one of them is no address.
+    """
+    name, address = parseaddr(sender)
+    message = EmailMessage()
+    message["From"] = Address(name, *address.rsplit("@", 1))
+    message["To"] = Address("", *_deliverable(recipient).rsplit("@", 1))  # its addr_spec= takes ASCII alone
+    message["Subject"] = template.subject
+    message["Date"] = format_datetime(utc_now())
+    message["Message-ID"] = make_msgid(domain=address.rpartition("@")[2])
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday notice is wanted
+    message.set_content(template.text(values))
+    message.add_alternative(template.html(values), subtype="html")
+    return message
+
+
+def _deliverable(address: str) -> str:
+    """The address with its domain in ASCII (RFC 5891), which every server takes."""
+    found = validate_email(address, check_deliverability=False)
+    return found.ascii_email or found.normalized
+
+
+def _linked(text: str) -> str:
+    return f'<a href="{text}">{text}</a>' if text.startswith(("https://", "http://")) else text

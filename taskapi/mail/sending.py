@@ -1,0 +1,103 @@
+"""Where mails go: to an SMTP server, or to a folder where there is none."""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTPUTF8
+from pathlib import Path
+from typing import Literal
+
+import aiosmtplib
+
+from taskapi.clock import utc_now
+from taskapi.errors import TaskAPIError
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[EmailMessage], Awaitable[None]]
+
+TIMEOUT_SECONDS = 30.0
+
+
+class NotSent(TaskAPIError):
+    """A mail was not sent. The message names the kind of failure, and never an address or anything of the mail.
+
+    ``for_good`` says that the server will never take it.
+    """
+
+    def __init__(self, reason: str, *, for_good: bool = False) -> None:
+        super().__init__(reason)
+        self.for_good = for_good
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """Sends through an SMTP server (RFC 5321), by STARTTLS or TLS with its certificate verified, or in clear."""
+
+    host: str
+    port: int
+    security: Literal["starttls", "tls", "none"]
+    username: str | None = None
+    password: str | None = None
+    timeout: float = TIMEOUT_SECONDS  # for one mail as a whole
+
+    async def send(self, message: EmailMessage) -> None:
+        """Returns when the server has taken ``message``.
+
+        Raises:
+            NotSent: it did not, or cannot be reached.
+        """
+        try:
+            async with asyncio.timeout(self.timeout):
+                await aiosmtplib.send(
+                    message,
+                    hostname=self.host,
+                    port=self.port,
+                    username=self.username,
+                    password=self.password,
+                    use_tls=self.security == "tls",
+                    start_tls=self.security == "starttls",
+                    timeout=self.timeout,
+                )
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            codes = [refused.code for refused in error.recipients]
+            raise NotSent(f"{type(error).__name__} {codes[0]}", for_good=min(codes) >= 500) from None
+        except aiosmtplib.SMTPResponseException as error:
+            for_good = isinstance(error, aiosmtplib.SMTPDataError) and error.code >= 500
+            raise NotSent(f"{type(error).__name__} {error.code}", for_good=for_good) from None
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise NotSent(type(error).__name__) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """Keeps mails as files that mail programs open, for those who have no SMTP server."""
+
+    folder: Path
+
+    async def send(self, message: EmailMessage) -> None:
+        """Writes ``message``, for the eyes of this user alone, and logs where.
+
+        Raises:
+            NotSent: it cannot be written.
+        """
+        path = self.folder / f"{utc_now():%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.eml"
+        try:
+            await asyncio.to_thread(_write_whole, path, message.as_bytes(policy=SMTPUTF8))
+        except OSError as error:
+            raise NotSent(type(error).__name__) from None
+        log.info("mail kept in %s (no TASKAPI_SMTP_HOST)", path)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)

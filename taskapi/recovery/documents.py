@@ -1,0 +1,29 @@
+"""How a single-use token is stored."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from beanie import Document, PydanticObjectId
+from pymongo import ASCENDING, IndexModel
+
+
+class OneTimeTokenDocument(Document):
+    """The one token of an account for a purpose. The token itself stands nowhere but in the mail."""
+
+    user: PydanticObjectId
+    purpose: str
+    token_hash: bytes
+    address: str  # that it was sent to
+    mark: bytes  # signs the account's password hash: a token of another password is dead
+    expires_at: datetime
+
+    class Settings:
+        name = "one_time_tokens"
+        indexes: ClassVar = [
+            # a new token replaces the one before
+            IndexModel([("user", ASCENDING), ("purpose", ASCENDING)], name="user_purpose", unique=True),
+            # using one
+            IndexModel([("token_hash", ASCENDING)], name="token_hash"),
+            # MongoDB removes what has expired
+            IndexModel([("expires_at", ASCENDING)], name="token_expiry", expireAfterSeconds=0),
+        ]

@@ -1,0 +1,1 @@
+"""Throttling: whoever guesses has to wait longer and longer."""

@@ -1,0 +1,24 @@
+"""How a counter of attempts is stored."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from beanie import Document
+from pymongo import ASCENDING, IndexModel
+
+
+class ThrottleDocument(Document):
+    """What one account, address or pair of them has tried lately."""
+
+    id: bytes  # type: ignore[assignment]  # a keyed hash: what is typed for a user name may be a password
+    failures: int
+    blocked_until: datetime | None
+    forgotten_at: datetime  # the failures, unless there is another before
+    expires_at: datetime
+
+    class Settings:
+        name = "throttles"
+        indexes: ClassVar = [
+            # MongoDB removes what has expired
+            IndexModel([("expires_at", ASCENDING)], name="throttle_expiry", expireAfterSeconds=0),
+        ]

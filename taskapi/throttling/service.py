@@ -1,0 +1,110 @@
+"""Slowing down guesses. An attempt is counted before it is looked at, so those that come at once are limited as well."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from bson import ObjectId
+from pymongo import UpdateOne
+
+from taskapi.account_errors import InactiveUser, InvalidScope, SecondFactorRequired
+from taskapi.errors import Unavailable
+from taskapi.keys import Signer
+from taskapi.throttling import counters
+from taskapi.throttling.counters import Counter, Pace
+
+KNOWN: Final = timedelta(days=30)  # an address is known to an account so long after a sign-in
+IPV6_HOST_BITS = 64  # one customer has at least all addresses of a /64 (RFC 6177)
+
+# Together they stay below the 100 wrong passwords an hour for one account that ASVS 2.2.1 allows.
+ACCOUNT = Pace(b"account", free=5)
+KNOWN_ADDRESS = Pace(b"account from a known address", free=10, longest=60)
+ADDRESS = Pace(b"address", free=50)
+CURRENT_PASSWORD = Pace(b"current password", free=5)
+REFRESH = Pace(b"refresh", free=50)
+RESET_EMAIL = Pace(b"reset by e-mail address", free=5)
+RESET_ADDRESS = Pace(b"reset by address", free=20)
+REGISTRATION = b"registration"
+
+NO_GUESS: Final = (Unavailable, InactiveUser, InvalidScope, SecondFactorRequired)
+"""Errors of an attempt whose secret was right, or was not looked at. After any other the attempt stays counted."""
+
+
+class Throttle:
+    """What may be tried how often, for all workers together."""
+
+    def __init__(self, signer: Signer, *, registrations: int) -> None:
+        """``signer`` makes the counters' ids; ``registrations`` are free for one address."""
+        self._signer = signer
+        self._registration = Pace(REGISTRATION, registrations)
+
+    @asynccontextmanager
+    async def sign_in(self, username: str, address: str) -> AsyncIterator[None]:
+        """What happens inside is one attempt to sign in. When it raises, it has failed; ``NO_GUESS`` are the exceptions.
+
+        It counts for the account and for the address. From an address where the account has signed in lately it has a
+        counter of its own instead, so that whoever guesses elsewhere does not keep the owner out. None of this depends on
+        whether there is such an account.
+
+        Raises:
+            TooManyAttempts: nothing is counted, and nothing happens inside.
+        """
+        account, home = username.lower(), _network(address)
+        known = self._counter(KNOWN_ADDRESS, f"{home}\n{account}")
+        strangers = [self._counter(ACCOUNT, account), self._counter(ADDRESS, home)]
+        undo = await counters.count([known] if await known.is_live() else strangers)
+        async with _attempt(undo, known.made_to_last(KNOWN)):
+            yield
+
+    @asynccontextmanager
+    async def current_password(self, user: ObjectId, session: ObjectId | None) -> AsyncIterator[None]:
+        """What happens inside is one attempt to say the current password within a session; otherwise as ``sign_in``.
+
+        Each session counts for itself: whoever has stolen one does not keep the owner out, who can begin another.
+        """
+        async with _attempt(await counters.count([self._counter(CURRENT_PASSWORD, f"{user} {session}")])):
+            yield
+
+    async def registration(self, address: str) -> None:
+        """Counts an account that is to be made from ``address``. Raises TooManyAttempts."""
+        await counters.count([self._counter(self._registration, _network(address))])
+
+    async def reset_request(self, email: str, address: str) -> None:
+        """Counts a request for a new password, whether or not that is anybody's e-mail address. Raises TooManyAttempts."""
+        by_email, by_address = self._counter(RESET_EMAIL, email.lower()), self._counter(RESET_ADDRESS, _network(address))
+        await counters.count([by_email, by_address])
+
+    async def refused_refresh(self, address: str) -> None:
+        """Counts a refresh token that was refused. Raises TooManyAttempts."""
+        await counters.count([self._counter(REFRESH, _network(address))])
+
+    async def forgive(self, username: str) -> None:
+        """Forgets the failures of an account whose owner has shown by other means who they are."""
+        await self._counter(ACCOUNT, username.lower()).remove()
+
+    def _counter(self, pace: Pace, subject: str) -> Counter:
+        return Counter(self._signer.sign(pace.kind, subject.encode()), pace)
+
+
+@asynccontextmanager
+async def _attempt(undo: Sequence[UpdateOne], *reward: UpdateOne) -> AsyncIterator[None]:
+    """An attempt that was counted: ``undo`` takes it back, and ``reward`` is for its success."""
+    try:
+        yield
+    except NO_GUESS:
+        await counters.write(undo)
+        raise
+    await counters.write([*undo, *reward])
+
+
+def _network(address: str) -> str:
+    """What counts as one address: that of IPv4, the /64 of IPv6, or whatever else the server calls its caller."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, IPv6Address):
+        return str(ip.ipv4_mapped or IPv6Address(int(ip) >> IPV6_HOST_BITS << IPV6_HOST_BITS))
+    return address
