@@ -24,7 +24,8 @@ from tests.mailbox import Mailbox
 pytest_plugins = ["tests.runlog"]
 
 SECRET = "a-secret-of-the-test-suite-0123456789"
-MEMORY = Path("/dev/shm")  # each write waits until it is on disk
+MEMORY = Path("/dev/shm")  # a write waits until it is on disk, which takes no time there
+MEMORY_BYTES = 4 * 1024**3  # that must be free
 URI_VARIABLE = "TASKAPI_TEST_MONGODB_URI"  # preset it to test on a server of your own
 FOLDER_VARIABLE = "TASKAPI_TEST_FOLDER"
 
@@ -39,7 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
         del os.environ[name]
     if FOLDER_VARIABLE not in os.environ:
-        folder = os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="taskapi-test-", dir=MEMORY if MEMORY.is_dir() else None)
+        roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+        folder = os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="taskapi-test-", dir=MEMORY if roomy else None)
         config.add_cleanup(lambda: shutil.rmtree(folder))
     if config.getoption("store") == "mock" or URI_VARIABLE in os.environ:
         return

@@ -122,8 +122,16 @@ async def _session(world: World) -> str:
     return str(next(session["id"] for session in sessions if not session["current"]))
 
 
+async def _token(world: World) -> str:
+    answer = await world.owner.post("/users/me/tokens", json={"name": "another script", "scopes": ["tasks:read"]})
+    return str(answer.json()["id"])
+
+
 Maker = Callable[[World], Awaitable[str]]
-MAKERS: Mapping[str, Maker] = {"session_id": _session}  # what a path may name, beside the task that is always there
+MAKERS: Mapping[str, Maker] = {
+    "session_id": _session,
+    "token_id": _token,
+}  # what a path may name, beside the task that is always there
 
 
 def operations(document: dict[str, Any]) -> dict[str, Operation]:

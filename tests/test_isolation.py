@@ -71,7 +71,14 @@ POLICY = {
     "revert_task": "tasks:write",
 }
 # Operations that refuse even the right caller in this small world, for a reason of their own: the status of that.
-ELSE: dict[str, int] = {}
+ELSE = {
+    "reset_password": 400,  # the token is made up
+    "verify_email": 400,  # so it is
+    "send_verification": 409,  # there is no address
+    "confirm_two_factor": 409,  # there is no second factor
+    "renew_recovery_codes": 409,
+    "disable_two_factor": 409,
+}
 ALL = frozenset(MEANING)
 LEAVING = {"requested_at": utc_now(), "due_at": utc_now() + timedelta(days=1)}
 STATES = (  # of an account whose sessions are worth nothing meanwhile
