@@ -37,6 +37,6 @@ async def verify_email(data: EmailVerification, tokens: MailedTokens, trail: Cal
 @router.post(
     "/users/me/email/verification", status_code=202, response_class=Response, responses=responses(401, 403, 409), tags=["users"]
 )
-async def send_verification(user: AccountHolder, mail: Mail, trail: CallerTrail) -> None:
+async def send_verification(user: AccountHolder, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
     """Have the mail sent again that verifies your address, or the address that is to take its place."""
-    await service.verify_again(user, mail, trail)
+    await service.verify_again(user, tools.throttle, mail, trail)

@@ -60,12 +60,14 @@ async def verify(token: str, tokens: OneTimeTokens, trail: Trail) -> None:
     await trail.record("email_changed" if replaces else "email_verified", holder.user.object_id)
 
 
-async def verify_again(user: UserRead, mail: Outbox, trail: Trail) -> None:
+async def verify_again(user: UserRead, throttle: Throttle, mail: Outbox, trail: Trail) -> None:
     """Has the mail that verifies an address sent again.
 
     Raises:
         NothingToVerify: no address of the account waits for it.
+        TooManyAttempts: the account had too many such mails sent.
     """
     if addresses.unverified(user) is None:
         raise NothingToVerify
+    await throttle.verification(user.object_id)
     await mail.enqueue("verify_email", trail, user=user.object_id)

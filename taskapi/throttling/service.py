@@ -26,6 +26,7 @@ CURRENT_PASSWORD = Pace(b"current password", free=5)
 REFRESH = Pace(b"refresh", free=50)
 RESET_EMAIL = Pace(b"reset by e-mail address", free=5)
 RESET_ADDRESS = Pace(b"reset by address", free=20)
+VERIFICATION = Pace(b"verification of an address", free=10)
 REGISTRATION = b"registration"
 
 NO_GUESS: Final = (Unavailable, InactiveUser, InvalidScope, SecondFactorRequired)
@@ -75,6 +76,10 @@ class Throttle:
         """Counts a request for a new password, whether or not that is anybody's e-mail address. Raises TooManyAttempts."""
         by_email, by_address = self._counter(RESET_EMAIL, email.lower()), self._counter(RESET_ADDRESS, _network(address))
         await counters.count([by_email, by_address])
+
+    async def verification(self, user: ObjectId) -> None:
+        """Counts a mail that ``user`` has sent to an address that may be somebody else's. Raises TooManyAttempts."""
+        await counters.count([self._counter(VERIFICATION, str(user))])
 
     async def refused_refresh(self, address: str) -> None:
         """Counts a refresh token that was refused. Raises TooManyAttempts."""

@@ -170,6 +170,7 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
         InvalidInput: the new password is too easy to guess, or the current one is needed to change the address.
         UsernameTaken, EmailTaken: somebody else has it.
         WrongPassword, TooManyAttempts, Overloaded: as ``Prover`` says of ``current_password``.
+        TooManyAttempts: also when the account had too many addresses verified.
         InvalidToken: the account was disabled or deleted meanwhile.
     """
     if not data.model_fields_set:
@@ -189,6 +190,8 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
     moved = None
     if "email" in data.model_fields_set:
         moved = await addresses.change(user, data.email, proven="password_hash" in conditions)
+        if moved.to_verify:
+            await prover.throttle.verification(user.object_id)
         conditions |= moved.holds
         values |= moved.values
         removed = moved.removed

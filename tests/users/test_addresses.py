@@ -7,6 +7,7 @@ import pytest
 
 from taskapi.database import collection
 from taskapi.events.documents import SecurityEventDocument
+from taskapi.throttling.service import VERIFICATION
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, make_account, stored_user, wrong_fields
 from tests.mailbox import Mailbox, text_of
@@ -37,6 +38,10 @@ async def change(ada: Account, email: str | None, **more: str) -> httpx.Response
     return await ada.patch("/users/me", json={"email": email, **more})
 
 
+async def again(ada: Account) -> httpx.Response:
+    return await ada.post("/users/me/email/verification")
+
+
 async def state(ada: Account) -> tuple[str | None, bool, str | None]:
     """The address, whether it is verified, and the one that waits: as the API says and as it is stored."""
     said, kept = (await ada.get("/users/me")).json(), await stored_user(ada.id)
@@ -50,7 +55,7 @@ async def state(ada: Account) -> tuple[str | None, bool, str | None]:
 
 
 async def kinds() -> list[str]:
-    events = await collection(SecurityEventDocument).find({"kind": {"$regex": "^email"}}).to_list(None)
+    events = await collection(SecurityEventDocument).find({"kind": {"$regex": "^email"}}, sort=[("_id", 1)]).to_list(None)
     return [event["kind"] for event in events]
 
 
@@ -162,3 +167,15 @@ async def test_an_address_that_somebody_else_has_stays_theirs(verified: Account,
     is_problem(await change(verified, NEXT, current_password=PASSWORD), 400, "email_taken")
     assert await mailbox.all() == []
     assert await collection(UserDocument).count_documents({"email_key": NEXT}) == 1
+
+
+async def test_mails_to_addresses_of_ones_choice_are_limited(fresh: Account, mailbox: Mailbox) -> None:
+    """They may be somebody else's."""
+    for number in range(VERIFICATION.free):
+        answer = await (change(fresh, f"ada{number}@example.com") if number % 2 else again(fresh))
+        assert answer.is_success
+    before, sent = await state(fresh), len(await mailbox.all())
+    is_problem(await change(fresh, "somebody@example.org"), 429, "too_many_attempts")
+    is_problem(await again(fresh), 429, "too_many_attempts")
+    assert (await state(fresh), len(await mailbox.all())) == (before, sent)
+    assert (await change(fresh, None)).status_code == 200  # which sends none
