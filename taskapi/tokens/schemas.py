@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from taskapi.fields import OBJECT_ID_EXAMPLE, Id, Moment, Storable, Trimmed
-from taskapi.scopes import Scope
+from taskapi.scopes import MEANING, Scope
 
 TOKEN_EXAMPLE: dict[str, Any] = {"name": "nightly report", "scopes": ["tasks:read"]}
 READ_EXAMPLE: dict[str, Any] = {
@@ -25,7 +25,10 @@ class ApiTokenCreate(BaseModel):
     name: Annotated[
         str, Trimmed, Field(min_length=1, max_length=100, description="Unique among your tokens, in any case."), Storable
     ]
-    scopes: Annotated[set[Scope], Field(min_length=1, description="Of those that you hold yourself in this session.")]
+    scopes: Annotated[
+        list[Scope],
+        Field(min_length=1, max_length=len(MEANING), description="Of those that you hold yourself in this session."),
+    ]
     expires_in_days: Annotated[int, Field(strict=True, ge=1, le=365)] = 90
 
 

@@ -52,7 +52,7 @@ async def make(user: UserRead, held: Scopes, data: ApiTokenCreate, trail: Trail)
         "name": data.name,
         "name_key": data.name.casefold(),
         "hash": hash_of(text),
-        "scopes": sorted(data.scopes),
+        "scopes": sorted(set(data.scopes)),
         "days": data.expires_in_days,
         "created_at": now,
         "expires_at": now + timedelta(days=data.expires_in_days),

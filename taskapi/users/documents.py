@@ -12,6 +12,7 @@ from taskapi.scopes import Role
 SHOWN = ("username", "email", "email_verified", "pending_email", "full_name", "disabled", "role", "two_factor")
 PUBLIC = dict.fromkeys((*SHOWN, "created_at", "updated_at"), 1)  # no dotted name: it would cost MongoDB 30 us a request
 STILL_THERE = {"leaving.leased_until": None}  # the removal of the account has not begun
+MAY_SIGN_IN = {"disabled": False, **STILL_THERE}  # also who leaves: it is the way back
 ACTIVE = {"disabled": False, "leaving": None}
 
 

@@ -65,6 +65,10 @@ async def test_a_token_ends_with_its_account(ada: Account) -> None:
     is_problem(await use(ada, made), 401, "invalid_token")
     await change(ada, {"$set": {"disabled": False}})
     assert (await use(ada, made)).status_code == 200
+    await change(ada, {"$set": {"leaving": {"requested_at": utc_now(), "due_at": utc_now() + timedelta(days=14)}}})
+    is_problem(await use(ada, made), 401, "invalid_token")
+    await change(ada, {"$unset": {"leaving": ""}})
+    assert (await use(ada, made)).status_code == 200
     await collection(UserDocument).delete_one({"_id": ObjectId(ada.id)})
     is_problem(await use(ada, made), 401, "invalid_token")
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import hashlib
+import io
+import json
+import zipfile
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +22,7 @@ READ = {"id", "name", "scopes", "created_at", "expires_at", "last_used_at"}
 
 
 async def test_a_token_is_shown_once_and_stored_as_a_hash(ada: Account) -> None:
-    made = await make(ada, " Nightly report ", "tasks:write", "tasks:read")
+    made = await make(ada, " Nightly report ", "tasks:write", "tasks:read", "tasks:write")
     assert set(made) == READ | {"token"}
     assert (made["name"], made["scopes"], made["last_used_at"]) == ("Nightly report", ["tasks:read", "tasks:write"], None)
     user = await stored_user(ada.id)
@@ -43,6 +46,7 @@ async def test_a_token_is_shown_once_and_stored_as_a_hash(ada: Account) -> None:
         ({"name": "a\x00b"}, ["name"]),
         ({"name": None}, ["name"]),
         ({"scopes": []}, ["scopes"]),
+        ({"scopes": ["account"] * 5}, ["scopes"]),
         ({"scopes": ["everything"]}, ["scopes.0"]),
         ({"scopes": "tasks:read"}, ["scopes"]),
         ({"expires_in_days": 0}, ["expires_in_days"]),
@@ -171,3 +175,12 @@ async def test_without_the_scope_account_tokens_are_out_of_reach(ada: Account) -
     ]
     for answer in answers:
         is_problem(answer, 403, "insufficient_scope")
+
+
+@pytest.mark.real
+async def test_the_export_tells_of_tokens_and_holds_no_secret(ada: Account) -> None:
+    made = await make(ada)
+    with zipfile.ZipFile(io.BytesIO((await ada.get("/users/me/export")).content)) as archive:
+        lines = archive.read("tokens.jsonl")
+    assert json.loads(lines) == {name: made[name] for name in READ}
+    assert made["token"].encode() not in lines
