@@ -91,9 +91,11 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 @asynccontextmanager
 async def another(app: FastAPI, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A second application with other settings, on the same database; the documents are bound to it, then to ``app`` again."""
-    async with running(create_app(make_settings(**changes))) as client:
-        yield client
-    await app.state.database.bind(DOCUMENTS)
+    try:
+        async with running(create_app(make_settings(**changes))) as client:
+            yield client
+    finally:
+        await app.state.database.bind(DOCUMENTS)
 
 
 @pytest.fixture(scope="session")

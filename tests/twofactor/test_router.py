@@ -149,8 +149,8 @@ async def test_a_code_sent_many_times_at_once_lets_one_in_on_two_workers(
     factor = await turn_on(ada)
     async with another(app) as second:
         for code in (factor.code(1), factor.recovery[0]):
-            answers = await asyncio.gather(*(enter(client, code) for _ in range(5) for client in (anonymous, second)))
-            assert sorted(answer.status_code for answer in answers) == [200] + [401] * 9
+            answers = await asyncio.gather(*(enter(client, code) for _ in range(2) for client in (anonymous, second)))
+            assert sorted(answer.status_code for answer in answers) == [200] + [401] * 3
     assert len((await factor_of(ada))["recovery"]) == 9
 
 
