@@ -72,15 +72,8 @@ class Bench:
         process = subprocess.Popen([*pinned(0), *command], env=environment, cwd=HERE, stdout=subprocess.DEVNULL)
         try:
             url = f"http://127.0.0.1:{port}"
-            deadline = time.monotonic() + patience
-            while True:
-                try:
-                    httpx.get(url)
-                    break
-                except httpx.TransportError:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        sys.exit(f"{name} did not start")
-                    time.sleep(0.05)
+            if not answers(url, process, patience):
+                sys.exit(f"{name} did not start")
             yield url, process.pid
         finally:
             process.terminate()
@@ -104,6 +97,17 @@ class Bench:
         rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
         assert rate, said
         return Measure(float(rate[1]), latencies["50"], latencies["99"], failed)
+
+
+def answers(url: str, process: "subprocess.Popen[bytes]", patience: int) -> bool:
+    """Waits until the server of ``process`` answers at ``url``, at most ``patience`` seconds; whether it does."""
+    deadline = time.monotonic() + patience
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(url)
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def free_port() -> int:

@@ -13,11 +13,12 @@ from typing import NoReturn
 
 import uvicorn
 
-from taskapi import __version__, embedded, logs
+from taskapi import __version__, cli_users, embedded, logs
 from taskapi.errors import StartupError
 from taskapi.settings import PREFIX, Settings, load_settings, unknown_variables
 
 SHUTDOWN_SECONDS = 30
+WORKER_SECONDS = 30  # that a worker may be silent: on a busy machine its start alone takes more than Uvicorn's five
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,10 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     serve.add_argument("--port", type=_port, default=8000, help="port to listen on (default %(default)s)")
     serve.add_argument("--workers", type=_count, default=1, help="processes that answer (default %(default)s)")
     serve.add_argument("--reload", action="store_true", help="restart when the code changes")
+    cli_users.add_to(commands)
     options = parser.parse_args(arguments)
-    if options.reload and options.workers > 1:
-        parser.error("--reload goes with one worker")
     try:
+        if options.command == "users":
+            cli_users.run(options)
+            return
+        if options.reload and options.workers > 1:
+            parser.error("--reload goes with one worker")
         _serve(options.host, options.port, options.workers, options.reload)
     except StartupError as error:
         sys.exit(f"taskapi: {error}")
@@ -79,6 +84,7 @@ def _serve(host: str, port: int, workers: int, reload: bool) -> None:
                 proxy_headers=True,
                 forwarded_allow_ips=",".join(settings.trusted_proxies),
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+                timeout_worker_healthcheck=WORKER_SECONDS,
             )
 
 

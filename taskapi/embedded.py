@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -40,11 +40,16 @@ NOT_INITIATED = 94  # the server's error code NotYetInitialized
 CONFIGURATION_STALE = 93  # InvalidReplicaSetConfig: this server is not the member its configuration names
 
 
+class _FolderInUse(StartupError):
+    """Another server works on the data folder."""
+
+
 @contextmanager
-def provide(settings: Settings, prepare: Callable[[], object] = lambda: None) -> Iterator[Settings]:
+def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *, join: bool = False) -> Iterator[Settings]:
     """Yields settings that name a MongoDB and a secret: these, or those of an embedded server that runs meanwhile.
 
-    ``prepare`` is called while that server starts.
+    ``prepare`` is called while that server starts. With ``join``, a server that works on the data folder already is used;
+    its secret stays its own.
 
     Raises:
         StartupError: no ``mongod`` is found, it does not start, or its data folder is in use.
@@ -53,7 +58,16 @@ def provide(settings: Settings, prepare: Callable[[], object] = lambda: None) ->
         yield settings
         return
     folder = _folder(settings.data_dir)
-    with _locked(folder) as lock:
+    with ExitStack() as held:
+        try:
+            lock = held.enter_context(_locked(folder))
+        except _FolderInUse:
+            if not join:
+                raise
+            lock = None
+        if lock is None:
+            yield settings.model_copy(update={"mongodb_uri": SecretStr(_uri(_remembered_port(folder / "port")))})
+            return
         secret = None if settings.secrets else SecretStr(_generated_secret(folder))
         server = _Mongod(find_mongod(settings), folder, settings.mongod_cache_gb, lock)
         try:
@@ -114,7 +128,7 @@ def _locked(folder: Path) -> Iterator[IO[str]]:
                 lock.seek(0)
                 owner = lock.read().strip()
                 if _runs(owner) or time.monotonic() > deadline:
-                    raise StartupError(
+                    raise _FolderInUse(
                         f"{folder} is in use by another taskapi server (process {owner or 'unknown'}); "
                         "stop it or set TASKAPI_DATA_DIR"
                     ) from None
@@ -151,7 +165,7 @@ class _Mongod:
     def __init__(self, program: Path, folder: Path, cache_gb: float, lock: IO[str]) -> None:
         self.program, self.folder, self.cache_gb, self.lock = program, folder, cache_gb, lock
         self.port = _port(folder / "port")
-        self.uri = f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
+        self.uri = _uri(self.port)
         self.process: subprocess.Popen[bytes] | None = None
         self.failure: str | None = None
         self.ready, self.stopping = threading.Event(), threading.Event()
@@ -253,10 +267,19 @@ class _Mongod:
                 client.admin.command("replSetReconfig", current, force=True)
 
 
+def _uri(port: int) -> str:
+    return f"mongodb://127.0.0.1:{port}/?directConnection=true"
+
+
+def _remembered_port(memory: Path) -> int:
+    """The port that the server on this folder has, or had last; 0 when that is not known."""
+    remembered = memory.read_text().strip() if memory.exists() else ""
+    return int(remembered) if remembered.isdecimal() else 0
+
+
 def _port(memory: Path) -> int:
     """Last time's port when it is free, so that scripts keep their address; else a free one, remembered."""
-    remembered = memory.read_text().strip() if memory.exists() else ""
-    for wanted in (int(remembered) if remembered.isdecimal() else 0, 0):
+    for wanted in (_remembered_port(memory), 0):
         with socket.socket() as probe, suppress(OSError, OverflowError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", wanted))

@@ -35,6 +35,12 @@ def _instant(value: Any) -> datetime:
     raise PydanticCustomError("datetime_format", "must be a time written as in RFC 3339, such as 2027-01-31T09:15:00Z")
 
 
+def _flag(value: Any) -> Any:
+    if value not in ("true", "false"):
+        raise PydanticCustomError("bool_parsing", "must be true or false")
+    return value == "true"
+
+
 def object_id(text: str) -> ObjectId | None:
     """The id that ``text`` writes in 24 hexadecimal digits, or None when it writes none."""
     return ObjectId(text) if ObjectId.is_valid(text) else None
@@ -44,6 +50,9 @@ Storable = AfterValidator(_storable)
 """Refuses what MongoDB's own tools cannot hold in text. Lone surrogates are refused by Pydantic."""
 
 Trimmed = StringConstraints(strip_whitespace=True)
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+"""True or false in a query string."""
 
 Id = Annotated[
     str,

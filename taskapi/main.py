@@ -33,6 +33,7 @@ from taskapi.coalesce import Coalescer
 from taskapi.errors import StartupError
 from taskapi.events import leaving as leaving_events
 from taskapi.events.documents import SecurityEventDocument
+from taskapi.events.router import router as events_router
 from taskapi.idempotency import service as idempotency
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
@@ -72,6 +73,7 @@ from taskapi.twofactor.router import router as two_factor_router
 from taskapi.twofactor.service import Seals
 from taskapi.users import api_tokens, leaving
 from taskapi.users import service as users
+from taskapi.users.admin_router import router as admin_router
 from taskapi.users.documents import UserDocument
 from taskapi.users.export import Exported
 from taskapi.users.leaving import Forget
@@ -123,6 +125,8 @@ ROUTERS = (
     two_factor_router,
     auth_router,
     recovery_router,
+    events_router,
+    admin_router,  # after all of /users/me, which is no id
     status_router,
 )
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
@@ -255,12 +259,7 @@ def _sender(settings: Settings) -> Send:
 
 def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
     return AuthTools(
-        hasher=PasswordHasher(
-            memory_kib=settings.argon2_memory_kib,
-            rounds=settings.argon2_rounds,
-            workers=settings.hash_workers,
-            queue=settings.hash_queue,
-        ),
+        hasher=PasswordHasher(**settings.hashing),
         codec=TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)),
         rules=Rules(
             idle=timedelta(days=settings.refresh_token_days),

@@ -1,12 +1,15 @@
-"""Pages of a list: the parameters of pages by number, and the links between pages."""
+"""Pages of a list: the parameters of pages by number, what is on them, and the links between pages."""
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 from urllib.parse import urlencode
 
+from beanie import Document
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from taskapi.database import BSON, aggregate
 
 LARGEST_OFFSET = 2**31 - 1
 LONGEST_LINK = 8000  # of the header with the next page alone; proxies have their limits too
@@ -21,6 +24,13 @@ LIST_HEADERS: dict[str, Any] = {
     "X-Total-Count": {"description": "How many there are in all.", "schema": {"type": "integer"}},
     "Link": {"description": "The first, prev, next and last page (RFC 8288).", "schema": {"type": "string"}},
 }
+
+
+class Page(NamedTuple):
+    """Some entries of a list, as MongoDB keeps them, and how many there are in all."""
+
+    entries: list[BSON]
+    total: int
 
 
 class PageQuery(BaseModel):
@@ -42,6 +52,20 @@ class PageQuery(BaseModel):
     def start(self) -> int:
         """How many entries are passed over."""
         return self.offset or self.skip or 0
+
+    async def find(
+        self, document: type[Document], matching: BSON, order: Mapping[str, int], projection: BSON, milliseconds: int
+    ) -> Page:
+        """The documents that match, on this page of their ``order``.
+
+        Raises:
+            ExecutionTimeout: finding or counting them took longer than ``milliseconds``.
+        """
+        match = {"$match": matching}
+        shown: list[BSON] = [{"$sort": dict(order)}, {"$skip": self.start}, {"$limit": self.limit}, {"$project": projection}]
+        entries = await aggregate(document, [match, *shown], milliseconds)
+        counted = await aggregate(document, [match, {"$count": "total"}], milliseconds)
+        return Page(entries, counted[0]["total"] if counted else 0)
 
     def last(self, total: int) -> int:
         """Where the last page starts, when pages follow each other from this one."""

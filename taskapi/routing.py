@@ -15,6 +15,7 @@ from starlette.responses import Response
 from taskapi import strictjson
 from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, UnsupportedMediaType, faults_of
 from taskapi.negotiation import Negotiated
+from taskapi.paging import PageQuery
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -82,6 +83,12 @@ def read_query(model: type[Model], request: Request) -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+
+
+def page_headers(request: Request, path: str, query: PageQuery, total: int) -> dict[str, str]:
+    """The headers of a page by number of the list at ``path``: the total, and the links to the other pages."""
+    links = query.links(f"{request.scope.get('root_path', '')}{path}", total, more=query.start + query.limit < total)
+    return {"X-Total-Count": str(total), "Link": links}
 
 
 def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:

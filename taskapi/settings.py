@@ -198,6 +198,16 @@ class Settings(BaseSettings):
         given = self.secret_keys or ((self.secret_key,) if self.secret_key else ())
         return tuple(value.get_secret_value() for value in given)
 
+    @property
+    def hashing(self) -> dict[str, int]:
+        """How passwords are hashed: the arguments of ``PasswordHasher``."""
+        return {
+            "memory_kib": self.argon2_memory_kib,
+            "rounds": self.argon2_rounds,
+            "workers": self.hash_workers,
+            "queue": self.hash_queue,
+        }
+
 
 def _check_secret(text: str) -> None:
     if len(text.encode()) < MINIMUM_SECRET_BYTES:

@@ -65,6 +65,21 @@ async def make_account(client: httpx.AsyncClient, username: str, **fields: Any) 
     return Account(client, answer.json()["id"], username, token.json()["access_token"], token.json()["refresh_token"])
 
 
+async def make_admin(client: httpx.AsyncClient, username: str, **fields: Any) -> Account:
+    """The same, for an admin."""
+    account = await make_account(client, username, **fields)
+    await collection(UserDocument).update_one({"_id": ObjectId(account.id)}, {"$set": {"role": "admin"}})
+    return await signed_in(client, account)
+
+
+async def signed_in(client: httpx.AsyncClient, account: Account, **form: str) -> Account:
+    """Another session of ``account``; ``form`` may ask for scopes."""
+    token = await client.post("/token", data={"username": account.username, "password": PASSWORD, **form})
+    assert token.status_code == 200, token.text
+    body = token.json()
+    return Account(client, account.id, account.username, body["access_token"], body["refresh_token"])
+
+
 async def sign_in(client: httpx.AsyncClient, username: str, password: str = PASSWORD) -> httpx.Response:
     answer = await client.post("/token", data={"username": username, "password": keep_secret(password, "password")})
     if answer.status_code == 200:

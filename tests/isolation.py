@@ -122,6 +122,10 @@ async def _session(world: World) -> str:
     return str(next(session["id"] for session in sessions if not session["current"]))
 
 
+async def _user(world: World) -> str:
+    return world.stranger.id
+
+
 async def _token(world: World) -> str:
     answer = await world.owner.post("/users/me/tokens", json={"name": "another script", "scopes": ["tasks:read"]})
     return str(answer.json()["id"])
@@ -131,6 +135,7 @@ Maker = Callable[[World], Awaitable[str]]
 MAKERS: Mapping[str, Maker] = {
     "session_id": _session,
     "token_id": _token,
+    "user_id": _user,
 }  # what a path may name, beside the task that is always there
 
 

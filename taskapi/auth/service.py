@@ -52,8 +52,9 @@ async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
 
     Raises:
         InvalidInput: a field that the grant needs is missing.
-        BadCredentials, InactiveUser, SecondFactorRequired, BadSecondFactor, InvalidScope, Overloaded: as ``_sign_in`` says.
+        BadCredentials, InactiveUser, SecondFactorRequired, BadSecondFactor, Overloaded: as ``_sign_in`` says.
         InvalidGrant: the refresh token is wrong, spent or expired.
+        InvalidScope: none of the scopes can be had.
         TooManyAttempts: too many were wrong lately.
     """
     needed = ("refresh_token",) if form.grant_type == "refresh_token" else ("username", "password")
@@ -61,19 +62,18 @@ async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
         raise InvalidInput([Fault(name, "Field required", "missing") for name in missing])
     if form.refresh_token is not None and form.grant_type == "refresh_token":
         try:
-            given = await sessions.refresh(form.refresh_token, tools.accounts.get, trail, tools.rules)
+            given = await sessions.refresh(form.refresh_token, form.scope, tools.accounts.get, trail, tools.rules)
         except InvalidGrant:
             await tools.throttle.refused_refresh(trail.address)
             raise
     else:
         async with tools.throttle.sign_in(form.username or "", trail.address):
             given = await _sign_in(form.username or "", form.password or "", form.otp, form.scope, tools, trail)
-    scopes = granted(form.scope, given.scopes & OF_ROLE[given.user.role])
     return Token(
-        access_token=tools.codec.encode(given.user.id, str(given.session), scopes),
+        access_token=tools.codec.encode(given.user.id, str(given.session), given.scopes),
         expires_in=int(tools.codec.lifetime.total_seconds()),
         refresh_token=given.refresh_token,
-        scope=" ".join(sorted(scopes)),
+        scope=" ".join(sorted(given.scopes)),
     )
 
 

@@ -31,6 +31,8 @@ class SecurityEventDocument(Document):
             IndexModel([("user", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)], name="user_newest"),
             # all events, newest first
             IndexModel([("at", DESCENDING), ("_id", DESCENDING)], name="newest"),
+            # those of one kind, newest first
+            IndexModel([("kind", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)], name="kind_newest"),
             # what an admin did to others, when the admin leaves
             IndexModel([("by", ASCENDING)], name="by_admin", partialFilterExpression={"by": {"$gt": GONE}}),
             # MongoDB removes what has expired

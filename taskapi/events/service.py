@@ -70,7 +70,7 @@ class Trail:
                 "kind": kind,
                 "outcome": outcome,
                 "user": user,
-                "by": by,
+                "by": by if by != user else None,
                 "address": self.address,
                 "agent": self.agent[:LONGEST_AGENT],
                 "request_id": request_id.get(),

@@ -34,6 +34,8 @@ class MailJobDocument(Document):
         indexes: ClassVar = [
             # the next mail that is due
             IndexModel([("due_at", ASCENDING)], name="due"),
+            # the mails to an account that is removed
+            IndexModel([("user", ASCENDING)], name="mail_user"),
             # MongoDB removes what nobody could send
             IndexModel([("expires_at", ASCENDING)], name="mail_expiry", expireAfterSeconds=0),
         ]

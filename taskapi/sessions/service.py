@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,7 +15,7 @@ from taskapi.database import BSON, collection, delete_all
 from taskapi.errors import NotFound
 from taskapi.events.service import LONGEST_AGENT, Trail
 from taskapi.keys import Signer
-from taskapi.scopes import Scopes
+from taskapi.scopes import OF_ROLE, Scopes, granted
 from taskapi.sessions.documents import SessionDocument
 from taskapi.sessions.refresh import LONGEST_CHAIN, RefreshToken
 from taskapi.sessions.schemas import SessionRead
@@ -48,7 +49,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A session, and the refresh token that carries it on."""
+    """A session, the refresh token that carries it on, and what the access token beside it may be used for."""
 
     user: Account
     session: ObjectId
@@ -90,14 +91,15 @@ async def begin(user: Account, proof: str, renewed: str | None, scopes: Scopes, 
     return Grant(user, token.session, scopes, str(token))
 
 
-async def refresh(text: str, look_up: LookUp, trail: Trail, rules: Rules) -> Grant:
-    """Rotates a refresh token (RFC 9700, section 4.14.2): the session goes on with another.
+async def refresh(text: str, scope: str, look_up: LookUp, trail: Trail, rules: Rules) -> Grant:
+    """Rotates a refresh token (RFC 9700, section 4.14.2): the session goes on with another. ``scope`` says what is wanted.
 
     The client that did so may ask again within 10 s, and gets the same successor. Any other use of a spent token ends
     the session, for one of those who hold its tokens has stolen them.
 
     Raises:
         InvalidGrant: it is wrong, spent or expired, or its session has ended.
+        InvalidScope: the session has none of these scopes; the token is not spent.
     """
     token = RefreshToken.read(text)
     session = await _find(token.session) if token else None
@@ -105,13 +107,14 @@ async def refresh(text: str, look_up: LookUp, trail: Trail, rules: Rules) -> Gra
     if token is None or user is None or token.session not in user.sessions:
         raise InvalidGrant
     while session and _is_current(token, session, rules):
+        scopes = _granted(scope, session, user)
         successor = token.later(session["chain"])
         if await _rotate(session, successor, trail, rules):
-            return Grant(user, token.session, frozenset(session["scopes"]), str(successor))
+            return Grant(user, token.session, scopes, str(successor))
         session = await _find(token.session)  # another request was quicker
     if session and _is_of(token, session, rules):
         if _is_retry(token, session, trail):
-            return Grant(user, token.session, frozenset(session["scopes"]), str(token.later(session["chain"])))
+            return Grant(user, token.session, _granted(scope, session, user), str(token.later(session["chain"])))
         await _stop(session, trail)
     raise InvalidGrant
 
@@ -122,7 +125,8 @@ async def revoke(text: str, trail: Trail, rules: Rules) -> bool:
     session = await _find(token.session) if token else None
     if token is None or session is None or not _is_of(token, session, rules):
         return False
-    await end(session["user"], token.session, trail)
+    with suppress(NotFound):  # it has ended: a new password, say, leaves the details of the others behind
+        await end(session["user"], token.session, trail)
     return True
 
 
@@ -166,6 +170,10 @@ async def forget(user: ObjectId) -> None:
 async def saw(session: ObjectId) -> None:
     """Notes that ``session`` was used now."""
     await collection(SessionDocument).update_one({"_id": session}, {"$set": {"last_seen_at": utc_now()}})
+
+
+def _granted(scope: str, session: BSON, user: Account) -> Scopes:
+    return granted(scope, frozenset(session["scopes"]) & OF_ROLE[user.role])
 
 
 async def _find(session: ObjectId) -> BSON | None:

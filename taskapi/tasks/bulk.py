@@ -9,12 +9,11 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from taskapi.database import BSON, DUPLICATE_KEY, Session, collection, lacks_durability, transaction, translated
 from taskapi.errors import MOST_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, Fault, InvalidInput, faults_of
-from taskapi.fields import OBJECT_ID_EXAMPLE, IdSent
+from taskapi.fields import OBJECT_ID_EXAMPLE, Flag, IdSent
 from taskapi.tasks import service, trash
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.past import LARGEST_VERSION
 from taskapi.tasks.schemas import TaskCreate, TaskUpdate
-from taskapi.tasks.selection import Flag
 from taskapi.tasks.service import LookUp
 from taskapi.tasks.writing import Versions
 from taskapi.users.schemas import UserRead

@@ -8,11 +8,12 @@ from pydantic_core import PydanticCustomError
 
 from taskapi.database import BSON, Session, aggregate, collection, transaction
 from taskapi.errors import CountDiffers, NotFound, TooManyMatches
+from taskapi.fields import Flag
 from taskapi.tasks import service
 from taskapi.tasks.changes import fields_of, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.schemas import TaskUpdate
-from taskapi.tasks.selection import Flag, TaskFilters
+from taskapi.tasks.selection import TaskFilters
 from taskapi.tasks.trash import moving
 from taskapi.users.schemas import UserRead
 

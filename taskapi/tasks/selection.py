@@ -1,27 +1,17 @@
 """Which tasks: the filters that every way of reading or changing many tasks takes."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from bson import ObjectId
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from taskapi.clock import midnight, today
 from taskapi.database import BSON
-from taskapi.fields import Day, Storable
+from taskapi.fields import Day, Flag, Storable
 from taskapi.tasks.filter import WhereDocument, WhereText, compiled, parsed
 from taskapi.tasks.schemas import LONGEST_TAG, Status
 
 LONGEST_SEARCH = 200
-
-
-def _flag(value: Any) -> Any:
-    if value not in ("true", "false"):
-        raise PydanticCustomError("bool_parsing", "must be true or false")
-    return value == "true"
-
-
-Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
 Words = Annotated[

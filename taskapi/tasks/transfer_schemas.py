@@ -8,9 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from taskapi.clock import utc_now
-from taskapi.fields import Optional, Storable
+from taskapi.fields import Flag, Optional, Storable
 from taskapi.tasks.schemas import TASK_EXAMPLE, Status, TaskCreate
-from taskapi.tasks.selection import Flag
 
 MOST_LINES = 100_000
 MOST_ERRORS = 100

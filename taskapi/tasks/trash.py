@@ -12,9 +12,10 @@ from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from taskapi.clock import utc_now
-from taskapi.database import BSON, Session, aggregate, collection
+from taskapi.database import BSON, Session, collection
 from taskapi.errors import KeyTaken, NotFound
 from taskapi.fields import object_id
+from taskapi.paging import PageQuery
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import Action, recorded
 from taskapi.tasks.schemas import TaskRead, TrashedTask
@@ -59,18 +60,11 @@ def _one(owner: UserRead, task_id: str) -> BSON:
     return {"_id": identity, **_theirs(owner)}
 
 
-async def page(owner: UserRead, start: int, limit: int, milliseconds: int) -> TrashPage:
+async def page(owner: UserRead, query: PageQuery, milliseconds: int) -> TrashPage:
     """The tasks of ``owner`` in the trash, last deleted first; found within ``milliseconds``."""
-    pipeline: list[BSON] = [
-        {"$match": _theirs(owner)},
-        {"$sort": {"trash.deleted_at": DESCENDING, "_id": DESCENDING}},
-        {"$skip": start},
-        {"$limit": limit},
-        {"$project": {**PUBLIC, "trash": 1}},
-    ]
-    found = await aggregate(TaskDocument, pipeline, milliseconds)
-    total = await collection(TaskDocument).count_documents(_theirs(owner))
-    return TrashPage(_tasks.validate_python([shown(task, owner) for task in found]), total)
+    order = {"trash.deleted_at": DESCENDING, "_id": DESCENDING}
+    found = await query.find(TaskDocument, _theirs(owner), order, {**PUBLIC, "trash": 1}, milliseconds)
+    return TrashPage(_tasks.validate_python([shown(task, owner) for task in found.entries]), found.total)
 
 
 def shown(task: BSON, owner: UserRead) -> BSON:

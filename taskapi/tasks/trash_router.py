@@ -6,7 +6,7 @@ from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.conditional import ETAG_HEADER, etag
 from taskapi.paging import LIST_HEADERS, PageQuery
 from taskapi.problems import responses
-from taskapi.routing import parameters, read_query
+from taskapi.routing import page_headers, parameters, read_query
 from taskapi.routing import router as strict_router
 from taskapi.tasks import trash
 from taskapi.tasks.schemas import TaskRead, TrashedTask
@@ -22,11 +22,8 @@ router = strict_router(tags=["trash"])
 async def list_trash(user: TaskReader, request: Request, response: Response) -> list[TrashedTask]:
     """Your deleted tasks, the last deleted first."""
     query = read_query(PageQuery, request)
-    page = await trash.page(user, query.start, query.limit, request.app.state.settings.query_timeout_ms)
-    response.headers["X-Total-Count"] = str(page.total)
-    response.headers["Link"] = query.links(
-        f"{request.scope.get('root_path', '')}/trash", page.total, more=query.start + query.limit < page.total
-    )
+    page = await trash.page(user, query, request.app.state.settings.query_timeout_ms)
+    response.headers.update(page_headers(request, "/trash", query, page.total))
     return page.tasks
 
 

@@ -15,7 +15,7 @@ from taskapi.database import BSON, collection
 from taskapi.errors import Fault, InvalidInput
 from taskapi.events.service import Trail
 from taskapi.mail.service import Outbox
-from taskapi.users.documents import ACTIVE, PUBLIC, UserDocument
+from taskapi.users.documents import MAY_SIGN_IN, PUBLIC, UserDocument
 from taskapi.users.schemas import UserRead
 
 
@@ -119,9 +119,9 @@ async def confirm(holder: Holder, address: str) -> bool:
 
 
 def _unchanged(holder: Holder) -> BSON:
-    return {"_id": holder.user.object_id, "password_hash": holder.password_hash, **ACTIVE}
+    return {"_id": holder.user.object_id, "password_hash": holder.password_hash, **MAY_SIGN_IN}
 
 
 async def _holder(matching: BSON) -> Holder | None:
-    user = await collection(UserDocument).find_one({**matching, **ACTIVE}, {**PUBLIC, "password_hash": 1})
+    user = await collection(UserDocument).find_one({**matching, **MAY_SIGN_IN}, {**PUBLIC, "password_hash": 1})
     return Holder(UserRead.model_validate(user), user["password_hash"]) if user else None

@@ -1,11 +1,112 @@
-"""The rule that an active admin is always left.
+"""What admins can do with accounts, and the rule that an active admin is always left."""
 
-A stand-in: the part about roles brings the real module, whose ``set_unless_last`` has the same contract.
-"""
+import re
+from typing import Any, NamedTuple
 
+from bson import ObjectId
+from pydantic import TypeAdapter
+from pymongo import ASCENDING
+
+from taskapi import passwords
 from taskapi.account_errors import LastAdmin
 from taskapi.database import BSON, Session, collection, transaction
+from taskapi.errors import NotFound
+from taskapi.events.service import Trail
+from taskapi.mail.service import Outbox
+from taskapi.security import PasswordHasher
+from taskapi.users.admin_schemas import AccountChange, NewPassword, UserForAdmin, UserQuery
 from taskapi.users.documents import ACTIVE, UserDocument
+from taskapi.users.service import PROVING
+
+ADMIN: BSON = {"role": "admin", **ACTIVE}
+_users = TypeAdapter(list[UserForAdmin])
+
+
+class UserPage(NamedTuple):
+    """Some accounts, and how many there are in all."""
+
+    users: list[UserForAdmin]
+    total: int
+
+
+async def page(query: UserQuery, milliseconds: int) -> UserPage:
+    """The accounts that ``query`` asks for, in the order of their names; found within ``milliseconds``."""
+    found = await query.find(UserDocument, matching(query), {"username_key": ASCENDING}, PROVING, milliseconds)
+    return UserPage(_users.validate_python(found.entries), found.total)
+
+
+def matching(query: UserQuery) -> BSON:
+    """The MongoDB filter of ``query``."""
+    conditions: BSON = {}
+    if query.role is not None:
+        conditions["role"] = "admin" if query.role == "admin" else {"$ne": "admin"}
+    if query.disabled is not None:
+        conditions["disabled"] = query.disabled
+    if query.q is not None:
+        part = {"$regex": re.escape(query.q), "$options": "i"}
+        conditions["$or"] = [{name: part} for name in ("username_key", "email_key", "full_name")]
+    return conditions
+
+
+async def read(identity: ObjectId | None) -> UserForAdmin:
+    """One account. Raises NotFound."""
+    user = await collection(UserDocument).find_one({"_id": identity}, PROVING)
+    if user is None:
+        raise NotFound("User not found")
+    return UserForAdmin.model_validate(user)
+
+
+async def named(username: str) -> ObjectId:
+    """The id of the account of that name in any case. Raises NotFound."""
+    user = await collection(UserDocument).find_one({"username_key": username.lower()}, {"_id": 1})
+    if user is None:
+        raise NotFound("User not found")
+    identity: ObjectId = user["_id"]
+    return identity
+
+
+async def change(identity: ObjectId | None, data: AccountChange, trail: Trail, *, by: ObjectId | None = None) -> UserForAdmin:
+    """Changes the fields that were sent. Disabling an account ends its sessions, so that enabling it revives none.
+
+    Raises:
+        NotFound: there is no such account.
+        LastAdmin: no active admin would be left.
+    """
+    values: BSON = data.model_dump(exclude_unset=True)
+    if not values:
+        return await read(identity)
+    if values.get("disabled"):
+        values["sessions"] = []
+    before = await set_unless_last({"_id": identity}, values)
+    if before is None:
+        raise NotFound("User not found")
+    user: ObjectId = before["_id"]
+    old, new = UserForAdmin.model_validate(before), UserForAdmin.model_validate({**before, **values})
+    if new.disabled != old.disabled:
+        await trail.record("account_disabled" if new.disabled else "account_enabled", user, by=by)
+    if new.role != old.role:
+        await trail.record("role_changed", user, by=by, before=old.role, after=new.role)
+    return new
+
+
+async def reset_password(identity: ObjectId, data: NewPassword, hasher: PasswordHasher, mail: Outbox, trail: Trail) -> str:
+    """Gives an account a new password, and ends its sessions in the same write; its owner is told. Returns its user name.
+
+    Raises:
+        NotFound: there is no such account.
+        InvalidInput: the password is too easy to guess.
+        Overloaded: too many passwords are being hashed.
+    """
+    user = await read(identity)
+    passwords.check(data.password, user.username, user.email, user.full_name)
+    values: BSON = {"password_hash": await hasher.hash(data.password), "sessions": []}
+    update = {"$set": values, "$unset": {"pending_email": ""}}  # an address that an intruder had given
+    if (await collection(UserDocument).update_one({"_id": identity}, update)).matched_count == 0:
+        raise NotFound("User not found")
+    await trail.record("password_reset", identity)
+    if user.email_verified:
+        await mail.enqueue("notice_password", trail, user=identity, address=user.email)
+    return user.username
 
 
 async def set_unless_last(conditions: BSON, values: BSON) -> BSON | None:
@@ -19,10 +120,27 @@ async def set_unless_last(conditions: BSON, values: BSON) -> BSON | None:
 
     async def write(session: Session | None) -> BSON | None:
         users = collection(UserDocument)
-        found = await users.find_one({**conditions, "role": "admin"}, {"_id": 1}, session=session)
-        others = {"_id": {"$ne": found["_id"]}, "role": "admin", **ACTIVE} if found else {}
-        if found and await users.count_documents(others, limit=1, session=session) == 0:
-            raise LastAdmin
-        return await users.find_one_and_update(conditions, {"$set": values}, session=session)
+        before = await users.find_one_and_update(conditions, {"$set": values}, session=session)
+        if before is None or not _is_active_admin(before) or await _is_any_left(session):
+            return before
+        if session is None:  # a standalone server takes nothing back by itself
+            await users.update_one({"_id": before["_id"]}, _undoing(before, values))
+        raise LastAdmin
 
     return await transaction(UserDocument, write)
+
+
+def _is_active_admin(user: BSON) -> bool:
+    return all(user.get(name) == value for name, value in ADMIN.items())
+
+
+async def _is_any_left(session: Session | None) -> bool:
+    # Writing to all of them makes two transactions meet that each would take away the admin whom the other counts on.
+    left = await collection(UserDocument).update_many(ADMIN, {"$inc": {"last_admin_checks": 1}}, session=session)
+    return left.matched_count > 0
+
+
+def _undoing(before: BSON, values: BSON) -> dict[str, Any]:
+    kept = {name: before[name] for name in values if name in before}
+    added = dict.fromkeys(values.keys() - kept.keys(), "")
+    return {"$set": kept} | ({"$unset": added} if added else {})

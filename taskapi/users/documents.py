@@ -12,6 +12,7 @@ from taskapi.scopes import Role
 SHOWN = ("username", "email", "email_verified", "pending_email", "full_name", "disabled", "role", "two_factor")
 PUBLIC = dict.fromkeys((*SHOWN, "created_at", "updated_at"), 1)  # no dotted name: it would cost MongoDB 30 us a request
 STILL_THERE = {"leaving.leased_until": None}  # the removal of the account has not begun
+MAY_SIGN_IN = {"disabled": False, **STILL_THERE}  # also who leaves: it is the way back
 ACTIVE = {"disabled": False, "leaving": None}
 
 
@@ -60,6 +61,7 @@ class UserDocument(Document):
     disabled: bool = False
     role: Role = "user"
     sessions: tuple[PydanticObjectId, ...] = ()  # those that live; at most 100
+    last_admin_checks: int = 0  # grows in every active admin when one of them ceases to be one
     leaving: Leaving | None = None  # absent, but for an account that is to go
     api_tokens: tuple[ApiToken, ...] = ()  # at most 50
     two_factor: bool = False  # whether signing in asks for it; absent reads so, too
@@ -70,10 +72,12 @@ class UserDocument(Document):
     class Settings:
         name = "users"
         indexes: ClassVar = [
-            # signing in, and the uniqueness of user names without regard to case
+            # signing in, the uniqueness of user names without regard to case, and the list of all accounts by name
             IndexModel([("username_key", ASCENDING)], name="username_unique", unique=True),
             # the uniqueness of addresses without regard to case
             IndexModel([("email_key", ASCENDING)], name="email_unique", unique=True, sparse=True),
+            # whether there is an active admin; the list of the admins
+            IndexModel([("role", ASCENDING)], name="admins", partialFilterExpression={"role": "admin"}),
             # the removal of accounts: the one that has waited longest
             IndexModel([("leaving.due_at", ASCENDING)], name="leaving_due", sparse=True),
             # the account behind an API token

@@ -21,7 +21,7 @@ from taskapi.tasks import service as tasks
 from taskapi.throttling.service import Throttle
 from taskapi.users import addresses
 from taskapi.users.addresses import Holder
-from taskapi.users.documents import ACTIVE, PUBLIC, STILL_THERE, UserDocument
+from taskapi.users.documents import ACTIVE, MAY_SIGN_IN, PUBLIC, STILL_THERE, UserDocument
 from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
 PROVING = {**PUBLIC, "sessions": 1}
@@ -127,7 +127,7 @@ async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | No
     An account that was leaving stays. None when it was disabled, its removal began or its password changed meanwhile.
     """
     before = await collection(UserDocument).find_one_and_update(
-        {"_id": user.object_id, "password_hash": proof, "disabled": False, **STILL_THERE},
+        {"_id": user.object_id, "password_hash": proof, **MAY_SIGN_IN},
         {"$push": {"sessions": session}, "$set": {"password_hash": renewed or proof}, "$unset": {"leaving": ""}},
         {"sessions": 1, "leaving": 1},
     )
@@ -155,7 +155,7 @@ async def reset_password(holder: Holder, address: str, password: str, hasher: Pa
     """
     values = {"password_hash": await hasher.hash(password), "sessions": [], "email_verified": True, "updated_at": utc_now()}
     written = await collection(UserDocument).update_one(
-        {"_id": holder.user.object_id, "password_hash": holder.password_hash, "email_key": address.lower(), **ACTIVE},
+        {"_id": holder.user.object_id, "password_hash": holder.password_hash, "email_key": address.lower(), **MAY_SIGN_IN},
         {"$set": values, "$unset": {"pending_email": ""}},  # an address that an intruder had given
     )
     return written.modified_count == 1

@@ -5,7 +5,7 @@ from datetime import datetime
 from bson import ObjectId
 
 from taskapi.database import BSON, collection
-from taskapi.users.documents import ACTIVE, UserDocument
+from taskapi.users.documents import ACTIVE, MAY_SIGN_IN, UserDocument
 
 ON = {"two_factor": True}
 NOT_ON = {"two_factor": {"$ne": True}}
@@ -13,7 +13,7 @@ NOT_ON = {"two_factor": {"$ne": True}}
 
 async def of(user: ObjectId) -> tuple[bool, BSON | None]:
     """Whether ``user`` has a second factor, and their authenticator, which may be one to confirm."""
-    found = await collection(UserDocument).find_one({"_id": user, **ACTIVE}, {"two_factor": 1, "authenticator": 1}) or {}
+    found = await collection(UserDocument).find_one({"_id": user, **MAY_SIGN_IN}, {"two_factor": 1, "authenticator": 1}) or {}
     return found.get("two_factor", False), found.get("authenticator")
 
 
@@ -32,7 +32,7 @@ async def confirm(user: ObjectId, sealed: bytes, step: int, recovery: list[bytes
 
 async def pass_step(user: ObjectId, sealed: bytes, step: int, renewed: bytes) -> bool:
     """Notes that the code of ``step`` was used; ``renewed`` replaces the sealed secret. False when it, or a later one, was."""
-    matching = {"_id": user, **ACTIVE, **ON, "authenticator.secret": sealed, "authenticator.last_step": {"$lt": step}}
+    matching = {"_id": user, **MAY_SIGN_IN, **ON, "authenticator.secret": sealed, "authenticator.last_step": {"$lt": step}}
     return await _wrote(matching, {"$set": {"authenticator.last_step": step, "authenticator.secret": renewed}})
 
 
@@ -40,7 +40,7 @@ async def spend(user: ObjectId, hashes: list[bytes]) -> int | None:
     """Uses up the recovery code of which one of ``hashes`` is stored: how many are left, or None when none is."""
     held = {"authenticator.recovery": {"$in": hashes}}
     before = await collection(UserDocument).find_one_and_update(
-        {"_id": user, **ACTIVE, **ON, **held}, {"$pull": held}, {"authenticator.recovery": 1}
+        {"_id": user, **MAY_SIGN_IN, **ON, **held}, {"$pull": held}, {"authenticator.recovery": 1}
     )
     return len(before["authenticator"]["recovery"]) - 1 if before else None
 

@@ -6,9 +6,9 @@ import time
 from datetime import timedelta
 from email.message import EmailMessage
 
-import httpx
 import pytest
 from bson import ObjectId
+from fastapi import FastAPI
 
 from taskapi.clock import in_utc, utc_now
 from taskapi.database import BSON, collection
@@ -17,9 +17,8 @@ from taskapi.logs import request_id
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.sending import NotSent
 from taskapi.mail.service import LEASE, Outbox, Postman
-from taskapi.main import create_app
 from tests.client import make_account
-from tests.conftest import make_settings, running
+from tests.conftest import another
 from tests.mailbox import PATIENCE_SECONDS, smtp_server
 
 ADDRESS = "ada@example.com"
@@ -214,17 +213,16 @@ async def test_a_mail_that_cannot_be_written_is_left_for_later() -> None:
 
 
 @pytest.mark.real
-async def test_the_application_sends_through_its_smtp_server(anonymous: httpx.AsyncClient) -> None:
+async def test_the_application_sends_through_its_smtp_server(app: FastAPI) -> None:
     with smtp_server() as inbox:
         settings = {"smtp_host": "127.0.0.1", "smtp_port": inbox.port, "smtp_security": "none", "mail_from": "T <t@example.com>"}
         inbox.refuse = "450 later"
-        application = create_app(make_settings(**settings))
-        async with running(application) as client:
+        async with another(app, **settings) as client:
             await make_account(client, "ada", email=ADDRESS)
             await until_stored({"due_at": {"$gt": utc_now() + timedelta(seconds=1)}}, 1)
             inbox.refuse = None
             await change(due_at=utc_now())
-            application.state.mail.wake()
+            await client.post("/password/forgot", json={"email": "nobody@example.com"})  # which wakes the worker
             await until_stored({}, 0)
     (mail,) = inbox.mails()
     assert (mail["From"], mail["To"], mail["Subject"]) == ("T <t@example.com>", ADDRESS, "Verify your e-mail address")

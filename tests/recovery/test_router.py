@@ -19,7 +19,7 @@ from taskapi.main import DOCUMENTS
 from taskapi.recovery import service
 from taskapi.recovery.documents import OneTimeTokenDocument
 from taskapi.users.documents import UserDocument
-from tests.client import PASSWORD, Account, is_problem, make_account, sign_in, stored_user, wrong_fields
+from tests.client import PASSWORD, Account, at, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.conftest import another
 from tests.mailbox import Mailbox, text_of, token_of
 
@@ -83,6 +83,28 @@ async def test_a_reset_sets_the_password_and_ends_every_session(ada: Account, ma
     (notice,) = await mailbox.to(ADDRESS, CHANGED)
     assert "ada" in text_of(notice)
     assert await collection(OneTimeTokenDocument).count_documents({"purpose": "password_reset"}) == 0
+
+
+async def test_whoever_leaves_and_forgot_the_password_can_still_come_back(ada: Account, mailbox: Mailbox) -> None:
+    assert (await ada.call("DELETE", "/users/me", json={"password": PASSWORD})).status_code == 202
+    assert (await reset(ada.client, await asked(ada, mailbox))).status_code == 204
+    assert "leaving" in await stored_user(ada.id)
+    assert (await sign_in(ada.client, "ada", NEW)).status_code == 200
+    assert "leaving" not in await stored_user(ada.id)
+
+
+async def test_a_reset_takes_no_password_that_is_easy_to_guess_and_opens_a_blocked_account(
+    app: FastAPI, ada: Account, mailbox: Mailbox
+) -> None:
+    token = await asked(ada, mailbox)
+    for weak in ("password123", "ADA@example.com"):
+        assert wrong_fields(await reset(ada.client, token, weak)).keys() == {"password"}
+    async with at(app, "192.0.2.1") as stranger:
+        for _ in range(5):
+            is_problem(await sign_in(stranger, "ada", "wrong password"), 401, "bad_credentials")
+        is_problem(await sign_in(stranger, "ada"), 429, "too_many_attempts")
+        assert (await reset(stranger, token)).status_code == 204
+        assert (await sign_in(stranger, "ada", NEW)).status_code == 200
 
 
 async def test_the_address_is_known_in_any_case_and_the_mail_goes_to_it_as_it_is_stored(ada: Account, mailbox: Mailbox) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import pytest
 from bson import ObjectId
-from bson.codec_options import CodecOptions, DatetimeConversion
 from fastapi import FastAPI
 
 from taskapi.clock import utc_now
@@ -16,10 +15,10 @@ from taskapi.tasks.listing import LISTED
 from taskapi.tasks.order import SORTABLE
 from taskapi.tasks.query import TaskQuery
 from tests.client import make_account
+from tests.plans import explain, found_in, stages
 
 pytestmark = pytest.mark.real
 
-UNBOUNDED: CodecOptions[BSON] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)  # ends of ranges
 SORTS = [f"{sign}{name}" for name in SORTABLE for sign in ("", "-")]
 FILTERS = [
     {"status": "todo"},
@@ -49,38 +48,10 @@ IN_ORDER = [  # filters whose tasks come from one index in the default order
 ]
 
 
-def stages(plan: Any) -> set[str]:
-    """The names of all stages anywhere in an explained plan that won."""
-    if isinstance(plan, list):
-        return set().union(*map(stages, plan)) if plan else set()
-    if not isinstance(plan, dict):
-        return set()
-    own = {plan["stage"]} if "stage" in plan else set()
-    return own.union(*(stages(value) for name, value in plan.items() if name != "rejectedPlans"))
-
-
-def found_in(plan: Any, name: str) -> list[Any]:
-    """The values of that key anywhere in an explained plan."""
-    if isinstance(plan, list):
-        return [found for part in plan for found in found_in(part, name)]
-    if not isinstance(plan, dict):
-        return []
-    return [plan[name]] if name in plan else [found for part in plan.values() for found in found_in(part, name)]
-
-
-async def explain(pipeline: list[BSON]) -> BSON:
-    """What MongoDB says of a pipeline after it has run it."""
-    command = {"aggregate": "tasks", "pipeline": pipeline, "cursor": {}}
-    explained: BSON = await collection(TaskDocument).database.command(
-        {"explain": command, "verbosity": "executionStats"}, codec_options=UNBOUNDED
-    )
-    return explained
-
-
 async def plan_of(owner: ObjectId, after: list[Any] | None, /, **parameters: str) -> BSON:
     """The plan of a page of what the parameters ask for, of 20 tasks and one more."""
     query = TaskQuery.model_validate({"count": "none", **parameters})
-    return await explain(query.pipeline(owner, LISTED, after))
+    return await explain(TaskDocument, query.pipeline(owner, LISTED, after))
 
 
 async def middle(owner: ObjectId, **parameters: str) -> list[Any]:
@@ -183,14 +154,14 @@ async def test_no_filter_reads_the_whole_collection_in_any_order(owner: ObjectId
 
 @pytest.mark.parametrize("parameters", [{}, *FILTERS], ids=str)
 async def test_no_total_reads_the_whole_collection(owner: ObjectId, parameters: dict[str, str]) -> None:
-    used = stages(await explain(TaskQuery.model_validate(parameters).total(owner)))
+    used = stages(await explain(TaskDocument, TaskQuery.model_validate(parameters).total(owner)))
     assert used & {"IXSCAN", "COUNT_SCAN", "TEXT_MATCH"}
     assert "COLLSCAN" not in used
 
 
 @pytest.mark.parametrize("count", ["exact", "estimate"])
 async def test_the_total_is_counted_in_the_index_alone(owner: ObjectId, count: str) -> None:
-    used = stages(await explain(TaskQuery.model_validate({"count": count}).total(owner)))
+    used = stages(await explain(TaskDocument, TaskQuery.model_validate({"count": count}).total(owner)))
     assert used & {"IXSCAN", "COUNT_SCAN"}
     assert "FETCH" not in used
 

@@ -12,7 +12,7 @@ from taskapi.tasks.catalog import FIELDS, Kind
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.filter import compiled
 from tests.client import make_account
-from tests.tasks.test_documents import explain, found_in, stages
+from tests.plans import explain, found_in, stages
 
 pytestmark = pytest.mark.real
 
@@ -57,7 +57,7 @@ async def owner(shared: httpx.AsyncClient) -> ObjectId:
 
 async def plan(owner: ObjectId, where: dict[str, Any]) -> dict[str, Any]:
     match = {"owner.id": owner, "$and": [compiled(where)]}
-    return await explain([{"$match": match}, {"$sort": {"created_at": -1, "_id": -1}}, {"$limit": 20}])
+    return await explain(TaskDocument, [{"$match": match}, {"$sort": {"created_at": -1, "_id": -1}}, {"$limit": 20}])
 
 
 @pytest.mark.parametrize("name", FIELDS)

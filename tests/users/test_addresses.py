@@ -50,7 +50,7 @@ async def state(ada: Account) -> tuple[str | None, bool, str | None]:
 
 
 async def kinds() -> list[str]:
-    events = await collection(SecurityEventDocument).find({"kind": {"$regex": "^email"}}).to_list(None)
+    events = await collection(SecurityEventDocument).find({"kind": {"$regex": "^email"}}, sort=[("_id", 1)]).to_list(None)
     return [event["kind"] for event in events]
 
 

@@ -14,15 +14,18 @@ from taskapi.clock import utc_now
 from taskapi.database import collection
 from taskapi.events.documents import GONE, SecurityEventDocument
 from taskapi.idempotency.documents import IdempotencyDocument
+from taskapi.mail.documents import MailJobDocument
 from taskapi.main import BELONGINGS, DOCUMENTS
+from taskapi.recovery.documents import OneTimeTokenDocument
 from taskapi.tasks.documents import TaskDocument
+from taskapi.throttling.documents import ThrottleDocument
 from taskapi.users.documents import UserDocument
 from taskapi.users.leaving import remove_due
 from tests.client import Account, is_problem, make_account, sign_in, stored, stored_user
 from tests.users.leavers import is_due, lease_ends, leave, remove
 
 DAY = timedelta(days=1)
-NOBODYS: set[type[Document]] = set()  # documents that say nothing of any account
+NOBODYS: set[type[Document]] = {ThrottleDocument}  # what it counts can be told from nothing in it
 
 
 async def traces(*texts: str) -> list[str]:
@@ -42,6 +45,9 @@ async def everywhere(account: Account) -> None:
     await account.delete(f"/tasks/{task['id']}")
     once = await account.post("/tasks", json={"title": "Once"}, headers={"Idempotency-Key": "once"})
     assert once.status_code == 201
+    theirs, later = {"user": ObjectId(account.id)}, utc_now() + DAY
+    await collection(OneTimeTokenDocument).insert_one({**theirs, "purpose": "any", "expires_at": later})
+    await collection(MailJobDocument).insert_one({**theirs, "kind": "any", "due_at": later, "leased_until": later})
     about_somebody_else = {"user": ObjectId(), "by": ObjectId(account.id), "address": "203.0.113.9", "agent": account.username}
     await collection(SecurityEventDocument).insert_one({**about_somebody_else, "kind": "role_changed", "at": utc_now()})
 
@@ -116,6 +122,7 @@ async def test_an_interrupted_removal_goes_on_where_nobody_can_come_back(anonymo
             await remove_due([*steps[:place], interrupt])
         await remove()  # somebody else has the lease
         assert (await stored_user(leaver.id))["leaving"]["leased_until"] > utc_now().replace(tzinfo=None)
+        await collection(ThrottleDocument).delete_many({})
         is_problem(await sign_in(anonymous, "leaver"), 401, "bad_credentials")
         is_problem(await sign_in(anonymous, "leaver", "wrong password"), 401, "bad_credentials")
         await lease_ends(leaver)

@@ -1,0 +1,43 @@
+"""Reading security events, newest first."""
+
+from typing import NamedTuple
+
+from bson import ObjectId
+from pydantic import TypeAdapter
+from pymongo import DESCENDING
+
+from taskapi.database import BSON
+from taskapi.events.documents import SecurityEventDocument
+from taskapi.events.schemas import AllEventsQuery, EventQuery, SecurityEventRead
+
+NEWEST = {"at": DESCENDING, "_id": DESCENDING}
+PUBLIC = dict.fromkeys(("at", "kind", "outcome", "user", "by", "address", "agent", "request_id", "details"), 1)
+_events = TypeAdapter(list[SecurityEventRead])
+
+
+class EventPage(NamedTuple):
+    """Some events, and how many there are in all."""
+
+    events: list[SecurityEventRead]
+    total: int
+
+
+async def own(user: ObjectId, query: EventQuery, milliseconds: int) -> EventPage:
+    """The events of ``user``, found within ``milliseconds``; without where others were who did something to the account."""
+    page = await _page(query, {"user": user}, milliseconds)
+    hidden = [event.model_copy(update={"address": "", "agent": ""}) if event.by else event for event in page.events]
+    return EventPage(hidden, page.total)
+
+
+async def everybodys(query: AllEventsQuery, milliseconds: int) -> EventPage:
+    """The events of all accounts, found within ``milliseconds``."""
+    conditions: BSON = {"user": ObjectId(query.user)} if query.user else {}
+    if query.outcome:
+        conditions["outcome"] = query.outcome
+    return await _page(query, conditions, milliseconds)
+
+
+async def _page(query: EventQuery, conditions: BSON, milliseconds: int) -> EventPage:
+    matching = conditions | ({"kind": query.kind} if query.kind else {})
+    found = await query.find(SecurityEventDocument, matching, NEWEST, PUBLIC, milliseconds)
+    return EventPage(_events.validate_python(found.entries), found.total)

@@ -1,0 +1,32 @@
+"""Routes of security events."""
+
+from fastapi import Request, Response
+
+from taskapi.auth.dependencies import AccountHolder, Admin
+from taskapi.events import reading
+from taskapi.events.schemas import AllEventsQuery, EventQuery, SecurityEventRead
+from taskapi.paging import LIST_HEADERS
+from taskapi.problems import responses
+from taskapi.routing import page_headers, parameters, read_query
+from taskapi.routing import router as strict_router
+
+router = strict_router()
+PAGE = {200: {"headers": LIST_HEADERS}, **responses(401, 403, 422)}
+
+
+@router.get("/users/me/events", tags=["users"], responses=PAGE, openapi_extra={"parameters": parameters(EventQuery)})
+async def list_own_events(user: AccountHolder, request: Request, response: Response) -> list[SecurityEventRead]:
+    """What was done to your account and when, newest first: sign-ins, failures, changes of passwords, tokens and roles."""
+    query = read_query(EventQuery, request)
+    page = await reading.own(user.object_id, query, request.app.state.settings.query_timeout_ms)
+    response.headers.update(page_headers(request, "/users/me/events", query, page.total))
+    return page.events
+
+
+@router.get("/events", tags=["admin"], responses=PAGE, openapi_extra={"parameters": parameters(AllEventsQuery)})
+async def list_events(_: Admin, request: Request, response: Response) -> list[SecurityEventRead]:
+    """The security events of all accounts, newest first; for admins."""
+    query = read_query(AllEventsQuery, request)
+    page = await reading.everybodys(query, request.app.state.settings.query_timeout_ms)
+    response.headers.update(page_headers(request, "/events", query, page.total))
+    return page.events

@@ -1,0 +1,134 @@
+"""What the operator does to accounts from the command line: by the services, rules and events of the API."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pymongo.errors import PyMongoError
+
+from taskapi import database, embedded, logs
+from taskapi.errors import DomainError, StartupError, faults_of
+from taskapi.events.documents import SecurityEventDocument
+from taskapi.events.service import Trail
+from taskapi.mail.documents import MailJobDocument
+from taskapi.mail.service import Outbox
+from taskapi.security import PasswordHasher
+from taskapi.settings import Settings, load_settings
+from taskapi.users import admins
+from taskapi.users import service as users
+from taskapi.users.admin_schemas import AccountChange, NewPassword, UserQuery
+from taskapi.users.documents import UserDocument
+from taskapi.users.schemas import UserCreate
+
+DOCUMENTS = (UserDocument, SecurityEventDocument, MailJobDocument)
+AGENT = "command line"
+GENERATED_BYTES = 15
+LONGEST_QUERY_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Whoever sits at the command line, and their tools."""
+
+    hasher: PasswordHasher
+    mail: Outbox
+    trail: Trail
+
+    async def create(self, name: str, email: str | None, password: str, *, admin: bool) -> str:
+        """Makes an account."""
+        data = UserCreate(username=name, email=email, password=password)
+        user = await users.register(data, self.hasher, self.mail, self.trail)
+        if admin:
+            await self._change(user.username, AccountChange(role="admin"))
+        return f"{user.username} is {'an admin' if admin else 'a user'}, with the id {user.id}."
+
+    async def promote(self, name: str) -> str:
+        """Makes somebody an admin."""
+        return f"{await self._change(name, AccountChange(role='admin'))} is an admin, from the next sign-in on."
+
+    async def demote(self, name: str) -> str:
+        """Makes an admin a user."""
+        return f"{await self._change(name, AccountChange(role='user'))} is no admin."
+
+    async def disable(self, name: str) -> str:
+        """Disables an account."""
+        return f"{await self._change(name, AccountChange(disabled=True))} is disabled, and signed out everywhere."
+
+    async def enable(self, name: str) -> str:
+        """Enables an account."""
+        return f"{await self._change(name, AccountChange(disabled=False))} can sign in."
+
+    async def reset_password(self, name: str, password: str | None) -> str:
+        """Gives an account a new password; None: one that is made up, and told."""
+        new = NewPassword(password=secrets.token_urlsafe(GENERATED_BYTES) if password is None else password)
+        username = await admins.reset_password(await admins.named(name), new, self.hasher, self.mail, self.trail)
+        if password is None:
+            return new.password
+        return f"{username} has a new password, and is signed out everywhere."
+
+    async def list(self) -> str:
+        """One line for each account."""
+        lines = [f"{'role':8}{'state':10}{'made':12}name"]
+        query = UserQuery(limit=100)
+        while True:
+            page = await admins.page(query, LONGEST_QUERY_MS)
+            for user in page.users:
+                state = "disabled" if user.disabled else "active"
+                lines.append(f"{user.role:8}{state:10}{user.created_at:%Y-%m-%d}  {user.username}")
+            if query.start + query.limit >= page.total:
+                return "\n".join(lines)
+            query = UserQuery(limit=query.limit, offset=query.start + query.limit)
+
+    async def _change(self, name: str, change: AccountChange) -> str:
+        return (await admins.change(await admins.named(name), change, self.trail)).username
+
+
+ACTIONS: Final[dict[str, Callable[..., Awaitable[str]]]] = {
+    "create": Operator.create,
+    "promote": Operator.promote,
+    "demote": Operator.demote,
+    "disable": Operator.disable,
+    "enable": Operator.enable,
+    "reset-password": Operator.reset_password,
+    "list": Operator.list,
+}
+
+
+def run(action: str, **options: Any) -> str:
+    """Does ``action`` on the service's MongoDB: the one configured, that of a server that runs, or one started for this.
+
+    Raises:
+        StartupError: it cannot be done; says why in one line.
+    """
+    settings = load_settings()
+    logs.configure("error", settings.log_format)
+    try:
+        with embedded.provide(settings, join=True) as complete:
+            return asyncio.run(_run(complete, action, options))
+    except (ValidationError, DomainError, PyMongoError, KeyboardInterrupt) as error:
+        raise StartupError(why(error)) from None
+
+
+def why(error: BaseException) -> str:
+    """Why something cannot be done, in one line."""
+    if isinstance(error, ValidationError):
+        faults = faults_of(error.errors(include_input=False, include_url=False))
+        return "; ".join(f"{fault.field}: {fault.message}" for fault in faults)
+    if isinstance(error, DomainError):
+        return "; ".join(f"{fault.field}: {fault.message}" for fault in error.faults or ()) or error.detail
+    return f"MongoDB: {type(error).__name__}" if isinstance(error, PyMongoError) else "interrupted"
+
+
+async def _run(settings: Settings, action: str, options: dict[str, Any]) -> str:
+    hasher = PasswordHasher(**settings.hashing)
+    try:
+        async with database.opened(settings, DOCUMENTS):
+            mail = Outbox(wake=lambda: None)  # the servers look for mail by themselves
+            operator = Operator(hasher, mail, Trail("", AGENT, timedelta(days=settings.event_days)))
+            return await ACTIONS[action](operator, **options)
+    finally:
+        hasher.close()

@@ -1,0 +1,48 @@
+"""Routes by which admins look after accounts."""
+
+from fastapi import Request, Response
+
+from taskapi.auth.dependencies import Admin
+from taskapi.events.dependencies import CallerTrail
+from taskapi.fields import object_id
+from taskapi.paging import LIST_HEADERS
+from taskapi.problems import responses
+from taskapi.routing import page_headers, parameters, read_query
+from taskapi.routing import router as strict_router
+from taskapi.sessions import service as sessions
+from taskapi.users import admins
+from taskapi.users.admin_schemas import AccountChange, UserForAdmin, UserQuery
+
+router = strict_router(prefix="/users", tags=["admin"])
+
+
+@router.get(
+    "",
+    responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422)},
+    openapi_extra={"parameters": parameters(UserQuery)},
+)
+async def list_users(_: Admin, request: Request, response: Response) -> list[UserForAdmin]:
+    """All accounts, in the order of their names; for admins."""
+    query = read_query(UserQuery, request)
+    page = await admins.page(query, request.app.state.settings.query_timeout_ms)
+    response.headers.update(page_headers(request, "/users", query, page.total))
+    return page.users
+
+
+@router.get("/{user_id}", responses=responses(401, 403, 404))
+async def read_user(user_id: str, _: Admin) -> UserForAdmin:
+    """One account; for admins."""
+    return await admins.read(object_id(user_id))
+
+
+@router.patch("/{user_id}", responses=responses(400, 401, 403, 404, 409, 413, 415, 422))
+async def update_user(user_id: str, data: AccountChange, admin: Admin, trail: CallerTrail) -> UserForAdmin:
+    """Disable or enable an account, or change its role; for admins. The last active admin stays one."""
+    return await admins.change(object_id(user_id), data, trail, by=admin.object_id)
+
+
+@router.delete("/{user_id}/sessions", status_code=204, responses=responses(401, 403, 404))
+async def end_users_sessions(user_id: str, admin: Admin, trail: CallerTrail) -> None:
+    """End all sessions of an account; for admins."""
+    user = await admins.read(object_id(user_id))
+    await sessions.end_all(user.object_id, trail, by=admin.object_id)

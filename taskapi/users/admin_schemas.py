@@ -1,0 +1,47 @@
+"""Accounts as admins ask for them, see them and change them."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+
+from taskapi.fields import Flag, Optional, Storable, Trimmed
+from taskapi.paging import PageQuery
+from taskapi.scopes import Role
+from taskapi.users.schemas import Password, UserRead
+
+USER_READ: Any = UserRead.model_config["json_schema_extra"]
+
+
+class UserQuery(PageQuery):
+    """Which accounts."""
+
+    q: Annotated[str, Trimmed, Field(min_length=1, max_length=100), Storable] | None = Field(
+        None,
+        description="Part of the user name, the e-mail address or the full name, in any case. "
+        "Every account is looked at, for as long as a query may take (then 503).",
+    )
+    role: Role | None = Field(None, description="Has this role.")
+    disabled: Flag | None = Field(None, description="Whether the account is disabled.")
+
+
+class UserForAdmin(UserRead):
+    """An account as an admin sees it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**USER_READ["examples"][0], "sessions": 2}]})
+
+    sessions: Annotated[int, BeforeValidator(len), Field(description="How many sign-ins have not ended.")] = 0
+
+
+class AccountChange(BaseModel):
+    """What an admin changes of an account: only the fields sent."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"disabled": True}]})
+
+    disabled: StrictBool = Optional(description="A disabled account cannot sign in, and its sessions end.")
+    role: Role = Optional(description="Its next request has the rights of the new role, and no more.")
+
+
+class NewPassword(BaseModel):
+    """A password that the operator gives to an account."""
+
+    password: Password
