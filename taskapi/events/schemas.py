@@ -60,7 +60,7 @@ class SecurityEventRead(BaseModel):
     kind: str
     outcome: Outcome
     user: Annotated[Who, Field(description="Whose account it is about; null when somebody tried a name that nobody has.")]
-    by: Annotated[Who, Field(description="Who did it, when that is somebody else: an admin.")]
+    by: Annotated[Who, Field(description="Who did it, when that is an admin; all zeros when that account is gone.")]
     address: Annotated[str, Field(description="Where it came from; empty for what others did to your account.")]
     agent: Annotated[str, Field(description="The start of the User-Agent there.")]
     request_id: str
