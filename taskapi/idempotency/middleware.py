@@ -21,13 +21,17 @@ HEADER = b"idempotency-key"
 REPLAY = ("idempotent-replay", "true")
 VISIBLE = re.compile(rb"[!-~]{1,255}")
 ANONYMOUS = "/register"
+SEARCH = "/tasks/search"
 UNFINISHED = "unfinished"  # set on ``request.state`` by a route whose answer a repeat should better
 LARGEST_ANSWER = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
 
 
 def takes_key(path: str) -> bool:
-    """Whether a POST to ``path`` takes a key. Other answers hold tokens and codes, which must not be stored."""
-    return path == ANONYMOUS or path.startswith("/tasks")
+    """Whether a POST to ``path`` takes a key. Other answers hold tokens and codes, which must not be stored.
+
+    A search writes nothing, and who may write may not always read: a repeat would show them what was found.
+    """
+    return path == ANONYMOUS or (path.startswith("/tasks") and path != SEARCH)
 
 
 class IdempotencyKeys:

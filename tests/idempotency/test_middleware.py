@@ -14,7 +14,7 @@ from taskapi.clock import utc_now
 from taskapi.database import collection
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.users.documents import UserDocument
-from tests.client import Account, is_problem, stored_task, wrong_fields
+from tests.client import Account, is_problem, signed_in, stored_task, wrong_fields
 from tests.idempotency.records import KEY, KEYED, change_record, forget_answer, records, tasks, the_record
 
 JSON = {"content-type": "application/json"}
@@ -211,6 +211,16 @@ async def test_signing_in_takes_no_key(ada: Account) -> None:
     first, again = [await ada.client.post("/token", data=form, headers=KEYED) for _ in range(2)]
     assert (first.status_code, again.status_code) == (200, 200)
     assert first.json()["access_token"] != again.json()["access_token"]
+    assert await records() == 0
+
+
+async def test_a_search_takes_no_key(ada: Account) -> None:
+    """Or what it found would be shown again to a token that may not read."""
+    await ada.make_task("A secret")
+    writer = await signed_in(ada.client, ada, scope="tasks:write")
+    for who, status in ((ada, 200), (writer, 403), (ada, 200)):
+        answer = await who.post("/tasks/search", json={}, headers=KEYED)
+        assert (answer.status_code, "idempotent-replay" in answer.headers) == (status, False)
     assert await records() == 0
 
 
