@@ -95,8 +95,9 @@ async def _sign_in(username: str, password: str, otp: str | None, scope: str, to
     if user.disabled:
         await trail.record("sign_in", user.object_id, outcome="failure", reason="disabled")
         raise InactiveUser
+    scopes = granted(scope, OF_ROLE[user.role])  # before the second factor is proven: a code serves once
     await two_factor.prove(user, otp, trail, tools.seals)
-    given = await sessions.begin(user, stored, renewed, granted(scope, OF_ROLE[user.role]), trail, tools.rules)
+    given = await sessions.begin(user, stored, renewed, scopes, trail, tools.rules)
     if given is None:
         raise BadCredentials
     await trail.record("sign_in", user.object_id, session=str(given.session))

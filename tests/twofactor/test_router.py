@@ -270,3 +270,10 @@ async def test_a_new_service_secret_drops_nobody_and_takes_the_factor_over(app: 
         assert (await enter(client, factor.code())).status_code == 200
         assert (await factor_of(ada))["secret"] == resealed  # it is the current key's already
         is_problem(await enter(client, factor.recovery[1]), 401, "bad_second_factor")  # its hash is of the old secret
+
+
+async def test_a_scope_that_cannot_be_had_uses_no_code_up(ada: Account, anonymous: httpx.AsyncClient) -> None:
+    factor = await turn_on(ada)
+    form = {"username": "ada", "password": PASSWORD, "otp": factor.recovery[0]}
+    is_problem(await anonymous.post("/token", data={**form, "scope": "admin"}), 400, "invalid_scope")
+    assert (await anonymous.post("/token", data=form)).status_code == 200
