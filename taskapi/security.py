@@ -90,7 +90,10 @@ class Claims:
 
 
 class TokenCodec:
-    """Makes and reads access tokens: JWT (RFC 7519) signed with HMAC-SHA-256. The first key signs, all of them verify."""
+    """Makes and reads access tokens: JWT (RFC 7519) signed with HMAC-SHA-256. The first key signs, all of them verify.
+
+    ``lifetime`` is how long one is good unless its session ends before.
+    """
 
     def __init__(self, keys: Sequence[SigningKey], *, lifetime: timedelta) -> None:
         self._kid = keys[0].kid
@@ -99,7 +102,7 @@ class TokenCodec:
         # A signature that was right stays right: only the expiry has to be looked at again.
         self._verified = lru_cache(REMEMBERED_TOKENS)(self._decode)
 
-    def encode(self, subject: str, session: str, scopes: Collection[str]) -> str:
+    def encode(self, subject: str, session: str, scopes: Collection[str], lifetime: timedelta) -> str:
         """A new token for the user ``subject`` in ``session``, good for ``scopes`` during ``lifetime``."""
         now = utc_now()
         claims = {
@@ -107,7 +110,7 @@ class TokenCodec:
             "sid": session,
             "scope": " ".join(sorted(scopes)),
             "iat": int(now.timestamp()),
-            "exp": int((now + self.lifetime).timestamp()),
+            "exp": int((now + lifetime).timestamp()),
             "iss": ISSUER,
             "aud": AUDIENCE,
             "jti": secrets.token_hex(16),

@@ -14,6 +14,7 @@ from taskapi.keys import Keyring
 from taskapi.security import PasswordHasher, TokenCodec
 
 SECRET = "0123456789abcdef0123456789abcdef"
+LIFETIME = timedelta(minutes=5)
 
 
 @pytest.fixture
@@ -86,12 +87,12 @@ async def test_more_than_fit_are_turned_away_and_the_loop_stays_free(
 
 
 def codec(*secrets: str) -> TokenCodec:
-    return TokenCodec(Keyring(secrets).signing_keys(), lifetime=timedelta(minutes=5))
+    return TokenCodec(Keyring(secrets).signing_keys(), lifetime=LIFETIME)
 
 
 def test_tokens_are_unique_and_say_whose_they_are() -> None:
     ours = codec(SECRET)
-    first, second = (ours.encode("someone", "a session", {"tasks:read", "account"}) for _ in range(2))
+    first, second = (ours.encode("someone", "a session", {"tasks:read", "account"}, LIFETIME) for _ in range(2))
     assert first != second
     claims = ours.read(first)
     assert (claims.subject, claims.session) == ("someone", "a session")
@@ -103,10 +104,10 @@ def test_tokens_are_unique_and_say_whose_they_are() -> None:
 
 def test_the_first_key_signs_and_all_verify() -> None:
     new = SECRET[::-1]
-    before = codec(SECRET).encode("someone", "a session", ())
+    before = codec(SECRET).encode("someone", "a session", (), LIFETIME)
     both = codec(new, SECRET)
     assert both.read(before).subject == "someone"
-    after = both.encode("someone", "a session", ())
+    after = both.encode("someone", "a session", (), LIFETIME)
     assert codec(new).read(after).subject == "someone"
     for keys, token in ((codec(SECRET), after), (codec(new), before)):
         with pytest.raises(InvalidToken):

@@ -7,6 +7,7 @@ from bson import ObjectId
 
 from taskapi.account_errors import BadCredentials, InactiveUser, InvalidGrant, InvalidToken
 from taskapi.auth.schemas import Token, TokenRequest
+from taskapi.clock import utc_now
 from taskapi.coalesce import Coalescer
 from taskapi.errors import Fault, InvalidInput, NotFound
 from taskapi.events.service import Trail
@@ -69,9 +70,10 @@ async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
     else:
         async with tools.throttle.sign_in(form.username or "", trail.address):
             given = await _sign_in(form.username or "", form.password or "", form.otp, form.scope, tools, trail)
+    lifetime = min(tools.codec.lifetime, given.ends_at - utc_now())  # no token outlives its session
     return Token(
-        access_token=tools.codec.encode(given.user.id, str(given.session), given.scopes),
-        expires_in=int(tools.codec.lifetime.total_seconds()),
+        access_token=tools.codec.encode(given.user.id, str(given.session), given.scopes, lifetime),
+        expires_in=int(lifetime.total_seconds()),
         refresh_token=given.refresh_token,
         scope=" ".join(sorted(given.scopes)),
     )

@@ -55,6 +55,7 @@ class Grant:
     session: ObjectId
     scopes: Scopes
     refresh_token: str
+    ends_at: datetime  # the session, at the latest
 
 
 async def begin(user: Account, proof: str, renewed: str | None, scopes: Scopes, trail: Trail, rules: Rules) -> Grant | None:
@@ -88,7 +89,7 @@ async def begin(user: Account, proof: str, renewed: str | None, scopes: Scopes, 
         await trail.record("account_deletion_cancelled", user.object_id)
     if len(admission.sessions) > MOST_SESSIONS:
         await _make_room(user.object_id, admission.sessions)
-    return Grant(user, token.session, scopes, str(token))
+    return Grant(user, token.session, scopes, str(token), ends_at)
 
 
 async def refresh(text: str, scope: str, look_up: LookUp, trail: Trail, rules: Rules) -> Grant:
@@ -110,11 +111,12 @@ async def refresh(text: str, scope: str, look_up: LookUp, trail: Trail, rules: R
         scopes = _granted(scope, session, user)
         successor = token.later(session["chain"])
         if await _rotate(session, successor, trail, rules):
-            return Grant(user, token.session, scopes, str(successor))
+            return Grant(user, token.session, scopes, str(successor), in_utc(session["ends_at"]))
         session = await _find(token.session)  # another request was quicker
     if session and _is_of(token, session, rules):
         if _is_retry(token, session, trail):
-            return Grant(user, token.session, _granted(scope, session, user), str(token.later(session["chain"])))
+            scopes, successor = _granted(scope, session, user), token.later(session["chain"])
+            return Grant(user, token.session, scopes, str(successor), in_utc(session["ends_at"]))
         await _stop(session, trail)
     raise InvalidGrant
 

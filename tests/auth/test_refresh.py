@@ -248,6 +248,14 @@ async def test_each_refresh_puts_the_end_off_but_never_beyond_the_longest(app: F
     assert in_utc(session["expires_at"]) == now + HOUR
 
 
+async def test_an_access_token_dies_with_its_session_at_the_latest(app: FastAPI, ada: Account) -> None:
+    await change(ada, ends_at=utc_now() + timedelta(minutes=5))
+    for _ in range(2):  # the second is a retry
+        body = (await refresh(ada)).json()
+        assert 0 < body["expires_in"] <= 300
+        assert app.state.auth.codec.read(body["access_token"]).expiry <= utc_now().timestamp() + 300
+
+
 @pytest.mark.real
 async def test_the_settings_say_how_long_a_session_lives(app: FastAPI, ada: Account) -> None:
     async with another(app, refresh_token_days=2, session_days=3) as client:
