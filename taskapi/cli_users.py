@@ -27,6 +27,7 @@ def add_to(commands: Any) -> None:
     _action(actions, "enable", "let a disabled account sign in again")
     reset = _action(actions, "reset-password", "give an account a new password, and end its sessions")
     reset.add_argument("--generate", action="store_true", help="make the password up, and print it")
+    _action(actions, "remove-two-factor", "take a second factor that was lost off an account")
     actions.add_parser("list", help="print all accounts")
 
 

@@ -18,6 +18,7 @@ from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher
 from taskapi.settings import Settings, load_settings
+from taskapi.twofactor import service as two_factor
 from taskapi.users import admins
 from taskapi.users import service as users
 from taskapi.users.admin_schemas import AccountChange, NewPassword, UserQuery
@@ -70,6 +71,11 @@ class Operator:
             return new.password
         return f"{username} has a new password, and is signed out everywhere."
 
+    async def remove_two_factor(self, name: str) -> str:
+        """Takes a second factor that was lost off an account."""
+        removed = await two_factor.remove(await admins.named(name), self.trail)
+        return f"{name} {'signs in with the password alone' if removed else 'has no second factor'}."
+
     async def list(self) -> str:
         """One line for each account."""
         lines = [f"{'role':8}{'state':10}{'made':12}name"]
@@ -94,6 +100,7 @@ ACTIONS: Final[dict[str, Callable[..., Awaitable[str]]]] = {
     "disable": Operator.disable,
     "enable": Operator.enable,
     "reset-password": Operator.reset_password,
+    "remove-two-factor": Operator.remove_two_factor,
     "list": Operator.list,
 }
 

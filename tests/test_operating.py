@@ -88,7 +88,20 @@ async def test_a_password_is_made_up(operator: Operator, ada: Account) -> None:
     assert (await sign_in(ada.client, "ada", second)).status_code == 200
 
 
-@pytest.mark.parametrize("action", [Operator.promote, Operator.demote, Operator.disable, Operator.enable])
+async def test_a_lost_second_factor_is_taken_off(operator: Operator, ada: Account) -> None:
+    factor = {"two_factor": True, "authenticator": {"secret": b"sealed", "last_step": 1, "recovery": []}}
+    await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": factor})
+    is_problem(await sign_in(ada.client, "ada"), 401, "second_factor_required")
+    assert await operator.remove_two_factor("ADA") == "ADA signs in with the password alone."
+    assert await operator.remove_two_factor("ada") == "ada has no second factor."
+    assert (await sign_in(ada.client, "ada")).status_code == 200
+    assert not factor.keys() & (await stored_user(ada.id)).keys()
+    assert await events() == [("two_factor_disabled", {})]
+
+
+@pytest.mark.parametrize(
+    "action", [Operator.promote, Operator.demote, Operator.disable, Operator.enable, Operator.remove_two_factor]
+)
 async def test_nobody_is_not_found(operator: Operator, action: Any) -> None:
     with pytest.raises(NotFound):
         await action(operator, "nobody")

@@ -107,11 +107,11 @@ async def disable(user: UserRead, password: str, prover: Prover, trail: Trail) -
     await trail.record("two_factor_disabled", user.object_id)
 
 
-async def remove(user: ObjectId, trail: Trail, *, by: ObjectId | None = None) -> bool:
-    """Takes a lost second factor off an account, for operators; ``by`` names the admin. False when it had none."""
+async def remove(user: ObjectId, trail: Trail) -> bool:
+    """Takes a lost second factor off an account, for operators. False when it had none."""
     removed = await two_factor.remove(user, {})
     if removed:
-        await trail.record("two_factor_disabled", user, by=by)
+        await trail.record("two_factor_disabled", user)
     return removed
 
 

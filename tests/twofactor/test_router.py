@@ -15,9 +15,7 @@ from pydantic import SecretStr
 from taskapi.clock import utc_now
 from taskapi.database import collection
 from taskapi.events.documents import SecurityEventDocument
-from taskapi.events.service import Trail
 from taskapi.throttling.documents import ThrottleDocument
-from taskapi.twofactor import service
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, stored_user, wrong_fields
 from tests.conftest import SECRET, another
@@ -231,17 +229,6 @@ async def test_new_recovery_codes_end_the_old_ones(ada: Account, anonymous: http
     is_problem(await enter(anonymous, factor.recovery[0]), 401, "bad_second_factor")
     assert (await enter(anonymous, answer.json()["recovery_codes"][0])).status_code == 200
     assert len(await events(ada, "recovery_codes_made")) == 1
-
-
-async def test_an_operator_takes_a_lost_factor_off(ada: Account, anonymous: httpx.AsyncClient) -> None:
-    await turn_on(ada)
-    admin, trail = ObjectId(), Trail("192.0.2.7", "cli", timedelta(days=1))
-    assert await service.remove(ObjectId(ada.id), trail, by=admin)
-    assert not await service.remove(ObjectId(ada.id), trail, by=admin)
-    assert (await enter(anonymous)).status_code == 200
-    event = await collection(SecurityEventDocument).find_one({"kind": "two_factor_disabled"})
-    assert event is not None
-    assert event["by"] == admin
 
 
 async def test_it_is_out_of_reach_for_tokens_and_narrow_sessions(ada: Account, anonymous: httpx.AsyncClient) -> None:
