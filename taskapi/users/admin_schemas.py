@@ -38,7 +38,9 @@ class AccountChange(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"disabled": True}]})
 
     disabled: StrictBool = Optional(description="A disabled account cannot sign in, and its sessions end.")
-    role: Role = Optional(description="Its next request has the rights of the new role, and no more.")
+    role: Role = Optional(
+        description="Rights that it loses end with its next request; those that it gains begin with its next sign-in."
+    )
 
 
 class NewPassword(BaseModel):
