@@ -1,7 +1,8 @@
 """The e-mail addresses of accounts: who has one, how it changes, how it is verified.
 
-An address that is not verified changes at once. A verified one stays until whoever reads the new one has confirmed it
-(``pending_email``), and to give it up takes the password.
+An address that is not verified changes at once; by an API token only with the password, for whoever reads an address can
+reset it. A verified one stays until whoever reads the new one has confirmed it (``pending_email``), and to give it up takes
+the password.
 """
 
 from dataclasses import dataclass
@@ -63,8 +64,10 @@ def unverified(user: UserRead) -> str | None:
     return user.pending_email or (None if user.email_verified else user.email)
 
 
-async def change(user: UserRead, email: str | None, *, proven: bool) -> Change:
+async def change(user: UserRead, email: str | None, *, proven: bool, signed_in: bool) -> Change:
     """How the account changes to ``email``, or to none; ``proven`` says whether the password was given.
+
+    ``signed_in`` says whether it is changed within a session.
 
     Raises:
         InvalidInput: the password is needed.
@@ -79,10 +82,10 @@ async def change(user: UserRead, email: str | None, *, proven: bool) -> Change:
         values["email_key"] = key
     else:
         removed |= {"email_key": ""}
+    if not proven and (user.email_verified or not signed_in):
+        raise password_needed()
     if not user.email_verified:
         return Change({"email_verified": {"$ne": True}}, values, removed, is_event=True, to_verify=bool(email))
-    if not proven:
-        raise password_needed()
     holds = {"email_verified": True}
     if not email:
         return Change(holds, values, removed, is_event=True, gives_up=user.email)
@@ -92,8 +95,10 @@ async def change(user: UserRead, email: str | None, *, proven: bool) -> Change:
 
 
 def password_needed() -> InvalidInput:
-    """The error of whoever changes a verified address without their password."""
-    return InvalidInput([Fault("current_password", "Field required to change an address that is verified", "missing")])
+    """The error of whoever changes an address without the password that it takes."""
+    return InvalidInput(
+        [Fault("current_password", "Field required to change a verified address, or any by an API token", "missing")]
+    )
 
 
 async def verify(holder: Holder, address: str) -> bool:

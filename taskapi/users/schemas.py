@@ -55,7 +55,7 @@ class UserUpdate(BaseModel):
     full_name: FullName | None = None
     password: Password = Optional()
     current_password: Annotated[str, Field(max_length=128), Storable] = Optional(
-        description="Needed to change the password, or an address that is verified."
+        description="Needed to change the password, or a verified address; with an API token, any address."
     )
 
     @model_validator(mode="after")

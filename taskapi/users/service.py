@@ -151,9 +151,13 @@ async def dismiss(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
 async def reset_password(holder: Holder, address: str, password: str, hasher: PasswordHasher) -> bool:
     """Gives a new password to whoever reads ``address``, and ends every session in the same write.
 
+    When nobody had shown before that they read it, API tokens end as well: whoever made the account may be somebody else.
+
     False when the password or the address changed since ``holder`` was read, or the account was disabled.
     """
     values = {"password_hash": await hasher.hash(password), "sessions": [], "email_verified": True, "updated_at": utc_now()}
+    if not holder.user.email_verified:
+        values["api_tokens"] = []
     written = await collection(UserDocument).update_one(
         {"_id": holder.user.object_id, "password_hash": holder.password_hash, "email_key": address.lower(), **MAY_SIGN_IN},
         {"$set": values, "$unset": {"pending_email": ""}},  # an address that an intruder had given
@@ -189,7 +193,9 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
         removed["pending_email"] = ""
     moved = None
     if "email" in data.model_fields_set:
-        moved = await addresses.change(user, data.email, proven="password_hash" in conditions)
+        moved = await addresses.change(
+            user, data.email, proven="password_hash" in conditions, signed_in=prover.session is not None
+        )
         if moved.to_verify:
             await prover.throttle.verification(user.object_id)
         conditions |= moved.holds

@@ -14,8 +14,9 @@ from fastapi import FastAPI
 
 from taskapi.clock import in_utc, utc_now
 from taskapi.users.documents import UserDocument
-from tests.client import PASSWORD, Account, is_problem, stored_user, wrong_fields
+from tests.client import PASSWORD, Account, is_problem, make_account, stored_user, wrong_fields
 from tests.conftest import another
+from tests.mailbox import Mailbox
 from tests.tokens.calls import PATH, change, events, make, use
 
 READ = {"id", "name", "scopes", "created_at", "expires_at", "last_used_at"}
@@ -184,3 +185,19 @@ async def test_the_export_tells_of_tokens_and_holds_no_secret(ada: Account) -> N
         lines = archive.read("tokens.jsonl")
     assert json.loads(lines) == {name: made[name] for name in READ}
     assert made["token"].encode() not in lines
+
+
+@pytest.mark.parametrize("verified", [False, True])
+async def test_whoever_first_shows_that_they_read_the_address_by_a_reset_ends_the_tokens(
+    anonymous: httpx.AsyncClient, mailbox: Mailbox, verified: bool
+) -> None:
+    """Or whoever registers with somebody else's address keeps a way into the account that its reader takes over."""
+    address = "ada@example.com"
+    ada = await make_account(anonymous, "ada", email=address)
+    made = await make(ada)
+    await change(ada, {"$set": {"email_verified": verified}})
+    await anonymous.post("/password/forgot", json={"email": address})
+    body = {"token": await mailbox.token(address, "Reset"), "password": "a staple of batteries"}
+    assert (await anonymous.post("/password/reset", json=body)).status_code == 204
+    assert (await use(ada, made)).status_code == (200 if verified else 401)
+    assert len((await stored_user(ada.id))["api_tokens"]) == verified

@@ -1,6 +1,7 @@
 """E-mail addresses: verified once, then given up only with the password, and replaced only by one that is verified."""
 
 import asyncio
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from taskapi.throttling.service import VERIFICATION
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, make_account, stored_user, wrong_fields
 from tests.mailbox import Mailbox, text_of
+from tests.tokens.calls import make as make_token
 
 OLD, NEXT = "ada@example.com", "countess@example.com"
 
@@ -179,3 +181,12 @@ async def test_mails_to_addresses_of_ones_choice_are_limited(fresh: Account, mai
     is_problem(await again(fresh), 429, "too_many_attempts")
     assert (await state(fresh), len(await mailbox.all())) == (before, sent)
     assert (await change(fresh, None)).status_code == 200  # which sends none
+
+
+async def test_an_api_token_changes_no_address_without_the_password(fresh: Account, mailbox: Mailbox) -> None:
+    """Or a token that was stolen would give the account away, by a password reset."""
+    script = replace(fresh, token=(await make_token(fresh, "script", "account"))["token"])
+    assert wrong_fields(await change(script, NEXT)) == {"current_password": "missing"}
+    assert await state(fresh) == (OLD, False, None)
+    assert (await change(script, NEXT, current_password=PASSWORD)).status_code == 200
+    assert await state(fresh) == (NEXT, False, None)
