@@ -52,7 +52,7 @@ def is_dead(answer: httpx.Response) -> None:
 
 
 async def events(kind: str) -> list[BSON]:
-    return await collection(SecurityEventDocument).find({"kind": kind}).to_list(None)
+    return await collection(SecurityEventDocument).find({"kind": kind}, sort=[("_id", 1)]).to_list(None)
 
 
 async def set_user(account: Account, **values: Any) -> None:
