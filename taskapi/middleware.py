@@ -57,6 +57,7 @@ class RequestContext:
         given = _header(scope, b"x-request-id")
         identity = given if given and SANE_REQUEST_ID.fullmatch(given) else _new_request_id()
         token = request_id.set(identity.decode())
+        state = scope.setdefault("state", {})  # made here, so that whoever copies the scope shares it
         status = 0
 
         def milliseconds() -> str:
@@ -70,7 +71,7 @@ class RequestContext:
                     *message.get("headers", ()),
                     (b"x-request-id", identity),
                     (b"x-process-time-ms", milliseconds().encode()),
-                    *scope.get("state", {}).get(limits.KEY, ()),
+                    *state.get(limits.KEY, ()),
                 ]
             await send(message)
 

@@ -18,7 +18,7 @@ from taskapi.throttling.counters import Counter, Pace
 KNOWN: Final = timedelta(days=30)  # an address is known to an account so long after a sign-in
 IPV6_HOST_BITS = 64  # one customer has at least all addresses of a /64 (RFC 6177)
 
-# Together they stay below the 100 wrong passwords an hour for one account that ASVS 2.2.1 allows.
+# Strangers and a known address together get below 100 wrong passwords an hour at one account, as ASVS 2.2.1 asks.
 ACCOUNT = Pace(b"account", free=5)
 KNOWN_ADDRESS = Pace(b"account from a known address", free=10, longest=60)
 ADDRESS = Pace(b"address", free=50)
