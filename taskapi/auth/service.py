@@ -43,9 +43,9 @@ class AuthTools:
     throttle: Throttle
     limit: RequestLimit | None
 
-    def prover(self, session: ObjectId | None) -> Prover:
+    def prover(self, session: ObjectId | None, trail: Trail) -> Prover:
         """Asks for current passwords within ``session``."""
-        return Prover(self.hasher, self.throttle, session)
+        return Prover(self.hasher, self.throttle, session, trail)
 
 
 async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:

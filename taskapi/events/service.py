@@ -18,6 +18,7 @@ Kind = Literal[
     "account_disabled",
     "account_enabled",
     "account_exported",
+    "current_password",
     "email_changed",
     "email_verified",
     "password_changed",

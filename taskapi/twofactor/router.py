@@ -13,9 +13,9 @@ PROBLEMS = responses(400, 401, 403, 409, 413, 415, 422)
 
 
 @router.post("", status_code=201, responses=PROBLEMS)
-async def begin_two_factor(data: Proof, caller: HoldersSession, tools: Tools) -> Enrolment:
+async def begin_two_factor(data: Proof, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> Enrolment:
     """Begin with a second factor: give the secret to an authenticator, then confirm it within ten minutes."""
-    return await service.begin(caller.user, data.password, tools.prover(caller.session), tools.seals)
+    return await service.begin(caller.user, data.password, tools.prover(caller.session, trail), tools.seals)
 
 
 @router.post("/confirm", responses=PROBLEMS)
@@ -27,10 +27,10 @@ async def confirm_two_factor(data: Confirmation, caller: HoldersSession, tools: 
 @router.post("/recovery-codes", status_code=201, responses=PROBLEMS)
 async def renew_recovery_codes(data: Proof, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> RecoveryCodes:
     """Make ten new recovery codes; those from before are worth nothing from now on."""
-    return await service.renew_recovery_codes(caller.user, data.password, tools.prover(caller.session), trail, tools.seals)
+    return await service.renew_recovery_codes(caller.user, data.password, tools.prover(caller.session, trail), trail, tools.seals)
 
 
 @router.post("/disable", status_code=204, responses=PROBLEMS)
 async def disable_two_factor(data: Proof, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> None:
     """Turn the second factor off: signing in takes the password alone."""
-    await service.disable(caller.user, data.password, tools.prover(caller.session), trail)
+    await service.disable(caller.user, data.password, tools.prover(caller.session, trail), trail)

@@ -29,7 +29,7 @@ async def delete_me(data: Departure, caller: HoldersSession, tools: Tools, trail
     That is 14 days later, unless the server is set otherwise. Until then you can come back by signing in.
     """
     grace = timedelta(days=request.app.state.settings.leaving_days)
-    return await leaving.request(caller.user, data.password, grace, tools.prover(caller.session), trail)
+    return await leaving.request(caller.user, data.password, grace, tools.prover(caller.session, trail), trail)
 
 
 @router.get("/export", response_class=Response, responses={200: {"content": ARCHIVE}, **responses(401, 403, 409)})

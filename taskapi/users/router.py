@@ -32,4 +32,4 @@ async def read_me(user: AccountHolder) -> UserRead:
 @router.patch("/users/me", responses=responses(400, 401, 403, 413, 415, 422))
 async def update_me(data: UserUpdate, caller: HoldersCall, tools: Tools, mail: Mail, trail: CallerTrail) -> UserRead:
     """Change your account: only the fields you send. A new password needs the current one, and ends your other sessions."""
-    return await service.change(caller.user, data, tools.prover(caller.session), mail, trail)
+    return await service.change(caller.user, data, tools.prover(caller.session, trail), mail, trail)

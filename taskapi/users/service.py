@@ -41,6 +41,7 @@ class Prover:
     hasher: PasswordHasher
     throttle: Throttle
     session: ObjectId | None
+    trail: Trail
 
     async def prove(self, user: UserRead, password: str) -> str:
         """The stored hash of the password of ``user``, which is ``password``: a write that requires it requires this one.
@@ -54,6 +55,7 @@ class Prover:
             _, stored = await for_sign_in(user.username)
             matches, _ = await self.hasher.verify(password, stored)
             if stored is None or not matches:
+                await self.trail.record("current_password", user.object_id, outcome="failure")
                 raise WrongPassword
         return stored
 

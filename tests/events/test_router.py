@@ -145,3 +145,16 @@ async def test_times_are_those_that_are_stored(ada: Account) -> None:
     await sign_in(ada.client, "ada")
     first, *_ = await events(ada)
     assert before <= datetime.fromisoformat(first["at"]) <= utc_now()
+
+
+async def test_wrong_current_passwords_are_failures(ada: Account) -> None:
+    """They are what whoever has stolen a session tries."""
+    calls = (
+        ("PATCH", "/users/me", {"password": "a staple of batteries", "current_password": "a guess"}),
+        ("DELETE", "/users/me", {"password": "a guess"}),
+        *(("POST", f"/users/me/two-factor{path}", {"password": "a guess"}) for path in ("", "/recovery-codes", "/disable")),
+    )
+    for method, path, body in calls:
+        is_problem(await ada.call(method, path, json=body), 400, "wrong_password")
+    events = (await ada.get("/users/me/events?kind=current_password")).json()
+    assert [(event["outcome"], event["details"]) for event in events] == [("failure", {})] * len(calls)
