@@ -14,7 +14,7 @@ router = strict_router(prefix="/users/me/tokens", tags=["users"])
 @router.post("", status_code=201, responses=responses(400, 401, 403, 409, 413, 415, 422))
 async def create_token(data: ApiTokenCreate, caller: HoldersSession, trail: CallerTrail) -> ApiTokenMade:
     """Make a token for a script. The token is shown this once; it can do no more than you in this session."""
-    return await service.make(caller.user, caller.scopes, data, trail)
+    return await service.make(caller.user, caller.session, caller.scopes, data, trail)
 
 
 @router.get("", responses=responses(401, 403))
@@ -26,7 +26,7 @@ async def list_tokens(user: AccountHolder) -> list[ApiTokenRead]:
 @router.post("/{token_id}/rotate", responses=responses(400, 401, 403, 404))
 async def rotate_token(token_id: str, caller: HoldersSession, trail: CallerTrail) -> ApiTokenMade:
     """Give a token a new secret, good for as many days as the first; the old one is worth nothing from now on."""
-    return await service.rotate(caller.user, caller.scopes, object_id(token_id), trail)
+    return await service.rotate(caller.user, caller.session, caller.scopes, object_id(token_id), trail)
 
 
 @router.delete("/{token_id}", status_code=204, responses=responses(401, 403, 404))

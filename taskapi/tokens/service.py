@@ -37,13 +37,13 @@ async def holders(hashes: Keys[bytes]) -> dict[bytes, Holder]:
     }
 
 
-async def make(user: UserRead, held: Scopes, data: ApiTokenCreate, trail: Trail) -> ApiTokenMade:
-    """Makes a token for ``user``, who holds the scopes ``held``.
+async def make(user: UserRead, session: ObjectId, held: Scopes, data: ApiTokenCreate, trail: Trail) -> ApiTokenMade:
+    """Makes a token for ``user``, who holds the scopes ``held`` in ``session``.
 
     Raises:
         InvalidScope: they do not hold all of the scopes themselves.
         TooManyTokens, TokenNameTaken: decided by the write itself, so also when two callers race.
-        InvalidToken: the account was disabled or deleted meanwhile.
+        InvalidToken: the session ended, or the account was disabled or deleted meanwhile.
     """
     _require(data.scopes, held)
     now, text = utc_now(), new_token()
@@ -58,8 +58,8 @@ async def make(user: UserRead, held: Scopes, data: ApiTokenCreate, trail: Trail)
         "expires_at": now + timedelta(days=data.expires_in_days),
         "last_used_at": None,
     }
-    while not await api_tokens.add(user.object_id, token):
-        others = await _of(user)
+    while not await api_tokens.add(user.object_id, session, token):
+        others = await _of(user, session)
         if len(others) >= api_tokens.MOST:
             raise TooManyTokens
         if token["name_key"] in {other["name_key"] for other in others}:
@@ -79,14 +79,15 @@ async def exported(user: Account) -> AsyncGenerator[str, None]:
         yield token.model_dump_json()
 
 
-async def rotate(user: UserRead, held: Scopes, token_id: ObjectId | None, trail: Trail) -> ApiTokenMade:
-    """Gives a token of ``user``, who holds the scopes ``held``, a new secret, which is good for as long as the first one was.
+async def rotate(user: UserRead, session: ObjectId, held: Scopes, token_id: ObjectId | None, trail: Trail) -> ApiTokenMade:
+    """Gives a token of ``user``, who holds the scopes ``held`` in ``session``, a new secret, good for as long as the first was.
 
     Raises:
         NotFound: they have no such token.
         InvalidScope: it can do what they cannot.
+        InvalidToken: the session ended, or the account was disabled or deleted meanwhile.
     """
-    token = next((token for token in await _of(user) if token["id"] == token_id), None)
+    token = next((token for token in await _of(user, session) if token["id"] == token_id), None)
     if token is None:
         raise NotFound("Token not found")
     _require(token["scopes"], held)
@@ -96,7 +97,7 @@ async def rotate(user: UserRead, held: Scopes, token_id: ObjectId | None, trail:
         "expires_at": utc_now() + timedelta(days=token["days"]),
         "last_used_at": None,
     }
-    if not await api_tokens.change(user.object_id, token["id"], changes):
+    if not await api_tokens.change(user.object_id, session, token["id"], changes):
         raise NotFound("Token not found")
     await _record("token_rotated", user.object_id, token, trail)
     return ApiTokenMade.model_validate({**token, **changes, "token": text})
@@ -124,8 +125,8 @@ async def give_back(text: str, trail: Trail) -> bool:
     return True
 
 
-async def _of(user: UserRead) -> list[BSON]:
-    found = await api_tokens.of(user.object_id)
+async def _of(user: UserRead, session: ObjectId | None = None) -> list[BSON]:
+    found = await api_tokens.of(user.object_id, session)
     if found is None:
         raise InvalidToken
     return found

@@ -16,22 +16,22 @@ MOST: Final = 50  # of one account
 PAUSE: Final = timedelta(minutes=1)  # between two notes of a last use
 
 
-async def add(user: ObjectId, token: BSON) -> bool:
-    """Gives ``user`` a token. False when there is no room, when its name is taken, or when the account is not active."""
+async def add(user: ObjectId, session: ObjectId, token: BSON) -> bool:
+    """Gives ``user`` a token. False when there is no room, its name is taken, or ``session`` or the account has ended."""
     room = {f"api_tokens.{MOST - 1}": {"$exists": False}, "api_tokens.name_key": {"$ne": token["name_key"]}}
-    added = await collection(UserDocument).update_one({"_id": user, **ACTIVE, **room}, {"$push": {"api_tokens": token}})
+    added = await collection(UserDocument).update_one({**_within(user, session), **room}, {"$push": {"api_tokens": token}})
     return added.modified_count == 1
 
 
-async def of(user: ObjectId) -> list[BSON] | None:
-    """The tokens of ``user``, the oldest first; None when the account is not active."""
-    found = await collection(UserDocument).find_one({"_id": user, **ACTIVE}, {"api_tokens": 1})
+async def of(user: ObjectId, session: ObjectId | None = None) -> list[BSON] | None:
+    """The tokens of ``user``, the oldest first; None when the account is not active, or ``session`` has ended."""
+    found = await collection(UserDocument).find_one(_within(user, session), {"api_tokens": 1})
     return None if found is None else found.get("api_tokens", [])
 
 
-async def change(user: ObjectId, token: ObjectId, values: BSON) -> bool:
-    """Changes values of a token. False when ``user`` has none such."""
-    matching = {"_id": user, **ACTIVE, "api_tokens.id": token}
+async def change(user: ObjectId, session: ObjectId, token: ObjectId, values: BSON) -> bool:
+    """Changes values of a token. False when ``user`` has none such, or ``session`` has ended."""
+    matching = {**_within(user, session), "api_tokens.id": token}
     changes = {f"api_tokens.$.{name}": value for name, value in values.items()}
     return (await collection(UserDocument).update_one(matching, {"$set": changes})).matched_count == 1
 
@@ -67,3 +67,8 @@ async def saw(hashed: bytes) -> None:
     await collection(UserDocument).update_one(
         {"api_tokens.hash": hashed}, {"$set": {"api_tokens.$[used].last_used_at": now}}, array_filters=[due]
     )
+
+
+def _within(user: ObjectId, session: ObjectId | None) -> BSON:
+    """The filter of an active account, as long as ``session`` lives: who is signed out meanwhile keeps no way in."""
+    return {"_id": user, **ACTIVE, **({"sessions": session} if session else {})}

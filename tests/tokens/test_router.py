@@ -10,10 +10,16 @@ from typing import Any
 
 import httpx
 import pytest
+from bson import ObjectId
 from fastapi import FastAPI
 
+from taskapi.account_errors import InvalidToken
 from taskapi.clock import in_utc, utc_now
+from taskapi.events.service import Trail
+from taskapi.tokens import service
+from taskapi.tokens.schemas import ApiTokenCreate
 from taskapi.users.documents import UserDocument
+from taskapi.users.schemas import UserRead
 from tests.client import PASSWORD, Account, is_problem, make_account, stored_user, wrong_fields
 from tests.conftest import another
 from tests.mailbox import Mailbox
@@ -201,3 +207,17 @@ async def test_whoever_first_shows_that_they_read_the_address_by_a_reset_ends_th
     assert (await anonymous.post("/password/reset", json=body)).status_code == 204
     assert (await use(ada, made)).status_code == (200 if verified else 401)
     assert len((await stored_user(ada.id))["api_tokens"]) == verified
+
+
+async def test_a_request_that_was_under_way_when_its_session_ended_gives_no_token(ada: Account) -> None:
+    """Or whoever was signed out would keep a way in."""
+    kept = await make(ada)
+    user = UserRead.model_validate(before := await stored_user(ada.id))
+    (session,) = before["sessions"]
+    held, trail = frozenset(kept["scopes"]), Trail("192.0.2.7", "curl/8.5.0", timedelta(days=1))
+    assert (await ada.post("/logout/all")).status_code == 204
+    with pytest.raises(InvalidToken):
+        await service.make(user, session, held, ApiTokenCreate(name="another", scopes=["tasks:read"]), trail)
+    with pytest.raises(InvalidToken):
+        await service.rotate(user, session, held, ObjectId(kept["id"]), trail)
+    assert (await stored_user(ada.id))["api_tokens"] == before["api_tokens"]
