@@ -73,7 +73,7 @@ class PasswordHasher:
         self._room -= 1
         job = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         job.add_done_callback(lambda _: self._give_back())
-        return await job
+        return await asyncio.shield(job)  # a caller who goes away does not free the thread
 
     def _give_back(self) -> None:
         self._room += 1
