@@ -141,7 +141,9 @@ def day(text: str) -> date:
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """The service's settings with this address and database. Raises Stop."""
-    given: BSON = {"secret_key": SecretStr(secrets.token_hex(32)), "mongodb_database": options.database}
+    # A secret of its own, which signs nothing: the service's need not be known here.
+    own = {"secret_key": SecretStr(secrets.token_hex(32)), "secret_keys": ()}
+    given: BSON = {**own, "mongodb_database": options.database}
     uri = options.uri or os.environ.get("TASKAPI_MONGODB_URI")
     try:
         port = Settings(**given, mongodb_uri=None).data_dir / "port"
@@ -152,7 +154,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         return Settings(**given, mongodb_uri=SecretStr(uri))
     except ValidationError as error:
         fault = error.errors(include_input=False)[0]
-        raise Stop(f"{'_'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+        raise Stop(": ".join(filter(None, ("_".join(map(str, fault["loc"])), fault["msg"])))) from None
 
 
 def main() -> None:

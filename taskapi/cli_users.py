@@ -51,7 +51,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _ask_password() -> str:
     if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
+        given = sys.stdin.readline().rstrip("\r\n")
+        if not given:
+            raise StartupError("no password was given")
+        return given
     try:
         password = getpass.getpass("Password: ")
         again = getpass.getpass("Once more: ")

@@ -57,7 +57,7 @@ class Operator:
 
     async def disable(self, name: str) -> str:
         """Disables an account."""
-        return f"{await self._change(name, AccountChange(disabled=True))} is disabled, and signed out everywhere."
+        return f"{await self._change(name, AccountChange(disabled=True))} is disabled, and its sessions have ended."
 
     async def enable(self, name: str) -> str:
         """Enables an account."""
@@ -69,7 +69,7 @@ class Operator:
         username = await admins.reset_password(await admins.named(name), new, self.hasher, self.mail, self.trail)
         if password is None:
             return new.password
-        return f"{username} has a new password, and is signed out everywhere."
+        return f"{username} has a new password, and its sessions have ended; its API tokens go on."
 
     async def remove_two_factor(self, name: str) -> str:
         """Takes a second factor that was lost off an account."""
@@ -83,7 +83,7 @@ class Operator:
         while True:
             page = await admins.page(query, LONGEST_QUERY_MS)
             for user in page.users:
-                state = "disabled" if user.disabled else "active"
+                state = "disabled" if user.disabled else "leaving" if user.leaves_at else "active"
                 lines.append(f"{user.role:8}{state:10}{user.created_at:%Y-%m-%d}  {user.username}")
             if query.start + query.limit >= page.total:
                 return "\n".join(lines)
@@ -112,6 +112,10 @@ def run(action: str, **options: Any) -> str:
         StartupError: it cannot be done; says why in one line.
     """
     settings = load_settings()
+    if settings.mongodb_uri is None and not (settings.data_dir / "mongodb").is_dir():
+        raise StartupError(
+            f"there is no data in {settings.data_dir.absolute()}; start the API there once, or set TASKAPI_DATA_DIR"
+        )
     logs.configure("error", settings.log_format)
     try:
         with embedded.provide(settings, join=True) as complete:

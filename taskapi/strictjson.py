@@ -22,7 +22,8 @@ def read_json(text: bytes, what: str = "The body") -> Any:
     try:
         value = DECODER.decode(text.decode("utf-8"))
     except json.JSONDecodeError as error:
-        raise MalformedJSON(f"{what} is not valid JSON: {error.msg} at character {error.pos}.") from None
+        reason = error.msg.removesuffix(" at")
+        raise MalformedJSON(f"{what} is not valid JSON: {reason} at character {error.pos}.") from None
     except _Refused as error:
         raise MalformedJSON(f"{what} {error}.") from None
     except UnicodeDecodeError:

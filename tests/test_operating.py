@@ -3,6 +3,7 @@
 import io
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ from taskapi.database import collection
 from taskapi.errors import DomainError, InvalidInput, NotFound, StartupError
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.service import Trail
-from taskapi.operating import AGENT, Operator, why
+from taskapi.operating import AGENT, Operator, run, why
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, signed_in, stored_user
 
@@ -72,7 +73,9 @@ async def test_roles_and_states_change_by_the_rules_of_the_api(operator: Operato
 
 
 async def test_a_new_password_ends_the_sessions(operator: Operator, ada: Account, bob: Account) -> None:
-    assert await operator.reset_password("ADA", NEW) == "ada has a new password, and is signed out everywhere."
+    assert (
+        await operator.reset_password("ADA", NEW) == "ada has a new password, and its sessions have ended; its API tokens go on."
+    )
     is_problem(await ada.get("/users/me"), 401, "invalid_token")
     is_problem(await sign_in(ada.client, "ada"), 401, "bad_credentials")
     assert (await sign_in(ada.client, "ada", NEW)).status_code == 200
@@ -180,6 +183,19 @@ def test_at_a_terminal_a_password_is_asked_for_twice(monkeypatch: pytest.MonkeyP
     assert cli_users._ask_password() == NEW
     with pytest.raises(StartupError, match="differ"):
         cli_users._ask_password()
+
+
+def test_an_empty_standard_input_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    with pytest.raises(StartupError, match="no password"):
+        cli_users._ask_password()
+
+
+def test_a_folder_without_data_is_not_taken_for_that_of_the_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TASKAPI_DATA_DIR", str(tmp_path / "elsewhere"))
+    with pytest.raises(StartupError, match=r"there is no data in .*elsewhere; start the API there once"):
+        run("list")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.parametrize("error", [EOFError, KeyboardInterrupt])

@@ -97,7 +97,7 @@ async def change(user: UserRead, email: str | None, *, proven: bool, signed_in: 
 def password_needed() -> InvalidInput:
     """The error of whoever changes an address without the password that it takes."""
     return InvalidInput(
-        [Fault("current_password", "Field required to change a verified address, or any by an API token", "missing")]
+        [Fault("current_password", "Send your password: the address is verified, or you use an API token", "missing")]
     )
 
 

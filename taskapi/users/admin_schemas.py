@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
-from taskapi.fields import Flag, Optional, Storable, Trimmed
+from taskapi.fields import Flag, Moment, Optional, Storable, Trimmed
 from taskapi.paging import PageQuery
 from taskapi.scopes import Role
 from taskapi.users.schemas import Password, UserRead
@@ -27,9 +27,14 @@ class UserQuery(PageQuery):
 class UserForAdmin(UserRead):
     """An account as an admin sees it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{**USER_READ["examples"][0], "sessions": 2}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{**USER_READ["examples"][0], "sessions": 2, "leaves_at": None}]})
 
     sessions: Annotated[int, BeforeValidator(len), Field(description="How many sign-ins have not ended.")] = 0
+    leaves_at: Annotated[
+        Moment | None,
+        BeforeValidator(lambda leaving: leaving and leaving["due_at"]),
+        Field(validation_alias="leaving", description="When the account is removed, if its owner does not come back."),
+    ] = None
 
 
 class AccountChange(BaseModel):

@@ -19,6 +19,7 @@ from taskapi.users.documents import ACTIVE, UserDocument
 from taskapi.users.service import PROVING
 
 ADMIN: BSON = {"role": "admin", **ACTIVE}
+SHOWN = {**PROVING, "leaving": 1}
 _users = TypeAdapter(list[UserForAdmin])
 
 
@@ -31,7 +32,7 @@ class UserPage(NamedTuple):
 
 async def page(query: UserQuery, milliseconds: int) -> UserPage:
     """The accounts that ``query`` asks for, in the order of their names; found within ``milliseconds``."""
-    found = await query.find(UserDocument, matching(query), {"username_key": ASCENDING}, PROVING, milliseconds)
+    found = await query.find(UserDocument, matching(query), {"username_key": ASCENDING}, SHOWN, milliseconds)
     return UserPage(_users.validate_python(found.entries), found.total)
 
 
@@ -50,7 +51,7 @@ def matching(query: UserQuery) -> BSON:
 
 async def read(identity: ObjectId | None) -> UserForAdmin:
     """One account. Raises NotFound."""
-    user = await collection(UserDocument).find_one({"_id": identity}, PROVING)
+    user = await collection(UserDocument).find_one({"_id": identity}, SHOWN)
     if user is None:
         raise NotFound("User not found")
     return UserForAdmin.model_validate(user)

@@ -10,7 +10,7 @@ from bson import ObjectId
 from taskapi.database import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.users.documents import UserDocument
-from tests.client import Account, is_problem, make_account, make_admin, sign_in, signed_in, stored_user, wrong_fields
+from tests.client import PASSWORD, Account, is_problem, make_account, make_admin, sign_in, signed_in, stored_user, wrong_fields
 
 ROUNDS = 20
 UNKNOWN = "65f1a2b3c4d5e6f708192a3b"
@@ -46,7 +46,7 @@ async def test_the_list_is_in_the_order_of_names_and_in_pages(root: Account) -> 
     assert ([user["username"] for user in answer.json()], answer.headers["x-total-count"]) == (["Bea", "root"], "4")
     assert '</users?limit=2&offset=3>; rel="next"' in answer.headers["link"]
     own = (await root.get("/users/me")).json()
-    assert answer.json()[1] == {**own, "sessions": 2}
+    assert answer.json()[1] == {**own, "sessions": 2, "leaves_at": None}
     assert not SECRET & own.keys()
     assert "$argon2" not in answer.text
 
@@ -99,9 +99,11 @@ async def test_a_wrong_filter_is_named(root: Account, query: str, expected: dict
 
 async def test_one_account_is_read_without_secrets(root: Account, ada: Account) -> None:
     user = (await root.get(f"/users/{ada.id}")).json()
-    assert user == {**(await ada.get("/users/me")).json(), "sessions": 1}
+    assert user == {**(await ada.get("/users/me")).json(), "sessions": 1, "leaves_at": None}
     await signed_in(ada.client, ada)
     assert (await root.get(f"/users/{ada.id.upper()}")).json()["sessions"] == 2
+    leaving = (await ada.delete("/users/me", json={"password": PASSWORD})).json()
+    assert (await root.get(f"/users/{ada.id}")).json()["leaves_at"] == leaving["due_at"]
 
 
 @pytest.mark.parametrize("identity", [UNKNOWN, "nobody", "65f1a2b3"])
