@@ -112,14 +112,15 @@ def run(action: str, **options: Any) -> str:
         StartupError: it cannot be done; says why in one line.
     """
     settings = load_settings()
-    if settings.mongodb_uri is None and not (settings.data_dir / "mongodb").is_dir():
-        raise StartupError(
-            f"there is no data in {settings.data_dir.absolute()}; start the API there once, or set TASKAPI_DATA_DIR"
-        )
+    folder = settings.data_dir.absolute()
+    is_new = settings.mongodb_uri is None and not (folder / "mongodb").is_dir()
+    if is_new and action != "create":
+        raise StartupError(f"there is no data in {folder}; start the API there once, or set TASKAPI_DATA_DIR")
     logs.configure("error", settings.log_format)
     try:
         with embedded.provide(settings, join=True) as complete:
-            return asyncio.run(_run(complete, action, options))
+            said = asyncio.run(_run(complete, action, options))
+            return f"{said}\nThe database is new: {folder}" if is_new else said
     except (ValidationError, DomainError, PyMongoError, KeyboardInterrupt) as error:
         raise StartupError(why(error)) from None
 

@@ -59,7 +59,8 @@ def statuses(server: Server, token: dict[str, Any], path: str = "/users/me") -> 
 
 def test_the_first_admin_comes_from_the_command_line_and_every_worker_sees_what_happens(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    assert users(folder, "create", "root", "--admin")[0] == 0  # there is no server yet
+    code, said = users(folder, "create", "root", "--admin")  # there is no server yet
+    assert (code, said.splitlines()[1]) == (0, f"The database is new: {folder}")
     with serving(folder, "--workers", "2") as server, server.client() as client:
         root = sign_in(client, "root")
         admin = {"Authorization": f"Bearer {root['access_token']}"}
