@@ -22,6 +22,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
 SECRET = "0123456789abcdef" * 4
+MAIL = {f"TASKAPI_SMTP_{name}" for name in ("HOST", "PORT", "SECURITY", "USERNAME", "PASSWORD")}
+MAIL |= {"TASKAPI_MAIL_FROM", "TASKAPI_APP_URL"}
 
 
 def steps(instruction: str) -> list[str]:
@@ -63,7 +65,7 @@ def test_each_service_waits_for_a_healthy_one_before_it() -> None:
 def test_the_secrets_are_required() -> None:
     uses = set(re.findall(r"\$\{(\w+)(:[?-])?", TEXT))
     assert {name for name, kind in uses if kind == ":?"} == {"TASKAPI_SECRET_KEY", "MONGO_PASSWORD"}
-    assert {name for name, kind in uses if kind == ":-"} == {"API_WORKERS", "HTTP_PORT", "TASKAPI_CORS_ORIGINS"}
+    assert {name for name, kind in uses if kind == ":-"} == {"API_WORKERS", "HTTP_PORT", "TASKAPI_CORS_ORIGINS", *MAIL}
     assert all(kind for _, kind in uses)
     assert re.findall(r"\$\{\w+:\?([^}]*)\}", TEXT) == ["make one with openssl rand -hex 32"] * 3
 
@@ -76,9 +78,10 @@ def test_the_environment_of_the_api_makes_valid_settings(monkeypatch: pytest.Mon
         monkeypatch.setenv(name, value)
     settings = Settings()
     assert settings.mongodb_uri
-    assert settings.secret_key
     assert settings.mongodb_uri.get_secret_value().startswith(f"mongodb://taskapi:{SECRET}@mongo:27017/?replicaSet=taskapi")
-    assert settings.secret_key.get_secret_value() == SECRET
+    assert settings.secrets == (SECRET,)
+    assert (settings.smtp_host, settings.app_url) == (None, None)
+    assert any(settings.data_dir.is_relative_to(folder) for folder in SERVICES["api"]["tmpfs"])  # the rest is read-only
 
 
 def test_every_taskapi_variable_is_a_setting() -> None:
