@@ -90,9 +90,16 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @asynccontextmanager
 async def another(app: FastAPI, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A second application with other settings, on the same database; the documents are bound to it, then to ``app`` again."""
+    """A second application with other settings, on the same database."""
+    async with beside(app, create_app(make_settings(**changes))) as client:
+        yield client
+
+
+@asynccontextmanager
+async def beside(app: FastAPI, second: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """``second``, started; the documents are bound to it, then to ``app`` again."""
     try:
-        async with running(create_app(make_settings(**changes))) as client:
+        async with running(second) as client:
             yield client
     finally:
         await app.state.database.bind(DOCUMENTS)

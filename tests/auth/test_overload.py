@@ -10,10 +10,10 @@ import pytest
 from fastapi import FastAPI
 
 from taskapi.database import collection
-from taskapi.main import DOCUMENTS, create_app
+from taskapi.main import create_app
 from taskapi.throttling.documents import ThrottleDocument
 from tests.client import at, is_problem, make_account, sign_in
-from tests.conftest import make_settings, running
+from tests.conftest import beside, make_settings
 
 DEFAULT_COST = {"argon2_memory_kib": 19_456, "argon2_rounds": 2}
 SAMPLES = 11
@@ -25,7 +25,7 @@ async def test_when_the_hashes_are_busy_other_requests_are_answered(
 ) -> None:
     small = create_app(make_settings(hash_workers=1, hash_queue=2))
     release = threading.Event()
-    async with running(small) as client:
+    async with beside(app, small) as client:
         ada = await make_account(client, "ada")
         hasher = small.state.auth.hasher
         verify = hasher._context.verify
@@ -53,7 +53,6 @@ async def test_when_the_hashes_are_busy_other_requests_are_answered(
         assert (await sign_in(client, "ada")).status_code == 200
         failures = [each["failures"] async for each in collection(ThrottleDocument).find({"failures": {"$gt": 0}})]
         assert sorted(failures) == [1, 1, 1, 2, 3]
-    await app.state.database.bind(DOCUMENTS)
 
 
 @pytest.mark.real
@@ -61,7 +60,7 @@ async def test_an_unknown_name_takes_as_long_as_a_wrong_password(app: FastAPI, a
     """At the real cost of a hash, which is most of the time: were it left out, the medians would be far apart."""
     dear = create_app(make_settings(**DEFAULT_COST))
     seconds: dict[str, list[float]] = {"ada": [], "nobody": []}
-    async with running(dear) as client, at(dear, "192.0.2.1") as stranger:
+    async with beside(app, dear) as client, at(dear, "192.0.2.1") as stranger:
         await make_account(client, "ada")
         for _ in range(SAMPLES):
             for username, taken in seconds.items():
@@ -69,6 +68,5 @@ async def test_an_unknown_name_takes_as_long_as_a_wrong_password(app: FastAPI, a
                 started = time.perf_counter()
                 assert (await sign_in(stranger, username, "a wrong password")).status_code == 401
                 taken.append(time.perf_counter() - started)
-    await app.state.database.bind(DOCUMENTS)
     known, unknown = (statistics.median(taken) for taken in seconds.values())
     assert abs(known - unknown) < max(known, unknown) * 0.4

@@ -14,10 +14,10 @@ from pymongo.errors import AutoReconnect
 
 from taskapi.clock import in_utc, utc_now
 from taskapi.errors import DatabaseUnavailable
-from taskapi.main import DOCUMENTS, create_app
+from taskapi.main import create_app
 from taskapi.tasks import service
 from tests.client import Account, is_problem
-from tests.conftest import make_settings, running
+from tests.conftest import beside, make_settings
 from tests.idempotency.records import KEYED, change_record, records, tasks, the_record
 
 BODY = {"title": "Once"}
@@ -139,7 +139,7 @@ async def hanging(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -
         await go_on.wait()
 
     application = create_app(make_settings(idempotency_lease_seconds=0.5))
-    async with running(application) as client:
+    async with beside(app, application) as client:
         at_look_up(application, AFTER_THE_INSERT, hang, monkeypatch)
         call = client.post("/tasks", json=BODY, headers={**ada.headers, **KEYED})
         answer = asyncio.create_task(call)
@@ -149,7 +149,6 @@ async def hanging(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -
         finally:
             answer.cancel()
             await asyncio.wait([answer])
-    await app.state.database.bind(DOCUMENTS)
 
 
 @pytest.mark.real
