@@ -25,8 +25,12 @@ class EventPage(NamedTuple):
 async def own(user: ObjectId, query: EventQuery, milliseconds: int) -> EventPage:
     """The events of ``user``, found within ``milliseconds``; without where others were who did something to the account."""
     page = await _page(query, {"user": user}, milliseconds)
-    hidden = [event.model_copy(update={"address": "", "agent": ""}) if event.by else event for event in page.events]
-    return EventPage(hidden, page.total)
+    return EventPage([for_owner(event) for event in page.events], page.total)
+
+
+def for_owner(event: SecurityEventRead) -> SecurityEventRead:
+    """``event`` as its account may see it: where an admin was is not theirs to know."""
+    return event.model_copy(update={"address": "", "agent": ""}) if event.by else event
 
 
 async def everybodys(query: AllEventsQuery, milliseconds: int) -> EventPage:
