@@ -157,8 +157,14 @@ def calling(
 
 def run_to_end(folder: Path, *arguments: str, command: list[str] | None = None, **settings: str) -> tuple[int, str]:
     """A server that is expected to refuse to start: its exit status and what it said."""
+    return completed(folder, [*(command or SERVE), "--port", str(free_port()), *arguments], **settings)
+
+
+def completed(folder: Path, command: list[str], given: str = "", **settings: str) -> tuple[int, str]:
+    """A command that comes to its end, with ``given`` on its standard input: its exit status and what it said."""
     done = subprocess.run(
-        [*(command or SERVE), "--port", str(free_port()), *arguments],
+        command,
+        input=given,
         env=environment(folder, **settings),
         cwd=folder.parent,
         stdout=subprocess.PIPE,

@@ -12,8 +12,7 @@ import httpx
 import pytest
 
 from tests.client import PASSWORD
-from tests.leaks import keep_output
-from tests.server.process import PATIENCE_SECONDS, SERVE, Server, environment, serving
+from tests.server.process import SERVE, Server, completed, serving
 from tests.tools import free_port
 
 pytestmark = pytest.mark.real
@@ -25,21 +24,10 @@ NEW = "another good password"
 
 def users(folder: Path, *arguments: str, password: str = PASSWORD, **settings: str) -> tuple[int, str]:
     """Runs ``taskapi users``: its exit status, and everything it said."""
-    done = subprocess.run(
-        [SERVE[0], "users", *arguments],
-        input=f"{password}\n",
-        env=environment(folder, **settings),
-        cwd=folder.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=PATIENCE_SECONDS,
-        text=True,
-        check=False,
-    )
-    keep_output(done.stdout)
-    assert "Traceback" not in done.stdout
-    assert PASSWORD not in done.stdout
-    return done.returncode, done.stdout
+    code, said = completed(folder, [SERVE[0], "users", *arguments], f"{password}\n", **settings)
+    assert "Traceback" not in said
+    assert PASSWORD not in said
+    return code, said
 
 
 def sign_in(client: httpx.Client, name: str, password: str = PASSWORD) -> dict[str, Any]:
