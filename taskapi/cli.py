@@ -74,6 +74,7 @@ def _serve(host: str, port: int, workers: int, reload: bool) -> None:
         with suppress(KeyboardInterrupt):
             uvicorn.run(
                 "taskapi.main:app",
+                http="taskapi.http_protocol:HttpProtocol",
                 host=host,
                 port=port,
                 workers=workers,
