@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, St
 from pydantic_core import PydanticCustomError
 
 from taskapi.clock import in_milliseconds, rfc3339
+from taskapi.unicode import has_controls, is_invisible, nfc
 
 OBJECT_ID_EXAMPLE = "65f1a2b3c4d5e6f708192a3b"
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
@@ -20,6 +21,22 @@ def _storable(text: str) -> str:
     if "\x00" in text:
         raise PydanticCustomError("string_nul", "must not contain the NUL character")
     return text
+
+
+def _plain(text: str) -> str:
+    if has_controls(_storable(text)):
+        raise PydanticCustomError("string_control", "must not contain control characters other than tab and newline")
+    return text
+
+
+def _visible(text: str) -> str:
+    if text and is_invisible(text):
+        raise PydanticCustomError("string_invisible", "must contain at least one visible character")
+    return _plain(text)
+
+
+def _composed(value: Any) -> Any:
+    return nfc(value) if isinstance(value, str) else value
 
 
 def _date_only(value: Any) -> Any:
@@ -48,6 +65,15 @@ def object_id(text: str) -> ObjectId | None:
 
 Storable = AfterValidator(_storable)
 """Refuses what MongoDB's own tools cannot hold in text. Lone surrogates are refused by Pydantic."""
+
+Plain = AfterValidator(_plain)
+"""Storable, and without control characters other than tab, line feed and carriage return."""
+
+Visible = AfterValidator(_visible)
+"""Plain, and unless it is empty, not all blanks, fillers and other characters that show nothing."""
+
+Composed = BeforeValidator(_composed)
+"""In Unicode NFC before any other rule: lengths count that form. It stands last, for the last of these is the first to run."""
 
 Trimmed = StringConstraints(strip_whitespace=True)
 

@@ -20,8 +20,22 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from taskapi.clock import in_utc, today, utc_now
-from taskapi.fields import OBJECT_ID_EXAMPLE, Day, Id, IdSent, Moment, Optional, Storable, StoredDay, Trimmed
+from taskapi.fields import (
+    OBJECT_ID_EXAMPLE,
+    Composed,
+    Day,
+    Id,
+    IdSent,
+    Moment,
+    Optional,
+    Plain,
+    Storable,
+    StoredDay,
+    Trimmed,
+    Visible,
+)
 from taskapi.tasks.metadata import METADATA_EXAMPLE, JSONObject, Metadata
+from taskapi.unicode import nfc
 
 MOST_ITEMS = 100
 LONGEST_TAG = 40
@@ -38,7 +52,7 @@ class Status(StrEnum):
 
 
 def _lower_case(tag: str) -> str:
-    lowered = tag.lower()
+    lowered = nfc(tag.lower())
     if len(lowered) > LONGEST_TAG:  # some letters become longer
         raise PydanticCustomError("string_too_long", "should have at most 40 characters in lower case")
     return lowered
@@ -65,17 +79,17 @@ def _null_empties(kind: type) -> AfterValidator:
     return AfterValidator(lambda value: kind() if value is None else value)
 
 
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200), Storable]
-Description = Annotated[str, Field(max_length=2000), Storable]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200), Visible, Composed]
+Description = Annotated[str, Field(max_length=2000), Plain, Composed]
 Priority = Annotated[StrictInt, Field(ge=1, le=5)]
-Tag = Annotated[str, Trimmed, Field(min_length=1, max_length=LONGEST_TAG), AfterValidator(_lower_case), Storable]
+Tag = Annotated[str, Trimmed, Field(min_length=1, max_length=LONGEST_TAG), AfterValidator(_lower_case), Visible, Composed]
 Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_unique)]
 Link = Annotated[
     str, Field(min_length=1, max_length=LONGEST_LINK, json_schema_extra={"format": "uri"}), Storable, AfterValidator(_web_address)
 ]
 Links = Annotated[list[Link], Field(max_length=10), AfterValidator(_unique)]
 
-ItemText = Annotated[str, Trimmed, Field(min_length=1, max_length=200), Storable]
+ItemText = Annotated[str, Trimmed, Field(min_length=1, max_length=200), Visible, Composed]
 
 
 class ChecklistItem(BaseModel):

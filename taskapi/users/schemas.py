@@ -7,7 +7,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from taskapi.fields import Id, Moment, Optional, Storable, Trimmed
+from taskapi.fields import Composed, Id, Moment, Optional, Storable, Trimmed, Visible
 from taskapi.scopes import Role
 
 Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -21,7 +21,7 @@ def _address(text: str) -> str:
 
 
 Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_address)]
-FullName = Annotated[str, Trimmed, Field(max_length=100), Storable]
+FullName = Annotated[str, Trimmed, Field(max_length=100), Visible, Composed]
 Password = Annotated[str, Field(min_length=8, max_length=128, json_schema_extra={"format": "password"}), Storable]
 
 USER_EXAMPLE: dict[str, Any] = {

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.real
 
 RICH: dict[str, Any] = {
     "title": "Rich, “quoted”, and\u2028separated",
-    "description": 'line one\r\nline "two", with; separators\n\ttab\x0b\x7f',
+    "description": 'line one\r\nline "two", with; separators\n\ttab\u0300\u2028',
     "priority": 5,
     "due_date": "2027-01-31",
     "tags": ["work", "ünïcode", "a,b"],

@@ -52,6 +52,8 @@ async def test_register_stores_the_account_and_answers_without_a_secret(anonymou
         ({"email": 7}, ["email"]),
         ({"email": f"{'x' * 250}@example.com"}, ["email"]),
         ({"full_name": "x" * 101}, ["full_name"]),
+        ({"full_name": "\u3164\u200b"}, ["full_name"]),
+        ({"full_name": "Ada\x1b"}, ["full_name"]),
         ({"disabled": False}, ["disabled"]),
         ({"role": "admin"}, ["role"]),
         ({"id": "65f1a2b3c4d5e6f708192a3b", "username": "ab"}, ["username", "id"]),
