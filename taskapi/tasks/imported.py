@@ -11,6 +11,7 @@ from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.service import new_task
 from taskapi.tasks.transfer_schemas import TaskImport
+from taskapi.unicode import nfc
 from taskapi.users.schemas import UserRead
 
 PLAIN = ("title", "description", "priority", "due_date", "tags", "links", "metadata", "created_at", "updated_at", "completed_at")
@@ -25,8 +26,8 @@ class Line(NamedTuple):
 
     @property
     def key(self) -> str | None:
-        """The caller's own name for the task."""
-        return self.data.key
+        """The caller's own name for the task, in NFC."""
+        return None if self.data.key is None else nfc(self.data.key)
 
 
 def line_of(owner: UserRead, data: TaskImport) -> Line:
@@ -44,7 +45,7 @@ def _new(owner: UserRead, data: TaskImport) -> BSON:
     if task["completed"]:
         task["completed_at"] = data.completed_at or data.updated_at or now
     if data.key is not None:
-        task["key"] = data.key
+        task["key"] = nfc(data.key)
     return task
 
 
@@ -75,7 +76,7 @@ def _with_ids(line: Line, stored: list[BSON]) -> list[BSON]:
     free: dict[str, list[ObjectId]] = {}
     for item in stored:
         if str(item["id"]) not in named:
-            free.setdefault(item["text"], []).append(item["id"])
+            free.setdefault(nfc(item["text"]), []).append(item["id"])
     made = []
     for sent, item in zip(line.data.checklist, line.task["checklist"], strict=True):
         same = free.get(sent.text) if sent.id is None else None

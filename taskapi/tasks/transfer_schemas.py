@@ -57,7 +57,9 @@ class TaskImport(TaskCreate):
         json_schema_extra={"examples": [{"key": "crm-4711", **TASK_EXAMPLE, "created_at": "2026-01-31T09:15:00.123Z"}]}
     )
 
-    key: Key | None = Field(None, description="Your own name for the task. A task that has it already is changed.")
+    key: Key | None = Field(
+        None, description="Your own name for the task, kept in Unicode NFC. A task that has it already, in any form, is changed."
+    )
     created_at: Past = Optional()
     updated_at: Past = Optional()
     completed_at: Past | None = Field(None, description="For a task that is done.")

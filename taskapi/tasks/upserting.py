@@ -23,6 +23,7 @@ from taskapi.tasks.service import LookUp, settle_new
 from taskapi.tasks.transfer_schemas import ImportReport
 from taskapi.tasks.writing import MOST_ATTEMPTS, PUBLIC
 from taskapi.turns import Turns
+from taskapi.unicode import nfc, spellings
 from taskapi.users.schemas import UserRead
 
 IN_MEMORY = 4 * 1024 * 1024  # bytes of drafts; more go to a file
@@ -37,12 +38,16 @@ class Writer(Protocol):
 
 
 async def _known(owner: UserRead, lines: Iterable[Line]) -> dict[str | None, BSON]:
-    """The tasks of ``owner`` that have the keys of these lines, by key."""
-    keys = [line.key for line in lines if line.key is not None]
+    """The tasks of ``owner`` that have the keys of these lines, by key in NFC.
+
+    Version 1.2 and before stored keys as they were sent. Of two tasks whose keys are equal in NFC, the one stored so counts.
+    """
+    keys = [key for line in lines if line.data.key is not None for key in spellings(line.data.key)]
     if not keys:
         return {}
-    found = collection(TaskDocument).find({"owner.id": owner.object_id, "key": {"$in": keys}}, PUBLIC)
-    return {task["key"]: complete(task) for task in await found.to_list(None)}
+    cursor = collection(TaskDocument).find({"owner.id": owner.object_id, "key": {"$in": keys}}, PUBLIC)
+    found = [complete(task) for task in await cursor.to_list(None)]
+    return {nfc(task["key"]): task for task in sorted(found, key=lambda task: task["key"] == nfc(task["key"]))}
 
 
 class Upsert(AbstractContextManager["Upsert"]):

@@ -69,6 +69,47 @@ async def test_status_and_times_follow_each_other_in_a_change(ada: Account) -> N
     assert (task["status"], task["completed_at"], task["progress"], task["version"]) == ("todo", None, 0.0, 3)
 
 
+FORMS = ["\u1ebf", "e\u0302\u0301", "\u00ea\u0301"]  # NFC, NFD, and as Windows writes Vietnamese
+
+
+@pytest.mark.parametrize("form", FORMS, ids=ascii)
+async def test_a_key_is_kept_in_nfc_and_known_in_any_form(ada: Account, form: str) -> None:
+    assert await take(ada, [{"key": form, "title": "first"}]) == {"lines": 1, "created": 1}
+    for other in FORMS:
+        assert await take(ada, [{"key": other, "title": f"as {other!a}"}]) == {"lines": 1, "updated": 1}
+    (task,) = await tasks_of(ada)
+    assert task["key"] == "\u1ebf"
+
+
+@pytest.mark.parametrize(("kept", "known"), [(FORMS[0], FORMS), (FORMS[1], FORMS), (FORMS[2], FORMS[2:])], ids=ascii)
+async def test_an_old_key_is_known_in_its_own_form_and_in_nfc_and_nfd(ada: Account, kept: str, known: list[str]) -> None:
+    """Version 1.2 kept keys and texts as they were sent."""
+    line = {"title": "first", "checklist": [{"text": "e\u0301"}]}
+    await take(ada, [{**line, "key": "k"}])
+    task = await by_key(ada)
+    await collection(TaskDocument).update_one({"key": "k"}, {"$set": {"key": kept, "checklist.0.text": "e\u0301"}})
+    for form in known:
+        assert await take(ada, [{**line, "key": form, "title": f"as {form!a}"}]) == {"lines": 1, "updated": 1}
+    assert (await by_key(ada, kept))["checklist"] == task["checklist"]
+
+
+async def test_two_forms_of_a_key_in_one_import_are_one_task(ada: Account) -> None:
+    lines = [{"key": "e\u0301", "title": "first"}, {"key": "\u00e9", "title": "second"}]
+    assert await take(ada, lines, "?dry_run=true") == {"lines": 2, "created": 1, "updated": 1}
+    assert await take(ada, lines) == {"lines": 2, "created": 1, "updated": 1}
+    assert (await by_key(ada, "\u00e9"))["title"] == "second"
+
+
+async def test_of_two_old_tasks_whose_keys_differ_in_form_the_composed_one_counts(ada: Account) -> None:
+    await take(ada, [{"key": "first", "title": "first"}, {"key": "second", "title": "second"}])
+    for key, form in (("first", "\u00e9"), ("second", "e\u0301")):
+        await collection(TaskDocument).update_one({"key": key}, {"$set": {"key": form}})
+    for form in ("\u00e9", "e\u0301"):
+        assert await take(ada, [{"key": form, "title": f"changed {form!a}"}]) == {"lines": 1, "updated": 1}
+    assert (await by_key(ada, "\u00e9"))["title"] == f"changed {form!a}"
+    assert (await by_key(ada, "e\u0301"))["title"] == "second"
+
+
 async def test_items_of_a_checklist_keep_their_ids(ada: Account) -> None:
     same = {"title": "task", "key": "k", "checklist": [{"text": "a"}, {"text": "b"}, {"text": "a", "done": True}]}
     await take(ada, [same])
