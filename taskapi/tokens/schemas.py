@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.fields import OBJECT_ID_EXAMPLE, Id, Moment, Storable, Trimmed
+from taskapi.fields import OBJECT_ID_EXAMPLE, Composed, Id, Moment, Trimmed, Visible
 from taskapi.scopes import MEANING, Scope
 
 TOKEN_EXAMPLE: dict[str, Any] = {"name": "nightly report", "scopes": ["tasks:read"]}
@@ -23,7 +23,11 @@ class ApiTokenCreate(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{**TOKEN_EXAMPLE, "expires_in_days": 90}]})
 
     name: Annotated[
-        str, Trimmed, Field(min_length=1, max_length=100, description="Unique among your tokens, in any case."), Storable
+        str,
+        Trimmed,
+        Field(min_length=1, max_length=100, description="Unique among your tokens, in any case."),
+        Visible,
+        Composed,
     ]
     scopes: Annotated[
         list[Scope],

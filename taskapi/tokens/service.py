@@ -15,6 +15,7 @@ from taskapi.events.service import Kind, Trail
 from taskapi.scopes import OF_ROLE, Scopes
 from taskapi.tokens.schemas import ApiTokenCreate, ApiTokenMade, ApiTokenRead
 from taskapi.tokens.text import hash_of, new_token
+from taskapi.unicode import caseless
 from taskapi.users import api_tokens
 from taskapi.users.schemas import Account, UserRead
 
@@ -50,7 +51,7 @@ async def make(user: UserRead, session: ObjectId, held: Scopes, data: ApiTokenCr
     token: BSON = {
         "id": ObjectId(),
         "name": data.name,
-        "name_key": data.name.casefold(),
+        "name_key": caseless(data.name),
         "hash": hash_of(text),
         "scopes": sorted(set(data.scopes)),
         "days": data.expires_in_days,
@@ -62,7 +63,7 @@ async def make(user: UserRead, session: ObjectId, held: Scopes, data: ApiTokenCr
         others = await _of(user, session)
         if len(others) >= api_tokens.MOST:
             raise TooManyTokens
-        if token["name_key"] in {other["name_key"] for other in others}:
+        if token["name_key"] in {caseless(other["name_key"]) for other in others}:
             raise TokenNameTaken
     await _record("token_created", user.object_id, token, trail)
     return ApiTokenMade.model_validate({**token, "token": text})

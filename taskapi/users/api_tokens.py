@@ -8,6 +8,7 @@ from bson import ObjectId
 
 from taskapi.clock import utc_now
 from taskapi.database import BSON, collection
+from taskapi.unicode import spellings
 from taskapi.users.documents import ACTIVE, UserDocument
 from taskapi.users.schemas import Account
 from taskapi.users.service import PROVING
@@ -18,7 +19,7 @@ PAUSE: Final = timedelta(minutes=1)  # between two notes of a last use
 
 async def add(user: ObjectId, session: ObjectId, token: BSON) -> bool:
     """Gives ``user`` a token. False when there is no room, its name is taken, or ``session`` or the account has ended."""
-    room = {f"api_tokens.{MOST - 1}": {"$exists": False}, "api_tokens.name_key": {"$ne": token["name_key"]}}
+    room = {f"api_tokens.{MOST - 1}": {"$exists": False}, "api_tokens.name_key": {"$nin": spellings(token["name_key"])}}
     added = await collection(UserDocument).update_one({**_within(user, session), **room}, {"$push": {"api_tokens": token}})
     return added.modified_count == 1
 

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from taskapi.account_errors import InvalidToken
 from taskapi.clock import in_utc, utc_now
+from taskapi.database import collection
 from taskapi.events.service import Trail
 from taskapi.tokens import service
 from taskapi.tokens.schemas import ApiTokenCreate
@@ -51,6 +52,8 @@ async def test_a_token_is_shown_once_and_stored_as_a_hash(ada: Account) -> None:
         ({"name": "  "}, ["name"]),
         ({"name": "x" * 101}, ["name"]),
         ({"name": "a\x00b"}, ["name"]),
+        ({"name": "\u200b"}, ["name"]),
+        ({"name": "a\x1bb"}, ["name"]),
         ({"name": None}, ["name"]),
         ({"scopes": []}, ["scopes"]),
         ({"scopes": ["account"] * 5}, ["scopes"]),
@@ -87,6 +90,15 @@ async def test_names_are_unique_in_any_case(ada: Account, bob: Account) -> None:
     await make(bob, "Straße")
     assert (await ada.delete(f"{PATH}/{first['id']}")).status_code == 204
     await make(ada, "STRASSE")
+
+
+@pytest.mark.parametrize("kept", ["caf\u00e9", "cafe\u0301"], ids=ascii)
+async def test_names_are_unique_in_any_form(ada: Account, kept: str) -> None:
+    """Version 1.2 kept names as they were sent."""
+    assert (await make(ada, "Cafe\u0301"))["name"] == "Caf\u00e9"
+    await collection(UserDocument).update_one({}, {"$set": {"api_tokens.0.name_key": kept}})
+    for name in ("Caf\u00e9", "CAFE\u0301"):
+        is_problem(await ada.post(PATH, json={"name": name, "scopes": ["account"]}), 400, "token_name_taken")
 
 
 @pytest.mark.real
