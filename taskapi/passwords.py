@@ -1,24 +1,56 @@
-"""Which passwords are refused although they are long enough."""
+"""Passwords in the form that is hashed, and which are refused although they are long enough."""
 
+from contextlib import suppress
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 
-from taskapi.errors import Fault, InvalidInput
+from precis_i18n import get_profile
 
+from taskapi.errors import Fault, InvalidInput
+from taskapi.unicode import caseless, nfc
+
+MAX_LENGTH = 128  # characters in NFC
+MAX_TYPED_LENGTH = 4 * MAX_LENGTH  # in any form: NFC makes one character of four at most
 MOST_COMMON = 10_000
+_opaque_string = get_profile("OpaqueString")
+
+
+def prepare(password: str) -> str:
+    """``password`` in the form that is hashed, whatever keyboard it was typed on: the OpaqueString of RFC 8265, section 4.2.
+
+    Raises:
+        ValueError: it is empty or too long, or holds a control, invisible or unassigned character.
+    """
+    if password.isascii() and password.isprintable() and password:
+        return password
+    composed = nfc(password)
+    if len(composed) > MAX_LENGTH:  # which bounds the time that it takes
+        raise ValueError("the password is too long")
+    return str(_opaque_string.enforce(composed))
+
+
+def candidates(typed: str) -> tuple[str, ...]:
+    """What may have been hashed of a password that somebody types: its prepared form, then what they type if that differs.
+
+    Version 1.2 and before hashed passwords as they were typed. How many there are depends on ``typed`` alone.
+    """
+    with suppress(ValueError):
+        return tuple(dict.fromkeys((prepare(typed), typed)))
+    return (typed,)
 
 
 def check(password: str, *own_names: str | None, field: str = "password") -> None:
     """Returns when ``password`` is neither one of its owner's names, in any case, nor among the 10,000 most common ones.
 
-    ``own_names`` are user names, full names and e-mail addresses; of an address the part before the @ is a name as well.
+    ``password`` is prepared. ``own_names`` are user names, full names and e-mail addresses; of an address the part before
+    the @ is a name as well.
 
     Raises:
         InvalidInput: names ``field``.
     """
-    given = password.casefold()
-    names = {part.casefold() for name in own_names if name for part in (name, name.partition("@")[0])}
+    given = caseless(password)
+    names = {caseless(part) for name in own_names if name for part in (name, name.partition("@")[0])}
     if given in names:
         raise InvalidInput([Fault(field, "must not be one of your own names", "password_is_name")])
     if given in _common():

@@ -15,6 +15,7 @@ from passlib.context import CryptContext
 from taskapi.account_errors import InvalidToken, Overloaded
 from taskapi.clock import utc_now
 from taskapi.keys import SigningKey
+from taskapi.passwords import candidates
 
 Result = TypeVar("Result")
 
@@ -49,23 +50,26 @@ class PasswordHasher:
         self._threads.shutdown()
 
     async def hash(self, password: str) -> str:
-        """A new hash of ``password``. Raises Overloaded when too many wait."""
+        """A new hash of a prepared ``password``. Raises Overloaded when too many wait."""
         return await self._run(self._context.hash, password)
 
     async def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
-        """Whether ``password`` matches ``stored``, and a new hash when the stored one should be replaced.
+        """Whether ``password``, as somebody typed it, matches ``stored``, and a new hash when the stored one should be replaced.
 
         ``stored=None`` (no such user) takes the time of a real check and never matches. Raises Overloaded.
         """
         matches, renewed = await self._run(self._check, password, stored or self._nobody)
         return (matches, renewed) if stored else (False, None)
 
-    def _check(self, password: str, stored: str) -> tuple[bool, str | None]:
-        # bcrypt reads 72 bytes; longer passwords were cut when such hashes were made, and are cut here as well.
-        secret = password.encode()[:BCRYPT_BYTES] if stored.startswith("$2") else password
-        if not self._context.verify(secret, stored):
-            return False, None
-        return True, self._context.hash(password) if self._context.needs_update(stored) else None
+    def _check(self, typed: str, stored: str) -> tuple[bool, str | None]:
+        prepared, *others = candidates(typed)
+        for password in (prepared, *others):
+            # bcrypt reads 72 bytes; longer passwords were cut when such hashes were made, and are cut here as well.
+            secret = password.encode()[:BCRYPT_BYTES] if stored.startswith("$2") else password
+            if self._context.verify(secret, stored):
+                is_old = password != prepared or self._context.needs_update(stored)
+                return True, self._context.hash(prepared) if is_old else None
+        return False, None
 
     async def _run(self, work: Callable[..., Result], *arguments: str) -> Result:
         if self._room <= 0:

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.fields import Moment, Storable
+from taskapi.fields import Moment
+from taskapi.users.schemas import CurrentPassword
 
 
 class Departure(BaseModel):
@@ -12,7 +13,7 @@ class Departure(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"password": "correct horse battery"}]})
 
-    password: Annotated[str, Field(max_length=128, json_schema_extra={"format": "password"}), Storable]
+    password: CurrentPassword
 
 
 class LeavingRead(BaseModel):

@@ -7,6 +7,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from taskapi import passwords
 from taskapi.fields import Composed, Id, Moment, Optional, Storable, Trimmed, Visible
 from taskapi.scopes import Role
 
@@ -20,9 +21,27 @@ def _address(text: str) -> str:
         raise PydanticCustomError("email", "must be an e-mail address such as ada@example.com") from None
 
 
+def _prepared(password: str) -> str:
+    try:
+        return passwords.prepare(password)
+    except ValueError:  # whose messages repeat the password
+        raise PydanticCustomError(
+            "password_characters", "must not contain control, invisible or unassigned characters (some emoji hold them)"
+        ) from None
+
+
 Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_address)]
 FullName = Annotated[str, Trimmed, Field(max_length=100), Visible, Composed]
-Password = Annotated[str, Field(min_length=8, max_length=128, json_schema_extra={"format": "password"}), Storable]
+Password = Annotated[
+    str,
+    Field(min_length=8, max_length=passwords.MAX_LENGTH, json_schema_extra={"format": "password"}),
+    Storable,
+    AfterValidator(_prepared),
+    Composed,
+]
+CurrentPassword = Annotated[
+    str, Field(max_length=passwords.MAX_TYPED_LENGTH, json_schema_extra={"format": "password"}), Storable
+]  # as it is typed: an old hash is of that
 
 USER_EXAMPLE: dict[str, Any] = {
     "username": "ada",
@@ -54,7 +73,7 @@ class UserUpdate(BaseModel):
     email: Email | None = None
     full_name: FullName | None = None
     password: Password = Optional()
-    current_password: Annotated[str, Field(max_length=128), Storable] = Optional(
+    current_password: CurrentPassword = Optional(
         description="Needed to change the password, or a verified address; with an API token, any address."
     )
 

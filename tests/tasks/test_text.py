@@ -65,7 +65,7 @@ async def test_text_that_cannot_be_seen_is_refused(ada: Account, fields: dict[st
 )
 async def test_text_of_any_language_and_emoji_are_taken(ada: Account, text: str) -> None:
     text = unicodedata.normalize("NFC", text)
-    values = {"title": f"{text} x", "description": f"\t{text}\r\nx", "tags": [text]}
+    values: dict[str, Any] = {"title": f"{text} x", "description": f"\t{text}\r\nx", "tags": [text]}
     task = await ada.make_task(**values, checklist=[{"text": text}])
     assert {name: task[name] for name in values} == values
     assert task["checklist"][0]["text"] == text
