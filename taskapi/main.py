@@ -221,7 +221,7 @@ def _lifespan(
                     app.state.cursors = keys.signer("cursors")
                     app.state.one_time_tokens = OneTimeTokens(keys.signer("one-time tokens"))
                     app.state.mail = mail = _mail(complete, app.state.one_time_tokens)
-                    app.state.outbox = Outbox(mail.wake)
+                    app.state.outbox = Outbox(mail.wake, settings.email_local_domains)
                     app.state.jobs = _jobs(app)
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection

@@ -139,7 +139,7 @@ async def _run(settings: Settings, action: str, options: dict[str, Any]) -> str:
     hasher = PasswordHasher(**settings.hashing)
     try:
         async with database.opened(settings, DOCUMENTS):
-            mail = Outbox(wake=lambda: None)  # the servers look for mail by themselves
+            mail = Outbox(lambda: None, settings.email_local_domains)  # the servers look for mail by themselves
             operator = Operator(hasher, mail, Trail("", AGENT, timedelta(days=settings.event_days)))
             return await ACTIONS[action](operator, **options)
     finally:

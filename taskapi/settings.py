@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = Field(None, description="The password of that account.")
     mail_from: str = Field("taskapi <taskapi@localhost>", description="The sender of mails.")
     app_url: str | None = Field(None, description="The web application whose pages mails link to.")
+    email_local_domains: bool = Field(False, description="Take e-mail addresses that end in .test, .local or .localhost.")
 
     cors_origins: CommaSeparated = Field(("http://localhost:3000",), description="Web origins that may call, comma-separated.")
     trusted_proxies: CommaSeparated = Field(

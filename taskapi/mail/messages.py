@@ -8,8 +8,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid, parseaddr
 
-from email_validator import validate_email
-
+from taskapi import email_addresses
 from taskapi.clock import utc_now
 
 LINE_CHARACTERS = 72
@@ -55,7 +54,7 @@ def write(template: Template, sender: str, recipient: str, values: Mapping[str, 
     name, address = parseaddr(sender)
     message = EmailMessage()
     message["From"] = Address(name, *address.rsplit("@", 1))
-    message["To"] = Address("", *_deliverable(recipient).rsplit("@", 1))  # its addr_spec= takes ASCII alone
+    message["To"] = Address("", *email_addresses.to_ascii(recipient).rsplit("@", 1))  # its addr_spec= takes ASCII alone
     message["Subject"] = template.subject
     message["Date"] = format_datetime(utc_now())
     message["Message-ID"] = make_msgid(domain=address.rpartition("@")[2])
@@ -63,12 +62,6 @@ def write(template: Template, sender: str, recipient: str, values: Mapping[str, 
     message.set_content(template.text(values))
     message.add_alternative(template.html(values), subtype="html")
     return message
-
-
-def _deliverable(address: str) -> str:
-    """The address with its domain in ASCII (RFC 5891), which every server takes."""
-    found = validate_email(address, check_deliverability=False)
-    return found.ascii_email or found.normalized
 
 
 def _linked(text: str) -> str:

@@ -12,6 +12,8 @@ from pymongo import ReturnDocument
 
 from taskapi.clock import in_utc, utc_now
 from taskapi.database import BSON, collection, delete_all
+from taskapi.email_addresses import is_local
+from taskapi.errors import Fault, InvalidInput
 from taskapi.events.service import LONGEST_AGENT, Trail
 from taskapi.logs import request_id
 from taskapi.mail.documents import MailJobDocument
@@ -30,9 +32,22 @@ KEPT = timedelta(days=2)  # longer, so that whoever gives a mail up can say so
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """Takes mails to be sent. ``wake`` tells the job of this worker that there is one."""
+    """Takes mails to be sent. ``wake`` tells the job of this worker that there is one.
+
+    ``local_domains``: accounts may have addresses of tests and local networks.
+    """
 
     wake: Callable[[], None]
+    local_domains: bool = False
+
+    def check(self, address: str | None) -> None:
+        """Returns when an account may have ``address``.
+
+        Raises:
+            InvalidInput: its domain is a local one, and those are not taken.
+        """
+        if address and not self.local_domains and is_local(address):
+            raise InvalidInput([Fault("email", "must not end in .test, .local or .localhost on this server", "email")])
 
     async def enqueue(self, kind: Kind, trail: Trail, *, user: ObjectId | None = None, address: str | None = None) -> None:
         """Notes that a mail is to be sent: to the account ``user``, or about ``address`` as somebody gave it."""

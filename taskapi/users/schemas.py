@@ -3,11 +3,10 @@
 from typing import Annotated, Any, Self
 
 from bson import ObjectId
-from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from taskapi import passwords
+from taskapi import email_addresses, passwords
 from taskapi.fields import Composed, Id, Moment, Optional, Storable, Trimmed, Visible
 from taskapi.scopes import Role
 
@@ -16,8 +15,8 @@ Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern
 
 def _address(text: str) -> str:
     try:
-        return validate_email(text, check_deliverability=False).normalized
-    except EmailNotValidError:  # whose messages repeat parts of the input
+        return email_addresses.normalize(text)
+    except ValueError:  # whose messages repeat parts of the input
         raise PydanticCustomError("email", "must be an e-mail address such as ada@example.com") from None
 
 

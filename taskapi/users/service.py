@@ -66,10 +66,11 @@ async def register(data: UserCreate, hasher: PasswordHasher, mail: Outbox, trail
     When an earlier run of the same request has made it, the answer is what that run would have given.
 
     Raises:
-        InvalidInput: the password is too easy to guess.
+        InvalidInput: the password is too easy to guess, or the address is a local one where those are not taken.
         UsernameTaken, EmailTaken: decided by the unique indexes, so also when two callers race.
         Overloaded: too many passwords are being hashed.
     """
+    mail.check(data.email)
     passwords.check(data.password, data.username, data.email, data.full_name)
     now = utc_now()
     user: BSON = {
@@ -173,7 +174,8 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
     A new password ends every session but the one that asks for it, and calls a pending change of the address off.
 
     Raises:
-        InvalidInput: the new password is too easy to guess, or the current one is needed to change the address.
+        InvalidInput: the new password is too easy to guess, the current one is needed to change the address, or the new
+            address is a local one where those are not taken.
         UsernameTaken, EmailTaken: somebody else has it.
         WrongPassword, TooManyAttempts, Overloaded: as ``Prover`` says of ``current_password``.
         TooManyAttempts: also when the account had too many addresses verified.
@@ -181,6 +183,7 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
     """
     if not data.model_fields_set:
         return user
+    mail.check(data.email)
     conditions: BSON = {"_id": user.object_id, **ACTIVE}
     values: BSON = {"updated_at": utc_now(), **data.model_dump(include={"full_name"}, exclude_unset=True)}
     removed: BSON = {}
