@@ -14,6 +14,7 @@ from taskapi.errors import NotFound
 from taskapi.events.service import Trail
 from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher
+from taskapi.unicode import spellings
 from taskapi.users.admin_schemas import AccountChange, NewPassword, UserForAdmin, UserQuery
 from taskapi.users.documents import ACTIVE, UserDocument
 from taskapi.users.service import PROVING
@@ -44,8 +45,8 @@ def matching(query: UserQuery) -> BSON:
     if query.disabled is not None:
         conditions["disabled"] = query.disabled
     if query.q is not None:
-        part = {"$regex": re.escape(query.q), "$options": "i"}
-        conditions["$or"] = [{name: part} for name in ("username_key", "email_key", "full_name")]
+        parts = [{"$regex": re.escape(spelling), "$options": "i"} for spelling in spellings(query.q)]
+        conditions["$or"] = [{name: part} for name in ("username_key", "email_key", "full_name") for part in parts]
     return conditions
 
 

@@ -71,6 +71,15 @@ async def test_accounts_are_found_by_part_of_what_they_are_called(root: Account)
         assert ([user["username"] for user in answer.json()], answer.headers["x-total-count"]) == (found, str(len(found))), q
 
 
+@pytest.mark.parametrize("kept", ["Zo\u00eb", "Zoe\u0308"], ids=ascii)
+async def test_a_name_is_found_in_any_form(root: Account, ada: Account, kept: str) -> None:
+    """Version 1.2 kept names as they were sent."""
+    assert (await ada.patch("/users/me", json={"full_name": "Zoe\u0308"})).json()["full_name"] == "Zo\u00eb"
+    await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": {"full_name": kept}})
+    for q in ("zo\u00eb", "ZOE\u0308"):
+        assert await names(root, f"?q={q}") == ["ada"]
+
+
 async def test_accounts_are_listed_by_role_and_state(root: Account, ada: Account, bob: Account) -> None:
     await root.patch(f"/users/{bob.id}", json={"disabled": True})
     await collection(UserDocument).update_one(
