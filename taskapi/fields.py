@@ -2,11 +2,23 @@
 
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from bson import ObjectId
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    StringConstraints,
+    TypeAdapter,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from taskapi.clock import in_milliseconds, rfc3339
@@ -126,3 +138,20 @@ def absent() -> Any:
 def Optional(**rules: Any) -> Any:  # noqa: N802 - reads like Pydantic's own Field
     """A field that may be left out of a change: no default shows in the schema, and null is not its absence."""
     return Field(default_factory=absent, **rules)
+
+
+class ReadModel(BaseModel):
+    """What an answer holds. Its schema requires every member: one that has its default is sent as well."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedAs:
+    """An annotation that shows another type in the JSON Schema, for values that are validated later and one by one."""
+
+    type: Any
+
+    def __get_pydantic_json_schema__(self, _: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The JSON Schema of the other type."""
+        return handler(TypeAdapter(self.type).core_schema)

@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 
 from taskapi import (
     __version__,
+    about,
     background,
     database,
     docs,
@@ -150,10 +151,6 @@ EXPOSED_HEADERS = [
     "X-Total-Count-Relation",
 ]
 MAIL_SECONDS = 5  # between two looks for mails that other workers left
-DESCRIPTION = (
-    "Tasks with owners, due dates, checklists and free metadata. Make an account at `/register` and sign in with it at `/token` "
-    "(or with the button Authorize); then send the token with every request."
-)
 
 
 def create_app(settings: Settings, connect: Callable[[Settings], database.Client] = database.connect) -> FastAPI:
@@ -161,7 +158,9 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
     app = FastAPI(
         title="taskapi",
         version=__version__,
-        description=DESCRIPTION,
+        description=about.DESCRIPTION,
+        contact=about.CONTACT,
+        openapi_tags=about.TAGS,
         lifespan=_lifespan(settings, connect),
         openapi_url="/openapi.json" if settings.docs else None,
         docs_url=None,

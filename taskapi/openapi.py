@@ -1,19 +1,28 @@
 """The OpenAPI document: FastAPI's, with every problem in its one format."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from starlette.routing import Route
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, request_response
 
+from taskapi import problems
+from taskapi.account_errors import TooManyRequests
+from taskapi.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.negotiation import Negotiated
-from taskapi.problems import Problem, responses
-from taskapi.routing import JSON
+from taskapi.problems import MEDIA_TYPE, RETRY_AFTER, Problem, responses
+from taskapi.routing import JSON, schema_of
+
+Json = dict[str, Any]
 
 EVERYWHERE = responses(500, 503)
 NEGOTIATED = responses(406)  # wherever success has content
-LIMITED = responses(429)  # wherever an account is asked for
+LIMITED = responses(TooManyRequests)  # wherever an account is asked for
+KEYED = responses(IdempotencyInFlight, IdempotencyKeyReused)
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 API_TOKEN = {
     "type": "http",
@@ -39,8 +48,11 @@ RATE_LIMIT = {  # as draft-ietf-httpapi-ratelimit-headers-06 names them
     "RateLimit-Remaining": "How many of them are left.",
     "RateLimit-Reset": "The seconds until none of them is used.",
 }
-SECONDS = {"description": "The seconds after which to repeat it.", "schema": {"type": "integer"}}
-NOT_REPLAYED = {"401", "406", "409", "429", "500", "503"}
+RATE_LIMIT_HEADERS = {name: {"description": text, "schema": {"type": "integer"}} for name, text in RATE_LIMIT.items()}
+ACCEPT_PATCH = {"Accept-Patch": {"description": "The media types that it takes (RFC 5789).", "schema": {"type": "string"}}}
+NOT_REPLAYED = {"401", "406", "429", "500", "503"}
+NO_CONTENT = "It is done; the answer has no content."
+EXAMPLE = re.compile(r"#/components/examples/(\w+)")
 
 
 def install(app: FastAPI, takes_key: Callable[[str], bool]) -> None:
@@ -49,58 +61,115 @@ def install(app: FastAPI, takes_key: Callable[[str], bool]) -> None:
     A POST takes an Idempotency-Key when ``takes_key`` says so of its path.
     """
 
-    def document() -> dict[str, Any]:
+    def document() -> Json:
         if app.openapi_schema is None:
             app.openapi_schema = _document(app, takes_key)
         return app.openapi_schema
 
+    async def answer(request: Request) -> Response:
+        root = request.scope.get("root_path", "").rstrip("/")
+        return JSONResponse({**app.openapi(), **({"servers": [{"url": root}]} if root else {})})
+
     app.openapi = document  # type: ignore[method-assign]
     for route in app.routes:
-        if isinstance(route, Route) and route.path == app.openapi_url:  # FastAPI's own, which is no StrictRoute
-            route.app = Negotiated(route.app, (JSON,))
+        if isinstance(route, Route) and route.path == app.openapi_url:  # FastAPI's own, which would list the root path as well
+            route.app = Negotiated(request_response(answer), (JSON,))
 
 
-def _document(app: FastAPI, takes_key: Callable[[str], bool]) -> dict[str, Any]:
-    made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    schemas: dict[str, Any] = made["components"]["schemas"]
-    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas |= problem.pop("$defs")
-    schemas["Problem"] = problem
+def _document(app: FastAPI, takes_key: Callable[[str], bool]) -> Json:
+    made = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        contact=app.contact,
+        tags=app.openapi_tags,
+        servers=[{"url": "/"}],
+        routes=app.routes,
+    )
+    schemas: Json = made["components"]["schemas"]
+    schemas["Problem"] = schema_of(Problem)
     for name in FRAMEWORK_SCHEMAS:
         schemas.pop(name, None)
     made["components"]["securitySchemes"]["token"] = API_TOKEN
+    made["components"]["headers"] = RATE_LIMIT_HEADERS
     for path, item in made["paths"].items():
         for method, operation in item.items():
-            if "security" in operation:
-                operation["security"].append({"token": []})
-            answers = operation["responses"]
-            if "HTTPValidationError" in str(answers.get("422")):
-                del answers["422"]  # FastAPI's guess for a route whose only parameter is its path
-            has_content = any("content" in answer for status, answer in answers.items() if status.startswith("2"))
-            limited = "security" in operation
-            added = {**(NEGOTIATED if has_content else {}), **(LIMITED if limited else {}), **EVERYWHERE}
-            answers |= {str(status): answer for status, answer in added.items() if str(status) not in answers}
-            if limited:
-                _show_limit(answers)
-            if "429" in answers:
-                answers["429"].setdefault("headers", {})["Retry-After"] = SECONDS
-            if method == "post" and takes_key(path):
-                _take_key(operation)
+            _complete(operation, method, keyed=method == "post" and takes_key(path))
+    _move_definitions(made, schemas)
+    for name, examples in _examples():
+        if name in schemas:
+            schemas[name]["examples"] = examples
+    made["components"]["examples"] = problems.examples(set(EXAMPLE.findall(str(made))))
     return made
 
 
-def _show_limit(answers: dict[str, Any]) -> None:
-    for status, answer in answers.items():
-        if status < "400" or status == "429":
-            headers = answer.setdefault("headers", {})
-            headers |= {name: {"description": text, "schema": {"type": "integer"}} for name, text in RATE_LIMIT.items()}
-
-
-def _take_key(operation: dict[str, Any]) -> None:
-    operation["parameters"] = [*operation.get("parameters", ()), IDEMPOTENCY_KEY]
+def _complete(operation: Json, method: str, *, keyed: bool) -> None:
+    """What an operation has because of what it is."""
     answers = operation["responses"]
-    answers |= {str(status): answer for status, answer in responses(409, 422).items() if str(status) not in answers}
-    answers["409"].setdefault("headers", {})["Retry-After"] = {"schema": {"type": "integer"}}
+    limited = "security" in operation
+    if limited:
+        operation["security"].append({"token": []})
+    else:
+        operation["security"] = []
+    if "HTTPValidationError" in str(answers.get("422")):
+        del answers["422"]  # FastAPI's guess for a route whose only parameter is its path
+    if "204" in answers:
+        answers["204"]["description"] = NO_CONTENT
+    has_content = any("content" in answer for status, answer in answers.items() if status.startswith("2"))
+    for added in (NEGOTIATED if has_content else {}, LIMITED if limited else {}, EVERYWHERE, KEYED if keyed else {}):
+        _add_problems(answers, added)
+    if limited:
+        _show_limit(answers)
+    if method == "patch":
+        _add_headers(answers["415"], ACCEPT_PATCH)
+    if keyed:
+        _take_key(operation)
+
+
+def _add_problems(answers: Json, added: dict[int | str, Json]) -> None:
+    for status, answer in added.items():
+        known = answers.setdefault(str(status), {**answer, "content": {MEDIA_TYPE: {**answer["content"][MEDIA_TYPE]}}})
+        content = known["content"][MEDIA_TYPE]
+        content["examples"] = {**content["examples"], **answer["content"][MEDIA_TYPE]["examples"]}
+
+
+def _show_limit(answers: Json) -> None:
     for status, answer in answers.items():
+        if status < "500":  # a refusal may come before the account is known, and then lacks them
+            _add_headers(answer, {name: {"$ref": f"#/components/headers/{name}"} for name in RATE_LIMIT_HEADERS})
+
+
+def _take_key(operation: Json) -> None:
+    operation["parameters"] = [*operation.get("parameters", ()), IDEMPOTENCY_KEY]
+    in_flight = list(KEYED[409]["content"][MEDIA_TYPE]["examples"])
+    for status, answer in operation["responses"].items():
+        if status == "409":
+            _add_headers(answer, RETRY_AFTER)
+            if list(answer["content"][MEDIA_TYPE]["examples"]) == in_flight:
+                continue
         if status not in NOT_REPLAYED:
-            answer.setdefault("headers", {})["Idempotent-Replay"] = IDEMPOTENT_REPLAY
+            _add_headers(answer, {"Idempotent-Replay": IDEMPOTENT_REPLAY})
+
+
+def _add_headers(answer: Json, headers: Json) -> None:
+    answer["headers"] = {**answer.get("headers", {}), **headers}
+
+
+def _move_definitions(node: Any, schemas: Json) -> None:
+    """Moves all ``$defs`` below ``node`` to the components, where the references to them point."""
+    if isinstance(node, dict):
+        for name, schema in node.pop("$defs", {}).items():
+            if schemas.setdefault(name, schema) != schema:
+                raise ValueError(f"there are two schemas of the name {name}")
+            _move_definitions(schema, schemas)
+    for inner in list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _move_definitions(inner, schemas)
+
+
+def _examples(family: type[BaseModel] = BaseModel) -> Iterator[tuple[str, Any]]:
+    """By the name of a model: its examples as they are written. Pydantic sorts their members, FastAPI drops the nulls."""
+    for model in family.__subclasses__():
+        extra = model.model_config.get("json_schema_extra")
+        if model.__module__.startswith("taskapi.") and isinstance(extra, dict) and "examples" in extra:
+            yield model.__name__, extra["examples"]
+        yield from _examples(model)

@@ -2,20 +2,20 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from taskapi import account_errors, database, errors, methods
+from taskapi import account_errors, database, errors, methods, problem_samples
 from taskapi.account_errors import InsufficientScope, NotAuthenticated
-from taskapi.conditional import NotModified, etag
+from taskapi.conditional import ETAG_HEADER, NotModified, etag
 from taskapi.errors import (
     DomainError,
     Fault,
@@ -26,6 +26,7 @@ from taskapi.errors import (
     UnsupportedMediaType,
     faults_of,
 )
+from taskapi.fields import Optional
 from taskapi.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -83,39 +84,83 @@ class ProblemDetail(BaseModel):
 class Problem(BaseModel):
     """An error, as RFC 9457 writes it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "urn:taskapi:problem:not_found",
-                    "title": "Not Found",
-                    "status": 404,
-                    "detail": "Not found",
-                    "error": "not_found",
-                    "request_id": "0f8fad5bd9cb469fa165b70867728950",
-                }
-            ]
-        }
-    )
-
     type: str = Field(description="A URN that names the kind of problem.")
     title: str = Field(description="The meaning of the status.")
     status: int
     detail: str = Field(description="A sentence about this occurrence.")
     error: str = Field(description="A stable code for programs.")
     request_id: str
-    details: Annotated[list[ProblemDetail] | None, Field(description="The wrong values, for status 422.")] = None
+    details: list[ProblemDetail] = Optional(description="The wrong values, for status 422.")
 
 
-def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI entries of a route's problems; those that every route has are added by ``openapi``."""
-    schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": schema} for status in statuses}
+INTERNAL_ERROR: Final = ("internal_error", "Something went wrong on our side; the request id finds it in the log.")
+# What a status stands for wherever a route answers it; a route names what it alone answers.
+USUAL: Final[Mapping[int, Sequence[type[DomainError]]]] = {
+    400: [errors.MalformedJSON],
+    401: [account_errors.NotAuthenticated, account_errors.InvalidToken],
+    403: [account_errors.InsufficientScope],
+    404: [errors.NotFound],
+    406: [errors.NotAcceptable],
+    410: [errors.VersionNotKept],
+    412: [errors.PreconditionFailed],
+    413: [errors.BodyTooLarge],
+    415: [errors.UnsupportedMediaType],
+    422: [errors.InvalidInput],
+    428: [errors.PreconditionRequired],
+    429: [account_errors.TooManyRequests],
+    501: [errors.TransactionsUnsupported],
+    503: [errors.DatabaseUnavailable],
+}
+RETRY_AFTER: Final = {"Retry-After": {"description": "The seconds after which to repeat it.", "schema": {"type": "integer"}}}
+HEADERS: Final[Mapping[int, dict[str, Any]]] = {
+    401: {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}},
+    403: {"WWW-Authenticate": {"description": "The scope that the token lacks (RFC 6750).", "schema": {"type": "string"}}},
+    412: ETAG_HEADER,
+    429: RETRY_AFTER,
+    503: RETRY_AFTER,
+}
+
+
+def responses(*problems: int | type[DomainError]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries of a route's problems: of a status those that are usual, and others by their class.
+
+    Those that every route has are added by ``openapi``.
+    """
+    codes: dict[int, list[str]] = {}
+    for problem in problems:
+        if isinstance(problem, int):
+            usual = [kind.code for kind in USUAL[problem]] if problem in USUAL else [INTERNAL_ERROR[0]]
+            codes.setdefault(problem, []).extend(usual)
+        else:
+            codes.setdefault(_status_of_kind(problem), []).append(problem.code)
+    return {status: _response(status, found) for status, found in codes.items()}
+
+
+def _response(status: int, codes: Sequence[str]) -> dict[str, Any]:
+    examples = {code: {"$ref": f"#/components/examples/{code}"} for code in codes}
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}}
+    headers = {"headers": dict(HEADERS[status])} if status in HEADERS else {}
+    return {"description": HTTPStatus(status).phrase, **headers, "content": content}
+
+
+def examples(codes: Set[str]) -> dict[str, dict[str, Any]]:
+    """By code: the OpenAPI example of each problem that ``responses`` names."""
+    code, detail = INTERNAL_ERROR
+    made = {code: {"summary": detail, "value": _body(500, code, detail, None, problem_samples.REQUEST_ID)}}
+    for error in problem_samples.samples(codes):
+        value = _body(status_of(error), error.code, error.detail, error.faults, problem_samples.REQUEST_ID)
+        made[error.code] = {"summary": error.detail, "value": value}
+    return made
 
 
 def status_of(error: DomainError) -> int:
-    """The HTTP status of a domain error: that of the nearest class in its family that has one."""
-    return next(STATUS[family] for family in type(error).__mro__ if family in STATUS)
+    """The HTTP status of a domain error."""
+    return _status_of_kind(type(error))
+
+
+def _status_of_kind(kind: type[DomainError]) -> int:
+    """That of the nearest class in its family that has one."""
+    return next(STATUS[family] for family in kind.__mro__ if family in STATUS)
 
 
 def render(
@@ -127,17 +172,22 @@ def render(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The response for one problem."""
+    body = _body(status, code, detail, faults, request_id.get())
+    return Response(json.dumps(body, separators=(",", ":")), status, headers, MEDIA_TYPE)
+
+
+def _body(status: int, code: str, detail: str, faults: Sequence[Fault] | None, request: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": f"urn:taskapi:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "error": code,
-        "request_id": request_id.get(),
+        "request_id": request,
     }
     if faults is not None:
         body["details"] = [{"field": f.field, "message": f.message, "type": f.type} for f in faults]
-    return Response(json.dumps(body, separators=(",", ":")), status, headers, MEDIA_TYPE)
+    return body
 
 
 def of_domain(error: DomainError) -> Response:
@@ -167,7 +217,7 @@ def of_driver(error: PyMongoError) -> Response:
 
 def of_unexpected() -> Response:
     """The response for a fault of ours; says nothing about it."""
-    return render(500, "internal_error", "Something went wrong on our side; the request id finds it in the log.")
+    return render(500, *INTERNAL_ERROR)
 
 
 def install(app: FastAPI) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from email.message import Message
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.params import Form
 from fastapi.routing import APIRoute
@@ -22,6 +22,9 @@ Model = TypeVar("Model", bound=BaseModel)
 JSON = "application/json"
 MOST_MEMBERS = 100  # of the JSON object that is a body; each unknown one would cost an error
 FORM = "application/x-www-form-urlencoded"
+COMPONENT = "#/components/schemas/{model}"
+LOCATION = {"Location": {"description": "The address of what was made.", "schema": {"type": "string", "format": "uri-reference"}}}
+ATTACHMENT = {"Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}}}
 
 
 class StrictRequest(Request):
@@ -91,12 +94,27 @@ def page_headers(request: Request, path: str, query: PageQuery, total: int) -> d
     return {"X-Total-Count": str(total), "Link": links}
 
 
+def path_id(what: str) -> Any:
+    """The description of an id in a path. The route answers 404 for what is no id, as for one that there is not."""
+    return Path(description=what, json_schema_extra={"pattern": "^[0-9a-fA-F]{24}$"})
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of what a route reads itself. ``openapi`` moves its ``$defs`` to the components, as it names them."""
+    return model.model_json_schema(ref_template=COMPONENT)
+
+
+def definitions(model: type[BaseModel]) -> dict[str, Any]:
+    """The ``$defs`` of a schema that names ``model`` alone: its own schema, and those that it names."""
+    schema = schema_of(model)
+    return {"$defs": {**schema.pop("$defs", {}), model.__name__: schema}}
+
+
 def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     """The OpenAPI parameters of a route that calls ``read_query(model, …)``: one for each field."""
-    properties: dict[str, dict[str, Any]] = model.model_json_schema(
-        mode="validation", ref_template="#/components/schemas/{model}"
-    )["properties"]
-    return [_parameter(name, schema) for name, schema in properties.items()]
+    whole = schema_of(model)
+    shared = {"$defs": whole["$defs"]} if "$defs" in whole else {}
+    return [_parameter(name, {**schema, **shared}) for name, schema in whole["properties"].items()]
 
 
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,17 @@ from typing import Annotated
 
 from fastapi import Form, Response
 
+from taskapi.account_errors import (
+    BadCredentials,
+    BadSecondFactor,
+    InactiveUser,
+    InvalidGrant,
+    InvalidScope,
+    Overloaded,
+    SecondFactorRequired,
+    SessionRequired,
+    TooManyAttempts,
+)
 from taskapi.auth import service
 from taskapi.auth.dependencies import HoldersSession, Session, Tools
 from taskapi.auth.schemas import Revocation, Token, TokenRequest
@@ -14,26 +25,39 @@ from taskapi.sessions import service as sessions
 
 router = strict_router(tags=["auth"])
 
+WRONG = (BadCredentials, SecondFactorRequired, BadSecondFactor)
 
-@router.post("/token", responses=responses(400, 401, 413, 415, 422, 429))
+
+@router.post(
+    "/token",
+    summary="Sign in, or refresh",
+    response_description="An access token and a refresh token.",
+    responses=responses(InvalidGrant, InvalidScope, InactiveUser, *WRONG, 413, 415, 422, TooManyAttempts, Overloaded),
+)
 async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, trail: CallerTrail) -> Token:
     """Sign in with user name and password, or go on with a refresh token; send the access token as `Authorization: Bearer …`."""
     return await service.grant(form, tools, trail)
 
 
-@router.post("/revoke", response_class=Response, responses=responses(413, 415, 422))
+@router.post(
+    "/revoke",
+    summary="Revoke a token",
+    response_class=Response,
+    response_description="The token is worth nothing, whatever it was.",
+    responses=responses(413, 415, 422),
+)
 async def revoke_token(form: Annotated[Revocation, Form()], tools: Tools, trail: CallerTrail) -> None:
     """Give a token back (RFC 7009): an API token ends, or the session of a refresh or access token; else nothing happens."""
     await service.revoke(form.token, tools, trail)
 
 
-@router.post("/logout", status_code=204, responses=responses(401, 403))
+@router.post("/logout", status_code=204, summary="Sign out", responses=responses(401, SessionRequired))
 async def sign_out(caller: Session, trail: CallerTrail) -> None:
     """End this session: its access and refresh tokens are worth nothing from now on."""
     await sessions.end(caller.user.object_id, caller.session, trail)
 
 
-@router.post("/logout/all", status_code=204, responses=responses(401, 403))
+@router.post("/logout/all", status_code=204, summary="Sign out everywhere", responses=responses(401, 403, SessionRequired))
 async def sign_out_everywhere(caller: HoldersSession, trail: CallerTrail) -> None:
     """End all your sessions, this one too."""
     await sessions.end_all(caller.user.object_id, trail)

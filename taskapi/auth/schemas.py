@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.fields import Storable
+from taskapi.fields import ReadModel, Storable
 
 Text = Annotated[str, Field(max_length=1000), Storable]
 Secret = Annotated[str, Field(max_length=1000, json_schema_extra={"format": "password"}), Storable]
@@ -25,7 +25,7 @@ class TokenRequest(BaseModel):
     scope: Annotated[Text, Field(description="The scopes you want, separated by spaces; none: all you can have.")] = ""
 
 
-class Token(BaseModel):
+class Token(ReadModel):
     """An access token, and what gives the next one (RFC 6749, section 5.1)."""
 
     model_config = ConfigDict(

@@ -1,8 +1,11 @@
 """Routes of security events."""
 
+from typing import Any
+
 from fastapi import Request, Response
 
 from taskapi.auth.dependencies import AccountHolder, Admin
+from taskapi.errors import QueryTimeout
 from taskapi.events import reading
 from taskapi.events.schemas import AllEventsQuery, EventQuery, SecurityEventRead
 from taskapi.paging import LIST_HEADERS
@@ -11,10 +14,19 @@ from taskapi.routing import page_headers, parameters, read_query
 from taskapi.routing import router as strict_router
 
 router = strict_router()
-PAGE = {200: {"headers": LIST_HEADERS}, **responses(401, 403, 422)}
+PAGE: dict[str, Any] = {
+    "response_description": "A page of events, the newest first.",
+    "responses": {200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
+}
 
 
-@router.get("/users/me/events", tags=["users"], responses=PAGE, openapi_extra={"parameters": parameters(EventQuery)})
+@router.get(
+    "/users/me/events",
+    tags=["users"],
+    summary="List the events of your account",
+    **PAGE,
+    openapi_extra={"parameters": parameters(EventQuery)},
+)
 async def list_own_events(user: AccountHolder, request: Request, response: Response) -> list[SecurityEventRead]:
     """What was done to your account and when, newest first: sign-ins, failures, changes of passwords, tokens and roles."""
     query = read_query(EventQuery, request)
@@ -23,7 +35,13 @@ async def list_own_events(user: AccountHolder, request: Request, response: Respo
     return page.events
 
 
-@router.get("/events", tags=["admin"], responses=PAGE, openapi_extra={"parameters": parameters(AllEventsQuery)})
+@router.get(
+    "/events",
+    tags=["admin"],
+    summary="List the events of all accounts",
+    **PAGE,
+    openapi_extra={"parameters": parameters(AllEventsQuery)},
+)
 async def list_events(_: Admin, request: Request, response: Response) -> list[SecurityEventRead]:
     """The security events of all accounts, newest first; for admins."""
     query = read_query(AllEventsQuery, request)

@@ -2,6 +2,7 @@
 
 from fastapi import Response
 
+from taskapi.account_errors import EmailTaken, InvalidOneTimeToken, NothingToVerify, Overloaded, TooManyAttempts
 from taskapi.auth.dependencies import AccountHolder, Tools
 from taskapi.events.dependencies import CallerTrail
 from taskapi.mail.dependencies import Mail
@@ -15,27 +16,51 @@ router = strict_router()
 
 
 @router.post(
-    "/password/forgot", status_code=202, response_class=Response, responses=responses(400, 413, 415, 422, 429), tags=["auth"]
+    "/password/forgot",
+    status_code=202,
+    tags=["auth"],
+    summary="Ask for a new password",
+    response_class=Response,
+    response_description="A mail is on its way, if an account has the address.",
+    responses=responses(400, 413, 415, 422, TooManyAttempts),
 )
 async def forgot_password(data: ForgottenPassword, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
     """Have a mail sent that lets you choose a new password. The answer is the same whether an account has the address."""
     await service.forgot(data.email, tools.throttle, mail, trail)
 
 
-@router.post("/password/reset", status_code=204, responses=responses(400, 413, 415, 422), tags=["auth"])
+@router.post(
+    "/password/reset",
+    status_code=204,
+    tags=["auth"],
+    summary="Reset your password",
+    responses=responses(400, InvalidOneTimeToken, 413, 415, 422, Overloaded),
+)
 async def reset_password(data: PasswordReset, tokens: MailedTokens, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
     """Choose a new password with the token of a mail. It ends all your sessions: sign in again."""
     await service.reset(data.token, data.password, tokens, tools.hasher, tools.throttle, mail, trail)
 
 
-@router.post("/email/verify", status_code=204, responses=responses(400, 413, 415, 422), tags=["users"])
+@router.post(
+    "/email/verify",
+    status_code=204,
+    tags=["users"],
+    summary="Verify an e-mail address",
+    responses=responses(400, InvalidOneTimeToken, EmailTaken, 413, 415, 422),
+)
 async def verify_email(data: EmailVerification, tokens: MailedTokens, trail: CallerTrail) -> None:
     """Prove with the token of a mail that an address is yours; an address that waited for it takes the place of the old one."""
     await service.verify(data.token, tokens, trail)
 
 
 @router.post(
-    "/users/me/email/verification", status_code=202, response_class=Response, responses=responses(401, 403, 409), tags=["users"]
+    "/users/me/email/verification",
+    status_code=202,
+    tags=["users"],
+    summary="Send the verification again",
+    response_class=Response,
+    response_description="The mail is on its way.",
+    responses=responses(401, 403, NothingToVerify, TooManyAttempts),
 )
 async def send_verification(user: AccountHolder, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
     """Have the mail sent again that verifies your address, or the address that is to take its place."""

@@ -1,23 +1,28 @@
 """Routes of one's own sessions."""
 
+from typing import Annotated
+
 from taskapi.auth.dependencies import AccountHolder, HoldersCall
 from taskapi.events.dependencies import CallerTrail
 from taskapi.fields import object_id
 from taskapi.problems import responses
+from taskapi.routing import path_id
 from taskapi.routing import router as strict_router
 from taskapi.sessions import service
 from taskapi.sessions.schemas import SessionRead
 
 router = strict_router(prefix="/users/me/sessions", tags=["users"])
 
+SessionId = Annotated[str, path_id("The id of the session.")]
 
-@router.get("", responses=responses(401, 403))
+
+@router.get("", summary="List your sessions", response_description="Your sessions.", responses=responses(401, 403))
 async def list_sessions(caller: HoldersCall) -> list[SessionRead]:
     """Your sessions, last seen first."""
     return await service.of(caller.user, caller.session)
 
 
-@router.delete("/{session_id}", status_code=204, responses=responses(401, 403, 404))
-async def end_session(session_id: str, user: AccountHolder, trail: CallerTrail) -> None:
+@router.delete("/{session_id}", status_code=204, summary="End a session", responses=responses(401, 403, 404))
+async def end_session(session_id: SessionId, user: AccountHolder, trail: CallerTrail) -> None:
     """End one of your sessions: its access and refresh tokens are worth nothing from now on."""
     await service.end(user.object_id, object_id(session_id), trail)

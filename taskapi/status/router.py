@@ -3,16 +3,17 @@
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from taskapi.database import Database
+from taskapi.fields import ReadModel
 from taskapi.problems import responses
 from taskapi.routing import router as strict_router
 
 router = strict_router(tags=["status"])
 
 
-class Welcome(BaseModel):
+class Welcome(ReadModel):
     """Where to go from here."""
 
     model_config = ConfigDict(
@@ -26,7 +27,7 @@ class Welcome(BaseModel):
     links: dict[str, str]
 
 
-class Health(BaseModel):
+class Health(ReadModel):
     """The process answers."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "healthy"}]})
@@ -34,7 +35,7 @@ class Health(BaseModel):
     status: Literal["healthy"] = "healthy"
 
 
-class Readiness(BaseModel):
+class Readiness(ReadModel):
     """The process and its database answer."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready"}]})
@@ -48,7 +49,7 @@ async def database(request: Request) -> Database:
     return found
 
 
-@router.get("/")
+@router.get("/", summary="Welcome", response_description="The version, and the addresses of the service.")
 async def welcome(request: Request) -> Welcome:
     """A greeting, and where to go from here."""
     root, app = request.scope.get("root_path", ""), request.app
@@ -58,13 +59,13 @@ async def welcome(request: Request) -> Welcome:
     return Welcome(version=app.version, links={name: root + place for name, place in places.items()})
 
 
-@router.get("/health")
+@router.get("/health", summary="Liveness", response_description="The process answers.")
 async def health() -> Health:
     """Whether the process answers; touches nothing else."""
     return Health()
 
 
-@router.get("/ready", responses=responses(503))
+@router.get("/ready", summary="Readiness", response_description="Requests can be served.", responses=responses(503))
 async def ready(database: Annotated[Database, Depends(database)]) -> Readiness:
     """Whether requests can be served: MongoDB has a primary that answers."""
     await database.require_primary()

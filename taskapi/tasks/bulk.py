@@ -9,7 +9,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from taskapi.database import BSON, DUPLICATE_KEY, Session, collection, lacks_durability, transaction, translated
 from taskapi.errors import MOST_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, Fault, InvalidInput, faults_of
-from taskapi.fields import OBJECT_ID_EXAMPLE, Flag, IdSent
+from taskapi.fields import OBJECT_ID_EXAMPLE, DescribedAs, Flag, IdSent
 from taskapi.tasks import service, trash
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.past import LARGEST_VERSION
@@ -34,7 +34,9 @@ class CreateTask(_Operation):
 
 class _OfOneTask(_Operation):
     id: IdSent
-    version: Annotated[int, Field(strict=True, ge=1, le=LARGEST_VERSION)] | None = None
+    version: Annotated[int, Field(strict=True, ge=1, le=LARGEST_VERSION)] | None = Field(
+        None, description="Only this version is changed."
+    )
 
     @property
     def versions(self) -> Versions:
@@ -56,6 +58,7 @@ class DeleteTask(_OfOneTask):
 
 
 Operation = CreateTask | UpdateTask | DeleteTask
+OperationSent = Annotated[dict[str, Any], DescribedAs(Annotated[Operation, Field(discriminator="op")])]
 KINDS: dict[Any, type[Operation]] = {"create": CreateTask, "update": UpdateTask, "delete": DeleteTask}
 
 
@@ -77,11 +80,10 @@ class Bulk(BaseModel):
         },
     )
 
-    operations: list[dict[str, Any]] = Field(
+    operations: list[OperationSent] = Field(
         min_length=1,
         max_length=MOST_OPERATIONS,
-        description="Each has an `op`: `create` with a `task` as POST /tasks takes it; `update` with an `id` and `changes` as "
-        "PATCH takes them; `delete` with an `id`. The last two take a `version`: only that one is changed.",
+        description="Each for itself unless `atomic=true`: one that is not valid is named in its place of the answer.",
     )
 
 

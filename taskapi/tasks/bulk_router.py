@@ -3,11 +3,11 @@
 from typing import Any
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from taskapi.auth.dependencies import TaskWriter, tools_of
-from taskapi.errors import DomainError, Unavailable
-from taskapi.fields import OBJECT_ID_EXAMPLE
+from taskapi.errors import BulkRefused, CountDiffers, DomainError, QueryTimeout, TooManyMatches, Unavailable
+from taskapi.fields import OBJECT_ID_EXAMPLE, ReadModel
 from taskapi.problems import ProblemDetail, responses, status_of
 from taskapi.routing import parameters, read_query
 from taskapi.routing import router as strict_router
@@ -19,7 +19,7 @@ from taskapi.tasks.schemas import TaskUpdate
 router = strict_router(prefix="/tasks", tags=["bulk"])
 
 
-class OperationError(BaseModel):
+class OperationError(ReadModel):
     """Why an operation could not be carried out."""
 
     error: str = Field(description="A stable code for programs.")
@@ -27,7 +27,7 @@ class OperationError(BaseModel):
     details: list[ProblemDetail] | None = None
 
 
-class OperationResult(BaseModel):
+class OperationResult(ReadModel):
     """What became of one operation."""
 
     model_config = ConfigDict(
@@ -58,7 +58,9 @@ def _shown(error: DomainError) -> OperationError:
 
 @router.post(
     "/bulk",
-    responses=responses(400, 401, 403, 409, 413, 415, 422, 501),
+    summary="Carry out a list of operations",
+    response_description="The outcome of each operation, in their order.",
+    responses=responses(400, 401, 403, BulkRefused, 413, 415, 422, 501),
     openapi_extra={"parameters": parameters(BulkQuery)},
 )
 async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> list[OperationResult]:
@@ -72,7 +74,13 @@ async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> list
     return [OperationResult.of(index, step) for index, step in enumerate(steps)]
 
 
-@router.patch("", responses=responses(400, 401, 403, 409, 413, 415, 422), openapi_extra={"parameters": parameters(ManyQuery)})
+@router.patch(
+    "",
+    summary="Change all tasks that match",
+    response_description="How many tasks matched, and how many were changed.",
+    responses=responses(400, 401, 403, CountDiffers, 413, 415, 422, TooManyMatches, 501, QueryTimeout),
+    openapi_extra={"parameters": parameters(ManyQuery)},
+)
 async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> ManyResult:
     """Make the same change to all tasks that the filters find; `where={}` finds all.
 
@@ -81,7 +89,13 @@ async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> 
     return await many.change(user, read_query(ManyQuery, request), data, request.app.state.settings.query_timeout_ms)
 
 
-@router.delete("", responses=responses(401, 403, 409, 422), openapi_extra={"parameters": parameters(ManyQuery)})
+@router.delete(
+    "",
+    summary="Delete all tasks that match",
+    response_description="How many tasks matched, and how many were moved to the trash.",
+    responses=responses(401, 403, CountDiffers, 422, TooManyMatches, 501, QueryTimeout),
+    openapi_extra={"parameters": parameters(ManyQuery)},
+)
 async def delete_tasks(user: TaskWriter, request: Request) -> ManyResult:
     """Move all tasks that the filters find to the trash; `where={}` finds all."""
     settings = request.app.state.settings

@@ -4,27 +4,34 @@ from fastapi import Request, Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
+from taskapi.errors import TooManyItems
 from taskapi.problems import responses
+from taskapi.routing import LOCATION
 from taskapi.routing import router as strict_router
 from taskapi.tasks import checklist
+from taskapi.tasks.dependencies import ItemId, TaskId
 from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead
 
 router = strict_router(prefix="/tasks/{task_id}/checklist", tags=["checklist"])
 
+TASK = "The task after the change."
 REMOVED = {200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, 412)}
 CHANGED = {**REMOVED, **responses(400, 413, 415, 422)}
-ADDED = {201: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 404, 409, 412, 413, 415, 422)}
+ADDED = {
+    201: {"headers": {**ETAG_HEADER, **LOCATION}},
+    **responses(400, 401, 403, 404, TooManyItems, 412, 413, 415, 422),
+}
 
 
-@router.get("", responses=responses(401, 403, 404))
-async def read_checklist(task_id: str, user: TaskReader) -> list[ChecklistItemRead]:
+@router.get("", summary="Read a checklist", response_description="Its items.", responses=responses(401, 403, 404))
+async def read_checklist(task_id: TaskId, user: TaskReader) -> list[ChecklistItemRead]:
     """The items of a task's checklist, in their order."""
     return await checklist.items(user, task_id)
 
 
-@router.post("", status_code=201, responses=ADDED, openapi_extra=IF_MATCH)
+@router.post("", status_code=201, summary="Add an item", response_description=TASK, responses=ADDED, openapi_extra=IF_MATCH)
 async def add_checklist_item(
-    task_id: str, data: ItemCreate, user: TaskWriter, versions: OfferedVersions, request: Request, response: Response
+    task_id: TaskId, data: ItemCreate, user: TaskWriter, versions: OfferedVersions, request: Request, response: Response
 ) -> TaskRead:
     """Add an item at the end or before another; the answer is the task, the `Location` that of the item."""
     task, item_id = await checklist.add(user, task_id, data, versions)
@@ -33,9 +40,9 @@ async def add_checklist_item(
     return task
 
 
-@router.patch("/{item_id}", responses=CHANGED, openapi_extra=IF_MATCH)
+@router.patch("/{item_id}", summary="Change an item", response_description=TASK, responses=CHANGED, openapi_extra=IF_MATCH)
 async def update_checklist_item(
-    task_id: str, item_id: str, data: ItemUpdate, user: TaskWriter, versions: OfferedVersions, response: Response
+    task_id: TaskId, item_id: ItemId, data: ItemUpdate, user: TaskWriter, versions: OfferedVersions, response: Response
 ) -> TaskRead:
     """Change an item's text, tick it, or move it before another; the answer is the task."""
     task = await checklist.change(user, task_id, item_id, data, versions)
@@ -43,9 +50,9 @@ async def update_checklist_item(
     return task
 
 
-@router.delete("/{item_id}", responses=REMOVED, openapi_extra=IF_MATCH)
+@router.delete("/{item_id}", summary="Remove an item", response_description=TASK, responses=REMOVED, openapi_extra=IF_MATCH)
 async def remove_checklist_item(
-    task_id: str, item_id: str, user: TaskWriter, versions: OfferedVersions, response: Response
+    task_id: TaskId, item_id: ItemId, user: TaskWriter, versions: OfferedVersions, response: Response
 ) -> TaskRead:
     """Remove an item; the answer is the task."""
     task = await checklist.remove(user, task_id, item_id, versions)

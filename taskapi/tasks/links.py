@@ -8,9 +8,10 @@ import time
 from enum import StrEnum
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from taskapi import fetch
+from taskapi.fields import ReadModel
 
 LONGEST_TITLE = 300
 TITLE_WITHIN = 64 * 1024  # bytes at the start of a page
@@ -32,7 +33,7 @@ class Outcome(StrEnum):
     too_many_redirects = "too_many_redirects"
 
 
-class LinkRead(BaseModel):
+class LinkRead(ReadModel):
     """One page behind a task."""
 
     model_config = ConfigDict(

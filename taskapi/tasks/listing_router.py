@@ -6,6 +6,7 @@ from fastapi import Request, Response
 
 from taskapi.auth.dependencies import TaskReader
 from taskapi.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
+from taskapi.errors import QueryTimeout
 from taskapi.paging import LIST_HEADERS
 from taskapi.problems import responses
 from taskapi.routing import JSON, parameters, read_query
@@ -31,12 +32,14 @@ PAGE_HEADERS: dict[str, Any] = {
 
 ANSWER: dict[str, Any] = {
     "response_model": list[TaskRead | TaskPart],
-    "responses": {200: {"headers": PAGE_HEADERS}, **responses(401, 403, 422)},
+    "response_description": "A page of tasks, each whole or in part.",
+    "responses": {200: {"headers": PAGE_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
 }
 
 
 @router.get(
     "",
+    summary="List your tasks",
     **{**ANSWER, "responses": {**ANSWER["responses"], **NOT_MODIFIED}},
     openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
 )
@@ -51,7 +54,9 @@ async def list_tasks(user: TaskReader, request: Request) -> Response:
     return Response(page.json(), headers=headers, media_type=JSON)
 
 
-@router.post("/search", **{**ANSWER, "responses": {**ANSWER["responses"], **responses(400, 413, 415)}})
+@router.post(
+    "/search", summary="Search your tasks", **{**ANSWER, "responses": {**ANSWER["responses"], **responses(400, 413, 415)}}
+)
 async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) -> Response:
     """Your tasks, as the same query in an address would list them; for filters that are too long for one."""
     page = await listing.page(user, query, request.app.state.cursors, request.app.state.settings.query_timeout_ms)

@@ -4,27 +4,36 @@ from fastapi import Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
+from taskapi.errors import Contended
 from taskapi.problems import responses
 from taskapi.routing import router as strict_router
 from taskapi.tasks import past
+from taskapi.tasks.dependencies import TaskId
 from taskapi.tasks.past import HistoryEntry, Revert
 from taskapi.tasks.schemas import TaskRead
 
 router = strict_router(prefix="/tasks/{task_id}", tags=["history"])
 
 
-@router.get("/history", responses=responses(401, 403, 404))
-async def read_task_history(task_id: str, user: TaskReader) -> list[HistoryEntry]:
+@router.get(
+    "/history",
+    summary="Read the history of a task",
+    response_description="Its changes, the newest first.",
+    responses=responses(401, 403, 404),
+)
+async def read_task_history(task_id: TaskId, user: TaskReader) -> list[HistoryEntry]:
     """Who changed what and when, the newest change first; the last 100 are kept, fewer when they are large."""
     return await past.history(user, task_id)
 
 
 @router.post(
     "/revert",
-    responses={200: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 404, 410, 412, 413, 415, 422)},
+    summary="Go back to an earlier version",
+    response_description="The task, at a new version.",
+    responses={200: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 404, 410, 412, 413, 415, 422, Contended)},
     openapi_extra=IF_MATCH,
 )
-async def revert_task(task_id: str, data: Revert, user: TaskWriter, versions: OfferedVersions, response: Response) -> TaskRead:
+async def revert_task(task_id: TaskId, data: Revert, user: TaskWriter, versions: OfferedVersions, response: Response) -> TaskRead:
     """Go back to an earlier version; it becomes the newest one, so nothing in between is lost."""
     task = await past.revert(user, task_id, data.version, versions)
     response.headers["ETag"] = etag(task.version)

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
 from jsonpointer import JsonPointerException, resolve_pointer
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, ValidationError
 
 from taskapi.errors import Fault, InvalidInput, PatchTestFailed, faults_of
+from taskapi.routing import COMPONENT, schema_of
 from taskapi.strictjson import MOST_LEVELS, is_deeper
 from taskapi.tasks.schemas import TaskRead, TaskUpdate
 
@@ -17,6 +18,9 @@ MEDIA_TYPE = "application/json-patch+json"
 MOST_OPERATIONS = 100
 LARGEST_VALUES = 128 * 1024  # characters of JSON that all operations bring or copy; the largest task has half as many
 EMPTIED = ("description", "due_date", "tags", "links", "checklist", "metadata")  # what may be removed
+POINTER: dict[str, JsonValue] = {"pattern": "^(/([^/~]|~[01])*)*$"}
+# Of an operation beside its path (RFC 6902, section 4).
+MEMBERS = {"add": "value", "remove": None, "replace": "value", "move": "from", "copy": "from", "test": "value"}
 READ_ONLY = [name for name in TaskRead.model_fields if name not in TaskUpdate.model_fields]
 
 
@@ -26,9 +30,9 @@ class Operation(BaseModel):
     model_config = ConfigDict(extra="ignore", serialize_by_alias=True)
 
     op: Literal["add", "remove", "replace", "move", "copy", "test"]
-    path: str = Field(description="A JSON Pointer (RFC 6901) into the task.")
-    from_: str = Field("", alias="from", description="For `move` and `copy`: a JSON Pointer to what is taken.")
-    value: Any = Field(None, description="For `add`, `replace` and `test`.")
+    path: str = Field(description="A JSON Pointer (RFC 6901) into the task.", json_schema_extra=POINTER)
+    from_: str = Field("", alias="from", description="A JSON Pointer to what is taken.", json_schema_extra=POINTER)
+    value: Any = Field(None, description="Any JSON.")
 
 
 class Patch(RootModel[Annotated[list[Operation], Field(max_length=MOST_OPERATIONS)]]):
@@ -49,9 +53,20 @@ class Patch(RootModel[Annotated[list[Operation], Field(max_length=MOST_OPERATION
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a patch, in one piece."""
-    made = Patch.model_json_schema()
-    return {**made, "items": made.pop("$defs")["Operation"]}
+    """The JSON Schema of a patch: a list of one kind of ``Operation`` each, with the members that this kind needs."""
+    made = schema_of(Patch)
+    whole = made.pop("$defs")["Operation"]
+    kinds = {f"JsonPatch{op.title()}": _kind(whole["properties"], op, member) for op, member in MEMBERS.items()}
+    refs = {kind["properties"]["op"]["const"]: COMPONENT.format(model=name) for name, kind in kinds.items()}
+    one = {"oneOf": [{"$ref": ref} for ref in refs.values()], "discriminator": {"propertyName": "op", "mapping": refs}}
+    return {**made, "$defs": kinds, "items": one}
+
+
+def _kind(properties: dict[str, Any], op: str, member: str | None) -> dict[str, Any]:
+    own = {"op": {"type": "string", "const": op}, "path": properties["path"]}
+    if member:
+        own[member] = {name: value for name, value in properties[member].items() if name != "default"}
+    return {"type": "object", "title": f"JsonPatch{op.title()}", "properties": own, "required": list(own)}
 
 
 def patched(document: Any, operations: Sequence[Operation]) -> Any:

@@ -1,16 +1,18 @@
 """Routes of tasks."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 from fastapi import Depends, Request, Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
+from taskapi.errors import Contended, PatchTestFailed
 from taskapi.problems import responses
-from taskapi.routing import JSON, media_type, parameters, read_json, read_query
+from taskapi.routing import JSON, LOCATION, media_type, parameters, read_json, read_query
 from taskapi.routing import router as strict_router
 from taskapi.tasks import links, patch, service, trash, view
+from taskapi.tasks.dependencies import TaskId
 from taskapi.tasks.links import LinkRead
 from taskapi.tasks.patch import Patch
 from taskapi.tasks.projection import TaskPart
@@ -26,7 +28,9 @@ PATCHES = {
     "application/merge-patch+json": CHANGED_FIELDS,
     patch.MEDIA_TYPE: {"schema": patch.schema()},
 }
-WRITE = {200: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 404, 412, 413, 415, 422, 428)}
+PROBLEMS = (400, 401, 403, 404, 412, 413, 415, 422, 428, Contended)
+WRITE: dict[str, Any] = {"response_description": "The task after the change."}
+ANSWER: dict[int | str, Any] = {200: {"headers": ETAG_HEADER}}
 
 
 async def page_client(request: Request) -> httpx.AsyncClient:
@@ -35,7 +39,13 @@ async def page_client(request: Request) -> httpx.AsyncClient:
     return client
 
 
-@router.post("", status_code=201, responses={201: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 413, 415, 422)})
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a task",
+    response_description="The new task.",
+    responses={201: {"headers": {**ETAG_HEADER, **LOCATION}}, **responses(400, 401, 403, 413, 415, 422)},
+)
 async def create_task(data: TaskCreate, user: TaskWriter, request: Request, response: Response) -> TaskRead:
     """Make a task."""
     task = await service.create(user, data, tools_of(request).accounts.get)
@@ -46,11 +56,13 @@ async def create_task(data: TaskCreate, user: TaskWriter, request: Request, resp
 
 @router.get(
     "/{task_id}",
+    summary="Read a task",
     response_model=TaskRead | TaskPart,
+    response_description="The task, or the fields of it that were asked for.",
     responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(410, 422)},
     openapi_extra={"parameters": [*parameters(TaskView), *IF_NONE_MATCH["parameters"]]},
 )
-async def read_task(task_id: str, user: TaskReader, request: Request) -> Response:
+async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Response:
     """One task, whole or in part: as it is, or as it was in an earlier version or at a time."""
     if request.scope["query_string"]:
         found = await view.read(user, task_id, read_query(TaskView, request))
@@ -60,15 +72,20 @@ async def read_task(task_id: str, user: TaskReader, request: Request) -> Respons
     return Response(task.model_dump_json(), headers=headers, media_type=JSON)
 
 
-@router.get("/{task_id}/summary", responses=READ)
-async def read_task_summary(task_id: str, user: TaskReader) -> TaskSummary:
+@router.get("/{task_id}/summary", summary="Read a task in brief", response_description="The task in brief.", responses=READ)
+async def read_task_summary(task_id: TaskId, user: TaskReader) -> TaskSummary:
     """One task in brief, with whether it is overdue and how old it is."""
     return await service.summary(user, task_id)
 
 
-@router.get("/{task_id}/links", responses=READ)
+@router.get(
+    "/{task_id}/links",
+    summary="Look at the pages behind a task's links",
+    response_description="One entry for each link, in their order.",
+    responses=READ,
+)
 async def read_task_links(
-    task_id: str, user: TaskReader, client: Annotated[httpx.AsyncClient, Depends(page_client)], request: Request
+    task_id: TaskId, user: TaskReader, client: Annotated[httpx.AsyncClient, Depends(page_client)], request: Request
 ) -> list[LinkRead]:
     """Title, status and time of each page the task links to; a page that fails says how, and never fails the call."""
     task = await service.get(user, task_id)
@@ -77,11 +94,13 @@ async def read_task_links(
 
 @router.patch(
     "/{task_id}",
-    responses={**WRITE, **responses(409)},
+    summary="Change a task",
+    **WRITE,
+    responses={**ANSWER, **responses(*PROBLEMS, PatchTestFailed)},
     openapi_extra={**IF_MATCH, "requestBody": {"content": PATCHES, "required": True}},
 )
 async def update_task(
-    task_id: str, user: TaskWriter, versions: ExpectedVersions, request: Request, response: Response
+    task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request, response: Response
 ) -> TaskRead:
     """Change a task: send the fields that change (RFC 7396), or a JSON Patch (RFC 6902).
 
@@ -96,8 +115,16 @@ async def update_task(
     return task
 
 
-@router.put("/{task_id}", responses=WRITE, openapi_extra=IF_MATCH)
-async def put_task(task_id: str, data: TaskUpdate, user: TaskWriter, versions: ExpectedVersions, response: Response) -> TaskRead:
+@router.put(
+    "/{task_id}",
+    summary="Change a task, as PATCH does",
+    **WRITE,
+    responses={**ANSWER, **responses(*PROBLEMS)},
+    openapi_extra=IF_MATCH,
+)
+async def put_task(
+    task_id: TaskId, data: TaskUpdate, user: TaskWriter, versions: ExpectedVersions, response: Response
+) -> TaskRead:
     """Change a task: only the fields you send, exactly as PATCH does."""
     task = await service.change(user, task_id, data, versions)
     response.headers["ETag"] = etag(task.version)
@@ -105,8 +132,13 @@ async def put_task(task_id: str, data: TaskUpdate, user: TaskWriter, versions: E
 
 
 @router.delete(
-    "/{task_id}", status_code=204, response_class=Response, responses=responses(401, 403, 404, 412, 428), openapi_extra=IF_MATCH
+    "/{task_id}",
+    status_code=204,
+    summary="Delete a task",
+    response_class=Response,
+    responses=responses(401, 403, 404, 412, 428),
+    openapi_extra=IF_MATCH,
 )
-async def delete_task(task_id: str, user: TaskWriter, versions: ExpectedVersions, request: Request) -> None:
+async def delete_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request) -> None:
     """Move a task to the trash, from which it can be restored. With `If-Match`, only the version you know."""
     await trash.put(user, task_id, versions, request.app.state.settings.trash_days)

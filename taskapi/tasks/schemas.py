@@ -29,6 +29,7 @@ from taskapi.fields import (
     Moment,
     Optional,
     Plain,
+    ReadModel,
     Storable,
     StoredDay,
     Trimmed,
@@ -123,15 +124,18 @@ TASK_EXAMPLE: dict[str, Any] = {
 }
 READ_EXAMPLE: dict[str, Any] = {
     "id": OBJECT_ID_EXAMPLE,
-    **TASK_EXAMPLE,
+    "title": TASK_EXAMPLE["title"],
+    "description": TASK_EXAMPLE["description"],
     "status": "todo",
     "completed": False,
     "completed_at": None,
+    **{name: TASK_EXAMPLE[name] for name in ("priority", "due_date", "tags", "links")},
     "checklist": [
         {"id": "65f1a2b3c4d5e6f708192a3c", "text": "Ask for the figures", "done": True},
         {"id": "65f1a2b3c4d5e6f708192a3d", "text": "Two pages", "done": False},
     ],
     "progress": 0.5,
+    "metadata": METADATA_EXAMPLE,
     "key": None,
     "owner": {"id": "65f1a2b3c4d5e6f708192a00", "username": "ada"},
     "created_at": "2027-01-02T09:15:00.123Z",
@@ -227,7 +231,7 @@ class ChecklistItemRead(BaseModel):
     done: bool
 
 
-class TaskRead(BaseModel):
+class TaskRead(ReadModel):
     """A task as its owner sees it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [READ_EXAMPLE]})
@@ -242,9 +246,9 @@ class TaskRead(BaseModel):
     due_date: StoredDay | None
     tags: list[str]
     links: list[str]
-    checklist: list[ChecklistItemRead] = []  # what a task of an earlier version of the service lacks is empty
+    checklist: list[ChecklistItemRead] = Field([])  # what a task of an earlier version of the service lacks is empty
     progress: float = Field(0.0, ge=0, le=1, description="The part of the checklist that is done; without one, 1 when done.")
-    metadata: JSONObject = {}
+    metadata: JSONObject = Field({})
     key: str | None = Field(None, description="The caller's own name for it, given by an import.")
     owner: OwnerRead
     created_at: Moment

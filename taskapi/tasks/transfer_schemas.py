@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from taskapi.clock import utc_now
-from taskapi.fields import Flag, Optional, Storable
+from taskapi.fields import Flag, Optional, ReadModel, Storable
 from taskapi.tasks.schemas import TASK_EXAMPLE, Status, TaskCreate
 
 MOST_LINES = 100_000
@@ -54,7 +54,7 @@ class TaskImport(TaskCreate):
     """A line of an import: a task as POST /tasks takes it or as an export gives it."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"key": "crm-4711", **TASK_EXAMPLE, "created_at": "2026-01-31T09:15:00.123Z"}]}
+        json_schema_extra={"examples": [{**TASK_EXAMPLE, "key": "crm-4711", "created_at": "2026-01-31T09:15:00.123Z"}]}
     )
 
     key: Key | None = Field(
@@ -99,7 +99,7 @@ class LineError(BaseModel):
     type: str = Field(description="The kind of rule that it breaks.")
 
 
-class ImportReport(BaseModel):
+class ImportReport(ReadModel):
     """What became of the lines of an import."""
 
     model_config = ConfigDict(

@@ -4,11 +4,13 @@ from fastapi import Request, Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.conditional import ETAG_HEADER, etag
+from taskapi.errors import KeyTaken, QueryTimeout
 from taskapi.paging import LIST_HEADERS, PageQuery
 from taskapi.problems import responses
 from taskapi.routing import page_headers, parameters, read_query
 from taskapi.routing import router as strict_router
 from taskapi.tasks import trash
+from taskapi.tasks.dependencies import TaskId
 from taskapi.tasks.schemas import TaskRead, TrashedTask
 
 router = strict_router(tags=["trash"])
@@ -16,7 +18,9 @@ router = strict_router(tags=["trash"])
 
 @router.get(
     "/trash",
-    responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422)},
+    summary="List the trash",
+    response_description="A page of deleted tasks.",
+    responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
     openapi_extra={"parameters": parameters(PageQuery)},
 )
 async def list_trash(user: TaskReader, request: Request, response: Response) -> list[TrashedTask]:
@@ -27,15 +31,26 @@ async def list_trash(user: TaskReader, request: Request, response: Response) -> 
     return page.tasks
 
 
-@router.post("/tasks/{task_id}/restore", responses={200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, 409)})
-async def restore_task(task_id: str, user: TaskWriter, request: Request, response: Response) -> TaskRead:
+@router.post(
+    "/tasks/{task_id}/restore",
+    summary="Restore a task",
+    response_description="The task.",
+    responses={200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, KeyTaken)},
+)
+async def restore_task(task_id: TaskId, user: TaskWriter, request: Request, response: Response) -> TaskRead:
     """Take a task out of the trash."""
     task = await trash.restore(user, task_id, tools_of(request).accounts.get)
     response.headers["ETag"] = etag(task.version)
     return task
 
 
-@router.delete("/trash/{task_id}", status_code=204, response_class=Response, responses=responses(401, 403, 404))
-async def remove_task(task_id: str, user: TaskWriter) -> None:
+@router.delete(
+    "/trash/{task_id}",
+    status_code=204,
+    summary="Remove a task from the trash",
+    response_class=Response,
+    responses=responses(401, 403, 404),
+)
+async def remove_task(task_id: TaskId, user: TaskWriter) -> None:
     """Remove a task from the trash for good."""
     await trash.remove(user, task_id)

@@ -5,10 +5,12 @@ from typing import Annotated
 
 from fastapi import Request, Response, Security
 
+from taskapi.account_errors import ExportUnderWay, LastAdmin, Overloaded, SessionRequired, TooManyAttempts, WrongPassword
 from taskapi.auth.dependencies import Caller, HoldersSession, Tools, holders_call
 from taskapi.events.dependencies import CallerTrail
 from taskapi.methods import takes_content
 from taskapi.problems import responses
+from taskapi.routing import ATTACHMENT
 from taskapi.routing import router as strict_router
 from taskapi.streaming import Streamed
 from taskapi.users import export, leaving
@@ -22,7 +24,13 @@ ARCHIVE = {ZIP: {"schema": {"type": "string", "format": "binary"}}}
 ExportCall = Annotated[Caller, Security(holders_call, scopes=["tasks:read"])]
 
 
-@router.delete("", status_code=202, responses=responses(400, 401, 403, 409, 413, 415, 422))
+@router.delete(
+    "",
+    status_code=202,
+    summary="Delete your account",
+    response_description="When the account will be removed.",
+    responses=responses(400, WrongPassword, 401, 403, SessionRequired, LastAdmin, 413, 415, 422, TooManyAttempts, Overloaded),
+)
 async def delete_me(data: Departure, caller: HoldersSession, tools: Tools, trail: CallerTrail, request: Request) -> LeavingRead:
     """Delete your account: your sessions end and your tokens are refused at once, and all that is yours goes at `due_at`.
 
@@ -32,7 +40,13 @@ async def delete_me(data: Departure, caller: HoldersSession, tools: Tools, trail
     return await leaving.request(caller.user, data.password, grace, tools.prover(caller.session, trail), trail)
 
 
-@router.get("/export", response_class=Response, responses={200: {"content": ARCHIVE}, **responses(401, 403, 409)})
+@router.get(
+    "/export",
+    summary="Export your account",
+    response_class=Response,
+    response_description="A ZIP of JSON Lines.",
+    responses={200: {"content": ARCHIVE, "headers": ATTACHMENT}, **responses(401, 403, ExportUnderWay)},
+)
 async def export_me(caller: ExportCall, trail: CallerTrail, request: Request) -> Response:
     """All that is kept of you, as a ZIP of JSON Lines; one without its end was cut off."""
     headers = {

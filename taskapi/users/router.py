@@ -2,18 +2,30 @@
 
 from fastapi import Request, Response
 
+from taskapi.account_errors import EmailTaken, Overloaded, TooManyAttempts, UsernameTaken, WrongPassword
 from taskapi.auth.dependencies import AccountHolder, HoldersCall, Tools
 from taskapi.events.dependencies import CallerTrail
 from taskapi.mail.dependencies import Mail
 from taskapi.problems import responses
+from taskapi.routing import LOCATION
 from taskapi.routing import router as strict_router
 from taskapi.users import service
 from taskapi.users.schemas import UserCreate, UserRead, UserUpdate
 
-router = strict_router(tags=["users"])
+router = strict_router()
 
 
-@router.post("/register", status_code=201, responses=responses(400, 413, 415, 422, 429))
+@router.post(
+    "/register",
+    status_code=201,
+    tags=["auth"],
+    summary="Register",
+    response_description="The new account.",
+    responses={
+        201: {"headers": LOCATION},
+        **responses(400, UsernameTaken, EmailTaken, 413, 415, 422, TooManyAttempts, Overloaded),
+    },
+)
 async def register(
     data: UserCreate, tools: Tools, mail: Mail, trail: CallerTrail, request: Request, response: Response
 ) -> UserRead:
@@ -23,13 +35,25 @@ async def register(
     return await service.register(data, tools.hasher, mail, trail)
 
 
-@router.get("/users/me", responses=responses(401, 403))
+@router.get(
+    "/users/me",
+    tags=["users"],
+    summary="Read your account",
+    response_description="Your account.",
+    responses=responses(401, 403),
+)
 async def read_me(user: AccountHolder) -> UserRead:
     """Your own account."""
     return user
 
 
-@router.patch("/users/me", responses=responses(400, 401, 403, 413, 415, 422))
+@router.patch(
+    "/users/me",
+    tags=["users"],
+    summary="Change your account",
+    response_description="The account after the change.",
+    responses=responses(400, WrongPassword, UsernameTaken, EmailTaken, 401, 403, 413, 415, 422, TooManyAttempts, Overloaded),
+)
 async def update_me(data: UserUpdate, caller: HoldersCall, tools: Tools, mail: Mail, trail: CallerTrail) -> UserRead:
     """Change your account: only the fields you send. A new password needs the current one, and ends your other sessions."""
     return await service.change(caller.user, data, tools.prover(caller.session, trail), mail, trail)

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import PydanticCustomError
 
 from taskapi import email_addresses, passwords
-from taskapi.fields import Composed, Id, Moment, Optional, Storable, Trimmed, Visible
+from taskapi.fields import Composed, Id, Moment, Optional, ReadModel, Storable, Trimmed, Visible
 from taskapi.scopes import Role
 
 Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -42,18 +42,22 @@ CurrentPassword = Annotated[
     str, Field(max_length=passwords.MAX_TYPED_LENGTH, json_schema_extra={"format": "password"}), Storable
 ]  # as it is typed: an old hash is of that
 
-USER_EXAMPLE: dict[str, Any] = {
-    "username": "ada",
-    "email": "ada@example.com",
-    "full_name": "Ada Lovelace",
-}
-
 
 class UserCreate(BaseModel):
     """A new account."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{**USER_EXAMPLE, "password": "correct horse battery"}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "username": "ada",
+                    "password": "correct horse battery",
+                    "email": "ada@example.com",
+                    "full_name": "Ada Lovelace",
+                }
+            ]
+        },
     )
 
     username: Username
@@ -86,7 +90,7 @@ class UserUpdate(BaseModel):
         return self
 
 
-class UserRead(BaseModel):
+class UserRead(ReadModel):
     """An account as its owner sees it."""
 
     model_config = ConfigDict(
@@ -94,9 +98,11 @@ class UserRead(BaseModel):
             "examples": [
                 {
                     "id": "65f1a2b3c4d5e6f708192a3b",
-                    **USER_EXAMPLE,
+                    "username": "ada",
+                    "email": "ada@example.com",
                     "email_verified": True,
                     "pending_email": None,
+                    "full_name": "Ada Lovelace",
                     "disabled": False,
                     "role": "user",
                     "two_factor": False,
