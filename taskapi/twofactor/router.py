@@ -15,7 +15,7 @@ from taskapi.events.dependencies import CallerTrail
 from taskapi.problems import responses
 from taskapi.routing import router as strict_router
 from taskapi.twofactor import service
-from taskapi.twofactor.schemas import Confirmation, Enrolment, Proof, RecoveryCodes
+from taskapi.twofactor.schemas import Confirmation, Enrolment, Proof, RecoveryCodesMade
 
 router = strict_router(prefix="/users/me/two-factor", tags=["users"])
 
@@ -41,7 +41,7 @@ async def begin_two_factor(data: Proof, caller: HoldersSession, tools: Tools, tr
     response_description="Ten recovery codes, which are shown this once.",
     responses=responses(*USUAL, WrongCode, NoEnrolment, TooManyAttempts),
 )
-async def confirm_two_factor(data: Confirmation, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> RecoveryCodes:
+async def confirm_two_factor(data: Confirmation, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> RecoveryCodesMade:
     """Turn the second factor on with a code of the authenticator: from now on signing in takes one in the field `otp`."""
     return await service.confirm(caller.user, data.code, trail, tools.seals)
 
@@ -53,7 +53,7 @@ async def confirm_two_factor(data: Confirmation, caller: HoldersSession, tools: 
     response_description="Ten recovery codes, which are shown this once.",
     responses=responses(*WITH_PASSWORD, TwoFactorOff),
 )
-async def renew_recovery_codes(data: Proof, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> RecoveryCodes:
+async def renew_recovery_codes(data: Proof, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> RecoveryCodesMade:
     """Make ten new recovery codes; those from before are worth nothing from now on."""
     return await service.renew_recovery_codes(caller.user, data.password, tools.prover(caller.session, trail), trail, tools.seals)
 

@@ -44,7 +44,7 @@ class Enrolment(BaseModel):
     expires_at: Annotated[Moment, Field(description="Until when it can be confirmed.")]
 
 
-class RecoveryCodes(BaseModel):
+class RecoveryCodesMade(BaseModel):
     """Codes that each serve once in place of one of the authenticator."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"recovery_codes": ["K7QX-M2VD-9RTA", "0HJC-83ZP-WN5E"]}]})

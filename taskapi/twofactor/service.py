@@ -19,7 +19,7 @@ from taskapi.clock import in_utc, utc_now
 from taskapi.events.service import Trail
 from taskapi.keys import Cipher, Signer
 from taskapi.twofactor import codes
-from taskapi.twofactor.schemas import Enrolment, RecoveryCodes
+from taskapi.twofactor.schemas import Enrolment, RecoveryCodesMade
 from taskapi.users import two_factor
 from taskapi.users.schemas import UserRead
 from taskapi.users.service import Prover
@@ -55,7 +55,7 @@ async def begin(user: UserRead, password: str, prover: Prover, seals: Seals) -> 
     return Enrolment(secret=secret, uri=codes.uri_of(secret, user.username), expires_at=expires_at)
 
 
-async def confirm(user: UserRead, code: str, trail: Trail, seals: Seals) -> RecoveryCodes:
+async def confirm(user: UserRead, code: str, trail: Trail, seals: Seals) -> RecoveryCodesMade:
     """Turns the second factor on that ``user`` has begun, as their authenticator has its secret.
 
     Raises:
@@ -75,10 +75,10 @@ async def confirm(user: UserRead, code: str, trail: Trail, seals: Seals) -> Reco
     if not await two_factor.confirm(user.object_id, authenticator["secret"], step, hashes):
         raise NoEnrolment
     await trail.record("two_factor_enabled", user.object_id)
-    return RecoveryCodes(recovery_codes=recovery)
+    return RecoveryCodesMade(recovery_codes=recovery)
 
 
-async def renew_recovery_codes(user: UserRead, password: str, prover: Prover, trail: Trail, seals: Seals) -> RecoveryCodes:
+async def renew_recovery_codes(user: UserRead, password: str, prover: Prover, trail: Trail, seals: Seals) -> RecoveryCodesMade:
     """Other recovery codes in place of those that are left.
 
     Raises:
@@ -91,7 +91,7 @@ async def renew_recovery_codes(user: UserRead, password: str, prover: Prover, tr
     if not await two_factor.replace_recovery(user.object_id, proof, hashes):
         raise TwoFactorOff
     await trail.record("recovery_codes_made", user.object_id)
-    return RecoveryCodes(recovery_codes=recovery)
+    return RecoveryCodesMade(recovery_codes=recovery)
 
 
 async def disable(user: UserRead, password: str, prover: Prover, trail: Trail) -> None:
