@@ -112,7 +112,7 @@ current_user = BearerAccount(
     scheme_name="password",
     scopes=MEANING,
     description="Sign in with your user name and password. With no scope ticked, the token holds all that you can have. "
-    "With two factors on, give an API token instead.",
+    "With two factors on, give an API token instead. Access tokens are JWTs by the rules of RFC8725; to clients they are opaque.",
 )
 
 TaskReader = Annotated[UserRead, Security(current_user, scopes=["tasks:read"])]
