@@ -66,3 +66,19 @@ def test_a_task_is_made_through_the_docs_page(browser: webdriver.Chrome, server:
     entries: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
     complaints = [entry for entry in entries if entry["level"] == "SEVERE"]
     assert [entry for entry in complaints if "cdn.redoc.ly" not in entry["message"]] == []
+
+
+def test_the_docs_page_resolves_every_operation(browser: webdriver.Chrome, server: Server) -> None:
+    """Swagger UI resolves an operation when it is opened, and says in a red box what it cannot resolve."""
+    browser.get(f"{server.url}/docs#/export%20and%20import/export_tasks")
+    for name in ("export_tasks", "import_tasks", "change_in_bulk", "update_task"):
+        opened = f"//div[starts-with(@id, 'operations-') and contains(@id, '-{name}')]"
+        WebDriverWait(browser, PATIENCE_SECONDS).until(visibility_of_element_located((By.XPATH, opened)))
+        if "is-open" not in (browser.find_element(By.XPATH, opened).get_attribute("class") or ""):
+            browser.execute_script("arguments[0].click()", browser.find_element(By.XPATH, f"{opened}//button"))
+        responses = f"{opened}//table[contains(@class, 'responses-table')]"
+        WebDriverWait(browser, PATIENCE_SECONDS).until(visibility_of_element_located((By.XPATH, responses)))
+    assert browser.find_elements(By.CLASS_NAME, "errors-wrapper") == []
+    if "TASKAPI_TEST_SCREENSHOT" in os.environ:
+        browser.set_window_size(1280, 8000)
+        browser.save_screenshot(os.environ["TASKAPI_TEST_SCREENSHOT"])
