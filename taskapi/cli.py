@@ -15,7 +15,8 @@ import uvicorn
 
 from taskapi import __version__, cli_users, embedded, logs
 from taskapi.errors import StartupError
-from taskapi.settings import PREFIX, Settings, load_settings, unknown_variables
+from taskapi.settings import PREFIX, Settings, load_settings
+from taskapi.startup_warnings import HANDED_DOWN, find_warnings
 
 SHUTDOWN_SECONDS = 30
 WORKER_SECONDS = 30  # that a worker may be silent: on a busy machine its start alone takes more than Uvicorn's five
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli_users.add_to(commands)
     options = parser.parse_args(arguments)
     try:
+        for warning in find_warnings(load_settings()):
+            print(f"taskapi: warning: {warning}", file=sys.stderr)
         if options.command == "users":
             cli_users.run(options)
             return
@@ -66,8 +69,6 @@ def _serve(host: str, port: int, workers: int, reload: bool) -> None:
     # Uvicorn finishes the requests in flight and then raises the signal again: for us it means to clean up and leave.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
-    for name in unknown_variables():
-        print(f"taskapi: warning: {name} is not a setting", file=sys.stderr)
     with embedded.provide(settings, _import_app if workers == 1 and not reload else lambda: None) as complete:
         _announce(complete, host, port, embedded_server=settings.mongodb_uri is None)
         _hand_down(complete)
@@ -84,6 +85,7 @@ def _serve(host: str, port: int, workers: int, reload: bool) -> None:
                 server_header=False,
                 proxy_headers=True,
                 forwarded_allow_ips=",".join(settings.trusted_proxies),
+                timeout_keep_alive=settings.keep_alive_seconds,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
                 timeout_worker_healthcheck=WORKER_SECONDS,
             )
@@ -100,6 +102,7 @@ def _import_app() -> None:
 def _hand_down(settings: Settings) -> None:
     """Lets every worker find the one database and secret."""
     assert settings.mongodb_uri
+    os.environ[HANDED_DOWN] = "1"
     os.environ[f"{PREFIX}MONGODB_URI"] = settings.mongodb_uri.get_secret_value()
     if settings.secret_key:
         os.environ[f"{PREFIX}SECRET_KEY"] = settings.secret_key.get_secret_value()

@@ -197,7 +197,26 @@ class OneSpelling:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].endswith("/") and scope["path"] != "/":
-            scope["path"] = scope["path"].rstrip("/") or "/"
+            root = f"{scope.get('root_path', '')}/"
+            scope["path"] = root if scope["path"].rstrip("/") == root[:-1] else scope["path"].rstrip("/")
+        await self.app(scope, receive, send)
+
+
+class RootPath:
+    """Serves the application under a path, whether the proxy in front takes that path off or passes it on."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self.app = app
+        self.root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            path = scope["path"]
+            if path == self.root_path:
+                path += "/"
+            elif not path.startswith(f"{self.root_path}/"):
+                path = self.root_path + path
+            scope = {**scope, "path": path, "root_path": self.root_path}
         await self.app(scope, receive, send)
 
 

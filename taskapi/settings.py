@@ -1,8 +1,7 @@
 """Settings: typed, read once from the environment and ``.env``, frozen, passed in."""
 
-import os
+import logging
 import re
-from collections.abc import Mapping
 from email.utils import parseaddr
 from ipaddress import ip_network
 from pathlib import Path
@@ -12,12 +11,18 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from taskapi.env_file import ENV_FILE, not_utf8, read_env_file
 from taskapi.errors import StartupError
 
 PREFIX = "TASKAPI_"
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 PAGE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+# The API's own addresses: under such a root path nobody could tell whether a proxy has taken it off.
+OWN_PATH = re.compile(
+    r"/(docs|email|events|health|logout|openapi\.json|password|ready|redoc|register|revoke|tasks|token|trash|users)(/.*)?"
+)
 MINIMUM_SECRET_BYTES = 32
 PLACEHOLDERS = (
     "changeme",
@@ -40,7 +45,13 @@ class Settings(BaseSettings):
     """Every setting of the service. The variable is the upper-cased name after ``TASKAPI_``."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8-sig",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     mongodb_uri: SecretStr | None = Field(None, description="The MongoDB to use; when empty, an embedded one is started.")
@@ -96,6 +107,8 @@ class Settings(BaseSettings):
     idempotency_lease_seconds: float = Field(
         10.0, ge=0.5, le=3600, description="How long a killed process keeps an Idempotency-Key locked."
     )
+    root_path: str = Field("", description="Path under which a proxy serves the API, such as /api.")
+    keep_alive_seconds: int = Field(75, ge=1, le=3600, description="How long an idle connection is kept open.")
     docs: bool = Field(True, description="Serve /docs, /redoc and /openapi.json.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message that is logged.")
     log_format: Literal["console", "json"] = Field("console", description="How a log line is written.")
@@ -152,6 +165,16 @@ class Settings(BaseSettings):
         if value is not None and not PAGE.fullmatch(value):
             raise PydanticCustomError("app_url", "must be an address such as https://tasks.example.com")
         return value.rstrip("/") if value else None
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_prefix(cls, value: str) -> str:
+        value = value.rstrip("/")
+        if not ROOT_PATH.fullmatch(value):
+            raise PydanticCustomError("root_path", "must be a path with a slash before each part, such as /v1")
+        if OWN_PATH.fullmatch(value):
+            raise PydanticCustomError("root_path", "must not begin with the name of an address of the API itself")
+        return value
 
     @field_validator("mongodb_uri")
     @classmethod
@@ -221,8 +244,10 @@ def load_settings() -> Settings:
     """Reads the settings.
 
     Raises:
-        StartupError: one line for each wrong variable, naming it and never its value.
+        StartupError: one line for each wrong variable, naming it and never its value; or what is wrong with ``.env``.
     """
+    read_env_file()
+    logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # lines it cannot read are among our own warnings
     try:
         return Settings()
     except ValidationError as error:
@@ -231,9 +256,5 @@ def load_settings() -> Settings:
             name = "_".join(str(part) for part in fault["loc"][:1])
             lines.append(f"{PREFIX}{name.upper()}: {fault['msg']}" if name else fault["msg"])
         raise StartupError("\n".join(lines)) from None
-
-
-def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Variables with our prefix that no setting reads: most often a misspelt name."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    except UnicodeDecodeError as error:
+        raise not_utf8(error) from None

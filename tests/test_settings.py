@@ -1,11 +1,16 @@
 """Settings are checked at the start, and each error names its variable and never its value."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from taskapi.errors import StartupError
-from taskapi.settings import Settings, load_settings, unknown_variables
+from taskapi.main import create_app
+from taskapi.settings import OWN_PATH, Settings, load_settings
+from taskapi.startup_warnings import find_warnings
 
 GOOD_SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -50,6 +55,13 @@ def test_the_environment_and_the_env_file_are_read(monkeypatch: pytest.MonkeyPat
         ("TASKAPI_TRUSTED_PROXIES", "nonsense"),
         ("TASKAPI_TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TASKAPI_DOCS", "perhaps"),
+        ("TASKAPI_ROOT_PATH", "api"),
+        ("TASKAPI_ROOT_PATH", "https://example.com/api"),
+        ("TASKAPI_ROOT_PATH", "/api//v1"),
+        ("TASKAPI_ROOT_PATH", "/../api"),
+        ("TASKAPI_ROOT_PATH", "/api?x"),
+        ("TASKAPI_ROOT_PATH", "/tasks"),
+        ("TASKAPI_KEEP_ALIVE_SECONDS", "0"),
         ("TASKAPI_MAX_BODY_BYTES", "-1"),
         ("TASKAPI_SMTP_PORT", "70000"),
         ("TASKAPI_SMTP_SECURITY", "perhaps"),
@@ -109,8 +121,117 @@ def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.Monke
     assert GOOD_SECRET not in shown
 
 
-def test_a_misspelt_variable_is_noticed() -> None:
-    assert unknown_variables({"TASKAPI_SECERT_KEY": "x", "TASKAPI_DOCS": "1", "HOME": "/"}) == ["TASKAPI_SECERT_KEY"]
+def warnings(environment: dict[str, str] | None = None) -> list[str]:
+    return find_warnings(load_settings(), environment or {})
+
+
+def test_a_misspelt_variable_is_named_with_the_nearest_setting() -> None:
+    assert warnings({"TASKAPI_SECERT_KEY": "x", "TASKAPI_DOCS": "1", "HOME": "/", "taskapi_doks": "0"}) == [
+        "TASKAPI_SECERT_KEY is not a setting; did you mean TASKAPI_SECRET_KEY?",
+        "taskapi_doks is not a setting; did you mean TASKAPI_DOCS?",
+    ]
+    assert warnings({"TASKAPI_QQQQQQ": "x"}) == ["TASKAPI_QQQQQQ is not a setting"]
+
+
+def test_lines_of_the_env_file_without_effect_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    Path(".env").write_text(
+        "# settings\r\n  \n\nexport TASKAPI_DOCS = false\nTASKAPI_LOGLEVEL=debug\nTASKAPI_LOG_LEVEL: debug\n"
+        "MONGO_PASSWORD=x\n'TASKAPI_EVENT_DAYS'=90\nTASKAPI_TRASH_DAYS\r\nset TASKAPI_TRASH_DAYS=3\ntaskapi_session_days=7\n"
+    )
+    assert warnings() == [
+        ".env, line 5: TASKAPI_LOGLEVEL is not a setting; did you mean TASKAPI_LOG_LEVEL?",
+        ".env, line 6: not a setting of the form NAME=value; it is ignored",
+        ".env, line 9: not a setting of the form NAME=value; it is ignored",
+        ".env, line 10: not a setting of the form NAME=value; it is ignored",
+    ]
+    settings = load_settings()
+    assert (settings.docs, settings.log_level, settings.event_days, settings.session_days) == (False, "info", 90, 7)
+    assert caplog.text == ""  # once is enough
+
+
+def test_an_env_file_with_a_byte_order_mark_is_read() -> None:
+    Path(".env").write_bytes(b"\xef\xbb\xbfTASKAPI_DOCS=false\r\n")
+    assert load_settings().docs is False
+    assert warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"TASKAPI_DOCS=false\n# caf\xe9\n", ".env is not UTF-8 (line 2); save it as UTF-8"),
+        ("TASKAPI_DOCS=false\n".encode("utf-16"), ".env is not UTF-8 (line 1); save it as UTF-8"),
+        ("TASKAPI_DOCS=false\n".encode("utf-16-le"), ".env is not UTF-8 text: it has NUL characters"),
+        (b"TASKAPI_DATA_DIR=a\0b\n", ".env is not UTF-8 text: it has NUL characters"),
+    ],
+)
+def test_an_env_file_that_is_not_utf_8_is_one_line(content: bytes, says: str) -> None:
+    Path(".env").write_bytes(content)
+    with pytest.raises(StartupError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_env_file_that_is_a_pipe_is_read_once_and_its_encoding_checked() -> None:
+    os.mkfifo(".env")
+    with ThreadPoolExecutor(1) as threads:
+        for content, docs in ((b"TASKAPI_DOCS=false\n", False), (b"TASKAPI_DOCS=\xff\n", None)):
+            writing = threads.submit(Path(".env").write_bytes, content)
+            if docs is None:
+                with pytest.raises(StartupError, match=r"^\.env is not UTF-8 \(line 1\)"):
+                    load_settings()
+            else:
+                assert load_settings().docs is docs
+            writing.result(10)
+
+
+def test_an_env_file_that_cannot_be_read_is_one_line() -> None:
+    Path(".env").symlink_to("/proc/self/mem")  # not even by root
+    with pytest.raises(StartupError, match=r"^\.env cannot be read: Input/output error$"):
+        load_settings()
+
+
+def test_a_folder_of_that_name_is_ignored_and_said() -> None:
+    Path(".env").mkdir()  # as "python -m venv .env" makes one
+    assert warnings() == [".env is a folder, not a file of settings; it is ignored"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "database", "named"),
+    [
+        ("mongodb://db.example", None, None),
+        ("mongodb://db.example/taskapi?replicaSet=x", None, None),
+        ("mongodb://me:secret1@db.example/admin", None, None),  # says where to sign in, as it always did
+        ("mongodb://me:secret1@a:1,b:2/shop?authSource=admin", None, "'shop'"),
+        ("mongodb+srv://db.example/shop", None, "'shop'"),
+        ("mongodb://db.example/my%20shop", "tasks", "'my shop'"),
+        ("mongodb://db.example/shop", "shop", None),
+    ],
+)
+def test_a_database_in_the_uri_that_is_not_used_is_named(
+    monkeypatch: pytest.MonkeyPatch, uri: str, database: str | None, named: str | None
+) -> None:
+    monkeypatch.setenv("TASKAPI_MONGODB_URI", uri)
+    monkeypatch.setenv("TASKAPI_SECRET_KEY", GOOD_SECRET)
+    monkeypatch.setenv("TASKAPI_MONGODB_DATABASE", database or "")
+    said = warnings()
+    assert load_settings().mongodb_database == (database or "taskapi")  # where the data of 1.2 is
+    assert len(said) == (named is not None)
+    if named:
+        assert f"names the database {named}, which is ignored: the data is in '{database or 'taskapi'}'" in said[0]
+        assert "secret1" not in said[0]
+
+
+def test_a_root_path_loses_its_last_slash(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, kept in (("/", ""), ("/api/", "/api"), ("/v1/tasks-api", "/v1/tasks-api")):
+        monkeypatch.setenv("TASKAPI_ROOT_PATH", given)
+        assert load_settings().root_path == kept
+
+
+def test_no_root_path_is_taken_for_a_path_of_the_api() -> None:
+    app = create_app(Settings(_env_file=None, mongodb_uri=SecretStr("mongodb://localhost"), secret_key=SecretStr(GOOD_SECRET)))
+    paths = [route.path for route in app.routes]  # type: ignore[attr-defined]
+    assert [path for path in paths if not OWN_PATH.fullmatch(path)] == ["/"]
 
 
 def test_the_example_file_and_the_readme_name_every_setting() -> None:

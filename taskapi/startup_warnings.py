@@ -1,0 +1,59 @@
+"""What the start warns of: settings that are read differently from what their author may think."""
+
+import difflib
+import io
+import os
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
+
+from dotenv.parser import parse_stream
+
+from taskapi.env_file import ENV_FILE, read_env_file
+from taskapi.settings import PREFIX, Settings
+
+VARIABLES = sorted(PREFIX + name.upper() for name in Settings.model_fields)
+HANDED_DOWN = "_TASKAPI_HANDED_DOWN"  # in the environment of a process whose parent has warned already
+SIMILARITY = 0.8  # of a misspelt name to the one that is suggested, from 0 to 1
+ACCOUNTS_DATABASE = "admin"  # where accounts of MongoDB are kept: in a URI it says where to sign in
+
+
+def find_warnings(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """One line for each variable that no setting reads, each line of ``.env`` without effect, and a database not used."""
+    return [*_about_environment(environment), *_about_env_file(), *_about_database(settings)]
+
+
+def _about_environment(environment: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(environment):
+        if _is_unknown(name):
+            yield _not_a_setting(name)
+
+
+def _about_env_file() -> Iterator[str]:
+    if ENV_FILE.is_dir():
+        yield f"{ENV_FILE} is a folder, not a file of settings; it is ignored"
+    for binding in parse_stream(io.StringIO(read_env_file())):
+        text = binding.original.string  # from the end of the one before
+        line = binding.original.line + text[: -len(text.lstrip()) or None].count("\n")
+        if binding.error or (binding.key is not None and binding.value is None):
+            yield f"{ENV_FILE}, line {line}: not a setting of the form NAME=value; it is ignored"
+        elif binding.key is not None and _is_unknown(binding.key):
+            yield f"{ENV_FILE}, line {line}: {_not_a_setting(binding.key)}"
+
+
+def _about_database(settings: Settings) -> Iterator[str]:
+    uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri else ""
+    named = unquote(uri.partition("://")[2].partition("/")[2].partition("?")[0])
+    if named not in ("", ACCOUNTS_DATABASE, settings.mongodb_database):
+        yield (
+            f"TASKAPI_MONGODB_URI names the database {named!r}, which is ignored: the data is in "
+            f"{settings.mongodb_database!r} (TASKAPI_MONGODB_DATABASE)"
+        )
+
+
+def _is_unknown(name: str) -> bool:
+    return name.upper().startswith(PREFIX) and name.upper() not in VARIABLES
+
+
+def _not_a_setting(name: str) -> str:
+    near = difflib.get_close_matches(name.upper(), VARIABLES, 1, SIMILARITY)
+    return f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
