@@ -1,9 +1,7 @@
 """Where everything meets: the application and what it holds while it runs."""
 
 import gc
-import logging
 import multiprocessing
-import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -29,6 +27,7 @@ from taskapi import (
     openapi,
     problems,
     processes,
+    startup_warnings,
 )
 from taskapi.auth.router import router as auth_router
 from taskapi.auth.service import AuthTools
@@ -58,7 +57,6 @@ from taskapi.sessions.router import router as sessions_router
 from taskapi.sessions.service import Rules
 from taskapi.settings import Settings, load_settings
 from taskapi.sightings import Sightings
-from taskapi.startup_warnings import HANDED_DOWN, find_warnings
 from taskapi.status.router import router as status_router
 from taskapi.tasks import leaving as leaving_tasks
 from taskapi.tasks.bulk_router import router as bulk_router
@@ -83,8 +81,6 @@ from taskapi.users.export import Exported
 from taskapi.users.leaving import Forget
 from taskapi.users.leaving_router import router as leaving_router
 from taskapi.users.router import router as users_router
-
-log = logging.getLogger(__name__)
 
 DOCUMENTS = (
     UserDocument,
@@ -287,11 +283,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     try:
         settings = load_settings()
-        warnings = [] if HANDED_DOWN in os.environ else find_warnings(settings)
     except StartupError as error:
         raise SystemExit(f"taskapi: {error}") from None
     logs.configure(settings.log_level, settings.log_format)
-    for warning in warnings:
-        log.warning("%s", warning)
+    startup_warnings.log_warnings(settings)
     globals()[name] = app = create_app(settings)  # Uvicorn asks twice
     return app

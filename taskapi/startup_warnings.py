@@ -2,6 +2,7 @@
 
 import difflib
 import io
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
@@ -10,6 +11,8 @@ from dotenv.parser import parse_stream
 
 from taskapi.env_file import ENV_FILE, read_env_file
 from taskapi.settings import PREFIX, Settings
+
+log = logging.getLogger(__name__)
 
 VARIABLES = sorted(PREFIX + name.upper() for name in Settings.model_fields)
 HANDED_DOWN = "_TASKAPI_HANDED_DOWN"  # in the environment of a process whose parent has warned already
@@ -20,6 +23,13 @@ ACCOUNTS_DATABASE = "admin"  # where accounts of MongoDB are kept: in a URI it s
 def find_warnings(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[str]:
     """One line for each variable that no setting reads, each line of ``.env`` without effect, and a database not used."""
     return [*_about_environment(environment), *_about_env_file(), *_about_database(settings)]
+
+
+def log_warnings(settings: Settings) -> None:
+    """Logs them, unless the process that started this one has printed them."""
+    if HANDED_DOWN not in os.environ:
+        for warning in find_warnings(settings):
+            log.warning("%s", warning)
 
 
 def _about_environment(environment: Mapping[str, str]) -> Iterator[str]:
