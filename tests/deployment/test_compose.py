@@ -14,9 +14,9 @@ import yaml
 
 from taskapi import cli
 from taskapi.settings import PREFIX, Settings
+from tests.deployment.nginx import ROOT, SITE, SNIPPETS
 from tests.tools import needs
 
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -44,8 +44,12 @@ def environment_of_api() -> dict[str, str]:
 def test_every_file_that_is_mounted_or_built_from_exists() -> None:
     assert (ROOT / SERVICES["api"]["build"] / "Dockerfile").is_file()
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", []) if mount.startswith(".")]
-    assert mounts == ["./nginx.conf:/etc/nginx/nginx.conf:ro"]
-    assert all((ROOT / mount.split(":")[0]).is_file() for mount in mounts)
+    assert mounts == [
+        "./nginx.conf:/etc/nginx/nginx.conf:ro",
+        "./scripts/nginx:/opt/taskapi/scripts/nginx:ro",
+        "./scripts/nginx/origins.conf.template:/etc/nginx/templates/origins.conf.template:ro",
+    ]
+    assert all((ROOT / mount.split(":")[0]).exists() for mount in mounts)
 
 
 @pytest.mark.parametrize("kind", ["volumes", "networks"])
@@ -138,9 +142,24 @@ def test_the_api_has_time_to_finish_its_requests() -> None:
 
 
 def test_nginx_takes_bodies_as_large_as_the_api_does() -> None:
-    limit = re.findall(r"client_max_body_size (\d+)m;", (ROOT / "nginx.conf").read_text())[0]
+    limit = re.findall(r"^client_max_body_size (\d+)m;", (SNIPPETS / "rules.conf").read_text(), re.MULTILINE)[0]
     assert int(limit) * 2**20 == Settings.model_fields["max_body_bytes"].default
     assert "TASKAPI_MAX_BODY_BYTES" not in TEXT
+
+
+def test_nginx_is_told_the_origins_that_the_api_is_told() -> None:
+    nginx = SERVICES["nginx"]
+    assert nginx["environment"]["TASKAPI_CORS_ORIGINS"] == SERVICES["api"]["environment"]["TASKAPI_CORS_ORIGINS"]
+    assert nginx["environment"]["NGINX_ENVSUBST_OUTPUT_DIR"] in nginx["tmpfs"]  # where nginx.conf looks for them
+    assert f"include {nginx['environment']['NGINX_ENVSUBST_OUTPUT_DIR']}/origins.conf;" in (ROOT / "nginx.conf").read_text()
+    assert set(re.findall(r"\$\{(\w+)\}", (SNIPPETS / "origins.conf.template").read_text())) == {"TASKAPI_CORS_ORIGINS"}
+
+
+def test_nginx_closes_idle_connections_before_the_api_does() -> None:
+    for path in (ROOT / "nginx.conf", SITE):
+        (upstream,) = re.findall(r"upstream taskapi \{(.*?)\n *\}", path.read_text(), re.DOTALL)
+        (seconds,) = re.findall(r"keepalive_timeout (\d+)s;", upstream)
+        assert int(seconds) < Settings.model_fields["keep_alive_seconds"].default
 
 
 @pytest.mark.parametrize("command", [SERVICES["api"]["command"], json.loads(steps("CMD")[-1])])

@@ -21,11 +21,11 @@ from taskapi.errors import BodyTooLarge
 from taskapi.settings import Settings
 from tests.client import PASSWORD, is_problem
 from tests.conftest import SECRET, URI_VARIABLE
-from tests.tools import free_port, needs, running
+from tests.deployment.nginx import CONFIGURATION, configuration, nginx
+from tests.tools import free_port, running
 
 pytestmark = pytest.mark.real
 
-CONFIGURATION = Path(__file__).parents[2] / "nginx.conf"
 DATABASE = f"test_nginx_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}"
 LIMIT = int(Settings.model_fields["max_body_bytes"].default)
 ALICE, MALLORY, TRUDY = "127.0.0.2", "127.0.0.66", "127.0.0.67"  # callers that are not the trusted 127.0.0.0/31
@@ -52,34 +52,6 @@ class Site:
                     return dict(re.findall(r"(\w+)=(\S+)", line))
             time.sleep(0.01)
         raise AssertionError(f"{request_id} is not in the log:\n{self.log.read_text()}")
-
-
-def replaced(text: str, changes: dict[str, str]) -> str:
-    for old, new in changes.items():
-        assert old in text, f"nginx.conf has no {old!r} any more"
-        text = text.replace(old, new)
-    return text
-
-
-def configuration(folder: Path, *, listen: int, api: int, tls: int | None = None, **changes: str) -> Path:
-    """nginx.conf with other ports and a folder of the test instead of /tmp; with ``tls``, that server is uncommented."""
-    here = {" /tmp/": f" {folder}/", "listen 8080": f"listen 127.0.0.1:{listen}"}
-    text = replaced(CONFIGURATION.read_text(), {**here, "server api:8000;": f"server 127.0.0.1:{api};", **changes})
-    if tls:
-        before, block = text.split("    # server {\n")
-        text = before + re.sub(r"^    # ?", "    ", "    # server {\n" + block, flags=re.MULTILINE)
-        text = replaced(text, {"listen 8443 ssl": f"listen 127.0.0.1:{tls} ssl", "/etc/nginx/tls/": f"{folder}/"})
-        make = [needs("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        make += ["-subj", "/CN=localhost", "-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")]
-        subprocess.run(make, check=True, capture_output=True)
-    path = folder / "nginx.conf"
-    path.write_text(text)
-    return path
-
-
-def nginx(path: Path) -> list[str]:
-    directives = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")  # the folder is readable by its owner alone
-    return [needs("nginx", "nginx-light"), "-e", "stderr", "-p", str(path.parent), "-c", str(path), "-g", directives]
 
 
 @pytest.fixture(scope="module")

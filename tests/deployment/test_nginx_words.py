@@ -5,14 +5,15 @@ from http import HTTPStatus
 
 from taskapi import problems
 from taskapi.errors import BodyTooLarge
-from tests.deployment.test_nginx import CONFIGURATION, LIMIT
+from tests.deployment.nginx import SNIPPETS
+from tests.deployment.test_nginx import LIMIT
 
 
 def test_the_words_of_nginx_are_those_of_the_api() -> None:
-    text = CONFIGURATION.read_text()
+    text = (SNIPPETS / "http.conf").read_text()
     tables = {
         name: dict(re.findall(r'^\s+(\d{3}) "?(.*?)"?;$', body, re.MULTILINE))
-        for name, body in re.findall(r"map \$status \$(\w+) \{\n(.*?)\n    \}", text, re.DOTALL)
+        for name, body in re.findall(r"map \$status \$taskapi_(\w+) \{\n(.*?)\n\}", text, re.DOTALL)
     }
     renamed = {413, 414}  # by Python 3.13, after RFC 9110
     for status, title in tables["title"].items():
@@ -22,4 +23,4 @@ def test_the_words_of_nginx_are_those_of_the_api() -> None:
         assert tables["sentence"][str(number)] == sentence
     assert tables["problem"].keys() == tables["title"].keys()
     assert tables["problem"]["413"] == BodyTooLarge.code
-    assert tables["sentence"]["413"].replace("$largest", str(LIMIT)) == BodyTooLarge(LIMIT).detail
+    assert tables["sentence"]["413"].replace("$taskapi_largest", str(LIMIT)) == BodyTooLarge(LIMIT).detail

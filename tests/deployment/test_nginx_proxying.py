@@ -1,0 +1,295 @@
+"""What nginx does between a caller and the API: its own answers, TLS, upgrades, slow readers. The API is a stub here."""
+
+import shlex
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.client import is_problem
+from tests.deployment.nginx import ORIGIN, ROOT, configuration, nginx, site_configuration
+from tests.tools import free_port, running
+
+pytestmark = pytest.mark.real
+
+MIB = 1024 * 1024
+EXPORT_BYTES = 64 * MIB
+SEEN_ALWAYS = ("content-type", "x-request-id", "retry-after", "cache-control")
+
+
+@dataclass
+class Upstream:
+    """Stands for the API: notes what it is asked, and answers 200, an export, or a WebSocket."""
+
+    port: int
+    requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    sent: int = 0  # bytes of an export
+
+
+@contextmanager
+def answering() -> Iterator[Upstream]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(int(headers.get("content-length", 0)))
+            upstream.requests.append((self.command, self.path, headers, body))
+            if headers.get("upgrade") == "websocket":
+                self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello")
+                self.wfile.write(self.rfile.readline().upper())
+                self.close_connection = True
+                return
+            export = self.path.endswith("/export")
+            self.send_response(200)
+            self.send_header("Content-Type", "application/jsonl" if export else "text/plain")
+            self.send_header("Content-Length", str(EXPORT_BYTES if export else 2))
+            self.end_headers()
+            if not export:
+                self.wfile.write(b"ok")
+                return
+            while upstream.sent < EXPORT_BYTES:
+                self.wfile.write(b"x" * 65_536)
+                upstream.sent += 65_536
+
+        do_GET = do_POST = handle_one  # noqa: N815
+
+        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        upstream = Upstream(server.server_port)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield upstream
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def calling(port: int, address: str = "127.0.0.2", **options: Any) -> httpx.Client:
+    transport = httpx.HTTPTransport(local_address=address, **options)
+    return httpx.Client(base_url=f"http{'s' * bool(options)}://127.0.0.1:{port}", transport=transport, trust_env=False)
+
+
+@pytest.fixture(scope="module")
+def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of an nginx whose API is down."""
+    folder, port = tmp_path_factory.mktemp("lonely"), free_port()
+    with running(nginx(configuration(folder, listen=port, api=free_port())), folder / "nginx.log", port):
+        yield port
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status", "code"),
+    [
+        ("GET", "/tasks", {}, 502, "bad_gateway"),
+        ("POST", "/tasks", {"content": b" " * (MIB + 1)}, 413, "body_too_large"),
+        ("TRACE", "/tasks", {}, 405, "method_not_allowed"),
+    ],
+)
+@pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:3000"])
+def test_a_web_application_can_read_what_nginx_answers_by_itself(
+    lonely: int, origin: str, method: str, path: str, options: dict[str, Any], status: int, code: str
+) -> None:
+    with calling(lonely) as client:
+        answer = client.request(method, path, headers={"Origin": origin}, **options)
+    is_problem(answer, status, code)
+    assert answer.headers.get_list("access-control-allow-origin") == [origin]
+    assert answer.headers["access-control-expose-headers"] == "Retry-After, X-Request-ID"
+    assert answer.headers["vary"] == "Origin"
+
+
+def test_a_web_application_can_read_that_its_address_or_headers_are_too_long(lonely: int) -> None:
+    with calling(lonely) as client:
+        address = client.get("/tasks", params={"tag": "x" * 9000}, headers={"Origin": ORIGIN})
+        headers = client.get("/tasks", headers={"X-Long": "x" * 9000, "Origin": ORIGIN})
+    is_problem(address, 414, "uri_too_long")
+    is_problem(headers, 431, "headers_too_large")
+    assert {answer.headers["access-control-allow-origin"] for answer in (address, headers)} == {"*"}  # the origin was not read
+
+
+def test_a_web_application_can_read_that_it_asks_too_often(lonely: int) -> None:
+    with calling(lonely, "127.0.0.80") as client:
+        answers = [client.post("/token", headers={"Origin": ORIGIN}) for _ in range(14)]
+    is_problem(answers[-1], 429, "too_many_requests")
+    assert answers[-1].headers["access-control-allow-origin"] == ORIGIN
+    assert answers[-1].headers["retry-after"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "",
+        "null",
+        "https://evil.example",
+        ORIGIN.upper(),
+        f"{ORIGIN}.evil.example",
+        f"{ORIGIN}|",
+        "https://evil.example|https://evil.example",
+        ",https://evil.example|https://evil.example",
+        f"http://localhost:3000, {ORIGIN}",
+        "*",
+    ],
+)
+def test_no_other_origin_can(lonely: int, origin: str | None) -> None:
+    with calling(lonely) as client:
+        answer = client.get("/tasks", headers={} if origin is None else {"Origin": origin})
+    is_problem(answer, 502, "bad_gateway")
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert answer.headers["vary"] == "Origin"
+
+
+def test_any_origin_can_where_any_may_call(tmp_path: Path) -> None:
+    port = free_port()
+    path = configuration(tmp_path, listen=port, api=free_port())
+    (tmp_path / "origins.conf").write_text('map "" $taskapi_cors_origins { default "https://a.example,*"; }')
+    with running(nginx(path), tmp_path / "nginx.log", port), calling(port) as client:
+        assert client.get("/tasks", headers={"Origin": ORIGIN}).headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-origin" not in client.get("/tasks").headers
+
+
+def encrypted(port: int, folder: Path) -> httpx.Client:
+    return calling(port, verify=ssl.create_default_context(cafile=str(folder / "fullchain.pem")))
+
+
+@pytest.mark.parametrize("make", [configuration, site_configuration])
+def test_after_the_steps_for_tls_plain_http_takes_nothing_and_the_health_check_works(tmp_path: Path, make: Any) -> None:
+    plain, tls = free_port(), free_port()
+    options = {"redirect": True} if make is configuration else {}
+    with answering() as upstream:
+        path = make(tmp_path, listen=plain, api=upstream.port, tls=tls, **options)
+        with running(nginx(path), tmp_path / "nginx.log", plain), calling(plain) as client:
+            upload = client.post("/tasks/import?format=jsonl", content=b"x" * (2 * MIB))
+            token = client.post("/token", data={"username": "ada", "password": "correct horse battery"})
+            page = client.get("/docs", headers={"Host": "tasks.example.com:8080"})
+            assert upstream.requests == []
+            health = client.get("/health")
+            with encrypted(tls, tmp_path) as safe:
+                made = safe.post("/tasks", content=b"{}")
+    assert {answer.status_code for answer in (upload, token, page)} == {308}
+    assert upload.headers["location"] == "https://127.0.0.1/tasks/import?format=jsonl"
+    assert page.headers["location"] == "https://tasks.example.com/docs"
+    assert (health.status_code, made.status_code) == (200, 200)
+    assert "strict-transport-security" not in health.headers
+    assert "max-age=31536000" in made.headers["strict-transport-security"]
+    ((_, _, _, _), (method, asked, headers, body)) = upstream.requests
+    assert (method, asked, headers["x-forwarded-proto"], body) == ("POST", "/tasks", "https", b"{}")
+
+
+def test_the_health_check_of_the_container_asks_what_plain_http_answers_with_tls_too() -> None:
+    check = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["nginx"]["healthcheck"]["test"]
+    assert shlex.join(check).endswith(" http://127.0.0.1:8080/health")
+
+
+@pytest.mark.parametrize("tls", [None, 8443])
+def test_the_site_for_a_machine_with_an_nginx_is_taken_by_it(tmp_path: Path, tls: int | None) -> None:
+    path = site_configuration(tmp_path, listen=free_port(), api=free_port(), tls=tls)
+    done = subprocess.run([*nginx(path), "-t"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "[warn]" not in done.stderr
+
+
+def test_a_request_passes_through_the_site(tmp_path: Path) -> None:
+    port = free_port()
+    with answering() as upstream:
+        path = site_configuration(tmp_path, listen=port, api=upstream.port)
+        with running(nginx(path), tmp_path / "nginx.log", port), calling(port) as client:
+            assert client.get("/tasks?secret=1").text == "ok"
+            is_problem(client.post("/tasks", content=b" " * (MIB + 1)), 413, "body_too_large")
+    assert len(upstream.requests) == 1
+    assert '"path":"/tasks","status":"200"' in (tmp_path / "taskapi.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def passing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Upstream]]:
+    """An nginx before a stub; its times are a hundredth of the shipped ones."""
+    folder, port = tmp_path_factory.mktemp("passing"), free_port()
+    hundredth = {"send_timeout 60s": "send_timeout 600ms", "send_timeout 300s": "send_timeout 3s"}
+    with answering() as upstream:
+        path = configuration(folder, listen=port, api=upstream.port, **hundredth)
+        with running(nginx(path), folder / "nginx.log", port):
+            yield port, upstream
+
+
+@pytest.mark.parametrize("offer", ["h2c", "TLS/1.0", "h2c, websocket"])
+def test_an_offer_to_upgrade_is_not_passed_on_and_the_body_is(passing: tuple[int, Upstream], offer: str) -> None:
+    port, upstream = passing
+    headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": offer, "HTTP2-Settings": "AAMAAABkAAQAAP__"}
+    with calling(port) as client:
+        for _ in range(2):  # the second on the same connection
+            assert client.post("/tasks", content=b'{"title": "abc"}', headers=headers).text == "ok"
+    *_, (_, _, seen, body) = upstream.requests
+    assert body == b'{"title": "abc"}'
+    assert {"upgrade", "connection"}.isdisjoint(seen)
+
+
+def test_a_websocket_passes(passing: tuple[int, Upstream]) -> None:
+    port, upstream = passing
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+        raw.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\nping\n")
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert answer.endswith(b"helloPING\n")
+    assert upstream.requests[-1][2]["connection"] == "upgrade"
+
+
+@contextmanager
+def reading(passing: tuple[int, Upstream], path: str, coding: str = "identity") -> Iterator[socket.socket]:
+    port, upstream = passing
+    upstream.sent = 0
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        raw.settimeout(20)
+        raw.connect(("127.0.0.1", port))
+        raw.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {coding}\r\nConnection: close\r\n\r\n".encode())
+        yield raw
+
+
+def test_an_export_that_is_read_slowly_but_steadily_comes_whole(passing: tuple[int, Upstream]) -> None:
+    """nginx may write anew only when a third of the connection's buffer is free, which takes such a reader a while."""
+    pace = threading.Event()
+    with reading(passing, "/tasks/export") as raw:
+        received = 0
+        while part := raw.recv(65_536):
+            received += len(part)
+            if received < 8 * MIB:
+                pace.wait(0.025)
+    assert received > EXPORT_BYTES
+
+
+@pytest.mark.parametrize("path", ["/tasks/export", "/users/me/export"])
+def test_an_export_is_taken_from_the_api_as_its_reader_reads(passing: tuple[int, Upstream], path: str) -> None:
+    _, upstream = passing
+    with reading(passing, path) as raw:
+        received = 0
+        while received < 3 * MIB:
+            received += len(raw.recv(65_536))
+        pause = threading.Event()
+        before = -1
+        while upstream.sent > before:  # what the connections hold
+            before = upstream.sent
+            pause.wait(0.1)
+        assert upstream.sent < EXPORT_BYTES // 2
+        while part := raw.recv(MIB):
+            received += len(part)
+    assert received > EXPORT_BYTES
+
+
+def test_an_export_is_compressed_while_it_passes(passing: tuple[int, Upstream]) -> None:
+    with reading(passing, "/tasks/export", "gzip") as raw:
+        answer = b"".join(iter(lambda: raw.recv(MIB), b""))
+    assert b"Content-Encoding: gzip\r\n" in answer
+    assert answer.endswith(b"0\r\n\r\n")
