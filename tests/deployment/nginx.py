@@ -54,9 +54,17 @@ def with_tls(text: str, folder: Path, certificates: str, listen: dict[str, str],
     return replaced(text, {certificates: f"{folder}/", **listen})
 
 
-def configuration(folder: Path, *, listen: int, api: int, tls: int | None = None, redirect: bool = False, **changes: str) -> Path:
+def configuration(
+    folder: Path,
+    *,
+    listen: int,
+    api: int,
+    tls: int | None = None,
+    redirect: bool = False,
+    changes: dict[str, str] | None = None,
+) -> Path:
     """nginx.conf with other ports and a folder of the test instead of /tmp; with ``tls``, that server is uncommented."""
-    install(folder, changes)
+    install(folder, changes or {})
     here = {" /tmp/": f" {folder}/", INSTALLED: f"{folder}/", "listen 8080": f"listen 127.0.0.1:{listen}"}
     text = replaced(CONFIGURATION.read_text(), {**here, "server api:8000;": f"server 127.0.0.1:{api};"})
     if tls:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from taskapi import cli
+from taskapi import cli, embedded
 from taskapi.settings import PREFIX, Settings
 from tests.deployment.nginx import ROOT, SITE, SNIPPETS
 from tests.tools import needs
@@ -21,6 +21,7 @@ TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
+ACCOUNTS = (ROOT / "scripts" / "mongo.js").read_text()
 SECRET = "0123456789abcdef" * 4
 MAIL = {f"TASKAPI_SMTP_{name}" for name in ("HOST", "PORT", "SECURITY", "USERNAME", "PASSWORD")}
 MAIL |= {"TASKAPI_MAIL_FROM", "TASKAPI_APP_URL"}
@@ -45,6 +46,7 @@ def test_every_file_that_is_mounted_or_built_from_exists() -> None:
     assert (ROOT / SERVICES["api"]["build"] / "Dockerfile").is_file()
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", []) if mount.startswith(".")]
     assert mounts == [
+        "./scripts/mongo.js:/opt/taskapi/scripts/mongo.js:ro",
         "./nginx.conf:/etc/nginx/nginx.conf:ro",
         "./scripts/nginx:/opt/taskapi/scripts/nginx:ro",
         "./scripts/nginx/origins.conf.template:/etc/nginx/templates/origins.conf.template:ro",
@@ -68,21 +70,55 @@ def test_each_service_waits_for_a_healthy_one_before_it() -> None:
 
 def test_the_secrets_are_required() -> None:
     uses = set(re.findall(r"\$\{(\w+)(:[?-])?", TEXT))
-    assert {name for name, kind in uses if kind == ":?"} == {"TASKAPI_SECRET_KEY", "MONGO_PASSWORD"}
-    assert {name for name, kind in uses if kind == ":-"} == {"API_WORKERS", "HTTP_PORT", "TASKAPI_CORS_ORIGINS", *MAIL}
+    assert {name for name, kind in uses if kind == ":?"} == {"TASKAPI_SECRET_KEYS", "MONGO_PASSWORD"}
+    optional = {"API_WORKERS", "API_MEMORY", "MONGO_MEMORY", "HTTP_PORT", "MONGO_API_PASSWORD", "MONGO_ANALYST_PASSWORD"}
+    optional |= {"TASKAPI_SECRET_KEY", "TASKAPI_CORS_ORIGINS", "TASKAPI_LOG_FORMAT", *MAIL}
+    assert {name for name, kind in uses if kind == ":-"} == optional
     assert all(kind for _, kind in uses)
-    assert re.findall(r"\$\{\w+:\?([^}]*)\}", TEXT) == ["make one with openssl rand -hex 32"] * 3
+    assert set(re.findall(r"\$\{\w+:\?([^}]*)\}", TEXT)) == {"make one with openssl rand -hex 32"}
+
+
+def test_every_setting_of_the_env_file_reaches_the_api_and_no_password_of_mongodb_does() -> None:
+    api = SERVICES["api"]
+    assert api["env_file"] == [{"path": ".env", "required": False}]
+    assert "env_file" not in SERVICES["mongo"] | SERVICES["nginx"]
+    hidden = {name for name, value in api["environment"].items() if value == ""}  # which wins over the file
+    passwords = {name for name in re.findall(r"\$\{(\w+)", TEXT) if name.startswith("MONGO_") and name.endswith("PASSWORD")}
+    assert hidden == {*passwords, "TASKAPI_SECRET_KEY"}  # the key is given as TASKAPI_SECRET_KEYS, and not twice
+
+
+def test_the_api_has_an_account_of_its_own_in_mongodb() -> None:
+    mongo, uri = SERVICES["mongo"]["environment"], SERVICES["api"]["environment"]["TASKAPI_MONGODB_URI"]
+    account, _, rest = uri.removeprefix("mongodb://").partition(":")
+    assert account != mongo["MONGO_INITDB_ROOT_USERNAME"]
+    assert f'user: "{account}", pwd: MONGO_API_PASSWORD' in ACCOUNTS
+    assert rest.startswith(f"{mongo['MONGO_API_PASSWORD']}@mongo:27017/")
+    assert SERVICES["api"]["environment"]["TASKAPI_MONGODB_DATABASE"] == "taskapi"
+    assert set(re.findall(r"\bMONGO_\w+", ACCOUNTS)) == set(mongo)
+
+
+def test_memory_processors_and_logs_are_limited() -> None:
+    for service in SERVICES.values():
+        assert re.fullmatch(r"(\$\{\w+_MEMORY:-)?\d+[mg]\}?", service["mem_limit"])
+        assert service["cpu_quota"] >= 100_000
+        assert service["logging"] == {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}}
+
+
+def test_mongodb_keeps_what_an_export_reads_as_long_as_the_embedded_one() -> None:
+    (command,) = SERVICES["mongo"]["command"]
+    assert f"--setParameter minSnapshotHistoryWindowInSeconds={embedded.SNAPSHOT_SECONDS}" in command
 
 
 def test_the_environment_of_the_api_makes_valid_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)  # no .env
     variables = environment_of_api()
-    assert {name.removeprefix(PREFIX).lower() for name in variables} <= set(Settings.model_fields)
+    ours = {name for name in variables if name.startswith(PREFIX)}
+    assert {name.removeprefix(PREFIX).lower() for name in ours} <= set(Settings.model_fields)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     settings = Settings()
     assert settings.mongodb_uri
-    assert settings.mongodb_uri.get_secret_value().startswith(f"mongodb://taskapi:{SECRET}@mongo:27017/?replicaSet=taskapi")
+    assert settings.mongodb_uri.get_secret_value().startswith(f"mongodb://api:{SECRET}@mongo:27017/?replicaSet=taskapi")
     assert settings.secrets == (SECRET,)
     assert (settings.smtp_host, settings.app_url) == (None, None)
     assert any(settings.data_dir.is_relative_to(folder) for folder in SERVICES["api"]["tmpfs"])  # the rest is read-only
@@ -118,9 +154,10 @@ def test_mongodb_is_a_replica_set_with_sign_in_that_its_health_check_initiates()
     (command,) = mongo["command"]
     assert "--replSet taskapi" in command
     assert "--keyFile" in command
-    check = mongo["healthcheck"]["test"][-1]
-    assert 'rs.initiate({ _id: "taskapi", members: [{ _id: 0, host: "mongo:27017" }] })' in check
-    assert "isWritablePrimary" in check
+    script = mongo["healthcheck"]["test"][-1]
+    assert f"./scripts/mongo.js:{script}:ro" in mongo["volumes"]
+    assert 'rs.initiate({ _id: "taskapi", members: [{ _id: 0, host: "mongo:27017" }] })' in ACCOUNTS
+    assert "isWritablePrimary" in ACCOUNTS
     assert "mongo-data:/data/db" in mongo["volumes"]
 
 
@@ -211,3 +248,11 @@ def test_the_image_installs_every_pinned_package_but_the_embedded_mongodb() -> N
     assert 2 <= len(left_out) <= 4
     assert "--require-hashes -r run.lock" in DOCKERFILE
     assert "--no-deps --no-build-isolation ." in DOCKERFILE
+
+
+def test_the_way_in_for_analysts_is_a_port_on_loopback_alone() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    override: dict[str, Any] = yaml.safe_load(text)
+    assert override["services"]["mongo"]["ports"] == ["127.0.0.1:27017:27017"]
+    assert set(override["services"]["mongo"]["networks"]) == {"data", *override["networks"]}
+    assert set(override["networks"]).isdisjoint(COMPOSE["networks"])

@@ -237,7 +237,7 @@ def test_an_api_that_is_silent_or_down_is_a_problem_that_says_when_to_return(tmp
             listen=public,
             api=silent.getsockname()[1],
             tls=tls,
-            **{"proxy_read_timeout 30s": "proxy_read_timeout 200ms"},
+            changes={"proxy_read_timeout 30s": "proxy_read_timeout 200ms"},
         )
         with running(nginx(path), tmp_path / "nginx.log", public):
             headers = {"X-Request-ID": "here", "X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}

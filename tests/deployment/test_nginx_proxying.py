@@ -219,7 +219,7 @@ def passing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Ups
     folder, port = tmp_path_factory.mktemp("passing"), free_port()
     hundredth = {"send_timeout 60s": "send_timeout 600ms", "send_timeout 300s": "send_timeout 3s"}
     with answering() as upstream:
-        path = configuration(folder, listen=port, api=upstream.port, **hundredth)
+        path = configuration(folder, listen=port, api=upstream.port, changes=hundredth)
         with running(nginx(path), folder / "nginx.log", port):
             yield port, upstream
 
