@@ -52,8 +52,10 @@ def _about_env_file() -> Iterator[str]:
 
 def _about_database(settings: Settings) -> Iterator[str]:
     uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri else ""
-    named = unquote(uri.partition("://")[2].partition("/")[2].partition("?")[0])
-    if named not in ("", ACCOUNTS_DATABASE, settings.mongodb_database):
+    path = uri.partition("://")[2].partition("/")[2]
+    named = unquote(path.partition("?")[0])
+    # With an @ in it, it is the rest of a password that was not percent-encoded.
+    if "@" not in path and named not in ("", ACCOUNTS_DATABASE, settings.mongodb_database):
         yield (
             f"TASKAPI_MONGODB_URI names the database {named!r}, which is ignored: the data is in "
             f"{settings.mongodb_database!r} (TASKAPI_MONGODB_DATABASE)"

@@ -206,6 +206,7 @@ def test_a_folder_of_that_name_is_ignored_and_said() -> None:
         ("mongodb+srv://db.example/shop", None, "'shop'"),
         ("mongodb://db.example/my%20shop", "tasks", "'my shop'"),
         ("mongodb://db.example/shop", "shop", None),
+        ("mongodb://me:not/secret1?encoded@db.example/taskapi", None, None),
     ],
 )
 def test_a_database_in_the_uri_that_is_not_used_is_named(
