@@ -29,6 +29,7 @@ DomainError
 │   └── InvalidToken
 └── Unavailable
     ├── Overloaded           too many passwords are being hashed
+    ├── UnreadableFactor     the service lacks the key of a second factor
     └── TooMany              the caller is to slow down
         ├── TooManyAttempts  what they do looks like guessing
         └── TooManyRequests  the account has used up its requests for now
@@ -178,6 +179,14 @@ class InvalidToken(NotAuthenticated):
 class Overloaded(Unavailable):
     code = "overloaded"
     detail = "Too many passwords are being checked at the moment; try again shortly."
+
+
+class UnreadableFactor(Unavailable):
+    """No code can be checked, right or wrong, until the operator sets the key that made the second factor."""
+
+    code = "second_factor_unreadable"
+    detail = "Your second factor cannot be checked: the service runs without the key it was made with. Tell whoever operates it."
+    retry_after = 300
 
 
 class TooMany(Unavailable):

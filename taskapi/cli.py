@@ -71,7 +71,7 @@ def _serve(host: str, port: int, workers: int, reload: bool) -> None:
         signal.signal(number, _stop)
     with embedded.provide(settings, _import_app if workers == 1 and not reload else lambda: None) as complete:
         _announce(complete, host, port, embedded_server=settings.mongodb_uri is None)
-        _hand_down(complete)
+        _hand_down(settings, complete)
         with suppress(KeyboardInterrupt):
             uvicorn.run(
                 "taskapi.main:app",
@@ -99,13 +99,15 @@ def _import_app() -> None:
     gc.enable()
 
 
-def _hand_down(settings: Settings) -> None:
-    """Lets every worker find the one database and secret."""
-    assert settings.mongodb_uri
+def _hand_down(settings: Settings, complete: Settings) -> None:
+    """Lets every worker find the one database and the secrets; to those that are given it adds those of the data folder."""
+    assert complete.mongodb_uri
     os.environ[HANDED_DOWN] = "1"
-    os.environ[f"{PREFIX}MONGODB_URI"] = settings.mongodb_uri.get_secret_value()
-    if settings.secret_key:
-        os.environ[f"{PREFIX}SECRET_KEY"] = settings.secret_key.get_secret_value()
+    os.environ[f"{PREFIX}MONGODB_URI"] = complete.mongodb_uri.get_secret_value()
+    if settings.secret_keys:
+        os.environ[f"{PREFIX}SECRET_KEYS"] = ",".join(settings.secrets)
+    else:
+        os.environ[f"{PREFIX}SECRET_KEY"] = complete.secrets[0]
 
 
 def _announce(settings: Settings, host: str, port: int, *, embedded_server: bool) -> None:

@@ -8,7 +8,6 @@ import fcntl
 import importlib.util
 import logging
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -25,9 +24,9 @@ from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from taskapi import processes
+from taskapi import processes, secret_file
 from taskapi.errors import StartupError
-from taskapi.settings import MINIMUM_SECRET_BYTES, Settings
+from taskapi.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +37,7 @@ RESTART_PAUSE_SECONDS = 0.5
 SNAPSHOT_SECONDS = 1800  # that an export may take its reader: a snapshot older than MongoDB keeps (300 s) ends it
 LOG_ROTATION_BYTES = 16 * 1024 * 1024
 NOT_INITIATED = 94  # the server's error code NotYetInitialized
+END_OF = "to end that, delete the file when the sessions of its time have ended (after %d days)"
 CONFIGURATION_STALE = 93  # InvalidReplicaSetConfig: this server is not the member its configuration names
 
 
@@ -47,16 +47,16 @@ class _FolderInUse(StartupError):
 
 @contextmanager
 def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *, join: bool = False) -> Iterator[Settings]:
-    """Yields settings that name a MongoDB and a secret: these, or those of an embedded server that runs meanwhile.
+    """Yields settings that name a MongoDB and its secrets: these, or those of an embedded server that runs meanwhile.
 
-    ``prepare`` is called while that server starts. With ``join``, a server that works on the data folder already is used;
-    its secret stays its own.
+    ``prepare`` is called while that server starts. With ``join``, a server that works on the data folder already is used.
+    The secrets of the data folder verify beside those that are given.
 
     Raises:
         StartupError: no ``mongod`` is found, it does not start, or its data folder is in use.
     """
     if settings.mongodb_uri:
-        yield settings
+        yield secret_file.complete(settings, settings.data_dir.absolute()) if _is_handed_down(settings) else settings
         return
     folder = _folder(settings.data_dir)
     with ExitStack() as held:
@@ -67,14 +67,19 @@ def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *,
                 raise
             lock = None
         if lock is None:
-            yield settings.model_copy(update={"mongodb_uri": SecretStr(_uri(_remembered_port(folder / "port")))})
+            uri = SecretStr(_uri(_remembered_port(folder / "port")))
+            yield secret_file.complete(settings, folder).model_copy(update={"mongodb_uri": uri})
             return
-        secret = None if settings.secrets else SecretStr(_generated_secret(folder))
+        complete = secret_file.complete(settings, folder, make=True)
+        if settings.secrets and complete is not settings:
+            path, days = secret_file.path_in(folder), settings.refresh_token_days
+            log.warning(
+                "the secret that is set signs, and that in %s still verifies: nobody is signed out; %s", path, END_OF % days
+            )
         server = _Mongod(find_mongod(settings), folder, settings.mongod_cache_gb, lock)
         try:
             server.start(prepare)
-            found = {"mongodb_uri": SecretStr(server.uri)} | ({"secret_key": secret} if secret else {})
-            yield settings.model_copy(update=found)
+            yield complete.model_copy(update={"mongodb_uri": SecretStr(server.uri)})
         finally:
             server.stop()
 
@@ -142,22 +147,6 @@ def _locked(folder: Path) -> Iterator[IO[str]]:
 
 def _runs(pid: str) -> bool:
     return pid.isdigit() and Path(f"/proc/{pid}").exists()
-
-
-def _generated_secret(folder: Path) -> str:
-    path = folder / "secret_key"
-    if not path.exists():
-        draft = folder / "secret_key.new"
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)  # whole or not at all
-    secret = path.read_text().strip()
-    if len(secret.encode()) < MINIMUM_SECRET_BYTES:
-        raise StartupError(f"{path} is damaged; delete it to have a new secret made, which signs everybody out")
-    return secret
 
 
 class _Mongod:
@@ -271,6 +260,14 @@ class _Mongod:
 
 def _uri(port: int) -> str:
     return f"mongodb://127.0.0.1:{port}/?directConnection=true"
+
+
+def _is_handed_down(settings: Settings) -> bool:
+    """Whether the MongoDB that is named is the embedded one of the data folder, as for the workers of ``taskapi serve``."""
+    with suppress(OSError):
+        port = _remembered_port(settings.data_dir / "port")
+        return settings.mongodb_uri == SecretStr(_uri(port))
+    return False
 
 
 def _remembered_port(memory: Path) -> int:

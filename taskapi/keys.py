@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 SIGNATURE_BYTES = 16
 KEY_ID_CHARACTERS = 8
+FINGERPRINT_CHARACTERS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,10 @@ class Keyring:
         """The keys of access tokens, which are the secrets themselves."""
         names = (hmac.digest(secret.encode(), b"key id", "sha256").hex()[:KEY_ID_CHARACTERS] for secret in self._secrets)
         return tuple(SigningKey(kid, secret) for kid, secret in zip(names, self._secrets, strict=True))
+
+    def fingerprints(self) -> tuple[str, ...]:
+        """What each secret is recognized by; nothing of it can be found out from that."""
+        return tuple(key.hex()[:FINGERPRINT_CHARACTERS] for key in self.derived("fingerprint of the secret"))
 
     def derived(self, purpose: str) -> tuple[bytes, ...]:
         """The keys for ``purpose`` alone. No text that is signed with a secret itself is a purpose."""

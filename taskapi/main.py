@@ -27,6 +27,7 @@ from taskapi import (
     openapi,
     problems,
     processes,
+    service_state,
     startup_warnings,
 )
 from taskapi.auth.router import router as auth_router
@@ -51,6 +52,7 @@ from taskapi.recovery.letters import Letters
 from taskapi.recovery.router import router as recovery_router
 from taskapi.recovery.tokens import OneTimeTokens
 from taskapi.security import PasswordHasher, TokenCodec
+from taskapi.service_state import ServiceStateDocument
 from taskapi.sessions import service as sessions
 from taskapi.sessions.documents import SessionDocument
 from taskapi.sessions.router import router as sessions_router
@@ -72,7 +74,7 @@ from taskapi.throttling.service import Throttle
 from taskapi.tokens import service as tokens
 from taskapi.tokens.router import router as tokens_router
 from taskapi.twofactor.router import router as two_factor_router
-from taskapi.twofactor.service import Seals
+from taskapi.twofactor.service import Seals, report_unreadable
 from taskapi.users import api_tokens, leaving
 from taskapi.users import service as users
 from taskapi.users.admin_router import router as admin_router
@@ -91,6 +93,7 @@ DOCUMENTS = (
     ThrottleDocument,
     MailJobDocument,
     OneTimeTokenDocument,
+    ServiceStateDocument,
 )
 # What belongs to an account, beside the account itself. Who leaves has it removed, in this order …
 BELONGINGS: Mapping[type[Document], Forget] = {
@@ -112,6 +115,7 @@ EXPORTED: Mapping[str, Exported] = {
     "events.jsonl": leaving_events.exported,
 }
 REMOVAL_SECONDS = 300
+DAY_SECONDS = 86_400
 ROUTERS = (
     listing_router,
     bulk_router,
@@ -217,6 +221,7 @@ def _lifespan(
                     ) as app.state.pages,
                 ):
                     app.state.keys = keys = Keyring(complete.secrets)
+                    await service_state.check(keys)
                     app.state.auth = _auth_tools(complete, keys)
                     app.state.fingerprint_keys = keys.derived("fingerprints of requests")
                     app.state.cursors = keys.signer("cursors")
@@ -242,7 +247,8 @@ def _lifespan(
 
 def _jobs(app: FastAPI) -> list[background.Job]:
     removal = background.Job("the removal of accounts", partial(leaving.remove_due, BELONGINGS.values()), REMOVAL_SECONDS)
-    return [app.state.mail, removal]
+    factors = background.Job("the check of second factors", partial(report_unreadable, app.state.auth.seals.cipher), DAY_SECONDS)
+    return [app.state.mail, removal, factors]
 
 
 def _mail(settings: Settings, tokens: OneTimeTokens) -> background.Job:

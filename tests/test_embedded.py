@@ -80,21 +80,8 @@ def test_a_damaged_memory_of_the_port_is_no_obstacle(tmp_path: Path, content: st
     assert str(embedded._port(memory)) == memory.read_text()
 
 
-@pytest.mark.parametrize("content", ["", "short"])
-def test_a_damaged_secret_is_not_used(tmp_path: Path, content: str) -> None:
-    (tmp_path / "secret_key").write_text(content)
-    with pytest.raises(StartupError, match="secret_key is damaged"):
-        embedded._generated_secret(tmp_path)
-
-
 def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     embedded._folder(tmp_path)
     assert tmp_path.stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "mongodb").stat().st_mode & 0o777 == 0o700
-
-
-def test_the_generated_secret_is_made_once(tmp_path: Path) -> None:
-    secret = embedded._generated_secret(tmp_path)
-    assert len(secret) == 64
-    assert embedded._generated_secret(tmp_path) == secret

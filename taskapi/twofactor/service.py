@@ -1,5 +1,7 @@
 """What can be done with a second factor, and how it is asked for."""
 
+import asyncio
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -12,6 +14,7 @@ from taskapi.account_errors import (
     SecondFactorRequired,
     TwoFactorOff,
     TwoFactorOn,
+    UnreadableFactor,
     WrongCode,
     WrongPassword,
 )
@@ -24,7 +27,15 @@ from taskapi.users import two_factor
 from taskapi.users.schemas import UserRead
 from taskapi.users.service import Prover
 
+log = logging.getLogger(__name__)
+
 ENROLMENT: Final = timedelta(minutes=10)
+MAX_CHECKED: Final = 5000  # second factors whose keys are looked for; a Fernet token takes some 50 us
+PACE: Final = 20  # of them at a time, so that requests need not wait
+UNREADABLE: Final = "made with a secret key that is not set"
+REMEDY: Final = (
+    "put that key behind the current one in TASKAPI_SECRET_KEYS, or take them off with: taskapi users remove-two-factor"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ async def confirm(user: UserRead, code: str, trail: Trail, seals: Seals) -> Reco
     """Turns the second factor on that ``user`` has begun, as their authenticator has its secret.
 
     Raises:
-        NoEnrolment: there is none to confirm, or it has expired.
+        NoEnrolment: there is none to confirm, it has expired, or its key is gone.
         WrongCode: that is not a code of this moment.
     """
     now = utc_now()
@@ -67,7 +78,9 @@ async def confirm(user: UserRead, code: str, trail: Trail, seals: Seals) -> Reco
     if on or authenticator is None or in_utc(authenticator["expires_at"]) <= now:
         raise NoEnrolment
     secret = seals.cipher.decrypt(authenticator["secret"])
-    step = codes.step_of(code, secret, now) if secret else None
+    if secret is None:
+        raise NoEnrolment
+    step = codes.step_of(code, secret, now)
     if step is None:
         raise WrongCode
     recovery = codes.new_recovery_codes()
@@ -121,22 +134,30 @@ async def prove(user: UserRead, code: str | None, trail: Trail, seals: Seals) ->
     Raises:
         SecondFactorRequired: they have one, and sent no code.
         BadSecondFactor: the code is wrong, of another moment, or was used.
+        UnreadableFactor: that cannot be told, as the key of the second factor is not set.
     """
     if not user.two_factor:
         return
     if not code:
         await trail.record("sign_in", user.object_id, outcome="failure", reason="no second factor")
         raise SecondFactorRequired
-    if not (await _is_of_this_moment(user, code, seals) or await _is_left(user, code, trail, seals)):
-        await trail.record("sign_in", user.object_id, outcome="failure", reason="wrong second factor")
-        raise BadSecondFactor
-
-
-async def _is_of_this_moment(user: UserRead, code: str, seals: Seals) -> bool:
     _, authenticator = await two_factor.of(user.object_id)
     sealed = authenticator["secret"] if authenticator else b""
     secret = seals.cipher.decrypt(sealed)
-    step = codes.step_of(code, secret, utc_now()) if secret else None
+    if secret and await _is_of_this_moment(user, code, sealed, secret, seals):
+        return
+    if await _is_left(user, code, trail, seals):
+        return
+    if sealed and secret is None:
+        log.error("the second factor of %s was %s: %s", user.id, UNREADABLE, REMEDY)
+        await trail.record("sign_in", user.object_id, outcome="failure", reason="second factor unreadable")
+        raise UnreadableFactor
+    await trail.record("sign_in", user.object_id, outcome="failure", reason="wrong second factor")
+    raise BadSecondFactor
+
+
+async def _is_of_this_moment(user: UserRead, code: str, sealed: bytes, secret: str, seals: Seals) -> bool:
+    step = codes.step_of(code, secret, utc_now())
     return step is not None and await two_factor.pass_step(user.object_id, sealed, step, seals.cipher.renewed(sealed))
 
 
@@ -146,3 +167,16 @@ async def _is_left(user: UserRead, code: str, trail: Trail, seals: Seals) -> boo
         return False
     await trail.record("recovery_code_used", user.object_id, left=str(left))
     return True
+
+
+async def report_unreadable(cipher: Cipher) -> None:
+    """Logs how many second factors cannot be checked with the keys that are set, of the first ``MAX_CHECKED``."""
+    checked = unreadable = 0
+    async for sealed in two_factor.sealed_secrets(MAX_CHECKED):
+        checked += 1
+        unreadable += cipher.decrypt(sealed) is None
+        if checked % PACE == 0:
+            await asyncio.sleep(0)  # requests are waiting
+    if unreadable:
+        extent = "at least " if checked == MAX_CHECKED else ""
+        log.warning("%s%d second factors were %s: %s", extent, unreadable, UNREADABLE, REMEDY)

@@ -80,6 +80,8 @@ class UserDocument(Document):
             IndexModel([("role", ASCENDING)], name="admins", partialFilterExpression={"role": "admin"}),
             # the removal of accounts: the one that has waited longest
             IndexModel([("leaving.due_at", ASCENDING)], name="leaving_due", sparse=True),
+            # whether all second factors can be checked
+            IndexModel([("two_factor", ASCENDING)], name="with_two_factor", partialFilterExpression={"two_factor": True}),
             # the account behind an API token
             IndexModel(
                 [("api_tokens.hash", ASCENDING)],

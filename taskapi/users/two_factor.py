@@ -1,5 +1,6 @@
 """The second factor inside an account: each change of it is one write that holds only in the state it is meant for."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 from bson import ObjectId
@@ -15,6 +16,12 @@ async def of(user: ObjectId) -> tuple[bool, BSON | None]:
     """Whether ``user`` has a second factor, and their authenticator, which may be one to confirm."""
     found = await collection(UserDocument).find_one({"_id": user, **MAY_SIGN_IN}, {"two_factor": 1, "authenticator": 1}) or {}
     return found.get("two_factor", False), found.get("authenticator")
+
+
+async def sealed_secrets(limit: int) -> AsyncIterator[bytes]:
+    """The sealed secrets of the second factors that are on, at most so many."""
+    async for user in collection(UserDocument).find(ON, {"authenticator.secret": 1}, limit=limit):
+        yield user["authenticator"]["secret"]
 
 
 async def begin(user: ObjectId, proof: str, sealed: bytes, expires_at: datetime) -> bool:

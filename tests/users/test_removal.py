@@ -17,6 +17,7 @@ from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.mail.documents import MailJobDocument
 from taskapi.main import BELONGINGS, DOCUMENTS
 from taskapi.recovery.documents import OneTimeTokenDocument
+from taskapi.service_state import ServiceStateDocument
 from taskapi.tasks.documents import TaskDocument
 from taskapi.throttling.documents import ThrottleDocument
 from taskapi.users.documents import UserDocument
@@ -25,7 +26,8 @@ from tests.client import Account, is_problem, make_account, sign_in, stored, sto
 from tests.users.leavers import is_due, lease_ends, leave, remove
 
 DAY = timedelta(days=1)
-NOBODYS: set[type[Document]] = {ThrottleDocument}  # what it counts can be told from nothing in it
+# What a throttle counts can be told from nothing in it.
+NOBODYS: set[type[Document]] = {ThrottleDocument, ServiceStateDocument}
 
 
 async def traces(*texts: str) -> list[str]:

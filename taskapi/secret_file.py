@@ -1,0 +1,82 @@
+"""The secrets of a data folder: one a line in its file ``secret_key``, the one that signs first."""
+
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from taskapi.errors import StartupError
+from taskapi.settings import MINIMUM_SECRET_BYTES, Settings
+
+log = logging.getLogger(__name__)
+
+
+def path_in(folder: Path) -> Path:
+    """Where ``folder`` keeps its secrets."""
+    return folder / "secret_key"
+
+
+def read(folder: Path) -> tuple[str, ...]:
+    """The secrets of ``folder``; none when it has no such file.
+
+    Raises:
+        StartupError: the file is damaged.
+    """
+    path = path_in(folder)
+    try:
+        found = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise StartupError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is damaged'}") from None
+    if not found or any(len(secret.encode()) < MINIMUM_SECRET_BYTES for secret in found):
+        raise StartupError(f"{path} is damaged; delete it to have a new secret made, which signs everybody out")
+    return found
+
+
+def read_or_make(folder: Path) -> tuple[str, ...]:
+    """The secrets of ``folder``, which has at least one afterwards. Raises as ``read``."""
+    return read(folder) or _write(folder, (secrets.token_hex(32),))
+
+
+def add(folder: Path, more: Sequence[str]) -> bool:
+    """Puts secrets after those that ``folder`` has; False when it had them all. Raises as ``read``."""
+    before = read(folder)
+    after = tuple(dict.fromkeys((*before, *more)))
+    return after != before and bool(_write(folder, after))
+
+
+def complete(settings: Settings, folder: Path, *, make: bool = False) -> Settings:
+    """``settings`` with the secrets of ``folder`` as well: the given ones sign, and those of the folder still verify.
+
+    With ``make``, one is made when there is none at all.
+
+    Raises:
+        StartupError: the file is damaged, and no secret was given.
+    """
+    given = settings.secrets
+    try:
+        own = read_or_make(folder) if make and not given else read(folder)
+    except StartupError as error:
+        if not given:
+            raise
+        log.warning("%s; the secret that is set is used alone", str(error).partition(";")[0])
+        return settings
+    if set(own) <= set(given):
+        return settings
+    together = dict.fromkeys((*given, *own))
+    return settings.model_copy(update={"secret_key": None, "secret_keys": tuple(map(SecretStr, together))})
+
+
+def _write(folder: Path, lines: tuple[str, ...]) -> tuple[str, ...]:
+    draft = path_in(folder).with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write("\n".join(lines))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path_in(folder))  # whole or not at all
+    return lines

@@ -1,0 +1,57 @@
+"""What the service notes about itself in its database: which secret signs, and whether a restore has come to its end."""
+
+import logging
+from datetime import datetime
+from typing import ClassVar
+
+from beanie import Document
+from pymongo import IndexModel
+
+from taskapi.clock import utc_now
+from taskapi.database import collection
+from taskapi.errors import StartupError
+from taskapi.keys import Keyring
+
+log = logging.getLogger(__name__)
+
+SIGNING_KEY, RESTORE = "signing_key", "restore"
+OTHER_KEY = (
+    "the secret key (TASKAPI_SECRET_KEY) is not the one that signed until now, whose fingerprint is %s: everybody is signed out, "
+    "and second factors cannot be checked. If that is not what you want, set TASKAPI_SECRET_KEYS=new,old"
+)
+
+
+class ServiceStateDocument(Document):
+    """One note, under its name."""
+
+    id: str  # type: ignore[assignment]
+    since: datetime
+    fingerprint: str | None = None  # of the secret that signs
+
+    class Settings:
+        name = "service_state"
+        indexes: ClassVar[list[IndexModel]] = []
+
+
+async def check(keys: Keyring) -> None:
+    """Notes which secret signs, and logs it when that which did until now is not among ``keys``: what it signed has ended.
+
+    Raises:
+        StartupError: a restore of this database has begun and not ended; says what to do.
+    """
+    states = collection(ServiceStateDocument)
+    found = {state["_id"]: state async for state in states.find({})}
+    if RESTORE in found:
+        name = states.database.name
+        raise StartupError(
+            f"the database {name} is half restored: a restore is under way, or was interrupted; "
+            f"to begin it again: taskapi restore FILE --drop {name}"
+        )
+    current, *_ = known = keys.fingerprints()
+    if found.get(SIGNING_KEY, {}).get("fingerprint") == current:
+        return
+    note = {"$set": {"fingerprint": current, "since": utc_now()}}
+    # Of many workers that start at once, the first meets what was there before, and says so.
+    before = await states.find_one_and_update({"_id": SIGNING_KEY}, note, upsert=True)
+    if before and before["fingerprint"] not in known:
+        log.warning(OTHER_KEY, before["fingerprint"])

@@ -1,0 +1,42 @@
+"""A secret that is set beside the one that the embedded server made for itself: nobody is signed out unawares."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.client import PASSWORD
+from tests.leaks import keep_secret
+from tests.server.process import Server, serving
+from tests.server.test_accounts import sign_in, statuses
+
+pytestmark = pytest.mark.real
+
+GIVEN = keep_secret("the,key-of-the-containers-0123456789abcdef", "secret key")  # a comma is part of it
+
+
+def said(server: Server, text: str) -> int:
+    return sum(text in line for line in server.output.splitlines())
+
+
+def test_a_key_in_env_signs_and_the_own_one_still_verifies_on_every_worker(folder: Path) -> None:
+    with serving(folder, "--workers", "2") as server, server.client() as client:
+        client.post("/register", json={"username": "ada", "password": PASSWORD})
+        own = sign_in(client, "ada")
+        assert said(server, "WARNING") == 0
+
+    env = folder.parent / ".env"
+    env.write_text(f"TASKAPI_SECRET_KEY={GIVEN}\n")  # as the container step of the README does
+    with serving(folder, "--workers", "2") as server, server.client() as client:
+        assert statuses(server, own) == {200}
+        given = sign_in(client, "ada")
+        assert statuses(server, given) == {200}
+        assert said(server, f"{folder / 'secret_key'} still verifies: nobody is signed out") == 1
+        assert said(server, "WARNING") == 1
+        assert GIVEN not in server.output
+
+    env.unlink()
+    with serving(folder, "--workers", "2") as server:
+        assert statuses(server, own) == {200}
+        assert statuses(server, given) == {401}
+        assert said(server, "is not the one that signed until now") == 1
+        assert said(server, "WARNING") == 1

@@ -1,0 +1,66 @@
+"""The secrets of a data folder, and how they go with those that are given. Servers with both are in ``tests/server``."""
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from taskapi import embedded, secret_file
+from taskapi.errors import StartupError
+from taskapi.settings import Settings
+from tests.leaks import keep_secret
+
+GIVEN, OTHER, OWN = (keep_secret(f"{letter}-secret-of-thirty-two-bytes-or-more", "secret key") for letter in "abc")
+
+
+def settings(folder: Path, **changes: Any) -> Settings:
+    return Settings(_env_file=None, data_dir=folder, **changes)
+
+
+def test_a_secret_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    (secret,) = secret_file.read_or_make(tmp_path)
+    assert len(secret) == 64
+    assert secret_file.read_or_make(tmp_path) == secret_file.read(tmp_path) == (secret,)
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+
+
+def test_secrets_are_added_after_those_that_are_there(tmp_path: Path) -> None:
+    assert secret_file.read(tmp_path) == ()
+    assert secret_file.add(tmp_path, [GIVEN])
+    assert secret_file.add(tmp_path, [OTHER, GIVEN, OWN])
+    assert not secret_file.add(tmp_path, [OWN])
+    assert secret_file.read(tmp_path) == (GIVEN, OTHER, OWN)
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"0123456789abcdef0123456789abcdef\nshort", b"\xff" * 40])
+def test_a_damaged_secret_is_not_used(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "secret_key").write_bytes(content)
+    with pytest.raises(StartupError, match=r"secret_key (is damaged|cannot be read)"):
+        secret_file.complete(settings(tmp_path), tmp_path, make=True)
+    given = settings(tmp_path, secret_key=SecretStr(GIVEN))
+    assert secret_file.complete(given, tmp_path, make=True) is given
+    assert "the secret that is set is used alone" in caplog.text
+
+
+def test_the_given_secrets_sign_and_those_of_the_folder_verify(tmp_path: Path) -> None:
+    one, two = settings(tmp_path, secret_key=SecretStr(GIVEN)), settings(tmp_path, secret_keys=f"{GIVEN},{OTHER}")
+    for given in (one, two):
+        assert secret_file.complete(given, tmp_path, make=True) is given  # nothing is made beside a secret that is given
+    secret_file.add(tmp_path, [OWN])
+    assert secret_file.complete(settings(tmp_path), tmp_path).secrets == (OWN,)
+    assert secret_file.complete(one, tmp_path).secrets == (GIVEN, OWN)
+    assert secret_file.complete(two, tmp_path).secrets == (GIVEN, OTHER, OWN)
+    same = settings(tmp_path, secret_key=SecretStr(OWN))
+    assert secret_file.complete(same, tmp_path) is same
+
+
+def test_a_worker_of_the_embedded_server_finds_the_secrets_of_its_folder(tmp_path: Path) -> None:
+    secret_file.add(tmp_path, [OWN])
+    (tmp_path / "port").write_text("27999")
+    for uri, secrets in [(embedded._uri(27999), (GIVEN, OWN)), ("mongodb://127.0.0.1:27999", (GIVEN,))]:
+        with embedded.provide(settings(tmp_path, mongodb_uri=SecretStr(uri), secret_key=SecretStr(GIVEN))) as complete:
+            assert complete.secrets == secrets
