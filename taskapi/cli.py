@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import uvicorn
 
-from taskapi import __version__, cli_users, embedded, logs
+from taskapi import __version__, cli_backup, cli_users, embedded, logs
 from taskapi.errors import StartupError
 from taskapi.settings import PREFIX, Settings, load_settings
 from taskapi.startup_warnings import HANDED_DOWN, find_warnings
@@ -33,12 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     serve.add_argument("--workers", type=_count, default=1, help="processes that answer (default %(default)s)")
     serve.add_argument("--reload", action="store_true", help="restart when the code changes")
     cli_users.add_to(commands)
+    cli_backup.add_to(commands)
     options = parser.parse_args(arguments)
     try:
         for warning in find_warnings(load_settings()):
             print(f"taskapi: warning: {warning}", file=sys.stderr)
         if options.command == "users":
             cli_users.run(options)
+            return
+        if options.command in cli_backup.COMMANDS:
+            cli_backup.run(options)
             return
         if options.reload and options.workers > 1:
             parser.error("--reload goes with one worker")

@@ -41,6 +41,7 @@ Collection = AsyncIOMotorCollection[BSON]
 Session = AsyncIOMotorClientSession
 
 Result = TypeVar("Result")
+Made = TypeVar("Made")
 
 DURABLE = WriteConcern(w="majority", j=True)
 FLEETING = WriteConcern(w=1)
@@ -60,13 +61,7 @@ RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "Unknown
 
 def connect(settings: Settings) -> Client:
     """A client for ``settings.mongodb_uri``; it connects when first used. Options in the URI win over the defaults."""
-    if settings.mongodb_uri is None:
-        raise StartupError("TASKAPI_MONGODB_URI is not set")
-    uri = settings.mongodb_uri.get_secret_value()
     options: dict[str, Any] = {
-        "appname": "taskapi",
-        "serverSelectionTimeoutMS": settings.mongodb_selection_timeout_ms,
-        "connectTimeoutMS": settings.mongodb_selection_timeout_ms,
         "waitQueueTimeoutMS": settings.mongodb_timeout_ms,
         "socketTimeoutMS": max(settings.mongodb_timeout_ms, settings.query_timeout_ms + GRACE_MS),
         # Each operation as a whole, but for those of ``aggregate``; the driver sends the rest as maxTimeMS.
@@ -74,9 +69,18 @@ def connect(settings: Settings) -> Client:
         "heartbeatFrequencyMS": 2000,
         "maxPoolSize": settings.mongodb_pool_size,
     }
+    return make_client(AsyncIOMotorClient, settings, options)
+
+
+def make_client(kind: Callable[..., Made], settings: Settings, options: dict[str, Any]) -> Made:
+    """A client of the driver's class ``kind`` with these options, over which those in the URI win."""
+    if settings.mongodb_uri is None:
+        raise StartupError("TASKAPI_MONGODB_URI is not set")
+    uri, patience = settings.mongodb_uri.get_secret_value(), settings.mongodb_selection_timeout_ms
+    options = {"appname": "taskapi", "serverSelectionTimeoutMS": patience, "connectTimeoutMS": patience, **options}
     try:
         given = {name.lower() for name in parse_uri(uri)["options"]}
-        return AsyncIOMotorClient(uri, **{name: value for name, value in options.items() if name.lower() not in given})
+        return kind(uri, **{name: value for name, value in options.items() if name.lower() not in given})
     except (InvalidName, InvalidURI):  # their messages repeat parts of the URI
         raise StartupError(
             "TASKAPI_MONGODB_URI is not a valid MongoDB URI; percent-encode the user name and the password"
@@ -135,14 +139,15 @@ async def opened(
                 await client.admin.command("ping")
             await database.bind(documents)
         except PyMongoError as error:
-            raise StartupError(_why_unreachable(error, settings)) from None
+            raise StartupError(why_unreachable(error, settings)) from None
         yield database
     finally:
         with pymongo.timeout(CLOSE_SECONDS):
             client.close()
 
 
-def _why_unreachable(error: PyMongoError, settings: Settings) -> str:
+def why_unreachable(error: PyMongoError, settings: Settings) -> str:
+    """Why the database cannot be used, in one line with the host and the setting."""
     uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri else ""
     masked = re.sub(r"://([^:/@]*):.*@", r"://\1:***@", uri)
     if isinstance(error, OperationFailure) and error.code == AUTHENTICATION_FAILED:

@@ -58,7 +58,7 @@ def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *,
     if settings.mongodb_uri:
         yield secret_file.complete(settings, settings.data_dir.absolute()) if _is_handed_down(settings) else settings
         return
-    folder = _folder(settings.data_dir)
+    folder = make_folder(settings.data_dir)
     with ExitStack() as held:
         try:
             lock = held.enter_context(_locked(folder))
@@ -82,6 +82,18 @@ def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *,
             yield complete.model_copy(update={"mongodb_uri": SecretStr(server.uri)})
         finally:
             server.stop()
+
+
+def require_data(settings: Settings) -> None:
+    """Raises StartupError when the MongoDB would be the embedded one, and the data folder has none."""
+    if is_new(settings):
+        folder = settings.data_dir.absolute()
+        raise StartupError(f"there is no data in {folder}; start the API there once, or set TASKAPI_DATA_DIR")
+
+
+def is_new(settings: Settings) -> bool:
+    """Whether the MongoDB would be an embedded one that is to be made."""
+    return settings.mongodb_uri is None and not (settings.data_dir / "mongodb").is_dir()
 
 
 def find_mongod(settings: Settings) -> Path:
@@ -112,7 +124,8 @@ def find_mongod(settings: Settings) -> Path:
     )
 
 
-def _folder(path: Path) -> Path:
+def make_folder(path: Path) -> Path:
+    """Makes the data folder unless it is there; its absolute path. Raises StartupError."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         (path / "mongodb").mkdir(mode=0o700, exist_ok=True)

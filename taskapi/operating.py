@@ -112,15 +112,14 @@ def run(action: str, **options: Any) -> str:
         StartupError: it cannot be done; says why in one line.
     """
     settings = load_settings()
-    folder = settings.data_dir.absolute()
-    is_new = settings.mongodb_uri is None and not (folder / "mongodb").is_dir()
-    if is_new and action != "create":
-        raise StartupError(f"there is no data in {folder}; start the API there once, or set TASKAPI_DATA_DIR")
+    is_new = embedded.is_new(settings)
+    if action != "create":
+        embedded.require_data(settings)
     logs.configure("error", settings.log_format)
     try:
         with embedded.provide(settings, join=True) as complete:
             said = asyncio.run(_run(complete, action, options))
-            return f"{said}\nThe database is new: {folder}" if is_new else said
+            return f"{said}\nThe database is new: {settings.data_dir.absolute()}" if is_new else said
     except (ValidationError, DomainError, PyMongoError, KeyboardInterrupt) as error:
         raise StartupError(why(error)) from None
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "taskapi"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 DOMAINS = sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
-COMPOSED = {"main", "cli", "operating"}  # where everything meets
+COMPOSED = {"main", "cli", "cli_backup", "operating"}  # where everything meets
 
 
 def name_of(path: Path) -> str:

@@ -82,6 +82,6 @@ def test_a_damaged_memory_of_the_port_is_no_obstacle(tmp_path: Path, content: st
 
 def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    embedded._folder(tmp_path)
+    embedded.make_folder(tmp_path)
     assert tmp_path.stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "mongodb").stat().st_mode & 0o777 == 0o700

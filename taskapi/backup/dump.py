@@ -1,0 +1,90 @@
+"""Reading a whole database as it was at one moment."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, cast
+
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.read_preferences import ReadPreference
+
+from taskapi.backup.format import Writer
+from taskapi.database import BSON, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
+from taskapi.errors import StartupError
+
+BATCH = 1000  # documents; MongoDB sends 16 MiB at most
+HISTORY = "minSnapshotHistoryWindowInSeconds"  # how long MongoDB keeps what a snapshot needs; five minutes unless told
+HISTORY_SECONDS = 24 * 3600
+# A server may run while a backup is restored into its database. It must not find an account whose time to be removed has
+# come, or a mail to write, before everything that belongs to it.
+LAST = ("users", "mail_jobs")
+
+Progress = Callable[[str, int, int], None]
+"""Told the collection, and how many documents and bytes there were so far in all."""
+
+
+def describe(database: "Database[BSON]") -> list[BSON]:
+    """All collections with their options and indexes, in the order they are to be restored in: views last."""
+    found = []
+    for entry in database.list_collections():
+        name, kind = entry["name"], entry["type"]
+        if not name.startswith("system."):
+            indexes = [] if kind == "view" else [dict(index) for index in database[name].list_indexes()]
+            found.append({"collection": name, "type": kind, "options": entry["options"], "indexes": indexes})
+    return sorted(found, key=lambda each: (each["type"] == "view", _place(each["collection"]), each["collection"]))
+
+
+def _place(name: str) -> int:
+    return LAST.index(name) if name in LAST else -1
+
+
+def has_snapshots(client: "MongoClient[BSON]") -> bool:
+    """Whether the server can be read as it was at one moment. A standalone cannot. Call it on a client that is connected."""
+    servers = client.topology_description.server_descriptions().values()
+    return not any(server.server_type_name == "Standalone" for server in servers)
+
+
+def dump(database: "Database[BSON]", contents: list[BSON], writer: Writer, progress: Progress) -> None:
+    """Writes all documents of the collections that ``describe`` has found.
+
+    Raises:
+        StartupError: MongoDB gave the snapshot up.
+    """
+    client = database.client
+    with client.start_session(snapshot=True) if has_snapshots(client) else client.start_session() as session:
+        for description in contents:
+            writer.begin(description)
+            if description["type"] != "view":
+                in_snapshot = not description["options"].get("capped")  # MongoDB has none of capped collections
+                _copy(database, description["collection"], session if in_snapshot else None, writer, progress)
+            writer.end()
+        writer.close()
+
+
+def _copy(database: "Database[BSON]", name: str, session: ClientSession | None, writer: Writer, progress: Progress) -> None:
+    source = database.get_collection(name, read_preference=ReadPreference.PRIMARY)
+    try:
+        with source.find_raw_batches(session=session, batch_size=BATCH) as batches:
+            for batch in batches:
+                writer.add(cast(bytes, batch))
+                progress(name, writer.documents, writer.bytes)
+    except OperationFailure as error:
+        if error.code not in (SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE):
+            raise
+        raise StartupError(
+            "MongoDB gave the snapshot up: the backup took longer than it keeps one, or an index was changed meanwhile. "
+            f"Begin again, with {HISTORY} raised on the server (setParameter) if it takes long"
+        ) from None
+
+
+@contextmanager
+def long_history(client: "MongoClient[BSON]") -> Iterator[None]:
+    """Inside, an embedded server keeps snapshots for a day."""
+    before: Any = client.admin.command({"setParameter": 1, HISTORY: HISTORY_SECONDS})["was"]
+    try:
+        yield
+    finally:
+        with suppress(PyMongoError):
+            client.admin.command({"setParameter": 1, HISTORY: before})

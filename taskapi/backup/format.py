@@ -1,0 +1,159 @@
+"""The backup file: a gzip stream (RFC 1952) of BSON documents one after the other. docs/BACKUP.md describes it.
+
+header                                        format, version, where it comes from, fingerprints of the secrets
+then for each collection:
+    description                               name, type, options, indexes
+    its documents, as MongoDB stores them
+    an empty document
+    sums                                      how many there were, and their SHA-256
+trailer                                       how much it was in all, and the SHA-256 of everything before
+"""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any, BinaryIO
+
+import bson
+from bson.errors import BSONError
+
+from taskapi.errors import StartupError
+
+FORMAT, VERSION = "taskapi backup", 1
+END_OF_DOCUMENTS = bson.encode({})  # nothing that is stored is empty: it has an _id
+MAX_DOCUMENT_BYTES = 16 * 1024**2 + 16 * 1024  # MongoDB's own limit, for what it adds itself
+COMPRESSION = 4  # of 9: more costs much time for little
+
+Header = Mapping[str, Any]
+Description = Mapping[str, Any]
+
+
+class BadFile(StartupError):
+    """The file is no backup that can be used. The message goes behind its name."""
+
+
+class Writer:
+    """Writes a backup to ``sink``: a header, then collections with their documents, then ``close``."""
+
+    def __init__(self, sink: BinaryIO, header: Header) -> None:
+        self._sink = sink
+        self._deflate = zlib.compressobj(COMPRESSION, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+        self._all, self._one = hashlib.sha256(), hashlib.sha256()
+        self.collections = self.documents = self.bytes = self._before = 0
+        self._put(bson.encode({"format": FORMAT, "version": VERSION, **header}))
+
+    def begin(self, description: Description) -> None:
+        """A collection of that name, type, options and indexes; its documents come next."""
+        self._put(bson.encode(description))
+        self._one, self._before = hashlib.sha256(), self.documents
+
+    def add(self, documents: bytes) -> None:
+        """Documents, as BSON one after the other."""
+        self._one.update(documents)
+        self._put(documents)
+        self.documents += _count(documents)
+        self.bytes += len(documents)
+
+    def end(self) -> None:
+        """The end of the collection."""
+        self._put(END_OF_DOCUMENTS)
+        self._put(bson.encode({"documents": self.documents - self._before, "sha256": self._one.hexdigest()}))
+        self.collections += 1
+
+    def close(self) -> None:
+        """The end of the backup, without which it is worth nothing."""
+        totals = {"collections": self.collections, "documents": self.documents, "sha256": self._all.hexdigest()}
+        self._put(bson.encode(totals))
+        self._sink.write(self._deflate.flush())
+
+    def _put(self, data: bytes) -> None:
+        self._all.update(data)
+        self._sink.write(self._deflate.compress(data))
+
+
+class Reader:
+    """Reads a backup from ``source``, and checks it on the way: each sum is looked at once what it counts has been read.
+
+    Raises:
+        BadFile: it is none, of a later version, cut short, or altered; so does everything below.
+        OSError: it cannot be read.
+    """
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._file = gzip.GzipFile(fileobj=source)
+        self._all = hashlib.sha256()
+        self.collections = self.documents = self.bytes = 0
+        try:
+            self.header: Header = bson.decode(self._document())
+        except (BadFile, BSONError):
+            raise BadFile("is not a backup of taskapi, or is damaged at its start") from None
+        if self.header.get("format") != FORMAT or not isinstance(self.header.get("version"), int):
+            raise BadFile("is not a backup of taskapi")
+        if self.header["version"] > VERSION:
+            raise BadFile(
+                f"is of a newer format ({self.header['version']}): restore it with the version that made it, or a later one"
+            )
+
+    def contents(self) -> Iterator[tuple[Description, Generator[bytes, None, None]]]:
+        """Each collection with its documents, which must be read to their end before the next one."""
+        while True:
+            before = self._all.hexdigest()
+            description = self._decoded()
+            if "collections" in description:
+                break
+            self.collections += 1
+            yield description, self._documents()
+        if description != {"collections": self.collections, "documents": self.documents, "sha256": before} or self._read(1):
+            raise _damaged()
+
+    def verify(self) -> None:
+        """Reads all that is left. Returns when nothing is missing and nothing was altered."""
+        for _, documents in self.contents():
+            for _ in documents:
+                pass
+
+    def _documents(self) -> Generator[bytes, None, None]:
+        before, checksum = self.documents, hashlib.sha256()
+        while (document := self._document()) != END_OF_DOCUMENTS:
+            checksum.update(document)
+            self.documents += 1
+            self.bytes += len(document)
+            yield document
+        if self._decoded() != {"documents": self.documents - before, "sha256": checksum.hexdigest()}:
+            raise _damaged()
+
+    def _decoded(self) -> dict[str, Any]:
+        try:
+            return dict(bson.decode(self._document()))
+        except BSONError:
+            raise _damaged() from None
+
+    def _document(self) -> bytes:
+        start = self._read(4)
+        size = int.from_bytes(start, "little")
+        if not 5 <= size <= MAX_DOCUMENT_BYTES:
+            raise _damaged()
+        document = start + self._read(size - 4)
+        if len(document) != size or document[-1]:
+            raise _damaged()
+        self._all.update(document)
+        return document
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            raise _damaged() from None
+
+
+def _count(documents: bytes) -> int:
+    count = place = 0
+    while place < len(documents):
+        place += int.from_bytes(documents[place : place + 4], "little")
+        count += 1
+    return count
+
+
+def _damaged() -> BadFile:
+    return BadFile("is damaged or cut short")

@@ -1,0 +1,122 @@
+"""Filling an empty database from a backup."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from bson.raw_bson import RawBSONDocument
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from taskapi.backup.dump import Progress, describe
+from taskapi.backup.format import Description, Reader
+from taskapi.clock import utc_now
+from taskapi.database import BSON
+from taskapi.errors import StartupError
+from taskapi.service_state import RESTORE, ServiceStateDocument
+
+STATE = ServiceStateDocument.Settings.name  # a server that was started on the database has put something there
+BATCH, BATCH_BYTES = 1000, 8 * 1024**2
+MAX_NAMED = 10
+VALIDATION = ("validator", "validationLevel", "validationAction")
+
+
+def is_half_restored(database: "Database[BSON]") -> bool:
+    """Whether a restore has begun and not ended."""
+    return database[STATE].find_one({"_id": RESTORE}) is not None
+
+
+def require_empty(database: "Database[BSON]") -> None:
+    """Returns when there is no document to lose.
+
+    Raises:
+        StartupError: there are some; names the collections.
+    """
+    if is_half_restored(database):
+        raise StartupError(f"the database {database.name} is half restored; {begin_again(database.name)}")
+    names = [each["collection"] for each in describe(database) if each["type"] != "view" and each["collection"] != STATE]
+    found = [f"{name} ({database[name].count_documents({})})" for name in names if database[name].find_one({}, {"_id": 1})]
+    if found:
+        listed = ", ".join(found[:MAX_NAMED]) + (" …" if len(found) > MAX_NAMED else "")
+        raise StartupError(
+            f"the database {database.name} is not empty: {listed}. Restore into another one (TASKAPI_MONGODB_DATABASE), "
+            f"or replace all of it with --drop {database.name}"
+        )
+
+
+def begin_again(name: str) -> str:
+    """How to repeat a restore that did not end."""
+    return f"begin again with: taskapi restore FILE --drop {name}"
+
+
+def mark(database: "Database[BSON]") -> None:
+    """Keeps servers from starting on the database until ``load`` has ended."""
+    database[STATE].update_one({"_id": RESTORE}, {"$set": {"since": utc_now()}}, upsert=True)
+
+
+def drop(database: "Database[BSON]") -> None:
+    """Removes all collections, but for the mark."""
+    for description in reversed(describe(database)):  # views first
+        if description["collection"] != STATE:
+            database.drop_collection(description["collection"])
+
+
+def load(database: "Database[BSON]", reader: Reader, progress: Progress) -> None:
+    """Makes all collections of the backup, fills them, and takes the mark away.
+
+    Raises:
+        StartupError: something else writes to the database.
+        BadFile: the file has changed since it was verified.
+    """
+    has_state = False
+    for description, documents in reader.contents():
+        name = description["collection"]
+        has_state |= name == STATE
+        _make(database, description)
+        for batch in _batches(documents):
+            try:
+                database[name].insert_many(batch)
+            except DuplicateKeyError:
+                raise _not_alone(name) from None
+            progress(name, reader.documents, reader.bytes)
+        _complete(database, description)
+    if has_state:
+        database[STATE].delete_one({"_id": RESTORE})
+    else:
+        database.drop_collection(STATE)
+
+
+def _make(database: "Database[BSON]", description: Description) -> None:
+    name, options = description["collection"], dict(description["options"])
+    if name == STATE:
+        database[STATE].delete_many({"_id": {"$ne": RESTORE}})
+        return
+    if database[name].find_one({}, {"_id": 1}):
+        raise _not_alone(name)
+    database.drop_collection(name)  # a server that was started here has made it
+    database.command("create", name, **{key: value for key, value in options.items() if key not in VALIDATION})
+
+
+def _complete(database: "Database[BSON]", description: Description) -> None:
+    name, options = description["collection"], description["options"]
+    # What is stored is restored, also what a later validator would refuse.
+    if validation := {key: value for key, value in options.items() if key in VALIDATION}:
+        database.command("collMod", name, **validation)
+    if indexes := [index for index in description["indexes"] if index["name"] != "_id_" and not index.get("clustered")]:
+        database.command("createIndexes", name, indexes=[{k: v for k, v in index.items() if k != "ns"} for index in indexes])
+
+
+def _batches(documents: Iterable[bytes]) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    size = 0
+    for document in documents:
+        batch.append(RawBSONDocument(document))
+        size += len(document)
+        if len(batch) == BATCH or size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _not_alone(name: str) -> StartupError:
+    return StartupError(f"something else writes to {name}: stop the API first")

@@ -1,0 +1,180 @@
+"""What ``taskapi backup`` and ``taskapi restore`` do, on the MongoDB that is configured or the embedded one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.write_concern import WriteConcern
+
+from taskapi import __version__, database, embedded, secret_file
+from taskapi.backup import dump, load
+from taskapi.backup.dump import Progress
+from taskapi.backup.format import BadFile, Header, Reader, Writer
+from taskapi.clock import rfc3339, utc_now
+from taskapi.database import BSON
+from taskapi.errors import StartupError
+from taskapi.keys import Keyring
+from taskapi.service_state import SIGNING_KEY
+from taskapi.settings import Settings
+
+READ_SECONDS = 60  # for one batch
+WRITE_SECONDS = 3600  # for one batch, or the indexes of one collection
+MIB = 1024**2
+WITHOUT_KEY = "all sessions end and second factors cannot be checked after a restore"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Where to say what happens: one line at a time, and how far it is."""
+
+    say: Say
+    progress: Progress
+
+
+@contextmanager
+def _connected(settings: Settings, seconds: int) -> Iterator["Database[BSON]"]:
+    options: dict[str, Any] = {"socketTimeoutMS": seconds * 1000, "retryReads": True}
+    with database.make_client(MongoClient[BSON], settings, options) as client:
+        try:
+            client.admin.command("ping")
+        except PyMongoError as error:
+            raise StartupError(database.why_unreachable(error, settings)) from None
+        try:
+            yield client.get_database(settings.mongodb_database, write_concern=WriteConcern(w="majority", j=True))
+        except PyMongoError as error:
+            raise StartupError(why(error)) from None
+
+
+def back_up(settings: Settings, sink: BinaryIO, report: Report, *, with_keys: bool) -> list[str]:
+    """Writes all that the database holds to ``sink``, with the secrets when they are wanted. What to say once it is kept.
+
+    Raises:
+        StartupError: it cannot be done, or not consistently; says why in one line.
+    """
+    embedded.require_data(settings)
+    with embedded.provide(settings, join=True) as complete, _connected(complete, READ_SECONDS) as source:
+        if load.is_half_restored(source):
+            raise StartupError(f"the database {source.name} is half restored")
+        with nullcontext() if settings.mongodb_uri else dump.long_history(source.client):
+            contents = dump.describe(source)
+            if not contents:
+                raise StartupError(f"the database {source.name} is empty")
+            if not dump.has_snapshots(source.client):
+                report.say(
+                    "MongoDB is a standalone server, which has no snapshots: what is changed meanwhile may be in part of it"
+                )
+            header = _header(complete, source, report, with_keys=with_keys)
+            writer = Writer(sink, header)
+            dump.dump(source, contents, writer, report.progress)
+    amount = _amount(writer.documents, writer.collections, writer.bytes)
+    return [f"{amount} as of {rfc3339(header['made_at'])}", _about_keys(settings, complete, with_keys=with_keys)]
+
+
+def _about_keys(given: Settings, complete: Settings, *, with_keys: bool) -> str:
+    if with_keys:
+        return "The secret key is in it: keep it safe, for whoever has it can sign in as anybody"
+    places = ["TASKAPI_SECRET_KEY"] if given.secrets else []
+    if len(complete.secrets) > len(given.secrets):
+        places.append(str(secret_file.path_in(given.data_dir.absolute())))
+    return f"The secret key is not in it (--with-keys): keep {' and '.join(places)} as well, or {WITHOUT_KEY}"
+
+
+def _header(settings: Settings, source: "Database[BSON]", report: Report, *, with_keys: bool) -> dict[str, Any]:
+    fingerprints = Keyring(settings.secrets).fingerprints()
+    signing = (source[load.STATE].find_one({"_id": SIGNING_KEY}) or {}).get("fingerprint", fingerprints[0])
+    if signing not in fingerprints:
+        reason = f"the API signs with another secret key than the one set here: its fingerprint is {signing}"
+        if with_keys:
+            raise StartupError(reason)
+        report.say(reason[0].upper() + reason[1:])
+    return {
+        "made_at": utc_now(),
+        "taskapi": __version__,
+        "mongodb": source.client.server_info()["version"],
+        "database": source.name,
+        "snapshot": dump.has_snapshots(source.client),
+        "fingerprints": list(dict.fromkeys((signing, *fingerprints))),
+        **({"secrets": list(settings.secrets)} if with_keys else {}),
+    }
+
+
+def restore(settings: Settings, file: BinaryIO, report: Report, *, drop: bool) -> None:
+    """Fills the database from ``file``, which is verified first and so is read twice.
+
+    Raises:
+        BadFile: it cannot be used; nothing was written.
+        StartupError: it cannot be done; says why in one line, and when it has begun how to begin again.
+    """
+    verified = Reader(file)
+    verified.verify()
+    file.seek(0)
+    header = verified.header
+    report.say(f"Made at {rfc3339(header['made_at'])} by taskapi {header['taskapi']} from {header['database']}, checked")
+    folder, kept = settings.data_dir.absolute(), list(header.get("secrets", ()))
+    if kept and embedded.is_new(settings):
+        embedded.make_folder(folder)
+        _keep(settings, folder, kept, report)  # before the server makes a secret of its own
+    with embedded.provide(settings, join=True) as complete, _connected(complete, WRITE_SECONDS) as target:
+        if not drop:
+            load.require_empty(target)
+        if kept and not settings.mongodb_uri:
+            complete = _keep(complete, folder, kept, report)
+        _compare_keys(complete, header, report)
+        load.mark(target)
+        try:
+            if drop:
+                load.drop(target)
+            load.load(target, Reader(file), report.progress)
+        except (StartupError, PyMongoError, OSError, KeyboardInterrupt) as error:
+            half = f"The database {target.name} is half restored; {load.begin_again(target.name)}"
+            raise StartupError(f"{why(error)}. {half}") from None
+    report.say(f"{_amount(verified.documents, verified.collections, verified.bytes)} restored into {target.name}")
+    report.say("Restart the API if it runs")
+
+
+def _keep(settings: Settings, folder: Path, secrets: list[str], report: Report) -> Settings:
+    missing = [secret for secret in secrets if secret not in settings.secrets]
+    if missing and secret_file.add(folder, missing):
+        report.say(f"The secret key of the backup is now in {secret_file.path_in(folder)}")
+    return secret_file.complete(settings, folder)
+
+
+def _compare_keys(settings: Settings, header: Header, report: Report) -> None:
+    if header["fingerprints"][0] in Keyring(settings.secrets).fingerprints():
+        return
+    where = "--keys-to writes it to a file" if "secrets" in header else "it is not in the backup"
+    report.say(
+        f"The backup is of another secret key, with the fingerprint {header['fingerprints'][0]}: put that behind the one that "
+        f"is set, in TASKAPI_SECRET_KEYS ({where}), or {WITHOUT_KEY}"
+    )
+
+
+def why(error: BaseException) -> str:
+    """Why something has stopped, in a few words. What a server says may hold what it stores, so that is left out."""
+    if isinstance(error, OperationFailure):
+        return f"MongoDB refused: {(error.details or {}).get('codeName') or f'error {error.code}'}"
+    if isinstance(error, PyMongoError):
+        return f"MongoDB: {type(error).__name__}"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+
+
+def secrets_in(file: BinaryIO) -> list[str]:
+    """The secrets of a backup, which is verified; the one that signed first. Raises BadFile when it has none."""
+    verified = Reader(file)
+    verified.verify()
+    if "secrets" not in verified.header:
+        raise BadFile("holds no secret key: it was made without --with-keys")
+    return list(verified.header["secrets"])
+
+
+def _amount(documents: int, collections: int, size: int) -> str:
+    return f"{documents:,} documents of {collections} collections, {size / MIB:,.1f} MiB,"

@@ -1,0 +1,166 @@
+"""The commands ``taskapi backup`` and ``taskapi restore``: files, what is said meanwhile, and how they are interrupted."""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, BinaryIO, NoReturn, cast
+
+from taskapi import logs
+from taskapi.errors import StartupError
+from taskapi.settings import Settings, load_settings
+
+COMMANDS = ("backup", "restore")
+BACKUP = """\
+Write everything that the database holds, as it is at one moment, to one file: all collections with their indexes, of the
+MongoDB of TASKAPI_MONGODB_URI or the embedded one, whether the API runs or not.
+"""
+RESTORE = """\
+Fill an empty database from a file that "taskapi backup" has written. The whole file is checked before anything is written.
+Stop the API meanwhile, or restart it afterwards.
+"""
+STDIO = "-"
+PIECE = 1024**2
+TERMINAL_SECONDS, LOG_SECONDS = 0.2, 30  # between two words of progress
+
+
+def add_to(commands: Any) -> None:
+    """Adds the commands to the subparsers of ``taskapi``."""
+    backup = commands.add_parser("backup", help="write the whole database to a file", description=BACKUP)
+    backup.add_argument("file", metavar="FILE", help=f"the file to make; {STDIO} for standard output")
+    backup.add_argument("--with-keys", action="store_true", help="put the secret key into it as well")
+    restore = commands.add_parser("restore", help="fill an empty database from a backup", description=RESTORE)
+    restore.add_argument("file", metavar="FILE", help=f"the backup; {STDIO} for standard input")
+    restore.add_argument("--drop", metavar="DATABASE", help="delete what is in this database first")
+    restore.add_argument("--keys-to", metavar="KEYS", help="only write the secret keys of the backup to this new file")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Does what was asked for, and says so on standard error. Raises StartupError with one line of why not."""
+    settings = load_settings()
+    logs.configure("error", settings.log_format)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        if options.command == "backup":
+            _back_up(settings, options.file, with_keys=options.with_keys)
+        else:
+            _restore(settings, options.file, options.drop, options.keys_to)
+    except KeyboardInterrupt:
+        raise StartupError("interrupted; nothing was written") from None
+
+
+def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _back_up(settings: Settings, name: str, *, with_keys: bool) -> None:
+    from taskapi.backup import service  # Beanie and all, which "taskapi serve" has its workers import
+
+    progress = _Progress()
+    with _new_file(name) as file:
+        said = service.back_up(settings, file, service.Report(progress.say, progress), with_keys=with_keys)
+    for line in said:
+        progress.say(line)
+
+
+def _restore(settings: Settings, name: str, drop: str | None, keys_to: str | None) -> None:
+    from taskapi.backup import service
+    from taskapi.backup.format import BadFile
+
+    if drop not in (None, settings.mongodb_database):
+        raise StartupError(f"--drop must name the database that is restored into: {settings.mongodb_database}")
+    progress = _Progress()
+    with _opened(name) as file:
+        try:
+            if keys_to is None:
+                service.restore(settings, file, service.Report(progress.say, progress), drop=drop is not None)
+                return
+            secrets = service.secrets_in(file)
+        except BadFile as error:
+            raise StartupError(f"{name} {error}") from None
+    with _new_file(keys_to) as keys:
+        keys.write("".join(f"{secret}\n" for secret in secrets).encode())
+
+
+@contextmanager
+def _new_file(name: str) -> Iterator[BinaryIO]:
+    """A file that is there, whole and on disk, when all went well, and not at all otherwise. Only its owner can read it."""
+    path = Path(name)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        if name == STDIO:
+            if sys.stdout.isatty():
+                raise StartupError("standard output is a terminal; name a file")
+            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as file:
+                yield file
+            return
+        if os.path.lexists(path):
+            raise StartupError(f"{path} is there already; name a new file")
+        try:
+            number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise StartupError(f"{part} is there already: another backup is under way, or was killed; then delete it") from None
+        try:
+            with os.fdopen(number, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(number)
+            _rename(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartupError(f"{name} cannot be written: {error.strerror}") from None
+
+
+def _rename(part: Path, path: Path) -> None:
+    try:
+        os.link(part, path)  # which, unlike a rename, replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        part.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[BinaryIO]:
+    try:
+        with tempfile.TemporaryFile() if name == STDIO else Path(name).open("rb") as file:
+            if name == STDIO:  # it is read twice
+                while piece := sys.stdin.buffer.read(PIECE):
+                    file.write(piece)
+                file.seek(0)
+            yield cast(BinaryIO, file)
+    except OSError as error:
+        raise StartupError(f"{name} cannot be read: {error.strerror}") from None
+
+
+class _Progress:
+    """Lines on standard error: on a terminal one that changes, elsewhere one every half a minute."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._seconds = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
+        self._last = time.monotonic()
+
+    def __call__(self, collection: str, documents: int, size: int) -> None:
+        if time.monotonic() - self._last < self._seconds:
+            return
+        self._last = time.monotonic()
+        line = f"{documents:,} documents, {size / 1024**2:,.1f} MiB, at {collection}"
+        print(f"\r\033[K{line}" if self._terminal else line, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
+
+    def say(self, line: str) -> None:
+        """Says something that stays."""
+        print(f"\r\033[K{line}" if self._terminal else line, file=sys.stderr, flush=True)
