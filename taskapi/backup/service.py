@@ -83,14 +83,16 @@ def _about_keys(given: Settings, complete: Settings, *, with_keys: bool) -> str:
     places = ["TASKAPI_SECRET_KEY"] if given.secrets else []
     if len(complete.secrets) > len(given.secrets):
         places.append(str(secret_file.path_in(given.data_dir.absolute())))
-    return f"The secret key is not in it (--with-keys): keep {' and '.join(places)} as well, or {WITHOUT_KEY}"
+    kept = " and ".join(places) or "that key"
+    return f"The secret key is not in it (--with-keys): keep {kept} as well, or {WITHOUT_KEY}"
 
 
 def _header(settings: Settings, source: "Database[BSON]", report: Report, *, with_keys: bool) -> dict[str, Any]:
-    fingerprints = Keyring(settings.secrets).fingerprints()
-    signing = (source[load.STATE].find_one({"_id": SIGNING_KEY}) or {}).get("fingerprint", fingerprints[0])
-    if signing not in fingerprints:
-        reason = f"the API signs with another secret key than the one set here: its fingerprint is {signing}"
+    known = Keyring(settings.secrets).fingerprints()
+    signing = (source[load.STATE].find_one({"_id": SIGNING_KEY}) or {}).get("fingerprint")
+    fingerprints = list(dict.fromkeys((signing, *known) if signing else known))
+    if len(fingerprints) > len(known) or not known:
+        reason = f"the API signs with a secret key that is not set here; its fingerprint is {signing or 'not known'}"
         if with_keys:
             raise StartupError(reason)
         report.say(reason[0].upper() + reason[1:])
@@ -100,7 +102,7 @@ def _header(settings: Settings, source: "Database[BSON]", report: Report, *, wit
         "mongodb": source.client.server_info()["version"],
         "database": source.name,
         "snapshot": dump.has_snapshots(source.client),
-        "fingerprints": list(dict.fromkeys((signing, *fingerprints))),
+        "fingerprints": fingerprints,
         **({"secrets": list(settings.secrets)} if with_keys else {}),
     }
 
@@ -147,11 +149,12 @@ def _keep(settings: Settings, folder: Path, secrets: list[str], report: Report) 
 
 
 def _compare_keys(settings: Settings, header: Header, report: Report) -> None:
-    if header["fingerprints"][0] in Keyring(settings.secrets).fingerprints():
+    signing = next(iter(header["fingerprints"]), None)
+    if signing in (None, *Keyring(settings.secrets).fingerprints()):
         return
     where = "--keys-to writes it to a file" if "secrets" in header else "it is not in the backup"
     report.say(
-        f"The backup is of another secret key, with the fingerprint {header['fingerprints'][0]}: put that behind the one that "
+        f"The backup is of another secret key, with the fingerprint {signing}: put that behind the one that "
         f"is set, in TASKAPI_SECRET_KEYS ({where}), or {WITHOUT_KEY}"
     )
 
