@@ -46,36 +46,37 @@ def run(options: argparse.Namespace) -> None:
     settings = load_settings()
     logs.configure("error", settings.log_format)
     signal.signal(signal.SIGTERM, _interrupt)
+    progress = _Progress()
     try:
         if options.command == "backup":
-            _back_up(settings, options.file, with_keys=options.with_keys)
+            _back_up(settings, progress, options.file, with_keys=options.with_keys)
         else:
-            _restore(settings, options.file, options.drop, options.keys_to)
+            _restore(settings, progress, options.file, options.drop, options.keys_to)
     except KeyboardInterrupt:
-        raise StartupError("interrupted; nothing was written") from None
+        raise StartupError("interrupted") from None
+    finally:
+        progress.end()
 
 
 def _interrupt(_: int, __: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _back_up(settings: Settings, name: str, *, with_keys: bool) -> None:
+def _back_up(settings: Settings, progress: "_Progress", name: str, *, with_keys: bool) -> None:
     from taskapi.backup import service  # Beanie and all, which "taskapi serve" has its workers import
 
-    progress = _Progress()
     with _new_file(name) as file:
         said = service.back_up(settings, file, service.Report(progress.say, progress), with_keys=with_keys)
     for line in said:
         progress.say(line)
 
 
-def _restore(settings: Settings, name: str, drop: str | None, keys_to: str | None) -> None:
+def _restore(settings: Settings, progress: "_Progress", name: str, drop: str | None, keys_to: str | None) -> None:
     from taskapi.backup import service
     from taskapi.backup.format import BadFile
 
     if drop not in (None, settings.mongodb_database):
         raise StartupError(f"--drop must name the database that is restored into: {settings.mongodb_database}")
-    progress = _Progress()
     with _opened(name) as file:
         try:
             if keys_to is None:
@@ -159,8 +160,15 @@ class _Progress:
             return
         self._last = time.monotonic()
         line = f"{documents:,} documents, {size / 1024**2:,.1f} MiB, at {collection}"
-        print(f"\r\033[K{line}" if self._terminal else line, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
+        self.end()
+        print(line, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
         """Says something that stays."""
-        print(f"\r\033[K{line}" if self._terminal else line, file=sys.stderr, flush=True)
+        self.end()
+        print(line, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Takes away the line that changes."""
+        if self._terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 SIGNING_KEY, RESTORE = "signing_key", "restore"
 OTHER_KEY = (
-    "the secret key (TASKAPI_SECRET_KEY) is not the one that signed until now, whose fingerprint is %s: everybody is signed out, "
-    "and second factors cannot be checked. If that is not what you want, set TASKAPI_SECRET_KEYS=new,old"
+    "the secret key is not the one that signed until now, whose fingerprint is %s: the sessions of that one have ended, and "
+    "second factors made with it cannot be checked; to keep them set TASKAPI_SECRET_KEYS to both, the current one first"
 )
 
 

@@ -24,17 +24,14 @@ from taskapi.settings import Settings
 
 READ_SECONDS = 60  # for one batch
 WRITE_SECONDS = 3600  # for one batch, or the indexes of one collection
-MIB = 1024**2
 WITHOUT_KEY = "all sessions end and second factors cannot be checked after a restore"
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """Where to say what happens: one line at a time, and how far it is."""
 
-    say: Say
+    say: Callable[[str], None]
     progress: Progress
 
 
@@ -137,8 +134,8 @@ def restore(settings: Settings, file: BinaryIO, report: Report, *, drop: bool) -
         except (StartupError, PyMongoError, OSError, KeyboardInterrupt) as error:
             half = f"The database {target.name} is half restored; {load.begin_again(target.name)}"
             raise StartupError(f"{why(error)}. {half}") from None
-    report.say(f"{_amount(verified.documents, verified.collections, verified.bytes)} restored into {target.name}")
-    report.say("Restart the API if it runs")
+        report.say(f"{_amount(verified.documents, verified.collections, verified.bytes)} restored into {target.name}")
+        report.say("Restart the API if it runs")
 
 
 def _keep(settings: Settings, folder: Path, secrets: list[str], report: Report) -> Settings:
@@ -180,4 +177,4 @@ def secrets_in(file: BinaryIO) -> list[str]:
 
 
 def _amount(documents: int, collections: int, size: int) -> str:
-    return f"{documents:,} documents of {collections} collections, {size / MIB:,.1f} MiB,"
+    return f"{documents:,} documents of {collections} collections, {size / 1024**2:,.1f} MiB,"
