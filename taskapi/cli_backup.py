@@ -116,7 +116,7 @@ def _new_file(name: str) -> Iterator[BinaryIO]:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise StartupError(f"{name} cannot be written: {error.strerror}") from None
+        raise _said(error, f"{name} cannot be written") from None
 
 
 def _rename(part: Path, path: Path) -> None:
@@ -144,7 +144,11 @@ def _opened(name: str) -> Iterator[BinaryIO]:
                 file.seek(0)
             yield cast(BinaryIO, file)
     except OSError as error:
-        raise StartupError(f"{name} cannot be read: {error.strerror}") from None
+        raise _said(error, f"{name} cannot be read") from None
+
+
+def _said(error: OSError, what: str) -> StartupError:
+    return StartupError(f"{error.filename or what}: {error.strerror}")
 
 
 class _Progress:

@@ -53,5 +53,6 @@ async def check(keys: Keyring) -> None:
     note = {"$set": {"fingerprint": current, "since": utc_now()}}
     # Of many workers that start at once, the first meets what was there before, and says so.
     before = await states.find_one_and_update({"_id": SIGNING_KEY}, note, upsert=True)
-    if before and before["fingerprint"] not in known:
-        log.warning(OTHER_KEY, before["fingerprint"])
+    last = (before or {}).get("fingerprint")
+    if last and last not in known:
+        log.warning(OTHER_KEY, last)

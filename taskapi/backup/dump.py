@@ -8,7 +8,6 @@ from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
-from pymongo.read_preferences import ReadPreference
 
 from taskapi.backup.format import Writer
 from taskapi.database import BSON, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
@@ -64,9 +63,8 @@ def dump(database: "Database[BSON]", contents: list[BSON], writer: Writer, progr
 
 
 def _copy(database: "Database[BSON]", name: str, session: ClientSession | None, writer: Writer, progress: Progress) -> None:
-    source = database.get_collection(name, read_preference=ReadPreference.PRIMARY)
     try:
-        with source.find_raw_batches(session=session, batch_size=BATCH) as batches:
+        with database[name].find_raw_batches(session=session, batch_size=BATCH) as batches:
             for batch in batches:
                 writer.add(cast(bytes, batch))
                 progress(name, writer.documents, writer.bytes)

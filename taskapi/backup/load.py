@@ -34,7 +34,11 @@ def require_empty(database: "Database[BSON]") -> None:
     if is_half_restored(database):
         raise StartupError(f"the database {database.name} is half restored; {begin_again(database.name)}")
     names = [each["collection"] for each in describe(database) if each["type"] != "view" and each["collection"] != STATE]
-    found = [f"{name} ({database[name].count_documents({})})" for name in names if database[name].find_one({}, {"_id": 1})]
+    found = [
+        f"{name} ({max(1, database[name].estimated_document_count())})"
+        for name in names
+        if database[name].find_one({}, {"_id": 1})
+    ]
     if found:
         listed = ", ".join(found[:MAX_NAMED]) + (" …" if len(found) > MAX_NAMED else "")
         raise StartupError(

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pymongo
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
-from pymongo.write_concern import WriteConcern
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
 
 from taskapi import __version__, database, embedded, secret_file
 from taskapi.backup import dump, load
@@ -38,13 +40,19 @@ class Report:
 @contextmanager
 def _connected(settings: Settings, seconds: int) -> Iterator["Database[BSON]"]:
     options: dict[str, Any] = {"socketTimeoutMS": seconds * 1000, "retryReads": True}
-    with database.make_client(MongoClient[BSON], settings, options) as client:
+    # A time-out in the URI would hold for all batches of a cursor together.
+    with database.make_client(MongoClient[BSON], settings, options) as client, pymongo.timeout(0):
         try:
             client.admin.command("ping")
         except PyMongoError as error:
             raise StartupError(database.why_unreachable(error, settings)) from None
         try:
-            yield client.get_database(settings.mongodb_database, write_concern=WriteConcern(w="majority", j=True))
+            yield client.get_database(
+                settings.mongodb_database,
+                read_preference=ReadPreference.PRIMARY,
+                read_concern=ReadConcern(),
+                write_concern=database.DURABLE,
+            )
         except PyMongoError as error:
             raise StartupError(why(error)) from None
 

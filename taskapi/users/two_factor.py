@@ -20,8 +20,9 @@ async def of(user: ObjectId) -> tuple[bool, BSON | None]:
 
 async def sealed_secrets(limit: int) -> AsyncIterator[bytes]:
     """The sealed secrets of the second factors that are on, at most so many."""
-    async for user in collection(UserDocument).find(ON, {"authenticator.secret": 1}, limit=limit):
-        yield user.get("authenticator", {}).get("secret", b"")
+    having = {**ON, "authenticator.secret": {"$type": "binData"}}
+    async for user in collection(UserDocument).find(having, {"authenticator.secret": 1}, limit=limit):
+        yield user["authenticator"]["secret"]
 
 
 async def begin(user: ObjectId, proof: str, sealed: bytes, expires_at: datetime) -> bool:

@@ -16,6 +16,7 @@ from pymongo import MongoClient
 from taskapi import embedded
 from taskapi.backup.dump import HISTORY
 from taskapi.settings import Settings
+from tests.backup.conftest import Said, back_up, restore
 from tests.client import PASSWORD
 from tests.leaks import keep_secret
 from tests.server.process import SERVE, Server, completed, environment, serving
@@ -135,6 +136,14 @@ def test_it_goes_through_a_pipe(mongod: str, tmp_path: Path) -> None:
     assert (failed.returncode, failed.stderr) == (1, b"taskapi: - cannot be written: No space left on device\n")
 
 
+def test_what_the_address_says_of_time_and_reading_does_no_harm(mongod: str) -> None:
+    with fill(mongod) as client:
+        uri = SecretStr(f"{mongod}&timeoutMS=1&readConcernLevel=majority&readPreference=secondary&w=1&tz_aware=true")
+        file = back_up(client["taskapi"], mongodb_uri=uri)
+        restore(client["taskapi"], file, drop=True, mongodb_uri=uri)
+        assert client["taskapi"]["tasks"].count_documents({}) == 3000
+
+
 def test_a_full_disk_leaves_nothing(mongod: str, tmp_path: Path) -> None:
     fill(mongod).close()
     file = tmp_path / "backup"
@@ -170,8 +179,6 @@ def test_a_signal_ends_it_with_one_line(mongod: str, tmp_path: Path, number: sig
 
 
 def test_a_snapshot_that_is_lost_is_said(mongod: str, tmp_path: Path) -> None:
-    from tests.backup.conftest import Said, back_up
-
     with fill(mongod) as client:
         before = client.admin.command({"setParameter": 1, HISTORY: 0})["was"]
 
@@ -188,8 +195,6 @@ def test_a_snapshot_that_is_lost_is_said(mongod: str, tmp_path: Path) -> None:
 
 
 def test_a_standalone_that_dies_is_said(tmp_path: Path) -> None:
-    from tests.backup.conftest import Said, back_up, restore
-
     port, data = free_port(), tmp_path / "standalone"
     data.mkdir()
     command = [str(embedded.find_mongod(Settings(_env_file=None))), "--dbpath", str(data), "--port", str(port)]
@@ -220,8 +225,10 @@ def test_wrong_files_are_one_line(tmp_path: Path) -> None:
     )
     assert taskapi(folder, "restore", str(tmp_path / "none")) == (
         1,
-        [f"taskapi: {tmp_path / 'none'} cannot be read: No such file or directory"],
+        [f"taskapi: {tmp_path / 'none'}: No such file or directory"],
     )
+    nowhere = tmp_path / "nowhere" / "new"
+    assert taskapi(folder, "backup", str(nowhere)) == (1, [f"taskapi: {nowhere}.part: No such file or directory"])
     code, said = taskapi(folder, "backup", str(tmp_path / "new"))
     assert (code, len(said)) == (1, 1)
     assert "there is no data in" in said[0]
