@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pymongo
 from beanie import Document, init_beanie
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo.errors import (
     BulkWriteError,
@@ -32,7 +32,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from taskapi.errors import DatabaseUnavailable, DomainError, QueryTimeout, StartupError, TransactionsUnsupported
+from taskapi.errors import DamagedTask, DatabaseUnavailable, DomainError, QueryTimeout, StartupError, TransactionsUnsupported
 from taskapi.settings import Settings
 
 BSON = dict[str, Any]  # a document as the driver gives it
@@ -43,6 +43,13 @@ Session = AsyncIOMotorClientSession
 Result = TypeVar("Result")
 Made = TypeVar("Made")
 
+CODEC: CodecOptions[Any] = CodecOptions(
+    # Times are UTC and come without their zone: giving it to each costs more than decoding all the rest.
+    tz_aware=False,
+    # One value that cannot be decoded must not fail the whole batch: a time outside of the years 1 to 9999, broken UTF-8.
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="replace",
+)
 DURABLE = WriteConcern(w="majority", j=True)
 FLEETING = WriteConcern(w=1)
 INDEX_BUILD_SECONDS = 3600
@@ -56,6 +63,8 @@ OUT_OF_DISK_SPACE = 14031
 DUPLICATE_KEY = 11000
 CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE = 43, 239, 246
 PASSING = {OUT_OF_DISK_SPACE, CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE}
+PARALLEL_ARRAYS, OBJECT_TOO_LARGE, UPDATE_TOO_LARGE, UPSERT_TOO_LARGE = 171, 10334, 17419, 17420
+UNWRITABLE = {PARALLEL_ARRAYS, OBJECT_TOO_LARGE, UPDATE_TOO_LARGE, UPSERT_TOO_LARGE}  # because of what is stored already
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
 
 
@@ -96,8 +105,7 @@ class Database:
         self._client = client
         self._handle: AsyncIOMotorDatabase[BSON] = client.get_database(
             name,
-            # Times are UTC and come without their zone: giving it to each costs more than decoding all the rest.
-            codec_options=CodecOptions(tz_aware=False),
+            codec_options=CODEC,
             read_preference=ReadPreference.PRIMARY,
             write_concern=DURABLE,
             read_concern=ReadConcern("local"),
@@ -291,4 +299,7 @@ def translated(error: PyMongoError) -> DomainError | None:
         return DatabaseUnavailable()
     if isinstance(error, OperationFailure) and error.code in PASSING:
         return DatabaseUnavailable()
+    faults = error.details["writeErrors"] if isinstance(error, BulkWriteError) else [{"code": getattr(error, "code", None)}]
+    if any(fault["code"] in UNWRITABLE for fault in faults):
+        return DamagedTask()
     return None

@@ -11,6 +11,7 @@ TaskAPIError
     ├── TooManyMatches           a filter finds more tasks than one request changes
     ├── TransactionsUnsupported  the MongoDB is a standalone server
     ├── KeyTaken                 another task of the owner has this external key
+    ├── DamagedTask              what a script has stored keeps MongoDB from changing it
     ├── TooManyItems             the checklist is full
     ├── PatchTestFailed          a `test` of a JSON Patch does not hold
     ├── VersionNotKept           the history no longer reaches back so far
@@ -133,6 +134,11 @@ class TransactionsUnsupported(DomainError):
 class KeyTaken(DomainError):
     code = "key_taken"
     detail = "Another task has this key."
+
+
+class DamagedTask(DomainError):
+    code = "damaged_task"
+    detail = "This task is stored in a damaged form that keeps it from being changed in this way; delete it, or have it mended."
 
 
 class TooManyItems(DomainError):

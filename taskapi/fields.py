@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     PlainSerializer,
+    Strict,
     StringConstraints,
     TypeAdapter,
     WithJsonSchema,
@@ -95,6 +96,7 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 
 Id = Annotated[
     str,
+    Field(min_length=24, max_length=24),
     BeforeValidator(str),
     WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{24}$", "examples": [OBJECT_ID_EXAMPLE]}),
 ]
@@ -109,6 +111,7 @@ IdSent = Annotated[
 
 Moment = Annotated[
     datetime,
+    Strict(),
     PlainSerializer(rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2027-01-31T09:15:00.123Z"]}),
 ]
@@ -116,6 +119,7 @@ Moment = Annotated[
 
 SentMoment = Annotated[
     datetime,
+    Strict(),
     BeforeValidator(_instant),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2027-01-31T09:15:00Z"]}),
 ]

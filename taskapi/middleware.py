@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi import limits, problems
+from taskapi.damaged import Findings, findings
 from taskapi.errors import BodyTooLarge
 from taskapi.logs import request_id
 
@@ -57,6 +58,8 @@ class RequestContext:
         given = _header(scope, b"x-request-id")
         identity = given if given and SANE_REQUEST_ID.fullmatch(given) else _new_request_id()
         token = request_id.set(identity.decode())
+        met = Findings()
+        findings_token = findings.set(met)
         state = scope.setdefault("state", {})  # made here, so that whoever copies the scope shares it
         status = 0
 
@@ -87,6 +90,8 @@ class RequestContext:
                     "client": scope["client"][0] if scope.get("client") else "-",
                 }
                 access_log.info("request", extra={"fields": fields})
+            met.close()
+            findings.reset(findings_token)
             request_id.reset(token)
 
 

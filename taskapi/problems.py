@@ -43,6 +43,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.TooManyMatches: 422,
     errors.TransactionsUnsupported: 501,
     errors.KeyTaken: 409,
+    errors.DamagedTask: 409,
     errors.TooManyItems: 409,
     errors.PatchTestFailed: 409,
     errors.VersionNotKept: 410,

@@ -9,12 +9,12 @@ from bson import ObjectId
 from taskapi.clock import midnight, utc_now
 from taskapi.database import BSON
 from taskapi.identity import new_id
-from taskapi.tasks.history import LACKING, Action, recorded
+from taskapi.tasks.history import Action, list_or_empty, recorded
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskUpdate
 from taskapi.users.schemas import UserRead
 
 IS_DONE = {"$eq": ["$status", Status.done]}
-STORED_CHECKLIST = {"$ifNull": ["$checklist", LACKING["checklist"]]}
+STORED_CHECKLIST = list_or_empty("$checklist")
 PROGRESS = {
     "$let": {
         "vars": {"items": STORED_CHECKLIST},

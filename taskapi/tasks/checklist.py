@@ -10,6 +10,7 @@ from taskapi.identity import new_id
 from taskapi.tasks import service
 from taskapi.tasks.changes import STORED_CHECKLIST, update
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.reading import read
 from taskapi.tasks.schemas import MOST_ITEMS, ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead, TaskUpdate
 from taskapi.tasks.writing import PUBLIC, Versions, one
 from taskapi.users.schemas import UserRead
@@ -122,7 +123,7 @@ async def _write(
         return_document=ReturnDocument.AFTER,
     )
     if changed is not None:
-        return TaskRead.model_validate(changed)
+        return read(changed, owner)
     task = await service.get(owner, task_id)
     present = {item.id for item in task.checklist}
     if new in present:

@@ -15,6 +15,7 @@ from taskapi.database import batches
 from taskapi.tasks import order
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.order import Sort
+from taskapi.tasks.reading import read
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.selection import TaskFilters
 from taskapi.tasks.writing import PUBLIC
@@ -80,7 +81,7 @@ async def parts(owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGener
     async with aclosing(batches(TaskDocument, query.filter(owner.object_id), PUBLIC, query.order, BATCH)) as found:
         async for batch in found:
             for stored in batch:
-                text.append(line(TaskRead.model_validate(stored)))
+                text.append(line(read(stored, owner)))
                 size += len(text[-1])
                 if size >= PART_BYTES:
                     yield "".join(text).encode()

@@ -19,6 +19,29 @@ LACKING: Mapping[str, Any] = {"checklist": [], "metadata": {}, "progress": 0.0}
 """What tasks of an earlier version of the service lack, and the values that stand for it."""
 
 
+_SHOWN_VERSION: BSON = {
+    "$cond": [
+        {"$in": [{"$type": "$version"}, ["int", "long"]]},
+        "$version",
+        {"$cond": [{"$isNumber": "$version"}, {"$convert": {"input": "$version", "to": "int", "onError": 1}}, 1]},
+    ]
+}
+"""The version that a task shows, also when a script has stored it as something else: ``reading.version_of`` is the same rule."""
+NEXT_VERSION: BSON = {"$add": [_SHOWN_VERSION, 1]}
+
+
+def list_or_empty(path: str) -> BSON:
+    """The list at ``path`` as an expression; empty when there is none, or something else."""
+    return {"$cond": [{"$isArray": path}, path, []]}
+
+
+def at_version(versions: Iterable[int]) -> BSON:
+    """The condition that a task shows one of ``versions``."""
+    allowed = sorted(versions)
+    odd = {"version": {"$not": {"$type": ["int", "long"]}}, "$expr": {"$in": [_SHOWN_VERSION, allowed]}}
+    return {"$or": [{"version": {"$in": allowed}}, odd]}
+
+
 class Action(StrEnum):
     """What a write was for."""
 
@@ -54,9 +77,11 @@ def recorded(stages: Iterable[BSON], touched: Iterable[str], action: Action, by:
         "version": "$version",
         "before": before,
     }
-    history = {"$concatArrays": [{"$ifNull": ["$history", []]}, [made]]}
+    history = {"$concatArrays": [list_or_empty("$history"), [made]]}
+    # As a computed value: a plain object would be merged into what a script may have stored under this name.
+    kept = {"before": {"$mergeObjects": [stored]}} if stored else {}
     return [
-        {"$set": {"version": {"$add": ["$version", 1]}, **({"before": stored} if stored else {})}},
+        {"$set": {"version": NEXT_VERSION, **kept}},
         *stages,
         {"$set": {"history": _capped(history)}},
         {"$unset": "before"},

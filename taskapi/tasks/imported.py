@@ -6,8 +6,8 @@ from bson import ObjectId
 
 from taskapi.clock import in_utc, utc_now
 from taskapi.database import BSON
-from taskapi.tasks.history import LACKING
 from taskapi.tasks.metadata import exact
+from taskapi.tasks.reading import sound
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.service import new_task
 from taskapi.tasks.transfer_schemas import TaskImport
@@ -49,10 +49,11 @@ def _new(owner: UserRead, data: TaskImport) -> BSON:
     return task
 
 
-def complete(stored: BSON) -> BSON:
-    """A stored task whose times have their zone, with what tasks of an earlier version lack."""
-    times = {name: stored[name] and in_utc(stored[name]) for name in TIMES}
-    return {**LACKING, **stored, **times}
+def complete(stored: BSON, owner: UserRead) -> BSON:
+    """A stored task of ``owner`` whose times have their zone, with what tasks of an earlier version lack."""
+    shown = sound(stored, owner)
+    times = {name: shown[name] and in_utc(shown[name]) for name in TIMES}
+    return {**shown, **times, "_id": stored["_id"], "version": stored.get("version")}
 
 
 def changed(line: Line, stored: BSON) -> BSON:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 from bson import ObjectId
 
+from taskapi import damaged
 from taskapi.database import BSON, batches, delete_all
 from taskapi.fields import Id
 from taskapi.streaming import rendered
@@ -11,7 +12,8 @@ from taskapi.tasks import past, trash
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.export import BATCH
 from taskapi.tasks.past import HistoryEntry
-from taskapi.tasks.schemas import OwnerRead, TaskRead, TrashedTask
+from taskapi.tasks.reading import SOURCE, read
+from taskapi.tasks.schemas import TrashedTask
 from taskapi.tasks.writing import PUBLIC
 from taskapi.users.schemas import UserRead
 
@@ -27,24 +29,23 @@ class TaskHistoryEntry(HistoryEntry):
 
 def exported(user: UserRead) -> AsyncGenerator[str, None]:
     """The tasks of ``user`` that are not in the trash, each as JSON that an import takes."""
-    return _lines({"owner.id": user.object_id}, lambda task: [TaskRead.model_validate(task).model_dump_json()])
+    return _lines({"owner.id": user.object_id}, lambda task: [read(task, user).model_dump_json()])
 
 
 def exported_trash(user: UserRead) -> AsyncGenerator[str, None]:
     """The tasks of ``user`` in the trash, each as JSON."""
 
     def line(task: BSON) -> list[str]:
-        return [TrashedTask.model_validate(trash.shown(task, user)).model_dump_json()]
+        return [damaged.read(TrashedTask, trash.shown(task, user), SOURCE).model_dump_json()]
 
     return _lines({"trash.owner.id": user.object_id}, line)
 
 
 def exported_history(user: UserRead) -> AsyncGenerator[str, None]:
     """The writes of all tasks of ``user``, those in the trash too, each as JSON."""
-    owner = OwnerRead(id=user.id, username=user.username)
 
     def lines(task: BSON) -> Iterator[str]:
-        for entry in past.entries({**task, "owner": owner}):
+        for entry in past.entries(task, user):
             yield TaskHistoryEntry(**dict(entry), task=str(task["_id"])).model_dump_json()
 
     return _lines({"$or": _theirs(user.object_id)}, lines)

@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
+from taskapi import damaged
 from taskapi.database import BSON, aggregate
 from taskapi.keys import Signer
 from taskapi.tasks import cursor
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.projection import Projection, TaskPart
 from taskapi.tasks.query import MOST_COUNTED, Count, TaskSearch
+from taskapi.tasks.reading import SOURCE, version_of
 from taskapi.tasks.schemas import OwnerRead, TaskRead
 from taskapi.tasks.writing import PUBLIC
 from taskapi.users.schemas import UserRead
@@ -63,7 +65,7 @@ async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds:
     if projection is None:
         tasks = _whole(found, owner)
         return Page(tasks, [(task.id, task.version) for task in tasks], total, following, is_estimate)
-    versions = [(str(task["_id"]), task["version"]) for task in found]
+    versions = [(str(task["_id"]), version_of(task)) for task in found]
     parts = [projection.part(task, owner) for task in found]
     return Page(parts, versions, total, following, is_estimate, is_partial=True)
 
@@ -77,5 +79,4 @@ def _whole(found: list[BSON], owner: UserRead) -> list[TaskRead]:
     theirs = OwnerRead(id=owner.id, username=owner.username)
     for task in found:
         task["owner"] = theirs
-    tasks: list[TaskRead] = _tasks.validate_python(found)
-    return tasks
+    return damaged.read_all(TaskRead, found, SOURCE)

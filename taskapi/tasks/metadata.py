@@ -1,13 +1,17 @@
 """What callers may hang on a task: any JSON object, within limits, kept exactly as it was sent."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from math import isfinite
+from types import NoneType
 from typing import Annotated, Any
 
+from bson import Int64
 from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 JSONObject = dict[str, Any]
+_SCALARS = {str, int, Int64, bool, NoneType}  # that are JSON, whatever their value
 
 LARGEST_BYTES = 16 * 1024  # as compact JSON in UTF-8
 DEEPEST = 6  # the object itself is the first level
@@ -85,6 +89,33 @@ def merged(target: Any, patch: Any) -> Any:
 
 
 METADATA_EXAMPLE: JSONObject = {"project": "Apollo", "estimate": {"hours": 12, "rate": 80.5}}
+
+
+def _are_json(values: Iterable[Any]) -> bool:
+    for value in values:  # a plain loop: every task that is read comes through here
+        kind = type(value)
+        if kind in _SCALARS:
+            continue
+        if kind is dict:
+            if not _are_json(value.values()):
+                return False
+        elif kind is list:
+            if not _are_json(value):
+                return False
+        elif kind is not float or not isfinite(value):
+            return False
+    return True
+
+
+def _is_json(metadata: JSONObject) -> JSONObject:
+    if not _are_json(metadata.values()):
+        raise PydanticCustomError("json", "holds what is not JSON")
+    return metadata
+
+
+StoredMetadata = Annotated[JSONObject, AfterValidator(_is_json)]
+"""Metadata as it is stored: an ObjectId or a time in it, which a script may have written, is no JSON."""
+
 
 Metadata = Annotated[
     JSONObject,

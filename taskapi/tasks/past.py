@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from taskapi import damaged
 from taskapi.clock import in_utc
 from taskapi.database import BSON, collection
 from taskapi.errors import NotFound, VersionNotKept
@@ -14,6 +15,7 @@ from taskapi.tasks.changes import literal, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import LACKING, Action
 from taskapi.tasks.metadata import exact
+from taskapi.tasks.reading import SOURCE, read, sound, version_of
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
 from taskapi.tasks.writing import PUBLIC, Versions, one, revise
 from taskapi.users.schemas import UserRead
@@ -48,7 +50,7 @@ class HistoryEntry(BaseModel):
         }
     )
 
-    version: int = Field(description="The version that it made.")
+    version: StrictInt = Field(description="The version that it made.")
     at: Moment
     by: OwnerRead
     action: Action
@@ -93,23 +95,43 @@ async def _with_history(owner: UserRead, task_id: str) -> BSON:
 
 async def history(owner: UserRead, task_id: str) -> list[HistoryEntry]:
     """The writes of a task that are kept, the newest first. Raises NotFound."""
-    return entries(await _with_history(owner, task_id))
+    return entries(await _with_history(owner, task_id), owner)
 
 
-def entries(stored: BSON) -> list[HistoryEntry]:
-    """The writes of a task, stored with its history, the newest first."""
+def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:
+    """The writes of a task of ``owner``, stored with its history, the newest first."""
     state = {**LACKING, **stored}
     found = []
-    after = TaskRead.model_validate(state).model_dump(mode="json")
-    for entry in reversed(state.get("history", [])):
+    after = read(state, owner).model_dump(mode="json")
+    for entry in reversed(_kept(stored)):
         state |= entry["before"]
-        before = TaskRead.model_validate(state).model_dump(mode="json")
+        before = read(state, owner).model_dump(mode="json")
         kept = [name for name in before if name in entry["before"] and name != "updated_at"]
         changed = [name for name in kept if exact(before[name]) != exact(after[name])]
         changes = {name: {"before": before[name], "after": after[name]} for name in changed}
         found.append(HistoryEntry.model_validate({**entry, "changes": changes}))
         after = before
     return found
+
+
+def _kept(stored: BSON) -> list[BSON]:
+    """The history of a task, oldest first, from behind the last entry that a script has damaged: it would tell wrong states."""
+    history = stored.get("history", [])
+    newest_first: list[BSON] = []
+    for entry in reversed(history) if isinstance(history, list) else [history]:
+        if not _is_sound(entry) or (newest_first and entry["version"] >= newest_first[-1]["version"]):
+            damaged.note(SOURCE, stored.get("_id"), ["history"])
+            break
+        newest_first.append(entry)
+    return newest_first[::-1]
+
+
+def _is_sound(entry: Any) -> bool:
+    try:
+        HistoryEntry.model_validate({**entry, "changes": {}})
+    except (ValidationError, TypeError):
+        return False
+    return isinstance(entry.get("before"), dict)
 
 
 def back_to(stored: BSON, version: int) -> BSON:
@@ -119,10 +141,10 @@ def back_to(stored: BSON, version: int) -> BSON:
         NotFound: there is no such version yet.
         VersionNotKept: the history begins later.
     """
-    if version > stored["version"]:
+    if version > version_of(stored):
         raise NotFound("The task has no such version")
-    entries = stored.get("history", [])
-    earliest = entries[0]["version"] - (entries[0]["action"] != Action.create) if entries else stored["version"]
+    entries = _kept(stored)
+    earliest = entries[0]["version"] - (entries[0]["action"] != Action.create) if entries else version_of(stored)
     if version < earliest:
         raise VersionNotKept
     state = {**LACKING, **stored}
@@ -141,9 +163,9 @@ async def state(owner: UserRead, task_id: str, query: PastQuery) -> BSON:
         VersionNotKept: the history does not reach back so far.
     """
     stored = await _with_history(owner, task_id)
-    version = query.version or stored["version"]
+    version = query.version or version_of(stored)
     if query.as_of is not None:
-        version = _version_at(stored, query.as_of)
+        version = _version_at(sound(stored, owner), query.as_of)
     return back_to(stored, version)
 
 
@@ -151,16 +173,16 @@ def _version_at(stored: BSON, moment: datetime) -> int:
     """The version of a task at ``moment``."""
     if moment < in_utc(stored["created_at"]):
         raise NotFound("The task was not there at that time")
-    entries = stored.get("history", [])
+    entries = _kept(stored)
     until = [entry for entry in entries if in_utc(entry["at"]) <= moment]
     if not until:
         if entries or in_utc(stored["updated_at"]) > moment:  # also an import may have set the times before its entry
             raise VersionNotKept
-        return int(stored["version"])
+        return version_of(stored)
     if until[-1]["action"] == Action.delete:
         raise NotFound("The task was in the trash at that time")
     later = entries[len(until) :]
-    return int(later[0]["version"] - 1 if later else stored["version"])
+    return int(later[0]["version"] - 1 if later else version_of(stored))
 
 
 async def revert(owner: UserRead, task_id: str, version: int, versions: Versions) -> TaskRead:
@@ -173,7 +195,7 @@ async def revert(owner: UserRead, task_id: str, version: int, versions: Versions
     """
 
     def going_back(stored: BSON) -> list[BSON] | None:
-        past, now = back_to(stored, version), back_to(stored, stored["version"])
+        past, now = (sound(back_to(stored, number), owner) for number in (version, version_of(stored)))
         values = {name: past[name] for name in sorted(REVERTED)}
         if all(exact(value) == exact(now[name]) for name, value in values.items()):
             return None

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 from pydantic_core import PydanticCustomError
 
+from taskapi import damaged
 from taskapi.database import BSON
 from taskapi.fields import Id, Moment, Optional, StoredDay
 from taskapi.tasks.catalog import field
-from taskapi.tasks.metadata import JSONObject
+from taskapi.tasks.metadata import StoredMetadata
+from taskapi.tasks.reading import SOURCE
 from taskapi.tasks.schemas import READ_EXAMPLE, Status, TaskRead
 from taskapi.users.schemas import UserRead
 
@@ -67,13 +69,13 @@ class TaskPart(BaseModel):
     tags: list[str] = Optional()
     links: list[str] = Optional()
     checklist: list[ChecklistItemPart] = Optional()
-    progress: float = Optional()
-    metadata: JSONObject = Optional()
+    progress: float = Optional(ge=0, le=1)
+    metadata: StoredMetadata = Optional()
     key: str | None = Optional()
     owner: OwnerPart = Optional()
     created_at: Moment = Optional()
     updated_at: Moment = Optional()
-    version: int = Optional()
+    version: StrictInt = Optional()
 
 
 Tree = dict[str, "Tree"]
@@ -105,7 +107,8 @@ class Projection:
                 below = below.setdefault(name, {})
         theirs = {"id": owner.id, "username": owner.username}
         lacking = {name: TaskRead.model_fields[name].get_default() for name in tree.keys() & MAY_LACK}
-        return TaskPart.model_validate(_only({**lacking, **task, "owner": theirs}, tree))
+        part = _only({**lacking, **task, "owner": theirs}, tree)
+        return damaged.read_part(TaskPart, part, tree.keys(), task, SOURCE)
 
 
 def _only(value: Any, tree: Tree) -> Any:

@@ -35,7 +35,7 @@ from taskapi.fields import (
     Trimmed,
     Visible,
 )
-from taskapi.tasks.metadata import METADATA_EXAMPLE, JSONObject, Metadata
+from taskapi.tasks.metadata import METADATA_EXAMPLE, Metadata, StoredMetadata
 from taskapi.unicode import nfc
 
 MOST_ITEMS = 100
@@ -248,12 +248,12 @@ class TaskRead(ReadModel):
     links: list[str]
     checklist: list[ChecklistItemRead] = Field([])  # what a task of an earlier version of the service lacks is empty
     progress: float = Field(0.0, ge=0, le=1, description="The part of the checklist that is done; without one, 1 when done.")
-    metadata: JSONObject = Field({})
+    metadata: StoredMetadata = Field({})
     key: str | None = Field(None, description="The caller's own name for it, given by an import.")
     owner: OwnerRead
     created_at: Moment
     updated_at: Moment
-    version: int = Field(description="Counts the writes to this task.")
+    version: StrictInt = Field(description="Counts the writes to this task.")
 
 
 class TrashedTask(TaskRead):
@@ -292,9 +292,9 @@ class TaskSummary(BaseModel):
     age_days: int = Field(ge=0, description="Whole days since it was created.")
 
     @classmethod
-    def of(cls, stored: dict[str, Any]) -> "TaskSummary":
-        """The summary of a stored task, as of now."""
-        due, done = stored["due_date"], stored["status"] == Status.done
-        age = utc_now() - in_utc(stored["created_at"])
-        overdue = due is not None and in_utc(due) < today() and not done
-        return cls.model_validate({**stored, "overdue": overdue, "age_days": max(age.days, 0)})
+    def of(cls, task: TaskRead) -> "TaskSummary":
+        """The summary of a task, as of now."""
+        age = utc_now() - in_utc(task.created_at)
+        overdue = task.due_date is not None and task.due_date < today().date() and task.status is not Status.done
+        brief = {"_id": task.id, "title": task.title, "status": task.status, "due_date": task.due_date}
+        return cls.model_validate({**brief, "overdue": overdue, "age_days": max(age.days, 0)})

@@ -13,13 +13,14 @@ from taskapi.identity import new_id
 from taskapi.tasks import history
 from taskapi.tasks.changes import fields_of, literal, progress, stored_items, update
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.history import NEXT_VERSION
 from taskapi.tasks.metadata import check, merged
 from taskapi.tasks.patch import Operation, changes
+from taskapi.tasks.reading import read, reference, sound
 from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskSummary, TaskUpdate
 from taskapi.tasks.writing import PUBLIC, Versions, one, revise, write
 from taskapi.users.schemas import UserRead
 
-SUMMARY = {"title": 1, "status": 1, "due_date": 1, "created_at": 1}
 LookUp = Callable[[ObjectId], Awaitable[UserRead | None]]  # an account as it is now
 
 
@@ -46,7 +47,7 @@ async def settled(owner: UserRead, task: BSON, look_up: LookUp) -> TaskRead:
     """A task that has just become one of ``owner``, under the name they have once it is stored."""
     if await settle_new(owner, look_up):
         return await get(owner, str(task["_id"]))
-    return TaskRead.model_validate(task)
+    return read(task, owner)
 
 
 async def settle_new(owner: UserRead, look_up: LookUp) -> bool:
@@ -78,7 +79,7 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
         "checklist": checklist,
         "progress": progress(checklist, done),
         "metadata": data.metadata,
-        "owner": {"id": owner.object_id, "username": owner.username},
+        "owner": reference(owner),
         "created_at": now,
         "updated_at": now,
         "version": 1,
@@ -91,15 +92,15 @@ async def get(owner: UserRead, task_id: str) -> TaskRead:
     task = await collection(TaskDocument).find_one(one(owner, task_id), PUBLIC)
     if task is None:
         raise NotFound("Task not found")
-    return TaskRead.model_validate(task)
+    return read(task, owner)
 
 
 async def summary(owner: UserRead, task_id: str) -> TaskSummary:
     """One task in brief. Raises NotFound."""
-    task = await collection(TaskDocument).find_one(one(owner, task_id), SUMMARY)
+    task = await collection(TaskDocument).find_one(one(owner, task_id), PUBLIC)
     if task is None:
         raise NotFound("Task not found")
-    return TaskSummary.of(task)
+    return TaskSummary.of(read(task, owner))
 
 
 async def change(owner: UserRead, task_id: str, data: TaskUpdate, versions: Versions, session: Session | None = None) -> TaskRead:
@@ -120,7 +121,7 @@ async def change(owner: UserRead, task_id: str, data: TaskUpdate, versions: Vers
 
 
 def _with_metadata(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON]:
-    metadata = {} if data.metadata is None else merged(stored.get("metadata", {}), data.metadata)
+    metadata = {} if data.metadata is None else merged(sound(stored, by)["metadata"], data.metadata)
     try:
         check(metadata)
     except PydanticCustomError as error:
@@ -138,7 +139,7 @@ async def patch(owner: UserRead, task_id: str, operations: Sequence[Operation], 
     """
 
     def patched(stored: BSON) -> list[BSON] | None:
-        data = changes(TaskRead.model_validate(stored), operations)
+        data = changes(read(stored, owner), operations)
         if not data.model_fields_set:
             return None
         whole = {"metadata": data.metadata or {}} if "metadata" in data.model_fields_set else {}
@@ -149,9 +150,10 @@ async def patch(owner: UserRead, task_id: str, operations: Sequence[Operation], 
 
 async def rename_owner(owner: ObjectId, username: str, session: Session | None = None) -> None:
     """Writes the owner's new name into those of their tasks that have another."""
+    owners_name = {"owner": {"$literal": {"id": owner, "username": username}}}
     await collection(TaskDocument).update_many(
         {"owner.id": owner, "owner.username": {"$ne": username}},
-        {"$set": {"owner.username": username}, "$inc": {"version": 1}},
+        [{"$set": {**owners_name, "version": NEXT_VERSION}}],
         session=session,
     )
 

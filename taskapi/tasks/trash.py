@@ -7,24 +7,24 @@ A task in the trash has no ``owner``: what looks for the tasks of an owner canno
 from datetime import timedelta
 from typing import NamedTuple
 
-from pydantic import TypeAdapter
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from taskapi import damaged
 from taskapi.clock import utc_now
 from taskapi.database import BSON, Session, collection
 from taskapi.errors import KeyTaken, NotFound
 from taskapi.fields import object_id
 from taskapi.paging import PageQuery
 from taskapi.tasks.documents import TaskDocument
-from taskapi.tasks.history import Action, recorded
+from taskapi.tasks.history import Action, list_or_empty, recorded
+from taskapi.tasks.reading import SOURCE, reference
 from taskapi.tasks.schemas import TaskRead, TrashedTask
 from taskapi.tasks.service import LookUp, settled
 from taskapi.tasks.writing import PUBLIC, Versions, one, why_unmatched
 from taskapi.users.schemas import UserRead
 
-RESTORED_LAST: BSON = {"$expr": {"$eq": [{"$last": "$history.action"}, Action.restore]}}
-_tasks = TypeAdapter(list[TrashedTask])
+RESTORED_LAST: BSON = {"$expr": {"$eq": [{"$last": list_or_empty("$history.action")}, Action.restore]}}
 
 
 class TrashPage(NamedTuple):
@@ -37,8 +37,10 @@ class TrashPage(NamedTuple):
 def moving(owner: UserRead, days: int) -> list[BSON]:
     """The update pipeline that moves a task of ``owner`` to the trash, for ``days`` days."""
     now = utc_now()
-    trash = {"owner": "$owner", "deleted_at": now, "expires_at": now + timedelta(days=days)}
-    return recorded([{"$set": {"trash": trash}}, {"$unset": "owner"}], [], Action.delete, owner, now)
+    trash = {"deleted_at": now, "expires_at": now + timedelta(days=days)}
+    # A computed value, which replaces whatever a script may have stored there, and an owner that can be found again.
+    moved = {"trash": {"$literal": {"owner": reference(owner), **trash}}}
+    return recorded([{"$set": moved}, {"$unset": "owner"}], [], Action.delete, owner, now)
 
 
 async def put(owner: UserRead, task_id: str, versions: Versions, days: int, session: Session | None = None) -> None:
@@ -64,14 +66,15 @@ async def page(owner: UserRead, query: PageQuery, milliseconds: int) -> TrashPag
     """The tasks of ``owner`` in the trash, last deleted first; found within ``milliseconds``."""
     order = {"trash.deleted_at": DESCENDING, "_id": DESCENDING}
     found = await query.find(TaskDocument, _theirs(owner), order, {**PUBLIC, "trash": 1}, milliseconds)
-    return TrashPage(_tasks.validate_python([shown(task, owner) for task in found.entries]), found.total)
+    tasks = damaged.read_all(TrashedTask, [shown(task, owner) for task in found.entries], SOURCE)
+    return TrashPage(tasks, found.total)
 
 
 def shown(task: BSON, owner: UserRead) -> BSON:
     """A stored task of the trash as its former ``owner`` sees it."""
-    trash = task.pop("trash")
-    theirs = {"id": owner.id, "username": owner.username}
-    return {**task, "owner": theirs, "deleted_at": trash["deleted_at"], "expires_at": trash["expires_at"]}
+    trash = task["trash"] if isinstance(task["trash"], dict) else {}  # or a list with one in it
+    times = {name: trash[name] for name in ("deleted_at", "expires_at") if name in trash}
+    return {**task, **times, "owner": reference(owner)}
 
 
 async def restore(owner: UserRead, task_id: str, look_up: LookUp) -> TaskRead:
@@ -81,8 +84,7 @@ async def restore(owner: UserRead, task_id: str, look_up: LookUp) -> TaskRead:
         NotFound: the trash of ``owner`` has no such task.
         KeyTaken: another task has got its external key meanwhile.
     """
-    theirs = {"id": {"$literal": owner.object_id}, "username": {"$literal": owner.username}}
-    stages: list[BSON] = [{"$set": {"owner": theirs}}, {"$unset": "trash"}]
+    stages: list[BSON] = [{"$set": {"owner": {"$literal": reference(owner)}}}, {"$unset": "trash"}]
     pipeline = recorded(stages, [], Action.restore, owner, utc_now())
     try:
         restored = await collection(TaskDocument).find_one_and_update(

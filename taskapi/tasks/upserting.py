@@ -18,7 +18,9 @@ from taskapi.errors import Contended
 from taskapi.logs import request_id
 from taskapi.tasks.changes import literal, update
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.history import at_version
 from taskapi.tasks.imported import Line, after, changed, complete
+from taskapi.tasks.reading import version_of
 from taskapi.tasks.service import LookUp, settle_new
 from taskapi.tasks.transfer_schemas import ImportReport
 from taskapi.tasks.writing import MOST_ATTEMPTS, PUBLIC
@@ -46,8 +48,14 @@ async def _known(owner: UserRead, lines: Iterable[Line]) -> dict[str | None, BSO
     if not keys:
         return {}
     cursor = collection(TaskDocument).find({"owner.id": owner.object_id, "key": {"$in": keys}}, PUBLIC)
-    found = [complete(task) for task in await cursor.to_list(None)]
-    return {nfc(task["key"]): task for task in sorted(found, key=lambda task: task["key"] == nfc(task["key"]))}
+    keyed = [
+        (key, complete(task, owner))
+        for task in await cursor.to_list(None)
+        # A script may have given a task several keys, and the index of keys knows each.
+        for key in (task["key"] if isinstance(task["key"], list) else [task["key"]])
+        if isinstance(key, str)
+    ]
+    return {nfc(key): task for key, task in sorted(keyed, key=lambda each: each[0] == nfc(each[0]))}
 
 
 class Upsert(AbstractContextManager["Upsert"]):
@@ -85,7 +93,7 @@ class Upsert(AbstractContextManager["Upsert"]):
                 report.created += 1
             elif fields := changed(line, task):
                 updates[task["_id"]] = line
-                looked_at = {"_id": task["_id"], "owner.id": self._owner.object_id, "version": task["version"]}
+                looked_at = {"_id": task["_id"], "owner.id": self._owner.object_id, **at_version([version_of(task)])}
                 operations.append(UpdateOne(looked_at, update(literal(fields), self._owner, now=now)))
             else:
                 report.unchanged += 1

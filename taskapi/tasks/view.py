@@ -8,6 +8,8 @@ from taskapi.tasks import past
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.past import PastQuery
 from taskapi.tasks.projection import Fields, Projection, TaskPart
+from taskapi.tasks.reading import read as read_task
+from taskapi.tasks.reading import version_of
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.writing import PUBLIC, one
 from taskapi.users.schemas import UserRead
@@ -39,8 +41,8 @@ async def read(owner: UserRead, task_id: str, wanted: TaskView) -> View:
     """
     projection = None if wanted.fields is None else Projection.of(wanted.fields)
     stored = await (past.state(owner, task_id, wanted) if wanted.is_past else _now(owner, task_id, projection))
-    task = TaskRead.model_validate(stored) if projection is None else projection.part(stored, owner)
-    return View(task, stored["version"])
+    task = read_task(stored, owner) if projection is None else projection.part(stored, owner)
+    return View(task, version_of(stored))
 
 
 async def _now(owner: UserRead, task_id: str, projection: Projection | None) -> BSON:

@@ -8,6 +8,8 @@ from taskapi.database import BSON, Session, collection
 from taskapi.errors import Contended, NotFound, PreconditionFailed
 from taskapi.fields import object_id
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.history import at_version
+from taskapi.tasks.reading import read, version_of
 from taskapi.tasks.schemas import TaskRead
 from taskapi.users.schemas import UserRead
 
@@ -22,14 +24,14 @@ def one(owner: UserRead, task_id: str, versions: Versions = None) -> BSON:
     identity = object_id(task_id)
     if identity is None:
         raise NotFound("Task not found")
-    condition = {} if versions is None else {"version": {"$in": sorted(versions)}}
+    condition = {} if versions is None else at_version(versions)
     return {"_id": identity, "owner.id": owner.object_id, **condition}
 
 
 async def why_unmatched(owner: UserRead, task_id: str, session: Session | None = None) -> NotFound | PreconditionFailed:
     """Why a write of a task that was to have certain versions met none."""
     found = await collection(TaskDocument).find_one(one(owner, task_id), {"version": 1}, session=session)
-    return PreconditionFailed(found["version"]) if found else NotFound("Task not found")
+    return PreconditionFailed(version_of(found)) if found else NotFound("Task not found")
 
 
 async def write(
@@ -46,7 +48,7 @@ async def write(
     )
     if changed is None:
         raise await why_unmatched(owner, task_id, session)
-    return TaskRead.model_validate(changed)
+    return read(changed, owner)
 
 
 async def revise(
@@ -69,15 +71,16 @@ async def revise(
         stored = await collection(TaskDocument).find_one(one(owner, task_id), projection, session=session)
         if stored is None:
             raise NotFound("Task not found")
-        if versions is not None and stored["version"] not in versions:
-            raise PreconditionFailed(stored["version"])
+        version = version_of(stored)
+        if versions is not None and version not in versions:
+            raise PreconditionFailed(version)
         pipeline = work(stored)
         if pipeline is None:
-            return TaskRead.model_validate(stored)
-        made_of = one(owner, task_id, frozenset([stored["version"]]))
+            return read(stored, owner)
+        made_of = one(owner, task_id, frozenset([version]))
         changed = await collection(TaskDocument).find_one_and_update(
             made_of, pipeline, PUBLIC, return_document=ReturnDocument.AFTER, session=session
         )
         if changed is not None:
-            return TaskRead.model_validate(changed)
+            return read(changed, owner)
     raise Contended

@@ -1,0 +1,273 @@
+"""Stored documents that hold what this service never writes, such as text in place of a number.
+
+What can be shown of such a document is shown, and the log names it. A sound document costs its validation and no more:
+only when that fails is the document read again, field by field. A field that cannot be shown gets a neutral value that
+its schema admits: its default, null, empty, false, 1, the first choice, or for a time that of the document's id.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache
+from hashlib import blake2b
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from bson import DBRef, Decimal128, ObjectId
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from taskapi.clock import in_utc, midnight, rfc3339
+from taskapi.fields import absent
+
+log = logging.getLogger(__name__)
+
+Model = TypeVar("Model", bound=BaseModel)
+BSON = dict[str, Any]
+Known = Callable[[], BSON]
+
+MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1  # of a number that is not stored as an integer
+MAX_NAMED = 10  # documents that the log names for one request
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MISSING: Any = object()
+
+
+@dataclass(slots=True)
+class Findings:
+    """The damaged documents that one request has met."""
+
+    documents: set[tuple[str, str]] = field(default_factory=set)
+
+    def close(self) -> None:
+        """Logs how many there are when not all were named."""
+        if len(self.documents) > MAX_NAMED:
+            fields = {"documents": len(self.documents), "named": MAX_NAMED}
+            log.warning("more damaged documents", extra={"fields": fields})
+
+
+findings: ContextVar[Findings | None] = ContextVar("findings", default=None)
+"""Those of the request being answered."""
+
+
+def read(model: type[Model], stored: BSON, source: str, known: Known | None = None) -> Model:
+    """``stored``, a document of the collection ``source``, as ``model``.
+
+    When it is damaged, ``known`` gives fields in place of its own.
+    """
+    try:
+        return model.model_validate(stored)
+    except ValidationError as error:
+        return model.model_validate(_repair(model, stored, source, known, error))
+
+
+def read_all(model: type[Model], stored: list[BSON], source: str) -> list[Model]:
+    """Each of ``stored`` as ``read`` does it."""
+    try:
+        found: list[Model] = _adapter(list[model]).validate_python(stored)  # type: ignore[valid-type]
+        return found
+    except ValidationError:
+        return [read(model, each, source) for each in stored]
+
+
+def read_part(model: type[Model], part: BSON, names: Collection[str], stored: BSON, source: str) -> Model:
+    """``part``, the fields ``names`` of the document ``stored``, as ``model``, all of whose fields are optional."""
+    wrong: list[str] = []
+    if len(part) == len(names):
+        try:
+            return model.model_validate(part)
+        except ValidationError as error:
+            wrong = _wrong(error)
+    wrong += [name for name in names if name not in part]
+    note(source, stored.get("_id"), wrong)
+    return model.model_validate(_repaired(model, part, wrong, born(stored), ""))
+
+
+def sound(model: type[Model], stored: BSON, source: str, known: Known | None = None) -> BSON:
+    """``stored`` itself when ``model`` can show it; else a copy that holds what ``read`` would show, as it would be stored."""
+    try:
+        model.model_validate(stored)
+    except ValidationError as error:
+        return _repair(model, stored, source, known, error)
+    return stored
+
+
+def note(source: str, identity: Any, names: Sequence[str]) -> None:
+    """Logs that a document is damaged in the fields ``names``: once for each document and request, ten of them at most."""
+    met = findings.get()
+    if met is not None:
+        before = len(met.documents)
+        met.documents.add((source, str(identity)))
+        if before >= MAX_NAMED or len(met.documents) == before:
+            return
+    fields = {"collection": source, "document": str(identity)[:100], "damaged": ",".join(names)}
+    log.warning("damaged document", extra={"fields": fields})
+
+
+def json_value(value: Any) -> Any:
+    """A stored value as JSON can write it; null when it cannot."""
+    if isinstance(value, DBRef):
+        value = value.as_doc()
+    if isinstance(value, dict):
+        return {str(name): json_value(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [json_value(member) for member in value]
+    if isinstance(value, datetime):
+        return rfc3339(_utc(value))
+    if isinstance(value, ObjectId | Decimal128):
+        return str(value)
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value if isinstance(value, str | int) else None
+
+
+def integer(value: Any) -> int:
+    """A number as the integer that is shown for it; 1 for what is none. ``version`` in MongoDB's words is the same rule."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    number = _finite(value)
+    return int(number) if number is not None and MIN_INTEGER <= int(number) <= MAX_INTEGER else 1
+
+
+def _finite(value: Any) -> float | Decimal | None:
+    """A number that is stored in a floating form; None when it is not finite, or no such number."""
+    if isinstance(value, Decimal128):
+        number = value.to_decimal()
+        return number if number.is_finite() else None
+    return value if isinstance(value, float) and isfinite(value) else None
+
+
+def show(info: FieldInfo, value: Any, born: datetime, place: str = "") -> Any:
+    """What a field of a document that was made at ``born`` shows for ``value``; MISSING when its default stands for it."""
+    annotation = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+    shown = _first(annotation, _readings(_kind(annotation), value, born, place))
+    if shown is not MISSING or info.default is not PydanticUndefined or info.default_factory not in (None, absent):
+        return shown
+    return _first(annotation, _neutral(annotation, value, born, place))
+
+
+def born(stored: BSON) -> datetime:
+    """When a document was made, from its id."""
+    identity = stored.get("_id")
+    return identity.generation_time if isinstance(identity, ObjectId) else EPOCH
+
+
+def _repair(model: type[BaseModel], stored: BSON, source: str, known: Known | None, error: ValidationError) -> BSON:
+    wrong = _wrong(error)
+    note(source, stored.get("_id"), wrong)
+    return _repaired(model, {**stored, **(known() if known else {})}, wrong, born(stored), "")
+
+
+def _wrong(error: ValidationError) -> list[str]:
+    """The stored names of the fields that are wrong."""
+    return list(dict.fromkeys(str(each["loc"][0]) for each in error.errors(include_url=False, include_input=False)))
+
+
+def _repaired(model: type[BaseModel], stored: BSON, wrong: Sequence[str], at: datetime, place: str) -> BSON:
+    fields = {str(info.validation_alias or name): info for name, info in model.model_fields.items()}
+    result = dict(stored)
+    for name in wrong:
+        shown = show(fields[name], stored.get(name, MISSING), at, f"{place}.{name}")
+        result.pop(name, None)
+        if shown is not MISSING:
+            result[name] = shown
+    return result
+
+
+@lru_cache(500)
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
+
+
+def _first(annotation: Any, candidates: Iterator[Any]) -> Any:
+    """The first candidate that is valid; MISSING when none is."""
+    for candidate in candidates:
+        try:
+            _adapter(annotation).validate_python(candidate)
+        except ValidationError:
+            continue
+        return candidate
+    return MISSING
+
+
+def _kind(annotation: Any) -> Any:
+    """The type within ``Annotated`` and ``None``."""
+    if get_origin(annotation) is Annotated:
+        return _kind(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return _kind(next(each for each in get_args(annotation) if each is not NoneType))
+    return annotation
+
+
+def _readings(kind: Any, value: Any, at: datetime, place: str) -> Iterator[Any]:
+    """Ways to read a stored value, the best first."""
+    if value is MISSING:
+        return
+    yield value
+    if get_origin(kind) is list:
+        (member,) = get_args(kind)
+        each_of = enumerate(value if isinstance(value, list) else [value])
+        shown = [_first(member, _readings(_kind(member), each, at, f"{place}.{number}")) for number, each in each_of]
+        yield [each for each in shown if each is not MISSING]
+    elif get_origin(kind) is dict:
+        members = json_value(value)
+        if isinstance(members, dict):
+            yield {
+                name: each for name, each in members.items() if get_args(kind)[1] is Any or isinstance(each, get_args(kind)[1])
+            }
+    elif isinstance(kind, type) and issubclass(kind, BaseModel):
+        if isinstance(value, dict):
+            try:
+                kind.model_validate(value)
+            except ValidationError as error:
+                yield _repaired(kind, value, _wrong(error), at, place)
+    elif kind is str:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield str(value)
+    elif kind is float:
+        if (number := _finite(value)) is not None:
+            yield float(number)
+    elif kind is int:
+        if isinstance(value, float | Decimal128):
+            yield integer(value)
+    elif kind in (date, datetime):
+        moment = _moment(value)
+        if moment is not None:
+            yield midnight(moment.date()) if kind is date else moment
+
+
+def _moment(value: Any) -> datetime | None:
+    if isinstance(value, datetime):
+        return _utc(value)
+    if isinstance(value, str):
+        try:
+            return _utc(datetime.fromisoformat(value))
+        except (ValueError, OverflowError):
+            return None
+    return None
+
+
+def _utc(moment: datetime) -> datetime:
+    return in_utc(moment) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _neutral(annotation: Any, value: Any, at: datetime, place: str) -> Iterator[Any]:
+    yield None
+    kind = _kind(annotation)
+    if kind is str:
+        yield ""
+        # An id: which one cannot be known, but it is the same at each reading, and no other's.
+        yield ObjectId(blake2b(f"{place} {value!r}".encode(errors="replace"), digest_size=12).digest())
+    elif kind is datetime:
+        yield at
+    elif get_origin(kind) is Literal:
+        yield get_args(kind)[0]
+    elif isinstance(kind, type) and issubclass(kind, Enum):
+        yield next(iter(kind))
+    else:
+        yield {list: [], dict: {}, bool: False, int: 1, float: 0.0}[get_origin(kind) or kind]

@@ -1,0 +1,33 @@
+"""Stored tasks as their owners see them, those too that hold what this service never writes."""
+
+from typing import Any
+
+from taskapi import damaged
+from taskapi.database import BSON
+from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.history import LACKING
+from taskapi.tasks.schemas import TaskRead
+from taskapi.users.schemas import UserRead
+
+SOURCE = TaskDocument.Settings.name
+
+
+def read(stored: BSON, owner: UserRead) -> TaskRead:
+    """A stored task of ``owner``."""
+    return damaged.read(TaskRead, stored, SOURCE, lambda: {"owner": reference(owner)})
+
+
+def sound(stored: BSON, owner: UserRead) -> BSON:
+    """A stored task of ``owner`` in which each public field is as ``read`` shows it."""
+    return {**LACKING, **damaged.sound(TaskRead, stored, SOURCE, lambda: {"owner": reference(owner)})}
+
+
+def reference(owner: UserRead) -> BSON:
+    """What a task says of its owner."""
+    return {"id": owner.object_id, "username": owner.username}
+
+
+def version_of(stored: BSON) -> int:
+    """The version of a stored task as ``read`` shows it."""
+    version: Any = stored.get("version")
+    return version if type(version) is int else damaged.integer(version)
