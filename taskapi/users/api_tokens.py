@@ -33,8 +33,10 @@ async def of(user: ObjectId, session: ObjectId | None = None) -> list[BSON] | No
 async def change(user: ObjectId, session: ObjectId, token: ObjectId, values: BSON) -> bool:
     """Changes values of a token. False when ``user`` has none such, or ``session`` has ended."""
     matching = {**_within(user, session), "api_tokens.id": token}
-    changes = {f"api_tokens.$.{name}": value for name, value in values.items()}
-    return (await collection(UserDocument).update_one(matching, {"$set": changes})).matched_count == 1
+    # By a filter of its own: the positional $ would take the place that the session has in its list.
+    changes = {f"api_tokens.$[held].{name}": value for name, value in values.items()}
+    held = [{"held.id": token}]
+    return (await collection(UserDocument).update_one(matching, {"$set": changes}, array_filters=held)).matched_count == 1
 
 
 async def remove(token: BSON, user: BSON) -> tuple[ObjectId, BSON] | None:

@@ -21,7 +21,7 @@ from taskapi.tokens import service
 from taskapi.tokens.schemas import ApiTokenCreate
 from taskapi.users.documents import UserDocument
 from taskapi.users.schemas import UserRead
-from tests.client import PASSWORD, Account, is_problem, make_account, stored_user, wrong_fields
+from tests.client import PASSWORD, Account, is_problem, make_account, signed_in, stored_user, wrong_fields
 from tests.conftest import another
 from tests.mailbox import Mailbox
 from tests.tokens.calls import PATH, change, events, make, use
@@ -136,6 +136,20 @@ async def test_rotating_kills_the_old_secret_and_lasts_as_long(ada: Account) -> 
     (kept,) = (await stored_user(ada.id))["api_tokens"]
     assert timedelta(days=6, hours=23) < in_utc(kept["expires_at"]) - utc_now() <= timedelta(days=7)
     assert [kind for kind, _ in await events(ada)] == ["token_created", "token_rotated"]
+
+
+@pytest.mark.real
+async def test_the_token_that_is_named_is_rotated_whichever_session_asks(ada: Account) -> None:
+    """Both stand in lists of the account: the place of the one says nothing of the other."""
+    made = [await make(ada, f"token {number}") for number in range(4)]
+    later = [await signed_in(ada.client, ada) for _ in range(3)]
+    for number, session in zip((2, 0, 3, 1), (ada, *later), strict=True):
+        answer = await session.post(f"{PATH}/{made[number]['id']}/rotate")
+        assert answer.status_code == 200
+        assert (await use(ada, made[number])).status_code == 401
+        made[number] = answer.json()
+        assert [(await use(ada, each)).status_code for each in made] == [200] * 4
+
 
 
 async def test_of_rotations_at_once_one_secret_is_left(ada: Account) -> None:
