@@ -5,9 +5,10 @@ from collections.abc import AsyncGenerator
 from bson import ObjectId
 from pymongo import ASCENDING
 
+from taskapi import damaged
 from taskapi.database import BSON, batches, collection, delete_all
 from taskapi.events.documents import GONE, SecurityEventDocument
-from taskapi.events.reading import PUBLIC, for_owner
+from taskapi.events.reading import PUBLIC, SOURCE, for_owner
 from taskapi.events.schemas import SecurityEventRead
 from taskapi.streaming import rendered
 from taskapi.users.schemas import UserRead
@@ -22,7 +23,7 @@ def exported(user: UserRead) -> AsyncGenerator[str, None]:
 
 
 def _line(event: BSON) -> list[str]:
-    return [for_owner(SecurityEventRead.model_validate(event)).model_dump_json()]
+    return [for_owner(damaged.read(SecurityEventRead, event, SOURCE)).model_dump_json()]
 
 
 async def forget(user: ObjectId) -> None:

@@ -3,16 +3,16 @@
 from typing import NamedTuple
 
 from bson import ObjectId
-from pydantic import TypeAdapter
 from pymongo import DESCENDING
 
+from taskapi import damaged
 from taskapi.database import BSON
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.schemas import AllEventsQuery, EventQuery, SecurityEventRead
 
 NEWEST = {"at": DESCENDING, "_id": DESCENDING}
 PUBLIC = dict.fromkeys(("at", "kind", "outcome", "user", "by", "address", "agent", "request_id", "details"), 1)
-_events = TypeAdapter(list[SecurityEventRead])
+SOURCE = SecurityEventDocument.Settings.name
 
 
 class EventPage(NamedTuple):
@@ -44,4 +44,4 @@ async def everybodys(query: AllEventsQuery, milliseconds: int) -> EventPage:
 async def _page(query: EventQuery, conditions: BSON, milliseconds: int) -> EventPage:
     matching = conditions | ({"kind": query.kind} if query.kind else {})
     found = await query.find(SecurityEventDocument, matching, NEWEST, PUBLIC, milliseconds)
-    return EventPage(_events.validate_python(found.entries), found.total)
+    return EventPage(damaged.read_all(SecurityEventRead, found.entries, SOURCE), found.total)

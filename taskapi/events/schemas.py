@@ -14,7 +14,7 @@ def _identity(value: Any) -> Any:
 
 
 Who = Annotated[
-    str | None,
+    Annotated[str, Field(min_length=24, max_length=24)] | None,
     BeforeValidator(_identity),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^[0-9a-f]{24}$"}, {"type": "null"}]}),
 ]

@@ -9,6 +9,7 @@ from typing import Final
 
 from bson import ObjectId
 
+from taskapi import damaged
 from taskapi.account_errors import InvalidGrant
 from taskapi.clock import in_utc, utc_now
 from taskapi.database import BSON, collection, delete_all
@@ -136,7 +137,8 @@ async def of(user: Account, current: ObjectId | None) -> list[SessionRead]:
     """The sessions of ``user``, last seen first."""
     live = {"_id": {"$in": user.sessions}, "user": user.object_id, "expires_at": {"$gt": utc_now()}}
     found = collection(SessionDocument).find(live, sort=[("last_seen_at", -1), ("_id", -1)])
-    return [SessionRead.model_validate({**session, "current": session["_id"] == current}) async for session in found]
+    listed = [{**session, "current": session["_id"] == current} async for session in found]
+    return damaged.read_all(SessionRead, listed, SessionDocument.Settings.name)
 
 
 async def end(user: ObjectId, session: ObjectId | None, trail: Trail) -> None:

@@ -7,17 +7,20 @@ from datetime import timedelta
 
 from bson import ObjectId
 
+from taskapi import damaged
 from taskapi.account_errors import InvalidScope, InvalidToken, TokenNameTaken, TooManyTokens
 from taskapi.clock import in_utc, utc_now
 from taskapi.database import BSON
 from taskapi.errors import NotFound
 from taskapi.events.service import Kind, Trail
 from taskapi.scopes import OF_ROLE, Scopes
-from taskapi.tokens.schemas import ApiTokenCreate, ApiTokenMade, ApiTokenRead
+from taskapi.tokens.schemas import LONGEST_DAYS, ApiTokenCreate, ApiTokenMade, ApiTokenRead
 from taskapi.tokens.text import hash_of, new_token
 from taskapi.unicode import caseless
 from taskapi.users import api_tokens
 from taskapi.users.schemas import Account, UserRead
+
+SOURCE = "users"  # whose documents hold the tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,14 @@ class Holder:
 
 async def holders(hashes: Keys[bytes]) -> dict[bytes, Holder]:
     """What those of the tokens, given by their hashes, are worth that are good: not expired, of an active account."""
-    now = utc_now()
-    return {
-        hashed: Holder(user, OF_ROLE[user.role].intersection(token["scopes"]))
-        for hashed, (user, token) in (await api_tokens.holders(hashes)).items()
-        if in_utc(token["expires_at"]) > now
-    }
+    now, good = utc_now(), {}
+    for hashed, (user, token) in (await api_tokens.holders(hashes)).items():
+        try:
+            if in_utc(token["expires_at"]) > now:
+                good[hashed] = Holder(user, OF_ROLE[user.role].intersection(token["scopes"]))
+        except (KeyError, TypeError, AttributeError):  # it is damaged, and so worth nothing; the others are not
+            damaged.note(SOURCE, user.id, ["api_tokens"])
+    return good
 
 
 async def make(user: UserRead, session: ObjectId, held: Scopes, data: ApiTokenCreate, trail: Trail) -> ApiTokenMade:
@@ -63,7 +68,7 @@ async def make(user: UserRead, session: ObjectId, held: Scopes, data: ApiTokenCr
         others = await _of(user, session)
         if len(others) >= api_tokens.MOST:
             raise TooManyTokens
-        if token["name_key"] in {caseless(other["name_key"]) for other in others}:
+        if token["name_key"] in [caseless(str(other.get("name_key"))) for other in others]:
             raise TokenNameTaken
     await _record("token_created", user.object_id, token, trail)
     return ApiTokenMade.model_validate({**token, "token": text})
@@ -71,7 +76,7 @@ async def make(user: UserRead, session: ObjectId, held: Scopes, data: ApiTokenCr
 
 async def all_of(user: UserRead) -> list[ApiTokenRead]:
     """The tokens of ``user``, those that have expired too, the newest first."""
-    return [ApiTokenRead.model_validate(token) for token in reversed(await _of(user))]
+    return [damaged.read(ApiTokenRead, {**token, **_place(user.object_id)}, SOURCE) for token in reversed(await _of(user))]
 
 
 async def exported(user: Account) -> AsyncGenerator[str, None]:
@@ -88,17 +93,18 @@ async def rotate(user: UserRead, session: ObjectId, held: Scopes, token_id: Obje
         InvalidScope: it can do what they cannot.
         InvalidToken: the session ended, or the account was disabled or deleted meanwhile.
     """
-    token = next((token for token in await _of(user, session) if token["id"] == token_id), None)
-    if token is None:
+    token = next((token for token in await _of(user, session) if token.get("id") == token_id), None)
+    if token is None or token_id is None:
         raise NotFound("Token not found")
+    token = _sound(token, user.object_id)
     _require(token["scopes"], held)
     text = new_token()
     changes = {
         "hash": hash_of(text),
-        "expires_at": utc_now() + timedelta(days=token["days"]),
+        "expires_at": utc_now() + timedelta(days=max(1, min(damaged.integer(token.get("days")), LONGEST_DAYS))),
         "last_used_at": None,
     }
-    if not await api_tokens.change(user.object_id, session, token["id"], changes):
+    if not await api_tokens.change(user.object_id, session, token_id, changes):
         raise NotFound("Token not found")
     await _record("token_rotated", user.object_id, token, trail)
     return ApiTokenMade.model_validate({**token, **changes, "token": text})
@@ -140,4 +146,13 @@ def _require(asked: Keys[str], held: Scopes) -> None:
 
 
 async def _record(kind: Kind, user: ObjectId, token: BSON, trail: Trail) -> None:
+    token = _sound(token, user)
     await trail.record(kind, user, name=token["name"], scopes=" ".join(token["scopes"]))
+
+
+def _sound(token: BSON, user: ObjectId) -> BSON:
+    return damaged.sound(ApiTokenRead, {**token, **_place(user)}, SOURCE)
+
+
+def _place(user: ObjectId) -> BSON:
+    return {"_id": user}  # which document the log names

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
+from taskapi import damaged
 from taskapi.account_errors import EmailTaken
 from taskapi.clock import utc_now
 from taskapi.database import BSON, collection
 from taskapi.errors import Fault, InvalidInput
 from taskapi.events.service import Trail
 from taskapi.mail.service import Outbox
-from taskapi.users.documents import MAY_SIGN_IN, PUBLIC, UserDocument
+from taskapi.users.documents import MAY_SIGN_IN, PUBLIC, SOURCE, UserDocument
 from taskapi.users.schemas import UserRead
 
 
@@ -129,4 +130,4 @@ def _unchanged(holder: Holder) -> BSON:
 
 async def _holder(matching: BSON) -> Holder | None:
     user = await collection(UserDocument).find_one({**matching, **MAY_SIGN_IN}, {**PUBLIC, "password_hash": 1})
-    return Holder(UserRead.model_validate(user), user["password_hash"]) if user else None
+    return Holder(damaged.read(UserRead, user, SOURCE), str(user.get("password_hash"))) if user else None

@@ -24,15 +24,27 @@ class UserQuery(PageQuery):
     disabled: Flag | None = Field(None, description="Whether the account is disabled.")
 
 
+def _count(sessions: Any) -> int:
+    if not isinstance(sessions, list):
+        raise ValueError("no list")
+    return len(sessions)
+
+
+def _due(leaving: Any) -> Any:
+    if leaving is not None and not isinstance(leaving, dict):
+        raise ValueError("no object")
+    return leaving and leaving.get("due_at")
+
+
 class UserForAdmin(UserRead):
     """An account as an admin sees it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**USER_READ["examples"][0], "sessions": 2, "leaves_at": None}]})
 
-    sessions: Annotated[int, BeforeValidator(len), Field(description="How many sign-ins have not ended.")] = 0
+    sessions: Annotated[int, BeforeValidator(_count), Field(description="How many sign-ins have not ended.")] = 0
     leaves_at: Annotated[
         Moment | None,
-        BeforeValidator(lambda leaving: leaving and leaving["due_at"]),
+        BeforeValidator(_due),
         Field(validation_alias="leaving", description="When the account is removed, if its owner does not come back."),
     ] = None
 

@@ -4,10 +4,9 @@ import re
 from typing import Any, NamedTuple
 
 from bson import ObjectId
-from pydantic import TypeAdapter
 from pymongo import ASCENDING
 
-from taskapi import passwords
+from taskapi import damaged, passwords
 from taskapi.account_errors import LastAdmin
 from taskapi.database import BSON, Session, collection, transaction
 from taskapi.errors import NotFound
@@ -16,12 +15,11 @@ from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher
 from taskapi.unicode import spellings
 from taskapi.users.admin_schemas import AccountChange, NewPassword, UserForAdmin, UserQuery
-from taskapi.users.documents import ACTIVE, UserDocument
+from taskapi.users.documents import ACTIVE, SOURCE, UserDocument
 from taskapi.users.service import PROVING
 
 ADMIN: BSON = {"role": "admin", **ACTIVE}
 SHOWN = {**PROVING, "leaving": 1}
-_users = TypeAdapter(list[UserForAdmin])
 
 
 class UserPage(NamedTuple):
@@ -34,7 +32,7 @@ class UserPage(NamedTuple):
 async def page(query: UserQuery, milliseconds: int) -> UserPage:
     """The accounts that ``query`` asks for, in the order of their names; found within ``milliseconds``."""
     found = await query.find(UserDocument, matching(query), {"username_key": ASCENDING}, SHOWN, milliseconds)
-    return UserPage(_users.validate_python(found.entries), found.total)
+    return UserPage(damaged.read_all(UserForAdmin, found.entries, SOURCE), found.total)
 
 
 def matching(query: UserQuery) -> BSON:
@@ -55,7 +53,7 @@ async def read(identity: ObjectId | None) -> UserForAdmin:
     user = await collection(UserDocument).find_one({"_id": identity}, SHOWN)
     if user is None:
         raise NotFound("User not found")
-    return UserForAdmin.model_validate(user)
+    return damaged.read(UserForAdmin, user, SOURCE)
 
 
 async def named(username: str) -> ObjectId:
@@ -83,7 +81,7 @@ async def change(identity: ObjectId | None, data: AccountChange, trail: Trail, *
     if before is None:
         raise NotFound("User not found")
     user: ObjectId = before["_id"]
-    old, new = UserForAdmin.model_validate(before), UserForAdmin.model_validate({**before, **values})
+    old, new = (damaged.read(UserForAdmin, user, SOURCE) for user in (before, {**before, **values}))
     if new.disabled != old.disabled:
         await trail.record("account_disabled" if new.disabled else "account_enabled", user, by=by)
     if new.role != old.role:

@@ -6,10 +6,11 @@ from typing import Final
 
 from bson import ObjectId
 
+from taskapi import damaged
 from taskapi.clock import utc_now
 from taskapi.database import BSON, collection
 from taskapi.unicode import spellings
-from taskapi.users.documents import ACTIVE, UserDocument
+from taskapi.users.documents import ACTIVE, SOURCE, UserDocument
 from taskapi.users.schemas import Account
 from taskapi.users.service import PROVING
 
@@ -27,7 +28,10 @@ async def add(user: ObjectId, session: ObjectId, token: BSON) -> bool:
 async def of(user: ObjectId, session: ObjectId | None = None) -> list[BSON] | None:
     """The tokens of ``user``, the oldest first; None when the account is not active, or ``session`` has ended."""
     found = await collection(UserDocument).find_one(_within(user, session), {"api_tokens": 1})
-    return None if found is None else found.get("api_tokens", [])
+    if found is None:
+        return None
+    tokens = found.get("api_tokens", [])
+    return [token for token in tokens if isinstance(token, dict)] if isinstance(tokens, list) else []
 
 
 async def change(user: ObjectId, session: ObjectId, token: ObjectId, values: BSON) -> bool:
@@ -53,14 +57,15 @@ async def holders(hashes: Keys[bytes]) -> dict[bytes, tuple[Account, BSON]]:
     wanted = list(hashes)
     # One alone needs no expression, which takes MongoDB longer.
     only: BSON = {"$elemMatch": {"hash": wanted[0]}}
-    several: BSON = {"$filter": {"input": "$api_tokens", "cond": {"$in": ["$$this.hash", wanted]}}}
+    listed: BSON = {"$cond": [{"$isArray": "$api_tokens"}, "$api_tokens", []]}
+    several: BSON = {"$filter": {"input": listed, "cond": {"$in": ["$$this.hash", wanted]}}}
     cursor = collection(UserDocument).find(
         {"api_tokens.hash": {"$in": wanted}, **ACTIVE},
         {**PROVING, "api_tokens": only if len(wanted) == 1 else several},
         batch_size=len(wanted) + 1,
     )
-    found = [(Account.model_validate(user), user["api_tokens"]) for user in await cursor.to_list(None)]
-    return {token["hash"]: (user, token) for user, tokens in found for token in tokens}
+    found = [(damaged.read(Account, user, SOURCE), user.get("api_tokens", ())) for user in await cursor.to_list(None)]
+    return {token["hash"]: (user, token) for user, tokens in found for token in tokens if isinstance(token["hash"], bytes)}
 
 
 async def saw(hashed: bytes) -> None:

@@ -13,6 +13,7 @@ SHOWN = ("username", "email", "email_verified", "pending_email", "full_name", "d
 PUBLIC = dict.fromkeys((*SHOWN, "created_at", "updated_at"), 1)  # no dotted name: it would cost MongoDB 30 us a request
 STILL_THERE = {"leaving.leased_until": None}  # the removal of the account has not begun
 MAY_SIGN_IN = {"disabled": False, **STILL_THERE}  # also who leaves: it is the way back
+SOURCE = "users"
 ACTIVE = {"disabled": False, "leaving": None}
 
 
@@ -70,7 +71,7 @@ class UserDocument(Document):
     updated_at: datetime
 
     class Settings:
-        name = "users"
+        name = SOURCE
         indexes: ClassVar = [
             # signing in, the uniqueness of user names without regard to case, and the list of all accounts by name
             IndexModel([("username_key", ASCENDING)], name="username_unique", unique=True),

@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from taskapi import passwords
+from taskapi import damaged, passwords
 from taskapi.account_errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
 from taskapi.clock import utc_now
 from taskapi.database import BSON, Session, collection, transaction
@@ -21,7 +21,7 @@ from taskapi.tasks import service as tasks
 from taskapi.throttling.service import Throttle
 from taskapi.users import addresses
 from taskapi.users.addresses import Holder
-from taskapi.users.documents import ACTIVE, MAY_SIGN_IN, PUBLIC, STILL_THERE, UserDocument
+from taskapi.users.documents import ACTIVE, MAY_SIGN_IN, PUBLIC, SOURCE, STILL_THERE, UserDocument
 from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
 PROVING = {**PUBLIC, "sessions": 1}
@@ -107,7 +107,13 @@ async def for_sign_in(username: str) -> tuple[Account | None, str | None]:
     """The account of that name in any case, and its password hash; (None, None) when there is none."""
     named = {"username_key": username.lower(), **STILL_THERE}
     user = await collection(UserDocument).find_one(named, {**PROVING, "password_hash": 1})
-    return (Account.model_validate(user), user["password_hash"]) if user else (None, None)
+    return (damaged.read(Account, user, SOURCE), hash_in(user)) if user else (None, None)
+
+
+def hash_in(user: BSON) -> str | None:
+    """The password hash in a stored account; None, which no password matches, when it is damaged."""
+    stored = user.get("password_hash")
+    return stored if isinstance(stored, str) else None
 
 
 async def active(ids: Keys[ObjectId]) -> dict[ObjectId, Account]:
@@ -115,9 +121,9 @@ async def active(ids: Keys[ObjectId]) -> dict[ObjectId, Account]:
     if len(ids) == 1:
         (only,) = ids
         user = await collection(UserDocument).find_one({"_id": only, **ACTIVE}, PROVING)
-        return {only: Account.model_validate(user)} if user else {}
+        return {only: damaged.read(Account, user, SOURCE)} if user else {}
     cursor = collection(UserDocument).find({"_id": {"$in": list(ids)}, **ACTIVE}, PROVING, batch_size=len(ids) + 1)
-    return {user["_id"]: Account.model_validate(user) for user in await cursor.to_list(None)}
+    return {user["_id"]: damaged.read(Account, user, SOURCE) for user in await cursor.to_list(None)}
 
 
 async def _now(identity: ObjectId) -> Account | None:
@@ -236,7 +242,7 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
     if renamed:  # once more, for tasks that were being created under the old name while the transaction ran
         await tasks.settle_owner(user.object_id, data.username, _now)
         await trail.record("username_changed", user.object_id, before=user.username, after=data.username)
-    return UserRead.model_validate(changed)
+    return damaged.read(UserRead, changed, SOURCE)
 
 
 def _taken(error: DuplicateKeyError) -> UsernameTaken | EmailTaken:

@@ -151,7 +151,6 @@ async def test_the_token_that_is_named_is_rotated_whichever_session_asks(ada: Ac
         assert [(await use(ada, each)).status_code for each in made] == [200] * 4
 
 
-
 async def test_of_rotations_at_once_one_secret_is_left(ada: Account) -> None:
     old = await make(ada)
     answers = await asyncio.gather(*(ada.post(f"{PATH}/{old['id']}/rotate") for _ in range(5)))
