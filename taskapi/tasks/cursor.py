@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import bson
 from pydantic import Field
 
+from taskapi.database import CODEC
 from taskapi.errors import Fault, InvalidInput
 from taskapi.keys import SIGNATURE_BYTES, Signer
 
@@ -39,7 +40,7 @@ def read(cursor: str, query: bytes, signer: Signer) -> list[Any]:
     # Written in one way alone: the last letter has bits to spare.
     if base64.urlsafe_b64encode(signed).rstrip(b"=").decode() != cursor or not signer.verify(signature, query, payload):
         raise _wrong()
-    place: list[Any] = bson.decode(payload)[""]
+    place: list[Any] = bson.decode(payload, CODEC)[""]
     return place
 
 

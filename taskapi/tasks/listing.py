@@ -10,6 +10,7 @@ from taskapi.database import BSON, aggregate
 from taskapi.keys import Signer
 from taskapi.tasks import cursor
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.places import place
 from taskapi.tasks.projection import Projection, TaskPart
 from taskapi.tasks.query import MOST_COUNTED, Count, TaskSearch
 from taskapi.tasks.reading import SOURCE, version_of
@@ -60,7 +61,7 @@ async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds:
     following = None
     if len(found) > query.limit:
         found.pop()
-        following = cursor.written([found[-1].get(name) for name in query.order], identity, signer)
+        following = cursor.written(place(query.order, found[-1]), identity, signer)
     is_estimate = query.counting is Count.estimate
     if projection is None:
         tasks = _whole(found, owner)

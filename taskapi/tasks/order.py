@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from pymongo import ASCENDING, DESCENDING
 
 from taskapi.database import BSON
+from taskapi.tasks.places import beyond, equal_to
 
 SORTABLE = ("created_at", "updated_at", "due_date", "priority", "title")
 RELEVANCE = "relevance"  # the text score, under the name that it has within a pipeline
@@ -63,11 +64,5 @@ def ranges(order: Order, after: Sequence[Any]) -> Iterator[list[BSON]]:
         (name, direction), value = keys[place]
         if value is None and direction == DESCENDING:
             continue  # nothing sorts below null
-        equal: list[BSON] = [{other: {"$eq": its}} for (other, _), its in keys[:place]]
-        yield [*equal, {name: _beyond(value, direction)}]
-
-
-def _beyond(value: Any, direction: int) -> BSON:
-    if direction == DESCENDING:
-        return {"$not": {"$gte": value}}  # null and missing as well, which $lt leaves out
-    return {"$ne": None} if value is None else {"$gt": value}
+        equal: list[BSON] = [equal_to(other, its) for (other, _), its in keys[:place]]
+        yield [*equal, *beyond(name, value, direction)]

@@ -11,9 +11,11 @@ from fastapi import FastAPI
 from taskapi.database import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.sessions.documents import SessionDocument
+from taskapi.tasks.documents import TaskDocument
 from taskapi.users.documents import UserDocument
-from tests.client import Account, is_problem, make_account, make_admin, sign_in, stored_user
+from tests.client import Account, is_problem, make_account, make_admin, sign_in, stored_task, stored_user
 from tests.damage import BSON, ODD, damaged, schema, set_at, store
+from tests.tasks.spoiled import FIELDS, HISTORY, OTHERS, as_stored
 from tests.users.leavers import is_due, leave, remove
 from tests.users.test_export import exported
 
@@ -131,10 +133,6 @@ async def test_no_password_matches_a_damaged_hash(ada: Account) -> None:
 
 
 async def test_who_has_damaged_tasks_can_be_renamed_and_leave(ada: Account) -> None:
-    from taskapi.tasks.documents import TaskDocument
-    from tests.client import stored_task
-    from tests.tasks.test_damaged import FIELDS, HISTORY, OTHERS, as_stored
-
     task = await stored_task((await ada.make_task(checklist=[{"text": "a"}], metadata={"a": 1}))["id"])
     kept = await store(
         TaskDocument,

@@ -1,0 +1,101 @@
+"""What comes after a value in the order of MongoDB, where each type of values has its place before or after the others.
+
+Only a script stores a sort field as another type. MongoDB compares within one type alone, so that a page after such a value
+would end early or begin anew; here the types themselves are compared as well. Lists stand at one of their members: a page
+that follows another leaves them out.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from bson import Code, Decimal128, MaxKey, MinKey, ObjectId, Timestamp
+from bson.datetime_ms import DatetimeMS
+from pymongo import DESCENDING
+
+from taskapi.database import BSON
+
+# The types by their order (MongoDB manual, "Comparison/Sort Order").
+TYPES: Sequence[Sequence[str]] = (
+    ["minKey"],
+    ["null", "undefined"],
+    ["number"],
+    ["string", "symbol"],
+    ["object"],
+    ["array"],
+    ["binData"],
+    ["objectId"],
+    ["bool"],
+    ["date"],
+    ["timestamp"],
+    ["regex", "dbPointer", "javascript", "javascriptWithScope"],
+    ["maxKey"],
+)
+ARRAY, OTHERS = 5, 11
+NAN = float("nan")
+COMPARED: Mapping[type, int] = {
+    MinKey: 0, type(None): 1, int: 2, float: 2, Decimal128: 2, str: 3, ObjectId: 7, bool: 8, datetime: 9, DatetimeMS: 9,
+    Timestamp: 10, MaxKey: 12,
+}  # fmt: skip
+SOUND = {"title": 3, "priority": 2, "relevance": 2, "_id": 7}  # and for times
+TIME = 9
+MAX_TEXT = 200  # characters that tell a sound title from others
+NO_LIST: BSON = {"$not": {"$type": "array"}}
+LAST_CHARACTER = "\U0010ffff"
+
+
+def place(order: Mapping[str, int], task: BSON) -> list[Any]:
+    """The sort values of a stored task, short enough for a cursor. A type whose values are not compared is ``{"type": …}``."""
+    return [_compared(task.get(name), direction) for name, direction in order.items()]
+
+
+def _compared(value: Any, direction: int) -> Any:
+    if isinstance(value, list):  # it stands where the first of its members in this direction does; before null without any
+        if not value:
+            return MinKey()
+        members = [_compared(member, direction) for member in value]
+        return (max if direction == DESCENDING else min)(members, key=_rank)
+    if isinstance(value, str) and not isinstance(value, Code) and len(value) > MAX_TEXT:
+        return value[:MAX_TEXT] + ("\x00" if direction == DESCENDING else LAST_CHARACTER)
+    if isinstance(value, Decimal128) and value.to_decimal().is_nan():
+        return NAN
+    rank = _rank(value)
+    return value if rank in COMPARED.values() else {"type": rank}
+
+
+def _rank(value: Any) -> int:
+    if isinstance(value, dict):
+        return int(value.get("type", 4)) if value.keys() == {"type"} and type(value["type"]) is int else 4
+    if isinstance(value, bool):  # an integer to Python, as code is text
+        return COMPARED[bool]
+    if isinstance(value, Code):
+        return OTHERS
+    if isinstance(value, list | bytes):
+        return ARRAY if isinstance(value, list) else 6
+    return next((rank for kind, rank in COMPARED.items() if isinstance(value, kind)), OTHERS)
+
+
+def equal_to(name: str, value: Any) -> BSON:
+    """The condition that ``name`` is at a ``value`` that ``place`` gave."""
+    return {name: {"$eq": value, **NO_LIST}}
+
+
+def beyond(name: str, value: Any, direction: int) -> list[BSON]:
+    """The conditions that ``name`` is beyond a ``value`` that ``place`` gave."""
+    rank = _rank(value)
+    is_ordered = not isinstance(value, dict) and value == value  # NaN is before all numbers, and compares with none
+    if direction == DESCENDING:
+        passed = [*_types(rank + is_ordered), *TYPES[ARRAY]]
+        smaller: list[BSON] = [{name: {"$not": {"$gte": value}}}] if is_ordered else []  # null and missing as well
+        return [*smaller, {name: {"$not": {"$type": passed}}}]
+    if value is None:
+        return [{name: {"$ne": None, "$not": {"$type": ["minKey", "array"]}}}]
+    if rank == SOUND.get(name, TIME) and is_ordered:
+        return [{name: {"$gt": value, **NO_LIST}}]
+    later = _types(rank + isinstance(value, dict))
+    greater: list[BSON] = [] if isinstance(value, dict) else [{name: {"$not": {"$lte": value}, "$ne": NAN}}]
+    return [*greater, {name: {"$type": later, **NO_LIST}}]
+
+
+def _types(first: int) -> list[str]:
+    return [name for types in TYPES[first:] for name in types]
