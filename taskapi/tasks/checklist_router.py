@@ -4,7 +4,7 @@ from fastapi import Request, Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
-from taskapi.errors import TooManyItems
+from taskapi.errors import DamagedTask, TooManyItems
 from taskapi.problems import responses
 from taskapi.routing import LOCATION
 from taskapi.routing import router as strict_router
@@ -15,11 +15,11 @@ from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, Tas
 router = strict_router(prefix="/tasks/{task_id}/checklist", tags=["checklist"])
 
 TASK = "The task after the change."
-REMOVED = {200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, 412)}
+REMOVED = {200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, DamagedTask, 412)}
 CHANGED = {**REMOVED, **responses(400, 413, 415, 422)}
 ADDED = {
     201: {"headers": {**ETAG_HEADER, **LOCATION}},
-    **responses(400, 401, 403, 404, TooManyItems, 412, 413, 415, 422),
+    **responses(400, 401, 403, 404, TooManyItems, DamagedTask, 412, 413, 415, 422),
 }
 
 

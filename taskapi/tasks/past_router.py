@@ -4,7 +4,7 @@ from fastapi import Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
-from taskapi.errors import Contended
+from taskapi.errors import Contended, DamagedTask
 from taskapi.problems import responses
 from taskapi.routing import router as strict_router
 from taskapi.tasks import past
@@ -30,7 +30,7 @@ async def read_task_history(task_id: TaskId, user: TaskReader) -> list[HistoryEn
     "/revert",
     summary="Go back to an earlier version",
     response_description="The task, at a new version.",
-    responses={200: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 404, 410, 412, 413, 415, 422, Contended)},
+    responses={200: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 404, DamagedTask, 410, 412, 413, 415, 422, Contended)},
     openapi_extra=IF_MATCH,
 )
 async def revert_task(task_id: TaskId, data: Revert, user: TaskWriter, versions: OfferedVersions, response: Response) -> TaskRead:

@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
-from taskapi.errors import Contended, PatchTestFailed
+from taskapi.errors import Contended, DamagedTask, PatchTestFailed
 from taskapi.problems import responses
 from taskapi.routing import JSON, LOCATION, media_type, parameters, read_json, read_query
 from taskapi.routing import router as strict_router
@@ -28,7 +28,7 @@ PATCHES = {
     "application/merge-patch+json": CHANGED_FIELDS,
     patch.MEDIA_TYPE: {"schema": patch.schema()},
 }
-PROBLEMS = (400, 401, 403, 404, 412, 413, 415, 422, 428, Contended)
+PROBLEMS = (400, 401, 403, 404, DamagedTask, 412, 413, 415, 422, 428, Contended)
 WRITE: dict[str, Any] = {"response_description": "The task after the change."}
 ANSWER: dict[int | str, Any] = {200: {"headers": ETAG_HEADER}}
 
@@ -136,7 +136,7 @@ async def put_task(
     status_code=204,
     summary="Delete a task",
     response_class=Response,
-    responses=responses(401, 403, 404, 412, 428),
+    responses=responses(401, 403, 404, DamagedTask, 412, 428),
     openapi_extra=IF_MATCH,
 )
 async def delete_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request) -> None:
