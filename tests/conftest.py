@@ -145,6 +145,14 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.fixture(scope="module")
+async def made_anew(app: FastAPI) -> AsyncIterator[None]:
+    """For modules that store lists where there are none: an index that has met one plans otherwise for ever."""
+    yield
+    await asyncio.gather(*(database.collection(document).drop() for document in DOCUMENTS))
+    await app.state.database.bind(DOCUMENTS)
+
+
 @pytest.fixture
 async def ada(anonymous: httpx.AsyncClient) -> Account:
     """Somebody who is signed in."""

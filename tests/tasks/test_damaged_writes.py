@@ -12,7 +12,7 @@ from tests.client import Account, is_problem, wrong_fields
 from tests.damage import BSON, schema
 from tests.tasks.spoiled import FIELDS, GOOD, HISTORY, OTHERS, SOME, all_pages, in_bulk, sound_task, spoil, strict
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew")]
 
 
 async def test_a_change_mends_what_it_sets_whatever_else_is_damaged(ada: Account, app: FastAPI) -> None:

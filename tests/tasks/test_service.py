@@ -4,7 +4,7 @@ from bson import ObjectId
 
 from taskapi.tasks.service import settle_owner
 from taskapi.users.schemas import UserRead
-from tests.client import Account, stored_task
+from tests.client import Account, stored_task, stored_user
 
 
 async def test_a_name_that_was_overtaken_is_not_the_one_that_stays(ada: Account) -> None:
@@ -13,7 +13,7 @@ async def test_a_name_that_was_overtaken_is_not_the_one_that_stays(ada: Account)
 
     async def look_up(identity: ObjectId) -> UserRead:
         asked.append(identity)
-        return UserRead.model_validate({**(await ada.get("/users/me")).json(), "_id": identity})
+        return UserRead.model_validate(await stored_user(str(identity)))
 
     await settle_owner(ObjectId(ada.id), "overtaken", look_up)
     assert (await stored_task(task["id"]))["owner"]["username"] == "ada"

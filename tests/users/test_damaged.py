@@ -19,7 +19,7 @@ from tests.tasks.spoiled import FIELDS, HISTORY, OTHERS, as_stored
 from tests.users.leavers import is_due, leave, remove
 from tests.users.test_export import exported
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew")]
 
 USER = ["username", "email", "email_verified", "pending_email", "full_name", "disabled", "role", "sessions", "leaving"]
 USER += ["leaving.due_at", "api_tokens", "two_factor", "authenticator", "created_at", "updated_at"]
