@@ -43,13 +43,9 @@ Session = AsyncIOMotorClientSession
 Result = TypeVar("Result")
 Made = TypeVar("Made")
 
-CODEC: CodecOptions[Any] = CodecOptions(
-    # Times are UTC and come without their zone: giving it to each costs more than decoding all the rest.
-    tz_aware=False,
-    # One value that cannot be decoded must not fail the whole batch: a time outside of the years 1 to 9999, broken UTF-8.
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
-    unicode_decode_error_handler="replace",
-)
+# Times come without their zone: giving it to each costs more than decoding the rest. What cannot be decoded fails no batch.
+LENIENT: Any = {"datetime_conversion": DatetimeConversion.DATETIME_AUTO, "unicode_decode_error_handler": "replace"}
+CODEC: CodecOptions[Any] = CodecOptions(tz_aware=False, **LENIENT)
 DURABLE = WriteConcern(w="majority", j=True)
 FLEETING = WriteConcern(w=1)
 INDEX_BUILD_SECONDS = 3600
@@ -63,8 +59,7 @@ OUT_OF_DISK_SPACE = 14031
 DUPLICATE_KEY = 11000
 CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE = 43, 239, 246
 PASSING = {OUT_OF_DISK_SPACE, CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE}
-PARALLEL_ARRAYS, OBJECT_TOO_LARGE, UPDATE_TOO_LARGE, UPSERT_TOO_LARGE = 171, 10334, 17419, 17420
-UNWRITABLE = {PARALLEL_ARRAYS, OBJECT_TOO_LARGE, UPDATE_TOO_LARGE, UPSERT_TOO_LARGE}  # because of what is stored already
+UNWRITABLE = {171, 10334, 17419, 17420}  # because of what is stored: two lists in one index, or too large a document
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
 
 
