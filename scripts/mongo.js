@@ -16,7 +16,8 @@ const reading = {
   roles: [],
 };
 const accounts = [
-  { user: "api", pwd: MONGO_API_PASSWORD, roles: [{ role: "readWrite", db: database }] },
+  // dbAdmin is for rules of validation, which a restore makes as they were.
+  { user: "api", pwd: MONGO_API_PASSWORD, roles: [{ role: "readWrite", db: database }, { role: "dbAdmin", db: database }] },
   { user: "analyst", pwd: MONGO_ANALYST_PASSWORD, roles: [{ role: reading.role, db: "admin" }] },
 ].filter((account) => account.pwd);
 

@@ -34,7 +34,6 @@ REPLICA_SET = "taskapi"
 START_SECONDS = 60
 STOP_SECONDS = 30
 RESTART_PAUSE_SECONDS = 0.5
-SNAPSHOT_SECONDS = 1800  # that an export may take its reader: a snapshot older than MongoDB keeps (300 s) ends it
 LOG_ROTATION_BYTES = 16 * 1024 * 1024
 NOT_INITIATED = 94  # the server's error code NotYetInitialized
 END_OF = "to end that, delete the file when the sessions of its time have ended (after %d days)"
@@ -233,7 +232,6 @@ class _Mongod:
         arguments += ["--wiredTigerCacheSizeGB", str(self.cache_gb), "--oplogSize", "990"]
         arguments += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
         arguments += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
-        arguments += ["--setParameter", f"minSnapshotHistoryWindowInSeconds={SNAPSHOT_SECONDS}"]
         return subprocess.Popen(  # noqa: S603 - our own program and arguments
             [sys.executable, "-I", "-S", processes.__file__, str(os.getpid()), str(self.program), *arguments],
             stdin=subprocess.DEVNULL,

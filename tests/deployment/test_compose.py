@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from taskapi import cli, embedded
+from taskapi import cli
 from taskapi.settings import PREFIX, Settings
 from tests.deployment.nginx import ROOT, SITE, SNIPPETS
 from tests.tools import needs
@@ -102,11 +102,6 @@ def test_memory_processors_and_logs_are_limited() -> None:
         assert re.fullmatch(r"(\$\{\w+_MEMORY:-)?\d+[mg]\}?", service["mem_limit"])
         assert service["cpu_quota"] >= 100_000
         assert service["logging"] == {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}}
-
-
-def test_mongodb_keeps_what_an_export_reads_as_long_as_the_embedded_one() -> None:
-    (command,) = SERVICES["mongo"]["command"]
-    assert f"--setParameter minSnapshotHistoryWindowInSeconds={embedded.SNAPSHOT_SECONDS}" in command
 
 
 def test_the_environment_of_the_api_makes_valid_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

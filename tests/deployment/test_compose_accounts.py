@@ -29,6 +29,7 @@ REFUSED = 13  # the server's error code Unauthorized
 def literal(text: str) -> Any:
     """The value of an object that is written in JavaScript."""
     text = text.replace("reading.role", '"taskapiAnalyst"').replace("database", '"taskapi"')
+    text = re.sub(r"^ *//.*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"\bMONGO_(\w+)_PASSWORD", lambda found: json.dumps(PASSWORDS[found[1].lower()]), text)
     return json.loads(re.sub(r",(\s*[}\]])", r"\1", re.sub(r"(\w+):", r'"\1":', text)))
 
@@ -76,8 +77,14 @@ def test_the_account_of_the_api_can_do_all_that_the_api_does(mongodb: int, tmp_p
         assert client.get("/users/me/export").status_code == 200
         assert client.get("/ready").status_code == 200
     assert "Unauthorized" not in server.output
-    listing = [str(Path(sys.executable).with_name("taskapi")), "users", "list"]
-    assert completed(tmp_path / "data", listing, **given)[0] == 0
+    program, file = str(Path(sys.executable).with_name("taskapi")), str(tmp_path / "taskapi.backup")
+    for command in (["users", "list"], ["backup", file], ["restore", file, "--drop", "taskapi"]):
+        status, said = completed(tmp_path / "data", [program, *command], **given)
+        assert status == 0, said
+    with MongoClient[dict[str, Any]](uri(mongodb, "api")) as database:
+        assert database["taskapi"]["tasks"].count_documents({}) == 4
+        database["taskapi"].command("collMod", "tasks", validator={"title": {"$type": "string"}})
+        database["taskapi"].command("collMod", "tasks", validator={})
 
 
 @pytest.mark.parametrize("user", ["api", "analyst"])

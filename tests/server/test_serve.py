@@ -8,12 +8,10 @@ import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pymongo import MongoClient
 
-from taskapi import cli, embedded
+from taskapi import cli
 from tests.server.process import UVICORN, Server, run_to_end, serving, wait_until
 from tests.tools import free_port
 
@@ -25,9 +23,6 @@ def test_it_says_where_everything_is(server: Server) -> None:
     for line in (f"API       {server.url}", f"Docs      {server.url}/docs", f"Data      {server.folder}"):
         assert line in server.output
     assert f"MongoDB   mongodb://127.0.0.1:{port}/" in server.output
-    with MongoClient[dict[str, Any]]("127.0.0.1", int(port), directConnection=True) as client:
-        window = client.admin.command("getParameter", 1, minSnapshotHistoryWindowInSeconds=1)
-    assert window["minSnapshotHistoryWindowInSeconds"] == embedded.SNAPSHOT_SECONDS
     assert os.getsid(server.mongod()) != os.getsid(server.process.pid)  # Ctrl-C is not for it
 
 
