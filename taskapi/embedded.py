@@ -36,7 +36,7 @@ STOP_SECONDS = 30
 RESTART_PAUSE_SECONDS = 0.5
 LOG_ROTATION_BYTES = 16 * 1024 * 1024
 NOT_INITIATED = 94  # the server's error code NotYetInitialized
-END_OF = "to end that, delete the file when the sessions of its time have ended (after %d days)"
+BOTH_VERIFY = "the secret that is set signs, and %s still verifies: nobody is signed out; delete that file in %d days to end it"
 CONFIGURATION_STALE = 93  # InvalidReplicaSetConfig: this server is not the member its configuration names
 
 
@@ -71,10 +71,7 @@ def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *,
             return
         complete = secret_file.complete(settings, folder, make=True)
         if settings.secrets and complete is not settings:
-            path, days = secret_file.path_in(folder), settings.refresh_token_days
-            log.warning(
-                "the secret that is set signs, and that in %s still verifies: nobody is signed out; %s", path, END_OF % days
-            )
+            log.warning(BOTH_VERIFY, secret_file.path_in(folder), settings.refresh_token_days)
         server = _Mongod(find_mongod(settings), folder, settings.mongod_cache_gb, lock)
         try:
             server.start(prepare)
