@@ -30,6 +30,7 @@ from taskapi import (
     service_state,
     startup_warnings,
 )
+from taskapi.auth.oauth import OAuthErrors
 from taskapi.auth.router import router as auth_router
 from taskapi.auth.service import AuthTools
 from taskapi.coalesce import Coalescer
@@ -183,9 +184,10 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
                 allow_headers=ALLOWED_HEADERS,
                 expose_headers=EXPOSED_HEADERS,
             ),
+            Middleware(middleware.OneSpelling),
+            Middleware(OAuthErrors),
             Middleware(middleware.UnexpectedErrors),
             Middleware(methods.Head),
-            Middleware(middleware.OneSpelling),
             Middleware(
                 middleware.BodyLimit,
                 limit=settings.max_body_bytes,

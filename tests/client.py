@@ -8,6 +8,7 @@ from beanie import Document
 from bson import ObjectId
 from fastapi import FastAPI
 
+from taskapi.auth import oauth
 from taskapi.database import collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.users.documents import UserDocument
@@ -117,7 +118,8 @@ def is_problem(answer: httpx.Response, status: int, code: str, detail: str | Non
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
     assert body["status"] == status
-    assert body["error"] == code
+    if answer.request.method != "POST" or answer.request.url.path not in oauth.PATHS:  # tests/auth/test_oauth.py knows those
+        assert body["error"] == code
     assert body["type"] == f"urn:taskapi:problem:{code}"
     assert isinstance(body["detail"], str)
     assert body["title"]
