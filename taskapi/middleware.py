@@ -36,6 +36,14 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
     return next((value for key, value in scope["headers"] if key == name), None)
 
 
+def _drop_blanks(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """``headers`` without blanks and tabs around their values: they are no part of them (RFC 9110, section 5.5)."""
+    for _, value in headers:
+        if value != value.strip():
+            return [(name, value.strip(b" \t")) for name, value in headers]
+    return headers  # as nearly always
+
+
 def _new_request_id() -> bytes:
     # It may be guessed. The system's random bytes would give the interpreter up to the driver's threads.
     return b"%032x" % random.getrandbits(128)  # nosec B311
@@ -44,6 +52,7 @@ def _new_request_id() -> bytes:
 class RequestContext:
     """Gives each request an id and a time, on the response and in one line of the access log.
 
+    The values of its headers come without the blanks around them to all that follows: the server leaves those behind a value.
     The headers of its account's limit go out here as well: they belong to this answer, and to no copy that is kept of it.
     """
 
@@ -55,6 +64,7 @@ class RequestContext:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
+        scope["headers"] = _drop_blanks(scope["headers"])
         given = _header(scope, b"x-request-id")
         identity = given if given and SANE_REQUEST_ID.fullmatch(given) else _new_request_id()
         token = request_id.set(identity.decode())

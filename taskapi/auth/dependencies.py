@@ -57,6 +57,7 @@ async def authenticate(request: Request) -> Caller:
     if known:
         return known
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.lstrip(" ")  # as many as they like: RFC 9110, section 11.4
     if scheme.lower() != "bearer" or not token:
         raise NotAuthenticated
     tools = tools_of(request)

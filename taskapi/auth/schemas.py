@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.fields import ReadModel, Storable
+from taskapi.fields import ReadModel, Storable, Trimmed
 
 Text = Annotated[str, Field(max_length=1000), Storable]
+Name = Annotated[str, Trimmed, Field(max_length=1000), Storable]
 Secret = Annotated[str, Field(max_length=1000, json_schema_extra={"format": "password"}), Storable]
 
 
@@ -16,7 +17,7 @@ class TokenRequest(BaseModel):
     model_config = ConfigDict(extra="ignore")  # section 3.2: unrecognised parameters are ignored
 
     grant_type: Literal["password", "refresh_token"] = "password"
-    username: Annotated[Text | None, Field(description="For the grant `password`.")] = None
+    username: Annotated[Name | None, Field(description="For the grant `password`.")] = None
     password: Annotated[Secret | None, Field(description="For the grant `password`.")] = None
     otp: Annotated[Secret | None, Field(description="With two factors on: a code of your authenticator, or a recovery code.")] = (
         None

@@ -29,7 +29,7 @@ def _prepared(password: str) -> str:
         ) from None
 
 
-Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_address)]
+Email = Annotated[str, Trimmed, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_address)]
 FullName = Annotated[str, Trimmed, Field(max_length=100), Visible, Composed]
 Password = Annotated[
     str,

@@ -39,6 +39,20 @@ async def test_sign_in_gives_a_token_that_works(anonymous: httpx.AsyncClient, ad
     assert me.json()["id"] == ada.id
 
 
+@pytest.mark.parametrize("username", [" ada", "Ada ", "\tADA\u00a0\n", "ada" + " " * 997])
+async def test_blanks_around_a_user_name_are_no_part_of_it(anonymous: httpx.AsyncClient, ada: Account, username: str) -> None:
+    assert (await sign_in(anonymous, username)).status_code == 200
+
+
+async def test_blanks_around_a_password_are_part_of_it(anonymous: httpx.AsyncClient, ada: Account) -> None:
+    is_problem(await sign_in(anonymous, "ada", f"{PASSWORD} "), 401, "bad_credentials")
+
+
+@pytest.mark.parametrize("username", ["", " ", "\t\n"])
+async def test_blanks_are_no_user_name(anonymous: httpx.AsyncClient, ada: Account, username: str) -> None:
+    assert (await sign_in(anonymous, username)).status_code in (401, 422)
+
+
 @pytest.mark.parametrize(
     ("username", "password"), [("ada", "wrong password"), ("nobody", PASSWORD), ("ada", ""), ("ada", "x" * 900)]
 )

@@ -107,8 +107,11 @@ async def test_a_reset_takes_no_password_that_is_easy_to_guess_and_opens_a_block
         assert (await sign_in(stranger, "ada", NEW)).status_code == 200
 
 
-async def test_the_address_is_known_in_any_case_and_the_mail_goes_to_it_as_it_is_stored(ada: Account, mailbox: Mailbox) -> None:
-    await forgot(ada.client, "ADA@EXAMPLE.COM")
+@pytest.mark.parametrize("typed", ["ADA@EXAMPLE.COM", f" {ADDRESS}", f"{ADDRESS}\t", f"\u00a0{ADDRESS}\n"])
+async def test_the_address_is_known_in_any_case_and_the_mail_goes_to_it_as_it_is_stored(
+    ada: Account, mailbox: Mailbox, typed: str
+) -> None:
+    await forgot(ada.client, typed)
     assert len(await mailbox.to(ADDRESS, RESET)) == 1
     assert not await mailbox.to("ADA@example.com")
     (event,) = await events("password_reset_requested")

@@ -10,7 +10,7 @@ from taskapi.database import collection
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, make_account, sign_in, stored_task, stored_user, wrong_fields
 
-VALID = {"username": "ada", "password": PASSWORD, "email": "Ada@Example.com", "full_name": " Ada Lovelace "}
+VALID = {"username": "ada", "password": PASSWORD, "email": " Ada@Example.com\t", "full_name": " Ada Lovelace "}
 
 
 async def test_register_stores_the_account_and_answers_without_a_secret(anonymous: httpx.AsyncClient) -> None:
@@ -27,6 +27,7 @@ async def test_register_stores_the_account_and_answers_without_a_secret(anonymou
         False,
     )
     kept = await stored_user(user["id"])
+    assert kept["email"] == user["email"]
     assert kept["password_hash"].startswith("$argon2id$")
     assert (kept["username_key"], kept["email_key"]) == ("ada", "ada@example.com")
     assert PASSWORD not in str(kept)
