@@ -27,6 +27,7 @@ from taskapi import (
     openapi,
     problems,
     processes,
+    routing,
     service_state,
     startup_warnings,
 )
@@ -133,7 +134,7 @@ ROUTERS = (
     auth_router,
     recovery_router,
     events_router,
-    admin_router,  # after all of /users/me, which is no id
+    admin_router,
     status_router,
 )
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
@@ -204,6 +205,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
     if settings.docs:
         openapi.install(app, takes_key)
         docs.install(app)
+    routing.prefer_exact_paths(app.routes)
     return app
 
 

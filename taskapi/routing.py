@@ -1,6 +1,7 @@
 """How routes read their requests: strict about the media type, the JSON and the query parameters."""
 
-from collections.abc import Callable, Coroutine
+import re
+from collections.abc import Callable, Coroutine, Iterable
 from email.message import Message
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from fastapi.routing import APIRoute
 from fastapi.utils import is_body_allowed_for_status_code
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, compile_path
 
 from taskapi import strictjson
 from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, UnsupportedMediaType, faults_of
@@ -25,6 +27,7 @@ FORM = "application/x-www-form-urlencoded"
 COMPONENT = "#/components/schemas/{model}"
 LOCATION = {"Location": {"description": "The address of what was made.", "schema": {"type": "string", "format": "uri-reference"}}}
 ATTACHMENT = {"Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}}}
+GROUP_NAME = re.compile(r"\?P<\w+>")  # of a parameter in the pattern of a path
 
 
 class StrictRequest(Request):
@@ -133,6 +136,8 @@ class StrictRoute(APIRoute):
     """A route that takes the media types it documents and no other, answers in those it documents, and reads JSON strictly."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if not is_body_allowed_for_status_code(options.get("status_code")):
+            options["response_class"] = Response  # whose media type is none
         super().__init__(path, endpoint, **options)
         if self.produces:
             self.app = Negotiated(self.app, self.produces)
@@ -175,6 +180,20 @@ class StrictRoute(APIRoute):
             return await handle(strict_request)
 
         return strict
+
+
+def prefer_exact_paths(routes: Iterable[BaseRoute]) -> None:
+    """Keeps routes from addresses that another one names more exactly, whatever the method: ``/tasks/export`` is no task id.
+
+    Without this a path would take every method that its more exact neighbour does not.
+    """
+    patterns = {route.path: compile_path(route.path)[0] for route in routes if isinstance(route, Route)}
+    for route in routes:
+        if isinstance(route, Route):
+            own = patterns[route.path]
+            exact = [other for path, other in patterns.items() if own.match(path) and not other.match(route.path)]
+            excluded = "".join(f"(?!{GROUP_NAME.sub('?:', other.pattern)})" for other in exact)
+            route.path_regex = re.compile(excluded + own.pattern)
 
 
 def router(**options: Any) -> APIRouter:

@@ -9,12 +9,15 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Match, Route
 
 from taskapi.methods import Head
 from taskapi.middleware import UnexpectedErrors
-from tests.client import Account, is_problem
+from taskapi.routing import prefer_exact_paths
+from tests.client import Account, is_problem, make_admin, signed_in
 from tests.server.process import PATIENCE_SECONDS
 from tests.walk import calls
 
@@ -127,7 +130,7 @@ async def test_an_error_under_head_is_still_an_error(caplog: pytest.LogCaptureFi
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-async def test_options_tells_anybody_what_each_route_takes(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
+async def test_options_tells_anybody_what_each_route_takes_and_no_more(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
     takes: dict[str, set[str]] = {}
     for _, method, path in calls(app, "nobody"):
         takes.setdefault(path, {"OPTIONS"}).add(method)
@@ -135,16 +138,84 @@ async def test_options_tells_anybody_what_each_route_takes(app: FastAPI, anonymo
         answer = await anonymous.options(path, headers={"Accept": "image/png", "Origin": "http://localhost:3000"})
         assert (answer.status_code, answer.content) == (204, b""), path
         allowed = set(answer.headers["allow"].split(", "))
-        assert allowed >= takes[path]
-        assert ("GET" in allowed) == ("HEAD" in allowed)
+        assert allowed == takes[path] | ({"HEAD"} if "GET" in takes[path] else set()), path
         assert ("accept-patch" in answer.headers) == ("PATCH" in allowed)
         refused = await anonymous.request("TRACE", path)
         is_problem(refused, 405, "method_not_allowed")
         assert refused.headers["allow"] == answer.headers["allow"]
-        for method in {"DELETE", "GET", "PATCH", "POST", "PUT"} - allowed:
-            assert (await anonymous.request(method, path)).headers["allow"] == answer.headers["allow"]
+        for method in {"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"} - allowed:
+            refused = await anonymous.request(method, path)
+            assert (refused.status_code, refused.headers["allow"]) == (405, answer.headers["allow"]), (method, path)
         for method in allowed:
             assert (await anonymous.request(method, path)).status_code != 405, (method, path)
+
+
+async def test_an_address_that_is_written_out_is_no_id(app: FastAPI, ada: Account) -> None:
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    for path in {route.path for route in routes if "{" not in route.path}:
+        asked = {"type": "http", "method": "GET", "path": path}
+        assert {route.path for route in routes if route.matches(asked)[0] != Match.NONE} == {path}
+    for path in ("/tasks/bulk", "/tasks/import", "/tasks/search"):
+        for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE"):
+            answer = await ada.call(method, path, json={})
+            assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS, POST"), (method, path)
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        answer = await ada.call(method, "/tasks/export", json={})
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS"), method
+    is_problem(await ada.call("DELETE", "/users/me/sessions"), 405, "method_not_allowed")
+    for path in ("/tasks/exports", "/tasks/bulk2", "/tasks/Export", "/tasks/bul", "/users/me2/sessions"):  # and these are ids
+        assert "DELETE" in (await ada.client.options(path)).headers["allow"]
+
+
+async def test_more_exact_paths_win_wherever_they_stand() -> None:
+    def answer(name: str) -> Any:
+        async def say() -> str:
+            return name
+
+        return say
+
+    paths = ["/a/{x}", "/a/{x}/{y}", "/{z}/b/c", "/a/b", "/a/b/{y}", "/a/{x}/c"]
+    app = FastAPI()
+    for path in paths:
+        app.add_api_route(path, answer(path))
+    app.add_api_route("/a/post", answer("/a/post"), methods=["POST"])
+    for _ in range(2):  # applications share the routes of modules
+        prefer_exact_paths(app.routes)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://a") as client:
+        for path, route in {
+            "/a/b": "/a/b",
+            "/a/bb": "/a/{x}",
+            "/a/b/z": "/a/b/{y}",
+            "/a/z/c": "/a/{x}/c",
+            "/a/z/z": "/a/{x}/{y}",
+            "/z/b/c": "/{z}/b/c",
+        }.items():
+            assert (await client.get(path)).json() == route
+        assert (await client.get("/a/post")).status_code == 405
+
+
+async def test_an_answer_without_content_has_no_content_type(app: FastAPI, ada: Account, bob: Account) -> None:
+    task, other = await ada.make_task(), await signed_in(ada.client, ada)
+    token = (await ada.post("/users/me/tokens", json={"name": "a", "scopes": ["tasks:read"]})).json()["id"]
+    sessions = (await ada.get("/users/me/sessions")).json()
+    ended = next(session["id"] for session in sessions if not session["current"])
+    admin = await make_admin(ada.client, "grace")
+    for caller, method, path in [
+        (ada, "DELETE", f"/tasks/{task['id']}"),
+        (ada, "DELETE", f"/trash/{task['id']}"),
+        (ada, "DELETE", f"/users/me/tokens/{token}"),
+        (ada, "DELETE", f"/users/me/sessions/{ended}"),
+        (admin, "DELETE", f"/users/{bob.id}/sessions"),
+        (await signed_in(ada.client, ada), "POST", "/logout"),
+        (ada, "POST", "/logout/all"),
+        (other, "OPTIONS", "/tasks"),
+    ]:
+        answer = await caller.call(method, path)
+        assert (answer.status_code, answer.content) == (204, b""), path
+        assert not {"content-type", "content-length", "transfer-encoding"} & set(answer.headers), path
+    without = {route.name for route in app.routes if isinstance(route, APIRoute) and route.status_code == 204}
+    assert len(without) == 10
+    assert {route.response_class for route in app.routes if isinstance(route, APIRoute) and route.name in without} == {Response}
 
 
 async def test_options_with_a_trailing_slash_or_a_body_is_the_same(anonymous: httpx.AsyncClient) -> None:

@@ -1,4 +1,4 @@
-"""Routes that get tasks out and in. They stand before those of one task: ``export`` and ``import`` are no ids."""
+"""Routes that get tasks out and in."""
 
 import json
 from typing import Any
