@@ -11,6 +11,7 @@ from taskapi.errors import PreconditionRequired
 
 ANY = "*"
 ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+CODINGS = frozenset({"gzip", "br", "zstd", "deflate", "compress", "bzip2"})
 VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 ETAG_HEADER = {"ETag": {"description": "The entity tag of this version.", "schema": {"type": "string"}, "example": '"1"'}}
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller's copy is current.", "headers": ETAG_HEADER}}
@@ -54,11 +55,18 @@ def validators(request: Request, current: str) -> dict[str, str]:
 
 
 def _tags(request: Request, header: str) -> set[str] | None:
-    """The opaque parts of the entity tags in a header, weak or not, or ``*``; None without the header."""
+    """The opaque parts of the entity tags in a header, as we gave them, weak or not, or ``*``; None without the header."""
     lines = request.headers.getlist(header)
     if not lines:
         return None
-    return {ANY} if lines == [ANY] else set(ENTITY_TAG.findall(",".join(lines)))
+    return {ANY} if lines == [ANY] else {_as_given(opaque) for opaque in ENTITY_TAG.findall(",".join(lines))}
+
+
+def _as_given(opaque: str) -> str:
+    # Proxies mark the tag of what they compress: Apache, Caddy and lighttpd as in 1-gzip, Jetty as in 1--gzip, some as in
+    # 1;gzip. There is no such sign in a tag of ours.
+    given, _, coding = opaque.replace(";", "-").rpartition("-")
+    return given.removesuffix("-") if coding in CODINGS else opaque
 
 
 async def offered_versions(request: Request) -> frozenset[int] | None:

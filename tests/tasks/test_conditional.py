@@ -47,6 +47,35 @@ async def test_a_current_copy_is_not_sent_again(ada: Account, given: str, curren
     assert {part.strip() for part in answer.headers["vary"].split(",")} >= {"Authorization", "Origin"}
 
 
+CODED = ["-gzip", "-br", "-zstd", "-deflate", "--gzip", "--br", ";gzip", "-bzip2"]
+NOT_CODED = ["-7", "-gz", "gzip", "-gzip-", "-gzip ", "_gzip", "-", "-GZIPPED", "-gzip2"]
+
+
+@pytest.mark.parametrize("form", ['"{}"', 'W/"{}"', '"9", W/"{}"'])
+@pytest.mark.parametrize("suffix", CODED)
+async def test_a_tag_that_a_proxy_marked_when_it_compressed_is_ours(ada: Account, suffix: str, form: str) -> None:
+    task = await ada.make_task()
+    path, alone = f"/tasks/{task['id']}", form.format(f"1{suffix}")
+    for address in (path, "/tasks", "/tasks?fields=title&limit=1"):
+        current = (await ada.get(address)).headers["etag"].strip('"')
+        answer = await ada.get(address, headers={"If-None-Match": form.format(current + suffix)})
+        assert (answer.status_code, answer.headers["etag"]) == (304, f'"{current}"')
+        answer = await ada.get(address, headers={"If-None-Match": form.format(f"8{suffix}")})
+        assert answer.status_code == 200
+    assert (await ada.patch(path, json={"priority": 2}, headers={"If-Match": alone})).json()["version"] == 2
+    for verb, body in CHANGES:
+        is_problem(await ada.call(verb, path, json=body, headers={"If-Match": alone}), 412, "precondition_failed")
+    assert (await ada.delete(path, headers={"If-Match": form.format(f"2{suffix}")})).status_code == 204
+
+
+@pytest.mark.parametrize("suffix", NOT_CODED)
+async def test_any_other_ending_makes_another_tag(ada: Account, suffix: str) -> None:
+    task = await ada.make_task()
+    path, tag = f"/tasks/{task['id']}", f'"1{suffix}"'
+    assert (await ada.get(path, headers={"If-None-Match": tag})).status_code == 200
+    is_problem(await ada.patch(path, json={"priority": 2}, headers={"If-Match": tag}), 412, "precondition_failed")
+
+
 async def test_a_lists_tag_follows_its_tasks(ada: Account) -> None:
     tags = []
 
