@@ -21,6 +21,7 @@ TaskAPIError
     ├── UnreadableBody           the body is not what its route takes
     │   ├── MalformedJSON
     │   ├── UnsupportedMediaType
+    │   ├── UnsupportedContentCoding
     │   ├── BodyTooLarge
     │   └── TooManyLines
     ├── IdempotencyKeyReused     the key stands for another request
@@ -197,6 +198,11 @@ class UnsupportedMediaType(UnreadableBody):
     def __init__(self, expected: Sequence[str]) -> None:
         super().__init__(f"Send the body as {' or '.join(expected)}.")
         self.expected = tuple(expected)
+
+
+class UnsupportedContentCoding(UnreadableBody):
+    code = "unsupported_content_coding"
+    detail = "Send the body as it is, without a Content-Encoding."
 
 
 class BodyTooLarge(UnreadableBody):

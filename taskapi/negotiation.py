@@ -1,4 +1,4 @@
-"""Which media type an answer has (RFC 9110, section 12.5.1)."""
+"""Which media type an answer has (RFC 9110, section 12.5.1), and whether the content of a request is encoded (section 8.4)."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,10 +7,10 @@ from functools import lru_cache
 from itertools import islice
 
 from fastapi import Request
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskapi.errors import NotAcceptable
+from taskapi.errors import NotAcceptable, UnsupportedContentCoding
 
 ANYTHING = [b"*/*"]
 MOST_RANGES = 100  # of one Accept header; those that follow are not read
@@ -99,6 +99,18 @@ def _media_ranges(elements: Sequence[str]) -> Iterator[MediaRange]:
                 break  # what follows was never part of the media type (RFC 7231, section 5.3.2)
             parameters.add((key, value.strip('"')))
         yield MediaRange(kind, subtype, frozenset(parameters), quality)
+
+
+def refuse_codings(scope: Scope) -> None:
+    """Raises UnsupportedContentCoding when the request has content in a coding, such as gzip."""
+    lines = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    codings = {coding.strip().lower() for coding in b",".join(lines).split(b",")} - {b"", b"identity"} if lines else ()
+    if codings and _has_content(Headers(scope=scope)):
+        raise UnsupportedContentCoding
+
+
+def _has_content(headers: Headers) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"  # RFC 9112, section 6.3
 
 
 class Negotiated:

@@ -23,6 +23,7 @@ from taskapi.errors import (
     NotAcceptable,
     PreconditionFailed,
     Unavailable,
+    UnsupportedContentCoding,
     UnsupportedMediaType,
     faults_of,
 )
@@ -65,6 +66,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.NotAcceptable: 406,
     errors.MalformedJSON: 400,
     errors.UnsupportedMediaType: 415,
+    errors.UnsupportedContentCoding: 415,
     errors.BodyTooLarge: 413,
     errors.TooManyLines: 413,
     errors.IdempotencyKeyReused: 422,
@@ -202,6 +204,8 @@ def of_domain(error: DomainError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, PreconditionFailed):
         headers["ETag"] = etag(error.version)
+    if isinstance(error, UnsupportedContentCoding):
+        headers["Accept-Encoding"] = "identity"  # RFC 9110, section 15.5.16
     if isinstance(error, NotAcceptable):
         headers["Vary"] = "Accept"
     return render(status_of(error), error.code, error.detail, faults=error.faults, headers=headers)

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route, compile_path
 
 from taskapi import strictjson
 from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, UnsupportedMediaType, faults_of
-from taskapi.negotiation import Negotiated
+from taskapi.negotiation import Negotiated, refuse_codings
 from taskapi.paging import PageQuery
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -161,13 +161,14 @@ class StrictRoute(APIRoute):
         return tuple(dict.fromkeys((*((own,) if own else ()), *documented)))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler, after the body's media type and its JSON are found right."""
+        """FastAPI's handler, after the body's coding, media type and JSON are found right."""
         handle = super().get_route_handler()
         expected = self.takes
         if not expected:
             return handle
 
         async def strict(request: Request) -> Response:
+            refuse_codings(request.scope)
             kind = media_type(request)
             if kind not in expected:
                 raise UnsupportedMediaType(expected)

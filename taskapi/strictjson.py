@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from taskapi.errors import MalformedJSON
 
+BOM = b"\xef\xbb\xbf"
 MOST_LEVELS = 32  # of arrays and objects inside each other
 
 
@@ -14,13 +15,15 @@ class _Refused(ValueError):
 
 
 def read_json(text: bytes, what: str = "The body") -> Any:
-    """The value that ``text`` writes down. ``what`` is what the error calls it: "The body", "The line".
+    """The value that ``text`` writes down; a byte order mark before it is no part of it.
+
+    ``what`` is what the error calls the text: "The body", "The line".
 
     Raises:
         MalformedJSON: its detail never repeats the input.
     """
     try:
-        value = DECODER.decode(text.decode("utf-8"))
+        value = DECODER.decode(text.removeprefix(BOM).decode("utf-8"))
     except json.JSONDecodeError as error:
         reason = error.msg.removesuffix(" at")
         raise MalformedJSON(f"{what} is not valid JSON: {reason} at character {error.pos}.") from None

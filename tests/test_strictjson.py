@@ -36,6 +36,10 @@ def test_brackets_in_strings_are_no_depth() -> None:
     assert read_json(json.dumps(["[" * 500 + "{" * 500]).encode()) == ["[" * 500 + "{" * 500]
 
 
+def test_a_byte_order_mark_before_the_value_is_no_part_of_it() -> None:
+    assert read_json(b'\xef\xbb\xbf {"a": "\xef\xbb\xbf"}') == {"a": "\ufeff"}
+
+
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1e309", "0." + "0" * 10 + "1e999"])
 def test_a_number_that_would_become_infinite_is_refused(number: str) -> None:
     with pytest.raises(MalformedJSON, match="The body holds a number that is too large"):
@@ -63,7 +67,20 @@ def test_a_name_may_be_used_by_several_objects() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"{", b"secret", b'{"a": NaN}', b"-Infinity", b"\xff", b"\xef\xbb\xbf{}", b"9" * 5000, "{}".encode("utf-16"), b"1 2"],
+    [
+        b"",
+        b"{",
+        b"secret",
+        b'{"a": NaN}',
+        b"-Infinity",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
+        b" \xef\xbb\xbf{}",
+        b"9" * 5000,
+        "{}".encode("utf-16"),
+        b"1 2",
+    ],
 )
 def test_an_error_names_the_text_as_its_reader_does_and_never_repeats_it(text: bytes) -> None:
     with pytest.raises(MalformedJSON, match=r"Line 7 is not valid JSON.*\.$") as caught:

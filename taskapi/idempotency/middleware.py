@@ -16,6 +16,7 @@ from taskapi.idempotency import service
 from taskapi.idempotency.fingerprint import FingerprintedBody
 from taskapi.idempotency.service import Answer, Recorded
 from taskapi.identity import repeatable
+from taskapi.negotiation import refuse_codings
 
 HEADER = b"idempotency-key"
 REPLAY = ("idempotent-replay", "true")
@@ -55,6 +56,7 @@ class IdempotencyKeys:
             if caller is None:  # the route says what is missing
                 await self.app(scope, receive, send)
                 return
+            refuse_codings(scope)  # not under the key: the body may follow as it is
             response = await self._once(caller, _only(keys), scope, receive)
         except DomainError as error:
             response = problems.of_domain(error)

@@ -89,7 +89,7 @@ def parsed(text: str) -> BSON:
     if len(text) > LONGEST_TEXT:
         raise invalid("where", "string_too_long", f"should have at most {LONGEST_TEXT} characters")
     try:
-        where = json.loads(text, parse_constant=_refuse, object_pairs_hook=_members)
+        where = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse, object_pairs_hook=_members)
     except PydanticCustomError as error:
         raise invalid("where", error.type, error.message()) from None
     except json.JSONDecodeError as error:
