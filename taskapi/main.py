@@ -138,6 +138,7 @@ ROUTERS = (
     status_router,
 )
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
+TRACING_HEADERS = ["baggage", "sentry-trace", "traceparent", "tracestate", "X-Requested-With"]  # that libraries add unasked
 EXPOSED_HEADERS = [
     "Accept-Patch",
     "Allow",
@@ -182,7 +183,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
                 middleware.CORS,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=ALLOWED_HEADERS,
+                allow_headers=[*ALLOWED_HEADERS, *TRACING_HEADERS],
                 expose_headers=EXPOSED_HEADERS,
             ),
             Middleware(middleware.OneSpelling),
