@@ -18,6 +18,7 @@ TaskAPIError
     ├── PreconditionFailed       the task has another version than the caller expects
     ├── PreconditionRequired     the caller has to say which version they change
     ├── NotAcceptable            the caller takes none of the media types there are
+    ├── TargetTooLong            the address is longer than any that can be right
     ├── UnreadableBody           the body is not what its route takes
     │   ├── MalformedJSON
     │   ├── UnsupportedMediaType
@@ -181,6 +182,13 @@ class NotAcceptable(DomainError):
 
     def __init__(self, offers: Sequence[str]) -> None:
         super().__init__(f"Accept must admit {' or '.join(offers)}: this address gives nothing else.")
+
+
+class TargetTooLong(DomainError):
+    code = "uri_too_long"  # as nginx's answer has it
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The address is longer than {limit} bytes; POST /tasks/search takes long filters.")
 
 
 class UnreadableBody(DomainError):

@@ -190,6 +190,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
             Middleware(OAuthErrors),
             Middleware(middleware.UnexpectedErrors),
             Middleware(methods.Head),
+            Middleware(middleware.TargetLimit),
             Middleware(
                 middleware.BodyLimit,
                 limit=settings.max_body_bytes,

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi import limits, problems
 from taskapi.damaged import Findings, findings
-from taskapi.errors import BodyTooLarge
+from taskapi.errors import BodyTooLarge, TargetTooLong
 from taskapi.logs import request_id
 
 access_log = logging.getLogger("taskapi.access")
@@ -27,6 +27,7 @@ SECURITY_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 PRIVATE_NETWORK = b"access-control-request-private-network"
+MAX_TARGET_BYTES = 64_000  # of path and query; a list with every parameter at its longest takes some 42,000
 API_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
@@ -170,6 +171,19 @@ class UnexpectedErrors:
             if started:
                 raise  # too late for another answer: the server has to cut this one off
             await problems.of_unexpected()(scope, receive, send)
+
+
+class TargetLimit:
+    """Refuses a request whose path and query are longer than ``MAX_TARGET_BYTES``."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
+            await problems.of_domain(TargetTooLong(MAX_TARGET_BYTES))(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
 
 
 class BodyLimit:

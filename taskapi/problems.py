@@ -64,6 +64,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     account_errors.NotAuthenticated: 401,
     account_errors.TooMany: 429,
     errors.NotAcceptable: 406,
+    errors.TargetTooLong: 414,
     errors.MalformedJSON: 400,
     errors.UnsupportedMediaType: 415,
     errors.UnsupportedContentCoding: 415,
