@@ -31,7 +31,7 @@ from taskapi import (
     service_state,
     startup_warnings,
 )
-from taskapi.auth.oauth import OAuthErrors
+from taskapi.auth import oauth
 from taskapi.auth.router import router as auth_router
 from taskapi.auth.service import AuthTools
 from taskapi.coalesce import Coalescer
@@ -187,7 +187,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
                 expose_headers=EXPOSED_HEADERS,
             ),
             Middleware(middleware.OneSpelling),
-            Middleware(OAuthErrors),
+            Middleware(oauth.OAuthErrors),
             Middleware(middleware.UnexpectedErrors),
             Middleware(methods.Head),
             Middleware(middleware.TargetLimit),
@@ -206,6 +206,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
         app.router.routes.extend(router.routes)  # include_router would match every request twice
     if settings.docs:
         openapi.install(app, takes_key)
+        oauth.install(app)
         docs.install(app)
     routing.prefer_exact_paths(app.routes)
     return app

@@ -66,7 +66,7 @@ def test_every_operation_is_described_with_its_problems(app: FastAPI) -> None:
         assert body["tags"], path
         for status, answer in body["responses"].items():
             if int(status) >= 400:
-                assert answer["content"]["application/problem+json"]["schema"]["$ref"].endswith("/Problem"), (
+                assert answer["content"]["application/problem+json"]["schema"]["$ref"].endswith("Problem"), (
                     method,
                     path,
                     status,

@@ -8,12 +8,16 @@ import json
 import re
 from typing import Any
 
+from fastapi import FastAPI
+from pydantic import Field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi import problems
+from taskapi.problems import Problem
 
 PATHS = frozenset({"/token", "/revoke"})
+SCHEMAS = "#/components/schemas/"
 INVALID_REQUEST = "invalid_request"
 BAD_REQUESTS = frozenset({400, 413, 414, 415, 422})  # the request itself is wrong, not what it proves
 ERRORS = {
@@ -25,6 +29,15 @@ ERRORS = {
     "invalid_scope": "invalid_scope",
 }
 UNDESCRIBABLE = re.compile(r"[^ !#-\[\]-~]")  # what error_description must not hold
+
+
+class OAuthProblem(Problem):
+    """An error as RFC 9457 writes it and RFC 6749, section 5.2."""
+
+    error: str = Field(
+        description="The code of RFC 6749, such as `invalid_grant`; where it has none, that at the end of `type`.",
+    )
+    error_description: str = Field(description="`detail`, and what is wrong with each value, in ASCII.")
 
 
 class OAuthErrors:
@@ -68,6 +81,29 @@ def described(problem: dict[str, Any]) -> dict[str, Any]:
     texts = [problem["detail"], "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)]
     description = UNDESCRIBABLE.sub("'", " ".join(filter(None, texts)))
     return {**problem, "error": _error(problem), "error_description": description}
+
+
+def install(app: FastAPI) -> None:
+    """Makes the document of ``app`` show the problems of ``PATHS`` as they are answered."""
+    plain = app.openapi
+
+    def document() -> dict[str, Any]:
+        made = plain()
+        components = made["components"]
+        if OAuthProblem.__name__ not in components["schemas"]:
+            components["schemas"][OAuthProblem.__name__] = schema = OAuthProblem.model_json_schema(
+                ref_template=SCHEMAS + "{model}"
+            )
+            schema.pop("$defs")  # they are those of Problem
+            for path in PATHS:
+                answers = made["paths"][path]["post"]["responses"]
+                for status, answer in answers.items():
+                    if content := answer.get("content", {}).get(problems.MEDIA_TYPE):  # which routes share
+                        content = {**content, "schema": {"$ref": SCHEMAS + OAuthProblem.__name__}}
+                        answers[status] = {**answer, "content": {problems.MEDIA_TYPE: content}}
+        return made
+
+    app.openapi = document  # type: ignore[method-assign]
 
 
 def _error(problem: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.account_errors import Overloaded
-from taskapi.auth.oauth import described
+from taskapi.auth.oauth import PATHS, described
 from taskapi.database import collection
 from taskapi.throttling.service import ACCOUNT
 from taskapi.users.documents import UserDocument
@@ -91,6 +91,19 @@ async def test_what_oauth_has_no_word_for_keeps_its_code(app: FastAPI, ada: Acco
 async def test_other_routes_and_methods_keep_their_errors(ada: Account) -> None:
     assert "error_description" not in is_problem(await ada.client.get("/token"), 405, "method_not_allowed")
     assert "error_description" not in is_problem(await ada.post("/register", json={}), 422, "validation_error")
+
+
+def test_the_document_shows_the_errors_of_oauth(app: FastAPI) -> None:
+    document = app.openapi()
+    assert document is app.openapi()
+    properties = document["components"]["schemas"]["OAuthProblem"]["properties"]
+    assert set(properties) == set(document["components"]["schemas"]["Problem"]["properties"]) | {"error_description"}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            for status, answer in operation["responses"].items():
+                if status >= "400":
+                    schema = answer["content"]["application/problem+json"]["schema"]["$ref"].rpartition("/")[2]
+                    assert schema == ("OAuthProblem" if path in PATHS else "Problem"), (method, path, status)
 
 
 def test_a_description_has_only_what_rfc_6749_allows() -> None:
