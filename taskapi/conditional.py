@@ -55,18 +55,21 @@ def validators(request: Request, current: str) -> dict[str, str]:
 
 
 def _tags(request: Request, header: str) -> set[str] | None:
-    """The opaque parts of the entity tags in a header, as we gave them, weak or not, or ``*``; None without the header."""
+    """The opaque parts of the entity tags in a header, weak or not, without the coding that a proxy added; or ``*``.
+
+    None without the header.
+    """
     lines = request.headers.getlist(header)
     if not lines:
         return None
-    return {ANY} if lines == [ANY] else {_as_given(opaque) for opaque in ENTITY_TAG.findall(",".join(lines))}
+    return {ANY} if lines == [ANY] else {_strip_coding(opaque) for opaque in ENTITY_TAG.findall(",".join(lines))}
 
 
-def _as_given(opaque: str) -> str:
-    # Proxies mark the tag of what they compress: Apache, Caddy and lighttpd as in 1-gzip, Jetty as in 1--gzip, some as in
-    # 1;gzip. There is no such sign in a tag of ours.
-    given, _, coding = opaque.replace(";", "-").rpartition("-")
-    return given.removesuffix("-") if coding in CODINGS else opaque
+def _strip_coding(opaque: str) -> str:
+    # Proxies that compress an answer add its coding to the tag: 1-gzip (Apache, Caddy, lighttpd), 1--gzip (Jetty), 1;gzip.
+    # Our tags hold neither "-" nor ";".
+    tag, _, coding = opaque.replace(";", "-").rpartition("-")
+    return tag.removesuffix("-") if coding in CODINGS else opaque
 
 
 async def offered_versions(request: Request) -> frozenset[int] | None:

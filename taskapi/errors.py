@@ -210,7 +210,7 @@ class UnsupportedMediaType(UnreadableBody):
 
 class UnsupportedContentCoding(UnreadableBody):
     code = "unsupported_content_coding"
-    detail = "Send the body as it is, without a Content-Encoding."
+    detail = "Send the body uncompressed, without Content-Encoding."
 
 
 class BodyTooLarge(UnreadableBody):

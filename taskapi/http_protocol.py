@@ -10,8 +10,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from taskapi import problems
 
-MAX_PARSED_BYTES = 65_535  # of a target; httptools takes a longer one for no HTTP
-REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # longer than the application takes: it answers 414
+MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
+REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # so long that the application answers 414
 FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -40,7 +40,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.send_400_response("The request is not valid HTTP/1.1.")
 
     def on_url(self, url: bytes) -> None:
-        """Takes a part of the target. One that is too long to be parsed is not kept, and none that it might be cut to served."""
+        """Collects the target. One too long to be parsed is replaced, not cut: a shorter one might be served."""
         self.url = self.url + url if len(self.url) + len(url) <= MAX_PARSED_BYTES else REFUSED_TARGET
 
     def on_message_complete(self) -> None:

@@ -39,7 +39,7 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
 
 
 def _drop_blanks(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """``headers`` without blanks and tabs around their values: they are no part of them (RFC 9110, section 5.5)."""
+    """``headers`` without the blanks and tabs around their values (RFC 9110, section 5.5)."""
     for _, value in headers:
         if value != value.strip():
             return [(name, value.strip(b" \t")) for name, value in headers]
@@ -54,7 +54,7 @@ def _new_request_id() -> bytes:
 class RequestContext:
     """Gives each request an id and a time, on the response and in one line of the access log.
 
-    The values of its headers come without the blanks around them to all that follows: the server leaves those behind a value.
+    It also strips header values, for all that follows: the server passes on the blanks behind them.
     The headers of its account's limit go out here as well: they belong to this answer, and to no copy that is kept of it.
     """
 
@@ -132,7 +132,7 @@ class SecurityHeaders:
 class CORS(CORSMiddleware):
     """Starlette's, whose refusals are problems too.
 
-    A browser that asks for access to a private network hears no word of it, which is a no, and is answered the rest.
+    A preflight that asks for private network access is answered without that permission, not refused.
     """
 
     def preflight_response(self, request_headers: Headers) -> Response:

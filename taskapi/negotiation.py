@@ -102,7 +102,7 @@ def _media_ranges(elements: Sequence[str]) -> Iterator[MediaRange]:
 
 
 def refuse_codings(scope: Scope) -> None:
-    """Raises UnsupportedContentCoding when the request has content in a coding, such as gzip."""
+    """Raises UnsupportedContentCoding when the content of the request has a coding such as gzip."""
     lines = [value for name, value in scope["headers"] if name == b"content-encoding"]
     codings = {coding.strip().lower() for coding in b",".join(lines).split(b",")} - {b"", b"identity"} if lines else ()
     if codings and _has_content(Headers(scope=scope)):

@@ -184,9 +184,9 @@ class StrictRoute(APIRoute):
 
 
 def prefer_exact_paths(routes: Iterable[BaseRoute]) -> None:
-    """Keeps routes from addresses that another one names more exactly, whatever the method: ``/tasks/export`` is no task id.
+    """Excludes from each route the addresses that a more exact path matches: ``/tasks/export`` is not a task id.
 
-    Without this a path would take every method that its more exact neighbour does not.
+    Otherwise the less exact path would take every method that the more exact one does not.
     """
     patterns = {route.path: compile_path(route.path)[0] for route in routes if isinstance(route, Route)}
     for route in routes:

@@ -32,7 +32,7 @@ async def test_no_route_takes_a_coded_body(app: FastAPI, ada: Account, coding: s
         for kind in takes(route):
             headers = {CODING: coding, "Content-Type": kind}
             answer = await ada.call(method, path, content=gzip.compress(b'{"title": "a"}'), headers=headers)
-            problem = is_problem(answer, 415, REFUSED, "Send the body as it is, without a Content-Encoding.")
+            problem = is_problem(answer, 415, REFUSED, "Send the body uncompressed, without Content-Encoding.")
             assert answer.headers["accept-encoding"] == "identity", (method, path, problem)
             assert "accept-patch" not in answer.headers
             asked += 1

@@ -213,9 +213,8 @@ async def test_an_answer_without_content_has_no_content_type(app: FastAPI, ada: 
         answer = await caller.call(method, path)
         assert (answer.status_code, answer.content) == (204, b""), path
         assert not {"content-type", "content-length", "transfer-encoding"} & set(answer.headers), path
-    without = {route.name for route in app.routes if isinstance(route, APIRoute) and route.status_code == 204}
-    assert len(without) == 10
-    assert {route.response_class for route in app.routes if isinstance(route, APIRoute) and route.name in without} == {Response}
+    empty = [route for route in app.routes if isinstance(route, APIRoute) and route.status_code == 204]
+    assert {route.response_class for route in empty} == {Response}  # the others as well, which need a mail or a code
 
 
 async def test_options_with_a_trailing_slash_or_a_body_is_the_same(anonymous: httpx.AsyncClient) -> None:

@@ -1,7 +1,7 @@
-"""The errors of the token routes, in the words of OAuth 2 as well (RFC 6749, section 5.2; RFC 7009, section 2.2.1).
+"""OAuth 2 errors of the token routes (RFC 6749, section 5.2; RFC 7009, section 2.2.1).
 
-A problem document there has the ``error`` that libraries of OAuth know and the ``error_description`` that they show. Its
-``type`` keeps the finer code: a wrong password and a wrong second factor are both ``invalid_grant``.
+Their problem documents have the ``error`` that OAuth libraries know and the ``error_description`` that they show. ``type``
+keeps our finer code: a wrong password and a wrong second factor are both ``invalid_grant``.
 """
 
 import json
@@ -19,7 +19,7 @@ from taskapi.problems import Problem
 PATHS = frozenset({"/token", "/revoke"})
 SCHEMAS = "#/components/schemas/"
 INVALID_REQUEST = "invalid_request"
-BAD_REQUESTS = frozenset({400, 413, 414, 415, 422})  # the request itself is wrong, not what it proves
+BAD_REQUESTS = frozenset({400, 413, 414, 415, 422})  # the request is wrong, not the credentials
 ERRORS = {
     "bad_credentials": "invalid_grant",
     "second_factor_required": "invalid_grant",
@@ -28,20 +28,21 @@ ERRORS = {
     "invalid_grant": "invalid_grant",
     "invalid_scope": "invalid_scope",
 }
-UNDESCRIBABLE = re.compile(r"[^ !#-\[\]-~]")  # what error_description must not hold
+FORBIDDEN_CHARACTER = re.compile(r"[^ !#-\[\]-~]")  # in error_description
 
 
 class OAuthProblem(Problem):
-    """An error as RFC 9457 writes it and RFC 6749, section 5.2."""
+    """A problem (RFC 9457) that is an OAuth 2 error as well (RFC 6749, section 5.2)."""
 
     error: str = Field(
-        description="The code of RFC 6749, such as `invalid_grant`; where it has none, that at the end of `type`.",
+        description="The code of RFC 6749, such as `invalid_grant`. The end of `type` is more precise, and is `error` where "
+        "RFC 6749 has no code.",
     )
     error_description: str = Field(description="`detail`, and what is wrong with each value, in ASCII.")
 
 
 class OAuthErrors:
-    """Makes every problem of a POST to ``PATHS`` one that libraries of OAuth understand; statuses stay."""
+    """Adds the OAuth 2 error to every problem of a POST to ``PATHS``. Statuses and other headers stay."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -56,35 +57,35 @@ class OAuthErrors:
             return
         start: Message | None = None
 
-        async def send_described(message: Message) -> None:
+        async def send_with_error(message: Message) -> None:
             nonlocal start
             if message["type"] == "http.response.start" and Headers(scope=message).get("content-type") == problems.MEDIA_TYPE:
                 start = message  # it says how long the body is
                 return
             if start is not None:
-                body = json.dumps(described(json.loads(message["body"])), separators=(",", ":")).encode()
+                body = json.dumps(add_oauth_error(json.loads(message["body"])), separators=(",", ":")).encode()
                 MutableHeaders(scope=start)["content-length"] = str(len(body))
                 message = {**message, "body": body}
                 await send(start)
                 start = None
             await send(message)
 
-        await self.app(scope, receive, send_described)
+        await self.app(scope, receive, send_with_error)
 
 
-def described(problem: dict[str, Any]) -> dict[str, Any]:
+def add_oauth_error(problem: dict[str, Any]) -> dict[str, Any]:
     """``problem``, a problem document, with ``error`` and ``error_description`` as RFC 6749 defines them.
 
-    What has no word there, such as 429 and 503, keeps its own code.
+    Problems without a code there, such as 429 and 503, keep their own.
     """
     faults = problem.get("details", ())
     texts = [problem["detail"], "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)]
-    description = UNDESCRIBABLE.sub("'", " ".join(filter(None, texts)))
+    description = FORBIDDEN_CHARACTER.sub("'", " ".join(filter(None, texts)))
     return {**problem, "error": _error(problem), "error_description": description}
 
 
 def install(app: FastAPI) -> None:
-    """Makes the document of ``app`` show the problems of ``PATHS`` as they are answered."""
+    """Adds ``OAuthProblem`` to the OpenAPI document of ``app``, as the schema of the problems of ``PATHS``."""
     plain = app.openapi
 
     def document() -> dict[str, Any]:

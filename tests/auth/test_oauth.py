@@ -8,7 +8,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.account_errors import Overloaded
-from taskapi.auth.oauth import PATHS, described
+from taskapi.auth.oauth import PATHS, add_oauth_error
 from taskapi.database import collection
 from taskapi.throttling.service import ACCOUNT
 from taskapi.users.documents import UserDocument
@@ -108,4 +108,4 @@ def test_the_document_shows_the_errors_of_oauth(app: FastAPI) -> None:
 
 def test_a_description_has_only_what_rfc_6749_allows() -> None:
     problem = {"status": 400, "error": "bad_request", "detail": 'A "quoted" \\ pässword\n'}
-    assert described(problem)["error_description"] == "A 'quoted' ' p'ssword'"
+    assert add_oauth_error(problem)["error_description"] == "A 'quoted' ' p'ssword'"
