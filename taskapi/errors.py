@@ -186,9 +186,7 @@ class NotAcceptable(DomainError):
 
 class TargetTooLong(DomainError):
     code = "uri_too_long"  # as nginx's answer has it
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"The address is longer than {limit} bytes; POST /tasks/search takes long filters.")
+    detail = "The address is too long. POST /tasks/search takes long filters."
 
 
 class UnreadableBody(DomainError):

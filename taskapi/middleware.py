@@ -181,7 +181,7 @@ class TargetLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
-            await problems.of_domain(TargetTooLong(MAX_TARGET_BYTES))(scope, receive, send)
+            await problems.of_domain(TargetTooLong())(scope, receive, send)
             return
         await self.app(scope, receive, send)
 

@@ -27,7 +27,6 @@ FORM = "application/x-www-form-urlencoded"
 COMPONENT = "#/components/schemas/{model}"
 LOCATION = {"Location": {"description": "The address of what was made.", "schema": {"type": "string", "format": "uri-reference"}}}
 ATTACHMENT = {"Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}}}
-GROUP_NAME = re.compile(r"\?P<\w+>")  # of a parameter in the pattern of a path
 
 
 class StrictRequest(Request):
@@ -193,8 +192,8 @@ def prefer_exact_paths(routes: Iterable[BaseRoute]) -> None:
         if isinstance(route, Route):
             own = patterns[route.path]
             exact = [other for path, other in patterns.items() if own.match(path) and not other.match(route.path)]
-            excluded = "".join(f"(?!{GROUP_NAME.sub('?:', other.pattern)})" for other in exact)
-            route.path_regex = re.compile(excluded + own.pattern)
+            excluded = "".join(f"(?!{other.pattern})" for other in exact)
+            route.path_regex = re.compile(re.sub(r"\?P<\w+>", "?:", excluded) + own.pattern)
 
 
 def router(**options: Any) -> APIRouter:

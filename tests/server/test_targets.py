@@ -13,7 +13,7 @@ from tests.server.process import Server
 pytestmark = pytest.mark.real
 
 ORIGIN = "http://localhost:3000"
-SENTENCE = "The address is longer than 64000 bytes; POST /tasks/search takes long filters."
+SENTENCE = "The address is too long. POST /tasks/search takes long filters."
 
 
 @pytest.fixture(scope="module")
