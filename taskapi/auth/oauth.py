@@ -86,25 +86,35 @@ def add_oauth_error(problem: dict[str, Any]) -> dict[str, Any]:
 
 def install(app: FastAPI) -> None:
     """Adds ``OAuthProblem`` to the OpenAPI document of ``app``, as the schema of the problems of ``PATHS``."""
-    plain = app.openapi
+    make = app.openapi
 
     def document() -> dict[str, Any]:
-        made = plain()
-        components = made["components"]
-        if OAuthProblem.__name__ not in components["schemas"]:
-            components["schemas"][OAuthProblem.__name__] = schema = OAuthProblem.model_json_schema(
-                ref_template=SCHEMAS + "{model}"
-            )
-            schema.pop("$defs")  # they are those of Problem
-            for path in PATHS:
-                answers = made["paths"][path]["post"]["responses"]
-                for status, answer in answers.items():
-                    if content := answer.get("content", {}).get(problems.MEDIA_TYPE):  # which routes share
-                        content = {**content, "schema": {"$ref": SCHEMAS + OAuthProblem.__name__}}
-                        answers[status] = {**answer, "content": {problems.MEDIA_TYPE: content}}
+        made = make()
+        if OAuthProblem.__name__ not in made["components"]["schemas"]:  # it is made once
+            _document(made)
         return made
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+def _document(made: dict[str, Any]) -> None:
+    schema = OAuthProblem.model_json_schema(ref_template=SCHEMAS + "{model}")
+    schema.pop("$defs")  # they are those of Problem
+    made["components"]["schemas"][OAuthProblem.__name__] = schema
+    known = made["components"].get("examples", {})
+    for path in PATHS:
+        answers = made["paths"][path]["post"]["responses"]
+        for status, answer in answers.items():
+            if content := answer.get("content", {}).get(problems.MEDIA_TYPE):  # routes share it
+                shown = {
+                    name: {**known[name], "value": add_oauth_error(known[name]["value"])} for name in content.get("examples", ())
+                }
+                content = {
+                    **content,
+                    "schema": {"$ref": SCHEMAS + OAuthProblem.__name__},
+                    **({"examples": shown} if shown else {}),
+                }
+                answers[status] = {**answer, "content": {problems.MEDIA_TYPE: content}}
 
 
 def _error(problem: dict[str, Any]) -> str:
