@@ -17,6 +17,7 @@ from taskapi import (
     __version__,
     about,
     background,
+    cors,
     database,
     docs,
     embedded,
@@ -137,27 +138,6 @@ ROUTERS = (
     admin_router,
     status_router,
 )
-ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
-TRACING_HEADERS = ["baggage", "sentry-trace", "traceparent", "tracestate", "X-Requested-With"]  # that libraries add unasked
-EXPOSED_HEADERS = [
-    "Accept-Patch",
-    "Allow",
-    "Content-Disposition",
-    "ETag",
-    "Idempotent-Replay",
-    "Link",
-    "Location",
-    "RateLimit-Limit",
-    "RateLimit-Remaining",
-    "RateLimit-Reset",
-    "Retry-After",
-    "WWW-Authenticate",
-    "X-Next-Cursor",
-    "X-Process-Time-Ms",
-    "X-Request-ID",
-    "X-Total-Count",
-    "X-Total-Count-Relation",
-]
 MAIL_SECONDS = 5  # between two looks for mails that other workers left
 
 
@@ -179,13 +159,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
             *([Middleware(middleware.RootPath, root_path=settings.root_path)] if settings.root_path else []),
             Middleware(middleware.RequestContext),
             Middleware(middleware.SecurityHeaders),
-            Middleware(
-                middleware.CORS,
-                allow_origins=settings.cors_origins,
-                allow_methods=["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=[*ALLOWED_HEADERS, *TRACING_HEADERS],
-                expose_headers=EXPOSED_HEADERS,
-            ),
+            Middleware(cors.CORS, origins=settings.cors_origins),
             Middleware(middleware.OneSpelling),
             Middleware(oauth.OAuthErrors),
             Middleware(middleware.UnexpectedErrors),

@@ -6,10 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 
-from starlette.datastructures import Headers
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi import limits, problems
@@ -26,7 +23,6 @@ SECURITY_HEADERS = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
-PRIVATE_NETWORK = b"access-control-request-private-network"
 MAX_TARGET_BYTES = 64_000  # of path and query; a list with every parameter at its longest takes some 42,000
 API_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -127,22 +123,6 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
-
-
-class CORS(CORSMiddleware):
-    """Starlette's, whose refusals are problems too.
-
-    A preflight that asks for private network access is answered without that permission, not refused.
-    """
-
-    def preflight_response(self, request_headers: Headers) -> Response:
-        """The answer to a preflight request."""
-        asked = Headers(raw=[pair for pair in request_headers.raw if pair[0] != PRIVATE_NETWORK])
-        response = super().preflight_response(asked)
-        if response.status_code < 400:
-            return response
-        sentence = f"{bytes(response.body).decode()}."
-        return problems.render(400, "cors_refused", sentence, headers={"Vary": response.headers["Vary"]})
 
 
 class UnexpectedErrors:

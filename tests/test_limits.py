@@ -7,8 +7,8 @@ import pytest
 from fastapi import FastAPI
 
 from taskapi import limits
+from taskapi.cors import EXPOSED_HEADERS
 from taskapi.limits import MINUTE, SECOND, RequestLimit
-from taskapi.main import EXPOSED_HEADERS
 from tests.client import PASSWORD, Account, is_problem, make_account, sign_in
 from tests.conftest import another
 
