@@ -36,7 +36,7 @@ IDEMPOTENCY_KEY = {
     "required": False,
     "description": "A new random text for each request. Repeated with its key within 24 hours, a request is not run again: it "
     "gets its first answer, with `Idempotent-Replay: true`. Another request under the key is 422; while the first is still being "
-    "answered, a repeat is 409. Failures (5xx), 401, 406 and 429 are not kept.",
+    "answered, a repeat is 409. Failures (5xx), 401, 406, 429 and a refused `Content-Encoding` are not kept.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},  # no example: Swagger UI would send it
 }
 IDEMPOTENT_REPLAY = {

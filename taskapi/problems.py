@@ -108,7 +108,7 @@ USUAL: Final[Mapping[int, Sequence[type[DomainError]]]] = {
     410: [errors.VersionNotKept],
     412: [errors.PreconditionFailed],
     413: [errors.BodyTooLarge],
-    415: [errors.UnsupportedMediaType],
+    415: [errors.UnsupportedMediaType, errors.UnsupportedContentCoding],
     422: [errors.InvalidInput],
     428: [errors.PreconditionRequired],
     429: [account_errors.TooManyRequests],
@@ -120,6 +120,7 @@ HEADERS: Final[Mapping[int, dict[str, Any]]] = {
     401: {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}},
     403: {"WWW-Authenticate": {"description": "The scope that the token lacks (RFC 6750).", "schema": {"type": "string"}}},
     412: ETAG_HEADER,
+    415: {"Accept-Encoding": {"description": "`identity`, when the coding is refused.", "schema": {"type": "string"}}},
     429: RETRY_AFTER,
     503: RETRY_AFTER,
 }

@@ -88,6 +88,14 @@ async def test_what_oauth_has_no_word_for_keeps_its_code(app: FastAPI, ada: Acco
     assert int(answers[-1].headers["retry-after"]) > 0
 
 
+async def test_under_a_root_path_it_is_the_same(app: FastAPI, ada: Account) -> None:
+    transport = httpx.ASGITransport(app, root_path="/api", client=("127.0.0.1", 50000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://taskapi") as client:
+        for path in ("/api/token", "/api/token/"):
+            answer = await client.post(path, data={**ADA, "password": "wrong"})
+            assert (answer.status_code, answer.json()["error"]) == (401, "invalid_grant")
+
+
 async def test_other_routes_and_methods_keep_their_errors(ada: Account) -> None:
     assert "error_description" not in is_problem(await ada.client.get("/token"), 405, "method_not_allowed")
     assert "error_description" not in is_problem(await ada.post("/register", json={}), 422, "validation_error")
