@@ -129,7 +129,7 @@ def test_each_error_has_an_example_of_each_of_its_codes(document: dict[str, Any]
             codes.add(code)
             if code == "validation_error":
                 assert {detail["type"] for detail in shown["details"]} == {"string_too_short", "extra_forbidden"}
-    assert codes == document["components"]["examples"].keys()
+    assert codes >= document["components"]["examples"].keys()
     assert len(codes) > 40
 
 

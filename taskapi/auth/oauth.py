@@ -13,11 +13,11 @@ from pydantic import Field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskapi import problems
+from taskapi import openapi, problems
 from taskapi.problems import Problem
+from taskapi.routing import COMPONENT, schema_of
 
 PATHS = frozenset({"/token", "/revoke"})
-SCHEMAS = "#/components/schemas/"
 INVALID_REQUEST = "invalid_request"
 BAD_REQUESTS = frozenset({400, 413, 414, 415, 422})  # the request is wrong, not the credentials
 ERRORS = {
@@ -98,23 +98,19 @@ def install(app: FastAPI) -> None:
 
 
 def _document(made: dict[str, Any]) -> None:
-    schema = OAuthProblem.model_json_schema(ref_template=SCHEMAS + "{model}")
+    components = made["components"]
+    components["schemas"][OAuthProblem.__name__] = schema = schema_of(OAuthProblem)
     schema.pop("$defs")  # they are those of Problem
-    made["components"]["schemas"][OAuthProblem.__name__] = schema
-    known = made["components"].get("examples", {})
+    known = components["examples"]
     for path in PATHS:
         answers = made["paths"][path]["post"]["responses"]
         for status, answer in answers.items():
-            if content := answer.get("content", {}).get(problems.MEDIA_TYPE):  # routes share it
-                shown = {
-                    name: {**known[name], "value": add_oauth_error(known[name]["value"])} for name in content.get("examples", ())
-                }
-                content = {
-                    **content,
-                    "schema": {"$ref": SCHEMAS + OAuthProblem.__name__},
-                    **({"examples": shown} if shown else {}),
-                }
+            if content := answer.get("content", {}).get(problems.MEDIA_TYPE):  # shared by routes
+                shown = {code: {**known[code], "value": add_oauth_error(known[code]["value"])} for code in content["examples"]}
+                content = {**content, "schema": {"$ref": COMPONENT.format(model=OAuthProblem.__name__)}, "examples": shown}
                 answers[status] = {**answer, "content": {problems.MEDIA_TYPE: content}}
+    elsewhere = openapi.EXAMPLE.findall(str(made["paths"]))
+    components["examples"] = {code: known[code] for code in known if code in elsewhere}
 
 
 def _error(problem: dict[str, Any]) -> str:
