@@ -21,6 +21,7 @@ TaskAPIError
     ├── TargetTooLong            the address is longer than any that can be right
     ├── UnreadableBody           the body is not what its route takes
     │   ├── MalformedJSON
+    │   ├── MalformedImport
     │   ├── UnsupportedMediaType
     │   ├── UnsupportedContentCoding
     │   ├── BodyTooLarge
@@ -198,6 +199,12 @@ class MalformedJSON(UnreadableBody):
     detail = "The body is not valid JSON."
 
 
+class MalformedImport(UnreadableBody):
+    """The body of an import does not hold tasks in the way that its media type says."""
+
+    code = "malformed_import"
+
+
 class UnsupportedMediaType(UnreadableBody):
     code = "unsupported_media_type"
 
@@ -214,8 +221,8 @@ class UnsupportedContentCoding(UnreadableBody):
 class BodyTooLarge(UnreadableBody):
     code = "body_too_large"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"The body is larger than {limit} bytes.")
+    def __init__(self, limit: int, hint: str = "") -> None:
+        super().__init__(f"The body is larger than {limit} bytes.{hint and ' '}{hint}")
 
 
 class TooManyLines(UnreadableBody):

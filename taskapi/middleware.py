@@ -6,13 +6,14 @@ import re
 import time
 from collections.abc import Mapping
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi import limits, problems
 from taskapi.damaged import Findings, findings
 from taskapi.errors import BodyTooLarge, TargetTooLong
 from taskapi.logs import request_id
+from taskapi.routing import JSON, media_type
 
 access_log = logging.getLogger("taskapi.access")
 log = logging.getLogger(__name__)
@@ -169,7 +170,8 @@ class TargetLimit:
 class BodyLimit:
     """Refuses a body over ``limit`` bytes: at once by its Content-Length, else as soon as it grows over it.
 
-    ``larger`` gives other limits to the routes that read their bodies as they come, by method and path.
+    ``larger`` gives other limits to the routes that read their bodies as they come, by method and path. JSON is always read
+    whole, so it gets no more there than elsewhere.
     """
 
     def __init__(self, app: ASGIApp, limit: int, larger: Mapping[tuple[str, str], int]) -> None:
@@ -182,10 +184,12 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        limit = self.larger.get((scope["method"], path), self.limit)
+        limit, hint = self.larger.get((scope["method"], path), self.limit), ""
+        if limit != self.limit and media_type(Request(scope)) == JSON:
+            limit, hint = self.limit, "Send more as JSON Lines."
         length = _header(scope, b"content-length")
         if length is not None and length.isdigit() and int(length) > limit:
-            await problems.of_domain(BodyTooLarge(limit))(scope, receive, send)
+            await problems.of_domain(BodyTooLarge(limit, hint))(scope, receive, send)
             return
         if length is not None:
             await self.app(scope, receive, send)  # the server holds the sender to the length it gave
@@ -197,7 +201,7 @@ class BodyLimit:
             message = await receive()
             size += len(message.get("body", b""))
             if size > limit:
-                raise BodyTooLarge(limit)
+                raise BodyTooLarge(limit, hint)
             return message
 
         await self.app(scope, counted, send)

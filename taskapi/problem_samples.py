@@ -25,6 +25,7 @@ MADE: Final[Mapping[type[DomainError], DomainError]] = {
         errors.UnsupportedMediaType(["application/json"]),
         errors.BodyTooLarge(1_048_576),
         errors.TooManyLines(100_000, kept=True),
+        errors.MalformedImport("The body is one JSON string. Send the lines themselves, not quoted."),
         account_errors.InsufficientScope("tasks:write"),
         account_errors.TooManyAttempts(30),
         account_errors.TooManyRequests(1),

@@ -66,6 +66,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.NotAcceptable: 406,
     errors.TargetTooLong: 414,
     errors.MalformedJSON: 400,
+    errors.MalformedImport: 400,
     errors.UnsupportedMediaType: 415,
     errors.UnsupportedContentCoding: 415,
     errors.BodyTooLarge: 413,

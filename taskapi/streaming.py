@@ -53,17 +53,14 @@ async def rendered(batches: AsyncGenerator[list[Any], None], render: Callable[[A
                     yield text
 
 
-async def lines(chunks: AsyncIterable[bytes], longest: int) -> AsyncIterator[bytes | None]:
-    """The lines of a text without their ends; None for one of more than ``longest`` bytes, which is never held."""
-    line: bytearray | None = bytearray()
+async def lines(chunks: AsyncIterable[bytes], longest: int) -> AsyncIterator[bytes]:
+    """The lines of a text without their ends. One of more than ``longest`` bytes is cut after one byte more: it shows."""
+    line = bytearray()
     async for chunk in chunks:
         for number, part in enumerate(chunk.split(b"\n")):
             if number:  # a line has ended
-                yield line if line is None else bytes(line)
-                line = bytearray()
-            if line is not None and len(line) + len(part) <= longest:
-                line += part
-            else:
-                line = None
-    if line is None or line:
-        yield line if line is None else bytes(line)
+                yield bytes(line)
+                line.clear()
+            line += part[: longest + 1 - len(line)]
+    if line:
+        yield bytes(line)

@@ -1,12 +1,12 @@
-"""Getting tasks in: lines of JSON, read while they come and written in batches. A line that is wrong stops no other."""
+"""Getting tasks in: records, read while they come and written in batches. One that is wrong stops no other."""
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from taskapi.errors import Fault, MalformedJSON, TooManyLines, faults_of
-from taskapi.strictjson import read_json
+from taskapi.errors import Fault, TooManyLines, faults_of
 from taskapi.tasks.imported import Line, line_of
+from taskapi.tasks.records import Record, Records
 from taskapi.tasks.service import LookUp
 from taskapi.tasks.transfer_schemas import MOST_ERRORS, MOST_LINES, ImportReport, LineError, TaskImport
 from taskapi.tasks.upserting import Rehearsal, Upsert, Writer
@@ -14,16 +14,13 @@ from taskapi.turns import Turns
 from taskapi.users.schemas import UserRead
 
 MOST_LINES_OF_TEXT = 2 * MOST_LINES  # with the empty ones, which take time as well
-LONGEST_LINE = 256 * 1024  # bytes
 MOST_FIELDS = 100  # of one line; each unknown one would cost an error
 BATCH_LINES = 250
 BATCH_BYTES = 1024 * 1024
-BOM = b"\xef\xbb\xbf"
-BLANK = b" \t\r"
 
 
-async def run(owner: UserRead, lines: AsyncIterable[bytes | None], look_up: LookUp, *, dry_run: bool) -> ImportReport:
-    """Imports the lines of a text; with ``dry_run``, nothing is written. None stands for a line that is too long.
+async def run(owner: UserRead, records: Records, look_up: LookUp, *, dry_run: bool) -> ImportReport:
+    """Imports the records of a body; with ``dry_run``, nothing is written.
 
     What is written stays, however the run ends.
 
@@ -31,39 +28,34 @@ async def run(owner: UserRead, lines: AsyncIterable[bytes | None], look_up: Look
         TooManyLines: there are more than 100,000, or 200,000 with the empty ones; those are imported.
         Contended: others change the same tasks all the time.
     """
-    report, turns, number = ImportReport(), Turns(), 0
+    report, turns, count = ImportReport(), Turns(), 0
     with Rehearsal(owner) if dry_run else Upsert(owner, look_up) as writer:
         batch = _Batch(writer, report)
-        async for text in lines:
-            number += 1
+        async for record in records:
+            count += 1
             await turns.give_way()
-            if text is not None:
-                text = (text.removeprefix(BOM) if number == 1 else text).strip(BLANK)
-            if number > MOST_LINES_OF_TEXT or (text != b"" and report.lines == MOST_LINES):
+            if count > MOST_LINES_OF_TEXT or (record and report.lines == MOST_LINES):
                 await batch.finish()
                 raise TooManyLines(MOST_LINES, not dry_run)
-            if text == b"":
+            if record is None:
                 continue
             report.lines += 1
-            data = _read(text)
+            data = _read(record)
             if isinstance(data, TaskImport):
-                await batch.take(line_of(owner, data), len(text or b""))
+                await batch.take(line_of(owner, data), record.size)
             else:
-                _fail(report, number, data)
+                _fail(report, record.number, data)
         await batch.finish()
     return report
 
 
-def _read(text: bytes | None) -> TaskImport | Sequence[Fault]:
-    if text is None:
-        return [Fault("", f"should take at most {LONGEST_LINE} bytes", "line_too_long")]
+def _read(record: Record) -> TaskImport | Sequence[Fault]:
+    if record.faults:
+        return record.faults
+    if isinstance(record.value, dict) and len(record.value) > MOST_FIELDS:
+        return [Fault("", f"should have at most {MOST_FIELDS} fields", "too_many_fields")]
     try:
-        value = read_json(text, "The line")
-        if isinstance(value, dict) and len(value) > MOST_FIELDS:
-            return [Fault("", f"should have at most {MOST_FIELDS} fields", "too_many_fields")]
-        return TaskImport.model_validate(value)
-    except MalformedJSON as error:
-        return [Fault("", error.detail, error.code)]
+        return TaskImport.model_validate(record.value)
     except ValidationError as error:
         return faults_of(error.errors(include_input=False, include_url=False))
 

@@ -6,15 +6,16 @@ from typing import Any
 from fastapi import Request, Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
-from taskapi.errors import Contended, TooManyLines
+from taskapi.errors import Contended, MalformedImport, TooManyLines
 from taskapi.negotiation import negotiated
 from taskapi.problems import responses
-from taskapi.routing import ATTACHMENT, definitions, parameters, read_query
+from taskapi.routing import ATTACHMENT, JSON, definitions, media_type, parameters, read_query
 from taskapi.routing import router as strict_router
-from taskapi.streaming import Streamed, lines
+from taskapi.streaming import Streamed
 from taskapi.tasks import export, importing
 from taskapi.tasks.export import ExportQuery, Format
-from taskapi.tasks.schemas import READ_EXAMPLE
+from taskapi.tasks.records import Records, json_array, json_lines
+from taskapi.tasks.schemas import READ_EXAMPLE, TASK_EXAMPLE
 from taskapi.tasks.transfer_schemas import ImportQuery, ImportReport, TaskImport
 
 router = strict_router(prefix="/tasks", tags=["export and import"])
@@ -36,7 +37,10 @@ EXPORTED = {
     CSV: {"schema": {"type": "string"}, "example": ",".join(READ_EXAMPLE) + "\r\n"},
 }
 LINES = '{"key": "a-1", "title": "From another tool"}\n{"title": "Without a key", "status": "done"}\n'
-TAKEN = _json_lines("TaskImport", LINES, **definitions(TaskImport))
+TAKEN = {
+    **dict.fromkeys(NAMES, _json_lines("TaskImport", LINES, **definitions(TaskImport))),
+    JSON: {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/TaskImport"}}, "example": [TASK_EXAMPLE]},
+}
 
 
 @router.get(
@@ -62,14 +66,22 @@ async def export_tasks(user: TaskReader, request: Request) -> Response:
     "/import",
     summary="Import tasks",
     response_description="What became of the lines.",
-    responses=responses(400, 401, 403, 413, TooManyLines, 415, 422, Contended),
+    responses=responses(400, MalformedImport, 401, 403, 413, TooManyLines, 415, 422, Contended),
     openapi_extra={
         "parameters": parameters(ImportQuery),
-        "requestBody": {"required": True, "content": dict.fromkeys(NAMES, TAKEN)},
+        "requestBody": {"required": True, "content": TAKEN},
     },
 )
 async def import_tasks(user: TaskWriter, request: Request) -> ImportReport:
-    """Make tasks of JSON Lines, at most 100,000, and change those whose `key` is known; a wrong line stops no other."""
+    """Make tasks of JSON Lines, at most 100,000, and change those whose `key` is known; a wrong line stops no other.
+
+    A JSON array of tasks is taken as well, as long as it is no larger than any other JSON body.
+    """
     query = read_query(ImportQuery, request)
-    text = lines(request.stream(), importing.LONGEST_LINE)
-    return await importing.run(user, text, tools_of(request).accounts.get, dry_run=query.dry_run)
+    return await importing.run(user, await _records(request), tools_of(request).accounts.get, dry_run=query.dry_run)
+
+
+async def _records(request: Request) -> Records:
+    if media_type(request) == JSON:
+        return json_array(await request.json(), len(await request.body()))
+    return json_lines(request.stream())

@@ -93,7 +93,9 @@ class TaskImport(TaskCreate):
 class LineError(BaseModel):
     """One wrong value of a line."""
 
-    line: int = Field(ge=1, description="The number of the line, from 1; empty ones count.")
+    line: int = Field(
+        ge=1, description="The line on which it begins, from 1, empty ones counted; in a JSON array the position, from 1."
+    )
     field: str
     message: str
     type: str = Field(description="The kind of rule that it breaks.")

@@ -88,14 +88,14 @@ async def test_a_line_may_be_what_a_post_takes(ada: Account) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (b"{", {("", "malformed_json")}),
+        (b'{"title"', {("", "malformed_json")}),
         (b'{"title": "abc"} {"title": "def"}', {("", "malformed_json")}),
         (b'{"title": "a\xffc"}', {("", "malformed_json")}),
         (b'{"title": "abc", "metadata": {"a": NaN}}', {("", "malformed_json")}),
         (b'{"title": "abc", "title": "def"}', {("", "malformed_json")}),
-        (b"[" * 100_000, {("", "malformed_json")}),
+        (b'{"a":' * 40_000, {("", "malformed_json")}),
         ('{"title": "abc"}'.encode("utf-16"), {("", "malformed_json")}),
-        (b'"text"', {("", "model_type")}),
+        (b"7", {("", "model_type")}),
         (b"null", {("", "model_type")}),
         (b'{"title": "\\ud800abc"}', {("title", "string_unicode")}),
         (b'{"title": "' + b"x" * 262_144 + b'"}', {("", "line_too_long")}),
@@ -200,7 +200,7 @@ async def test_empty_lines_are_no_lines_but_not_without_end(ada: Account) -> Non
 async def test_who_may_send_what(ada: Account) -> None:
     line = jsonl({"title": "a task"})
     is_problem(await ada.client.post("/tasks/import", content=line, headers=JSONL), 401, "not_authenticated")
-    for kind in ("application/json", "text/plain", "", "text/csv"):
+    for kind in ("application/merge-patch+json", "text/plain", "", "application/x-www-form-urlencoded"):
         answer = await ada.post("/tasks/import", content=line, headers={"content-type": kind})
         is_problem(answer, 415, "unsupported_media_type")
     for kind in ("application/x-ndjson", "Application/JSONL; charset=utf-8", "application/json-lines", "application/ndjson"):

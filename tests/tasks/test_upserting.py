@@ -14,6 +14,7 @@ from taskapi.database import collection
 from taskapi.identity import new_seed, repeatable
 from taskapi.tasks import importing
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.records import Record
 from taskapi.users.schemas import UserRead
 from tests.client import Account, is_problem, stored_task, stored_user
 from tests.tasks.test_export import RICH
@@ -220,9 +221,9 @@ async def test_an_interrupted_import_that_is_repeated_makes_nothing_twice(ada: A
         for number in range(1200)
     ]
 
-    async def sent(count: int) -> AsyncIterator[bytes]:
-        for line in text[:count]:
-            yield json.dumps(line).encode()
+    async def sent(count: int) -> AsyncIterator[Record]:
+        for number, line in enumerate(text[:count], 1):
+            yield Record(number, 100, line)
         if count < len(text):
             raise ClientDisconnect
 
