@@ -51,9 +51,19 @@ def media_type(request: Request) -> str:
     value = request.headers.get("content-type", "")
     if value in (JSON, FORM):
         return value
+    return _content_type(value).get_content_type() if value else ""
+
+
+def media_parameter(request: Request, name: str) -> str | None:
+    """A parameter of the request's media type in lower case, such as its ``charset``."""
+    value = _content_type(request.headers.get("content-type", "")).get_param(name)
+    return value.lower() if isinstance(value, str) else None
+
+
+def _content_type(value: str) -> Message:
     message = Message()
     message["content-type"] = value
-    return message.get_content_type() if value else ""
+    return message
 
 
 async def read_json(model: type[Model], request: Request) -> Model:

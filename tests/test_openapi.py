@@ -14,7 +14,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi import checks
 
-from taskapi.tasks.transfer_router import NAMES
+from taskapi.tasks.transfer_router import CSV, NAMES
 from tests.client import Account, make_admin
 
 pytestmark = pytest.mark.real
@@ -46,7 +46,7 @@ OPERATIONS = {
 }  # fmt: skip
 
 
-@schemathesis.serializer(*NAMES)
+@schemathesis.serializer(*NAMES, CSV)
 def as_text(_: Any, value: Any) -> Any:
     return {"data": str(value).encode(errors="replace")}
 

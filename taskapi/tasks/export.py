@@ -1,8 +1,6 @@
 """Getting tasks out: all that match, as they were at one moment, as JSON Lines or CSV, in memory of one batch."""
 
 import csv
-import json
-import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from enum import StrEnum
@@ -12,7 +10,9 @@ from typing import Any
 from pydantic import Field
 
 from taskapi.database import batches
-from taskapi.tasks import order
+from taskapi.fields import Flag
+from taskapi.tasks import order, records
+from taskapi.tasks.csv_cells import COLUMNS, write_cell
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.order import Sort
 from taskapi.tasks.reading import read
@@ -23,8 +23,6 @@ from taskapi.users.schemas import UserRead
 
 BATCH = 100  # tasks; what they take is what an export takes
 PART_BYTES = 16 * 1024  # rendered in one or two milliseconds
-COLUMNS = tuple(TaskRead.model_fields)
-FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")  # OWASP, CSV Injection: what a spreadsheet may run
 
 
 class Format(StrEnum):
@@ -39,6 +37,7 @@ class ExportQuery(TaskFilters):
 
     sort: Sort | None = None
     format: Format | None = Field(None, description="Without it the one that `Accept` prefers, else `jsonl`.")
+    bom: Flag = Field(False, description="Begin CSV with a byte order mark, by which Excel knows that it is UTF-8.")
 
     @property
     def order(self) -> Mapping[str, Any]:
@@ -55,7 +54,7 @@ def json_line(task: TaskRead) -> str:
 
 def csv_line(task: TaskRead) -> str:
     """One record of CSV (RFC 4180), whose texts no spreadsheet takes for formulas."""
-    return _record(_cell(value) for value in task.model_dump(mode="json").values())
+    return _record(write_cell(value) for value in task.model_dump(mode="json").values())
 
 
 def _record(cells: Any) -> str:
@@ -64,19 +63,14 @@ def _record(cells: Any) -> str:
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool | list | dict):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
-
-
 LINES: Mapping[Format, Callable[[TaskRead], str]] = {Format.jsonl: json_line, Format.csv: csv_line}
+BOM = records.BOM.decode()
 HEADERS: Mapping[Format, str] = {Format.jsonl: "", Format.csv: _record(COLUMNS)}
 
 
 async def parts(owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGenerator[bytes, None]:
     """The export in small parts; close it when you leave early. Raises InvalidInput for a wrong ``where``, QueryTimeout."""
-    line, text = LINES[kind], [HEADERS[kind]]
+    line, text = LINES[kind], [(BOM if query.bom else "") + HEADERS[kind]]
     size = len(text[0])
     async with aclosing(batches(TaskDocument, query.filter(owner.object_id), PUBLIC, query.order, BATCH)) as found:
         async for batch in found:

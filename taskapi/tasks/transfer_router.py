@@ -6,13 +6,14 @@ from typing import Any
 from fastapi import Request, Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
-from taskapi.errors import Contended, MalformedImport, TooManyLines
+from taskapi.errors import Contended, Fault, InvalidInput, MalformedImport, TooManyLines, UnsupportedMediaType
 from taskapi.negotiation import negotiated
 from taskapi.problems import responses
-from taskapi.routing import ATTACHMENT, JSON, definitions, media_type, parameters, read_query
+from taskapi.routing import ATTACHMENT, JSON, definitions, media_parameter, media_type, parameters, read_query
 from taskapi.routing import router as strict_router
 from taskapi.streaming import Streamed
 from taskapi.tasks import export, importing
+from taskapi.tasks.csv_records import csv_records
 from taskapi.tasks.export import ExportQuery, Format
 from taskapi.tasks.records import Records, json_array, json_lines
 from taskapi.tasks.schemas import READ_EXAMPLE, TASK_EXAMPLE
@@ -40,7 +41,10 @@ LINES = '{"key": "a-1", "title": "From another tool"}\n{"title": "Without a key"
 TAKEN = {
     **dict.fromkeys(NAMES, _json_lines("TaskImport", LINES, **definitions(TaskImport))),
     JSON: {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/TaskImport"}}, "example": [TASK_EXAMPLE]},
+    CSV: {"schema": {"type": "string"}, "example": 'title,due_date,tags\r\nFrom a spreadsheet,2027-01-31,"work, writing"\r\n'},
 }
+UTF_8 = (None, "utf-8", "utf8", "us-ascii")
+TYPED_CSV = f"{CSV}; charset=utf-8; header=present"
 
 
 @router.get(
@@ -55,8 +59,10 @@ async def export_tasks(user: TaskReader, request: Request) -> Response:
     """All your tasks that match, as they are at this moment, as JSON Lines or CSV; a body without its end was cut off."""
     query = read_query(ExportQuery, request)
     chosen = negotiated(request, tuple(name for name, kind in FORMATS.items() if query.format in (kind, None)))
+    if query.bom and chosen != CSV:
+        raise InvalidInput([Fault("bom", "is for CSV alone; send format=csv with it", "csv_only")])
     headers = {
-        "Content-Type": f"{CSV}; charset=utf-8; header=present" if chosen == CSV else chosen,
+        "Content-Type": TYPED_CSV if chosen == CSV else chosen,
         "Content-Disposition": f'attachment; filename="tasks.{FORMATS[chosen]}"',
     }
     return await Streamed.begun(export.parts(user, query, FORMATS[chosen]), headers)
@@ -75,13 +81,20 @@ async def export_tasks(user: TaskReader, request: Request) -> Response:
 async def import_tasks(user: TaskWriter, request: Request) -> ImportReport:
     """Make tasks of JSON Lines, at most 100,000, and change those whose `key` is known; a wrong line stops no other.
 
-    A JSON array of tasks is taken as well, as long as it is no larger than any other JSON body.
+    A JSON array of tasks is taken as well, as long as it is no larger than any other JSON body, and CSV whose first line
+    names the columns: fields of a task, `title` among them, in any order. Lists, `checklist` and `metadata` are JSON, or
+    `tags` with commas and `links` with blanks between them. An empty cell empties what can be empty, else it says nothing.
     """
     query = read_query(ImportQuery, request)
     return await importing.run(user, await _records(request), tools_of(request).accounts.get, dry_run=query.dry_run)
 
 
 async def _records(request: Request) -> Records:
-    if media_type(request) == JSON:
+    kind = media_type(request)
+    if kind == JSON:
         return json_array(await request.json(), len(await request.body()))
-    return json_lines(request.stream())
+    if kind != CSV:
+        return json_lines(request.stream())
+    if media_parameter(request, "charset") not in UTF_8 or media_parameter(request, "header") == "absent":
+        raise UnsupportedMediaType([TYPED_CSV])
+    return csv_records(request.stream())

@@ -83,6 +83,17 @@ async def test_csv_holds_every_field(ada: Account) -> None:
     assert answer.text.count("\r\n") - RICH["description"].count("\r\n") == 2
 
 
+async def test_csv_begins_with_a_byte_order_mark_on_request(ada: Account) -> None:
+    await ada.make_task("Grüße")
+    plain = await ada.get("/tasks/export?format=csv&bom=false")
+    marked = await ada.get("/tasks/export?bom=true", headers={"accept": "text/csv"})
+    assert marked.content == b"\xef\xbb\xbf" + plain.content
+    assert marked.headers["content-type"] == plain.headers["content-type"]
+    assert wrong_fields(await ada.get("/tasks/export?bom=true")) == {"bom": "csv_only"}
+    assert wrong_fields(await ada.get("/tasks/export?format=jsonl&bom=true")) == {"bom": "csv_only"}
+    assert wrong_fields(await ada.get("/tasks/export?format=csv&bom=1")) == {"bom": "bool_parsing"}
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 async def test_nothing_is_an_empty_file(ada: Account, bob: Account, kind: str) -> None:
     await bob.make_task("not hers")
@@ -160,6 +171,7 @@ async def test_what_it_does_not_know_is_refused(ada: Account, query: str) -> Non
     [
         "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\tplain", "\rplain", "\nplain", "  =1", "\u00a0=1", "\u3000@x",
         "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)", '=cmd|"/C calc"!A0', "-2+3+cmd|' /C calc'!A0",
+        "'=1", "''=1", "'\t", "' =1",
     ],
 )  # fmt: skip
 def test_a_text_that_a_spreadsheet_may_run_is_quoted(text: str) -> None:
