@@ -1,5 +1,6 @@
 """The ids of new documents. A request that is repeated after a crash gives the same ones, so it stores nothing twice."""
 
+import hashlib
 import os
 import struct
 import time
@@ -22,6 +23,15 @@ def new_id() -> ObjectId:
     """
     sequence = _sequence.get()
     return ObjectId() if sequence is None else next(sequence)
+
+
+def id_within(owner: ObjectId, given: ObjectId) -> ObjectId:
+    """The id that stands for ``given`` in the account of ``owner``: always the same, and none that anybody could choose.
+
+    An id that a caller gives may be that of somebody else's document, which the caller must not learn, or one that the
+    service is about to draw.
+    """
+    return ObjectId(hashlib.blake2b(owner.binary + given.binary, digest_size=12, person=b"id within").digest())
 
 
 def new_seed() -> ObjectId:

@@ -1,4 +1,4 @@
-"""A line of an import, and what it makes of the task that has its key."""
+"""A line of an import, and what it makes of the task that it is about."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,12 @@ from bson import ObjectId
 
 from taskapi.clock import in_utc, utc_now
 from taskapi.database import BSON
+from taskapi.identity import id_within
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.reading import sound
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.service import new_task
-from taskapi.tasks.transfer_schemas import TaskImport
+from taskapi.tasks.transfer_schemas import TaskImport, TaskImportById
 from taskapi.unicode import nfc
 from taskapi.users.schemas import UserRead
 
@@ -19,20 +20,31 @@ TIMES = ("due_date", "created_at", "updated_at", "completed_at")
 
 
 class Line(NamedTuple):
-    """A line that can be imported: what it says, and the task that it is when there is none with its key."""
+    """A line that can be imported: what it says, the task that it is when it is about none yet, and the ids of that one."""
 
     data: TaskImport
     task: BSON
+    ids: tuple[ObjectId, ...] = ()
 
     @property
     def key(self) -> str | None:
         """The caller's own name for the task, in NFC."""
         return None if self.data.key is None else nfc(self.data.key)
 
+    @property
+    def names(self) -> set[str | ObjectId]:
+        """All that tells which task it is about."""
+        return {*self.ids, *(() if self.key is None else (self.key,))}
+
 
 def line_of(owner: UserRead, data: TaskImport) -> Line:
     """The line that says ``data``; ids are drawn here, in the order of the lines."""
-    return Line(data, _new(owner, data))
+    task = _new(owner, data)
+    if not isinstance(data, TaskImportById) or data.id is None:
+        return Line(data, task)
+    given = ObjectId(data.id)
+    task["_id"] = id_within(owner.object_id, given)
+    return Line(data, task, (given, task["_id"]))
 
 
 def _new(owner: UserRead, data: TaskImport) -> BSON:

@@ -2,13 +2,23 @@
 
 from collections.abc import Sequence
 
+from bson import ObjectId
 from pydantic import ValidationError
 
 from taskapi.errors import Fault, TooManyLines, faults_of
 from taskapi.tasks.imported import Line, line_of
 from taskapi.tasks.records import Record, Records
 from taskapi.tasks.service import LookUp
-from taskapi.tasks.transfer_schemas import MOST_ERRORS, MOST_LINES, ImportReport, LineError, TaskImport
+from taskapi.tasks.transfer_schemas import (
+    MOST_ERRORS,
+    MOST_LINES,
+    ImportQuery,
+    ImportReport,
+    LineError,
+    Match,
+    TaskImport,
+    TaskImportById,
+)
 from taskapi.tasks.upserting import Rehearsal, Upsert, Writer
 from taskapi.turns import Turns
 from taskapi.users.schemas import UserRead
@@ -19,8 +29,8 @@ BATCH_LINES = 250
 BATCH_BYTES = 1024 * 1024
 
 
-async def run(owner: UserRead, records: Records, look_up: LookUp, *, dry_run: bool) -> ImportReport:
-    """Imports the records of a body; with ``dry_run``, nothing is written.
+async def run(owner: UserRead, records: Records, look_up: LookUp, query: ImportQuery) -> ImportReport:
+    """Imports the records of a body; with ``query.dry_run``, nothing is written.
 
     What is written stays, however the run ends.
 
@@ -29,18 +39,19 @@ async def run(owner: UserRead, records: Records, look_up: LookUp, *, dry_run: bo
         Contended: others change the same tasks all the time.
     """
     report, turns, count = ImportReport(), Turns(), 0
-    with Rehearsal(owner) if dry_run else Upsert(owner, look_up) as writer:
+    model = TaskImportById if query.match is Match.id else TaskImport
+    with Rehearsal(owner) if query.dry_run else Upsert(owner, look_up) as writer:
         batch = _Batch(writer, report)
         async for record in records:
             count += 1
             await turns.give_way()
             if count > MOST_LINES_OF_TEXT or (record and report.lines == MOST_LINES):
                 await batch.finish()
-                raise TooManyLines(MOST_LINES, not dry_run)
+                raise TooManyLines(MOST_LINES, not query.dry_run)
             if record is None:
                 continue
             report.lines += 1
-            data = _read(record)
+            data = _read(record, model)
             if isinstance(data, TaskImport):
                 await batch.take(line_of(owner, data), record.size)
             else:
@@ -49,13 +60,13 @@ async def run(owner: UserRead, records: Records, look_up: LookUp, *, dry_run: bo
     return report
 
 
-def _read(record: Record) -> TaskImport | Sequence[Fault]:
+def _read(record: Record, model: type[TaskImport]) -> TaskImport | Sequence[Fault]:
     if record.faults:
         return record.faults
     if isinstance(record.value, dict) and len(record.value) > MOST_FIELDS:
         return [Fault("", f"should have at most {MOST_FIELDS} fields", "too_many_fields")]
     try:
-        return TaskImport.model_validate(record.value)
+        return model.model_validate(record.value)
     except ValidationError as error:
         return faults_of(error.errors(include_input=False, include_url=False))
 
@@ -68,21 +79,21 @@ def _fail(report: ImportReport, number: int, faults: Sequence[Fault]) -> None:
 
 
 class _Batch:
-    """Lines that are written together, each key once: where it comes again, its task has to be there already."""
+    """Lines that are written together, each name once: where it comes again, its task has to be there already."""
 
     def __init__(self, writer: Writer, report: ImportReport) -> None:
         self._writer = writer
         self._report = report
         self._lines: list[Line] = []
-        self._keys: set[str] = set()
+        self._names: set[str | ObjectId] = set()
         self._bytes = 0
 
     async def take(self, line: Line, size: int) -> None:
         """Adds a line of ``size`` bytes, and writes when there are enough."""
-        if line.key in self._keys:
+        names = line.names
+        if not self._names.isdisjoint(names):
             await self.finish()
-        if line.key is not None:
-            self._keys.add(line.key)
+        self._names |= names
         self._lines.append(line)
         self._bytes += size
         if len(self._lines) >= BATCH_LINES or self._bytes >= BATCH_BYTES:
@@ -90,6 +101,6 @@ class _Batch:
 
     async def finish(self) -> None:
         """Writes what waits."""
-        lines, self._lines, self._keys, self._bytes = self._lines, [], set(), 0
+        lines, self._lines, self._names, self._bytes = self._lines, [], set(), 0
         if lines:
             await self._writer.write(lines, self._report)

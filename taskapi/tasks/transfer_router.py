@@ -86,7 +86,7 @@ async def import_tasks(user: TaskWriter, request: Request) -> ImportReport:
     `tags` with commas and `links` with blanks between them. An empty cell empties what can be empty, else it says nothing.
     """
     query = read_query(ImportQuery, request)
-    return await importing.run(user, await _records(request), tools_of(request).accounts.get, dry_run=query.dry_run)
+    return await importing.run(user, await _records(request), tools_of(request).accounts.get, query)
 
 
 async def _records(request: Request) -> Records:

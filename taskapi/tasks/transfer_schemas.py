@@ -2,13 +2,14 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
 from taskapi.clock import utc_now
-from taskapi.fields import Flag, Optional, ReadModel, Storable
+from taskapi.fields import Flag, IdSent, Optional, ReadModel, Storable
 from taskapi.tasks.schemas import TASK_EXAMPLE, Status, TaskCreate
 
 MOST_LINES = 100_000
@@ -42,12 +43,24 @@ Key = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY), Storable]
 Ignored = Annotated[Any, Field(description="The server's own; ignored.")]
 
 
+class Match(StrEnum):
+    """What tells that a line is about a task that is there."""
+
+    key = "key"
+    id = "id"
+
+
 class ImportQuery(BaseModel):
     """How lines are imported."""
 
     model_config = ConfigDict(extra="forbid")
 
     dry_run: Flag = Field(False, description="Say what would become of the lines, and write nothing.")
+    match: Match = Field(
+        Match.key,
+        description="`id`: a line whose `id` is that of a task of yours changes it, and takes it out of the trash. When there is "
+        "none, its `key` counts; what is gone comes back under a new id, the same at every import.",
+    )
 
 
 class TaskImport(TaskCreate):
@@ -63,7 +76,7 @@ class TaskImport(TaskCreate):
     created_at: Past = Optional()
     updated_at: Past = Optional()
     completed_at: Past | None = Field(None, description="For a task that is done.")
-    id: Ignored = None
+    id: Annotated[Any, Field(description="Ignored, but for `match=id`.")] = None
     owner: Ignored = None
     progress: Ignored = None
     version: Ignored = None
@@ -88,6 +101,12 @@ class TaskImport(TaskCreate):
         if moment and not done and {"status", "completed"} <= info.data.keys():
             raise PydanticCustomError("contradiction", "contradicts status: only a task that is done has it")
         return moment
+
+
+class TaskImportById(TaskImport):
+    """A line of an import whose id counts."""
+
+    id: IdSent | None = None
 
 
 class LineError(BaseModel):
@@ -121,9 +140,9 @@ class ImportReport(ReadModel):
     )
 
     lines: int = Field(0, description="Lines that are not empty; each is counted once below.")
-    created: int = 0
+    created: int = Field(0, description="Lines that made a task, or took one out of the trash.")
     updated: int = 0
-    unchanged: int = Field(0, description="Lines whose task has a known key and is already as they say.")
+    unchanged: int = Field(0, description="Lines whose task is already as they say.")
     failed: int = 0
     errors: list[LineError] = Field([], max_length=MOST_ERRORS, description="The first 100 errors; a line may have several.")
     errors_omitted: int = Field(0, description="How many more errors there were.")

@@ -4,7 +4,7 @@ A task in the trash has no ``owner``: what looks for the tasks of an owner canno
 ``trash``, and MongoDB removes it at ``trash.expires_at``.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pymongo import DESCENDING, ReturnDocument
@@ -77,6 +77,13 @@ def shown(task: BSON, owner: UserRead) -> BSON:
     return {**task, **times, "owner": reference(owner)}
 
 
+def restore_pipeline(owner: UserRead, now: datetime, *, keeps_key: bool = True) -> list[BSON]:
+    """The update pipeline that takes a task of ``owner`` out of the trash; with ``keeps_key=False`` without its key."""
+    gone = ["trash"] if keeps_key else ["trash", "key"]
+    stages: list[BSON] = [{"$set": {"owner": {"$literal": reference(owner)}}}, {"$unset": gone}]
+    return recorded(stages, [] if keeps_key else ["key"], Action.restore, owner, now)
+
+
 async def restore(owner: UserRead, task_id: str, look_up: LookUp) -> TaskRead:
     """Takes a task out of the trash. One that was the last thing to happen to it stays as it is: the call can be repeated.
 
@@ -84,8 +91,7 @@ async def restore(owner: UserRead, task_id: str, look_up: LookUp) -> TaskRead:
         NotFound: the trash of ``owner`` has no such task.
         KeyTaken: another task has got its external key meanwhile.
     """
-    stages: list[BSON] = [{"$set": {"owner": {"$literal": reference(owner)}}}, {"$unset": "trash"}]
-    pipeline = recorded(stages, [], Action.restore, owner, utc_now())
+    pipeline = restore_pipeline(owner, utc_now())
     try:
         restored = await collection(TaskDocument).find_one_and_update(
             _one(owner, task_id), pipeline, PUBLIC, return_document=ReturnDocument.AFTER

@@ -1,4 +1,4 @@
-"""Writing the lines of an import: those without a key are new tasks, the others meet the task that has their key."""
+"""Writing the lines of an import: each meets the task that has its id or key, or is a new one."""
 
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
@@ -19,13 +19,15 @@ from taskapi.logs import request_id
 from taskapi.tasks.changes import literal, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import at_version
-from taskapi.tasks.imported import Line, after, changed, complete
+from taskapi.tasks.imported import Line, after, changed
+from taskapi.tasks.matching import Known, keys_of
 from taskapi.tasks.reading import version_of
 from taskapi.tasks.service import LookUp, settle_new
 from taskapi.tasks.transfer_schemas import ImportReport
-from taskapi.tasks.writing import MOST_ATTEMPTS, PUBLIC
+from taskapi.tasks.trash import restore_pipeline
+from taskapi.tasks.writing import MOST_ATTEMPTS
 from taskapi.turns import Turns
-from taskapi.unicode import nfc, spellings
+from taskapi.unicode import nfc
 from taskapi.users.schemas import UserRead
 
 IN_MEMORY = 4 * 1024 * 1024  # bytes of drafts; more go to a file
@@ -36,30 +38,11 @@ class Writer(Protocol):
     """What the lines of an import are given to."""
 
     async def write(self, lines: list[Line], report: ImportReport) -> None:
-        """Writes lines of which no two have the same key, and counts them in ``report``."""
-
-
-async def _known(owner: UserRead, lines: Iterable[Line]) -> dict[str | None, BSON]:
-    """The tasks of ``owner`` that have the keys of these lines, by key in NFC.
-
-    Version 1.2 and before stored keys as they were sent. Of two tasks whose keys are equal in NFC, the one stored so counts.
-    """
-    keys = [key for line in lines if line.data.key is not None for key in spellings(line.data.key)]
-    if not keys:
-        return {}
-    cursor = collection(TaskDocument).find({"owner.id": owner.object_id, "key": {"$in": keys}}, PUBLIC)
-    keyed = [
-        (key, complete(task, owner))
-        for task in await cursor.to_list(None)
-        # A script may have given a task several keys, and the index of keys knows each.
-        for key in (task["key"] if isinstance(task["key"], list) else [task["key"]])
-        if isinstance(key, str)
-    ]
-    return {nfc(key): task for key, task in sorted(keyed, key=lambda each: each[0] == nfc(each[0]))}
+        """Writes lines of which no two have a name in common, and counts them in ``report``."""
 
 
 class Upsert(AbstractContextManager["Upsert"]):
-    """Writes with one look at the tasks that have the keys, and one bulk write. The unique index decides who was first."""
+    """Writes with one look at the tasks that are there, and one bulk write. The unique indexes decide who was first."""
 
     def __init__(self, owner: UserRead, look_up: LookUp) -> None:
         self._owner = owner
@@ -79,29 +62,40 @@ class Upsert(AbstractContextManager["Upsert"]):
         await settle_new(self._owner, self._look_up)
 
     async def _attempt(self, lines: list[Line], report: ImportReport) -> list[Line]:
-        """Writes once; the lines that somebody else came before."""
-        stored, turns, now = await _known(self._owner, lines), Turns(), utc_now()
-        inserts, updates = list[Line](), dict[ObjectId, Line]()
+        """Writes once; the lines that somebody else, or a line before, came before."""
+        known, turns, now = await Known.of(self._owner, lines), Turns(), utc_now()
+        inserts, updates, waiting = list[Line](), dict[ObjectId, Line](), list[Line]()
         operations = list[InsertOne[BSON] | UpdateOne]()
         for line in lines:
             await turns.give_way()
-            task = stored.get(line.key)
+            task = known.task(line)
             if task is None:
                 inserts.append(line)
                 operations.append(InsertOne(line.task))
-            elif task["_id"] == line.task["_id"]:  # an earlier run of this very request made it
+            elif task["_id"] in updates:  # one line by its id, the other by its key
+                waiting.append(line)
+            elif not line.ids and task["_id"] == line.task["_id"]:  # an earlier run of this very request made it
                 report.created += 1
-            elif fields := changed(line, task):
+            elif pipeline := self._pipeline(line, task, known, now):
                 updates[task["_id"]] = line
-                looked_at = {"_id": task["_id"], "owner.id": self._owner.object_id, **at_version([version_of(task)])}
-                operations.append(UpdateOne(looked_at, update(literal(fields), self._owner, now=now)))
+                owner = "trash.owner.id" if "trash" in task else "owner.id"
+                looked_at = {"_id": task["_id"], owner: self._owner.object_id, **at_version([version_of(task)])}
+                operations.append(UpdateOne(looked_at, pipeline))
             else:
                 report.unchanged += 1
         taken, matched = await _bulk(operations)
         landed = updates.keys() if matched == len(updates) else await self._landed(updates, now)
-        report.created += len(inserts) - len(taken)
-        report.updated += len(landed)
-        return [line for line in inserts if line.key in taken] + [line for at, line in updates.items() if at not in landed]
+        missed = [line for line in inserts if not line.names.isdisjoint(taken)]
+        restored = sum("trash" in known.by_id.get(identity, ()) for identity in landed)
+        report.created += len(inserts) - len(missed) + restored
+        report.updated += len(landed) - restored
+        return [*missed, *(line for identity, line in updates.items() if identity not in landed), *waiting]
+
+    def _pipeline(self, line: Line, task: BSON, known: Known, now: datetime) -> list[BSON]:
+        """The update of a stored task that makes it what a line says; empty when it is so already."""
+        back = restore_pipeline(self._owner, now, keeps_key=known.keeps_key(task)) if "trash" in task else []
+        fields = changed(line, task)
+        return back + update(literal(fields), self._owner, now=now) if fields else back
 
     async def _landed(self, updates: Iterable[ObjectId], now: datetime) -> Collection[ObjectId]:
         """Those of our updates of this moment that met their version: a bulk write tells their number alone."""
@@ -110,8 +104,8 @@ class Upsert(AbstractContextManager["Upsert"]):
         return {task["_id"] for task in await collection(TaskDocument).find(marked, {"_id": 1}).to_list(None)}
 
 
-async def _bulk(operations: list[InsertOne[BSON] | UpdateOne]) -> tuple[set[str], int]:
-    """The keys that somebody else has taken meanwhile, and how many updates met their version."""
+async def _bulk(operations: list[InsertOne[BSON] | UpdateOne]) -> tuple[set[str | ObjectId], int]:
+    """The names that somebody else has taken meanwhile, and how many updates met their version."""
     if not operations:
         return set(), 0
     try:
@@ -120,18 +114,19 @@ async def _bulk(operations: list[InsertOne[BSON] | UpdateOne]) -> tuple[set[str]
         faults = error.details["writeErrors"]
         if lacks_durability(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
             raise
-        # What meets its own _id was written by an earlier run of this request.
-        return {fault["keyValue"]["key"] for fault in faults if "key" in fault["keyValue"]}, int(error.details["nMatched"])
+        # An id that is no name of its line was drawn for it: an earlier run of this request has written it.
+        taken = {fault["keyValue"].get("key", fault["keyValue"].get("_id")) for fault in faults}
+        return taken, int(error.details["nMatched"])
     return set(), result.matched_count
 
 
 class Rehearsal(AbstractContextManager["Rehearsal"]):
-    """Writes nothing, and counts what ``Upsert`` would do. What the lines make of tasks with keys is kept in a file."""
+    """Writes nothing, and counts what ``Upsert`` would do. What the lines make of tasks with names is kept in a file."""
 
     def __init__(self, owner: UserRead) -> None:
         self._owner = owner
         self._drafts = SpooledTemporaryFile[bytes](max_size=IN_MEMORY)
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places: dict[str | ObjectId, tuple[int, int]] = {}
 
     def __exit__(self, *_: object) -> None:
         """The file goes."""
@@ -139,27 +134,41 @@ class Rehearsal(AbstractContextManager["Rehearsal"]):
 
     async def write(self, lines: list[Line], report: ImportReport) -> None:
         """As ``Writer``, but for the writing."""
-        stored, turns = await _known(self._owner, lines), Turns()
+        known, turns = await Known.of(self._owner, lines), Turns()
+        for name in {name for line in lines for name in line.names}:
+            if draft := self._draft(name):
+                known.add(draft)
         for line in lines:
             await turns.give_way()
-            task = self._draft(line.key) or stored.get(line.key)
+            task = known.task(line)
             if task is None:
                 report.created += 1
-                self._keep(line.key, line.task)
-            elif fields := changed(line, task):
+                known.add(line.task)
+                if line.names:  # else no other line can be about it
+                    self._keep(line.task)
+                continue
+            fields, in_trash = changed(line, task), "trash" in task
+            if in_trash:
+                report.created += 1
+                task = known.restored(task)
+            elif fields:
                 report.updated += 1
-                self._keep(line.key, after(task, fields))
             else:
                 report.unchanged += 1
+            if fields or in_trash:
+                draft = after(task, fields) if fields else task
+                known.add(draft)
+                self._keep(draft)
 
-    def _draft(self, key: str | None) -> BSON | None:
-        place = self._places.get(key or "")
+    def _draft(self, name: str | ObjectId) -> BSON | None:
+        place = self._places.get(name)
         if place is None:
             return None
         self._drafts.seek(place[0])
         return bson.decode(self._drafts.read(place[1]), AWARE)
 
-    def _keep(self, key: str | None, task: BSON) -> None:
-        if key is not None:
-            start = self._drafts.seek(0, 2)
-            self._places[key] = (start, self._drafts.write(bson.encode(task)))
+    def _keep(self, task: BSON) -> None:
+        start = self._drafts.seek(0, 2)
+        place = (start, self._drafts.write(bson.encode(task)))
+        self._places[task["_id"]] = place
+        self._places |= dict.fromkeys(map(nfc, keys_of(task)), place)

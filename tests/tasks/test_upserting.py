@@ -15,6 +15,7 @@ from taskapi.identity import new_seed, repeatable
 from taskapi.tasks import importing
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.records import Record
+from taskapi.tasks.transfer_schemas import ImportQuery
 from taskapi.users.schemas import UserRead
 from tests.client import Account, is_problem, stored_task, stored_user
 from tests.tasks.test_export import RICH
@@ -232,11 +233,11 @@ async def test_an_interrupted_import_that_is_repeated_makes_nothing_twice(ada: A
 
     seed = new_seed()
     with pytest.raises(ClientDisconnect), repeatable(seed):
-        await importing.run(owner, sent(1100), look_up, dry_run=False)
+        await importing.run(owner, sent(1100), look_up, ImportQuery())
     before = {task["title"]: task for task in await tasks_of(ada)}
     assert len(before) == 1000
     with repeatable(seed):
-        report = await importing.run(owner, sent(1200), look_up, dry_run=False)
+        report = await importing.run(owner, sent(1200), look_up, ImportQuery())
     assert (report.created, report.unchanged, report.updated) == (1200, 0, 0)
     after = {task["title"]: task for task in await tasks_of(ada)}
     assert len(after) == len(await tasks_of(ada)) == 1200
