@@ -15,7 +15,6 @@ from taskapi.tasks.transfer_schemas import (
     ImportQuery,
     ImportReport,
     LineError,
-    Match,
     TaskImport,
     TaskImportById,
 )
@@ -39,7 +38,7 @@ async def run(owner: UserRead, records: Records, look_up: LookUp, query: ImportQ
         Contended: others change the same tasks all the time.
     """
     report, turns, count = ImportReport(), Turns(), 0
-    model = TaskImportById if query.match is Match.id else TaskImport
+    model = TaskImportById if query.match == "id" else TaskImport
     with Rehearsal(owner) if query.dry_run else Upsert(owner, look_up) as writer:
         batch = _Batch(writer, report)
         async for record in records:

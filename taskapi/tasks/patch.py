@@ -116,7 +116,7 @@ def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate:
         raise InvalidInput([Fault("", "The task must stay an object", "task_type")])
     faults = [Fault(name, "There is no such field", "extra_forbidden") for name in after if name not in before]
     changed = [name for name, value in before.items() if name not in after or not _same(value, after[name])]
-    faults += [Fault(name, "Is not to be changed", "read_only") for name in changed if name in READ_ONLY]
+    faults += [read_only(name) for name in changed if name in READ_ONLY]
     missing = [name for name in changed if name not in after]
     faults += [Fault(name, "Field required", "missing") for name in missing if name not in (*EMPTIED, *READ_ONLY)]
     if faults:
@@ -125,6 +125,11 @@ def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate:
         return TaskUpdate.model_validate({name: after.get(name) for name in changed})
     except ValidationError as error:
         raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+
+
+def read_only(name: str) -> Fault:
+    """What is wrong with another value for one of the server's fields."""
+    return Fault(name, "Is not to be changed", "read_only")
 
 
 def _same(one: Any, other: Any) -> bool:

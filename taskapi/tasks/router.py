@@ -16,6 +16,7 @@ from taskapi.tasks.dependencies import TaskId
 from taskapi.tasks.links import LinkRead
 from taskapi.tasks.patch import Patch
 from taskapi.tasks.projection import TaskPart
+from taskapi.tasks.put import TaskPut
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
 from taskapi.tasks.view import TaskView
 
@@ -122,11 +123,9 @@ async def update_task(
     responses={**ANSWER, **responses(*PROBLEMS)},
     openapi_extra=IF_MATCH,
 )
-async def put_task(
-    task_id: TaskId, data: TaskUpdate, user: TaskWriter, versions: ExpectedVersions, response: Response
-) -> TaskRead:
-    """Change a task: only the fields you send, exactly as PATCH does."""
-    task = await service.change(user, task_id, data, versions)
+async def put_task(task_id: TaskId, data: TaskPut, user: TaskWriter, versions: ExpectedVersions, response: Response) -> TaskRead:
+    """Change a task: only the fields you send, as PATCH does. You may send all that you read: the server's fields as well."""
+    task = await service.put(user, task_id, data, versions)
     response.headers["ETag"] = etag(task.version)
     return task
 

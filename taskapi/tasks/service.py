@@ -16,6 +16,7 @@ from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import NEXT_VERSION
 from taskapi.tasks.metadata import check, merged
 from taskapi.tasks.patch import Operation, changes
+from taskapi.tasks.put import TaskPut
 from taskapi.tasks.reading import read, reference, sound
 from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskSummary, TaskUpdate
 from taskapi.tasks.writing import PUBLIC, Versions, one, revise, write
@@ -112,12 +113,35 @@ async def change(owner: UserRead, task_id: str, data: TaskUpdate, versions: Vers
         InvalidInput: with what it has already, the metadata would be over its limits.
         Contended: too many change its metadata at once.
     """
+    if data.model_fields_set and "metadata" not in data.model_fields_set:
+        return await write(owner, task_id, versions, update(fields_of(data), owner), session)
+    return await revise(owner, task_id, versions, lambda stored: _changed(stored, data, owner), session=session)
+
+
+async def put(owner: UserRead, task_id: str, data: TaskPut, versions: Versions) -> TaskRead:
+    """Changes a task as ``change`` does; the server's fields may be sent as the version that is written has them.
+
+    Raises:
+        NotFound, PreconditionFailed, InvalidInput, Contended: as ``change``.
+        InvalidInput: names each of the server's fields that differs.
+    """
+    if not data.has_read_only:
+        return await change(owner, task_id, data, versions)
+
+    def as_read(stored: BSON) -> list[BSON] | None:
+        task = read(stored, owner)
+        if faults := data.differences(task):
+            raise InvalidInput(faults)
+        return _changed(stored, data.changes(task), owner)
+
+    return await revise(owner, task_id, versions, as_read)
+
+
+def _changed(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON] | None:
     if "metadata" in data.model_fields_set:
         # What the merge makes can be known, and so be checked, only from what is there.
-        return await revise(owner, task_id, versions, lambda stored: _with_metadata(stored, data, owner), session=session)
-    if data.model_fields_set:
-        return await write(owner, task_id, versions, update(fields_of(data), owner), session)
-    return await revise(owner, task_id, versions, lambda _: None, session=session)
+        return _with_metadata(stored, data, by)
+    return update(fields_of(data), by) if data.model_fields_set else None
 
 
 def _with_metadata(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON]:

@@ -2,8 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
@@ -43,21 +42,14 @@ Key = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY), Storable]
 Ignored = Annotated[Any, Field(description="The server's own; ignored.")]
 
 
-class Match(StrEnum):
-    """What tells that a line is about a task that is there."""
-
-    key = "key"
-    id = "id"
-
-
 class ImportQuery(BaseModel):
     """How lines are imported."""
 
     model_config = ConfigDict(extra="forbid")
 
     dry_run: Flag = Field(False, description="Say what would become of the lines, and write nothing.")
-    match: Match = Field(
-        Match.key,
+    match: Literal["key", "id"] = Field(
+        "key",
         description="`id`: a line whose `id` is that of a task of yours changes it, and takes it out of the trash. When there is "
         "none, its `key` counts; what is gone comes back under a new id, the same at every import.",
     )

@@ -171,7 +171,7 @@ async def test_what_is_no_id_is_an_error_of_its_line(ada: Account, identity: Any
     assert (report["failed"], report["created"]) == (1, 1)
     assert [(error["line"], error["field"]) for error in report["errors"]] == [(1, "id")]
     assert (await take(ada, [{"id": identity, "title": "A task"}]))["created"] == 1
-    assert wrong_fields(await ada.post("/tasks/import?match=title", content=b"", headers=JSONL)) == {"match": "enum"}
+    assert wrong_fields(await ada.post("/tasks/import?match=title", content=b"", headers=JSONL)) == {"match": "literal_error"}
 
 
 async def test_imports_of_the_same_ids_at_once_make_no_task_twice(ada: Account) -> None:

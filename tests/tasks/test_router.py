@@ -160,6 +160,8 @@ async def test_invalid_values_are_refused_by_name(ada: Account, fields: dict[str
     assert await collection(TaskDocument).count_documents({}) == 0
     task = await ada.make_task()
     for verb in ("PUT", "PATCH"):
+        if verb == "PUT" and field in task and fields.get(field) == task[field]:
+            continue  # it may come as it was read
         changed = await ada.call(verb, f"/tasks/{task['id']}", content=_json(fields), headers=json_header)
         assert list(wrong_fields(changed)) == [field]
     assert (await ada.get(f"/tasks/{task['id']}")).json() == task

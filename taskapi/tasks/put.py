@@ -1,0 +1,51 @@
+"""PUT: changes to a task that may come with the server's fields, for callers who send back all that they read."""
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, PlainSerializer, StrictInt, WithJsonSchema
+
+from taskapi.clock import rfc3339
+from taskapi.errors import Fault
+from taskapi.fields import IdSent, Optional, SentMoment
+from taskapi.tasks.metadata import JSONObject, exact
+from taskapi.tasks.patch import READ_ONLY, read_only
+from taskapi.tasks.schemas import READ_EXAMPLE, OwnerRead, TaskRead, TaskUpdate
+
+MomentAsRead = Annotated[SentMoment, PlainSerializer(rfc3339, return_type=str)]
+OwnerAsRead = Annotated[JSONObject, WithJsonSchema(OwnerRead.model_json_schema())]
+UNCHANGED = "Only as it was read."
+
+
+class TaskPut(TaskUpdate):
+    """Changes to a task, which may be all of it as it was read: the server's fields are not to differ."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "in_progress", "priority": 5}, READ_EXAMPLE]})
+
+    id: IdSent = Optional(description=UNCHANGED)
+    completed_at: MomentAsRead | None = Optional(description=UNCHANGED)
+    progress: Annotated[float, Field(strict=True)] = Optional(description=UNCHANGED)
+    key: str | None = Optional(description=UNCHANGED)
+    owner: OwnerAsRead = Optional(description=UNCHANGED)
+    created_at: MomentAsRead = Optional(description=UNCHANGED)
+    updated_at: MomentAsRead = Optional(description=UNCHANGED)
+    version: StrictInt = Optional(description=UNCHANGED)
+
+    @property
+    def has_read_only(self) -> bool:
+        """Whether any of the server's fields was sent."""
+        return not self.model_fields_set.isdisjoint(READ_ONLY)
+
+    def differences(self, task: TaskRead) -> list[Fault]:
+        """The server's fields that were sent and are not those of ``task``."""
+        names = self.model_fields_set & set(READ_ONLY)
+        sent: dict[str, Any] = self.model_dump(mode="json", include=names)
+        now = task.model_dump(mode="json", include=names)
+        return [read_only(name) for name in sent if sent[name] != now[name]]
+
+    def changes(self, task: TaskRead) -> TaskUpdate:
+        """What was sent but for the server's fields, and metadata that is as that of ``task``: a null in it removes nothing."""
+        values = {name: getattr(self, name) for name in TaskUpdate.model_fields}
+        names = self.model_fields_set & values.keys()
+        if exact(self.metadata) == exact(task.metadata):
+            names -= {"metadata"}
+        return TaskUpdate.model_construct(names, **values)
