@@ -200,3 +200,17 @@ async def test_a_repeat_under_an_idempotency_key_is_the_first_answer(ada: Accoun
     answers = [await ada.post(f"/tasks/import{BY_ID}", content=jsonl(task), headers=headers) for _ in range(2)]
     assert [answer.json()["created"] for answer in answers] == [1, 1]
     assert await count() == 1
+
+
+async def test_of_two_in_the_trash_with_one_key_one_gets_it_back(ada: Account) -> None:
+    ids = []
+    for title in ("first", "second"):
+        await take(ada, [{"title": title, "key": "k"}])
+        ids.append((await tasks_of(ada))[0]["id"])
+        await ada.delete(f"/tasks/{ids[-1]}")
+    lines = [{"id": identity, "title": title} for identity, title in zip(ids, ("first", "second"), strict=True)]
+    assert await take_alike(ada, lines) == {"lines": 2, "created": 2}
+    found = await tasks_of(ada)
+    assert [task["id"] for task in found] == ids
+    assert sorted(str(task["key"]) for task in found) == ["None", "k"]
+    assert await take_alike(ada, found) == {"lines": 2, "unchanged": 2}
