@@ -2,33 +2,37 @@
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, PlainSerializer, StrictInt, WithJsonSchema
+from pydantic import Field, PlainSerializer, StrictInt, WithJsonSchema
 
 from taskapi.clock import rfc3339
 from taskapi.errors import Fault
 from taskapi.fields import IdSent, Optional, SentMoment
 from taskapi.tasks.metadata import JSONObject, exact
+from taskapi.tasks.past import LARGEST_VERSION
 from taskapi.tasks.patch import READ_ONLY, read_only
-from taskapi.tasks.schemas import READ_EXAMPLE, OwnerRead, TaskRead, TaskUpdate
+from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
+from taskapi.tasks.transfer_schemas import LONGEST_KEY
 
-MomentAsRead = Annotated[SentMoment, PlainSerializer(rfc3339, return_type=str)]
-OwnerAsRead = Annotated[JSONObject, WithJsonSchema(OwnerRead.model_json_schema())]
 UNCHANGED = "Only as it was read."
+MomentAsRead = Annotated[SentMoment, PlainSerializer(rfc3339, return_type=str)]
+OWNER_SCHEMA = OwnerRead.model_json_schema()
+OWNER_SCHEMA["properties"]["username"]["maxLength"] = 100
+OwnerAsRead = Annotated[JSONObject, WithJsonSchema(OWNER_SCHEMA)]
+KeyAsRead = Annotated[str, Field(max_length=LONGEST_KEY)]
+VersionAsRead = Annotated[StrictInt, Field(json_schema_extra={"minimum": 1, "maximum": LARGEST_VERSION})]
 
 
 class TaskPut(TaskUpdate):
     """Changes to a task, which may be all of it as it was read: the server's fields are not to differ."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "in_progress", "priority": 5}, READ_EXAMPLE]})
-
     id: IdSent = Optional(description=UNCHANGED)
     completed_at: MomentAsRead | None = Optional(description=UNCHANGED)
     progress: Annotated[float, Field(strict=True)] = Optional(description=UNCHANGED)
-    key: str | None = Optional(description=UNCHANGED)
+    key: KeyAsRead | None = Optional(description=UNCHANGED)
     owner: OwnerAsRead = Optional(description=UNCHANGED)
     created_at: MomentAsRead = Optional(description=UNCHANGED)
     updated_at: MomentAsRead = Optional(description=UNCHANGED)
-    version: StrictInt = Optional(description=UNCHANGED)
+    version: VersionAsRead = Optional(description=UNCHANGED)
 
     @property
     def has_read_only(self) -> bool:

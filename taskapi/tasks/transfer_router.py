@@ -17,7 +17,7 @@ from taskapi.tasks.csv_records import csv_records
 from taskapi.tasks.export import ExportQuery, Format
 from taskapi.tasks.records import Records, json_array, json_lines
 from taskapi.tasks.schemas import READ_EXAMPLE, TASK_EXAMPLE
-from taskapi.tasks.transfer_schemas import ImportQuery, ImportReport, TaskImport
+from taskapi.tasks.transfer_schemas import MOST_LINES, ImportQuery, ImportReport, TaskImport
 
 router = strict_router(prefix="/tasks", tags=["export and import"])
 
@@ -40,7 +40,10 @@ EXPORTED = {
 LINES = '{"key": "a-1", "title": "From another tool"}\n{"title": "Without a key", "status": "done"}\n'
 TAKEN = {
     **dict.fromkeys(NAMES, _json_lines("TaskImport", LINES, **definitions(TaskImport))),
-    JSON: {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/TaskImport"}}, "example": [TASK_EXAMPLE]},
+    JSON: {
+        "schema": {"type": "array", "maxItems": MOST_LINES, "items": {"$ref": "#/components/schemas/TaskImport"}},
+        "example": [TASK_EXAMPLE],
+    },
     CSV: {"schema": {"type": "string"}, "example": 'title,due_date,tags\r\nFrom a spreadsheet,2027-01-31,"work, writing"\r\n'},
 }
 UTF_8 = (None, "utf-8", "utf8", "us-ascii")

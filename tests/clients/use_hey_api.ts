@@ -51,8 +51,7 @@ const bulk = await changeInBulk({
 });
 assert.deepEqual(bulk.data?.map((result) => result.status), [201, 200, 404]);
 
-const lines = '{"key": "a-1", "title": "From another tool"}\n{"title": "ab"}\n';
-const imported = await importTasks({ body: lines, bodySerializer: null }); // or it would be quoted as JSON
+const imported = await importTasks({ body: [{ key: "a-1", title: "From another tool" }, { title: "ab" }] });
 assert.deepEqual([imported.data?.created, imported.data?.failed], [1, 1]);
 assert.equal(imported.data?.errors[0]?.field, "title");
 

@@ -7,7 +7,6 @@ type Task = components["schemas"]["TaskRead"];
 const [server, username] = process.argv.slice(2);
 assert(server && username);
 const password = "correct horse battery";
-const text = { bodySerializer: (body: string) => body }; // or the library would quote it as JSON
 
 const api = createClient<paths>({ baseUrl: server });
 
@@ -68,7 +67,7 @@ const lines = '{"key": "a-1", "title": "From another tool"}\n{"title": "ab"}\n';
 const imported = await api.POST("/tasks/import", {
   body: lines,
   headers: { "Content-Type": "application/jsonl" },
-  ...text,
+  bodySerializer: (body) => body as string, // or it would be quoted as JSON
 });
 assert.deepEqual([imported.data?.created, imported.data?.failed], [1, 1]);
 assert.equal(imported.data?.errors[0]?.field, "title");
