@@ -8,17 +8,17 @@ DESCRIPTION = (
 )
 CONTACT = {"name": "The operator of this server"}
 TAGS: list[dict[str, Any]] = [
-    {"name": "auth", "description": "Make an account, sign in, refresh and revoke tokens, reset a forgotten password."},
+    {"name": "auth", "description": "Register, sign in, refresh and revoke tokens, reset a forgotten password."},
     {"name": "tasks", "description": "Create, read, list, search, change and delete your tasks."},
     {"name": "checklist", "description": "The items of a task's checklist, one by one."},
-    {"name": "history", "description": "Who changed a task and how, and the way back to an earlier version."},
+    {"name": "history", "description": "Who changed a task and how; revert to an earlier version."},
     {"name": "trash", "description": "Deleted tasks: restore them, or remove them before they expire."},
     {"name": "bulk", "description": "Many tasks in one request: a list of operations, or one change of all that a filter finds."},
-    {"name": "export and import", "description": "All your tasks as JSON Lines or CSV, and tasks of other programs."},
+    {"name": "export and import", "description": "Get all your tasks out, and tasks of other programs in."},
     {
         "name": "users",
         "description": "Your account: its data and address, sessions, API tokens, second factor, security events, deletion.",
     },
-    {"name": "admin", "description": "Accounts and security events of everybody; for admins."},
+    {"name": "admin", "description": "All accounts and security events; for admins."},
     {"name": "status", "description": "Whether the service and its database answer."},
 ]

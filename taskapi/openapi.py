@@ -40,7 +40,7 @@ IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},  # no example: Swagger UI would send it
 }
 IDEMPOTENT_REPLAY = {
-    "description": "Given when this is the first answer again.",
+    "description": "Present when the response is a replay.",
     "schema": {"type": "string", "enum": ["true"]},
 }
 RATE_LIMIT = {  # as draft-ietf-httpapi-ratelimit-headers-06 names them
@@ -49,9 +49,11 @@ RATE_LIMIT = {  # as draft-ietf-httpapi-ratelimit-headers-06 names them
     "RateLimit-Reset": "The seconds until none of them is used.",
 }
 RATE_LIMIT_HEADERS = {name: {"description": text, "schema": {"type": "integer"}} for name, text in RATE_LIMIT.items()}
-ACCEPT_PATCH = {"Accept-Patch": {"description": "The media types that it takes (RFC 5789).", "schema": {"type": "string"}}}
+ACCEPT_PATCH = {
+    "Accept-Patch": {"description": "The patch formats that the address takes (RFC 5789).", "schema": {"type": "string"}}
+}
 NOT_REPLAYED = {"401", "406", "429", "500", "503"}
-NO_CONTENT = "It is done; the answer has no content."
+NO_CONTENT = "Done; the response has no content."
 EXAMPLE = re.compile(r"#/components/examples/(\w+)")
 
 

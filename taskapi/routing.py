@@ -25,7 +25,9 @@ JSON = "application/json"
 MOST_MEMBERS = 100  # of the JSON object that is a body; each unknown one would cost an error
 FORM = "application/x-www-form-urlencoded"
 COMPONENT = "#/components/schemas/{model}"
-LOCATION = {"Location": {"description": "The address of what was made.", "schema": {"type": "string", "format": "uri-reference"}}}
+LOCATION = {
+    "Location": {"description": "The address of the new resource.", "schema": {"type": "string", "format": "uri-reference"}}
+}
 ATTACHMENT = {"Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}}}
 
 
@@ -107,7 +109,7 @@ def page_headers(request: Request, path: str, query: PageQuery, total: int) -> d
 
 
 def path_id(what: str) -> Any:
-    """The description of an id in a path. The route answers 404 for what is no id, as for one that there is not."""
+    """Documents an id in a path. Its pattern is not validated: the route answers 404 for what is not an id."""
     return Path(description=what, json_schema_extra={"pattern": "^[0-9a-fA-F]{24}$"})
 
 

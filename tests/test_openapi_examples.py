@@ -41,10 +41,6 @@ def validator(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Va
     return Draft202012Validator({**schema, "components": document["components"]}, validate_formats=True)
 
 
-def json_text(media_type: str) -> bool:
-    return media_type.partition(";")[0].endswith("json")
-
-
 def answers(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for method, path, operation in operations(document):
         for status, answer in operation["responses"].items():

@@ -30,7 +30,7 @@ WRONG = (BadCredentials, SecondFactorRequired, BadSecondFactor)
 
 @router.post(
     "/token",
-    summary="Sign in, or refresh",
+    summary="Sign in or refresh",
     response_description="An access token and a refresh token.",
     responses=responses(InvalidGrant, InvalidScope, InactiveUser, *WRONG, 413, 415, 422, TooManyAttempts, Overloaded),
 )
@@ -43,7 +43,7 @@ async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, trail: Ca
     "/revoke",
     summary="Revoke a token",
     response_class=Response,
-    response_description="The token is worth nothing, whatever it was.",
+    response_description="The token is revoked, or was not a valid one.",
     responses=responses(413, 415, 422),
 )
 async def revoke_token(form: Annotated[Revocation, Form()], tools: Tools, trail: CallerTrail) -> None:

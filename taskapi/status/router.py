@@ -59,13 +59,13 @@ async def welcome(request: Request) -> Welcome:
     return Welcome(version=app.version, links={name: root + place for name, place in places.items()})
 
 
-@router.get("/health", summary="Liveness", response_description="The process answers.")
+@router.get("/health", summary="Check liveness", response_description="The process answers.")
 async def health() -> Health:
     """Whether the process answers; touches nothing else."""
     return Health()
 
 
-@router.get("/ready", summary="Readiness", response_description="Requests can be served.", responses=responses(503))
+@router.get("/ready", summary="Check readiness", response_description="Requests can be served.", responses=responses(503))
 async def ready(database: Annotated[Database, Depends(database)]) -> Readiness:
     """Whether requests can be served: MongoDB has a primary that answers."""
     await database.require_primary()

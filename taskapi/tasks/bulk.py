@@ -83,7 +83,7 @@ class Bulk(BaseModel):
     operations: list[OperationSent] = Field(
         min_length=1,
         max_length=MOST_OPERATIONS,
-        description="Each for itself unless `atomic=true`: one that is not valid is named in its place of the answer.",
+        description="Each runs independently unless `atomic=true`; an invalid one is named in its place of the answer.",
     )
 
 

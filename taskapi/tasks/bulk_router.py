@@ -58,7 +58,7 @@ def _shown(error: DomainError) -> OperationError:
 
 @router.post(
     "/bulk",
-    summary="Carry out a list of operations",
+    summary="Run a list of operations",
     response_description="The outcome of each operation, in their order.",
     responses=responses(400, 401, 403, BulkRefused, 413, 415, 422, 501),
     openapi_extra={"parameters": parameters(BulkQuery)},

@@ -28,7 +28,7 @@ async def read_task_history(task_id: TaskId, user: TaskReader) -> list[HistoryEn
 
 @router.post(
     "/revert",
-    summary="Go back to an earlier version",
+    summary="Revert to an earlier version",
     response_description="The task, at a new version.",
     responses={200: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 404, DamagedTask, 410, 412, 413, 415, 422, Contended)},
     openapi_extra=IF_MATCH,

@@ -81,7 +81,7 @@ async def read_task_summary(task_id: TaskId, user: TaskReader) -> TaskSummary:
 
 @router.get(
     "/{task_id}/links",
-    summary="Look at the pages behind a task's links",
+    summary="Preview the links of a task",
     response_description="One entry for each link, in their order.",
     responses=READ,
 )

@@ -74,7 +74,7 @@ async def export_tasks(user: TaskReader, request: Request) -> Response:
 @router.post(
     "/import",
     summary="Import tasks",
-    response_description="What became of the lines.",
+    response_description="How many tasks were created and changed, and the errors by line.",
     responses=responses(400, MalformedImport, 401, 403, 413, TooManyLines, 415, 422, Contended),
     openapi_extra={
         "parameters": parameters(ImportQuery),

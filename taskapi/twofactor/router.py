@@ -26,7 +26,7 @@ WITH_PASSWORD = (*USUAL, WrongPassword, TooManyAttempts, Overloaded)
 @router.post(
     "",
     status_code=201,
-    summary="Begin with a second factor",
+    summary="Set up a second factor",
     response_description="The secret for the authenticator.",
     responses=responses(*WITH_PASSWORD, TwoFactorOn),
 )
@@ -37,7 +37,7 @@ async def begin_two_factor(data: Proof, caller: HoldersSession, tools: Tools, tr
 
 @router.post(
     "/confirm",
-    summary="Turn the second factor on",
+    summary="Enable the second factor",
     response_description="Ten recovery codes, which are shown this once.",
     responses=responses(*USUAL, WrongCode, NoEnrolment, TooManyAttempts),
 )
@@ -58,7 +58,7 @@ async def renew_recovery_codes(data: Proof, caller: HoldersSession, tools: Tools
     return await service.renew_recovery_codes(caller.user, data.password, tools.prover(caller.session, trail), trail, tools.seals)
 
 
-@router.post("/disable", status_code=204, summary="Turn the second factor off", responses=responses(*WITH_PASSWORD, TwoFactorOff))
+@router.post("/disable", status_code=204, summary="Disable the second factor", responses=responses(*WITH_PASSWORD, TwoFactorOff))
 async def disable_two_factor(data: Proof, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> None:
     """Turn the second factor off: signing in takes the password alone."""
     await service.disable(caller.user, data.password, tools.prover(caller.session, trail), trail)
