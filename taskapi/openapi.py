@@ -15,7 +15,7 @@ from taskapi.account_errors import TooManyRequests
 from taskapi.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.negotiation import Negotiated
 from taskapi.problems import MEDIA_TYPE, RETRY_AFTER, Problem, responses
-from taskapi.routing import JSON, schema_of
+from taskapi.routing import FORM, JSON, schema_of, without_null
 
 Json = dict[str, Any]
 
@@ -97,6 +97,10 @@ def _document(app: FastAPI, takes_key: Callable[[str], bool]) -> Json:
     for path, item in made["paths"].items():
         for method, operation in item.items():
             _complete(operation, method, keyed=method == "post" and takes_key(path))
+            form = operation.get("requestBody", {}).get("content", {}).get(FORM)
+            if form:
+                sent = schemas[form["schema"]["$ref"].rpartition("/")[2]]
+                sent["properties"] = {name: without_null(schema) for name, schema in sent["properties"].items()}
     _move_definitions(made, schemas)
     for name, examples in _examples():
         if name in schemas:

@@ -131,12 +131,18 @@ def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     return [_parameter(name, {**schema, **shared}) for name, schema in whole["properties"].items()]
 
 
-def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    # A query string has no null. Swagger UI shows the description that stands at the parameter, not one in its schema, and
-    # would send an example that stands there.
+def without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that is sent as text, in a query or a form, where there is no null."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
-    if len(kinds) == 1:
-        schema = {**kinds[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
+    if len(kinds) != 1:
+        return schema
+    return {**kinds[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
+
+
+def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    # Swagger UI shows the description that stands at the parameter, not one in its schema, and would send an example that
+    # stands there.
+    schema = without_null(schema)
     texts = [schema["description"]] if "description" in schema else []
     texts += [f"For example `{example}`." for example in schema.get("examples", ())[:1]]
     bare = {key: value for key, value in schema.items() if key != "description"}
