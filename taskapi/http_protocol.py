@@ -3,58 +3,135 @@
 Run it with ``uvicorn --http taskapi.http_protocol:HttpProtocol``; ``taskapi serve`` does.
 """
 
+import asyncio
+import resource
 from collections.abc import Callable
+from http import HTTPStatus
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from taskapi import problems
+from taskapi import middleware, problems
+from taskapi.logs import request_id
 
 MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
 REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # so long that the application answers 414
+MAX_HEAD_BYTES = 32 * 1024  # of the headers of a request, and of its trailers
+MAX_CONNECTIONS = 10_000
+FILES_FOR_OTHERS = 200  # of those that the process may open: the database, files, links
 FRAMING = (b"content-length", b"transfer-encoding")
 
 
+class _HeadTooLarge(Exception):
+    """The parser stops here."""
+
+
+def _max_connections() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(100, min(MAX_CONNECTIONS, files - FILES_FOR_OTHERS))
+
+
 class HttpProtocol(HttpToolsProtocol):
-    """Serves a request that offers another protocol as HTTP/1.1, unless it is a WebSocket handshake (RFC 9110, section 7.8).
+    """Uvicorn's protocol with limits, which serves offers of another protocol as HTTP/1.1 (RFC 9110, section 7.8).
 
     httptools stops at the end of a head that offers an upgrade, and takes what follows for the other protocol. Here a new
-    parser takes over at that place. It is fed a head that says no more than how the body is framed.
+    parser takes over at that place, fed a head that says no more than how the body is framed. WebSocket handshakes go on.
+
+    A request that breaks a limit is answered 408 or 431, and its connection is closed; so is a connection too many (503).
     """
+
+    max_connections = _max_connections()  # of one worker
+    head_seconds = 20.0  # for a whole head, from the connection or from its first byte
+    body_seconds = 60.0  # between two pieces of a body
+    linger_seconds = 2.0  # that a refused client may go on sending: a reset would take the answer away from it
+
+    _awaits: str | None = "head"  # what the client has yet to send: the "head" or the "body" of a request, or nothing
+    _unused = 0  # bytes that came since the last progress (the end of a head, a piece of a body), but for the target
+    _patience: asyncio.TimerHandle | None = None
+    _refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Takes a connection, unless there are too many; called by the event loop."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            self._refuse(503, "too_many_connections", "Too many connections are open; try again shortly.")
+        else:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Lets go of a connection; called by the event loop."""
+        self._stop_waiting()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parses what has come; called by the event loop."""
+        if self._refused:
+            return
         self._unset_keepalive_if_required()
+        self._unused += len(data)
         try:
             while True:
                 try:
                     self.parser.feed_data(data)
-                    return
+                    break
                 except httptools.HttpParserUpgrade as offer:
                     if self._should_upgrade():
+                        self._stop_waiting()
                         self.handle_websocket_upgrade()
                         return
                     self._continue_with_new_parser()
                     data = data[offer.args[0] :]
-        except httptools.HttpParserError:
-            self.send_400_response("The request is not valid HTTP/1.1.")
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, _HeadTooLarge):
+                self._refuse_head()
+            else:
+                self.send_400_response("The request is not valid HTTP/1.1.")
+            return
+        if self._awaits and self._unused > MAX_HEAD_BYTES:
+            self._refuse_head()
+        elif self._awaits:
+            self._wait()
+        elif self._patience:
+            self._stop_waiting()
+
+    def on_message_begin(self) -> None:
+        """Notes the first byte of a request."""
+        if self._patience:
+            self._stop_waiting()
+        super().on_message_begin()
+        self._awaits = "head"
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes a header. Trailers are left out: they are no headers (RFC 9110, section 6.5.1)."""
+        if self._awaits == "head":
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begins to answer a request, unless its head is too large."""
+        if self._unused > MAX_HEAD_BYTES and self._header_bytes() > MAX_HEAD_BYTES:
+            raise _HeadTooLarge
+        super().on_headers_complete()
+        self._awaits, self._unused = "body", 0
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a piece of a body."""
+        self._unused = 0
+        super().on_body(body)
 
     def on_url(self, url: bytes) -> None:
         """Collects the target. One too long to be parsed is replaced, not cut: a shorter one might be served."""
+        self._unused -= len(url)
         self.url = self.url + url if len(self.url) + len(url) <= MAX_PARSED_BYTES else REFUSED_TARGET
 
     def on_message_complete(self) -> None:
         """Notes the end of a request, but for one whose body httptools has not looked at."""
         if not self.parser.should_upgrade() or self._should_upgrade():
+            self._awaits, self._unused = None, 0
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP with a problem, and closes the connection."""
-        self.logger.info(msg)
-        response = problems.render(400, "bad_request", msg, headers={"Connection": "close"})
-        lines = [b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % pair for pair in response.raw_headers), b"", bytes(response.body)]
-        self.transport.write(b"\r\n".join(lines))
-        self.transport.close()
+        self._refuse(400, "bad_request", msg)
 
     def _should_upgrade(self) -> bool:
         # A handshake behind a request that is still being answered would take the connection away from it.
@@ -66,6 +143,60 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as Uvicorn has it
         framing = b"".join(b"%b: %b\r\n" % (name, value) for name, value in self.headers if name in FRAMING)
         self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
+
+    def _header_bytes(self) -> int:
+        return sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+
+    def _wait(self) -> None:
+        """Gives the client its time for what it has yet to send; a piece of a body begins it anew."""
+        if self._awaits == "head" and self._patience:
+            return
+        self._stop_waiting()
+        seconds = self.head_seconds if self._awaits == "head" else self.body_seconds
+        self._patience = self.loop.call_later(seconds, self._lose_patience)
+
+    def _stop_waiting(self) -> None:
+        if self._patience:
+            self._patience.cancel()
+            self._patience = None
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        if self.flow.read_paused:  # it is not the client who is slow
+            self._wait()
+        else:
+            self._refuse(408, "request_timeout", f"The {self._awaits} of the request did not arrive in time.")
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, "headers_too_large", f"Headers and trailers may take {MAX_HEAD_BYTES} bytes each.")
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        """Answers what broke a rule and closes the connection; requests before it keep their answers."""
+        self._stop_waiting()
+        self._refused = True
+        identity = middleware.new_request_id()
+        request_id.set(identity.decode())  # in the context of this connection's callbacks
+        self.logger.info("%d %s", status, detail)
+        cycle = self.cycle
+        is_answering = cycle is not None and not cycle.response_complete
+        if is_answering and self._awaits != "body":
+            cycle.keep_alive = False
+            return
+        if self.pipeline or (is_answering and cycle.response_started):
+            self.transport.close()
+            return
+        if is_answering:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        response = problems.render(status, code, detail, headers={"Connection": "close", "X-Request-ID": identity.decode()})
+        head = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
+        head += [b"%b: %b" % pair for pair in response.raw_headers]
+        self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._patience = self.loop.call_later(self.linger_seconds, self.transport.close)
+        else:
+            self.transport.close()
 
 
 class _AfterHead:

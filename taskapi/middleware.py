@@ -43,7 +43,8 @@ def _drop_blanks(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
     return headers  # as nearly always
 
 
-def _new_request_id() -> bytes:
+def new_request_id() -> bytes:
+    """An id for a request that brings none."""
     # It may be guessed. The system's random bytes would give the interpreter up to the driver's threads.
     return b"%032x" % random.getrandbits(128)  # nosec B311
 
@@ -65,7 +66,7 @@ class RequestContext:
         started = time.perf_counter()
         scope["headers"] = _drop_blanks(scope["headers"])
         given = _header(scope, b"x-request-id")
-        identity = given if given and SANE_REQUEST_ID.fullmatch(given) else _new_request_id()
+        identity = given if given and SANE_REQUEST_ID.fullmatch(given) else new_request_id()
         token = request_id.set(identity.decode())
         met = Findings()
         findings_token = findings.set(met)

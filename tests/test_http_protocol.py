@@ -1,0 +1,151 @@
+"""The limits of one connection, over raw sockets: size and time of a head, pieces of a body, trailers, number."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from taskapi.http_protocol import MAX_HEAD_BYTES, HttpProtocol
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+PIECE = b"x: " + b"y" * 997 + b"\r\n"  # of a thousand bytes and two
+
+
+class Impatient(HttpProtocol):
+    """One that can be tested without waiting for it."""
+
+    head_seconds = 0.2
+    body_seconds = 0.2
+    max_connections = 3
+
+
+async def measure(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the size of the body and the names of the headers once the body has come."""
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size, more = size + len(message["body"]), message["more_body"]
+    body = json.dumps({"size": size, "headers": [name.decode() for name, _ in scope["headers"]]}).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    config = Config(measure, lifespan="off", log_config=None)
+    config.load()
+    make = partial(Impatient, config=config, server_state=ServerState(), app_state={})
+    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+async def exchange(port: int, *packets: bytes) -> list[tuple[int, bytes]]:
+    """The answers to ``packets`` until the server closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for packet in packets:
+            writer.write(packet)
+            await writer.drain()
+        text = await reader.read()
+    finally:
+        writer.close()
+    found = []
+    while text:
+        start, _, text = text.partition(b"\r\n\r\n")
+        headers = dict(line.lower().split(b": ", 1) for line in start.split(b"\r\n")[1:])
+        size = int(headers[b"content-length"])
+        found.append((int(start.split(b" ", 2)[1]), text[:size]))
+        text = text[size:]
+    return found
+
+
+def problem(answers: list[tuple[int, bytes]]) -> tuple[int, str]:
+    (status, body), *others = answers
+    assert others == []
+    assert json.loads(body)["status"] == status
+    return status, json.loads(body)["error"]
+
+
+@pytest.mark.parametrize(
+    ("packets", "expected"),
+    [
+        ([b"GET / HTTP/1.1\r\n", *[PIECE] * 100], (431, "headers_too_large")),
+        ([b"GET / HTTP/1.1\r\n" + PIECE * 40 + b"\r\n"], (431, "headers_too_large")),
+        ([b"GET / HTTP/1.1\r\nx: ", *[b"y" * 1000] * 100], (431, "headers_too_large")),
+        ([b"GET / HTTP/1.1\r\n", b"y" * 1000 * 100], (431, "headers_too_large")),
+        ([b"GET /" + b"y" * 100_000 + b" HTTP/1.1\r\n" + PIECE * 40], (431, "headers_too_large")),
+    ],
+)
+async def test_a_head_has_a_largest_size(port: int, packets: list[bytes], expected: tuple[int, str]) -> None:
+    assert problem(await exchange(port, *packets)) == expected
+
+
+async def test_a_head_just_within_the_limit_is_served(port: int) -> None:
+    many = PIECE * (MAX_HEAD_BYTES // len(PIECE))
+    (status, body), second = await exchange(port, b"GET / HTTP/1.1\r\n" + many + b"\r\n", LAST)
+    assert (status, second[0]) == (200, 200)
+    assert json.loads(body)["headers"].count("x") == MAX_HEAD_BYTES // len(PIECE)
+
+
+async def test_a_small_head_before_a_large_body_is_served(port: int) -> None:
+    start = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nConnection: close\r\n\r\n"
+    (answer,) = await exchange(port, start + b"y" * 1_000_000)
+    assert json.loads(answer[1])["size"] == 1_000_000
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n"])
+async def test_trailers_have_a_largest_size(port: int, end: bytes) -> None:
+    packets = [CHUNKED + b"1\r\na\r\n0\r\n", *[PIECE * 100] * 20, end]
+    answers = await exchange(port, *packets)
+    assert problem(answers) == (431, "headers_too_large")
+
+
+async def test_extensions_of_chunks_have_a_largest_size(port: int) -> None:
+    assert problem(await exchange(port, CHUNKED + b"1;", *[b"y" * 100_000] * 20)) == (431, "headers_too_large")
+
+
+async def test_trailers_are_no_headers(port: int) -> None:
+    trailers = b"Authorization: Bearer stolen\r\nx: y\r\n\r\n"
+    (status, body), second = await exchange(port, CHUNKED + b"1\r\na\r\n", b"0\r\n" + trailers, LAST)
+    assert (status, json.loads(body)) == (200, {"size": 1, "headers": ["host", "transfer-encoding"]})
+    assert second[0] == 200
+
+
+@pytest.mark.parametrize("packets", [[], [b"GET / HT"], [b"GET /", *[b"y" * 1000] * 100], [b"GET / HTTP/1.1\r\nHost: a\r\n"]])
+async def test_a_head_has_to_come_in_time(port: int, packets: list[bytes]) -> None:
+    assert problem(await exchange(port, *packets)) == (408, "request_timeout")
+
+
+@pytest.mark.parametrize("start", [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", CHUNKED, CHUNKED + b"5\r\nab"])
+async def test_a_body_has_to_go_on_in_time(port: int, start: bytes) -> None:
+    assert problem(await exchange(port, start)) == (408, "request_timeout")
+
+
+async def test_the_second_head_of_a_connection_has_to_come_in_time(port: int) -> None:
+    first, second = await exchange(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT")
+    assert first[0] == 200
+    assert problem([second]) == (408, "request_timeout")
+
+
+async def test_a_connection_too_many_is_told(port: int) -> None:
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(Impatient.max_connections)]
+    for reader, writer in held:
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+    assert problem(await exchange(port)) == (503, "too_many_connections")
+    for _, writer in held:
+        writer.close()
+        await writer.wait_closed()
+    while True:  # until the server has noticed
+        answers = await exchange(port, LAST)
+        if answers[0][0] == 200:
+            break
