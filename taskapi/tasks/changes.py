@@ -1,7 +1,7 @@
 """The one way a stored task changes: an update pipeline, so that what follows from stored values is worked out where they are."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import ObjectId
@@ -13,6 +13,7 @@ from taskapi.tasks.history import Action, list_or_empty, recorded
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskUpdate
 from taskapi.users.schemas import UserRead
 
+LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 IS_DONE = {"$eq": ["$status", Status.done]}
 STORED_CHECKLIST = list_or_empty("$checklist")
 PROGRESS = {
@@ -49,6 +50,15 @@ def literal(values: Mapping[str, Any]) -> BSON:
     return {name: {"$literal": value} for name, value in values.items()}
 
 
+def _later(now: datetime) -> BSON:
+    """``now``, or a millisecond after the stored ``updated_at`` if that is not earlier.
+
+    A change always moves a task on in the order of ``updated_at``, also when the clocks of two servers differ.
+    """
+    is_ahead = {"$and": [{"$gte": ["$updated_at", now]}, {"$lt": ["$updated_at", LAST_TIME]}]}  # which only a time can be
+    return {"$cond": [is_ahead, {"$add": ["$updated_at", 1]}, now]}
+
+
 def update(
     fields: BSON, by: UserRead, action: Action = Action.update, now: datetime | None = None, *, derive: bool = True
 ) -> list[BSON]:
@@ -57,7 +67,7 @@ def update(
     With ``derive=False`` nothing follows from the status and the checklist: ``fields`` holds that as well.
     """
     now = now or utc_now()
-    stages: list[BSON] = [{"$set": {"updated_at": now, **fields}}]
+    stages: list[BSON] = [{"$set": {"updated_at": _later(now), **fields}}]
     touched = [*fields, "updated_at"]
     if derive and "status" in fields:
         completed_at = {"$cond": [IS_DONE, {"$ifNull": ["$completed_at", now]}, None]}

@@ -1,5 +1,6 @@
 """A line of an import, and what it makes of the task that it is about."""
 
+from datetime import timedelta
 from typing import NamedTuple
 
 from bson import ObjectId
@@ -74,6 +75,8 @@ def changed(line: Line, stored: BSON) -> BSON:
     fields = {name: line.task[name] for name in PLAIN if name in given}
     if data.completed_at is None:
         fields.pop("completed_at", None)
+    if "updated_at" in fields and fields["updated_at"] <= stored["updated_at"]:
+        del fields["updated_at"]  # it never goes back: whoever pages in its order would miss the task
     if "checklist" in given:
         fields["checklist"] = _with_ids(line, stored["checklist"])
     if data.status or data.completed:
@@ -100,7 +103,7 @@ def _with_ids(line: Line, stored: list[BSON]) -> list[BSON]:
 def after(stored: BSON, fields: BSON) -> BSON:
     """The stored task with ``fields`` changed, for a run that does not write."""
     now = utc_now()
-    task = {**stored, "updated_at": now, **fields}
+    task = {**stored, "updated_at": max(now, stored["updated_at"] + timedelta(milliseconds=1)), **fields}
     if task["status"] != Status.done:
         task["completed_at"] = None
     elif task["completed_at"] is None:

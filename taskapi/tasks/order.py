@@ -39,7 +39,8 @@ Sort = Annotated[
         json_schema_extra={"pattern": rf"^{_FIELD}(,{_FIELD})*$"},
         max_length=200,
         description=f"Fields separated by commas, `-` before one for descending: {', '.join(SORTABLE)}. "
-        "Without it the newest come first; with `q`, the most relevant.",
+        "Without it the newest come first; with `q`, the most relevant. To synchronise use `updated_at`: each change moves a "
+        "task on in it, so that pages by cursor meet every task that was there all the time.",
         examples=["-priority,due_date"],
     ),
     AfterValidator(_sortable),

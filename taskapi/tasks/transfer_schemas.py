@@ -66,7 +66,7 @@ class TaskImport(TaskCreate):
         None, description="Your own name for the task, kept in Unicode NFC. A task that has it already, in any form, is changed."
     )
     created_at: Past = Optional()
-    updated_at: Past = Optional()
+    updated_at: Past = Optional(description="Of a task that is changed, only a later one than it has counts.")
     completed_at: Past | None = Field(None, description="For a task that is done.")
     id: Annotated[Any, Field(description="Ignored, but for `match=id`.")] = None
     owner: Ignored = None

@@ -1,4 +1,4 @@
-"""Cursors: pages that neither skip nor repeat, whatever happens between them, and that nobody can bend."""
+"""Cursors: pages that neither skip nor repeat what stays as it is, and that nobody can bend."""
 
 import asyncio
 import base64
