@@ -6,14 +6,15 @@ Beanie names its collection) is behind a function here; what they share is used 
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import pymongo
-from beanie import Document, init_beanie
+from beanie import Document
 from bson.codec_options import CodecOptions, DatetimeConversion
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pymongo.collation import Collation
 from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
@@ -32,6 +33,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
+from taskapi import indexes
 from taskapi.errors import DamagedTask, DatabaseUnavailable, DomainError, QueryTimeout, StartupError, TransactionsUnsupported
 from taskapi.settings import Settings
 
@@ -109,7 +111,7 @@ class Database:
     async def bind(self, documents: Sequence[type[Document]]) -> None:
         """Points the document classes at this database and makes their indexes."""
         with pymongo.timeout(INDEX_BUILD_SECONDS):
-            await init_beanie(database=self._handle, document_models=list(documents))
+            await indexes.bind(self._handle, documents)
 
     async def require_primary(self) -> None:
         """Returns when the server takes writes.
@@ -173,9 +175,13 @@ def fleeting(document: type[Document]) -> Collection:
 
 
 async def aggregate(
-    document: type[Document], pipeline: Sequence[BSON], milliseconds: int, session: Session | None = None
+    document: type[Document],
+    pipeline: Sequence[BSON],
+    milliseconds: int,
+    session: Session | None = None,
+    collation: Collation | None = None,
 ) -> list[BSON]:
-    """All results of a pipeline.
+    """All results of a pipeline; texts compare as ``collation`` says, by their code points without one.
 
     Raises:
         ExecutionTimeout: the server took longer than ``milliseconds`` and gave up; ``translated`` knows it.
@@ -186,16 +192,17 @@ async def aggregate(
         # driver or server, is a matter of luck. Zero takes it off: the server cuts the query, and has time to say so.
         with pymongo.timeout(0):
             async with asyncio.timeout((milliseconds + GRACE_MS) / 1000):
-                cursor = collection(document).aggregate(list(pipeline), batchSize=1000, maxTimeMS=milliseconds, session=session)
+                options: BSON = {"batchSize": 1000, "maxTimeMS": milliseconds, "collation": collation}
+                cursor = collection(document).aggregate(list(pipeline), session=session, **options)
                 return await cursor.to_list(None)
     except TimeoutError:
         raise DatabaseUnavailable from None
 
 
 async def batches(
-    document: type[Document], matching: BSON, projection: Mapping[str, int], order: Mapping[str, Any], size: int
+    document: type[Document], pipeline: Sequence[BSON], size: int, collation: Collation | None = None
 ) -> AsyncGenerator[list[BSON], None]:
-    """All documents that match, as they were at one moment, in batches of ``size``; close it when you leave early.
+    """All results of a pipeline, as they were at one moment, in batches of ``size``; close it when you leave early.
 
     A standalone server has no snapshots; there they are read as they are when their turn comes.
 
@@ -204,7 +211,8 @@ async def batches(
     """
     client = collection(document).database.client
     session = None if _is_standalone(client) else await client.start_session(snapshot=True, causal_consistency=False)
-    cursor = collection(document).find(matching, projection, sort=list(order.items()), batch_size=size, session=session)
+    options: BSON = {"batchSize": size, "allowDiskUse": True, "collation": collation}
+    cursor = collection(document).aggregate(list(pipeline), session=session, **options)
     seconds: float | None = FIRST_BATCH_SECONDS
     fetching: asyncio.Future[list[BSON]] | None = None
     try:

@@ -4,6 +4,7 @@ from typing import Any
 
 from beanie import Document
 from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo.collation import Collation
 
 from taskapi.database import BSON, collection
 
@@ -32,9 +33,11 @@ def found_in(plan: Any, name: str) -> list[Any]:
     return [found for key, part in plan.items() if key != OTHERS for found in found_in(part, name)]
 
 
-async def explain(document: type[Document], pipeline: list[BSON]) -> BSON:
+async def explain(document: type[Document], pipeline: list[BSON], collation: Collation | None = None) -> BSON:
     """What MongoDB says of a pipeline after it has run it."""
-    command = {"aggregate": collection(document).name, "pipeline": pipeline, "cursor": {}}
+    command: BSON = {"aggregate": collection(document).name, "pipeline": pipeline, "cursor": {}}
+    if collation is not None:
+        command["collation"] = collation.document
     explained: BSON = await collection(document).database.command(
         {"explain": command, "verbosity": "executionStats"}, codec_options=UNBOUNDED
     )

@@ -19,7 +19,8 @@ BATCH = 1000
 
 def exported(user: UserRead) -> AsyncGenerator[str, None]:
     """The events of ``user``, oldest first, each as JSON."""
-    return rendered(batches(SecurityEventDocument, {"user": user.object_id}, PUBLIC, OLDEST, BATCH), _line)
+    theirs: list[BSON] = [{"$match": {"user": user.object_id}}, {"$sort": OLDEST}, {"$project": PUBLIC}]
+    return rendered(batches(SecurityEventDocument, theirs, BATCH), _line)
 
 
 def _line(event: BSON) -> list[str]:

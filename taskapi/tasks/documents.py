@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from beanie import Document, PydanticObjectId
 from pydantic import BaseModel
 from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel
+from pymongo.collation import Collation, CollationStrength
 
 from taskapi.tasks.history import Action
 from taskapi.tasks.schemas import Status
@@ -13,6 +14,9 @@ from taskapi.tasks.schemas import Status
 OWNER = ("owner.id", ASCENDING)
 NEWEST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 BY_ID = ("_id", ASCENDING)
+# Letters as people sort them, accents and case coming after, numbers by their value. The last level tells apart whatever
+# else differs, so that only the two ways to write one text in Unicode are equal.
+COLLATION = Collation(locale="en", strength=CollationStrength.IDENTICAL, numericOrdering=True)
 SEARCHED = {"title": 10, "tags": 5, "checklist.text": 3, "description": 1}  # and what a word counts there
 
 
@@ -75,6 +79,7 @@ class TaskDocument(Document):
 
     class Settings:
         name = "tasks"
+        former_indexes: ClassVar = ("owner_title",)  # by code points, up to version 1.2
         indexes: ClassVar = [
             # GET /tasks: the owner's newest first; and the count of all
             IndexModel([OWNER, *NEWEST], name="owner_newest"),
@@ -90,8 +95,8 @@ class TaskDocument(Document):
             IndexModel([OWNER, ("priority", DESCENDING), ("due_date", ASCENDING), BY_ID], name="owner_priority_due"),
             # ?sort=priority either way
             IndexModel([OWNER, ("priority", ASCENDING), BY_ID], name="owner_priority"),
-            # ?sort=title either way
-            IndexModel([OWNER, ("title", ASCENDING), BY_ID], name="owner_title"),
+            # ?sort=title either way, as people sort
+            IndexModel([OWNER, ("title", ASCENDING), BY_ID], name="owner_title_collated", collation=COLLATION),
             # ?sort=updated_at either way: what changed last
             IndexModel([OWNER, ("updated_at", ASCENDING), BY_ID], name="owner_updated"),
             # ?q=, the words as they are: texts come in every language

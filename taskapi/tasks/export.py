@@ -11,10 +11,10 @@ from pydantic import Field
 
 from taskapi.database import batches
 from taskapi.fields import Flag
-from taskapi.tasks import order, records
+from taskapi.tasks import order, pages, records
 from taskapi.tasks.csv_cells import COLUMNS, write_cell
 from taskapi.tasks.documents import TaskDocument
-from taskapi.tasks.order import Sort
+from taskapi.tasks.order import Order, Sort
 from taskapi.tasks.reading import read
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.selection import TaskFilters
@@ -40,11 +40,9 @@ class ExportQuery(TaskFilters):
     bom: Flag = Field(False, description="Begin CSV with a byte order mark, by which Excel knows that it is UTF-8.")
 
     @property
-    def order(self) -> Mapping[str, Any]:
+    def order(self) -> Order:
         """The sort of MongoDB, always total."""
-        if self.sort is not None:
-            return order.parsed(self.sort)
-        return order.NEWEST if self.q is None else {**order.MOST_RELEVANT, order.RELEVANCE: {"$meta": "textScore"}}
+        return order.chosen(self.sort, self.q)
 
 
 def json_line(task: TaskRead) -> str:
@@ -72,7 +70,8 @@ async def parts(owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGener
     """The export in small parts; close it when you leave early. Raises InvalidInput for a wrong ``where``, QueryTimeout."""
     line, text = LINES[kind], [(BOM if query.bom else "") + HEADERS[kind]]
     size = len(text[0])
-    async with aclosing(batches(TaskDocument, query.filter(owner.object_id), PUBLIC, query.order, BATCH)) as found:
+    pipeline = pages.stages(query.filter(owner.object_id), query.order, dict(PUBLIC))
+    async with aclosing(batches(TaskDocument, pipeline, BATCH, pages.collation(query.order))) as found:
         async for batch in found:
             for stored in batch:
                 text.append(line(read(stored, owner)))

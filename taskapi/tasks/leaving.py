@@ -62,4 +62,5 @@ def _theirs(user: ObjectId) -> list[BSON]:
 
 
 def _lines(matching: BSON, render: Callable[[BSON], Iterable[str]]) -> AsyncGenerator[str, None]:
-    return rendered(batches(TaskDocument, matching, WITH_ALL, BY_ID, BATCH), render)
+    pipeline: list[BSON] = [{"$match": matching}, {"$sort": BY_ID}, {"$project": WITH_ALL}]
+    return rendered(batches(TaskDocument, pipeline, BATCH), render)

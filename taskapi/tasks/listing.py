@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from taskapi import damaged
 from taskapi.database import BSON, aggregate
 from taskapi.keys import Signer
-from taskapi.tasks import cursor
+from taskapi.tasks import cursor, pages
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.places import place
 from taskapi.tasks.projection import Projection, TaskPart
@@ -56,7 +56,8 @@ async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds:
     after = None if query.cursor is None else cursor.read(query.cursor, identity, signer)
     projection = None if query.fields is None else Projection.of(query.fields)
     read = LISTED if projection is None else projection.stored(*query.order)
-    found = await aggregate(TaskDocument, query.pipeline(owner.object_id, read, after), milliseconds)
+    pipeline, collation = query.pipeline(owner.object_id, read, after), pages.collation(query.order)
+    found = await aggregate(TaskDocument, pipeline, milliseconds, collation=collation)
     total = _total(found) if query.counting is not Count.none else None
     following = None
     if len(found) > query.limit:

@@ -10,11 +10,10 @@ from pydantic import ConfigDict, Field, model_validator
 from taskapi.database import BSON
 from taskapi.errors import Fault, InvalidInput
 from taskapi.paging import LIMIT, PageQuery, header
-from taskapi.tasks import order
+from taskapi.tasks import order, pages
 from taskapi.tasks.cursor import CursorText
-from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.filter import EXAMPLE as WHERE_EXAMPLE
-from taskapi.tasks.order import Order, Sort, ranges
+from taskapi.tasks.order import Order, Sort
 from taskapi.tasks.projection import Fields
 from taskapi.tasks.selection import Selection, TaskFilters, WhereParameter
 
@@ -63,14 +62,14 @@ class TaskSearch(Selection):
     @property
     def order(self) -> Order:
         """The sort of MongoDB, always total."""
-        if self.sort is not None:
-            return order.parsed(self.sort)
-        return order.NEWEST if self.q is None else order.MOST_RELEVANT
+        return order.chosen(self.sort, self.q)
 
     def identity(self, owner: ObjectId) -> bytes:
         """What a cursor is bound to: whose tasks, which of them, and in which order."""
         filters = self.model_dump_json(include=_FILTERS, exclude_none=True)
-        return f"{owner} {self.order} {filters}".encode()
+        # A cursor of version 1.2 is no place in an order that was another one then.
+        changed = "title" in self.order or order.has_undated_last(self.order)
+        return f"{owner} {self.order} {filters}{' 1.3' if changed else ''}".encode()
 
     def pipeline(self, owner: ObjectId, projection: BSON, after: Sequence[Any] | None = None) -> list[BSON]:
         """The pipeline that gives a page and one task more if there is one, then the total where it is wanted.
@@ -78,14 +77,9 @@ class TaskSearch(Selection):
         ``after`` holds the sort values of the last task of the page before.
         """
         matching = self.filter(owner)
-        if self.q is not None:
-            found = self._ranked(matching, projection, after)
-        elif after is not None:
-            found = self._continued(matching, projection, after)
-        else:
-            found = [{"$match": matching}, *self._cut(projection)]
+        found = pages.stages(matching, self.order, projection, after, self.start, self.limit + 1)
         if self.counting is not Count.none:
-            found.append(_union(self._total(matching)))
+            found.append(pages.union(self._total(matching)))
         return found
 
     def total(self, owner: ObjectId) -> list[BSON]:
@@ -95,29 +89,6 @@ class TaskSearch(Selection):
     def _total(self, matching: BSON) -> list[BSON]:
         most = [{"$limit": MOST_COUNTED}] if self.counting is Count.estimate else []
         return [{"$match": matching}, *most, {"$count": "total"}]
-
-    def _cut(self, projection: BSON) -> list[BSON]:
-        skip = [{"$skip": self.start}] if self.start else []
-        return [{"$sort": self.order}, *skip, {"$limit": self.limit + 1}, {"$project": projection}]
-
-    def _continued(self, matching: BSON, projection: BSON, after: Sequence[Any]) -> list[BSON]:
-        # One $or over the ranges would read and sort all of them; one after the other, each is read in the order of an
-        # index, and no further than the page is long.
-        conditions = matching.get("$and", [])
-        first, *others = [
-            [{"$match": {**matching, "$and": [*conditions, *beyond]}}, *self._cut(projection)]
-            for beyond in ranges(self.order, after)
-        ]
-        return [*first, *map(_union, others), {"$limit": self.limit + 1}]
-
-    def _ranked(self, matching: BSON, projection: BSON, after: Sequence[Any] | None) -> list[BSON]:
-        # What was found by its text comes in no order: it is found once, and sorted.
-        score: list[BSON] = []
-        if order.RELEVANCE in self.order:
-            score = [{"$set": {order.RELEVANCE: {"$meta": "textScore"}}}]
-            projection = {**projection, order.RELEVANCE: 1}
-        beyond = [{"$match": {"$or": [{"$and": part} for part in ranges(self.order, after)]}}] if after is not None else []
-        return [{"$match": matching}, *score, *beyond, *self._cut(projection)]
 
 
 class TaskQuery(PageQuery, TaskSearch, TaskFilters):
@@ -144,7 +115,3 @@ class TaskQuery(PageQuery, TaskSearch, TaskFilters):
 
 
 _FILTERS = set(TaskFilters.model_fields)
-
-
-def _union(pipeline: list[BSON]) -> BSON:
-    return {"$unionWith": {"coll": TaskDocument.Settings.name, "pipeline": pipeline}}

@@ -9,7 +9,8 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.clock import utc_now
-from taskapi.database import BSON, collection
+from taskapi.database import BSON, aggregate, collection
+from taskapi.tasks import pages
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.listing import LISTED
 from taskapi.tasks.order import SORTABLE
@@ -51,15 +52,15 @@ IN_ORDER = [  # filters whose tasks come from one index in the default order
 async def plan_of(owner: ObjectId, after: list[Any] | None, /, **parameters: str) -> BSON:
     """The plan of a page of what the parameters ask for, of 20 tasks and one more."""
     query = TaskQuery.model_validate({"count": "none", **parameters})
-    return await explain(TaskDocument, query.pipeline(owner, LISTED, after))
+    return await explain(TaskDocument, query.pipeline(owner, LISTED, after), pages.collation(query.order))
 
 
 async def middle(owner: ObjectId, **parameters: str) -> list[Any]:
     """The sort values of a task half-way through the list."""
     query = TaskQuery.model_validate({"count": "none", "limit": "1", **parameters})
     total = await collection(TaskDocument).count_documents(query.filter(owner))
-    cursor = collection(TaskDocument).find(query.filter(owner)).sort(list(query.order.items())).skip(total // 2)
-    task = (await cursor.to_list(1))[0]
+    stages = pages.stages(query.filter(owner), query.order, dict(LISTED), start=total // 2, most=1)
+    task = (await aggregate(TaskDocument, stages, 5000, collation=pages.collation(query.order)))[0]
     return [task[name] for name in query.order]
 
 

@@ -10,12 +10,11 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.database import batches, collection
+from taskapi.database import BSON, batches, collection
 from taskapi.tasks import export
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.export import ExportQuery, Format, csv_line
 from taskapi.tasks.schemas import READ_EXAMPLE, TaskRead
-from taskapi.tasks.writing import PUBLIC
 from taskapi.users.schemas import UserRead
 from tests.client import Account, is_problem, stored_user, wrong_fields
 from tests.conftest import another
@@ -249,7 +248,7 @@ async def test_the_cursor_goes_when_its_reader_is_cancelled_while_it_waits(ada: 
 
     async def read() -> None:
         owner = ObjectId(ada.id)
-        async for _ in batches(TaskDocument, {"owner.id": owner}, PUBLIC, {"_id": 1}, 2):
+        async for _ in batches(TaskDocument, [{"$match": {"owner.id": owner}}, {"$sort": {"_id": 1}}], 2):
             pass
 
     for seconds in (0.0, 0.002, 0.005, 0.02):
@@ -264,6 +263,7 @@ async def test_an_export_outlasts_the_time_of_one_operation(app: FastAPI, ada: A
     """The driver would send its time-out as the time that MongoDB may work for the whole cursor."""
     await seed(ada, 10)
     async with another(app, mongodb_timeout_ms=500):
-        matching = {"owner.id": ObjectId(ada.id), "$where": "sleep(20) || true"}
-        found = [len(batch) async for batch in batches(TaskDocument, matching, PUBLIC, {"_id": 1}, 2)]
+        slow = {"$function": {"lang": "js", "args": [], "body": "function() { sleep(20); return true; }"}}
+        pipeline: list[BSON] = [{"$match": {"owner.id": ObjectId(ada.id), "$expr": slow}}]
+        found = [len(batch) async for batch in batches(TaskDocument, pipeline, 2)]
     assert sum(found) == 10

@@ -1,0 +1,38 @@
+"""The indexes at start: an index whose definition changed takes the place of the one before."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from pymongo import ASCENDING
+
+from taskapi.database import collection
+from taskapi.main import DOCUMENTS
+from taskapi.tasks.documents import TaskDocument
+from tests.client import Account
+
+pytestmark = pytest.mark.real
+
+BY_TITLE = [("owner.id", ASCENDING), ("title", ASCENDING), ("_id", ASCENDING)]
+
+
+async def present() -> dict[str, Any]:
+    return dict(await collection(TaskDocument).index_information())
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_a_database_of_version_1_2_gets_the_titles_as_people_sort_them(app: FastAPI, ada: Account, workers: int) -> None:
+    expected = await present()
+    tasks = collection(TaskDocument)
+    await tasks.drop_index("owner_title_collated")
+    await tasks.create_index(BY_TITLE, name="owner_title")
+    await tasks.create_index([("owner.id", ASCENDING), ("links", ASCENDING)], name="their_own")
+    for title in ("banana", "Apple", "apple"):
+        await ada.make_task(title)
+    await asyncio.gather(*(app.state.database.bind(DOCUMENTS) for _ in range(workers)))
+    assert (await present()).keys() == {*expected, "their_own"}
+    assert (await present())["owner_title_collated"] == expected["owner_title_collated"]
+    await tasks.drop_index("their_own")
+    listed = await ada.get("/tasks?sort=title&fields=title")
+    assert [task["title"] for task in listed.json()] == ["apple", "Apple", "banana"]
