@@ -1,6 +1,7 @@
 """The one clock: UTC, aware, at the precision MongoDB stores."""
 
 from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
 
 
 def utc_now() -> datetime:
@@ -18,9 +19,14 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
 
 
-def today() -> datetime:
-    """Midnight of the current UTC day."""
-    return midnight(utc_now().date())
+def today(zone: str | None = None) -> datetime:
+    """Midnight UTC of the day that it is in a time zone (IANA), in UTC without one: as a due date of today is stored."""
+    return midnight(day_of(utc_now(), zone))
+
+
+def day_of(moment: datetime, zone: str | None = None) -> date:
+    """The day that it is at ``moment`` in a time zone (IANA), in UTC without one."""
+    return moment.astimezone(ZoneInfo(zone) if zone else UTC).date()
 
 
 def in_utc(stored: datetime) -> datetime:

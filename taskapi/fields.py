@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bson import ObjectId
 from pydantic import (
@@ -72,6 +73,12 @@ def _flag(value: Any) -> Any:
     return value == "true"
 
 
+def _time_zone(name: str) -> str:
+    with suppress(ZoneInfoNotFoundError, ValueError, OSError):  # it looks the name up as that of a file
+        return ZoneInfo(name).key
+    raise PydanticCustomError("unknown_time_zone", "must be a time zone of the IANA database, such as Europe/Berlin")
+
+
 def object_id(text: str) -> ObjectId | None:
     """The id that ``text`` writes in 24 hexadecimal digits, or None when it writes none."""
     return ObjectId(text) if ObjectId.is_valid(text) else None
@@ -129,6 +136,17 @@ _DAY_SCHEMA = WithJsonSchema({"type": "string", "format": "date", "examples": ["
 
 Day = Annotated[date, BeforeValidator(_date_only), _DAY_SCHEMA]
 """A calendar date that a caller sends, ``YYYY-MM-DD``."""
+
+TimeZone = Annotated[
+    str,
+    Field(
+        max_length=64,
+        description="The time zone (IANA) in whose day it is today; UTC without it.",
+        examples=["Europe/Berlin"],
+    ),
+    AfterValidator(_time_zone),
+]
+"""A time zone by its name in the IANA database."""
 
 StoredDay = Annotated[date, _DAY_SCHEMA]
 """A calendar date that MongoDB keeps, as the first instant of the day in UTC."""

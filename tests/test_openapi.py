@@ -170,7 +170,7 @@ def test_list_parameters_are_documented(app: FastAPI) -> None:
     parameters = {
         parameter["name"] for parameter in app.openapi()["paths"]["/tasks"]["get"]["parameters"] if parameter["in"] == "query"
     }
-    filters = {"where", "q", "status", "completed", "priority", "tag", "due_before", "due_after", "overdue"}
+    filters = {"where", "q", "status", "completed", "priority", "tag", "due_before", "due_after", "overdue", "tz"}
     assert parameters == {"limit", "offset", "skip", "cursor", "count", "sort", "fields"} | filters
 
 

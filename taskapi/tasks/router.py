@@ -17,7 +17,7 @@ from taskapi.tasks.links import LinkRead
 from taskapi.tasks.patch import Patch
 from taskapi.tasks.projection import TaskPart
 from taskapi.tasks.put import TaskPut
-from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
+from taskapi.tasks.schemas import SummaryQuery, TaskCreate, TaskRead, TaskSummary, TaskUpdate
 from taskapi.tasks.view import TaskView
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
@@ -73,10 +73,16 @@ async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Resp
     return Response(task.model_dump_json(), headers=headers, media_type=JSON)
 
 
-@router.get("/{task_id}/summary", summary="Read a task in brief", response_description="The task in brief.", responses=READ)
-async def read_task_summary(task_id: TaskId, user: TaskReader) -> TaskSummary:
+@router.get(
+    "/{task_id}/summary",
+    summary="Read a task in brief",
+    response_description="The task in brief.",
+    responses={**READ, **responses(422)},
+    openapi_extra={"parameters": parameters(SummaryQuery)},
+)
+async def read_task_summary(task_id: TaskId, user: TaskReader, request: Request) -> TaskSummary:
     """One task in brief, with whether it is overdue and how old it is."""
-    return await service.summary(user, task_id)
+    return await service.summary(user, task_id, read_query(SummaryQuery, request).tz)
 
 
 @router.get(

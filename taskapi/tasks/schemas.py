@@ -32,6 +32,7 @@ from taskapi.fields import (
     ReadModel,
     Storable,
     StoredDay,
+    TimeZone,
     Trimmed,
     Visible,
 )
@@ -269,6 +270,12 @@ class TrashedTask(TaskRead):
     expires_at: Moment = Field(description="When it will be gone for good.")
 
 
+class SummaryQuery(BaseModel):
+    """Where it is that a task is overdue. Other parameters are ignored, as always."""
+
+    tz: TimeZone | None = None
+
+
 class TaskSummary(BaseModel):
     """A task in brief."""
 
@@ -288,13 +295,13 @@ class TaskSummary(BaseModel):
     title: str
     status: Status
     due_date: StoredDay | None
-    overdue: bool = Field(description="Its due date has passed (UTC) and it is not done.")
+    overdue: bool = Field(description="Its due date has passed, in `tz` or UTC, and it is not done.")
     age_days: int = Field(ge=0, description="Whole days since it was created.")
 
     @classmethod
-    def of(cls, task: TaskRead) -> "TaskSummary":
-        """The summary of a task, as of now."""
+    def of(cls, task: TaskRead, zone: str | None = None) -> "TaskSummary":
+        """The summary of a task, as of now in a time zone."""
         age = utc_now() - in_utc(task.created_at)
-        overdue = task.due_date is not None and task.due_date < today().date() and task.status is not Status.done
+        overdue = task.due_date is not None and task.due_date < today(zone).date() and task.status is not Status.done
         brief = {"_id": task.id, "title": task.title, "status": task.status, "due_date": task.due_date}
         return cls.model_validate({**brief, "overdue": overdue, "age_days": max(age.days, 0)})

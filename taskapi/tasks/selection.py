@@ -1,13 +1,13 @@
 """Which tasks: the filters that every way of reading or changing many tasks takes."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from bson import ObjectId
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo, WithJsonSchema, field_validator
 
 from taskapi.clock import midnight, today
 from taskapi.database import BSON
-from taskapi.fields import Day, Flag, Storable
+from taskapi.fields import Day, Flag, Storable, TimeZone
 from taskapi.tasks.filter import WhereDocument, WhereText, compiled, parsed
 from taskapi.tasks.schemas import LONGEST_TAG, Status
 
@@ -30,6 +30,14 @@ Words = Annotated[
 
 WhereParameter = Annotated[WhereDocument, BeforeValidator(parsed), WithJsonSchema(TypeAdapter(WhereText).json_schema())]
 """A filter in a query string."""
+
+
+TODAY = "today"
+Due = Annotated[
+    Day,
+    WithJsonSchema({"type": "string", "pattern": rf"^(\d{{4}}-\d{{2}}-\d{{2}}|{TODAY})$", "examples": ["2027-01-31", TODAY]}),
+]
+"""A calendar date that a caller sends, or the word for the one that it is."""
 
 
 class Selection(BaseModel):
@@ -60,9 +68,17 @@ class TaskFilters(Selection):
     tag: Annotated[str, Field(min_length=1, max_length=LONGEST_TAG), Storable] | None = Field(
         None, description="Carries this tag, in any case."
     )
-    due_before: Day | None = Field(None, description="Due before this day.")
-    due_after: Day | None = Field(None, description="Due after this day.")
-    overdue: Flag | None = Field(None, description="Whether the due date has passed (UTC) without the task being done.")
+    tz: TimeZone | None = None
+    due_before: Due | None = Field(None, description="Due before this day, or before `today`, which `tz` decides.")
+    due_after: Due | None = Field(None, description="Due after this day, or after `today`.")
+    overdue: Flag | None = Field(
+        None, description="Whether the due date has passed, in `tz` or UTC, without the task being done."
+    )
+
+    @field_validator("due_before", "due_after", mode="before")
+    @classmethod
+    def _names_a_day(cls, value: Any, info: ValidationInfo) -> Any:
+        return today(info.data.get("tz")).date().isoformat() if value == TODAY else value
 
     def _conditions(self) -> list[BSON]:
         conditions = super()._conditions()
@@ -79,7 +95,7 @@ class TaskFilters(Selection):
         if self.due_after is not None:
             conditions.append({"due_date": {"$gt": midnight(self.due_after)}})
         if self.overdue:
-            conditions += [{"due_date": {"$lt": today()}}, {"status": {"$in": [Status.todo, Status.in_progress]}}]
+            conditions += [{"due_date": {"$lt": today(self.tz)}}, {"status": {"$in": [Status.todo, Status.in_progress]}}]
         elif self.overdue is not None:
-            conditions.append({"$or": [{"due_date": None}, {"due_date": {"$gte": today()}}, {"status": Status.done}]})
+            conditions.append({"$or": [{"due_date": None}, {"due_date": {"$gte": today(self.tz)}}, {"status": Status.done}]})
         return conditions

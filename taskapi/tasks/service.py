@@ -96,12 +96,12 @@ async def get(owner: UserRead, task_id: str) -> TaskRead:
     return read(task, owner)
 
 
-async def summary(owner: UserRead, task_id: str) -> TaskSummary:
-    """One task in brief. Raises NotFound."""
+async def summary(owner: UserRead, task_id: str, zone: str | None = None) -> TaskSummary:
+    """One task in brief, as of now in a time zone. Raises NotFound."""
     task = await collection(TaskDocument).find_one(one(owner, task_id), PUBLIC)
     if task is None:
         raise NotFound("Task not found")
-    return TaskSummary.of(read(task, owner))
+    return TaskSummary.of(read(task, owner), zone)
 
 
 async def change(owner: UserRead, task_id: str, data: TaskUpdate, versions: Versions, session: Session | None = None) -> TaskRead:
