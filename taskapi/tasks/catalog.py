@@ -63,6 +63,11 @@ FIELDS: Mapping[str, PublicField] = {
 }
 
 
+def is_index(name: str) -> bool:
+    """Whether a name within a path is the number of an element, where it leads into an array."""
+    return name == "0" or (name.isascii() and name.isdecimal() and name[0] != "0")
+
+
 def field(name: str) -> PublicField | None:
     """The public field of that name, also one below ``metadata``; None when there is no such field."""
     if name.startswith("metadata."):

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from taskapi.database import BSON
 from taskapi.errors import WORDS, InvalidInput
+from taskapi.tasks import equality
 from taskapi.tasks.catalog import Kind, PublicField, field, free
 from taskapi.tasks.operands import SIZE, TYPES, Faults, invalid
 
@@ -133,12 +134,14 @@ class _Compiler:
     def __init__(self) -> None:
         self.faults = Faults()
         self.conditions = 0
+        self.bytes = 0
 
     def document(self, given: Any, at: str, names: _Names, depth: int) -> BSON:
         """Conditions on fields, and ``$and``, ``$or`` and ``$nor`` of documents."""
         if not self.faults.is_object(given, at, depth):
             return {}
         result: BSON = {}
+        others: list[BSON] = []
         for name, operand in given.items():
             here = f"{at}.{name}"
             if name in LOGICAL:
@@ -148,8 +151,11 @@ class _Compiler:
             elif (known := names(name)) is None:
                 self.faults.note(here, *NO_FIELD)
             else:
-                result[known.stored] = self.condition(known, operand, here, depth)
-        return result
+                operators = self.condition(known, operand, here, depth)
+                conditions = {} if self.faults else equality.conditions(known.stored, operators)
+                others += conditions.pop("$and", [])
+                result |= conditions
+        return {**result, "$and": [*result.get("$and", []), *others]} if others else result
 
     def _branches(self, given: Any, at: str, names: _Names, depth: int) -> list[BSON]:
         branches = []
@@ -191,11 +197,16 @@ class _Compiler:
             return self.operators(known, given, at, depth + 1)
         if operator == "$elemMatch":
             return self._element(known, given, at, depth + 1)
-        if operator in MEMBERSHIP:
-            return [self.faults.value(known, member, here) for here, member in self.faults.members(given, at)]
-        if operator in EQUALITY and known.listed and isinstance(given, list):
-            return [self.faults.value(known, member, here) for here, member in self.faults.members(given, at)]
-        return self.faults.value(known, given, at, ordered=operator in ORDER)
+        if operator in MEMBERSHIP or (operator in EQUALITY and known.listed and isinstance(given, list)):
+            return [self._value(known, member, here) for here, member in self.faults.members(given, at)]
+        return self._value(known, given, at, ordered=operator in ORDER)
+
+    def _value(self, known: PublicField, given: Any, at: str, *, ordered: bool = False) -> Any:
+        value = self.faults.value(known, given, at, ordered=ordered)
+        self.bytes += equality.size(known.stored, value)
+        if self.bytes > LARGEST_BYTES:  # before it is written out
+            raise _too_large()
+        return value
 
     def _element(self, known: PublicField, given: Any, at: str, depth: int) -> BSON:
         """What has to hold for one element of a list: operators, or the conditions of a document."""

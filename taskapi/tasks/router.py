@@ -17,8 +17,8 @@ from taskapi.tasks.links import LinkRead
 from taskapi.tasks.patch import Patch
 from taskapi.tasks.projection import TaskPart
 from taskapi.tasks.put import TaskPut
-from taskapi.tasks.schemas import SummaryQuery, TaskCreate, TaskRead, TaskSummary, TaskUpdate
-from taskapi.tasks.view import TaskView
+from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
+from taskapi.tasks.view import SummaryQuery, TaskView
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
 

@@ -32,7 +32,6 @@ from taskapi.fields import (
     ReadModel,
     Storable,
     StoredDay,
-    TimeZone,
     Trimmed,
     Visible,
 )
@@ -268,12 +267,6 @@ class TrashedTask(TaskRead):
 
     deleted_at: Moment
     expires_at: Moment = Field(description="When it will be gone for good.")
-
-
-class SummaryQuery(BaseModel):
-    """Where it is that a task is overdue. Other parameters are ignored, as always."""
-
-    tz: TimeZone | None = None
 
 
 class TaskSummary(BaseModel):

@@ -7,7 +7,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from taskapi.clock import midnight, today
 from taskapi.database import BSON
-from taskapi.fields import Day, Flag, Storable, TimeZone
+from taskapi.fields import Composed, Day, Flag, Storable, TimeZone
+from taskapi.tasks.equality import forms
 from taskapi.tasks.filter import WhereDocument, WhereText, compiled, parsed
 from taskapi.tasks.schemas import LONGEST_TAG, Status
 
@@ -65,7 +66,7 @@ class TaskFilters(Selection):
     status: Status | None = Field(None, description="Has this status.")
     completed: Flag | None = Field(None, description="Whether the task is done.")
     priority: int | None = Field(None, ge=1, le=5, description="Has this priority; 5 is the highest.")
-    tag: Annotated[str, Field(min_length=1, max_length=LONGEST_TAG), Storable] | None = Field(
+    tag: Annotated[str, Field(min_length=1, max_length=LONGEST_TAG), Storable, Composed] | None = Field(
         None, description="Carries this tag, in any case."
     )
     tz: TimeZone | None = None
@@ -89,7 +90,7 @@ class TaskFilters(Selection):
         if self.priority is not None:
             conditions.append({"priority": self.priority})
         if self.tag is not None:
-            conditions.append({"tags": self.tag.strip().lower()})
+            conditions.append({"tags": {"$in": forms(self.tag.strip().lower())}})
         if self.due_before is not None:
             conditions.append({"due_date": {"$lt": midnight(self.due_before)}})
         if self.due_after is not None:

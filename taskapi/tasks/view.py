@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
+from pydantic import BaseModel
+
 from taskapi.database import BSON, collection
 from taskapi.errors import NotFound
+from taskapi.fields import TimeZone
 from taskapi.tasks import past
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.past import PastQuery
@@ -19,6 +22,12 @@ class TaskView(PastQuery):
     """Which state of a task, and what of it."""
 
     fields: Fields | None = None
+
+
+class SummaryQuery(BaseModel):
+    """Where it is that a task is overdue. Other parameters are ignored."""
+
+    tz: TimeZone | None = None
 
 
 class View(NamedTuple):
