@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from taskapi import damaged
 from taskapi.database import BSON
 from taskapi.fields import Id, Moment, Optional, StoredDay
-from taskapi.tasks.catalog import field
+from taskapi.tasks.catalog import field, is_index
 from taskapi.tasks.metadata import StoredMetadata
 from taskapi.tasks.reading import SOURCE
 from taskapi.tasks.schemas import READ_EXAMPLE, Status, TaskRead
@@ -27,8 +27,8 @@ Fields = Annotated[
     str,
     Field(
         max_length=1000,
-        description="The fields that are wanted, separated by commas; dotted into `owner`, `checklist` and `metadata`. "
-        "Without it, all.",
+        description="The fields that are wanted, separated by commas; dotted into `owner`, `checklist` and `metadata`, "
+        "where a number names an element of a list: `metadata.list.0` gives the list with that element alone. Without it, all.",
         examples=["id,title,owner.username,metadata.project"],
     ),
     AfterValidator(_known),
@@ -91,12 +91,12 @@ class Projection:
     @classmethod
     def of(cls, fields: str) -> "Projection":
         """The projection that ``fields`` names."""
-        paths = {known.stored for name in fields.split(",") if (known := field(name))}
-        return cls(frozenset(path for path in paths if not any(path.startswith(f"{other}.") for other in paths)))
+        return cls(_outermost({known.stored for name in fields.split(",") if (known := field(name))}))
 
     def stored(self, *more: str) -> dict[str, int]:
         """What MongoDB is to read: these fields and ``more``, but for the owner, who is known."""
-        return {path: 1 for path in (*self.paths, *more, "version") if path.partition(".")[0] != "owner"}
+        read = _outermost({_readable(path) for path in self.paths})
+        return {path: 1 for path in (*read, *more, "version") if path.partition(".")[0] != "owner"}
 
     def part(self, task: BSON, owner: UserRead) -> TaskPart:
         """What the caller, who is the owner, sees of a stored task."""
@@ -111,11 +111,26 @@ class Projection:
         return damaged.read_part(TaskPart, part, tree.keys(), task, SOURCE)
 
 
+def _outermost(paths: set[str]) -> frozenset[str]:
+    """The paths that are within no other."""
+    return frozenset(path for path in paths if not any(path.startswith(f"{other}.") for other in paths))
+
+
+def _readable(path: str) -> str:
+    """The path as far as MongoDB can follow it: a projection of its knows no elements of arrays."""
+    names = path.split(".")
+    ends = [place for place, name in enumerate(names) if place > 1 and is_index(name)]
+    return ".".join(names[: ends[0]] if ends else names)
+
+
 def _only(value: Any, tree: Tree) -> Any:
-    """What ``tree`` wants of ``value``, in the manner of MongoDB's projections."""
+    """What ``tree`` wants of ``value``, in the manner of MongoDB's projections, and of lists by the numbers of elements."""
     if not tree:
         return value
     if isinstance(value, list):
-        return [_only(member, tree) for member in value if isinstance(member, dict | list)]
+        elements = {int(name): below for name, below in tree.items() if is_index(name)}
+        names = {name: below for name, below in tree.items() if not is_index(name)}
+        wanted = [(member, elements.get(place, names)) for place, member in enumerate(value) if place in elements or names]
+        return [_only(member, below) for member, below in wanted if not below or isinstance(member, dict | list)]
     held = {name: value[name] for name in tree if name in value}
     return {name: _only(inner, tree[name]) for name, inner in held.items() if not tree[name] or isinstance(inner, dict | list)}
