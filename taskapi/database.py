@@ -1,13 +1,13 @@
 """MongoDB: the only module that knows the driver is Motor.
 
 What Motor and PyMongo's own async client do differently (how a pipeline is started, how a session is opened, how
-Beanie names its collection) is behind a function here; what they share is used as it is.
+Beanie names its collection) is behind a function here or in ``snapshots``; what they share is used as it is.
 """
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import pymongo
@@ -53,8 +53,6 @@ FLEETING = WriteConcern(w=1)
 INDEX_BUILD_SECONDS = 3600
 TRANSACTION_SECONDS = 15
 CLOSE_SECONDS = 0.5  # to tell the server which sessions end; it may be gone
-FIRST_BATCH_SECONDS = 20  # below the time-outs of proxies
-CURSOR_SECONDS = 600  # that MongoDB may work for one cursor, the waits for its reader not counted
 GRACE_MS = 1000  # for the answer of a query that the server has cut
 AUTHENTICATION_FAILED = 18
 OUT_OF_DISK_SPACE = 14031
@@ -199,57 +197,8 @@ async def aggregate(
         raise DatabaseUnavailable from None
 
 
-async def batches(
-    document: type[Document], pipeline: Sequence[BSON], size: int, collation: Collation | None = None
-) -> AsyncGenerator[list[BSON], None]:
-    """All results of a pipeline, as they were at one moment, in batches of ``size``; close it when you leave early.
-
-    A standalone server has no snapshots; there they are read as they are when their turn comes.
-
-    Raises:
-        QueryTimeout: there is no first batch within 20 s.
-    """
-    client = collection(document).database.client
-    session = None if _is_standalone(client) else await client.start_session(snapshot=True, causal_consistency=False)
-    options: BSON = {"batchSize": size, "allowDiskUse": True, "collation": collation}
-    cursor = collection(document).aggregate(list(pipeline), session=session, **options)
-    seconds: float | None = FIRST_BATCH_SECONDS
-    fetching: asyncio.Future[list[BSON]] | None = None
-    try:
-        while True:
-            # The time-out of ordinary operations would hold for all batches together: the driver sends it as maxTimeMS.
-            with pymongo.timeout(CURSOR_SECONDS):
-                fetching = asyncio.ensure_future(cursor.to_list(size))
-            async with asyncio.timeout(seconds):
-                batch = await asyncio.shield(fetching)
-            if not batch:
-                return
-            yield batch
-            seconds = None
-    except TimeoutError:
-        raise QueryTimeout from None
-    finally:
-        # Whoever reads may have been cancelled, and would be again at each step of this.
-        closing = asyncio.create_task(_close(cursor, session, fetching))
-        _closing.add(closing)
-        closing.add_done_callback(_closing.discard)
-        await asyncio.shield(closing)
-
-
-_closing: set[asyncio.Task[None]] = set()
-
-
-async def _close(cursor: Any, session: Session | None, fetching: Awaitable[Any] | None) -> None:
-    with suppress(PyMongoError):
-        if fetching is not None:
-            await fetching  # a cursor and its session serve one thread at a time
-    with suppress(PyMongoError):
-        await cursor.close()
-    if session is not None:
-        await session.end_session()
-
-
-def _is_standalone(client: Any) -> bool:
+def is_standalone(client: Any) -> bool:
+    """Whether the server is no member of a replica set: it has no transactions and no snapshots."""
     servers = client.topology_description.server_descriptions().values()
     return any(server.server_type_name == "Standalone" for server in servers)
 
@@ -271,7 +220,7 @@ async def transaction(
         TransactionsUnsupported: one is ``required``, and the server is such a one.
     """
     client = collection(document).database.client
-    if _is_standalone(client):
+    if is_standalone(client):
         if required:
             raise TransactionsUnsupported
         return await work(None)

@@ -6,10 +6,11 @@ from bson import ObjectId
 from pymongo import ASCENDING
 
 from taskapi import damaged
-from taskapi.database import BSON, batches, collection, delete_all
+from taskapi.database import BSON, collection, delete_all
 from taskapi.events.documents import GONE, SecurityEventDocument
 from taskapi.events.reading import PUBLIC, SOURCE, for_owner
 from taskapi.events.schemas import SecurityEventRead
+from taskapi.snapshots import batches
 from taskapi.streaming import rendered
 from taskapi.users.schemas import UserRead
 

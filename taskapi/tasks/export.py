@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import Field
 
-from taskapi.database import batches
 from taskapi.fields import Flag
+from taskapi.snapshots import batches
 from taskapi.tasks import order, pages, records
 from taskapi.tasks.csv_cells import COLUMNS, write_cell
 from taskapi.tasks.documents import TaskDocument

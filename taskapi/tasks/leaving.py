@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from bson import ObjectId
 
 from taskapi import damaged
-from taskapi.database import BSON, batches, delete_all
+from taskapi.database import BSON, delete_all
 from taskapi.fields import Id
+from taskapi.snapshots import batches
 from taskapi.streaming import rendered
 from taskapi.tasks import past, trash
 from taskapi.tasks.documents import TaskDocument

@@ -10,7 +10,8 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.database import BSON, batches, collection
+from taskapi.database import BSON, collection
+from taskapi.snapshots import batches
 from taskapi.tasks import export
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.export import ExportQuery, Format, csv_line

@@ -7,11 +7,13 @@ from typing import Any
 import httpx
 import pytest
 from bson import ObjectId
+from fastapi import FastAPI
 
 from taskapi.database import collection
+from taskapi.tasks.cursor import written
 from taskapi.tasks.documents import TaskDocument
-from taskapi.tasks.order import SORTABLE
-from tests.client import Account, make_account
+from taskapi.tasks.order import SORTABLE, parsed
+from tests.client import Account, make_account, wrong_fields
 
 pytestmark = pytest.mark.real
 
@@ -165,3 +167,36 @@ async def test_titles_sort_as_people_do(with_titles: Account) -> None:
     ]  # fmt: skip
     backward = [task["title"] for task in await listed(with_titles, sort="-title", fields="title")]
     assert backward == found[::-1]
+
+
+@pytest.mark.parametrize(
+    ("where", "sorted_by_title", "otherwise"),
+    [
+        ('{"title": "Task 02"}', ["Task 02"], ["Task 02"]),
+        ('{"title": "apple"}', ["apple"], ["apple"]),
+        ('{"title": {"$in": ["zerowidth", "Task 2"]}}', ["zerowidth", "Task 2"], ["zerowidth", "Task 2"]),
+        ('{"title": "\u00e9clair"}', ["éclair", "e\u0301clair"], ["éclair", "e\u0301clair"]),
+        ('{"title": {"$gt": "Task 2", "$lt": "Zebra"}}', ["task 9", "Task 10"], []),
+        ('{"title": {"$gte": "apple", "$lt": "b"}}', ["apple", "Apple", "APPLE", "Ärger"], ["apple"]),
+    ],
+    ids=str,
+)
+async def test_texts_in_filters_are_equal_as_ever_and_ordered_as_the_titles(
+    with_titles: Account, where: str, sorted_by_title: list[str], otherwise: list[str]
+) -> None:
+    """Both the page and its total."""
+    for sort, expected in (("title", sorted_by_title), ("created_at", otherwise)):
+        answer = await with_titles.get("/tasks", params={"where": where, "sort": sort})
+        assert {task["title"] for task in answer.json()} == set(expected), sort
+        assert answer.headers["x-total-count"] == str(len(expected))
+
+
+async def test_a_cursor_of_an_order_that_has_changed_is_refused(ada: Account, app: FastAPI) -> None:
+    """Version 1.2 began with the tasks without a due date, and sorted titles by code points."""
+    for sort in ("due_date", "title"):
+        identity = f"{ada.id} {parsed(sort)} {{}}".encode()
+        cursor = written([None, ObjectId()], identity, app.state.cursors)
+        assert wrong_fields(await ada.get(f"/tasks?sort={sort}&cursor={cursor}")) == {"cursor": "wrong_cursor"}
+    identity = f"{ada.id} {parsed('-due_date')} {{}}".encode()
+    cursor = written([DAY, ObjectId()], identity, app.state.cursors)
+    assert (await ada.get(f"/tasks?sort=-due_date&cursor={cursor}")).status_code == 200
