@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from bson import Code, Decimal128, MaxKey, MinKey, ObjectId, Timestamp
+from bson import Code, DBRef, Decimal128, MaxKey, MinKey, ObjectId, Timestamp
 from bson.datetime_ms import DatetimeMS
 from pymongo import DESCENDING
 
@@ -66,6 +66,8 @@ def _compared(value: Any, direction: int) -> Any:
 def _rank(value: Any) -> int:
     if isinstance(value, dict):
         return int(value.get("type", 4)) if value.keys() == {"type"} and type(value["type"]) is int else 4
+    if isinstance(value, DBRef):  # an object to MongoDB
+        return 4
     if isinstance(value, bool):  # an integer to Python, as code is text
         return COMPARED[bool]
     if isinstance(value, Code):
