@@ -27,10 +27,10 @@ FORMATS = {JSON_LINES: Format.jsonl, CSV: Format.csv}
 NAMES = (JSON_LINES, "application/x-ndjson", "application/ndjson", "application/x-jsonlines", "application/json-lines")
 
 
-def _json_lines(name: str, example: str, **definitions: Any) -> dict[str, Any]:
+def _json_lines(name: str, example: str) -> dict[str, Any]:
     """Text for every client, whose lines have a schema of their own; OpenAPI 3.1 has no keyword that says so."""
     schema = {"type": "string", "description": f"Text; each line is a JSON object: a `{name}`."}
-    return {"schema": {**schema, **definitions}, "x-item-schema": {"$ref": f"#/components/schemas/{name}"}, "example": example}
+    return {"schema": schema, "x-item-schema": {"$ref": f"#/components/schemas/{name}"}, "example": example}
 
 
 EXPORTED = {
@@ -38,12 +38,10 @@ EXPORTED = {
     CSV: {"schema": {"type": "string"}, "example": ",".join(READ_EXAMPLE) + "\r\n"},
 }
 LINES = '{"key": "a-1", "title": "From another tool"}\n{"title": "Without a key", "status": "done"}\n'
+TASKS = {"type": "array", "maxItems": MOST_LINES, "items": {"$ref": "#/components/schemas/TaskImport"}}
 TAKEN = {
-    **dict.fromkeys(NAMES, _json_lines("TaskImport", LINES, **definitions(TaskImport))),
-    JSON: {
-        "schema": {"type": "array", "maxItems": MOST_LINES, "items": {"$ref": "#/components/schemas/TaskImport"}},
-        "example": [TASK_EXAMPLE],
-    },
+    JSON: {"schema": {**TASKS, **definitions(TaskImport)}, "example": [TASK_EXAMPLE]},  # first: what tools choose unasked
+    **dict.fromkeys(NAMES, _json_lines("TaskImport", LINES)),
     CSV: {"schema": {"type": "string"}, "example": 'title,due_date,tags\r\nFrom a spreadsheet,2027-01-31,"work, writing"\r\n'},
 }
 UTF_8 = (None, "utf-8", "utf8", "us-ascii")

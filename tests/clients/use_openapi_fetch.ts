@@ -13,7 +13,7 @@ const api = createClient<paths>({ baseUrl: server });
 const account = await api.POST("/register", { body: { username, password } });
 assert.equal(account.data?.role, "user");
 const signedIn = await api.POST("/token", {
-  body: { grant_type: "password", username, password, scope: "" },
+  body: { username, password },
   headers: { "Content-Type": "application/x-www-form-urlencoded" },
 });
 assert(signedIn.data);
@@ -63,14 +63,15 @@ const bulk = await api.POST("/tasks/bulk", {
 assert.deepEqual(bulk.data?.map((result) => result.status), [201, 200, 404]);
 assert.equal(bulk.data[2]?.error?.error, "not_found");
 
-const lines = '{"key": "a-1", "title": "From another tool"}\n{"title": "ab"}\n';
-const imported = await api.POST("/tasks/import", {
-  body: lines,
+const imported = await api.POST("/tasks/import", { body: [{ key: "a-1", title: "From another tool" }, { title: "ab" }] });
+assert.deepEqual([imported.data?.created, imported.data?.failed], [1, 1]);
+assert.equal(imported.data?.errors[0]?.field, "title");
+const again = await api.POST("/tasks/import", {
+  body: '{"key": "a-1", "title": "From another tool"}\n',
   headers: { "Content-Type": "application/jsonl" },
   bodySerializer: (body) => body as string, // or it would be quoted as JSON
 });
-assert.deepEqual([imported.data?.created, imported.data?.failed], [1, 1]);
-assert.equal(imported.data?.errors[0]?.field, "title");
+assert.deepEqual([again.data?.lines, again.data?.unchanged], [1, 1]);
 
 const exported = await api.GET("/tasks/export", { params: { query: { sort: "title" } }, parseAs: "text" });
 const titles = exported.data?.trimEnd().split("\n").map((line) => (JSON.parse(line) as Task).title);
