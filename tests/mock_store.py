@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import bson
-from mongomock import aggregate, collection
+from mongomock import aggregate, codec_options, collection
 from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection
 
 from taskapi.settings import Settings
@@ -57,6 +57,9 @@ def _add_update_unsorted(self: Any, *arguments: Any, sort: Any = None, **options
 
 
 setattr(collection.BulkOperationBuilder, "add_update", _add_update_unsorted)  # noqa: B010
+
+
+setattr(codec_options, "is_supported", lambda options: None)  # noqa: B010 - what is damaged in BSON it cannot hold
 
 
 setattr(AsyncMongoMockCollection, "with_options", lambda self, **_: self)  # noqa: B010 - its own is not asynchronous
