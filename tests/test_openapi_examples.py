@@ -129,6 +129,14 @@ def test_each_error_has_an_example_of_each_of_its_codes(document: dict[str, Any]
     assert len(codes) > 40
 
 
+def test_signing_in_names_what_a_second_factor_can_answer(document: dict[str, Any]) -> None:
+    answers = document["paths"]["/token"]["post"]["responses"]
+    codes = {
+        code for answer in answers.values() for code in answer["content"].get("application/problem+json", {}).get("examples", ())
+    }
+    assert {"second_factor_required", "bad_second_factor", "second_factor_unreadable"} <= codes
+
+
 def test_what_an_answer_always_holds_is_required(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     read: set[str] = set()

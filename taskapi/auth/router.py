@@ -14,6 +14,7 @@ from taskapi.account_errors import (
     SecondFactorRequired,
     SessionRequired,
     TooManyAttempts,
+    UnreadableFactor,
 )
 from taskapi.auth import service
 from taskapi.auth.dependencies import HoldersSession, Session, Tools
@@ -32,7 +33,9 @@ WRONG = (BadCredentials, SecondFactorRequired, BadSecondFactor)
     "/token",
     summary="Sign in or refresh",
     response_description="An access token and a refresh token.",
-    responses=responses(InvalidGrant, InvalidScope, InactiveUser, *WRONG, 413, 415, 422, TooManyAttempts, Overloaded),
+    responses=responses(
+        InvalidGrant, InvalidScope, InactiveUser, *WRONG, 413, 415, 422, TooManyAttempts, Overloaded, UnreadableFactor
+    ),
 )
 async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, trail: CallerTrail) -> Token:
     """Sign in with user name and password, or go on with a refresh token; send the access token as `Authorization: Bearer …`."""
