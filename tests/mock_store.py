@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import bson
-from mongomock import aggregate, codec_options, collection
+from mongomock import aggregate, codec_options, collection, filtering
 from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection
 
 from taskapi.settings import Settings
@@ -29,13 +29,33 @@ class _Parser(_Expressions):  # type: ignore[misc]
             return len(bson.encode(self.parse(expression["$bsonSize"])))
         if isinstance(expression, dict) and list(expression) == ["$mergeObjects"]:
             return {name: value for member in expression["$mergeObjects"] for name, value in self.parse(member).items()}
+        if isinstance(expression, dict) and list(expression) == ["$type"]:
+            return self._type_of(expression["$type"])
         if isinstance(expression, list):
             return [self.parse(member) for member in expression]
         return super().parse(expression)
 
+    def _type_of(self, expression: Any) -> str:
+        try:
+            value = self.parse(expression)
+        except KeyError:
+            return "missing"
+        return next((name for name, is_of in filtering.TYPE_MAP.items() if isinstance(name, str) and is_of and is_of(value)), "")
+
 
 setattr(aggregate, "_Parser", _Parser)  # noqa: B010
 aggregate._PIPELINE_HANDLERS |= {"$unionWith": _union_with, "$unset": _unset}
+
+
+_type_op: Any = filtering._type_op
+
+
+def _type_op_of_several(value: Any, types: Any, in_array: bool = False) -> bool:
+    several = types if isinstance(types, list) else [types]
+    return any(_type_op(value, each, in_array) for each in several if filtering.TYPE_MAP.get(each))
+
+
+filtering._filterer_inst._operator_map["$type"] = _type_op_of_several
 
 
 _create_indexes: Any = collection.Collection.create_indexes

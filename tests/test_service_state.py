@@ -15,6 +15,8 @@ from taskapi.service_state import RESTORE, SIGNING_KEY, ServiceStateDocument
 from tests.conftest import SECRET, another
 from tests.leaks import keep_secret
 
+pytestmark = pytest.mark.real
+
 NEW = keep_secret("a-new-secret-of-the-test-suite-9876543210", "secret key")
 OLD_FINGERPRINT = Keyring([SECRET]).fingerprints()[0]
 

@@ -32,6 +32,7 @@ async def test_a_deleted_task_is_in_the_trash_alone(ada: Account, bob: Account) 
     assert (await bob.get("/trash")).json() == []
 
 
+@pytest.mark.real
 async def test_a_restored_task_is_what_it_was(ada: Account) -> None:
     task = await deleted(ada)
     answer = await ada.post(f"/tasks/{task['id']}/restore")

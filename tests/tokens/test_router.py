@@ -120,6 +120,7 @@ async def test_the_fifty_first_token_is_refused_also_in_a_race(ada: Account) -> 
     assert (len(listed), listed[-1]["name"]) == (50, "token 0")
 
 
+@pytest.mark.real
 async def test_rotating_kills_the_old_secret_and_lasts_as_long(ada: Account) -> None:
     old = await make(ada, "report", expires_in_days=7)
     await use(ada, old)
@@ -151,6 +152,7 @@ async def test_the_token_that_is_named_is_rotated_whichever_session_asks(ada: Ac
         assert [(await use(ada, each)).status_code for each in made] == [200] * 4
 
 
+@pytest.mark.real
 async def test_of_rotations_at_once_one_secret_is_left(ada: Account) -> None:
     old = await make(ada)
     answers = await asyncio.gather(*(ada.post(f"{PATH}/{old['id']}/rotate") for _ in range(5)))

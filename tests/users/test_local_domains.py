@@ -33,6 +33,7 @@ async def test_they_are_refused_unless_it_says_so(app: FastAPI, bob: Account, ad
     assert (await stored_user(bob.id))["email"] is None
 
 
+@pytest.mark.real
 async def test_they_are_taken_where_it_says_so(app: FastAPI, anonymous: httpx.AsyncClient, mailbox: Mailbox) -> None:
     async with another(app, email_local_domains=True) as client:
         ada = await make_account(client, "ada", email="Ada@Mail.LOCAL")
