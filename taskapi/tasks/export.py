@@ -70,7 +70,8 @@ async def parts(owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGener
     """The export in small parts; close it when you leave early. Raises InvalidInput for a wrong ``where``, QueryTimeout."""
     line, text = LINES[kind], [(BOM if query.bom else "") + HEADERS[kind]]
     size = len(text[0])
-    pipeline = pages.stages(query.filter(owner.object_id), query.order, dict(PUBLIC))
+    matching = pages.matching(query.filter(owner.object_id), query.order)
+    pipeline = pages.stages(matching, query.order, dict(PUBLIC))
     async with aclosing(batches(TaskDocument, pipeline, BATCH, pages.collation(query.order))) as found:
         async for batch in found:
             for stored in batch:

@@ -7,6 +7,7 @@ from pymongo.collation import Collation
 
 from taskapi.database import BSON
 from taskapi.tasks.documents import COLLATION, TaskDocument
+from taskapi.tasks.exact_text import exact
 from taskapi.tasks.order import DUE, RELEVANCE, Order, has_undated_last, runs
 
 NO_DATE = "no_date"  # whether a task has no due date, under a name of its own within a pipeline
@@ -15,6 +16,11 @@ NO_DATE = "no_date"  # whether a task has no due date, under a name of its own w
 def collation(order: Order) -> Collation | None:
     """How texts compare in a query in this order: as people sort them where it sorts titles, else by their code points."""
     return COLLATION if "title" in order else None
+
+
+def matching(condition: BSON, order: Order) -> BSON:
+    """``condition`` for a query in this order: texts are equal by their code points, and found in an index, in any."""
+    return condition if collation(order) is None else exact(condition)
 
 
 def stages(

@@ -76,7 +76,7 @@ class TaskSearch(Selection):
 
         ``after`` holds the sort values of the last task of the page before.
         """
-        matching = self.filter(owner)
+        matching = pages.matching(self.filter(owner), self.order)
         found = pages.stages(matching, self.order, projection, after, self.start, self.limit + 1)
         if self.counting is not Count.none:
             found.append(pages.union(self._total(matching)))
@@ -84,7 +84,7 @@ class TaskSearch(Selection):
 
     def total(self, owner: ObjectId) -> list[BSON]:
         """The pipeline that counts what matches, as ``total``; no document for none."""
-        return self._total(self.filter(owner))
+        return self._total(pages.matching(self.filter(owner), self.order))
 
     def _total(self, matching: BSON) -> list[BSON]:
         most = [{"$limit": MOST_COUNTED}] if self.counting is Count.estimate else []
