@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from pymongo import ASCENDING
+from pymongo.errors import OperationFailure
 
 from taskapi.database import collection
 from taskapi.main import DOCUMENTS
@@ -36,3 +37,23 @@ async def test_a_database_of_version_1_2_gets_the_titles_as_people_sort_them(app
     await tasks.drop_index("their_own")
     listed = await ada.get("/tasks?sort=title&fields=title")
     assert [task["title"] for task in listed.json()] == ["apple", "Apple", "banana"]
+
+
+async def test_an_index_that_cannot_be_dropped_stops_no_start(
+    app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As for an account that may make indexes, which was enough for version 1.2, but not drop them."""
+
+    async def refused(*_: Any) -> None:
+        raise OperationFailure("not authorized to execute command", 13)
+
+    tasks = collection(TaskDocument)
+    await tasks.create_index(BY_TITLE, name="owner_title")
+    monkeypatch.setattr(type(tasks), "drop_index", refused)
+    await app.state.database.bind(DOCUMENTS)
+    (record,) = [each for each in caplog.records if each.message == "former index not dropped"]
+    expected = {"collection": "tasks", "index": "owner_title", "reason": "not authorized to execute command"}
+    assert record.__dict__["fields"] == expected
+    monkeypatch.undo()
+    await app.state.database.bind(DOCUMENTS)
+    assert "owner_title" not in await present()
