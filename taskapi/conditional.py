@@ -12,7 +12,8 @@ from taskapi.errors import PreconditionRequired
 ANY = "*"
 ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
 CODINGS = frozenset({"gzip", "br", "zstd", "deflate", "compress", "bzip2"})
-VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+VERSION = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)  # a script may have stored one below 1
+MIN_VERSION, MAX_VERSION = -(2**63), 2**63 - 1  # what MongoDB holds
 ETAG_HEADER = {"ETag": {"description": "The entity tag of this version.", "schema": {"type": "string"}, "example": '"1"'}}
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller's copy is current.", "headers": ETAG_HEADER}}
 
@@ -78,7 +79,8 @@ async def offered_versions(request: Request) -> frozenset[int] | None:
     if given is None or ANY in given:
         return None
     # A weak tag is ours too, weakened by a proxy that compressed; the version in it is exact.
-    return frozenset(int(opaque) for opaque in given if VERSION.fullmatch(opaque))
+    versions = (int(opaque) for opaque in given if VERSION.fullmatch(opaque))
+    return frozenset(version for version in versions if MIN_VERSION <= version <= MAX_VERSION)
 
 
 async def expected_versions(request: Request) -> frozenset[int] | None:

@@ -22,6 +22,7 @@ from taskapi.users.schemas import UserRead
 
 WITH_HISTORY = {**PUBLIC, "history": 1}
 REVERTED = {*TaskUpdate.model_fields, "completed_at", "progress"}
+UNRECORDED = frozenset({"_id", "owner", "version"})  # what tells a task from others, which no change touches
 LARGEST_VERSION = 2**31 - 1
 
 
@@ -131,7 +132,8 @@ def _is_sound(entry: Any) -> bool:
         HistoryEntry.model_validate({**entry, "changes": {}})
     except (ValidationError, TypeError):
         return False
-    return isinstance(entry.get("before"), dict)
+    before = entry.get("before")
+    return isinstance(before, dict) and UNRECORDED.isdisjoint(before)
 
 
 def back_to(stored: BSON, version: int) -> BSON:

@@ -142,3 +142,26 @@ async def test_an_id_that_is_none_is_shown_as_one_and_can_be_deleted_by_a_filter
     assert sorted(listed) == sorted([task["id"] for task in await all_pages(ada, "fields=id", 2)])
     is_problem(await ada.get(f"/tasks/{listed[0]}"), 404, "not_found")
     assert (await ada.delete("/tasks?where={}")).json() == {"matched": 5, "changed": 5}
+
+
+@pytest.mark.parametrize("version", [-3, 0, 2**31, 2**62, 2**63 - 2], ids=str)
+async def test_the_tag_of_any_stored_version_is_understood(ada: Account, version: int) -> None:
+    task = await ada.make_task()
+    await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$set": {"version": version}})
+    path = f"/tasks/{task['id']}"
+    tag = (await ada.get(path)).headers["etag"]
+    changed = await ada.patch(path, json={"priority": 4}, headers={"If-Match": tag})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] == f'"{version + 1}"'
+    assert (await ada.patch(path, json={"priority": 5}, headers={"If-Match": tag})).status_code == 412
+
+
+@pytest.mark.parametrize("name", ["_id", "owner", "version"])
+async def test_no_history_gives_a_task_the_identity_of_another(ada: Account, name: str) -> None:
+    task = await ada.make_task()
+    await ada.patch(f"/tasks/{task['id']}", json={"priority": 4})
+    others = {"_id": ObjectId(), "owner": {"id": ObjectId(), "username": "somebody"}, "version": 9}
+    change = {"$set": {f"history.1.before.{name}": others[name]}}
+    await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, change)
+    is_problem(await ada.get(f"/tasks/{task['id']}?version=1"), 410, "version_not_kept")
+    assert (await ada.get(f"/tasks/{task['id']}/history")).json() == []
