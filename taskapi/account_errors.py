@@ -112,12 +112,12 @@ class InactiveUser(DomainError):
 
 class InvalidGrant(DomainError):
     code = "invalid_grant"  # as RFC 6749, section 5.2 names it
-    detail = "The refresh token is not valid any more; sign in again."
+    detail = "The refresh token is no longer valid; sign in again."
 
 
 class InvalidOneTimeToken(DomainError):
     code = "invalid_one_time_token"
-    detail = "The token is wrong, was used or has expired; have another mail sent."
+    detail = "The token is wrong, already used or expired; request a new mail."
 
 
 class NothingToVerify(DomainError):

@@ -118,20 +118,20 @@ class BulkRefused(DomainError):
 class CountDiffers(DomainError):
     code = "count_differs"
 
-    def __init__(self, found: int) -> None:
-        super().__init__(f"The filter finds {found} tasks; nothing was changed.")
+    def __init__(self, found: int, expected: int) -> None:
+        super().__init__(f"The filter matches {found} tasks, not the {expected} you expected. Nothing was changed.")
 
 
 class TooManyMatches(DomainError):
     code = "too_many_matches"
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"The filter finds more than {most} tasks; narrow it. Nothing was changed.")
+        super().__init__(f"The filter matches more than {most} tasks; narrow it. Nothing was changed.")
 
 
 class TransactionsUnsupported(DomainError):
     code = "transactions_unsupported"
-    detail = "This server's MongoDB is no replica set, so it cannot do all or nothing."
+    detail = "Atomic operations need a MongoDB replica set; this server's MongoDB is standalone."
 
 
 class KeyTaken(DomainError):
@@ -167,7 +167,9 @@ class PreconditionFailed(DomainError):
     code = "precondition_failed"
 
     def __init__(self, version: int) -> None:
-        super().__init__(f'The task is not at the version you expect, but at "{version}"; read it again.')
+        super().__init__(
+            f'The task is at version "{version}", not at the one you sent (in If-Match with its quotes); read it again.'
+        )
         self.version = version
 
 
@@ -182,7 +184,7 @@ class NotAcceptable(DomainError):
     code = "not_acceptable"
 
     def __init__(self, offers: Sequence[str]) -> None:
-        super().__init__(f"Accept must admit {' or '.join(offers)}: this address gives nothing else.")
+        super().__init__(f"This address can only return {' or '.join(offers)}.")
 
 
 class TargetTooLong(DomainError):
@@ -209,7 +211,8 @@ class UnsupportedMediaType(UnreadableBody):
     code = "unsupported_media_type"
 
     def __init__(self, expected: Sequence[str]) -> None:
-        super().__init__(f"Send the body as {' or '.join(expected)}.")
+        *others, last = expected
+        super().__init__(f"Send the body as {', '.join(others)}{' or ' if others else ''}{last}.")
         self.expected = tuple(expected)
 
 

@@ -17,7 +17,7 @@ MADE: Final[Mapping[type[DomainError], DomainError]] = {
     for error in (
         errors.InvalidInput(FAULTS),
         errors.BulkRefused(1, [Fault("operations.1", errors.NotFound.detail, errors.NotFound.code)]),
-        errors.CountDiffers(7),
+        errors.CountDiffers(7, 5),
         errors.TooManyMatches(100_000),
         errors.PatchTestFailed(0),
         errors.PreconditionFailed(4),

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 SIGNING_KEY, RESTORE = "signing_key", "restore"
 OTHER_KEY = (
-    "the secret key is not the one that signed until now, whose fingerprint is %s: the sessions of that one have ended, and "
-    "second factors made with it cannot be checked; to keep them set TASKAPI_SECRET_KEYS to both, the current one first"
+    "the secret key has changed: sessions signed with the last one (fingerprint %s) have ended, and second factors made with it "
+    "cannot be checked; to keep them set TASKAPI_SECRET_KEYS to both, the current one first"
 )
 
 

@@ -226,9 +226,9 @@ async def test_answers_carry_the_headers_of_safety(anonymous: httpx.AsyncClient)
     [
         (
             {"sort": "prio"},
-            "should be of created_at, updated_at, due_date, priority, title; several separated by commas, - before one",
+            "must name one or more of created_at, updated_at, due_date, priority, title, separated by commas; - before",
         ),
-        ({"fields": "title,titel"}, "There is no such field as number 2"),
+        ({"fields": "title,titel"}, "Name 2 in the list is not a field"),
         ({"where": "{status: 1}"}, "must be valid JSON: Expecting property name enclosed in double quotes at character 1"),
     ],
     ids=lambda value: "".join(value) if isinstance(value, dict) else "",

@@ -45,7 +45,7 @@ async def test_another_secret_is_named_once(app: FastAPI, caplog: pytest.LogCapt
         async with another(app, secret_key=SecretStr(NEW)):
             pass
     (said,) = caplog.messages
-    assert f"whose fingerprint is {OLD_FINGERPRINT}" in said
+    assert f"(fingerprint {OLD_FINGERPRINT})" in said
     assert "set TASKAPI_SECRET_KEYS to both" in said
     assert await fingerprint() == Keyring([NEW]).fingerprints()[0]
 

@@ -159,8 +159,8 @@ def _compare_keys(settings: Settings, header: Header, report: Report) -> None:
         return
     where = "--keys-to writes it to a file" if "secrets" in header else "it is not in the backup"
     report.say(
-        f"The backup is of another secret key, with the fingerprint {signing}: put that behind the one that "
-        f"is set, in TASKAPI_SECRET_KEYS ({where}), or {WITHOUT_KEY}"
+        f"The backup was made with another secret key (fingerprint {signing}): add that after the current one in "
+        f"TASKAPI_SECRET_KEYS ({where}), or {WITHOUT_KEY}"
     )
 
 

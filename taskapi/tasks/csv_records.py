@@ -61,11 +61,11 @@ def _record(number: int, text: bytes, names: Sequence[str], separator: str) -> R
     try:
         cells = _cells(text, separator)
         if len(cells) != len(names):
-            fault = Fault("", f"should have {len(names)} cells, as the first line has; it has {len(cells)}", "cell_count")
+            fault = Fault("", f"The line has {len(cells)} cells, but the first line has {len(names)}", "cell_count")
     except UnicodeDecodeError:
-        fault = Fault("", "is not UTF-8", "malformed_csv")
+        fault = Fault("", "The line is not UTF-8", "malformed_csv")
     except csv.Error:
-        fault = Fault("", "has a cell whose quotation marks do not match, or that is too long", "malformed_csv")
+        fault = Fault("", "The line has a cell with unmatched quotation marks, or one that is too long", "malformed_csv")
     if fault:
         return Record(number, len(text), faults=[fault])
     values, faults = read_cells(zip(names, cells, strict=True))

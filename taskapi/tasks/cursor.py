@@ -46,4 +46,4 @@ def read(cursor: str, query: bytes, signer: Signer) -> list[Any]:
 
 
 def _wrong() -> InvalidInput:
-    return InvalidInput([Fault("cursor", "is not one of this query; ask for the first page again", "wrong_cursor")])
+    return InvalidInput([Fault("cursor", "does not belong to this query; start again at the first page", "wrong_cursor")])

@@ -77,7 +77,7 @@ async def _apply(owner: UserRead, query: ManyQuery, change: _Change, millisecond
     async def work(session: Session | None = None) -> ManyResult:
         ids = await _ids(filter_, change.most, milliseconds, session)
         if query.expect is not None and query.expect != len(ids):
-            raise CountDiffers(len(ids))
+            raise CountDiffers(len(ids), query.expect)
         changed = 0 if query.dry_run else await _write(owner, filter_, ids, change, session)
         return ManyResult(matched=len(ids), changed=changed)
 

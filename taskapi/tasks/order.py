@@ -29,10 +29,10 @@ def _sortable(sort: str) -> str:
     names = [part.removeprefix("-") for part in sort.split(",")]
     if not set(names) <= set(SORTABLE):
         raise PydanticCustomError(
-            "unknown_sort", f"should be of {', '.join(SORTABLE)}; several separated by commas, - before one for descending"
+            "unknown_sort", f"must name one or more of {', '.join(SORTABLE)}, separated by commas; - before a name: descending"
         )
     if len(set(names)) < len(names):
-        raise PydanticCustomError("repeated_sort", "should name a field once")
+        raise PydanticCustomError("repeated_sort", "must not name a field twice")
     return sort
 
 

@@ -129,7 +129,7 @@ def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate:
 
 def read_only(name: str) -> Fault:
     """What is wrong with another value for one of the server's fields."""
-    return Fault(name, "Is not to be changed", "read_only")
+    return Fault(name, "Cannot be changed", "read_only")
 
 
 def _same(one: Any, other: Any) -> bool:

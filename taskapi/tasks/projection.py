@@ -19,7 +19,7 @@ from taskapi.users.schemas import UserRead
 def _known(fields: str) -> str:
     for number, name in enumerate(fields.split(","), 1):
         if not field(name):
-            raise PydanticCustomError("unknown_field", f"There is no such field as number {number}")
+            raise PydanticCustomError("unknown_field", f"Name {number} in the list is not a field")
     return fields
 
 

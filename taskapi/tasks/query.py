@@ -99,7 +99,7 @@ class TaskQuery(PageQuery, TaskSearch, TaskFilters):
     @model_validator(mode="after")
     def _has_one_start(self) -> Self:
         if self.cursor is not None and (self.offset, self.skip) != (None, None):
-            raise InvalidInput([Fault("cursor", "says where to start, as offset and skip do; send one of them", "two_starts")])
+            raise InvalidInput([Fault("cursor", "cannot be combined with offset or skip", "two_starts")])
         return self
 
     def link_header(self, path: str, total: int | None, cursor: str | None) -> str:

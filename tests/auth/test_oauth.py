@@ -37,7 +37,7 @@ def oauth_error(answer: httpx.Response, status: int, code: str, error: str) -> s
     [
         ({**ADA, "password": "wrong"}, 401, "bad_credentials", "invalid_grant", "Incorrect username or password"),
         ({**ADA, "scope": "everything"}, 400, "invalid_scope", "invalid_scope", "There is no such scope"),
-        (REFRESH, 400, "invalid_grant", "invalid_grant", "The refresh token is not valid any more"),
+        (REFRESH, 400, "invalid_grant", "invalid_grant", "The refresh token is no longer valid"),
         ({**REFRESH, "refresh_token": NUL}, 422, "validation_error", "invalid_request", "refresh_token: must not contain"),
         ({"grant_type": "refresh_token"}, 422, MISSING, "invalid_request", "refresh_token: Field required"),
         ({"grant_type": "password"}, 422, MISSING, "invalid_request", "username: Field required; password: Field required"),

@@ -48,7 +48,7 @@ async def verify(client: httpx.AsyncClient, token: str) -> httpx.Response:
 
 
 def is_dead(answer: httpx.Response) -> None:
-    is_problem(answer, 400, "invalid_one_time_token", "The token is wrong, was used or has expired; have another mail sent.")
+    is_problem(answer, 400, "invalid_one_time_token", "The token is wrong, already used or expired; request a new mail.")
 
 
 async def events(kind: str) -> list[BSON]:

@@ -38,5 +38,5 @@ def test_a_key_in_env_signs_and_the_own_one_still_verifies_on_every_worker(folde
     with serving(folder, "--workers", "2") as server:
         assert statuses(server, own) == {200}
         assert statuses(server, given) == {401}
-        assert said(server, "is not the one that signed until now") == 1
+        assert said(server, "the secret key has changed") == 1
         assert said(server, "WARNING") == 1

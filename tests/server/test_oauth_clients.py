@@ -100,7 +100,7 @@ def test_authlib_signs_in_refreshes_and_revokes(server: Server, name: str) -> No
         )
         assert (revoked.status_code, revoked.content) == (200, b"")
         assert client.get(f"{server.url}/tasks").status_code == 401
-        with pytest.raises(OAuthError, match="invalid_grant: The refresh token is not valid any more"):
+        with pytest.raises(OAuthError, match="invalid_grant: The refresh token is no longer valid"):
             client.refresh_token()
         refused = client.revoke_token(f"{server.url}/revoke", token="x" * 1001)
         assert (refused.status_code, refused.json()["error"]) == (422, "invalid_request")
