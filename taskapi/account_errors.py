@@ -81,7 +81,7 @@ class WrongPassword(DomainError):
 
 class WrongCode(DomainError):
     code = "wrong_code"
-    detail = "This is not a code of this moment; look whether the clock of the authenticator is right."
+    detail = "That code is not valid right now. Check your authenticator's clock."
 
 
 class TwoFactorState(DomainError):
@@ -168,7 +168,7 @@ class SecondFactorRequired(NotAuthenticated):
 
 class BadSecondFactor(NotAuthenticated):
     code = "bad_second_factor"
-    detail = "The code is wrong, of another moment, or was used; wait for the next one."
+    detail = "The code is wrong, expired or already used; wait for the next one."
 
 
 class InvalidToken(NotAuthenticated):

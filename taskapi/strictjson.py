@@ -25,6 +25,8 @@ def read_json(text: bytes, what: str = "The body") -> Any:
     try:
         value = DECODER.decode(text.removeprefix(BOM).decode("utf-8"))
     except json.JSONDecodeError as error:
+        if not text.removeprefix(BOM).strip():
+            raise MalformedJSON(f"{what} is empty.") from None
         reason = error.msg.removesuffix(" at")
         raise MalformedJSON(f"{what} is not valid JSON: {reason} at character {error.pos}.") from None
     except _Refused as error:

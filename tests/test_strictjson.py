@@ -40,6 +40,12 @@ def test_a_byte_order_mark_before_the_value_is_no_part_of_it() -> None:
     assert read_json(b'\xef\xbb\xbf {"a": "\xef\xbb\xbf"}') == {"a": "\ufeff"}
 
 
+@pytest.mark.parametrize("text", [b"", b" \n", b"\xef\xbb\xbf"])
+def test_what_is_empty_is_called_so(text: bytes) -> None:
+    with pytest.raises(MalformedJSON, match=r"^The body is empty\.$"):
+        read_json(text)
+
+
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1e309", "0." + "0" * 10 + "1e999"])
 def test_a_number_that_would_become_infinite_is_refused(number: str) -> None:
     with pytest.raises(MalformedJSON, match="The body holds a number that is too large"):
@@ -68,13 +74,11 @@ def test_a_name_may_be_used_by_several_objects() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        b"",
         b"{",
         b"secret",
         b'{"a": NaN}',
         b"-Infinity",
         b"\xff",
-        b"\xef\xbb\xbf",
         b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b" \xef\xbb\xbf{}",
         b"9" * 5000,

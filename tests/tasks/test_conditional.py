@@ -116,13 +116,14 @@ async def test_the_expected_version_is_changed(ada: Account, verb: str, body: ob
     assert answer.status_code == (204 if verb == "DELETE" else 200)
 
 
-@pytest.mark.parametrize("given", ['"1"', '"3"', "nonsense", '"', '"9999999999999999999999"', '"²"', '"-2"', '"2.0"'])
+@pytest.mark.parametrize("given", ['"1"', '"3"', "2", "nonsense", '"', '"9999999999999999999999"', '"²"', '"-2"', '"2.0"'])
 @pytest.mark.parametrize(("verb", "body"), CHANGES)
 async def test_another_version_is_left_alone(ada: Account, verb: str, body: object, given: str) -> None:
     task = await ada.make_task()
     await ada.patch(f"/tasks/{task['id']}", json={"title": "Version two"})
     answer = await ada.call(verb, f"/tasks/{task['id']}", json=body, headers={b"If-Match": given.encode()})
-    is_problem(answer, 412, "precondition_failed")
+    detail = 'The task is at version "2", not at the one you sent (in If-Match with its quotes); read it again.'
+    is_problem(answer, 412, "precondition_failed", detail)
     assert answer.headers["etag"] == '"2"'
     kept = await stored_task(task["id"])
     assert (kept["version"], kept["priority"]) == (2, 1)
