@@ -11,8 +11,10 @@ trailer                                       how much it was in all, and the SH
 
 import gzip
 import hashlib
+import re
 import zlib
 from collections.abc import Generator, Iterator, Mapping
+from datetime import datetime
 from typing import Any, BinaryIO
 
 import bson
@@ -24,6 +26,9 @@ FORMAT, VERSION = "taskapi backup", 1
 END_OF_DOCUMENTS = bson.encode({})  # nothing that is stored is empty: it has an _id
 MAX_DOCUMENT_BYTES = 16 * 1024**2 + 16 * 1024  # MongoDB's own limit, for what it adds itself
 COMPRESSION = 4  # of 9: more costs much time for little
+# What MongoDB and its driver take for a name, without the server's own collections.
+COLLECTION_NAME = re.compile(r"(?!system\.)[^.$\0]+(?:\.[^.$\0]+)*")
+TYPES = ("collection", "view", "timeseries")
 
 Header = Mapping[str, Any]
 Description = Mapping[str, Any]
@@ -94,6 +99,8 @@ class Reader:
             raise BadFile(
                 f"is of a newer format ({self.header['version']}): restore it with the version that made it, or a later one"
             )
+        if not _is_header(self.header):
+            raise BadFile("is not a backup of taskapi, or is damaged at its start")
 
     def contents(self) -> Iterator[tuple[Description, Generator[bytes, None, None]]]:
         """Each collection with its documents, which must be read to their end before the next one."""
@@ -102,6 +109,8 @@ class Reader:
             description = self._decoded()
             if "collections" in description:
                 break
+            if not _is_description(description):
+                raise _damaged()
             self.collections += 1
             yield description, self._documents()
         if description != {"collections": self.collections, "documents": self.documents, "sha256": before} or self._read(1):
@@ -153,6 +162,25 @@ def _count(documents: bytes) -> int:
         place += int.from_bytes(documents[place : place + 4], "little")
         count += 1
     return count
+
+
+def _is_header(header: Header) -> bool:
+    lists = [header.get("fingerprints"), header.get("secrets", [])]
+    if not isinstance(header.get("made_at"), datetime) or not all(isinstance(found, list) for found in lists):
+        return False
+    return all(isinstance(text, str) for text in (header.get("taskapi"), header.get("database"), *lists[0], *lists[1]))
+
+
+def _is_description(found: Description) -> bool:
+    name, options, indexes = found.get("collection"), found.get("options"), found.get("indexes")
+    return (
+        isinstance(name, str)
+        and COLLECTION_NAME.fullmatch(name) is not None
+        and found.get("type") in TYPES
+        and isinstance(options, dict)
+        and isinstance(indexes, list)
+        and all(isinstance(index, dict) and isinstance(index.get("name"), str) for index in indexes)
+    )
 
 
 def _damaged() -> BadFile:

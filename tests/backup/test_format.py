@@ -3,6 +3,7 @@
 import gzip
 import io
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import bson
@@ -17,13 +18,21 @@ CONTENTS: dict[str, list[dict[str, Any]]] = {
     ],
     "users": [{"_id": bson.ObjectId(), "nested": {"": None, "a.b": [1.5, True]}}],
 }
+HEADER: dict[str, Any] = {"made_at": datetime(2026, 11, 25, tzinfo=UTC), "taskapi": "1.3.0", "database": "x", "fingerprints": []}
 
 
-def written(header: dict[str, Any] | None = None) -> bytes:
+def describe(name: Any, **changes: Any) -> dict[str, Any]:
+    return {"collection": name, "type": "collection", "options": {}, "indexes": [{"name": "_id_", "key": {"_id": 1}}], **changes}
+
+
+def written(header: dict[str, Any] | None = None, *descriptions: dict[str, Any]) -> bytes:
     sink = io.BytesIO()
-    writer = Writer(sink, {"database": "x", **(header or {})})
+    writer = Writer(sink, {**HEADER, **(header or {})})
+    for description in descriptions:
+        writer.begin(description)
+        writer.end()
     for name, documents in CONTENTS.items():
-        writer.begin({"collection": name})
+        writer.begin(describe(name))
         writer.add(b"".join(bson.encode(document) for document in documents))
         writer.end()
     writer.close()
@@ -45,7 +54,7 @@ def test_everything_comes_back_and_is_counted() -> None:
 def test_any_gzip_and_bson_reader_can_read_it() -> None:
     documents = bson.decode_all(gzip.decompress(written()))
     assert (documents[0]["format"], documents[0]["version"]) == ("taskapi backup", 1)
-    assert documents[1:4] == [{"collection": "empty"}, {}, {"documents": 0, "sha256": documents[3]["sha256"]}]
+    assert documents[1:4] == [describe("empty"), {}, {"documents": 0, "sha256": documents[3]["sha256"]}]
     assert documents[-1]["documents"] == 51
     assert {"collections", "documents", "sha256"} == set(documents[-1])
 
@@ -109,3 +118,26 @@ def test_another_file_is_not_a_backup(content: bytes) -> None:
 def test_a_newer_format_is_said() -> None:
     with pytest.raises(BadFile, match=r"newer format \(2\)"):
         verify(written({"version": VERSION + 1}))
+
+
+@pytest.mark.parametrize("name", [5, "", "a\0b", "$a", "a..b", ".a", "a.", "system.users", "system.views"])
+def test_a_collection_that_nobody_can_have_is_refused_before_anything_is_written(name: Any) -> None:
+    with pytest.raises(BadFile, match="damaged"):
+        verify(written(None, describe(name)))
+
+
+@pytest.mark.parametrize(
+    "change", [{"type": "file"}, {"options": []}, {"indexes": {}}, {"indexes": [1]}, {"indexes": [{"key": {}}]}]
+)
+def test_a_description_that_cannot_be_followed_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(BadFile, match="damaged"):
+        verify(written(None, describe("a.b", **change)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"made_at": 1}, {"taskapi": None}, {"database": 1}, {"fingerprints": 1}, {"fingerprints": [1]}, {"secrets": [None]}],
+)
+def test_a_header_that_says_something_else_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(BadFile, match="is not a backup"):
+        verify(written(change))
