@@ -5,12 +5,12 @@ from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError
 
 from taskapi.backup.dump import Progress, describe
 from taskapi.backup.format import Description, Reader
 from taskapi.clock import utc_now
-from taskapi.database import BSON
+from taskapi.database import BSON, DUPLICATE_KEY
 from taskapi.errors import StartupError
 from taskapi.service_state import RESTORE, ServiceStateDocument
 
@@ -79,8 +79,10 @@ def load(database: "Database[BSON]", reader: Reader, progress: Progress) -> None
         for batch in _batches(documents):
             try:
                 database[name].insert_many(batch)
-            except DuplicateKeyError:
-                raise _not_alone(name) from None
+            except BulkWriteError as error:
+                if any(fault["code"] == DUPLICATE_KEY for fault in error.details["writeErrors"]):
+                    raise _not_alone(name) from None
+                raise
             progress(name, reader.documents, reader.bytes)
         _complete(database, description)
     if has_state:
@@ -97,14 +99,14 @@ def _make(database: "Database[BSON]", description: Description) -> None:
     if database[name].find_one({}, {"_id": 1}):
         raise _not_alone(name)
     database.drop_collection(name)  # a server that was started here has made it
-    database.command("create", name, **{key: value for key, value in options.items() if key not in VALIDATION})
+    database.command({"create": name, **{key: value for key, value in options.items() if key not in VALIDATION}})
 
 
 def _complete(database: "Database[BSON]", description: Description) -> None:
     name, options = description["collection"], description["options"]
     # What is stored is restored, also what a later validator would refuse.
     if validation := {key: value for key, value in options.items() if key in VALIDATION}:
-        database.command("collMod", name, **validation)
+        database.command({"collMod": name, **validation})
     if indexes := [index for index in description["indexes"] if index["name"] != "_id_" and not index.get("clustered")]:
         database.command("createIndexes", name, indexes=[{k: v for k, v in index.items() if k != "ns"} for index in indexes])
 

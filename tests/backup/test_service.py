@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pymongo import ASCENDING
 from pymongo.errors import WriteError
 
-from taskapi.backup.format import BadFile, Reader
+from taskapi.backup.format import BadFile, Reader, Writer
 from taskapi.errors import StartupError
 from taskapi.keys import Keyring
 from taskapi.service_state import RESTORE
@@ -180,6 +180,28 @@ def test_who_writes_meanwhile_is_not_overwritten(source: Store, target: Store) -
     with pytest.raises(StartupError, match="something else writes to users: stop the API first"):
         restore(target, back_up(source), Registering())
     assert target["users"].find_one() == {"_id": 1, "somebody": "else"}
+
+
+def test_who_writes_into_what_is_being_filled_is_named(source: Store, target: Store) -> None:
+    source["tasks"].insert_many({"_id": number} for number in range(1500))
+
+    class Writing(Said):
+        def at(self, collection: str) -> None:
+            target["tasks"].insert_one({"_id": 1200, "somebody": "else"})
+
+    with pytest.raises(StartupError, match=r"^something else writes to tasks: stop the API first\. .* is half restored"):
+        restore(target, back_up(source), Writing())
+
+
+def test_no_option_of_a_collection_is_taken_for_one_of_the_driver(source: Store, target: Store) -> None:
+    source["a"].insert_one({})
+    sink = io.BytesIO()
+    writer = Writer(sink, Reader(back_up(source)).header)
+    writer.begin({"collection": "a", "type": "collection", "options": {"check": False, "size": 1}, "indexes": []})
+    writer.end()
+    writer.close()
+    with pytest.raises(StartupError, match="MongoDB refused"):
+        restore(target, sink)
 
 
 def test_an_empty_database_is_not_backed_up(source: Store) -> None:
