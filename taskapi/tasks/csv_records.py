@@ -10,6 +10,7 @@ from taskapi.tasks.records import BLANK, BOM, MOST_BYTES, Record, Records, too_l
 from taskapi.turns import Turns
 
 SEPARATORS = ",;\t"  # spreadsheets write the second one where the comma is in numbers
+MOST_COLUMNS = 100  # each unknown one costs an error
 QUOTE, LINE_END = b'"\n'
 PAIRED = rb'[^"]*+(?:""[^"]*+)*+'  # from within a quoted cell to the mark that ends it: two of them are one
 PAIRS = re.compile(PAIRED)
@@ -44,6 +45,8 @@ def _names(text: bytes, separator: str) -> list[str]:
         names = []
     if not names or any("\x00" in name for name in names):
         raise MalformedImport("The first line is not CSV in UTF-8.")
+    if len(names) > MOST_COLUMNS:
+        raise MalformedImport(f"The first line names more than {MOST_COLUMNS} columns.")
     faults = [Fault(name[:LONGEST_FIELD], "There is no such field", "extra_forbidden") for name in names if name not in COLUMNS]
     repeated = dict.fromkeys(name for name in names if name in COLUMNS and names.count(name) > 1)
     faults += [Fault(name, "Names more than one column", "repeated_column") for name in repeated]

@@ -134,6 +134,7 @@ async def test_columns_that_no_task_has_are_named(ada: Account, header: str, exp
         ("title,tags\nA task,\n".encode("utf-16-le"), "The first line is not CSV in UTF-8."),
         (b'"title\nA task\n', "The first line is not CSV in UTF-8."),
         (b"title," * 50_000, "The first line is not CSV in UTF-8."),
+        (b"title," * 20_000, "The first line names more than 100 columns."),
     ],
     ids=lambda value: str(value)[:20],
 )
