@@ -64,13 +64,13 @@ class Upsert(AbstractContextManager["Upsert"]):
     async def _attempt(self, lines: list[Line], report: ImportReport) -> list[Line]:
         """Writes once; the lines that somebody else, or a line before, came before."""
         known, turns, now = await Known.of(self._owner, lines), Turns(), utc_now()
-        inserts, updates, waiting = list[Line](), dict[ObjectId, Line](), list[Line]()
+        inserts, updates, waiting = dict[int, Line](), dict[ObjectId, Line](), list[Line]()
         operations = list[InsertOne[BSON] | UpdateOne]()
         for line in lines:
             await turns.give_way()
             task = known.task(line)
             if task is None:
-                inserts.append(line)
+                inserts[len(operations)] = line
                 operations.append(InsertOne(line.task))
             elif task["_id"] in updates:  # one line by its id, the other by its key
                 waiting.append(line)
@@ -85,7 +85,8 @@ class Upsert(AbstractContextManager["Upsert"]):
                 report.unchanged += 1
         taken, matched = await _bulk(operations)
         landed = updates.keys() if matched == len(updates) else await self._landed(updates, now)
-        missed = [line for line in inserts if not line.names.isdisjoint(taken)]
+        # An id that no line named was drawn for it: an earlier run of this very request has written the task.
+        missed = [line for number, line in inserts.items() if number in taken and (line.ids or "_id" not in taken[number])]
         restored = sum("trash" in known.by_id.get(identity, ()) for identity in landed)
         report.created += len(inserts) - len(missed) + restored
         report.updated += len(landed) - restored
@@ -104,20 +105,18 @@ class Upsert(AbstractContextManager["Upsert"]):
         return {task["_id"] for task in await collection(TaskDocument).find(marked, {"_id": 1}).to_list(None)}
 
 
-async def _bulk(operations: list[InsertOne[BSON] | UpdateOne]) -> tuple[set[str | ObjectId], int]:
-    """The names that somebody else has taken meanwhile, and how many updates met their version."""
+async def _bulk(operations: list[InsertOne[BSON] | UpdateOne]) -> tuple[dict[int, BSON], int]:
+    """The operations for which something else has taken an id or key meanwhile, with that; how many updates met their version."""
     if not operations:
-        return set(), 0
+        return {}, 0
     try:
         result = await collection(TaskDocument).bulk_write(operations, ordered=False)
     except BulkWriteError as error:
         faults = error.details["writeErrors"]
         if lacks_durability(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
             raise
-        # An id that is no name of its line was drawn for it: an earlier run of this request has written it.
-        taken = {fault["keyValue"].get("key", fault["keyValue"].get("_id")) for fault in faults}
-        return taken, int(error.details["nMatched"])
-    return set(), result.matched_count
+        return {fault["index"]: fault["keyValue"] for fault in faults}, int(error.details["nMatched"])
+    return {}, result.matched_count
 
 
 class Rehearsal(AbstractContextManager["Rehearsal"]):

@@ -215,3 +215,12 @@ async def test_of_two_in_the_trash_with_one_key_one_gets_it_back(ada: Account) -
     assert [task["id"] for task in found] == ids
     assert sorted(str(task["key"]) for task in found) == ["None", "k"]
     assert await take_alike(ada, found) == {"lines": 2, "unchanged": 2}
+
+
+async def test_a_task_that_is_made_beside_a_conflict_counts_as_made(ada: Account) -> None:
+    await take(ada, [{"title": "old", "key": "k"}])
+    (old,) = await tasks_of(ada)
+    await ada.delete(f"/tasks/{old['id']}")
+    lines = [{"title": "new", "key": "k", "id": str(ObjectId())}, {"title": "old", "id": old["id"]}]
+    assert await take_alike(ada, lines) == {"lines": 2, "created": 2}
+    assert sorted((task["title"], task["key"]) for task in await tasks_of(ada)) == [("new", "k"), ("old", None)]
