@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, NoReturn, TextIO, cast
 
 from taskapi import logs
 from taskapi.errors import StartupError
@@ -93,12 +93,15 @@ def _restore(settings: Settings, progress: "_Progress", name: str, drop: str | N
 def _new_file(name: str) -> Iterator[BinaryIO]:
     """A file that is there, whole and on disk, when all went well, and not at all otherwise. Only its owner can read it."""
     path = Path(name)
+    if not path.name:
+        raise StartupError(f"{name!r} is not the name of a file")
     part = path.with_name(f"{path.name}.part")
     try:
         if name == STDIO:
-            if sys.stdout.isatty():
+            output = _require_open(sys.stdout, "standard output")
+            if output.isatty():
                 raise StartupError("standard output is a terminal; name a file")
-            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as file:
+            with os.fdopen(os.dup(output.fileno()), "wb") as file:
                 yield file
             return
         if os.path.lexists(path):
@@ -139,12 +142,19 @@ def _opened(name: str) -> Iterator[BinaryIO]:
     try:
         with tempfile.TemporaryFile() if name == STDIO else Path(name).open("rb") as file:
             if name == STDIO:  # it is read twice
-                while piece := sys.stdin.buffer.read(PIECE):
+                source = _require_open(sys.stdin, "standard input").buffer
+                while piece := source.read(PIECE):
                     file.write(piece)
                 file.seek(0)
             yield cast(BinaryIO, file)
     except OSError as error:
         raise _said(error, f"{name} cannot be read") from None
+
+
+def _require_open(stream: TextIO | None, name: str) -> TextIO:
+    if stream is None:  # the shell's >&- or <&-
+        raise StartupError(f"{name} is closed; name a file")
+    return stream
 
 
 def _said(error: OSError, what: str) -> StartupError:

@@ -233,3 +233,16 @@ def test_wrong_files_are_one_line(tmp_path: Path) -> None:
     assert (code, len(said)) == (1, 1)
     assert "there is no data in" in said[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (f"{TASKAPI} backup - >&-", "standard output is closed; name a file"),
+        (f"{TASKAPI} restore - <&-", "standard input is closed; name a file"),
+        (f"{TASKAPI} backup ''", "'' is not the name of a file"),
+        (f"{TASKAPI} backup /", "'/' is not the name of a file"),
+    ],
+)
+def test_no_stream_and_no_name_are_one_line(tmp_path: Path, command: str, said: str) -> None:
+    assert completed(tmp_path / "data", ["sh", "-c", command]) == (1, f"taskapi: {said}\n")
