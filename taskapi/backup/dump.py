@@ -15,7 +15,7 @@ from taskapi.errors import StartupError
 
 BATCH = 1000  # documents; MongoDB sends 16 MiB at most
 HISTORY = "minSnapshotHistoryWindowInSeconds"  # how long MongoDB keeps what a snapshot needs; five minutes unless told
-HISTORY_SECONDS = 24 * 3600
+HISTORY_SECONDS, USUAL_HISTORY_SECONDS = 24 * 3600, 300
 # A server may run while a backup is restored into its database. It must not find an account whose time to be removed has
 # come, or a mail to write, before everything that belongs to it.
 LAST = ("users", "mail_jobs")
@@ -84,5 +84,6 @@ def long_history(client: "MongoClient[BSON]") -> Iterator[None]:
     try:
         yield
     finally:
+        usual = USUAL_HISTORY_SECONDS if before == HISTORY_SECONDS else before  # a backup that was killed leaves ours behind
         with suppress(PyMongoError):
-            client.admin.command({"setParameter": 1, HISTORY: before})
+            client.admin.command({"setParameter": 1, HISTORY: usual})

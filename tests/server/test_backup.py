@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pymongo import MongoClient
 
 from taskapi import embedded
-from taskapi.backup.dump import HISTORY
+from taskapi.backup.dump import HISTORY, HISTORY_SECONDS, long_history
 from taskapi.settings import Settings
 from tests.backup.conftest import Said, back_up, restore
 from tests.client import PASSWORD
@@ -192,6 +192,15 @@ def test_a_snapshot_that_is_lost_is_said(mongod: str, tmp_path: Path) -> None:
                 back_up(client["taskapi"], Writing(), mongodb_uri=SecretStr(mongod))
         finally:
             client.admin.command({"setParameter": 1, HISTORY: before})
+
+
+def test_a_backup_that_was_killed_makes_no_long_history_stay(mongod: str) -> None:
+    with MongoClient[dict[str, Any]](mongod) as client:
+        for before, after in ((300, 300), (600, 600), (HISTORY_SECONDS, 300)):
+            client.admin.command({"setParameter": 1, HISTORY: before})
+            with long_history(client):
+                assert client.admin.command({"getParameter": 1, HISTORY: 1})[HISTORY] == HISTORY_SECONDS
+            assert client.admin.command({"getParameter": 1, HISTORY: 1})[HISTORY] == after
 
 
 def test_a_standalone_that_dies_is_said(tmp_path: Path) -> None:
