@@ -7,9 +7,11 @@ import asyncio
 import resource
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from taskapi import middleware, problems
 from taskapi.logs import request_id
@@ -19,6 +21,7 @@ REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # so long that the applica
 MAX_HEAD_BYTES = 32 * 1024  # of the headers of a request, and of its trailers
 MAX_CONNECTIONS = 10_000
 FILES_FOR_OTHERS = 200  # of those that the process may open: the database, files, links
+MAX_LINGERING = FILES_FOR_OTHERS // 2  # connections too many that are not closed at once
 FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -49,6 +52,7 @@ class HttpProtocol(HttpToolsProtocol):
     _unused = 0  # bytes that came since the last progress (the end of a head, a piece of a body), but for the target
     _patience: asyncio.TimerHandle | None = None
     _refused = False
+    _running: RequestResponseCycle | None = None  # the request that is being answered, or was the last to be
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Takes a connection, unless there are too many; called by the event loop."""
@@ -61,13 +65,15 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of a connection; called by the event loop."""
         self._stop_waiting()
+        if self._running:  # Uvicorn tells the last request that has come, which may be waiting behind this one
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parses what has come; called by the event loop."""
         if self._refused:
             return
-        self._unset_keepalive_if_required()
         self._unused += len(data)
         try:
             while True:
@@ -94,8 +100,17 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._patience:
             self._stop_waiting()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keeps a connection that the client will send no more on until it has its answers; called by the event loop."""
+        if self._refused or self._awaits == "body" or not self._is_answering() or not self.transport.can_write_eof():
+            return False
+        self.cycle.keep_alive = False
+        self._stop_waiting()
+        return True
+
     def on_message_begin(self) -> None:
-        """Notes the first byte of a request."""
+        """Notes the first byte of a request: blank lines before it are none, and do not keep a connection open."""
+        self._unset_keepalive_if_required()
         if self._patience:
             self._stop_waiting()
         super().on_message_begin()
@@ -135,8 +150,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         # A handshake behind a request that is still being answered would take the connection away from it.
-        is_idle = self.cycle is None or self.cycle.response_complete
-        return is_idle and self.scope["method"] == "GET" and super()._should_upgrade()
+        return not self._is_answering() and self.scope["method"] == "GET" and super()._should_upgrade()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _continue_with_new_parser(self) -> None:
         self.parser = httptools.HttpRequestParser(_AfterHead(self))
@@ -178,21 +199,25 @@ class HttpProtocol(HttpToolsProtocol):
         request_id.set(identity.decode())  # in the context of this connection's callbacks
         self.logger.info("%d %s", status, detail)
         cycle = self.cycle
-        is_answering = cycle is not None and not cycle.response_complete
-        if is_answering and self._awaits != "body":
+        if self._is_answering() and self._awaits != "body":
             cycle.keep_alive = False
             return
-        if self.pipeline or (is_answering and cycle.response_started):
-            self.transport.close()
+        response = problems.render(status, code, detail, headers={"Connection": "close", "X-Request-ID": identity.decode()})
+        if self.pipeline:  # it is the last of those that wait for their turn
+            self.pipeline[0] = (cycle, cast(ASGI3Application, response))
             return
-        if is_answering:
+        if self._awaits != "body" or not cycle.response_started:  # else it has an answer, whole or in part
+            head = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
+            head += [b"%b: %b" % pair for pair in response.raw_headers]
+            self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
+        if self._is_answering():
             cycle.disconnected = True
             cycle.message_event.set()
-        response = problems.render(status, code, detail, headers={"Connection": "close", "X-Request-ID": identity.decode()})
-        head = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
-        head += [b"%b: %b" % pair for pair in response.raw_headers]
-        self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
-        if self.transport.can_write_eof():
+        self._close()
+
+    def _close(self) -> None:
+        """Closes the connection, later for the client when there are files left to let it go on sending."""
+        if self.transport.can_write_eof() and len(self.connections) <= self.max_connections + MAX_LINGERING:
             self.transport.write_eof()
             self._patience = self.loop.call_later(self.linger_seconds, self.transport.close)
         else:

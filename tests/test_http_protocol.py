@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -13,6 +15,7 @@ from uvicorn.server import ServerState
 from taskapi.http_protocol import MAX_HEAD_BYTES, HttpProtocol
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 PIECE = b"x: " + b"y" * 997 + b"\r\n"  # of a thousand bytes and two
 
@@ -23,12 +26,31 @@ class Impatient(HttpProtocol):
     head_seconds = 0.2
     body_seconds = 0.2
     max_connections = 3
+    half_closed: asyncio.Event
+    gone: asyncio.Event
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        kept = super().eof_received()
+        self.half_closed.set()
+        return kept
 
 
 async def measure(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the size of the body and the names of the headers once the body has come."""
+    """Answers with the size of the body and the names of the headers once the body has come.
+
+    At ``/early`` it does not wait for the body, at ``/late`` it waits for a client to end its side of a connection, at
+    ``/gone`` for a client to go away.
+    """
+    if scope["path"] == "/gone":
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+        assert (await receive())["type"] == "http.disconnect"
+        Impatient.gone.set()
+        return
+    if scope["path"] == "/late":
+        await Impatient.half_closed.wait()
     size, more = 0, True
-    while more:
+    while more and scope["path"] != "/early":
         message = await receive()
         if message["type"] == "http.disconnect":
             return
@@ -40,21 +62,24 @@ async def measure(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    config = Config(measure, lifespan="off", log_config=None)
+    config = Config(measure, lifespan="off", log_config=None, timeout_keep_alive=1)
     config.load()
+    Impatient.half_closed, Impatient.gone = asyncio.Event(), asyncio.Event()
     make = partial(Impatient, config=config, server_state=ServerState(), app_state={})
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
 
 
-async def exchange(port: int, *packets: bytes) -> list[tuple[int, bytes]]:
+async def exchange(port: int, *packets: bytes, half_close: bool = False) -> list[tuple[int, bytes]]:
     """The answers to ``packets`` until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for packet in packets:
             writer.write(packet)
             await writer.drain()
+        if half_close:
+            writer.write_eof()
         text = await reader.read()
     finally:
         writer.close()
@@ -131,15 +156,63 @@ async def test_a_body_has_to_go_on_in_time(port: int, start: bytes) -> None:
 
 
 async def test_the_second_head_of_a_connection_has_to_come_in_time(port: int) -> None:
-    first, second = await exchange(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT")
+    first, second = await exchange(port, GET + b"GET / HT")
     assert first[0] == 200
     assert problem([second]) == (408, "request_timeout")
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, b""), (2, b""), (0, b"GET / HT")])
+async def test_a_client_that_ends_its_side_gets_its_answers(port: int, before: int, after: bytes) -> None:
+    late = GET.replace(b" / ", b" /late ")
+    answers = await exchange(port, GET * before + late + after, half_close=True)
+    assert [status for status, _ in answers] == [200] * (before + 1)
+
+
+async def test_a_client_that_ends_its_side_in_the_middle_is_let_go(port: int) -> None:
+    assert await exchange(port, CHUNKED + b"5\r\nab", half_close=True) == []
+    assert await exchange(port, b"GET / HT", half_close=True) == []
+
+
+@pytest.mark.parametrize("behind", [b"", GET, GET + GET, CHUNKED])
+async def test_the_request_that_is_being_answered_learns_that_its_client_went_away(port: int, behind: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(GET.replace(b" / ", b" /gone ") + behind)
+    await reader.readuntil(b"\r\n\r\n")
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    writer.transport.abort()
+    await Impatient.gone.wait()
+
+
+@pytest.mark.parametrize("before", [1, 3])
+async def test_a_broken_body_takes_no_answer_from_requests_before_it(port: int, before: int) -> None:
+    *answers, last = await exchange(port, GET * before + CHUNKED + b"zz\r\n")
+    assert [status for status, _ in answers] == [200] * before
+    assert problem([last]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("rest", [[], [b"zz\r\n"], [b"0\r\n", *[PIECE] * 100]])
+async def test_a_request_that_has_its_answer_gets_no_second_one(port: int, rest: list[bytes]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(CHUNKED.replace(b" / ", b" /early "))
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    writer.writelines(rest)
+    assert b"HTTP/1.1" not in await reader.read()
+    writer.close()
+
+
+async def test_blank_lines_keep_no_connection_open(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(GET)
+    await reader.readuntil(b"}")
+    writer.write(b"\r\n")
+    assert await reader.read() == b""
+    writer.close()
 
 
 async def test_a_connection_too_many_is_told(port: int) -> None:
     held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(Impatient.max_connections)]
     for reader, writer in held:
-        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        writer.write(GET)
         await reader.readuntil(b"\r\n\r\n")
     assert problem(await exchange(port)) == (503, "too_many_connections")
     for _, writer in held:
