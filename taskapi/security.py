@@ -66,7 +66,11 @@ class PasswordHasher:
         for password in (prepared, *others):
             # bcrypt reads 72 bytes; longer passwords were cut when such hashes were made, and are cut here as well.
             secret = password.encode()[:BCRYPT_BYTES] if stored.startswith("$2") else password
-            if self._context.verify(secret, stored):
+            try:
+                matches = self._context.verify(secret, stored)
+            except ValueError:  # ``stored`` is damaged
+                return False, None
+            if matches:
                 is_old = password != prepared or self._context.needs_update(stored)
                 return True, self._context.hash(prepared) if is_old else None
         return False, None
