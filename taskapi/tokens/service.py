@@ -16,7 +16,7 @@ from taskapi.events.service import Kind, Trail
 from taskapi.scopes import OF_ROLE, Scopes
 from taskapi.tokens.schemas import LONGEST_DAYS, ApiTokenCreate, ApiTokenMade, ApiTokenRead
 from taskapi.tokens.text import hash_of, new_token
-from taskapi.unicode import caseless
+from taskapi.unicode import caseless, spellings
 from taskapi.users import api_tokens
 from taskapi.users.schemas import Account, UserRead
 
@@ -68,7 +68,7 @@ async def make(user: UserRead, session: ObjectId, held: Scopes, data: ApiTokenCr
         others = await _of(user, session)
         if len(others) >= api_tokens.MOST:
             raise TooManyTokens
-        if token["name_key"] in [caseless(str(other.get("name_key"))) for other in others]:
+        if any(other.get("name_key") in spellings(token["name_key"]) for other in others):
             raise TokenNameTaken
     await _record("token_created", user.object_id, token, trail)
     return ApiTokenMade.model_validate({**token, "token": text})

@@ -16,13 +16,18 @@ from taskapi.users.service import PROVING
 
 MOST: Final = 50  # of one account
 PAUSE: Final = timedelta(minutes=1)  # between two notes of a last use
+# What ``of`` reads, as expressions: a list may be damaged, and so may be its members.
+_LISTED: Final[BSON] = {"$cond": [{"$isArray": "$api_tokens"}, "$api_tokens", []]}
+_TOKENS: Final[BSON] = {"$filter": {"input": _LISTED, "cond": {"$eq": [{"$type": "$$this"}, "object"]}}}
 
 
 async def add(user: ObjectId, session: ObjectId, token: BSON) -> bool:
     """Gives ``user`` a token. False when there is no room, its name is taken, or ``session`` or the account has ended."""
-    room = {f"api_tokens.{MOST - 1}": {"$exists": False}, "api_tokens.name_key": {"$nin": spellings(token["name_key"])}}
-    added = await collection(UserDocument).update_one({**_within(user, session), **room}, {"$push": {"api_tokens": token}})
-    return added.modified_count == 1
+    taken = {"$in": ["$$this.name_key", {"$literal": spellings(token["name_key"])}]}
+    namesakes = {"$size": {"$filter": {"input": _TOKENS, "cond": taken}}}
+    room = {"$expr": {"$and": [{"$lt": [{"$size": _TOKENS}, MOST]}, {"$eq": [namesakes, 0]}]}}
+    put = [{"$set": {"api_tokens": {"$concatArrays": [_LISTED, [{"$literal": token}]]}}}]
+    return (await collection(UserDocument).update_one({**_within(user, session), **room}, put)).modified_count == 1
 
 
 async def of(user: ObjectId, session: ObjectId | None = None) -> list[BSON] | None:
@@ -57,8 +62,7 @@ async def holders(hashes: Keys[bytes]) -> dict[bytes, tuple[Account, BSON]]:
     wanted = list(hashes)
     # One alone needs no expression, which takes MongoDB longer.
     only: BSON = {"$elemMatch": {"hash": wanted[0]}}
-    listed: BSON = {"$cond": [{"$isArray": "$api_tokens"}, "$api_tokens", []]}
-    several: BSON = {"$filter": {"input": listed, "cond": {"$in": ["$$this.hash", wanted]}}}
+    several: BSON = {"$filter": {"input": _LISTED, "cond": {"$in": ["$$this.hash", wanted]}}}
     cursor = collection(UserDocument).find(
         {"api_tokens.hash": {"$in": wanted}, **ACTIVE},
         {**PROVING, "api_tokens": only if len(wanted) == 1 else several},

@@ -108,6 +108,24 @@ async def test_sessions_and_tokens(ada: Account, app: FastAPI) -> None:
     assert (await ada.get("/tasks", headers={"Authorization": f"Bearer {made.json()['token']}"})).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("stored", "status"),
+    [
+        ([5, *[{"name": "x"}] * 49], 201),
+        ([{}] * 50, 409),
+        ([5], 201),
+        ("text", 201),
+        ({"name_key": "new"}, 201),
+        (None, 201),
+        ([{"name_key": ["new"]}], 201),
+    ],
+)
+async def test_a_token_is_made_beside_damaged_ones(ada: Account, stored: Any, status: int) -> None:
+    await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": {"api_tokens": stored}})
+    made = await ada.post("/users/me/tokens", json={"name": "new", "scopes": ["tasks:read"]})
+    assert made.status_code == status, made.text
+
+
 async def test_one_damaged_account_fails_nobody_elses_request(ada: Account, bob: Account) -> None:
     tokens = {}
     for account in (ada, bob):
@@ -126,10 +144,24 @@ async def test_one_damaged_account_fails_nobody_elses_request(ada: Account, bob:
         await collection(UserDocument).replace_one({"_id": ObjectId(bob.id)}, before)
 
 
-async def test_no_password_matches_a_damaged_hash(ada: Account) -> None:
-    for value in (None, 5, b"x", ["a"]):
-        await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": {"password_hash": value}})
-        is_problem(await sign_in(ada.client, "ada"), 401, "bad_credentials")
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        5,
+        b"x",
+        ["a"],
+        "",
+        "text",
+        "$argon2id$v=19$m=8",
+        "$argon2id$v=19$m=8,t=1,p=1$!$!",
+        "$2b$12$short",
+        "$2b$99$" + "." * 53,
+    ],
+)
+async def test_no_password_matches_a_damaged_hash(ada: Account, value: Any) -> None:
+    await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": {"password_hash": value}})
+    is_problem(await sign_in(ada.client, "ada"), 401, "bad_credentials")
 
 
 async def test_who_has_damaged_tasks_can_be_renamed_and_leave(ada: Account) -> None:
