@@ -8,7 +8,6 @@ its schema admits: its default, null, empty, false, 1, the first choice, or for 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -38,18 +37,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MISSING: Any = object()
 
 
-@dataclass(slots=True)
-class Findings:
-    """The damaged documents that one request has met."""
-
-    documents: set[tuple[str, str]] = field(default_factory=set)
-
-    def close(self) -> None:
-        """Logs how many there are when not all were named."""
-        if len(self.documents) > MAX_NAMED:
-            fields = {"documents": len(self.documents), "named": MAX_NAMED}
-            log.warning("more damaged documents", extra={"fields": fields})
-
+Findings = set[tuple[str, str]]
+"""The damaged documents that one request has met, each by its collection and id."""
 
 findings: ContextVar[Findings | None] = ContextVar("findings", default=None)
 """Those of the request being answered."""
@@ -101,12 +90,18 @@ def note(source: str, identity: Any, names: Sequence[str]) -> None:
     """Logs that a document is damaged in the fields ``names``: once for each document and request, ten of them at most."""
     met = findings.get()
     if met is not None:
-        before = len(met.documents)
-        met.documents.add((source, str(identity)))
-        if before >= MAX_NAMED or len(met.documents) == before:
+        before = len(met)
+        met.add((source, str(identity)))
+        if before >= MAX_NAMED or len(met) == before:
             return
     fields = {"collection": source, "document": str(identity)[:100], "damaged": ",".join(names)}
     log.warning("damaged document", extra={"fields": fields})
+
+
+def note_unnamed(met: Findings) -> None:
+    """Logs how many damaged documents a request has met when not all were named."""
+    if len(met) > MAX_NAMED:
+        log.warning("more damaged documents", extra={"fields": {"documents": len(met), "named": MAX_NAMED}})
 
 
 def json_value(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The methods that every address has without a route of its own: HEAD and OPTIONS (RFC 9110, section 9.3)."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -16,10 +16,12 @@ class Head:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
+        return self._answer_head(scope, receive, send)
+
+    async def _answer_head(self, scope: Scope, receive: Receive, send: Send) -> None:
         complete = False
         # From 2.4 on, send() may raise OSError when nobody listens any more.
         asgi = {**scope.get("asgi", {}), "spec_version": "2.4"}

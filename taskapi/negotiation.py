@@ -1,7 +1,7 @@
 """Which media type an answer has (RFC 9110, section 12.5.1), and whether the content of a request is encoded (section 8.4)."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -120,15 +120,14 @@ class Negotiated:
         self.app = app
         self.offers = offers
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         _negotiated(scope, self.offers)
         if len(self.offers) == 1:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
 
         async def send_varying(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).add_vary_header("Accept")
             await send(message)
 
-        await self.app(scope, receive, send_varying)
+        return self.app(scope, receive, send_varying)

@@ -6,6 +6,7 @@ keeps our finer code: a wrong password and a wrong second factor are both ``inva
 
 import json
 import re
+from collections.abc import Awaitable
 from typing import Any
 
 from fastapi import FastAPI
@@ -47,14 +48,13 @@ class OAuthErrors:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if (
             scope["type"] != "http"
             or scope["method"] != "POST"
             or scope["path"].removeprefix(scope.get("root_path", "")) not in PATHS
         ):
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         start: Message | None = None
 
         async def send_with_error(message: Message) -> None:
@@ -70,7 +70,7 @@ class OAuthErrors:
                 start = None
             await send(message)
 
-        await self.app(scope, receive, send_with_error)
+        return self.app(scope, receive, send_with_error)
 
 
 def add_oauth_error(problem: dict[str, Any]) -> dict[str, Any]:

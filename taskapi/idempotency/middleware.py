@@ -1,6 +1,7 @@
 """``Idempotency-Key``: a POST that is repeated under its key gets its first answer again. Pure ASGI, next to the routes."""
 
 import re
+from collections.abc import Awaitable
 from datetime import timedelta
 
 from fastapi import Request
@@ -42,15 +43,16 @@ class IdempotencyKeys:
         self.app = app
         self.lease = lease
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http" or scope["method"] != "POST":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         keys = [value for name, value in scope["headers"] if name == HEADER]
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if not keys or not takes_key(path):
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
+        return self._answer(path, keys, scope, receive, send)
+
+    async def _answer(self, path: str, keys: list[bytes], scope: Scope, receive: Receive, send: Send) -> None:
         try:
             caller = _address(scope) if path == ANONYMOUS else await _user(scope)
             if caller is None:  # the route says what is missing
