@@ -58,7 +58,10 @@ AUTHENTICATION_FAILED = 18
 OUT_OF_DISK_SPACE = 14031
 DUPLICATE_KEY = 11000
 CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE = 43, 239, 246
-PASSING = {OUT_OF_DISK_SPACE, CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE}
+NOT_PRIMARY = {10058, 10107, 13435}  # Server Discovery and Monitoring specification: "not writable primary"
+RECOVERING = {91, 189, 11600, 11602, 13436}  # its "node is recovering", "node is shutting down" among them
+UNREACHABLE = {6, 7, 89, 134, 262, 9001}  # further ones of the Retryable Reads and Retryable Writes specifications
+PASSING = {OUT_OF_DISK_SPACE, CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE} | NOT_PRIMARY | RECOVERING | UNREACHABLE
 UNWRITABLE = {171, 10334, 17419, 17420}  # because of what is stored: two lists in one index, or too large a document
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
 
@@ -249,9 +252,18 @@ def translated(error: PyMongoError) -> DomainError | None:
         return DatabaseUnavailable()
     if any(error.has_error_label(label) for label in RETRYABLE_LABELS):
         return DatabaseUnavailable()
-    if isinstance(error, OperationFailure) and error.code in PASSING:
+    codes = _codes(error)
+    if codes & PASSING:
         return DatabaseUnavailable()
-    faults = error.details["writeErrors"] if isinstance(error, BulkWriteError) else [{"code": getattr(error, "code", None)}]
-    if any(fault["code"] in UNWRITABLE for fault in faults):
+    if codes & UNWRITABLE:
         return DamagedTask()
     return None
+
+
+def _codes(error: PyMongoError) -> set[int | None]:
+    """The server's codes in an error: of the command, of single writes, and of the write concern."""
+    if not isinstance(error, OperationFailure):
+        return set()
+    details = error.details or {}
+    faults = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ()), details.get("writeConcernError") or {}]
+    return {error.code, *(fault.get("code") for fault in faults)}

@@ -200,6 +200,22 @@ def test_what_the_drivers_errors_mean(error: pymongo_errors.PyMongoError, expect
     assert type(translated(error)) is expected
 
 
+# SDAM specification, "not writable primary" and "node is recovering"; Retryable Writes specification
+@pytest.mark.parametrize("code", [6, 7, 89, 91, 134, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436])
+def test_a_server_that_is_no_primary_is_unavailable_wherever_it_says_so(code: int) -> None:
+    nested: list[dict[str, Any]] = [
+        {"writeErrors": [{"index": 0, "code": 2}, {"index": 1, "code": code}], "writeConcernErrors": []},
+        {"writeErrors": [], "writeConcernErrors": [{"code": code}]},
+    ]
+    told = [
+        pymongo_errors.OperationFailure("no", code),
+        pymongo_errors.WriteError("no", code),
+        pymongo_errors.OperationFailure("no", 2, {"writeConcernError": {"code": code}}),
+        *(pymongo_errors.BulkWriteError(details) for details in nested),
+    ]
+    assert [type(translated(error)) for error in told] == [errors.DatabaseUnavailable] * len(told)
+
+
 async def test_a_database_error_asks_to_come_back(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(_: Any) -> None:
         raise pymongo_errors.AutoReconnect("db.internal:27017 closed")
