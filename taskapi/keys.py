@@ -4,6 +4,7 @@ Each purpose has keys of its own, so what is signed for one says nothing for ano
 """
 
 import base64
+import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -14,6 +15,21 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 SIGNATURE_BYTES = 16
 KEY_ID_CHARACTERS = 8
 FINGERPRINT_CHARACTERS = 32
+
+
+def encode_base64url(data: bytes) -> str:
+    """``data`` in base64url without padding (RFC 7515, section 2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decode_base64url(text: str) -> bytes | None:
+    """What ``text`` writes in base64url; None unless it is written as ``encode_base64url`` does, bit by bit."""
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return None
+    # Python's decoder skips foreign characters, and the last letter has bits to spare.
+    return data if encode_base64url(data) == text else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from passlib.context import CryptContext
 
 from taskapi.account_errors import InvalidToken, Overloaded
 from taskapi.clock import utc_now
-from taskapi.keys import SigningKey
+from taskapi.keys import SigningKey, decode_base64url
 from taskapi.passwords import candidates
 
 Result = TypeVar("Result")
@@ -141,6 +141,8 @@ class TokenCodec:
 
     def _decode(self, token: str) -> Claims:
         required = {f"require_{claim}": True for claim in REQUIRED_CLAIMS}
+        if any(decode_base64url(part) is None for part in token.split(".")):  # the library takes other spellings as well
+            raise InvalidToken
         try:
             key = self._keys[jwt.get_unverified_header(token)["kid"]]
             claims = jwt.decode(token, key, [ALGORITHM], options=required, audience=AUDIENCE, issuer=ISSUER)

@@ -102,6 +102,30 @@ def test_tokens_are_unique_and_say_whose_they_are() -> None:
     assert key.kid not in SECRET
 
 
+def spellings(token: str) -> dict[str, str]:
+    """Other ways to write a token, which a lenient decoder reads as the same bytes."""
+    head, claims, signature = token.split(".")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    spare = alphabet[alphabet.index(signature[-1]) ^ 1]  # 32 bytes leave two bits of the last letter unused
+    return {
+        "padding": f"{token}=",
+        "padding of the claims": f"{head}.{claims}{'=' * (-len(claims) % 4) or '===='}.{signature}",
+        "a foreign character": f"{head}.{claims}.{signature[:5]}!{signature[5:]}",
+        "a newline": f"{head}.{claims}.{signature}\n",
+        "spare bits": f"{head}.{claims}.{signature[:-1]}{spare}",
+        "a letter that is no ASCII": f"{head}.{claims}.{signature}\u00e9",
+    }
+
+
+@pytest.mark.parametrize("way", spellings("a.b.c"))
+def test_a_token_is_written_in_one_way_alone(way: str) -> None:
+    ours = codec(SECRET)
+    token = ours.encode("someone", "a session", (), LIFETIME)
+    with pytest.raises(InvalidToken):
+        ours.read(spellings(token)[way])
+    assert ours.read(token).subject == "someone"
+
+
 def test_the_first_key_signs_and_all_verify() -> None:
     new = SECRET[::-1]
     before = codec(SECRET).encode("someone", "a session", (), LIFETIME)
