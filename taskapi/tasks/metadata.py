@@ -108,7 +108,7 @@ def _are_json(values: Iterable[Any]) -> bool:
 
 
 def _is_json(metadata: JSONObject) -> JSONObject:
-    if not _are_json(metadata.values()):
+    if metadata and not _are_json(metadata.values()):
         raise PydanticCustomError("json", "holds what is not JSON")
     return metadata
 
