@@ -5,8 +5,9 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
 from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, MalformedImport
+from taskapi.strictjson import BOM
 from taskapi.tasks.csv_cells import COLUMNS, read_cells
-from taskapi.tasks.records import BLANK, BOM, MOST_BYTES, Record, Records, too_long
+from taskapi.tasks.records import BLANK, MOST_BYTES, Record, Records, too_long
 from taskapi.turns import Turns
 
 SEPARATORS = ",;\t"  # spreadsheets write the second one where the comma is in numbers

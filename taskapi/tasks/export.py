@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import Field
 
+from taskapi import strictjson
 from taskapi.fields import Flag
 from taskapi.snapshots import batches
-from taskapi.tasks import order, pages, records
+from taskapi.tasks import order, pages
 from taskapi.tasks.csv_cells import COLUMNS, write_cell
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.order import Order, Sort
@@ -62,7 +63,7 @@ def _record(cells: Any) -> str:
 
 
 LINES: Mapping[Format, Callable[[TaskRead], str]] = {Format.jsonl: json_line, Format.csv: csv_line}
-BOM = records.BOM.decode()
+BOM = strictjson.BOM.decode()
 HEADERS: Mapping[Format, str] = {Format.jsonl: "", Format.csv: _record(COLUMNS)}
 
 

@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 from taskapi.errors import Fault, MalformedImport, MalformedJSON
 from taskapi.streaming import lines
-from taskapi.strictjson import read_json
+from taskapi.strictjson import BOM, read_json
 
 MOST_BYTES = 256 * 1024  # of one record
-BOM = b"\xef\xbb\xbf"
 BLANK = b" \t\r"
 
 
