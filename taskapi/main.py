@@ -87,6 +87,7 @@ from taskapi.users.leaving import Forget
 from taskapi.users.leaving_router import router as leaving_router
 from taskapi.users.router import router as users_router
 
+GC_THRESHOLDS = (20_000, 20, 20)  # Python's 700 look for cycles within one list of tasks, where there are none
 DOCUMENTS = (
     UserDocument,
     SessionDocument,
@@ -212,6 +213,7 @@ def _lifespan(
                     app.state.jobs = _jobs(app)
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
+                    gc.set_threshold(*GC_THRESHOLDS)
                     try:
                         async with background.running(app.state.jobs):
                             yield

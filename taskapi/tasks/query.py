@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 
 from bson import ObjectId
@@ -59,7 +60,7 @@ class TaskSearch(Selection):
         """How the total is worked out."""
         return self.count or (Count.exact if self.cursor is None else Count.none)
 
-    @property
+    @cached_property
     def order(self) -> Order:
         """The sort of MongoDB, always total."""
         return order.chosen(self.sort, self.q)
