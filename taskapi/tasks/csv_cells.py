@@ -11,8 +11,24 @@ from taskapi.tasks.metadata import JSONObject
 from taskapi.tasks.schemas import TaskRead
 
 COLUMNS = tuple(TaskRead.model_fields)
-# OWASP, CSV Injection: what a spreadsheet may run. A text that looks guarded already is guarded as well, to stay what it is.
-GUARDED = re.compile(r"'*(?:\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
+# OWASP, CSV Injection: what a spreadsheet may run. It may split at another separator, and at a line end between quotation
+# marks that it then does not see; so each piece of a text between these is looked at.
+_SEPARATORS = r",;\t\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029"
+# What it may leave out before it looks: white space, quotation marks, and what is invisible (controls, Cf, ignorables).
+_LEFT_OUT = (
+    r"[ \"\xa0\u1680\u2000-\u200a\u202f\u205f\u3000\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd"
+    r"\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*+"
+)
+# The signs, and those that are the same in another width or place (Unicode's NFKC).
+_SIGN = r"[=+\-@\u207a-\u207c\u208a-\u208c\u2212\u2a75\u2a76\ufb29\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20]"
+# A text that looks guarded already is guarded as well, to stay what it is.
+GUARDED = re.compile(rf"(?:\A|[{_SEPARATORS}])'*+{_LEFT_OUT}{_SIGN}|\A'*+[\t\r\n]")
+_INNER = re.compile(rf"(?<=[{_SEPARATORS}])(?='*+{_LEFT_OUT}{_SIGN})")
+_INNER_GUARD = re.compile(rf"(?<=[{_SEPARATORS}])'(?='*+{_LEFT_OUT}{_SIGN})")
+_IN_JSON = re.compile(rf"([{_SEPARATORS}]{_LEFT_OUT})({_SIGN})")
+_JSON_TEXT = re.compile(r',?"(?:[^"\\]|\\.)*+"')  # with the comma before it: what is no text may be a negative number
 EMPTIED: Mapping[str, Any] = {  # what an empty cell means; in any other column it says nothing
     "description": "",
     "due_date": None,
@@ -27,10 +43,19 @@ IGNORED = {"owner", "progress", "version"}  # the server's own: whatever a sprea
 
 
 def write_cell(value: Any) -> Any:
-    """A value of a task as the csv module takes it; no text is one that a spreadsheet takes for a formula."""
+    """A value of a task as the csv module takes it; no text in it is one that a spreadsheet takes for a formula.
+
+    A text that holds such a piece begins with an apostrophe, and so does each such piece after the first. In JSON the sign
+    itself is escaped.
+    """
     if isinstance(value, bool | list | dict):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return f"'{value}" if isinstance(value, str) and GUARDED.match(value) else value
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return _JSON_TEXT.sub(_escape_signs, text) if _IN_JSON.search(text) else text
+    return "'" + _INNER.sub("'", value) if isinstance(value, str) and GUARDED.search(value) else value
+
+
+def _escape_signs(text: re.Match[str]) -> str:
+    return _IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", text[0])
 
 
 def read_cells(cells: Iterable[tuple[str, str]]) -> tuple[JSONObject, list[Fault]]:
@@ -51,7 +76,7 @@ def read_cells(cells: Iterable[tuple[str, str]]) -> tuple[JSONObject, list[Fault
 
 
 def _text(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and GUARDED.match(cell[1:]) else cell
+    return _INNER_GUARD.sub("", cell[1:]) if cell.startswith("'") and GUARDED.search(cell[1:]) else cell
 
 
 def _integer(cell: str) -> int | str:

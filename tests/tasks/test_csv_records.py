@@ -6,8 +6,11 @@ import random
 from collections.abc import AsyncIterator
 from io import StringIO
 from typing import Any
+from unicodedata import category, normalize
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from taskapi.errors import DomainError
 from taskapi.tasks.csv_cells import COLUMNS, read_cells, write_cell
@@ -68,6 +71,58 @@ def test_a_text_in_a_cell_is_what_it_was() -> None:
             text = "".join(letters)
             values, faults = read_cells([("description", write_cell(text))])
             assert (values, faults) == ({"description": text}, [])
+
+
+SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20\ufe66"
+INVISIBLE = "\u200b\ufeff\xad\u202e\u2066\u2060\x00\x0b\u3164\ufe0f\U000e0001\x85\u2028\xa0 "
+NASTY = st.text(st.sampled_from(f"{SIGNS}{INVISIBLE},;\t\r\n'\"a1") | st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+def looks_like_a_formula(piece: str) -> bool:
+    """What a spreadsheet may think that leaves out white space, quotation marks and all that is invisible."""
+    shown = [
+        letter for letter in piece if category(letter) not in {"Cc", "Cf", "Zs", "Zl", "Zp"} and letter not in '"\u3164\ufe0f'
+    ]
+    return normalize("NFKC", "".join(shown))[:1] in set("=+-@")
+
+
+def pieces(line: str) -> list[str]:
+    """What each separator, blind to quotation marks, makes of a line."""
+    return [piece for separator in ",;\t" for part in line.splitlines() for piece in part.split(separator)]
+
+
+@given(NASTY, NASTY, st.lists(NASTY, max_size=3), st.dictionaries(NASTY, NASTY | st.integers(-5, 5), max_size=3))
+@example("a;=1", ";\t\u200b=1", [";=1", "-1", "a;\uff1d1"], {"a": -1, "-1": ";+1"})
+@example("'a;'=1", "\n- one\n- two", ['";=1'], {})
+@example("'\t=1", "'\tx", [], {})
+@settings(max_examples=500, deadline=None)
+def test_no_piece_is_a_formula_and_each_text_comes_back(
+    title: str, description: str, tags: list[str], metadata: dict[str, Any]
+) -> None:
+    names = ["id", "title", "description", "tags", "metadata"]
+    text = StringIO()
+    csv.writer(text).writerow([write_cell(value) for value in ("6b02", title, description, tags, metadata)])
+    assert not [piece for piece in pieces(text.getvalue()) if looks_like_a_formula(piece)]
+    cells = next(csv.reader(StringIO(text.getvalue(), newline=""), strict=True))
+    assert not [cell for cell in cells if looks_like_a_formula(cell)]
+    values, faults = read_cells(zip(names, cells, strict=True))
+    expected = {"id": "6b02", "title": title, "description": description, "tags": tags, "metadata": metadata}
+    assert ({"title": "", **values}, faults) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("'=1", "=1"),
+        ("'\tx", "\tx"),
+        ("' \t=x", " \t=x"),
+        ("use '-a','-b'", "use '-a','-b'"),
+        ("'plain", "'plain"),
+        ("a;'=b", "a;'=b"),
+    ],
+)
+def test_a_cell_of_an_earlier_export_or_of_people_is_read_as_before(cell: str, text: str) -> None:
+    assert read_cells([("description", cell)]) == ({"description": text}, [])
 
 
 async def test_a_table_that_people_made_is_understood(ada: Account) -> None:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from taskapi.database import BSON, collection
 from taskapi.snapshots import batches
 from taskapi.tasks import export
+from taskapi.tasks.csv_cells import write_cell
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.export import ExportQuery, Format, csv_line
 from taskapi.tasks.schemas import READ_EXAMPLE, TaskRead
@@ -169,7 +170,7 @@ async def test_what_it_does_not_know_is_refused(ada: Account, query: str) -> Non
 @pytest.mark.parametrize(
     "text",
     [
-        "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\tplain", "\rplain", "\nplain", "  =1", "\u00a0=1", "\u3000@x",
+        "=1+1", "+1", "-1", "@SUM(A1)", "\tplain", "\rplain", "\nplain", "  =1", "\u00a0=1", "\u3000@x",
         "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)", '=cmd|"/C calc"!A0', "-2+3+cmd|' /C calc'!A0",
         "'=1", "''=1", "'\t", "' =1",
     ],
@@ -179,6 +180,29 @@ def test_a_text_that_a_spreadsheet_may_run_is_quoted(text: str) -> None:
     row = dict(zip(TaskRead.model_fields, next(csv.reader(StringIO(csv_line(task), newline=""))), strict=True))
     assert {row["title"], row["description"], row["key"]} == {f"'{text}"}
     assert (row["priority"], row["version"], row["progress"]) == ("3", "1", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"),
+        ("a;=1", "'a;'=1"),
+        ("one\n- two\n3", "'one\n'- two\n3"),
+        ("a,\u200b=1;b", "'a,'\u200b=1;b"),
+        ("\ufeff=1", "'\ufeff=1"),
+        ("\xad\u202e@x", "'\xad\u202e@x"),
+        ("a; b, c", "a; b, c"),
+        ("x-ray; e=mc2", "x-ray; e=mc2"),
+    ],
+)
+def test_each_piece_that_a_spreadsheet_may_split_off_is_quoted(text: str, cell: str) -> None:
+    assert write_cell(text) == cell
+
+
+def test_a_sign_in_json_is_escaped_where_a_piece_could_begin_with_it() -> None:
+    assert write_cell(["@home", "a;=1"]) == '["@home","a;\\u003d1"]'
+    assert write_cell({"a": -1, "b": [1, -5, "\t\uff1d1"]}) == '{"a":-1,"b":[1,-5,"\\t\uff1d1"]}'
 
 
 @pytest.mark.parametrize("text", ["plain", "1-1", "a=b", "'=1", "[1]", "=", ""])
