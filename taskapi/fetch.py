@@ -5,7 +5,6 @@ differently the second time (DNS rebinding) gains nothing. See OWASP, Server-Sid
 """
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable
@@ -18,14 +17,13 @@ import httpcore
 import httpx
 from httpcore._backends.auto import AutoBackend
 
+from taskapi.public_addresses import is_public
+
 USER_AGENT = "taskapi-links/1"
 MOST_BYTES = 256 * 1024
 MOST_REDIRECTS = 5
 MOST_CONNECTIONS = 100
 KEEPALIVE_SECONDS = 5
-GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # RFC 4291: all of IPv6 that is routed between networks today
-NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last four bytes
-RELAY_ANYCAST = ipaddress.ip_network("192.88.99.0/24")  # RFC 7526: no longer anybody's
 
 
 class AddressRefused(httpcore.ConnectError):
@@ -64,19 +62,6 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """Waits, for the pool's retries."""
         await self._backend.sleep(seconds)
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet's; an IPv4 address that IPv6 wraps is looked at too."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address):
-        wrapped = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo and parsed.teredo[1])
-        if parsed in NAT64:
-            wrapped = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
-        if wrapped:
-            return is_public(str(wrapped))
-        return parsed in GLOBAL_UNICAST and parsed.is_global
-    return parsed.is_global and not parsed.is_multicast and parsed not in RELAY_ANYCAST
 
 
 class _Transport(httpx.AsyncHTTPTransport):

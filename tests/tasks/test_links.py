@@ -193,37 +193,6 @@ async def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("8.8.8.8", True),
-        ("2606:4700::1111", True),
-        ("127.0.0.1", False),
-        ("100.64.0.1", False),
-        ("192.168.1.1", False),
-        ("169.254.169.254", False),
-        ("224.0.0.1", False),
-        ("255.255.255.255", False),
-        ("::1", False),
-        ("::", False),
-        ("fe80::1%eth0", False),
-        ("fc00::1", False),
-        ("::ffff:10.0.0.1", False),
-        ("64:ff9b::7f00:1", False),
-        ("64:ff9b::808:808", True),
-        ("2002:7f00:1::", False),
-        ("ff0e::1", False),
-        ("fec0::1", False),
-        ("::127.0.0.1", False),
-        ("::ffff:0:127.0.0.1", False),
-        ("64:ff9b:1::a00:1", False),
-        ("192.88.99.1", False),
-    ],
-)
-def test_which_addresses_are_public(address: str, public: bool) -> None:
-    assert fetch.is_public(address) is public
-
-
-@pytest.mark.parametrize(
     ("body", "charset", "title"),
     [
         (b"<title>caf\xe9</title>", "iso-8859-1", "café"),
