@@ -1,16 +1,16 @@
-"""Fetching web pages that users name: public addresses alone, in bounded time and size.
+"""Fetching web pages that users name: public addresses alone, in bounded time and size, and no more at once than is fair.
 
 The address is checked where the connection is made, after resolving and for every redirect, so a name that answers
 differently the second time (DNS rebinding) gains nothing. See OWASP, Server-Side Request Forgery Prevention.
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import certifi
 import httpcore
@@ -18,11 +18,14 @@ import httpx
 from httpcore._backends.auto import AutoBackend
 
 from taskapi.public_addresses import is_public
+from taskapi.resolver import NameNotResolved, Resolver
 
 USER_AGENT = "taskapi-links/1"
 MOST_BYTES = 256 * 1024
 MOST_REDIRECTS = 5
-MOST_CONNECTIONS = 100
+MAX_PAGES = 100  # fetched at once by a worker; each has at most two sockets: two look-ups, then a connection
+MAX_PAGES_PER_ACCOUNT = 10  # as many as one task can have
+STOPPING_SECONDS = 1.0  # for a page that is being fetched when the server is told to stop
 KEEPALIVE_SECONDS = 5
 
 
@@ -33,8 +36,9 @@ class AddressRefused(httpcore.ConnectError):
 class CheckedBackend(httpcore.AsyncNetworkBackend):
     """Connects to public addresses only, unless ``allow_private``."""
 
-    def __init__(self, *, allow_private: bool) -> None:
+    def __init__(self, resolver: Resolver, *, allow_private: bool) -> None:
         self._backend = AutoBackend()
+        self._resolver = resolver
         self._allow_private = allow_private
 
     async def connect_tcp(
@@ -47,10 +51,11 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connects to the first address of ``host``. Raises AddressRefused when any of them is not public."""
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+            addresses = await self._resolver.addresses(host)
+        except NameNotResolved as error:
             raise httpcore.ConnectError("the name does not resolve") from error
-        addresses = [str(entry[4][0]) for entry in found]
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("the name does not resolve in time") from error
         if not (self._allow_private or all(is_public(address) for address in addresses)):
             raise AddressRefused("the address is not public")
         return await self._backend.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
@@ -70,31 +75,67 @@ class _Transport(httpx.AsyncHTTPTransport):
         # httpx has no public parameter for the backend of its pool
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl.create_default_context(cafile=certifi.where()),
-            max_connections=MOST_CONNECTIONS,
-            max_keepalive_connections=MOST_CONNECTIONS // 5,
+            max_connections=MAX_PAGES,
+            max_keepalive_connections=MAX_PAGES // 5,
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=backend,
         )
 
 
-def client(*, allow_private: bool, timeout: float) -> httpx.AsyncClient:
-    """The one pooled client, which remembers nothing between requests. ``timeout`` is in seconds, for each step."""
-    return httpx.AsyncClient(
-        transport=_Transport(CheckedBackend(allow_private=allow_private)),
-        timeout=timeout,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one user's cookies are not another's
-        headers={"User-Agent": USER_AGENT, "Accept": "text/html, */*;q=0.1", "Accept-Encoding": "identity"},
-        trust_env=False,
-    )
+class PageFetcher:
+    """Fetches pages for many accounts, each of which has a share, with one pool of connections that remembers nothing.
+
+    ``timeout`` is in seconds, for one page as a whole: the wait for its turn, look-ups, redirects and body.
+    """
+
+    def __init__(self, resolver: Resolver, *, allow_private: bool, timeout: float) -> None:
+        self._client = httpx.AsyncClient(
+            transport=_Transport(CheckedBackend(resolver, allow_private=allow_private)),
+            timeout=timeout,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one user's cookies are not another's
+            headers={"User-Agent": USER_AGENT, "Accept": "text/html, */*;q=0.1", "Accept-Encoding": "identity"},
+            trust_env=False,
+        )
+        self._timeout = timeout
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._turns = asyncio.Semaphore(MAX_PAGES)  # first come, first served; the shares keep the queue a fair one
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._client.__aexit__(*error)
+
+    def stop(self) -> None:
+        """The server stops: the pages that are being fetched, and those to come, have a second left."""
+        self._timeout = min(self._timeout, STOPPING_SECONDS)
+        latest = asyncio.get_running_loop().time() + STOPPING_SECONDS
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                deadline.reschedule(min(deadline.when() or latest, latest))
+
+    @asynccontextmanager
+    async def open(self, url: str, account: str) -> AsyncIterator[httpx.Response]:
+        """The answer at ``url`` after at most five redirects, its body not read yet; those of the redirects never are.
+
+        Raises:
+            TimeoutError: the time is over, here or inside; or the account's turn has not come.
+            httpx.HTTPError: there is none; TooManyRedirects, UnsupportedProtocol and TimeoutException among others.
+        """
+        share = self._shares.setdefault(account, asyncio.Semaphore(MAX_PAGES_PER_ACCOUNT))
+        async with asyncio.timeout(self._timeout) as deadline:
+            self._deadlines.add(deadline)
+            try:
+                async with share, self._turns, _opened(self._client, url) as response:
+                    yield response
+            finally:
+                self._deadlines.discard(deadline)
 
 
 @asynccontextmanager
-async def opened(client: httpx.AsyncClient, url: str) -> AsyncIterator[httpx.Response]:
-    """The answer at ``url`` after at most five redirects, its body not read yet; those of the redirects never are.
-
-    Raises:
-        httpx.HTTPError: there is none; TooManyRedirects, UnsupportedProtocol and TimeoutException among others.
-    """
+async def _opened(client: httpx.AsyncClient, url: str) -> AsyncIterator[httpx.Response]:
     request: httpx.Request | None = client.build_request("GET", url)
     for _ in range(MOST_REDIRECTS + 1):
         assert request is not None

@@ -20,8 +20,9 @@ MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
 REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # so long that the application answers 414
 MAX_HEAD_BYTES = 32 * 1024  # of the headers of a request, and of its trailers
 MAX_CONNECTIONS = 10_000
-FILES_FOR_OTHERS = 200  # of those that the process may open: the database, files, links
+FILES_FOR_OTHERS = 300  # of those that the process may open: the database, files, links
 MAX_LINGERING = FILES_FOR_OTHERS // 2  # connections too many that are not closed at once
+ON_STOP = "on_stop"  # of the lifespan's state: a function that is called when the server is told to stop
 FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -69,6 +70,12 @@ class HttpProtocol(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server is told to stop; called by Uvicorn, for each connection."""
+        if on_stop := self.app_state.get(ON_STOP):
+            on_stop()
+        super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         """Parses what has come; called by the event loop."""

@@ -21,7 +21,6 @@ from taskapi import (
     database,
     docs,
     embedded,
-    fetch,
     logs,
     methods,
     middleware,
@@ -40,6 +39,8 @@ from taskapi.errors import StartupError
 from taskapi.events import leaving as leaving_events
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.router import router as events_router
+from taskapi.fetch import PageFetcher
+from taskapi.http_protocol import ON_STOP
 from taskapi.idempotency import service as idempotency
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
@@ -54,6 +55,7 @@ from taskapi.recovery.documents import OneTimeTokenDocument
 from taskapi.recovery.letters import Letters
 from taskapi.recovery.router import router as recovery_router
 from taskapi.recovery.tokens import OneTimeTokens
+from taskapi.resolver import Resolver
 from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.service_state import ServiceStateDocument
 from taskapi.sessions import service as sessions
@@ -189,17 +191,18 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
 
 def _lifespan(
     settings: Settings, connect: Callable[[Settings], database.Client]
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         if multiprocessing.parent_process():  # a worker: it must not outlive the process that owns the port
             processes.die_with_parent(signal.SIGTERM)
         try:
             with embedded.provide(settings) as complete:
+                resolver = Resolver(settings.dns_servers)
                 async with (
                     database.opened(complete, DOCUMENTS, connect) as app.state.database,
-                    fetch.client(
-                        allow_private=settings.links_allow_private, timeout=settings.links_timeout_seconds
+                    PageFetcher(
+                        resolver, allow_private=settings.links_allow_private, timeout=settings.links_timeout_seconds
                     ) as app.state.pages,
                 ):
                     app.state.keys = keys = Keyring(complete.secrets)
@@ -208,7 +211,7 @@ def _lifespan(
                     app.state.fingerprint_keys = keys.derived("fingerprints of requests")
                     app.state.cursors = keys.signer("cursors")
                     app.state.one_time_tokens = OneTimeTokens(keys.signer("one-time tokens"))
-                    app.state.mail = mail = _mail(complete, app.state.one_time_tokens)
+                    app.state.mail = mail = _mail(complete, resolver, app.state.one_time_tokens)
                     app.state.outbox = Outbox(mail.wake, settings.email_local_domains)
                     app.state.jobs = _jobs(app)
                     gc.collect()
@@ -216,7 +219,7 @@ def _lifespan(
                     gc.set_threshold(*GC_THRESHOLDS)
                     try:
                         async with background.running(app.state.jobs):
-                            yield
+                            yield {ON_STOP: app.state.pages.stop}
                     finally:
                         await app.state.auth.seen.close()
                         await app.state.auth.used.close()
@@ -234,17 +237,18 @@ def _jobs(app: FastAPI) -> list[background.Job]:
     return [app.state.mail, removal, factors]
 
 
-def _mail(settings: Settings, tokens: OneTimeTokens) -> background.Job:
+def _mail(settings: Settings, resolver: Resolver, tokens: OneTimeTokens) -> background.Job:
     letters = Letters(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
-    return background.Job("mail", Postman(letters.compose, _sender(settings)).work, MAIL_SECONDS)
+    return background.Job("mail", Postman(letters.compose, _sender(settings, resolver)).work, MAIL_SECONDS)
 
 
-def _sender(settings: Settings) -> Send:
+def _sender(settings: Settings, resolver: Resolver) -> Send:
     if settings.smtp_host is None:
         return Mailbox(settings.data_dir / "mailbox").send
     password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
-    server = SmtpServer(settings.smtp_host, settings.smtp_port, settings.smtp_security, settings.smtp_username, password)
-    return server.send
+    return SmtpServer(
+        resolver, settings.smtp_host, settings.smtp_port, settings.smtp_security, settings.smtp_username, password
+    ).send
 
 
 def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:

@@ -2,8 +2,9 @@
 
 import logging
 import re
+from contextlib import suppress
 from email.utils import parseaddr
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -18,6 +19,7 @@ PREFIX = "TASKAPI_"
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 PAGE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
+NAME_SERVER = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 # The API's own addresses: under such a root path nobody could tell whether a proxy has taken it off.
 OWN_PATH = re.compile(
@@ -113,6 +115,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message that is logged.")
     log_format: Literal["console", "json"] = Field("console", description="How a log line is written.")
 
+    dns_servers: Annotated[tuple[tuple[str, int], ...], NoDecode] = Field(
+        (), description="Name servers for links and the SMTP host, comma-separated, in place of those in /etc/resolv.conf."
+    )
     links_timeout_seconds: float = Field(5.0, gt=0, le=60, description="Longest time for one page of a task's links.")
     links_allow_private: bool = Field(False, description="Let links reach private addresses; for tests alone.")
 
@@ -127,6 +132,13 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(SecretStr(part.strip()) for part in value.split(",") if part.strip())
+
+    @field_validator("dns_servers", mode="before")
+    @classmethod
+    def _split_servers(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(_name_server(part.strip()) for part in value.split(",") if part.strip())
 
     @field_validator("log_level", "log_format", "smtp_security", mode="before")
     @classmethod
@@ -238,6 +250,14 @@ def _check_secret(text: str) -> None:
         raise PydanticCustomError("secret_key", "must be at least 32 bytes long; make one with: openssl rand -hex 32")
     if len(set(text)) < 8 or any(word in text.lower() for word in PLACEHOLDERS):
         raise PydanticCustomError("secret_key", "looks like a placeholder; make one with: openssl rand -hex 32")
+
+
+def _name_server(text: str) -> tuple[str, int]:
+    """The address and the port of ``10.0.0.53``, ``10.0.0.53:5353``, ``fd00::53`` or ``[fd00::53]:5353``."""
+    if (found := NAME_SERVER.fullmatch(text)) and (port := int(found[3] or 53)) < 65_536:
+        with suppress(ValueError):
+            return str(ip_address(found[1] or found[2] or found[4])), port
+    raise PydanticCustomError("name_server", "must be addresses such as 10.0.0.53 or [fd00::53]:5353, separated by commas")
 
 
 def load_settings() -> Settings:

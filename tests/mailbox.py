@@ -74,8 +74,14 @@ class SmtpInbox:
 
     port: int
     taken: list[Envelope] = field(default_factory=list)
+    greeted: list[str] = field(default_factory=list)
     refuse: str | None = None
     refuse_data: str | None = None
+
+    async def handle_EHLO(self, _: Any, session: Any, __: Any, hostname: str, responses: list[str]) -> list[str]:  # noqa: N802
+        session.host_name = hostname
+        self.greeted.append(hostname)
+        return responses
 
     async def handle_RCPT(self, _: Any, __: Any, envelope: Envelope, address: str, ___: Any) -> str:  # noqa: N802
         if self.refuse:

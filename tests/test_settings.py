@@ -54,6 +54,13 @@ def test_the_environment_and_the_env_file_are_read(monkeypatch: pytest.MonkeyPat
         ("TASKAPI_CORS_ORIGINS", "https://a.example/path"),
         ("TASKAPI_TRUSTED_PROXIES", "nonsense"),
         ("TASKAPI_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TASKAPI_DNS_SERVERS", "nonsense"),
+        ("TASKAPI_DNS_SERVERS", "dns.example.com"),
+        ("TASKAPI_DNS_SERVERS", "10.0.0.53:0x35"),
+        ("TASKAPI_DNS_SERVERS", "10.0.0.53:65536"),
+        ("TASKAPI_DNS_SERVERS", "10.0.0.53/x"),
+        ("TASKAPI_DNS_SERVERS", "me@10.0.0.53"),
+        ("TASKAPI_DNS_SERVERS", "fe80::g"),
         ("TASKAPI_DOCS", "perhaps"),
         ("TASKAPI_ROOT_PATH", "api"),
         ("TASKAPI_ROOT_PATH", "https://example.com/api"),
@@ -221,6 +228,14 @@ def test_a_database_in_the_uri_that_is_not_used_is_named(
     if named:
         assert f"names the database {named}, which is ignored: the data is in '{database or 'taskapi'}'" in said[0]
         assert "secret1" not in said[0]
+
+
+def test_name_servers_have_addresses_and_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKAPI_DNS_SERVERS", "10.0.0.53, 10.0.0.54:5353,fd00::53,[fd00::53],[FD00::0:53]:5353,")
+    servers = [("10.0.0.53", 53), ("10.0.0.54", 5353), ("fd00::53", 53), ("fd00::53", 53), ("fd00::53", 5353)]
+    assert load_settings().dns_servers == tuple(servers)
+    monkeypatch.delenv("TASKAPI_DNS_SERVERS")
+    assert load_settings().dns_servers == ()
 
 
 def test_a_root_path_loses_its_last_slash(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -15,6 +16,7 @@ import aiosmtplib
 
 from taskapi.clock import utc_now
 from taskapi.errors import TaskAPIError
+from taskapi.resolver import Resolver
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class NotSent(TaskAPIError):
 class SmtpServer:
     """Sends through an SMTP server (RFC 5321), by STARTTLS or TLS with its certificate verified, or in clear."""
 
+    resolver: Resolver
     host: str
     port: int
     security: Literal["starttls", "tls", "none"]
@@ -53,16 +56,18 @@ class SmtpServer:
         """
         try:
             async with asyncio.timeout(self.timeout):
-                await aiosmtplib.send(
-                    message,
-                    hostname=self.host,
-                    port=self.port,
-                    username=self.username,
-                    password=self.password,
-                    use_tls=self.security == "tls",
-                    start_tls=self.security == "starttls",
-                    timeout=self.timeout,
-                )
+                with await self._connect() as connection:
+                    await aiosmtplib.send(
+                        message,
+                        hostname=self.host,
+                        sock=connection,
+                        local_hostname=await self.resolver.own_name() or _address_literal(connection),
+                        username=self.username,
+                        password=self.password,
+                        use_tls=self.security == "tls",
+                        start_tls=self.security == "starttls",
+                        timeout=self.timeout,
+                    )
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [refused.code for refused in error.recipients]
             raise NotSent(f"{type(error).__name__} {codes[0]}", for_good=min(codes) >= 500) from None
@@ -71,6 +76,33 @@ class SmtpServer:
             raise NotSent(f"{type(error).__name__} {error.code}", for_good=for_good) from None
         except (aiosmtplib.SMTPException, OSError) as error:
             raise NotSent(type(error).__name__) from None
+
+    async def _connect(self) -> socket.socket:
+        """A connection to the first address of the server that takes one."""
+        *others, last = await self.resolver.addresses(self.host)
+        for address in others:
+            try:
+                return await _connect(address, self.port)
+            except OSError:
+                continue
+        return await _connect(last, self.port)
+
+
+async def _connect(address: str, port: int) -> socket.socket:
+    connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, (address, port))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _address_literal(connection: socket.socket) -> str:
+    """How a client without a name calls itself (RFC 5321, section 4.1.3)."""
+    address = connection.getsockname()[0]
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,10 @@ class LinkRead(ReadModel):
     )
 
     url: str
-    outcome: Outcome = Field(description="`refused`: not an http(s) page on a public address.")
+    outcome: Outcome = Field(
+        description="`refused`: not an http(s) page on a public address. `timeout`: no answer in time, or too many of your"
+        " pages are being fetched already."
+    )
     status: int | None = Field(None, description="The page's HTTP status, when it answered.")
     title: str | None = Field(None, description="The text of its `<title>`, when it is HTML and has one.")
     elapsed_ms: float = Field(description="Milliseconds until the outcome was known.")
@@ -76,17 +79,17 @@ def _known(charset: str | None) -> str | None:
     return name if _CHARSETS.fullmatch(name) else None
 
 
-async def preview(urls: list[str], client: httpx.AsyncClient, timeout: float) -> list[LinkRead]:
-    """What is behind each of ``urls``, in their order. Takes as long as the slowest, at most ``timeout`` seconds."""
-    return list(await asyncio.gather(*(_preview_one(url, client, timeout) for url in urls)))
+async def preview(urls: list[str], fetcher: fetch.PageFetcher, account: str) -> list[LinkRead]:
+    """What is behind each of ``urls``, in their order, for ``account``. Takes as long as the slowest."""
+    return list(await asyncio.gather(*(_preview_one(url, fetcher, account) for url in urls)))
 
 
-async def _preview_one(url: str, client: httpx.AsyncClient, timeout: float) -> LinkRead:
+async def _preview_one(url: str, fetcher: fetch.PageFetcher, account: str) -> LinkRead:
     started = time.perf_counter()
     status: int | None = None
     title: str | None = None
     try:
-        async with asyncio.timeout(timeout), fetch.opened(client, url) as response:
+        async with fetcher.open(url, account) as response:
             status = response.status_code
             plain = response.headers.get("content-encoding", "identity") == "identity"
             if plain and "html" in response.headers.get("content-type", "html"):

@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any
 
-import httpx
 from fastapi import Depends, Request, Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
 from taskapi.errors import Contended, DamagedTask, PatchTestFailed
+from taskapi.fetch import PageFetcher
 from taskapi.problems import responses
 from taskapi.routing import JSON, LOCATION, media_type, parameters, read_json, read_query
 from taskapi.routing import router as strict_router
@@ -34,10 +34,10 @@ WRITE: dict[str, Any] = {"response_description": "The task after the change."}
 ANSWER: dict[int | str, Any] = {200: {"headers": ETAG_HEADER}}
 
 
-async def page_client(request: Request) -> httpx.AsyncClient:
-    """The application's client for pages behind links."""
-    client: httpx.AsyncClient = request.app.state.pages
-    return client
+async def page_fetcher(request: Request) -> PageFetcher:
+    """The application's fetcher of pages behind links."""
+    fetcher: PageFetcher = request.app.state.pages
+    return fetcher
 
 
 @router.post(
@@ -92,11 +92,11 @@ async def read_task_summary(task_id: TaskId, user: TaskReader, request: Request)
     responses=READ,
 )
 async def read_task_links(
-    task_id: TaskId, user: TaskReader, client: Annotated[httpx.AsyncClient, Depends(page_client)], request: Request
+    task_id: TaskId, user: TaskReader, fetcher: Annotated[PageFetcher, Depends(page_fetcher)]
 ) -> list[LinkRead]:
     """Title, status and time of each page the task links to; a page that fails says how, and never fails the call."""
     task = await service.get(user, task_id)
-    return await links.preview(task.links, client, request.app.state.settings.links_timeout_seconds)
+    return await links.preview(task.links, fetcher, user.id)
 
 
 @router.patch(

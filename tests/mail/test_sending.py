@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import socket
 import ssl
 import stat
 from datetime import timedelta
@@ -18,10 +19,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from taskapi import resolver
 from taskapi.clock import utc_now
 from taskapi.mail.messages import Template, write
 from taskapi.mail.sending import Mailbox, NotSent, SmtpServer
+from taskapi.resolver import NameServer, Resolver
 from tests.mailbox import smtp_server, text_of
+from tests.name_server import SILENT, name_server
 from tests.tools import free_port
 
 ADDRESS = "ada@example.com"
@@ -32,8 +36,8 @@ def a_mail(recipient: str = ADDRESS) -> EmailMessage:
     return write(Template("A subject", ("Hello {name},", ".", "{name}")), "Tasks <tasks@example.com>", recipient, {"name": "ada"})
 
 
-def server(port: int, **options: Any) -> SmtpServer:
-    return SmtpServer("127.0.0.1", port, **{"security": "none", "timeout": 5.0, **options})
+def server(port: int, host: str = "127.0.0.1", *servers: NameServer, **options: Any) -> SmtpServer:
+    return SmtpServer(Resolver(servers), host, port, **{"security": "none", "timeout": 5.0, **options})
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +139,35 @@ async def test_a_server_that_hangs_or_talks_nonsense_is_left(greeting: bytes) ->
         with pytest.raises(NotSent):
             await server(listening.sockets[0].getsockname()[1], timeout=0.2).send(a_mail())
         await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_the_name_of_the_server_is_looked_up_and_each_address_tried() -> None:
+    async with name_server(relay=["127.0.0.2", "127.0.0.1"]) as dns:
+        with smtp_server() as inbox:  # on the second of them
+            await server(inbox.port, "relay.example", dns.server).send(a_mail())
+        assert len(inbox.taken) == 1
+
+
+async def test_a_client_without_a_name_gives_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "3f2a")
+    monkeypatch.setattr(socket, "getfqdn", None)  # asks name servers, in a thread that nobody can stop
+    with smtp_server(server_hostname="relay") as inbox:
+        await server(inbox.port).send(a_mail())
+    assert inbox.greeted == ["[127.0.0.1]"]
+
+
+async def test_a_server_whose_name_servers_are_silent_is_a_mail_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with name_server() as dns:
+        relay = server(25, f"relay.{SILENT}", dns.server, timeout=3600.0)
+        sending = asyncio.create_task(relay.send(a_mail()))
+        await dns.was_asked.wait()
+        sending.cancel()  # as a stop does
+        await asyncio.wait([sending])
+        assert sending.cancelled()
+        monkeypatch.setattr(resolver, "LOOKUP_SECONDS", 0.1)
+        with pytest.raises(NotSent) as caught:
+            await relay.send(a_mail())
+        assert not caught.value.for_good
 
 
 async def test_starttls_with_a_certificate_that_is_trusted(

@@ -1,89 +1,25 @@
 """The pages behind a task's links, fetched from a real server on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
 
-from taskapi import fetch
-from taskapi.tasks.links import Outcome, preview, title_of
+from taskapi import fetch, resolver
+from taskapi.resolver import NameServer, Resolver
+from taskapi.tasks.links import LinkRead, Outcome, preview, title_of
 from tests.client import Account
-
-Handler = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
-
-
-def page(body: str, status: str = "200 OK", kind: str = "text/html; charset=utf-8", extra: str = "") -> bytes:
-    content = body.encode()
-    return f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(content)}\r\n{extra}\r\n".encode() + content
+from tests.name_server import SILENT, name_server
+from tests.web_site import Site, page, site
 
 
-class Site:
-    """A small web server: answers by path, and can wait until several requests are open at once."""
-
-    def __init__(self) -> None:
-        self.together = asyncio.Barrier(3)
-        self.base = ""
-        self.connections = 0
-        self.heads: list[bytes] = []
-        self.open: set[asyncio.Task[None]] = set()
-
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self.serve(reader, writer))
-        self.open.add(task)
-        await asyncio.wait([task])
-        writer.close()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        while request := await reader.readline():
-            head = request
-            while (line := await reader.readline()).strip():
-                head += line
-            self.heads.append(head)
-            path = request.split()[1].decode()
-            if path.startswith("/together"):
-                await self.together.wait()
-            if path == "/hang":
-                await asyncio.Event().wait()
-            elif path == "/cut":
-                break
-            elif path == "/endless":
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\n<title>Endless</title>")
-                while not writer.is_closing():
-                    writer.write(b"x" * 65536)
-                    await writer.drain()
-            else:
-                writer.write(self.answer(path))
-                await writer.drain()
-
-    def answer(self, path: str) -> bytes:
-        answers = {
-            "/moved": page("", "302 Found", extra="location: /final\r\n"),
-            "/loop": page("", "302 Found", extra="location: /loop\r\n"),
-            "/to-file": page("", "302 Found", extra="location: file:///etc/passwd\r\n"),
-            "/missing": page("<title>Not here</title>", "404 Not Found"),
-            "/text": page("<title>Not a title</title>", kind="text/plain"),
-            "/untitled": page("<p>nothing</p>"),
-            "/zipped": page("<title>never unpacked</title>", extra="content-encoding: gzip\r\n"),
-        }
-        return answers.get(path, page(f"<html><title>\n Page  {path[1:]} &amp; more </title>"))
+def pages(*servers: NameServer, allow_private: bool, timeout: float = 1) -> fetch.PageFetcher:
+    return fetch.PageFetcher(Resolver(servers), allow_private=allow_private, timeout=timeout)
 
 
-@asynccontextmanager
-async def site() -> AsyncIterator[Site]:
-    here = Site()
-    server = await asyncio.start_server(here.accept, "127.0.0.1", 0)
-    here.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield here
-    finally:
-        for task in here.open:
-            task.cancel()
-        await asyncio.gather(*here.open, return_exceptions=True)
-        server.close()
+def outcomes(found: list[LinkRead]) -> list[Outcome]:
+    return [link.outcome for link in found]
 
 
 async def test_titles_statuses_and_outcomes(ada: Account) -> None:
@@ -135,10 +71,10 @@ async def test_an_endless_page_is_read_to_its_limit(ada: Account) -> None:
 
 
 async def test_one_users_cookies_are_not_sent_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with site() as here, fetch.client(allow_private=True, timeout=1) as client:
+    async with site() as here, pages(allow_private=True) as fetcher:
         monkeypatch.setattr(Site, "answer", lambda *_: page("", extra="set-cookie: session=first; path=/\r\n"))
         for _ in range(2):
-            assert [link.outcome for link in await preview([f"{here.base}/a"], client, 1)] == [Outcome.ok]
+            assert [link.outcome for link in await preview([f"{here.base}/a"], fetcher, "ada")] == [Outcome.ok]
         assert len(here.heads) == 2
         assert not [head for head in here.heads if b"cookie" in head.lower()]
 
@@ -151,17 +87,17 @@ async def test_the_body_of_a_redirect_is_not_read(ada: Account, monkeypatch: pyt
         read.append(str(response.url))
         return await aread(response)
 
-    async with site() as here, fetch.client(allow_private=True, timeout=1) as client:
+    async with site() as here, pages(allow_private=True) as fetcher:
         monkeypatch.setattr(httpx.Response, "aread", noticed)
-        (link,) = await preview([f"{here.base}/moved"], client, 1)
+        (link,) = await preview([f"{here.base}/moved"], fetcher, "ada")
     assert (link.outcome, link.title) == (Outcome.ok, "Page final & more")
     assert read == []
 
 
 async def test_connections_are_pooled() -> None:
-    async with site() as here, fetch.client(allow_private=True, timeout=1) as client:
+    async with site() as here, pages(allow_private=True) as fetcher:
         for _ in range(3):
-            assert [link.outcome for link in await preview([f"{here.base}/a"], client, 1)] == [Outcome.ok]
+            assert [link.outcome for link in await preview([f"{here.base}/a"], fetcher, "ada")] == [Outcome.ok]
         assert here.connections == 1
 
 
@@ -169,15 +105,15 @@ async def test_connections_are_pooled() -> None:
     "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "10.0.0.1", "169.254.169.254", "0.0.0.0", "2130706433"]
 )
 async def test_private_addresses_are_refused(host: str) -> None:
-    async with site() as here, fetch.client(allow_private=False, timeout=1) as client:
+    async with site() as here, pages(allow_private=False) as fetcher:
         port = here.base.rpartition(":")[2]
-        (link,) = await preview([f"http://{host}:{port}/a"], client, 1)
+        (link,) = await preview([f"http://{host}:{port}/a"], fetcher, "ada")
         assert (link.outcome, link.status) == (Outcome.refused, None)
         assert here.connections == 0
 
 
 async def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with site() as here, fetch.client(allow_private=False, timeout=1) as client:
+    async with site() as here, pages(allow_private=False) as fetcher:
         checked: list[str] = []
 
         def public_once(address: str) -> bool:
@@ -187,9 +123,81 @@ async def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.Mo
         monkeypatch.setattr(fetch, "is_public", public_once)
         target = here.base.replace("127.0.0.1", "localhost")
         monkeypatch.setattr(Site, "answer", lambda *_: page("", "302 Found", extra=f"location: {target}/inside\r\n"))
-        (link,) = await preview([f"{here.base}/start"], client, 1)
+        (link,) = await preview([f"{here.base}/start"], fetcher, "ada")
         assert link.outcome is Outcome.refused
         assert here.connections == 1
+
+
+async def test_a_name_with_one_private_address_is_refused() -> None:
+    async with site() as here, name_server(mixed=["8.8.8.8", "127.0.0.1"], inside=["::1"]) as dns:
+        port = here.base.rpartition(":")[2]
+        async with pages(dns.server, allow_private=False) as fetcher:
+            found = await preview([f"http://{name}.example:{port}/a" for name in ("mixed", "inside")], fetcher, "ada")
+        assert outcomes(found) == [Outcome.refused] * 2
+        assert here.connections == 0
+
+
+async def test_the_address_that_was_checked_is_the_one_connected_to() -> None:
+    async with site() as here, name_server(page=["127.0.0.1"]) as dns, pages(dns.server, allow_private=True) as fetcher:
+        port = here.base.rpartition(":")[2]
+        assert outcomes(await preview([f"http://page.example:{port}/a"], fetcher, "ada")) == [Outcome.ok]
+        assert dns.asked == ["page.example"] * 2  # once for each kind of address
+
+
+async def test_pages_that_hang_use_up_the_share_of_their_account_alone() -> None:
+    async with site() as here, pages(allow_private=True, timeout=60) as fetcher:
+        hanging = [asyncio.create_task(preview([f"{here.base}/hang"] * 10, fetcher, "ada")) for _ in range(30)]
+        for _ in range(fetch.MAX_PAGES_PER_ACCOUNT):
+            await here.hanging.acquire()
+        found = await preview([f"{here.base}/a"] * 10, fetcher, "bob")
+        assert outcomes(found) == [Outcome.ok] * 10
+        assert here.hanging.locked()  # not one more of ada's
+        assert not [task for task in hanging if task.done()]
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+        assert outcomes(await preview([f"{here.base}/a"], fetcher, "ada")) == [Outcome.ok]
+
+
+async def test_who_waits_for_a_turn_until_the_time_is_over_is_told() -> None:
+    async with site() as here, pages(allow_private=True, timeout=0.3) as fetcher:
+        found = await preview([f"{here.base}/hang"] * 10 + [f"{here.base}/a"], fetcher, "ada")
+        assert outcomes(found) == [Outcome.timeout] * 11
+
+
+async def test_names_whose_server_is_silent_hold_nobody_else() -> None:
+    async with (
+        site() as here,
+        name_server(page=["127.0.0.1"]) as dns,
+        pages(dns.server, allow_private=True, timeout=60) as fetcher,
+    ):
+        port = here.base.rpartition(":")[2]
+        silent = [f"http://n{number}.{SILENT}/" for number in range(10)]
+        waiting = [asyncio.create_task(preview(silent, fetcher, "ada")) for _ in range(30)]
+        found = await preview([f"http://page.example:{port}/a"], fetcher, "bob")
+        assert outcomes(found) == [Outcome.ok]
+        assert not [task for task in waiting if task.done()]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_name_whose_server_is_silent_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "LOOKUP_SECONDS", 0.1)
+    async with name_server() as dns, pages(dns.server, allow_private=True, timeout=60) as fetcher:
+        assert outcomes(await preview([f"http://one.{SILENT}/"], fetcher, "ada")) == [Outcome.timeout]
+
+
+async def test_a_stop_waits_for_no_page_and_no_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "STOPPING_SECONDS", 0.05)
+    async with site() as here, name_server() as dns, pages(dns.server, allow_private=True, timeout=3600) as fetcher:
+        urls = [f"{here.base}/hang", f"http://one.{SILENT}/", f"{here.base}/hang"] * 5
+        waiting = asyncio.create_task(preview(urls, fetcher, "ada"))
+        await here.hanging.acquire()
+        fetcher.stop()
+        fetcher.stop()  # once for each connection of the server
+        assert outcomes(await waiting) == [Outcome.timeout] * 15
+        assert outcomes(await preview([f"{here.base}/hang"], fetcher, "bob")) == [Outcome.timeout]
 
 
 @pytest.mark.parametrize(
