@@ -55,6 +55,7 @@ TRANSACTION_SECONDS = 15
 CLOSE_SECONDS = 0.5  # to tell the server which sessions end; it may be gone
 GRACE_MS = 1000  # for the answer of a query that the server has cut
 AUTHENTICATION_FAILED = 18
+BAD_VALUE = 2
 OUT_OF_DISK_SPACE = 14031
 DUPLICATE_KEY = 11000
 CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE = 43, 239, 246
@@ -181,8 +182,11 @@ async def aggregate(
     milliseconds: int,
     session: Session | None = None,
     collation: Collation | None = None,
+    hint: str | None = None,
 ) -> list[BSON]:
     """All results of a pipeline; texts compare as ``collation`` says, by their code points without one.
+
+    ``hint`` names the index to begin with. While there is none of that name, MongoDB chooses.
 
     Raises:
         ExecutionTimeout: the server took longer than ``milliseconds`` and gave up; ``translated`` knows it.
@@ -194,10 +198,21 @@ async def aggregate(
         with pymongo.timeout(0):
             async with asyncio.timeout((milliseconds + GRACE_MS) / 1000):
                 options: BSON = {"batchSize": 1000, "maxTimeMS": milliseconds, "collation": collation}
+                if hint is not None:
+                    options["hint"] = hint
                 cursor = collection(document).aggregate(list(pipeline), session=session, **options)
                 return await cursor.to_list(None)
     except TimeoutError:
         raise DatabaseUnavailable from None
+    except OperationFailure as error:
+        if hint is None or not lacks_index(error):
+            raise
+    return await aggregate(document, pipeline, milliseconds, session, collation)
+
+
+def lacks_index(error: OperationFailure) -> bool:
+    """Whether a query failed because its hint names no index: it has not been built yet, or an operator has dropped it."""
+    return error.code == BAD_VALUE and "hint provided does not correspond to an existing index" in str(error)
 
 
 def is_standalone(client: Any) -> bool:

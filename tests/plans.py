@@ -33,11 +33,15 @@ def found_in(plan: Any, name: str) -> list[Any]:
     return [found for key, part in plan.items() if key != OTHERS for found in found_in(part, name)]
 
 
-async def explain(document: type[Document], pipeline: list[BSON], collation: Collation | None = None) -> BSON:
+async def explain(
+    document: type[Document], pipeline: list[BSON], collation: Collation | None = None, hint: str | None = None
+) -> BSON:
     """What MongoDB says of a pipeline after it has run it."""
     command: BSON = {"aggregate": collection(document).name, "pipeline": pipeline, "cursor": {}}
     if collation is not None:
         command["collation"] = collation.document
+    if hint is not None:
+        command["hint"] = hint
     explained: BSON = await collection(document).database.command(
         {"explain": command, "verbosity": "executionStats"}, codec_options=UNBOUNDED
     )

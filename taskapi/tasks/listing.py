@@ -1,6 +1,8 @@
-"""Lists of tasks: one page of what a query finds, in one round trip."""
+"""Lists of tasks: one page of what a query finds."""
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
@@ -12,7 +14,7 @@ from taskapi.tasks import cursor, pages
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.places import place
 from taskapi.tasks.projection import Projection, TaskPart
-from taskapi.tasks.query import MOST_COUNTED, Count, TaskSearch
+from taskapi.tasks.query import MOST_COUNTED, Count, Plan, TaskSearch
 from taskapi.tasks.reading import SOURCE, version_of
 from taskapi.tasks.schemas import OwnerRead, TaskRead
 from taskapi.tasks.writing import PUBLIC
@@ -46,7 +48,7 @@ class Page(NamedTuple):
 
 
 async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds: int) -> Page:
-    """The page that ``query`` asks for, in one round trip.
+    """The page that ``query`` asks for, in one round trip or in two at once.
 
     Raises:
         InvalidInput: the filter is wrong, or the cursor is not one of this query.
@@ -56,8 +58,7 @@ async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds:
     after = None if query.cursor is None else cursor.read(query.cursor, identity, signer)
     projection = None if query.fields is None else Projection.of(query.fields)
     read = LISTED if projection is None else projection.stored(*query.order)
-    pipeline, collation = query.pipeline(owner.object_id, read, after), pages.collation(query.order)
-    found = await aggregate(TaskDocument, pipeline, milliseconds, collation=collation)
+    found = await _find(query, query.plan(owner.object_id, read, after), milliseconds)
     total = _total(found) if query.counting is not Count.none else None
     following = None
     if len(found) > query.limit:
@@ -70,6 +71,14 @@ async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds:
     versions = [(str(task["_id"]), version_of(task)) for task in found]
     parts = [projection.part(task, owner) for task in found]
     return Page(parts, versions, total, following, is_estimate, is_partial=True)
+
+
+async def _find(query: TaskSearch, plan: Plan, milliseconds: int) -> list[BSON]:
+    find = partial(aggregate, TaskDocument, milliseconds=milliseconds, collation=pages.collation(query.order), hint=plan.hint)
+    if plan.total is None:
+        return await find(plan.page)
+    found, total = await asyncio.gather(find(plan.page), find(plan.total))
+    return found + total
 
 
 def _total(found: list[BSON]) -> int:

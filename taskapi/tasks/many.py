@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from taskapi.database import BSON, Session, aggregate, collection, transaction
 from taskapi.errors import CountDiffers, NotFound, TooManyMatches
 from taskapi.fields import Flag
-from taskapi.tasks import service
+from taskapi.tasks import index_hints, service
 from taskapi.tasks.changes import fields_of, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.schemas import TaskUpdate
@@ -88,7 +88,8 @@ async def _apply(owner: UserRead, query: ManyQuery, change: _Change, millisecond
 
 async def _ids(filter_: BSON, most: int, milliseconds: int, session: Session | None) -> list[ObjectId]:
     pipeline: list[BSON] = [{"$match": filter_}, {"$limit": most + 1}, {"$project": {"_id": 1}}]
-    ids = [found["_id"] for found in await aggregate(TaskDocument, pipeline, milliseconds, session)]
+    hint = index_hints.choose(filter_, {}) if session is None else None  # one that is missing would end a transaction
+    ids = [found["_id"] for found in await aggregate(TaskDocument, pipeline, milliseconds, session, hint=hint)]
     if len(ids) > most:
         raise TooManyMatches(most)
     return ids

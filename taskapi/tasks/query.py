@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from bson import ObjectId
 from pydantic import ConfigDict, Field, model_validator
@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 from taskapi.database import BSON
 from taskapi.errors import Fault, InvalidInput
 from taskapi.paging import LIMIT, PageQuery, header
-from taskapi.tasks import order, pages
+from taskapi.tasks import index_hints, order, pages
 from taskapi.tasks.cursor import CursorText
 from taskapi.tasks.filter import EXAMPLE as WHERE_EXAMPLE
 from taskapi.tasks.order import Order, Sort
@@ -27,6 +27,14 @@ class Count(StrEnum):
     exact = "exact"
     estimate = "estimate"
     none = "none"
+
+
+class Plan(NamedTuple):
+    """The pipeline of a page, and of the total where it has one of its own: MongoDB takes no hint for a ``$unionWith``."""
+
+    page: list[BSON]
+    hint: str | None  # the index for both; None leaves it to MongoDB
+    total: list[BSON] | None = None
 
 
 class TaskSearch(Selection):
@@ -72,16 +80,20 @@ class TaskSearch(Selection):
         changed = "title" in self.order or order.has_undated_last(self.order)
         return f"{owner} {self.order} {filters}{' 1.3' if changed else ''}".encode()
 
-    def pipeline(self, owner: ObjectId, projection: BSON, after: Sequence[Any] | None = None) -> list[BSON]:
-        """The pipeline that gives a page and one task more if there is one, then the total where it is wanted.
+    def plan(self, owner: ObjectId, projection: BSON, after: Sequence[Any] | None = None) -> Plan:
+        """How MongoDB finds a page and one task more if there is one, then the total where it is wanted.
 
         ``after`` holds the sort values of the last task of the page before.
         """
         matching = pages.matching(self.filter(owner), self.order)
-        found = pages.stages(matching, self.order, projection, after, self.start, self.limit + 1)
-        if self.counting is not Count.none:
-            found.append(pages.union(self._total(matching)))
-        return found
+        page = pages.stages(matching, self.order, projection, after, self.start, self.limit + 1)
+        hint = index_hints.choose(matching, self.order, after_place=after is not None)
+        if self.counting is Count.none:
+            return Plan(page, hint)
+        total = self._total(matching)
+        if hint is not None and "$and" in matching:
+            return Plan(page, hint, total)
+        return Plan([*page, pages.union(total)], hint)
 
     def total(self, owner: ObjectId) -> list[BSON]:
         """The pipeline that counts what matches, as ``total``; no document for none."""

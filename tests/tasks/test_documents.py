@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from taskapi.clock import utc_now
 from taskapi.database import BSON, aggregate, collection
+from taskapi.main import DOCUMENTS
 from taskapi.tasks import pages
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.listing import LISTED
@@ -52,7 +53,8 @@ IN_ORDER = [  # filters whose tasks come from one index in the default order
 async def plan_of(owner: ObjectId, after: list[Any] | None, /, **parameters: str) -> BSON:
     """The plan of a page of what the parameters ask for, of 20 tasks and one more."""
     query = TaskQuery.model_validate({"count": "none", **parameters})
-    return await explain(TaskDocument, query.pipeline(owner, LISTED, after), pages.collation(query.order))
+    plan = query.plan(owner, LISTED, after)
+    return await explain(TaskDocument, plan.page, pages.collation(query.order), plan.hint)
 
 
 async def middle(owner: ObjectId, **parameters: str) -> list[Any]:
@@ -172,3 +174,58 @@ async def test_every_index_is_documented(app: FastAPI) -> None:
     present = set(await collection(TaskDocument).index_information())
     declared = {index.document["name"] for index in TaskDocument.Settings.indexes}
     assert present == declared | {"_id_"}
+
+
+PLANNED = "the planner"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "index"),
+    [
+        ({}, "owner_newest"),
+        ({"sort": "created_at"}, "owner_newest"),
+        ({"sort": "-title"}, "owner_title_collated"),
+        ({"sort": "due_date"}, "owner_due"),
+        ({"sort": "priority,-due_date"}, "owner_priority_due"),
+        ({"sort": "priority,title"}, "owner_newest"),
+        ({"sort": "updated_at", "where": '{"completed_at": null}'}, "owner_updated"),
+        ({"where": '{"$or": [{"progress": {"$gt": 0.5}}, {"$nor": [{"links": {"$size": 0}}]}]}'}, "owner_newest"),
+        ({"sort": "due_date", "where": '{"title": "as its code points are"}'}, "owner_due"),
+        ({"sort": "title", "where": '{"title": "as its code points are"}'}, PLANNED),
+        ({"tag": "tag3", "sort": "priority,title"}, PLANNED),
+        ({"due_before": "2026-03-01"}, PLANNED),
+        ({"where": '{"$or": [{"completed_at": null}, {"$nor": [{"metadata.project": "project3"}]}]}'}, PLANNED),
+        ({"where": '{"metadata": {"project": "é"}}'}, "owner_newest"),
+        ({"q": "report"}, PLANNED),
+    ],
+    ids=str,
+)
+async def test_a_query_names_its_index_where_no_other_can_be_better(
+    owner: ObjectId, parameters: dict[str, str], index: str
+) -> None:
+    plan = TaskQuery.model_validate(parameters).plan(owner, LISTED)
+    assert (plan.hint or PLANNED) == index
+    if plan.hint:
+        assert index in found_in(await plan_of(owner, None, **parameters), "indexName")
+
+
+async def test_a_place_between_two_keys_is_found_in_an_index_that_begins_with_the_first(owner: ObjectId) -> None:
+    parameters = {"sort": "title,priority", "where": '{"completed_at": null}', "limit": "1"}
+    explained = await plan_of(owner, await middle(owner, **parameters), **parameters)
+    assert found_in(explained, "indexName")[0] == "owner_title_collated"
+
+
+async def test_lists_go_on_while_an_index_is_missing(shared: httpx.AsyncClient, app: FastAPI) -> None:
+    """As while it is being built again."""
+    bob = await make_account(shared, "bob")
+    made = [(await bob.make_task(f"Task {number}"))["id"] for number in range(3)]
+    await collection(TaskDocument).drop_index("owner_newest")
+    try:
+        for query in ("", "?sort=priority,title", '?where={"completed_at": null}'):
+            answer = await bob.get(f"/tasks{query}")
+            assert (answer.status_code, answer.headers["x-total-count"]) == (200, "3"), answer.text
+            assert {task["id"] for task in answer.json()} == set(made)
+        changed = await bob.patch('/tasks?where={"completed_at": null}', json={"priority": 5})
+        assert changed.json() == {"matched": 3, "changed": 3}
+    finally:
+        await app.state.database.bind(DOCUMENTS)

@@ -63,7 +63,7 @@ async def test_the_same_texts_are_equal_in_each_order(ada: Account, text: str) -
 @pytest.mark.parametrize("sort", ["title", "-title", "-priority,title"])
 async def test_few_tasks_are_read_for_what_few_tasks_have(ada: Account, parameters: dict[str, str], sort: str) -> None:
     query = TaskQuery.model_validate({**parameters, "sort": sort})
-    for pipeline in (query.pipeline(ObjectId(ada.id), {"title": 1}), query.total(ObjectId(ada.id))):
+    for pipeline in (query.plan(ObjectId(ada.id), {"title": 1}).page, query.total(ObjectId(ada.id))):
         explained = await explain(TaskDocument, pipeline, pages.collation(query.order))
         assert sum(each["totalDocsExamined"] for each in found_in(explained, "executionStats")) <= 2 * 3
 
