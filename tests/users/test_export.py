@@ -19,9 +19,11 @@ from taskapi.errors import DatabaseUnavailable
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.main import EXPORTED
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.leaving import all_in_trash, all_present
 from taskapi.users import export
 from taskapi.users.schemas import Account as Exporter
 from tests.client import PASSWORD, Account, is_problem, stored, stored_user
+from tests.plans import explain, found_in, stages
 from tests.test_methods import raw
 
 pytestmark = pytest.mark.real
@@ -212,3 +214,16 @@ async def test_others_are_served_meanwhile(ada: Account, bob: Account) -> None:
         answered += 1
     assert answered > 2
     assert len(unpacked((await running).content)["tasks.jsonl"]) == 3001
+
+
+async def test_only_documents_of_the_caller_are_read(ada: Account, bob: Account) -> None:
+    for account, number in ((ada, 3), (bob, 40)):
+        made = [await account.make_task(f"Task {n}") for n in range(number)]
+        for task in made[1:]:
+            await account.delete(f"/tasks/{task['id']}")
+    for pipeline, number in ((all_present(ObjectId(ada.id)), 1), (all_in_trash(ObjectId(ada.id)), 2)):
+        explained = await explain(TaskDocument, pipeline)
+        assert stages(explained).isdisjoint({"COLLSCAN", "SORT"})
+        assert sum(each["totalDocsExamined"] for each in found_in(explained, "executionStats")) == number
+    files = await exported(ada)
+    assert (len(files["tasks.jsonl"]), len(files["trash.jsonl"]), len(files["history.jsonl"])) == (1, 2, 5)
