@@ -19,6 +19,7 @@ from httpcore._backends.auto import AutoBackend
 
 from taskapi.public_addresses import is_public
 from taskapi.resolver import NameNotResolved, Resolver
+from taskapi.turns import Turns
 
 USER_AGENT = "taskapi-links/1"
 MOST_BYTES = 256 * 1024
@@ -27,6 +28,11 @@ MAX_PAGES = 100  # fetched at once by a worker; each has at most two sockets: tw
 MAX_PAGES_PER_ACCOUNT = 10  # as many as one task can have
 STOPPING_SECONDS = 1.0  # for a page that is being fetched when the server is told to stop
 KEEPALIVE_SECONDS = 5
+# h11 parses what it is given in one go, and each tiny piece takes its time: what others send is read and counted in parts.
+MAX_HEAD_BYTES = 64 * 1024  # of one answer, with the interim ones (1xx) before it
+MAX_HEADS = 50  # of one answer
+MAX_PIECES = 4096  # of a body
+HEAD_READ_BYTES, BODY_READ_BYTES = 4 * 1024, 16 * 1024
 
 
 class AddressRefused(httpcore.ConnectError):
@@ -58,7 +64,9 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectTimeout("the name does not resolve in time") from error
         if not (self._allow_private or all(is_public(address) for address in addresses)):
             raise AddressRefused("the address is not public")
-        return await self._backend.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
+        if not 0 < port < 65_536:
+            raise AddressRefused("there is no such port")
+        return _BoundedStream(await self._backend.connect_tcp(addresses[0], port, timeout, local_address, socket_options))
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         """Refused always."""
@@ -67,6 +75,50 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """Waits, for the pool's retries."""
         await self._backend.sleep(seconds)
+
+
+class _BoundedStream(httpcore.AsyncNetworkStream):
+    """A connection that takes no head without end."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self.expect_head()
+
+    def expect_head(self) -> None:
+        self._in_head, self._size, self._heads = True, 0, 0
+
+    def expect_body(self) -> None:
+        self._in_head = False
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """A few of the bytes that have come."""
+        if not self._in_head:
+            return await self._stream.read(min(max_bytes, BODY_READ_BYTES), timeout)
+        data = await self._stream.read(min(max_bytes, HEAD_READ_BYTES), timeout)
+        self._size += len(data)
+        self._heads += data.count(b"HTTP/")
+        if self._size > MAX_HEAD_BYTES or self._heads > MAX_HEADS:
+            raise httpcore.ReadError("the head is too large")
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Sends a request, or a piece of one."""
+        self.expect_head()
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Closes the connection."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        """The same connection, encrypted."""
+        return _BoundedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        """What the connection below knows."""
+        return self._stream.get_extra_info(info)
 
 
 class _Transport(httpx.AsyncHTTPTransport):
@@ -141,6 +193,7 @@ async def _opened(client: httpx.AsyncClient, url: str) -> AsyncIterator[httpx.Re
         assert request is not None
         response = await client.send(request, stream=True, follow_redirects=False)
         try:
+            response.extensions["network_stream"].expect_body()
             request = response.next_request
             if request is None:
                 yield response
@@ -151,12 +204,13 @@ async def _opened(client: httpx.AsyncClient, url: str) -> AsyncIterator[httpx.Re
 
 
 async def read_start(response: httpx.Response) -> bytes:
-    """The first 256 KiB of a streamed body, not decompressed: what comes small stays small."""
+    """The first 256 KiB of a streamed body, or 4,096 pieces; not decompressed: what comes small stays small."""
     parts: list[bytes] = []
-    size = 0
-    async for chunk in response.aiter_raw(16 * 1024):
-        parts.append(chunk)
-        size += len(chunk)
-        if size >= MOST_BYTES:
+    size, turns = 0, Turns()
+    async for piece in response.aiter_raw():
+        parts.append(piece)
+        size += len(piece)
+        if size >= MOST_BYTES or len(parts) >= MAX_PIECES:
             break
+        await turns.give_way()
     return b"".join(parts)[:MOST_BYTES]

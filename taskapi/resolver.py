@@ -11,13 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
+import dns.asyncquery
 import dns.asyncresolver
 import dns.exception
+from dns.message import Message, QueryMessage
 from dns.nameserver import Do53Nameserver
 
 LOOKUP_SECONDS = 3.0
 ATTEMPT_SECONDS = 1.0  # until another server is asked, or one a second time, unless resolv.conf sets it
+MAX_ANSWER_BYTES = 1232  # what every path carries in one datagram: DNS flag day 2020
 DEFAULT_SERVER = "127.0.0.1"  # resolv.conf(5), when it names none
 HOSTS, RESOLV_CONF = Path("/etc/hosts"), Path("/etc/resolv.conf")
 
@@ -26,6 +30,41 @@ NameServer = tuple[str, int]
 
 class NameNotResolved(OSError):
     """A name has no address, or no server says so."""
+
+
+class _Server(Do53Nameserver):
+    """A name server that is asked by UDP alone.
+
+    An answer that does not fit is asked for once more with more room (EDNS), and what fits then is taken. TCP would bring
+    64 KiB of whatever the owner of a name likes, and a second in which the event loop does nothing but parse it.
+    """
+
+    async def async_query(
+        self,
+        request: QueryMessage,
+        timeout: float,
+        source: str | None,
+        source_port: int,
+        max_size: bool,
+        backend: Any,
+        one_rr_per_rrset: bool = False,
+        ignore_trailing: bool = False,
+    ) -> Message:
+        """The answer to ``request``; ``max_size`` after one that was cut."""
+        if max_size:
+            request.use_edns(payload=MAX_ANSWER_BYTES)
+        return await dns.asyncquery.udp(
+            request,
+            self.address,
+            timeout,
+            self.port,
+            source,
+            source_port,
+            raise_on_truncation=not max_size,
+            backend=backend,
+            ignore_unexpected=True,
+            ignore_errors=True,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +126,10 @@ class Resolver:
         resolver.timeout = ATTEMPT_SECONDS
         try:
             resolver.read_resolv_conf(str(self._resolv_conf))
+            servers = [(str(address), resolver.port) for address in resolver.nameservers]
         except (dns.exception.DNSException, OSError, ValueError):
-            resolver.nameservers = [DEFAULT_SERVER]
-        if self._servers:
-            resolver.nameservers = [Do53Nameserver(ip, port) for ip, port in self._servers]
+            servers = [(DEFAULT_SERVER, resolver.port)]
+        resolver.nameservers = [_Server(ip, port) for ip, port in self._servers or servers]
         return resolver
 
 

@@ -40,9 +40,9 @@ class NameServer(asyncio.DatagramProtocol):
         if name not in self.names:
             answer.set_rcode(dns.rcode.NXDOMAIN)
         kind = dns.rdatatype.to_text(question.rdtype)
-        if found := [address for address in self.names.get(name, ()) if (":" in address) == (kind == "AAAA")]:
-            answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *found))
-        self.transport.sendto(answer.to_wire(), addr)
+        found = [address for address in self.names.get(name, ()) if (":" in address) == (kind == "AAAA")]
+        answer.answer = [dns.rrset.from_text(question.name, 60, "IN", kind, address) for address in found]
+        self.transport.sendto(answer.to_wire(max_size=max(query.payload, 512), prefer_truncation=True), addr)
 
 
 @asynccontextmanager

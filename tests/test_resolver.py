@@ -112,6 +112,14 @@ async def test_many_look_ups_that_wait_keep_no_other_waiting_and_can_be_cancelle
         assert {type(result) for result in results} == {asyncio.CancelledError}
 
 
+async def test_of_many_addresses_those_are_taken_that_fit_in_a_datagram(tmp_path: Path) -> None:
+    many = [f"192.0.2.{number}" for number in range(200)]
+    async with name_server(many=many, more=many[:40]) as dns:
+        names = make(tmp_path, dns.server)
+        assert 40 < len(await found(names, "many.example")) < 100
+        assert await found(names, "more.example") == set(many[:40])  # more than fit in the 512 bytes of RFC 1035
+
+
 @pytest.mark.parametrize("content", [None, "", "nameserver nonsense\n", "options\nsearch a..b\nnameserver 127.0.0.1\n"])
 async def test_a_resolv_conf_that_cannot_be_used_breaks_nothing(tmp_path: Path, content: str | None) -> None:
     async with name_server(name=["192.0.2.1"]) as dns:

@@ -56,10 +56,16 @@ class Site:
             "/moved": page("", "302 Found", extra="location: /final\r\n"),
             "/loop": page("", "302 Found", extra="location: /loop\r\n"),
             "/to-file": page("", "302 Found", extra="location: file:///etc/passwd\r\n"),
+            "/to-port": page("", "302 Found", extra="location: http://127.0.0.1:65536/\r\n"),
             "/missing": page("<title>Not here</title>", "404 Not Found"),
             "/text": page("<title>Not a title</title>", kind="text/plain"),
             "/untitled": page("<p>nothing</p>"),
             "/zipped": page("<title>never unpacked</title>", extra="content-encoding: gzip\r\n"),
+            "/interim": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100 + page("<title>late</title>"),
+            "/hinted": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 10 + page("<title>hinted</title>"),
+            "/wide": page("<title>behind</title>", extra=f"x: {'y' * 90_000}\r\n"),
+            "/long": page("<title>behind</title>", extra="x: y\r\n" * 12_000),
+            "/crumbs": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\n<title>\r\n" + b"1\r\na\r\n" * 20_000,
         }
         return answers.get(path, page(f"<html><title>\n Page  {path[1:]} &amp; more </title>"))
 

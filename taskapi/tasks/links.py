@@ -3,6 +3,7 @@
 import asyncio
 import codecs
 import html
+import logging
 import re
 import time
 from enum import StrEnum
@@ -12,6 +13,8 @@ from pydantic import ConfigDict, Field
 
 from taskapi import fetch
 from taskapi.fields import ReadModel
+
+log = logging.getLogger(__name__)
 
 LONGEST_TITLE = 300
 TITLE_WITHIN = 64 * 1024  # bytes at the start of a page
@@ -105,5 +108,8 @@ async def _preview_one(url: str, fetcher: fetch.PageFetcher, account: str) -> Li
     except (httpx.HTTPError, ValueError) as error:
         refused = isinstance(error.__cause__, fetch.AddressRefused)
         outcome = Outcome.refused if refused else Outcome.unreachable
+    except Exception as error:  # one page never fails the call
+        log.warning("a page behind a link failed in a new way: %s", type(error).__name__)
+        outcome = Outcome.unreachable
     elapsed = round((time.perf_counter() - started) * 1000, 1)
     return LinkRead(url=url, outcome=outcome, status=status, title=title, elapsed_ms=elapsed)

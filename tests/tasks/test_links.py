@@ -44,6 +44,34 @@ async def test_titles_statuses_and_outcomes(ada: Account) -> None:
     assert all(link["elapsed_ms"] > 0 for link in found)
 
 
+async def test_answers_that_cost_more_than_a_page_may_are_left(ada: Account) -> None:
+    async with site() as here:
+        paths = ["to-port", "interim", "hinted", "wide", "long", "crumbs"]
+        task = await ada.make_task(links=[f"{here.base}/{path}" for path in paths])
+        found = (await ada.get(f"/tasks/{task['id']}/links")).json()
+    assert [(link["outcome"], link["title"]) for link in found] == [
+        ("refused", None),
+        ("unreachable", None),
+        ("ok", "hinted"),
+        ("unreachable", None),
+        ("unreachable", None),
+        ("ok", "a" * 300),
+    ]
+
+
+async def test_what_nobody_thought_of_fails_its_page_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr(fetch, "is_public", fail)
+    async with site() as here, pages(allow_private=False) as fetcher:
+        assert outcomes(await preview([f"{here.base}/a"], fetcher, "ada")) == [Outcome.unreachable]
+    assert "ArithmeticError" in caplog.text
+    assert here.base not in caplog.text
+
+
 async def test_no_links_no_pages(ada: Account) -> None:
     task = await ada.make_task()
     assert (await ada.get(f"/tasks/{task['id']}/links")).json() == []
