@@ -20,8 +20,8 @@ MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
 REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # so long that the application answers 414
 MAX_HEAD_BYTES = 32 * 1024  # of the headers of a request, and of its trailers
 MAX_CONNECTIONS = 10_000
-FILES_FOR_OTHERS = 300  # of those that the process may open: the database, files, links
-MAX_LINGERING = FILES_FOR_OTHERS // 2  # connections too many that are not closed at once
+FILES_FOR_OTHERS = 400  # of those that the process may open: the database, files, links
+MAX_LINGERING = FILES_FOR_OTHERS // 4  # connections too many that are not closed at once
 ON_STOP = "on_stop"  # of the lifespan's state: a function that is called when the server is told to stop
 FRAMING = (b"content-length", b"transfer-encoding")
 
