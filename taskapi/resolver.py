@@ -20,7 +20,7 @@ from dns.message import Message, QueryMessage
 from dns.nameserver import Do53Nameserver
 
 LOOKUP_SECONDS = 3.0
-ATTEMPT_SECONDS = 1.0  # until another server is asked, or one a second time, unless resolv.conf sets it
+ATTEMPT_SECONDS = 1.0  # until another server is asked, or one a second time; "timeout" in resolv.conf is for longer waits
 MAX_ANSWER_BYTES = 1232  # what every path carries in one datagram: DNS flag day 2020
 DEFAULT_SERVER = "127.0.0.1"  # resolv.conf(5), when it names none
 HOSTS, RESOLV_CONF = Path("/etc/hosts"), Path("/etc/resolv.conf")
@@ -123,12 +123,12 @@ class Resolver:
 
     def _dns(self) -> dns.asyncresolver.Resolver:
         resolver = dns.asyncresolver.Resolver(configure=False)
-        resolver.timeout = ATTEMPT_SECONDS
         try:
             resolver.read_resolv_conf(str(self._resolv_conf))
             servers = [(str(address), resolver.port) for address in resolver.nameservers]
         except (dns.exception.DNSException, OSError, ValueError):
             servers = [(DEFAULT_SERVER, resolver.port)]
+        resolver.timeout = ATTEMPT_SECONDS
         resolver.nameservers = [_Server(ip, port) for ip, port in self._servers or servers]
         return resolver
 
