@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13). The entity tag of a task is its version."""
+"""Conditional requests (RFC 9110, section 13). The entity tag of a task is its version, and how often its owner was renamed."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ from taskapi.errors import PreconditionRequired
 ANY = "*"
 ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
 CODINGS = frozenset({"gzip", "br", "zstd", "deflate", "compress", "bzip2"})
-VERSION = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)  # a script may have stored one below 1
+VERSION = re.compile(r"(0|-?[1-9][0-9]{0,18})(?:\.[1-9][0-9]{0,9})?", re.ASCII)  # a script may have stored one below 1
 MIN_VERSION, MAX_VERSION = -(2**63), 2**63 - 1  # what MongoDB holds
 ETAG_HEADER = {"ETag": {"description": "The entity tag of this version.", "schema": {"type": "string"}, "example": '"1"'}}
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller's copy is current.", "headers": ETAG_HEADER}}
@@ -26,9 +26,9 @@ class NotModified(Exception):
         self.headers = headers
 
 
-def etag(version: int) -> str:
-    """The entity tag of a task at ``version``."""
-    return f'"{version}"'
+def etag(version: int, renames: int = 0) -> str:
+    """The entity tag of a task at ``version``, whose owner, whose name is in it, was renamed so many times."""
+    return f'"{version}.{renames}"' if renames else f'"{version}"'
 
 
 def list_etag(members: Iterable[tuple[str, int]], about: str) -> str:
@@ -79,7 +79,7 @@ async def offered_versions(request: Request) -> frozenset[int] | None:
     if given is None or ANY in given:
         return None
     # A weak tag is ours too, weakened by a proxy that compressed; the version in it is exact.
-    versions = (int(opaque) for opaque in given if VERSION.fullmatch(opaque))
+    versions = (int(match[1]) for match in map(VERSION.fullmatch, given) if match)
     return frozenset(version for version in versions if MIN_VERSION <= version <= MAX_VERSION)
 
 

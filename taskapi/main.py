@@ -80,7 +80,7 @@ from taskapi.tokens import service as tokens
 from taskapi.tokens.router import router as tokens_router
 from taskapi.twofactor.router import router as two_factor_router
 from taskapi.twofactor.service import Seals, report_unreadable
-from taskapi.users import api_tokens, leaving
+from taskapi.users import api_tokens, leaving, renaming
 from taskapi.users import service as users
 from taskapi.users.admin_router import router as admin_router
 from taskapi.users.documents import UserDocument
@@ -121,6 +121,7 @@ EXPORTED: Mapping[str, Exported] = {
     "events.jsonl": leaving_events.exported,
 }
 REMOVAL_SECONDS = 300
+RENAMING_SECONDS = 60  # between two looks for names that other workers left
 DAY_SECONDS = 86_400
 ROUTERS = (
     listing_router,
@@ -213,6 +214,7 @@ def _lifespan(
                     app.state.one_time_tokens = OneTimeTokens(keys.signer("one-time tokens"))
                     app.state.mail = mail = _mail(complete, resolver, app.state.one_time_tokens)
                     app.state.outbox = Outbox(mail.wake, settings.email_local_domains)
+                    app.state.renaming = background.Job("renaming", renaming.follow_due, RENAMING_SECONDS)
                     app.state.jobs = _jobs(app)
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
@@ -234,7 +236,7 @@ def _lifespan(
 def _jobs(app: FastAPI) -> list[background.Job]:
     removal = background.Job("the removal of accounts", partial(leaving.remove_due, BELONGINGS.values()), REMOVAL_SECONDS)
     factors = background.Job("the check of second factors", partial(report_unreadable, app.state.auth.seals.cipher), DAY_SECONDS)
-    return [app.state.mail, removal, factors]
+    return [app.state.mail, app.state.renaming, removal, factors]
 
 
 def _mail(settings: Settings, resolver: Resolver, tokens: OneTimeTokens) -> background.Job:

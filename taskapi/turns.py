@@ -2,8 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 TURN_SECONDS = 0.003
+MAX_PAUSE_SECONDS = 1.0
 
 
 class Turns:
@@ -17,3 +20,11 @@ class Turns:
         if time.monotonic() - self._since > TURN_SECONDS:
             await asyncio.sleep(0)
             self._since = time.monotonic()
+
+
+@asynccontextmanager
+async def background_batch() -> AsyncIterator[None]:
+    """A batch of a job in the background. Afterwards it waits as long as the batch took: half of the time is the callers'."""
+    began = time.monotonic()
+    yield
+    await asyncio.sleep(min(time.monotonic() - began, MAX_PAUSE_SECONDS))

@@ -169,6 +169,14 @@ async def mailbox(anonymous: httpx.AsyncClient) -> AsyncIterator[Mailbox]:
 
 
 @pytest.fixture
+def copies_wait(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """The application does not write the copies of a new user name by itself: the test does; how often it was to."""
+    woken: list[None] = []
+    monkeypatch.setattr(app.state.renaming, "wake", lambda: woken.append(None))
+    return woken
+
+
+@pytest.fixture
 async def bob(anonymous: httpx.AsyncClient) -> Account:
     """Somebody else who is signed in."""
     return await make_account(anonymous, "bob")

@@ -13,7 +13,7 @@ from taskapi.auth.service import AuthTools
 from taskapi.fields import object_id
 from taskapi.scopes import MEANING, OF_ROLE, Scopes
 from taskapi.tokens.text import PREFIX, hash_of
-from taskapi.users.schemas import Account, UserRead
+from taskapi.users.schemas import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ async def _by_api_token(token: str, tools: AuthTools) -> Caller:
 class BearerAccount(OAuth2PasswordBearer):
     """Lets callers in whose token holds the scopes of the route, and documents the scheme."""
 
-    async def __call__(self, request: Request, needed: SecurityScopes) -> UserRead:  # type: ignore[override]
+    async def __call__(self, request: Request, needed: SecurityScopes) -> Account:  # type: ignore[override]
         """The caller's account.
 
         Raises:
@@ -116,10 +116,10 @@ current_user = BearerAccount(
     "With two factors on, give an API token instead. Access tokens are JWTs by the rules of RFC8725; to clients they are opaque.",
 )
 
-TaskReader = Annotated[UserRead, Security(current_user, scopes=["tasks:read"])]
-TaskWriter = Annotated[UserRead, Security(current_user, scopes=["tasks:write"])]
-AccountHolder = Annotated[UserRead, Security(current_user, scopes=["account"])]
-Admin = Annotated[UserRead, Security(current_user, scopes=["admin"])]
+TaskReader = Annotated[Account, Security(current_user, scopes=["tasks:read"])]
+TaskWriter = Annotated[Account, Security(current_user, scopes=["tasks:write"])]
+AccountHolder = Annotated[Account, Security(current_user, scopes=["account"])]
+Admin = Annotated[Account, Security(current_user, scopes=["admin"])]
 
 
 async def holders_call(_: AccountHolder, request: Request) -> Caller:
@@ -127,7 +127,7 @@ async def holders_call(_: AccountHolder, request: Request) -> Caller:
     return await authenticate(request)
 
 
-async def signed_in(_: Annotated[UserRead, Security(current_user)], request: Request) -> SignedIn:
+async def signed_in(_: Annotated[Account, Security(current_user)], request: Request) -> SignedIn:
     """Somebody who has signed in, whatever the scopes.
 
     Raises:

@@ -220,4 +220,4 @@ async def _carry_out(owner: UserRead, step: Step, days: int, session: Session | 
 
 async def _settle(owner: UserRead, made: Sequence[Step], look_up: LookUp) -> None:
     if made and not made[0].error:
-        await service.settle_new(owner, look_up)
+        await service.settle_new(owner, look_up, [step.task["_id"] for step in made if step.task])

@@ -36,7 +36,7 @@ async def add_checklist_item(
     """Add an item at the end or before another; the answer is the task, the `Location` that of the item."""
     task, item_id = await checklist.add(user, task_id, data, versions)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}/checklist/{item_id}"
-    response.headers["ETag"] = etag(task.version)
+    response.headers["ETag"] = etag(task.version, user.renames)
     return task
 
 
@@ -46,7 +46,7 @@ async def update_checklist_item(
 ) -> TaskRead:
     """Change an item's text, tick it, or move it before another; the answer is the task."""
     task = await checklist.change(user, task_id, item_id, data, versions)
-    response.headers["ETag"] = etag(task.version)
+    response.headers["ETag"] = etag(task.version, user.renames)
     return task
 
 
@@ -56,5 +56,5 @@ async def remove_checklist_item(
 ) -> TaskRead:
     """Remove an item; the answer is the task."""
     task = await checklist.remove(user, task_id, item_id, versions)
-    response.headers["ETag"] = etag(task.version)
+    response.headers["ETag"] = etag(task.version, user.renames)
     return task

@@ -16,6 +16,7 @@ from taskapi.tasks.listing import Page
 from taskapi.tasks.projection import TaskPart
 from taskapi.tasks.query import TaskQuery, TaskSearch
 from taskapi.tasks.schemas import TaskRead
+from taskapi.users.schemas import UserRead
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
 
@@ -48,7 +49,7 @@ async def list_tasks(user: TaskReader, request: Request) -> Response:
     query = read_query(TaskQuery, request)
     page = await listing.page(user, query, request.app.state.cursors, request.app.state.settings.query_timeout_ms)
     path = f"{request.scope.get('root_path', '')}/tasks"
-    headers = validators(request, _etag(page)) | _headers(page)
+    headers = validators(request, _etag(page, user)) | _headers(page)
     if link := query.link_header(path, None if page.is_least else page.total, page.cursor):
         headers["Link"] = link
     return Response(page.json(), headers=headers, media_type=JSON)
@@ -60,11 +61,11 @@ async def list_tasks(user: TaskReader, request: Request) -> Response:
 async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) -> Response:
     """Your tasks, as the same query in an address would list them; for filters that are too long for one."""
     page = await listing.page(user, query, request.app.state.cursors, request.app.state.settings.query_timeout_ms)
-    return Response(page.json(), headers={"ETag": _etag(page), **_headers(page)}, media_type=JSON)
+    return Response(page.json(), headers={"ETag": _etag(page, user), **_headers(page)}, media_type=JSON)
 
 
-def _etag(page: Page) -> str:
-    return list_etag(page.versions, f"{page.total} {page.is_least} {page.cursor is not None}")
+def _etag(page: Page, owner: UserRead) -> str:
+    return list_etag(page.versions, f"{page.total} {page.is_least} {page.cursor is not None} {owner.username}")
 
 
 def _headers(page: Page) -> dict[str, str]:

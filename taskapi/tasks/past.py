@@ -15,7 +15,7 @@ from taskapi.tasks.changes import literal, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import LACKING, Action
 from taskapi.tasks.metadata import exact
-from taskapi.tasks.reading import SOURCE, read, sound, version_of
+from taskapi.tasks.reading import SOURCE, read, reference, sound, version_of
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
 from taskapi.tasks.writing import PUBLIC, Versions, one, revise
 from taskapi.users.schemas import UserRead
@@ -110,7 +110,8 @@ def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:
         kept = [name for name in before if name in entry["before"] and name != "updated_at"]
         changed = [name for name in kept if exact(before[name]) != exact(after[name])]
         changes = {name: {"before": before[name], "after": after[name]} for name in changed}
-        found.append(HistoryEntry.model_validate({**entry, "changes": changes}))
+        by = reference(owner) if entry["by"]["id"] == owner.object_id else entry["by"]
+        found.append(HistoryEntry.model_validate({**entry, "by": by, "changes": changes}))
         after = before
     return found
 

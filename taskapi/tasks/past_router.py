@@ -36,5 +36,5 @@ async def read_task_history(task_id: TaskId, user: TaskReader) -> list[HistoryEn
 async def revert_task(task_id: TaskId, data: Revert, user: TaskWriter, versions: OfferedVersions, response: Response) -> TaskRead:
     """Go back to an earlier version; it becomes the newest one, so nothing in between is lost."""
     task = await past.revert(user, task_id, data.version, versions)
-    response.headers["ETag"] = etag(task.version)
+    response.headers["ETag"] = etag(task.version, user.renames)
     return task

@@ -6,20 +6,20 @@ from taskapi import damaged
 from taskapi.database import BSON
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import LACKING
-from taskapi.tasks.schemas import TaskRead
+from taskapi.tasks.schemas import OwnerRead, TaskRead
 from taskapi.users.schemas import UserRead
 
 SOURCE = TaskDocument.Settings.name
 
 
 def read(stored: BSON, owner: UserRead) -> TaskRead:
-    """A stored task of ``owner``."""
-    return damaged.read(TaskRead, stored, SOURCE, lambda: {"owner": reference(owner)})
+    """A stored task of ``owner``, under the name that they have: its copy in the task may be a former one."""
+    return damaged.read(TaskRead, {**stored, "owner": OwnerRead(id=owner.id, username=owner.username)}, SOURCE)
 
 
 def sound(stored: BSON, owner: UserRead) -> BSON:
     """A stored task of ``owner`` in which each public field is as ``read`` shows it."""
-    return {**LACKING, **damaged.sound(TaskRead, stored, SOURCE, lambda: {"owner": reference(owner)})}
+    return {**LACKING, **damaged.sound(TaskRead, {**stored, "owner": reference(owner)}, SOURCE)}
 
 
 def reference(owner: UserRead) -> BSON:

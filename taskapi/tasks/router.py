@@ -51,7 +51,7 @@ async def create_task(data: TaskCreate, user: TaskWriter, request: Request, resp
     """Make a task."""
     task = await service.create(user, data, tools_of(request).accounts.get)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}"
-    response.headers["ETag"] = etag(task.version)
+    response.headers["ETag"] = etag(task.version, user.renames)
     return task
 
 
@@ -67,9 +67,9 @@ async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Resp
     """One task, whole or in part: as it is, or as it was in an earlier version or at a time."""
     if request.scope["query_string"]:
         found = await view.read(user, task_id, read_query(TaskView, request))
-        return Response(found.json(), headers=validators(request, etag(found.version)), media_type=JSON)
+        return Response(found.json(), headers=validators(request, etag(found.version, user.renames)), media_type=JSON)
     task = await service.get(user, task_id)
-    headers = validators(request, etag(task.version))
+    headers = validators(request, etag(task.version, user.renames))
     return Response(task.model_dump_json(), headers=headers, media_type=JSON)
 
 
@@ -118,7 +118,7 @@ async def update_task(
         task = await service.patch(user, task_id, operations, versions)
     else:
         task = await service.change(user, task_id, await read_json(TaskUpdate, request), versions)
-    response.headers["ETag"] = etag(task.version)
+    response.headers["ETag"] = etag(task.version, user.renames)
     return task
 
 
@@ -132,7 +132,7 @@ async def update_task(
 async def put_task(task_id: TaskId, data: TaskPut, user: TaskWriter, versions: ExpectedVersions, response: Response) -> TaskRead:
     """Change a task: only the fields you send, as PATCH does. You may send all that you read: the server's fields as well."""
     task = await service.put(user, task_id, data, versions)
-    response.headers["ETag"] = etag(task.version)
+    response.headers["ETag"] = etag(task.version, user.renames)
     return task
 
 

@@ -10,10 +10,9 @@ from taskapi.clock import midnight, utc_now
 from taskapi.database import BSON, Session, collection
 from taskapi.errors import Fault, InvalidInput, NotFound
 from taskapi.identity import new_id
-from taskapi.tasks import history
+from taskapi.tasks import history, owner_names
 from taskapi.tasks.changes import fields_of, literal, progress, stored_items, update
 from taskapi.tasks.documents import TaskDocument
-from taskapi.tasks.history import NEXT_VERSION
 from taskapi.tasks.metadata import check, merged
 from taskapi.tasks.patch import Operation, changes
 from taskapi.tasks.put import TaskPut
@@ -46,19 +45,16 @@ async def create(owner: UserRead, data: TaskCreate, look_up: LookUp) -> TaskRead
 
 async def settled(owner: UserRead, task: BSON, look_up: LookUp) -> TaskRead:
     """A task that has just become one of ``owner``, under the name they have once it is stored."""
-    if await settle_new(owner, look_up):
-        return await get(owner, str(task["_id"]))
-    return read(task, owner)
+    return read(task, await settle_new(owner, look_up, [task["_id"]]))
 
 
-async def settle_new(owner: UserRead, look_up: LookUp) -> bool:
-    """Gives tasks that have just been stored the name their owner has now; whether that is another than ``owner``'s."""
-    # A change of the name that was committed before the write did not see these tasks; one committed later does.
-    current = await look_up(owner.object_id)
-    if current is None or current.username == owner.username:
-        return False
-    await settle_owner(owner.object_id, current.username, look_up)
-    return True
+async def settle_new(owner: UserRead, look_up: LookUp, ids: Sequence[ObjectId]) -> UserRead:
+    """Gives tasks that have just been stored the name their owner has now; the owner by that name."""
+    # The copies of a name that changed before these were stored may have been written already; later ones find these.
+    while (current := await look_up(owner.object_id)) is not None and current.username != owner.username:
+        await owner_names.write(owner.object_id, current.username, ids)
+        owner = current
+    return owner
 
 
 def new_task(owner: UserRead, data: TaskCreate) -> BSON:
@@ -170,23 +166,3 @@ async def patch(owner: UserRead, task_id: str, operations: Sequence[Operation], 
         return update({**fields_of(data), **literal(whole)}, owner)
 
     return await revise(owner, task_id, versions, patched)
-
-
-async def rename_owner(owner: ObjectId, username: str, session: Session | None = None) -> None:
-    """Writes the owner's new name into those of their tasks that have another."""
-    owners_name = {"owner": {"$literal": {"id": owner, "username": username}}}
-    await collection(TaskDocument).update_many(
-        {"owner.id": owner, "owner.username": {"$ne": username}},
-        [{"$set": {**owners_name, "version": NEXT_VERSION}}],
-        session=session,
-    )
-
-
-async def settle_owner(owner: ObjectId, username: str, look_up: LookUp) -> None:
-    """Writes the owner's name into their tasks until it is the one they have afterwards: renames may overlap."""
-    while True:
-        await rename_owner(owner, username)
-        current = await look_up(owner)
-        if current is None or current.username == username:
-            return
-        username = current.username

@@ -40,7 +40,7 @@ async def list_trash(user: TaskReader, request: Request, response: Response) -> 
 async def restore_task(task_id: TaskId, user: TaskWriter, request: Request, response: Response) -> TaskRead:
     """Take a task out of the trash."""
     task = await trash.restore(user, task_id, tools_of(request).accounts.get)
-    response.headers["ETag"] = etag(task.version)
+    response.headers["ETag"] = etag(task.version, user.renames)
     return task
 
 

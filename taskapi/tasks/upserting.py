@@ -53,13 +53,14 @@ class Upsert(AbstractContextManager["Upsert"]):
 
     async def write(self, lines: list[Line], report: ImportReport) -> None:
         """As ``Writer``. Raises Contended when others were faster, a hundred times."""
+        ids = [identity for line in lines for identity in (*line.ids, line.task["_id"])]
         for _ in range(MOST_ATTEMPTS):
             lines = await self._attempt(lines, report)
             if not lines:
                 break
         else:
             raise Contended
-        await settle_new(self._owner, self._look_up)
+        await settle_new(self._owner, self._look_up, ids)
 
     async def _attempt(self, lines: list[Line], report: ImportReport) -> list[Line]:
         """Writes once; the lines that somebody else, or a line before, came before."""

@@ -25,6 +25,15 @@ class Leaving(BaseModel):
     leased_until: datetime | None = None  # by the worker that removes it; absent as long as there is a way back
 
 
+class Renaming(BaseModel):
+    """What an account has whose tasks may hold a former name."""
+
+    renamed_at: datetime
+    due_at: datetime
+    leased_until: datetime | None = None  # by the worker that writes the name; absent without one
+    holder: PydanticObjectId | None = None  # that lease
+
+
 class ApiToken(BaseModel):
     """One API token of an account."""
 
@@ -64,6 +73,8 @@ class UserDocument(Document):
     sessions: tuple[PydanticObjectId, ...] = ()  # those that live; at most 100
     last_admin_checks: int = 0  # grows in every active admin when one of them ceases to be one
     leaving: Leaving | None = None  # absent, but for an account that is to go
+    renames: int = 0  # how often the name has changed: a part of the entity tags of tasks; absent reads as 0
+    renaming: Renaming | None = None  # absent, but while copies of the name have to follow
     api_tokens: tuple[ApiToken, ...] = ()  # at most 50
     two_factor: bool = False  # whether signing in asks for it; absent reads so, too
     authenticator: Authenticator | None = None  # absent without one
@@ -81,6 +92,8 @@ class UserDocument(Document):
             IndexModel([("role", ASCENDING)], name="admins", partialFilterExpression={"role": "admin"}),
             # the removal of accounts: the one that has waited longest
             IndexModel([("leaving.due_at", ASCENDING)], name="leaving_due", sparse=True),
+            # copies of a name that have to follow: the account that has waited longest
+            IndexModel([("renaming.due_at", ASCENDING)], name="renaming_due", sparse=True),
             # whether all second factors can be checked
             IndexModel([("two_factor", ASCENDING)], name="with_two_factor", partialFilterExpression={"two_factor": True}),
             # the account behind an API token

@@ -54,6 +54,14 @@ async def read_me(user: AccountHolder) -> UserRead:
     response_description="The account after the change.",
     responses=responses(400, WrongPassword, UsernameTaken, EmailTaken, 401, 403, 413, 415, 422, TooManyAttempts, Overloaded),
 )
-async def update_me(data: UserUpdate, caller: HoldersCall, tools: Tools, mail: Mail, trail: CallerTrail) -> UserRead:
-    """Change your account: only the fields you send. A new password needs the current one, and ends your other sessions."""
-    return await service.change(caller.user, data, tools.prover(caller.session, trail), mail, trail)
+async def update_me(
+    data: UserUpdate, caller: HoldersCall, tools: Tools, mail: Mail, trail: CallerTrail, request: Request
+) -> UserRead:
+    """Change your account: only the fields you send. A new password needs the current one, and ends your other sessions.
+
+    A new user name is shown at once wherever you see yourself; filters on `owner.username` find it minutes later.
+    """
+    changed = await service.change(caller.user, data, tools.prover(caller.session, trail), mail, trail)
+    if changed.username != caller.user.username:
+        request.app.state.renaming.wake()
+    return changed

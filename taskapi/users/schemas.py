@@ -132,6 +132,7 @@ class UserRead(ReadModel):
 
 
 class Account(UserRead):
-    """An account as it proves who calls: with the sessions that live."""
+    """An account as it proves who calls: with the sessions that live, and how often its name has changed."""
 
     sessions: Annotated[list[Any], Field(default_factory=list, exclude=True)]
+    renames: Annotated[int, Field(exclude=True)] = 0

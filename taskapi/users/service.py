@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from collections.abc import Collection as Keys
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bson import ObjectId
 from pymongo import ReturnDocument
@@ -12,19 +12,18 @@ from pymongo.errors import DuplicateKeyError
 from taskapi import damaged, passwords
 from taskapi.account_errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
 from taskapi.clock import utc_now
-from taskapi.database import BSON, Session, collection, transaction
+from taskapi.database import BSON, collection
 from taskapi.events.service import Trail
 from taskapi.identity import new_id
 from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher
-from taskapi.tasks import service as tasks
 from taskapi.throttling.service import Throttle
-from taskapi.users import addresses
+from taskapi.users import addresses, renaming
 from taskapi.users.addresses import Holder
 from taskapi.users.documents import ACTIVE, MAY_SIGN_IN, PUBLIC, SOURCE, STILL_THERE, UserDocument
 from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
-PROVING = {**PUBLIC, "sessions": 1}
+PROVING = {**PUBLIC, "sessions": 1, "renames": 1}
 
 
 class Admission(NamedTuple):
@@ -175,7 +174,7 @@ async def reset_password(holder: Holder, address: str, password: str, hasher: Pa
 
 
 async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox, trail: Trail) -> UserRead:
-    """Changes the fields that were sent; a new user name also changes its copies inside the user's tasks.
+    """Changes the fields that were sent; the copies of a new user name inside the user's tasks follow later.
 
     A new password ends every session but the one that asks for it, and calls a pending change of the address off.
 
@@ -212,21 +211,18 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
         conditions |= moved.holds
         values |= moved.values
         removed = moved.removed
-    renamed = "username" in data.model_fields_set
-    if renamed:
+    renames = "username" in data.model_fields_set and data.username != user.username
+    update: BSON = {"$unset": removed} if removed else {}
+    if renames:
         values |= {"username": data.username, "username_key": data.username.lower()}
-    update: BSON = {"$set": values} | ({"$unset": removed} if removed else {})
-
-    async def write(session: Session | None = None) -> Any:
-        changed = await collection(UserDocument).find_one_and_update(
-            conditions, update, PUBLIC, return_document=ReturnDocument.AFTER, session=session
-        )
-        if changed and renamed:
-            await tasks.rename_owner(user.object_id, data.username, session)
-        return changed
-
+        follows = renaming.renamed(utc_now())
+        values |= follows.pop("$set")
+        update |= follows
+    update["$set"] = values
     try:
-        changed = await (transaction(UserDocument, write) if renamed else write())
+        changed = await collection(UserDocument).find_one_and_update(
+            conditions, update, PUBLIC, return_document=ReturnDocument.AFTER
+        )
     except DuplicateKeyError as error:
         raise _taken(error) from None
     if changed is None:
@@ -239,8 +235,7 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
             await mail.enqueue("notice_password", trail, user=user.object_id, address=user.email)
     if moved:
         await moved.follow(user.object_id, mail, trail)
-    if renamed:  # once more, for tasks that were being created under the old name while the transaction ran
-        await tasks.settle_owner(user.object_id, data.username, _now)
+    if renames:
         await trail.record("username_changed", user.object_id, before=user.username, after=data.username)
     return damaged.read(UserRead, changed, SOURCE)
 

@@ -2,19 +2,19 @@
 
 from bson import ObjectId
 
-from taskapi.tasks.service import settle_owner
+from taskapi.tasks.service import settle_new
 from taskapi.users.schemas import UserRead
 from tests.client import Account, stored_task, stored_user
 
 
 async def test_a_name_that_was_overtaken_is_not_the_one_that_stays(ada: Account) -> None:
     task = await ada.make_task()
-    asked: list[ObjectId] = []
+    present = UserRead.model_validate(await stored_user(ada.id))
+    names = iter(["overtaken", "countess", "countess"])
 
-    async def look_up(identity: ObjectId) -> UserRead:
-        asked.append(identity)
-        return UserRead.model_validate(await stored_user(str(identity)))
+    async def look_up(_: ObjectId) -> UserRead:
+        return present.model_copy(update={"username": next(names)})
 
-    await settle_owner(ObjectId(ada.id), "overtaken", look_up)
-    assert (await stored_task(task["id"]))["owner"]["username"] == "ada"
-    assert asked == [ObjectId(ada.id)] * 2
+    owner = await settle_new(present, look_up, [ObjectId(task["id"])])
+    assert owner.username == (await stored_task(task["id"]))["owner"]["username"] == "countess"
+    assert next(names, None) is None

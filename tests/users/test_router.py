@@ -8,6 +8,7 @@ import pytest
 
 from taskapi.database import collection
 from taskapi.users.documents import UserDocument
+from taskapi.users.renaming import follow_due
 from tests.client import PASSWORD, Account, is_problem, make_account, sign_in, stored_task, stored_user, wrong_fields
 
 VALID = {"username": "ada", "password": PASSWORD, "email": " Ada@Example.com\t", "full_name": " Ada Lovelace "}
@@ -203,12 +204,14 @@ async def test_of_two_password_changes_at_once_one_wins(ada: Account) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.usefixtures("copies_wait")
 async def test_a_new_user_name_follows_into_the_tasks(ada: Account, bob: Account, anonymous: httpx.AsyncClient) -> None:
     task, other = await ada.make_task(), await bob.make_task()
     answer = await ada.patch("/users/me", json={"username": "Countess"})
     assert (answer.status_code, answer.json()["username"]) == (200, "Countess")
+    await follow_due()
     kept = await stored_task(task["id"])
-    assert (kept["owner"]["username"], kept["version"]) == ("Countess", 2)
+    assert (kept["owner"]["username"], kept["version"]) == ("Countess", 1)
     assert (await stored_task(other["id"]))["owner"]["username"] == "bob"
     assert (await ada.get(f"/tasks/{task['id']}")).json()["owner"] == {"id": ada.id, "username": "Countess"}
     assert (await sign_in(anonymous, "countess")).status_code == 200
