@@ -36,6 +36,7 @@ from pymongo.write_concern import WriteConcern
 from taskapi import indexes
 from taskapi.errors import DamagedTask, DatabaseUnavailable, DomainError, QueryTimeout, StartupError, TransactionsUnsupported
 from taskapi.settings import Settings
+from taskapi.turns import background_batch
 
 BSON = dict[str, Any]  # a document as the driver gives it
 Client = AsyncIOMotorClient[BSON]
@@ -56,13 +57,19 @@ CLOSE_SECONDS = 0.5  # to tell the server which sessions end; it may be gone
 GRACE_MS = 1000  # for the answer of a query that the server has cut
 AUTHENTICATION_FAILED = 18
 BAD_VALUE = 2
+INDEX_NOT_FOUND = 27  # of a search for words, while the index of texts is built
 OUT_OF_DISK_SPACE = 14031
 DUPLICATE_KEY = 11000
 CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE = 43, 239, 246
 NOT_PRIMARY = {10058, 10107, 13435}  # Server Discovery and Monitoring specification: "not writable primary"
 RECOVERING = {91, 189, 11600, 11602, 13436}  # its "node is recovering", "node is shutting down" among them
 UNREACHABLE = {6, 7, 89, 134, 262, 9001}  # further ones of the Retryable Reads and Retryable Writes specifications
-PASSING = {OUT_OF_DISK_SPACE, CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE} | NOT_PRIMARY | RECOVERING | UNREACHABLE
+PASSING = (
+    {INDEX_NOT_FOUND, OUT_OF_DISK_SPACE, CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE}
+    | NOT_PRIMARY
+    | RECOVERING
+    | UNREACHABLE
+)
 UNWRITABLE = {171, 10334, 17419, 17420}  # because of what is stored: two lists in one index, or too large a document
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
 
@@ -221,10 +228,11 @@ def is_standalone(client: Any) -> bool:
     return any(server.server_type_name == "Standalone" for server in servers)
 
 
-async def delete_all(document: type[Document], matching: BSON, size: int = 500) -> None:
+async def delete_all(document: type[Document], matching: BSON, size: int = 100) -> None:
     """Deletes all documents that match, ``size`` at a time: no operation takes long, and each may be the last one."""
     while found := await collection(document).find(matching, {"_id": 1}, limit=size).to_list(size):
-        await collection(document).delete_many({"_id": {"$in": [each["_id"] for each in found]}})
+        async with background_batch():
+            await collection(document).delete_many({"_id": {"$in": [each["_id"] for each in found]}})
 
 
 async def transaction(

@@ -8,7 +8,7 @@ A query with a condition on an indexed field is left to MongoDB, which alone kno
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import takewhile
-from typing import Final
+from typing import Any, Final
 
 from taskapi.database import BSON
 from taskapi.tasks.documents import OWNER, TaskDocument
@@ -17,7 +17,8 @@ from taskapi.tasks.filter import LOGICAL
 from taskapi.tasks.order import Order
 
 ALL_OF_OWNER: Final = "owner_newest"
-WILDCARD: Final = "metadata."  # each path below it is in an index
+WILDCARD: Final = "metadata."  # each path below it is in an index, which knows what is there and not what is missing
+DENIALS: Final = frozenset({"$ne", "$nin", "$not", "$exists"})
 
 _Keys = tuple[tuple[str, int], ...]
 
@@ -33,24 +34,33 @@ def choose(matching: BSON, order: Order, *, after_place: bool = False) -> str | 
     indexed = _FIRST[collated]
     if any(name in indexed or name.startswith(WILDCARD) for name in _fields(matching.get("$and", ()))):
         return None
-    return _index_of(tuple(order.items()), collated, after_place)
+    best, shared = _best(tuple(order.items()), collated)
+    # An index that only begins as the order does skips what lies before the place.
+    return best if shared == len(order) or (after_place and shared) else ALL_OF_OWNER
 
 
-def _fields(conditions: Iterable[BSON]) -> Iterator[str]:
+def is_served(order: Order) -> bool:
+    """Whether an index has the tasks of an owner in ``order``."""
+    return _best(tuple(order.items()), COLLATED in order)[1] == len(order)
+
+
+def _fields(conditions: Iterable[BSON], *, denied: bool = False) -> Iterator[str]:
+    """The fields by whose conditions an index may find tasks."""
     for condition in conditions:
         for name, operand in condition.items():
-            if not name.startswith("$"):
-                yield name
-            elif name in LOGICAL:  # others are expressions, which no index serves
-                yield from _fields(operand)
+            if name in LOGICAL:
+                yield from _fields(operand, denied=denied or name == "$nor")
+            elif not name.startswith("$") and not (name.startswith(WILDCARD) and (denied or _is_denial(operand))):
+                yield name  # what begins with $ is an expression, which no index serves
+
+
+def _is_denial(operand: Any) -> bool:
+    return isinstance(operand, dict) and operand.keys() <= DENIALS and operand.get("$exists") is not True
 
 
 @lru_cache(256)
-def _index_of(order: _Keys, collated: bool, after_place: bool) -> str:
-    """The index that has the tasks in ``order``.
-
-    Without one, after a place the index that begins as ``order`` does: it skips what lies before the place.
-    """
+def _best(order: _Keys, collated: bool) -> tuple[str, int]:
+    """The index that begins as ``order`` does, and how many of its keys they share."""
     reverse = tuple((name, -direction) for name, direction in order)
     shared = {
         name: max(_shared(keys, order), _shared(keys, reverse))
@@ -58,7 +68,7 @@ def _index_of(order: _Keys, collated: bool, after_place: bool) -> str:
         if collated or name not in _COLLATED
     }
     best = max(shared, key=lambda name: shared[name])
-    return best if shared[best] == len(order) or (after_place and shared[best]) else ALL_OF_OWNER
+    return best, shared[best]
 
 
 def _shared(keys: _Keys, order: _Keys) -> int:

@@ -8,6 +8,7 @@ from pymongo.collation import Collation
 from taskapi.database import BSON
 from taskapi.tasks.documents import COLLATION, TaskDocument
 from taskapi.tasks.exact_text import exact
+from taskapi.tasks.index_hints import is_served
 from taskapi.tasks.order import DUE, RELEVANCE, Order, has_undated_last, runs
 
 NO_DATE = "no_date"  # whether a task has no due date, under a name of its own within a pipeline
@@ -30,8 +31,9 @@ def stages(
 
     ``after`` holds the sort values of the task that they come after.
     """
-    if "$text" in matching:
-        return _ranked(matching, order, projection, after, start, most)
+    # An order that no index has is sorted in one pass; two streams would each read all tasks.
+    if "$text" in matching or (after is None and next(iter(order)) != DUE and has_undated_last(order) and not is_served(order)):
+        return _in_one_pass(matching, order, projection, after, start, most)
     found = list(runs(order, after))
     if len(found) == len(found[0]) == 1:
         return [*_sorted(matching, order, found[0][0]), *_cut(start, most), {"$project": projection}]
@@ -70,10 +72,9 @@ def _undated_last(order: Order) -> BSON:
     return dict(keys)
 
 
-def _ranked(
+def _in_one_pass(
     matching: BSON, order: Order, projection: BSON, after: Sequence[Any] | None, start: int, most: int | None
 ) -> list[BSON]:
-    # What was found by its text comes in no order: it is found once, and sorted.
     score: list[BSON] = []
     if RELEVANCE in order:
         score = [{"$set": {RELEVANCE: {"$meta": "textScore"}}}]

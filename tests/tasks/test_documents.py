@@ -16,7 +16,7 @@ from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.listing import LISTED
 from taskapi.tasks.order import SORTABLE
 from taskapi.tasks.query import TaskQuery
-from tests.client import make_account
+from tests.client import is_problem, make_account
 from tests.plans import explain, found_in, stages
 
 pytestmark = pytest.mark.real
@@ -194,7 +194,11 @@ PLANNED = "the planner"
         ({"sort": "title", "where": '{"title": "as its code points are"}'}, PLANNED),
         ({"tag": "tag3", "sort": "priority,title"}, PLANNED),
         ({"due_before": "2026-03-01"}, PLANNED),
-        ({"where": '{"$or": [{"completed_at": null}, {"$nor": [{"metadata.project": "project3"}]}]}'}, PLANNED),
+        ({"where": '{"$or": [{"completed_at": null}, {"metadata.project": "project3"}]}'}, PLANNED),
+        ({"where": '{"metadata.project": {"$exists": true}}'}, PLANNED),
+        ({"where": '{"status": {"$ne": "done"}}'}, PLANNED),
+        ({"where": '{"$nor": [{"metadata.project": "project3"}], "metadata.hours": {"$exists": false}}'}, "owner_newest"),
+        ({"where": '{"metadata.project": {"$nin": ["project3"]}, "metadata.hours": {"$not": {"$gt": 3}}}'}, "owner_newest"),
         ({"where": '{"metadata": {"project": "é"}}'}, "owner_newest"),
         ({"q": "report"}, PLANNED),
     ],
@@ -227,5 +231,7 @@ async def test_lists_go_on_while_an_index_is_missing(shared: httpx.AsyncClient, 
             assert {task["id"] for task in answer.json()} == set(made)
         changed = await bob.patch('/tasks?where={"completed_at": null}', json={"priority": 5})
         assert changed.json() == {"matched": 3, "changed": 3}
+        await collection(TaskDocument).drop_index("owner_text")
+        is_problem(await bob.get("/tasks?q=task"), 503, "database_unavailable")
     finally:
         await app.state.database.bind(DOCUMENTS)
