@@ -6,7 +6,7 @@ its schema admits: its default, null, empty, false, 1, the first choice, or for 
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
 BSON = dict[str, Any]
-Known = Callable[[], BSON]
 
 MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1  # of a number that is not stored as an integer
 MAX_NAMED = 10  # documents that the log names for one request
@@ -44,15 +43,12 @@ findings: ContextVar[Findings | None] = ContextVar("findings", default=None)
 """Those of the request being answered."""
 
 
-def read(model: type[Model], stored: BSON, source: str, known: Known | None = None) -> Model:
-    """``stored``, a document of the collection ``source``, as ``model``.
-
-    When it is damaged, ``known`` gives fields in place of its own.
-    """
+def read(model: type[Model], stored: BSON, source: str) -> Model:
+    """``stored``, a document of the collection ``source``, as ``model``."""
     try:
         return model.model_validate(stored)
     except ValidationError as error:
-        return model.model_validate(_repair(model, stored, source, known, error))
+        return model.model_validate(_repair(model, stored, source, error))
 
 
 def read_all(model: type[Model], stored: list[BSON], source: str) -> list[Model]:
@@ -77,12 +73,12 @@ def read_part(model: type[Model], part: BSON, names: Collection[str], stored: BS
     return model.model_validate(_repaired(model, part, wrong, born(stored), ""))
 
 
-def sound(model: type[Model], stored: BSON, source: str, known: Known | None = None) -> BSON:
+def sound(model: type[Model], stored: BSON, source: str) -> BSON:
     """``stored`` itself when ``model`` can show it; else a copy that holds what ``read`` would show, as it would be stored."""
     try:
         model.model_validate(stored)
     except ValidationError as error:
-        return _repair(model, stored, source, known, error)
+        return _repair(model, stored, source, error)
     return stored
 
 
@@ -152,10 +148,10 @@ def born(stored: BSON) -> datetime:
     return identity.generation_time if isinstance(identity, ObjectId) else EPOCH
 
 
-def _repair(model: type[BaseModel], stored: BSON, source: str, known: Known | None, error: ValidationError) -> BSON:
+def _repair(model: type[BaseModel], stored: BSON, source: str, error: ValidationError) -> BSON:
     wrong = _wrong(error)
     note(source, stored.get("_id"), wrong)
-    return _repaired(model, {**stored, **(known() if known else {})}, wrong, born(stored), "")
+    return _repaired(model, stored, wrong, born(stored), "")
 
 
 def _wrong(error: ValidationError) -> list[str]:
