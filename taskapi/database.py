@@ -54,6 +54,7 @@ FLEETING = WriteConcern(w=1)
 INDEX_BUILD_SECONDS = 3600
 TRANSACTION_SECONDS = 15
 CLOSE_SECONDS = 0.5  # to tell the server which sessions end; it may be gone
+HEARTBEAT_MS, CONNECT_MS = 500, 1500
 GRACE_MS = 1000  # for the answer of a query that the server has cut
 AUTHENTICATION_FAILED = 18
 BAD_VALUE = 2
@@ -81,7 +82,9 @@ def connect(settings: Settings) -> Client:
         "socketTimeoutMS": max(settings.mongodb_timeout_ms, settings.query_timeout_ms + GRACE_MS),
         # Each operation as a whole, but for those of ``aggregate``; the driver sends the rest as maxTimeMS.
         "timeoutMS": settings.mongodb_timeout_ms,
-        "heartbeatFrequencyMS": 2000,
+        # A server that says nothing for the two together is given up: what waits for it is cut, and asks another one.
+        "heartbeatFrequencyMS": HEARTBEAT_MS,
+        "connectTimeoutMS": min(settings.mongodb_selection_timeout_ms, CONNECT_MS),
         "maxPoolSize": settings.mongodb_pool_size,
     }
     return make_client(AsyncIOMotorClient, settings, options)
