@@ -1,0 +1,209 @@
+"""Walks through every documented query as an owner of 200,000 tasks, and prints how long each takes.
+
+Each runs twice on a real server whose MongoDB has seen none before: first when no plan is known, then when one may be.
+Fails when one is answered 503, or takes longer than --most seconds; but for words that stand in nearly every task, which the
+limit of a query may cut.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import httpx
+from bench_load import SECRET, Bench
+from passlib.hash import argon2
+from pydantic import SecretStr
+from pymongo import MongoClient
+from pymongo.collection import Collection
+from seed_documents import Generator
+from tqdm import tqdm
+
+from taskapi import embedded
+from taskapi.settings import Settings
+from taskapi.tasks.catalog import FIELDS, Kind
+from taskapi.tasks.order import SORTABLE
+from taskapi.tasks.trash import moving
+from taskapi.users.schemas import UserRead
+
+BSON = dict[str, Any]
+BATCH = 5000
+PASSWORD = "correct horse battery"  # noqa: S105
+LAST_DAY = date(2026, 11, 1)
+OTHERS = 20_000  # tasks of a hundred others
+TRASHED = 20_000  # of the owner, beside those that are there
+LIMIT_SECONDS = 2.0  # of TASKAPI_QUERY_TIMEOUT_MS
+VALUES: dict[Kind, Sequence[Any]] = {
+    Kind.text: ({"$eq": "Send the final budget"}, {"$gte": "W"}, {"$ne": ""}),
+    Kind.tag: ("car", {"$in": ["car", "kitchen"]}, {"$nin": ["work"]}, {"$size": 3}),
+    Kind.link: ("https://example.com/report/1", {"$size": 0}),
+    Kind.status: ("todo", {"$ne": "done"}, {"$in": ["todo", "in_progress"]}),
+    Kind.flag: (True, False, {"$ne": True}),
+    Kind.integer: (3, {"$gte": 4}, {"$ne": 1}),
+    Kind.number: (0.5, {"$lt": 1}),
+    Kind.day: ("2026-05-01", {"$gte": "2026-10-01"}, {"$lt": "2025-12-15"}, None),
+    Kind.moment: ("2026-05-01T12:00:00Z", {"$gte": "2026-10-30T00:00:00Z"}, {"$lt": "2026-05-01T00:00:00Z"}),
+    Kind.identity: ("65f1a2b3c4d5e6f708192a3b", {"$gte": "65f1a2b3c4d5e6f708192a3b"}),
+    Kind.members: ({"$exists": True},),
+    Kind.metadata: ({"$ne": {}}, {}),
+}
+PATHS: Sequence[BSON] = (
+    {"metadata.project": "Apollo"},
+    {"metadata.project": {"$ne": "Apollo"}},
+    {"metadata.estimate.hours": {"$gte": 40}},
+    {"metadata.estimate.hours": {"$lt": 3}},
+    {"metadata.none": 1},
+    {"metadata.none": {"$exists": False}},
+    {"checklist": {"$elemMatch": {"text": "Send it", "done": True}}},
+    {"$or": [{"priority": 5}, {"metadata.project": "Vega"}]},
+    {"$nor": [{"metadata.project": "Vega"}, {"status": "done"}]},
+    {"$and": [{"priority": {"$gte": 4}}, {"due_date": {"$lt": "2026-01-01"}}, {"tags": "car"}]},
+    {"completed_at": None},
+    {"completed_at": {"$ne": None}},
+    {"completed_at": {"$gte": "2026-05-01T00:00:00Z", "$lt": "2026-05-02T00:00:00Z"}},
+)
+FILTERS: Sequence[dict[str, str]] = (
+    {},
+    {"status": "todo"},
+    {"completed": "true"},
+    {"completed": "false"},
+    {"priority": "3"},
+    {"tag": "work"},
+    {"tag": "kitchen"},
+    {"tag": "nowhere"},
+    {"due_before": "2026-01-01"},
+    {"due_after": "2026-10-01"},
+    {"due_after": "2026-05-01", "due_before": "2026-05-04"},
+    {"overdue": "true"},
+    {"overdue": "false"},
+    {"overdue": "true", "priority": "5", "tag": "car"},
+    {"priority": "5", "tag": "work", "completed": "false"},
+)
+WORDS = ("kitchen", "apple", '"annual budget"', "budget -annual", "quarterly survey")
+COMMON_WORDS = ("the", "write the final report again")  # the first stands in every title
+
+
+def queries() -> Iterator[tuple[str, dict[str, str]]]:
+    """What is asked for, with a heading of its kind."""
+    sorts = [f"{sign}{name}" for name in SORTABLE for sign in ("", "-")]
+    pairs = [f"{first},{second}" for first, second in permutations(sorts, 2) if first.strip("-") != second.strip("-")]
+    for filters in FILTERS:
+        yield "filter", filters
+        for sort in (*sorts, "-priority,due_date"):
+            yield "filter in order", {**filters, "sort": sort}
+    for pair in pairs:
+        yield "two-key sort", {"sort": pair}
+    for sort in ("", *sorts, "-priority,due_date", "priority,title"):
+        yield "offset", {**({"sort": sort} if sort else {}), "offset": "100000"}
+    wheres = [{name: value} for name, known in FIELDS.items() for value in VALUES[known.kind]]
+    for where in (*wheres, *PATHS):
+        text = json.dumps(where)
+        yield "where", {"where": text}
+        for sort in ("title", "-updated_at", "due_date", "priority,title"):
+            yield "where in order", {"where": text, "sort": sort}
+    for words in (*WORDS, *COMMON_WORDS):
+        kind = "common words" if words in COMMON_WORDS else "words"
+        for more in ({}, {"status": "todo"}, {"tag": "car"}, {"sort": "title"}, {"sort": "due_date"}):
+            yield kind, {"q": words, **more}
+    for count in ("estimate", "none"):
+        yield "count", {"count": count}
+        yield "count", {"count": count, "where": '{"completed_at": null}', "sort": "priority,title"}
+
+
+def walk(client: httpx.Client, parameters: dict[str, str]) -> Iterator[tuple[str, float, int]]:
+    """Asks for a page, again, then for the next one by its cursor: each with its seconds and status."""
+    cursor = None
+    for step in ("first", "again"):
+        began = time.monotonic()
+        answer = client.get("/tasks", params=parameters)
+        yield step, time.monotonic() - began, answer.status_code
+        cursor = answer.headers.get("x-next-cursor", cursor)
+    if cursor:
+        rest = {name: value for name, value in parameters.items() if name != "offset"}
+        began = time.monotonic()
+        answer = client.get("/tasks", params={**rest, "cursor": cursor})
+        yield "cursor", time.monotonic() - began, answer.status_code
+
+
+def insert(tasks: Collection[BSON], generator: Generator, count: int) -> None:
+    with tqdm(total=count, desc="seeding", unit=" tasks", unit_scale=True, disable=None) as bar:
+        for start in range(0, count, BATCH):
+            made = [generator.task(number) for number in range(start, min(start + BATCH, count))]
+            tasks.insert_many(made, ordered=False)
+            bar.update(len(made))
+
+
+def fill(uri: str, database: str, count: int) -> str:
+    """Writes the owner with their tasks and trash, and others, unless they are there; the owner's name."""
+    owner = Generator(1, 1, argon2.using(type="ID", memory_cost=64, rounds=1).hash(PASSWORD), LAST_DAY)  # type: ignore[no-untyped-call]
+    user = {**owner.user(0), "disabled": False, "role": "user"}
+    with MongoClient[BSON](uri) as client:
+        tasks, users = client[database]["tasks"], client[database]["users"]
+        if not users.find_one({"_id": user["_id"]}):
+            tasks.drop_indexes()  # the server makes them, over all at once
+            insert(tasks, owner, count + TRASHED)
+            insert(tasks, Generator(2, 100, "", LAST_DAY), OTHERS)
+            last = {"_id": {"$gte": owner.id("tasks", count), "$lt": owner.id("tasks", count + TRASHED)}}
+            tasks.update_many(last, moving(UserRead.model_validate({**user, "email_verified": False}), 30))
+            users.insert_one(user)
+    return str(user["username"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=200_000, help="how many tasks (default %(default)s)")
+    parser.add_argument("--most", type=float, default=LIMIT_SECONDS, help="seconds that a query may take (default %(default)s)")
+    parser.add_argument("--data", type=Path, help="a folder to keep the data in, and to find it again (default a temporary one)")
+    parser.add_argument("--kind", help="only queries of this kind, such as 'offset'")
+    parser.add_argument("--every", type=int, default=1, help="only each such query, for a shorter run (default %(default)s)")
+    parser.add_argument("--slow", type=float, default=0.5, help="print the queries that take more seconds (default %(default)s)")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with tempfile.TemporaryDirectory(prefix="taskapi-large-") as name:
+        settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=options.data or Path(name) / "data")
+        with embedded.provide(settings) as complete:
+            assert complete.mongodb_uri
+            bench = Bench(complete.mongodb_uri.get_secret_value(), Path(name), [])
+            username = fill(bench.uri, bench.database, options.tasks)
+            with bench.server("taskapi", patience=600) as (url, _), httpx.Client(base_url=url, timeout=60) as client:
+                form = {"username": username, "password": PASSWORD}
+                token = client.post("/token", data=form).raise_for_status().json()["access_token"]
+                client.headers["Authorization"] = f"Bearer {token}"
+                failed = measure(client, chosen(options.kind, options.every), options)
+    if failed:
+        sys.exit(f"large_owner: {failed} queries failed, or took more than {options.most:g} s")
+
+
+def chosen(kind: str | None, every: int) -> list[tuple[str, dict[str, str]]]:
+    return [query for query in queries() if kind in (None, query[0])][::every]
+
+
+def measure(client: httpx.Client, asked: list[tuple[str, dict[str, str]]], options: argparse.Namespace) -> int:
+    """Prints the slow queries, and a table by kind; how many were too slow."""
+    taken: dict[str, list[float]] = {}
+    failures: dict[str, int] = {}
+    for kind, parameters in asked:
+        for step, seconds, status in walk(client, parameters):
+            taken.setdefault(kind, []).append(seconds)
+            failures.setdefault(kind, 0)
+            if status != 200 or seconds > options.most:
+                failures[kind] += 1
+            if status != 200 or seconds > options.slow:
+                print(f"{status} {seconds:6.2f} s {step:6} {parameters}", flush=True)
+    print("\n| queries | requests | median s | p95 s | slowest s | 503 or too slow |\n| --- | ---: | ---: | ---: | ---: | ---: |")
+    for kind, seconds_of in taken.items():
+        found = sorted(seconds_of)
+        cells = (found[len(found) // 2], found[int(len(found) * 0.95)], found[-1])
+        print(f"| {kind} | {len(found)} | {' | '.join(f'{cell:.2f}' for cell in cells)} | {failures[kind]} |")
+    return sum(count for kind, count in failures.items() if kind != "common words")
+
+
+if __name__ == "__main__":
+    main()
