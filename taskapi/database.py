@@ -36,7 +36,6 @@ from pymongo.write_concern import WriteConcern
 from taskapi import indexes
 from taskapi.errors import DamagedTask, DatabaseUnavailable, DomainError, QueryTimeout, StartupError, TransactionsUnsupported
 from taskapi.settings import Settings
-from taskapi.turns import background_batch
 
 BSON = dict[str, Any]  # a document as the driver gives it
 Client = AsyncIOMotorClient[BSON]
@@ -229,13 +228,6 @@ def is_standalone(client: Any) -> bool:
     """Whether the server is no member of a replica set: it has no transactions and no snapshots."""
     servers = client.topology_description.server_descriptions().values()
     return any(server.server_type_name == "Standalone" for server in servers)
-
-
-async def delete_all(document: type[Document], matching: BSON, size: int = 100) -> None:
-    """Deletes all documents that match, ``size`` at a time: no operation takes long, and each may be the last one."""
-    while found := await collection(document).find(matching, {"_id": 1}, limit=size).to_list(size):
-        async with background_batch():
-            await collection(document).delete_many({"_id": {"$in": [each["_id"] for each in found]}})
 
 
 async def transaction(

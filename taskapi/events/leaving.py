@@ -6,7 +6,8 @@ from bson import ObjectId
 from pymongo import ASCENDING
 
 from taskapi import damaged
-from taskapi.database import BSON, collection, delete_all
+from taskapi.batches import delete_all
+from taskapi.database import BSON, collection
 from taskapi.events.documents import GONE, SecurityEventDocument
 from taskapi.events.reading import PUBLIC, SOURCE, for_owner
 from taskapi.events.schemas import SecurityEventRead

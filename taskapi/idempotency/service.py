@@ -16,8 +16,9 @@ from bson import MaxKey, MinKey, ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from taskapi.batches import delete_all
 from taskapi.clock import in_utc, utc_now
-from taskapi.database import BSON, collection, delete_all
+from taskapi.database import BSON, collection
 from taskapi.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.identity import new_seed

@@ -10,8 +10,9 @@ from typing import Literal
 from bson import ObjectId
 from pymongo import ReturnDocument
 
+from taskapi.batches import delete_all
 from taskapi.clock import in_utc, utc_now
-from taskapi.database import BSON, collection, delete_all
+from taskapi.database import BSON, collection
 from taskapi.email_addresses import is_local
 from taskapi.errors import Fault, InvalidInput
 from taskapi.events.service import LONGEST_AGENT, Trail

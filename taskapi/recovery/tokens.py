@@ -12,8 +12,9 @@ from typing import Literal
 from bson import ObjectId
 
 from taskapi.account_errors import InvalidOneTimeToken
+from taskapi.batches import delete_all
 from taskapi.clock import utc_now
-from taskapi.database import collection, delete_all
+from taskapi.database import collection
 from taskapi.keys import Signer
 from taskapi.recovery.documents import OneTimeTokenDocument
 from taskapi.users import addresses

@@ -11,8 +11,9 @@ from bson import ObjectId
 
 from taskapi import damaged
 from taskapi.account_errors import InvalidGrant
+from taskapi.batches import delete_all
 from taskapi.clock import in_utc, utc_now
-from taskapi.database import BSON, collection, delete_all
+from taskapi.database import BSON, collection
 from taskapi.errors import NotFound
 from taskapi.events.service import LONGEST_AGENT, Trail
 from taskapi.keys import Signer

@@ -7,7 +7,8 @@ from bson import ObjectId
 from pymongo import ASCENDING
 
 from taskapi import damaged
-from taskapi.database import BSON, delete_all
+from taskapi.batches import delete_all
+from taskapi.database import BSON
 from taskapi.fields import Id
 from taskapi.snapshots import batches
 from taskapi.streaming import rendered

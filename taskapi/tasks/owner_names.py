@@ -1,10 +1,12 @@
 """Copies of a user's name within their tasks, for those who read the database: the API shows the name of the account."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from bson import ObjectId
 from pymongo.errors import OperationFailure
 
+from taskapi.batches import batches_of_ids
 from taskapi.database import BSON, collection, translated
 from taskapi.errors import DamagedTask
 from taskapi.tasks.documents import TaskDocument
@@ -13,15 +15,12 @@ from taskapi.tasks.history import list_or_empty
 BATCH = 100  # tasks that one operation changes: others wait for it no longer than a few milliseconds
 
 
-async def batches_of_ids(user: ObjectId) -> AsyncGenerator[list[ObjectId], None]:
+async def batches(user: ObjectId) -> AsyncGenerator[list[ObjectId], None]:
     """The ids of all tasks of ``user``, those in the trash too. One that changes meanwhile may be left out or come twice."""
     for holder in ("owner.id", "trash.owner.id"):
-        cursor = collection(TaskDocument).find({holder: user}, {"_id": 1}, batch_size=BATCH)
-        try:
-            while found := await cursor.to_list(BATCH):
-                yield [task["_id"] for task in found]
-        finally:
-            await cursor.close()
+        async with aclosing(batches_of_ids(TaskDocument, {holder: user}, BATCH)) as found:
+            async for ids in found:
+                yield ids
 
 
 async def write(user: ObjectId, username: str, ids: Sequence[ObjectId]) -> int:

@@ -47,7 +47,7 @@ async def _follow(mine: BSON) -> None:
     changed = -1
     while changed:
         began, changed = utc_now(), 0
-        async with aclosing(owner_names.batches_of_ids(mine["_id"])) as batches:
+        async with aclosing(owner_names.batches(mine["_id"])) as batches:
             async for ids in batches:
                 username = await _renew(mine)
                 if username is None:  # the account is gone, or somebody else's by now
