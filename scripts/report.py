@@ -249,7 +249,8 @@ def connect(uri: str) -> MongoClient[BSON]:
 
 def why(error: PyMongoError, client: MongoClient[BSON]) -> str:
     """One line on what the server or the way to it lacks."""
-    hosts = ", ".join(f"{host}:{port}" for host, port in client.topology_description.server_descriptions())
+    servers = client.topology_description.server_descriptions()
+    hosts = ", ".join(f"{host}:{port}" if port else host for host, port in servers)  # a socket has no port
     if isinstance(error, ConnectionFailure):
         return f"MongoDB at {hosts} cannot be reached"
     if isinstance(error, OperationFailure) and error.code in REFUSALS:
@@ -259,10 +260,10 @@ def why(error: PyMongoError, client: MongoClient[BSON]) -> str:
 
 def known_address() -> str | None:
     """TASKAPI_MONGODB_URI, else the embedded server of the data folder, else None."""
-    port = Path(os.environ.get("TASKAPI_DATA_DIR") or ".taskapi") / "port"
+    embedded = Path(os.environ.get("TASKAPI_DATA_DIR") or ".taskapi") / "mongodb_uri"
     if uri := os.environ.get("TASKAPI_MONGODB_URI"):
         return uri
-    return f"mongodb://127.0.0.1:{port.read_text().strip()}/?directConnection=true" if port.is_file() else None
+    return embedded.read_text().strip() if embedded.is_file() else None
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ try:
     from taskapi.clock import today
     from taskapi.database import opened
     from taskapi.errors import StartupError
+    from taskapi.mongod_address import read_uri
     from taskapi.settings import Settings
     from taskapi.tasks.documents import TaskDocument
     from taskapi.tasks.index_hints import ALL_OF_OWNER
@@ -153,9 +154,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
     given: BSON = {**own, "mongodb_database": options.database}
     uri = options.uri or os.environ.get("TASKAPI_MONGODB_URI")
     try:
-        port = Settings(**given, mongodb_uri=None).data_dir / "port"
-        if not uri and port.is_file():
-            uri = f"mongodb://127.0.0.1:{port.read_text().strip()}/?directConnection=true"
+        uri = uri or read_uri(Settings(**given, mongodb_uri=None).data_dir)
         if not uri:
             raise Stop("--uri is missing, and so are TASKAPI_MONGODB_URI and an embedded server in .taskapi")
         return Settings(**given, mongodb_uri=SecretStr(uri))

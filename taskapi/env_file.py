@@ -1,8 +1,13 @@
-"""The file ``.env`` as text: what can be wrong with it is said in one line."""
+"""The file ``.env`` as text and as lines: what can be wrong with it is said in one line."""
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
+from dotenv.parser import parse_stream
+
 from taskapi.errors import StartupError
+from taskapi.startup_files import explained
 
 ENV_FILE = Path(".env")
 
@@ -11,19 +16,39 @@ def read_env_file() -> str:
     """The text of ``.env``; empty where there is no such file.
 
     Raises:
-        StartupError: it cannot be read, or is not UTF-8.
+        StartupError: it cannot be read, is not UTF-8, or has a line that sets nothing.
     """
-    if not ENV_FILE.is_file():  # a named pipe can be read only once, by the settings themselves
-        return ""
+    with explained(f"{ENV_FILE} cannot be read"):
+        if ENV_FILE.is_dir():
+            raise StartupError(f"{ENV_FILE} is a folder, not a file of settings; rename it, or start taskapi somewhere else")
+        if not ENV_FILE.is_file():  # a named pipe can be read only once, by the settings themselves
+            return ""
+        content = ENV_FILE.read_bytes()
     try:
-        text = ENV_FILE.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise StartupError(f"{ENV_FILE} cannot be read: {error.strerror}") from None
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise not_utf8(error) from None
     if "\0" in text:
         raise StartupError(f"{ENV_FILE} is not UTF-8 text: it has NUL characters, as UTF-16 has; save it as UTF-8")
+    list(names_in(text))
     return text
+
+
+def names_in(text: str) -> Iterator[tuple[int, str]]:
+    """The variables that the text of a ``.env`` sets, each with the number of its line.
+
+    Raises:
+        StartupError: a line is neither NAME=value nor a comment.
+    """
+    for binding in parse_stream(io.StringIO(text)):
+        before = binding.original.string  # from the end of the last one
+        line = binding.original.line + before[: -len(before.lstrip()) or None].count("\n")
+        if binding.error or (binding.key is not None and binding.value is None):
+            raise StartupError(
+                f"{ENV_FILE}, line {line}: not a setting of the form NAME=value; complete it, or put a # before it"
+            )
+        if binding.key is not None:
+            yield line, binding.key
 
 
 def not_utf8(error: UnicodeDecodeError) -> StartupError:

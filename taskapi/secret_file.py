@@ -1,13 +1,13 @@
 """The secrets of a data folder: one a line in its file ``secret_key``, the one that signs first."""
 
 import logging
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from taskapi import startup_files
 from taskapi.errors import StartupError
 from taskapi.settings import MINIMUM_SECRET_BYTES, Settings
 
@@ -23,15 +23,13 @@ def read(folder: Path) -> tuple[str, ...]:
     """The secrets of ``folder``; none when it has no such file.
 
     Raises:
-        StartupError: the file is damaged.
+        StartupError: the file is damaged, or cannot be read.
     """
     path = path_in(folder)
-    try:
-        found = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
-    except FileNotFoundError:
+    text = startup_files.read_text(path)
+    if text is None:
         return ()
-    except (OSError, ValueError) as error:
-        raise StartupError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is damaged'}") from None
+    found = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not found or any(len(secret.encode()) < MINIMUM_SECRET_BYTES for secret in found):
         raise StartupError(f"{path} is damaged; delete it to have a new secret made, which signs everybody out")
     return found
@@ -72,13 +70,5 @@ def complete(settings: Settings, folder: Path, *, make: bool = False) -> Setting
 
 
 def _write(folder: Path, lines: tuple[str, ...]) -> tuple[str, ...]:
-    draft = path_in(folder).with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("\n".join(lines))
-        file.flush()
-        os.fsync(file.fileno())
-        if os.geteuid() == 0:  # an operator's command; the service has to read it
-            os.fchown(file.fileno(), folder.stat().st_uid, folder.stat().st_gid)
-    draft.rename(path_in(folder))  # whole or not at all
+    startup_files.write_text(path_in(folder), "\n".join(lines))
     return lines

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
         env_file_encoding="utf-8-sig",
         env_ignore_empty=True,
         extra="ignore",
+        allow_inf_nan=False,
         frozen=True,
         hide_input_in_errors=True,
     )
@@ -67,6 +68,12 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path(".taskapi"), description="Where the embedded MongoDB keeps its data and the generated secret.")
     mongod: Path | None = Field(None, description="The mongod program for the embedded MongoDB.")
+    mongod_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="Port of 127.0.0.1 on which the embedded MongoDB listens beside its socket; empty: none.",
+    )
     mongod_cache_gb: float = Field(1.0, ge=0.25, le=1024, description="Cache of the embedded MongoDB, in GiB.")
 
     secret_key: SecretStr | None = Field(None, description="Signs tokens; at least 32 bytes.")

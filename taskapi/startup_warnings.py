@@ -1,15 +1,12 @@
 """What the start warns of: settings that are read differently from what their author may think."""
 
 import difflib
-import io
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
-from dotenv.parser import parse_stream
-
-from taskapi.env_file import ENV_FILE, read_env_file
+from taskapi.env_file import ENV_FILE, names_in, read_env_file
 from taskapi.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
@@ -21,7 +18,7 @@ ACCOUNTS_DATABASE = "admin"  # where accounts of MongoDB are kept: in a URI it s
 
 
 def find_warnings(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """One line for each variable that no setting reads, each line of ``.env`` without effect, and a database not used."""
+    """One line for each variable that no setting reads, and a database not used."""
     return [*_about_environment(environment), *_about_env_file(), *_about_database(settings)]
 
 
@@ -39,15 +36,9 @@ def _about_environment(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _about_env_file() -> Iterator[str]:
-    if ENV_FILE.is_dir():
-        yield f"{ENV_FILE} is a folder, not a file of settings; it is ignored"
-    for binding in parse_stream(io.StringIO(read_env_file())):
-        text = binding.original.string  # from the end of the one before
-        line = binding.original.line + text[: -len(text.lstrip()) or None].count("\n")
-        if binding.error or (binding.key is not None and binding.value is None):
-            yield f"{ENV_FILE}, line {line}: not a setting of the form NAME=value; it is ignored"
-        elif binding.key is not None and _is_unknown(binding.key):
-            yield f"{ENV_FILE}, line {line}: {_not_a_setting(binding.key)}"
+    for line, name in names_in(read_env_file()):
+        if _is_unknown(name):
+            yield f"{ENV_FILE}, line {line}: {_not_a_setting(name)}"
 
 
 def _about_database(settings: Settings) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from taskapi import embedded, secret_file
 from taskapi.errors import StartupError
+from taskapi.mongod_address import uri_of, write_uri
 from taskapi.settings import Settings
 from tests.leaks import keep_secret
 
@@ -60,7 +61,8 @@ def test_the_given_secrets_sign_and_those_of_the_folder_verify(tmp_path: Path) -
 
 def test_a_worker_of_the_embedded_server_finds_the_secrets_of_its_folder(tmp_path: Path) -> None:
     secret_file.add(tmp_path, [OWN])
-    (tmp_path / "port").write_text("27999")
-    for uri, secrets in [(embedded._uri(27999), (GIVEN, OWN)), ("mongodb://127.0.0.1:27999", (GIVEN,))]:
+    own = uri_of(tmp_path / "mongod.sock")
+    write_uri(tmp_path, own)
+    for uri, secrets in [(own, (GIVEN, OWN)), ("mongodb://127.0.0.1:27999", (GIVEN,))]:
         with embedded.provide(settings(tmp_path, mongodb_uri=SecretStr(uri), secret_key=SecretStr(GIVEN))) as complete:
             assert complete.secrets == secrets

@@ -140,20 +140,25 @@ def test_a_misspelt_variable_is_named_with_the_nearest_setting() -> None:
     assert warnings({"TASKAPI_QQQQQQ": "x"}) == ["TASKAPI_QQQQQQ is not a setting"]
 
 
-def test_lines_of_the_env_file_without_effect_are_named(caplog: pytest.LogCaptureFixture) -> None:
-    Path(".env").write_text(
-        "# settings\r\n  \n\nexport TASKAPI_DOCS = false\nTASKAPI_LOGLEVEL=debug\nTASKAPI_LOG_LEVEL: debug\n"
-        "MONGO_PASSWORD=x\n'TASKAPI_EVENT_DAYS'=90\nTASKAPI_TRASH_DAYS\r\nset TASKAPI_TRASH_DAYS=3\ntaskapi_session_days=7\n"
-    )
-    assert warnings() == [
-        ".env, line 5: TASKAPI_LOGLEVEL is not a setting; did you mean TASKAPI_LOG_LEVEL?",
-        ".env, line 6: not a setting of the form NAME=value; it is ignored",
-        ".env, line 9: not a setting of the form NAME=value; it is ignored",
-        ".env, line 10: not a setting of the form NAME=value; it is ignored",
-    ]
+ENV_LINES = (
+    "# settings\r\n  \n\nexport TASKAPI_DOCS = false\nTASKAPI_LOGLEVEL=debug\n"
+    "MONGO_PASSWORD=x\n'TASKAPI_EVENT_DAYS'=90\ntaskapi_session_days=7\n"
+)
+
+
+def test_a_line_of_the_env_file_without_effect_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    Path(".env").write_text(ENV_LINES)
+    assert warnings() == [".env, line 5: TASKAPI_LOGLEVEL is not a setting; did you mean TASKAPI_LOG_LEVEL?"]
     settings = load_settings()
     assert (settings.docs, settings.log_level, settings.event_days, settings.session_days) == (False, "info", 90, 7)
     assert caplog.text == ""  # once is enough
+
+
+@pytest.mark.parametrize("line", ["TASKAPI_LOG_LEVEL: debug", "TASKAPI_TRASH_DAYS\r", "set TASKAPI_TRASH_DAYS=3", "=3"])
+def test_a_line_of_the_env_file_that_sets_nothing_is_refused(line: str) -> None:
+    Path(".env").write_text(f"{ENV_LINES}{line}\nTASKAPI_DOCS=false\n")
+    with pytest.raises(StartupError, match=r"^\.env, line 9: not a setting of the form NAME=value; [^\n]*$"):
+        load_settings()
 
 
 def test_an_env_file_with_a_byte_order_mark_is_read() -> None:
@@ -198,9 +203,18 @@ def test_an_env_file_that_cannot_be_read_is_one_line() -> None:
         load_settings()
 
 
-def test_a_folder_of_that_name_is_ignored_and_said() -> None:
+def test_a_folder_of_that_name_is_refused() -> None:
     Path(".env").mkdir()  # as "python -m venv .env" makes one
-    assert warnings() == [".env is a folder, not a file of settings; it is ignored"]
+    with pytest.raises(StartupError, match=r"^\.env is a folder, not a file of settings"):
+        load_settings()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("name", sorted(n for n, field in Settings.model_fields.items() if field.annotation is float))
+def test_a_number_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"TASKAPI_{name.upper()}", value)
+    with pytest.raises(StartupError, match=rf"^TASKAPI_{name.upper()}: Input should be a finite number$"):
+        load_settings()
 
 
 @pytest.mark.parametrize(

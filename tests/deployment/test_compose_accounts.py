@@ -13,7 +13,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from taskapi import embedded
+from taskapi.mongod_program import find_mongod
 from taskapi.settings import Settings
 from tests.deployment.nginx import ROOT
 from tests.server.process import completed, serving, wait_until
@@ -45,7 +45,7 @@ def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     key = folder / "key"
     key.write_text(secrets.token_hex(48))
     key.chmod(0o600)
-    program = [str(embedded.find_mongod(Settings(_env_file=None))), "--dbpath", str(folder), "--port", str(port)]
+    program = [str(find_mongod(Settings(_env_file=None))), "--dbpath", str(folder), "--port", str(port)]
     program += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "taskapi", "--keyFile", str(key)]
     program += ["--wiredTigerCacheSizeGB", "0.25"]
     with running(program, folder / "mongod.log", port):

@@ -57,6 +57,11 @@ class Server:
     def output(self) -> str:
         return self.log.read_text()
 
+    @property
+    def mongodb_uri(self) -> str:
+        """The URI of its embedded MongoDB."""
+        return (self.folder / "mongodb_uri").read_text()
+
     def members(self, name: str = "") -> list[int]:
         """The processes that work on this data folder or in this session and whose command line holds ``name``."""
         found = []

@@ -15,6 +15,7 @@ from pymongo import MongoClient
 
 from taskapi import embedded
 from taskapi.backup.dump import HISTORY, HISTORY_SECONDS, long_history
+from taskapi.mongod_program import find_mongod
 from taskapi.settings import Settings
 from tests.backup.conftest import Said, back_up, restore
 from tests.client import PASSWORD
@@ -206,7 +207,7 @@ def test_a_backup_that_was_killed_makes_no_long_history_stay(mongod: str) -> Non
 def test_a_standalone_that_dies_is_said(tmp_path: Path) -> None:
     port, data = free_port(), tmp_path / "standalone"
     data.mkdir()
-    command = [str(embedded.find_mongod(Settings(_env_file=None))), "--dbpath", str(data), "--port", str(port)]
+    command = [str(find_mongod(Settings(_env_file=None))), "--dbpath", str(data), "--port", str(port)]
     uri = f"mongodb://127.0.0.1:{port}/?serverSelectionTimeoutMS=500"
     with running([*command, "--bind_ip", "127.0.0.1", "--nounixsocket"], tmp_path / "mongod.log", port):
         client = fill(uri)

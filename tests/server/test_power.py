@@ -87,8 +87,7 @@ def test_after_kill_9_all_acknowledged_is_there_and_a_repeat_makes_no_second_tas
                 wait_until(calls.suffice, "some tasks to be acknowledged")
                 server.kill_everything()
         with serving(folder, IDEMPOTENCY_LEASE_SECONDS="1") as server, server.client(headers=headers) as client:
-            port = int((folder / "port").read_text())
-            mongo: MongoClient[dict[str, Any]] = MongoClient("127.0.0.1", port, directConnection=True)
+            mongo: MongoClient[dict[str, Any]] = MongoClient(server.mongodb_uri)
             with mongo:
                 interrupted += calls.settle(client, mongo["taskapi"])
             assert "Traceback" not in server.output

@@ -19,10 +19,9 @@ pytestmark = pytest.mark.real
 
 
 def test_it_says_where_everything_is(server: Server) -> None:
-    port = (server.folder / "port").read_text()
     for line in (f"API       {server.url}", f"Docs      {server.url}/docs", f"Data      {server.folder}"):
         assert line in server.output
-    assert f"MongoDB   mongodb://127.0.0.1:{port}/" in server.output
+    assert f"MongoDB   {server.mongodb_uri}\n" in server.output
     assert os.getsid(server.mongod()) != os.getsid(server.process.pid)  # Ctrl-C is not for it
 
 

@@ -24,8 +24,7 @@ JSONL = {"content-type": "application/jsonl"}
 
 
 def database(server: Server) -> MongoClient[dict[str, Any]]:
-    port = (server.folder / "port").read_text().strip()
-    return MongoClient(f"mongodb://127.0.0.1:{port}/?directConnection=true")
+    return MongoClient(server.mongodb_uri)
 
 
 @pytest.fixture(scope="module")

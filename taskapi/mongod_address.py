@@ -1,0 +1,77 @@
+"""Where the embedded MongoDB listens: a Unix socket in the data folder, which only its own account can open."""
+
+import hashlib
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from taskapi import startup_files
+from taskapi.errors import StartupError
+from taskapi.startup_files import explained
+
+MAX_SOCKET_BYTES = 107  # of its path, on Linux (unix(7))
+SOCKET = "mongod.sock"  # drivers know a socket by this ending
+UNUSABLE = set(",:[]")  # which mongod takes for the end of a path in a list of addresses, or for a port
+
+
+def choose_socket(folder: Path) -> Path:
+    """The socket of a data folder: in it, or in a private folder of the system where its path is too long for one.
+
+    Raises:
+        StartupError: neither can be had.
+    """
+    socket = folder / SOCKET
+    if _is_usable(socket):
+        return socket
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    socket = _private_folder() / f"{name}.sock"
+    if not _is_usable(socket):
+        raise StartupError(f"TASKAPI_DATA_DIR: {folder} is too long for a socket, and so is {socket.parent}; name a shorter one")
+    return socket
+
+
+def uri_of(socket: Path) -> str:
+    """The URI of the MongoDB that listens there."""
+    return f"mongodb://{quote(str(socket), safe='')}/?directConnection=true"
+
+
+def write_uri(folder: Path, uri: str) -> None:
+    """Notes the URI in the data folder, for whoever else wants to connect. Raises StartupError."""
+    if startup_files.read_text(_uri_file(folder)) != uri:
+        startup_files.write_text(_uri_file(folder), uri)
+
+
+def read_uri(folder: Path) -> str | None:
+    """The URI that the server on this folder has, or had last. Raises StartupError."""
+    return startup_files.read_text(_uri_file(folder)) or None
+
+
+def _uri_file(folder: Path) -> Path:
+    return folder / "mongodb_uri"
+
+
+def _is_usable(path: Path) -> bool:
+    text = str(path)
+    return len(os.fsencode(path)) <= MAX_SOCKET_BYTES and text.isprintable() and not UNUSABLE & set(text)
+
+
+def _private_folder() -> Path:
+    folder = _runtime_folder() / f"taskapi-{os.geteuid()}"
+    with explained(f"{folder} cannot be used for the socket of MongoDB"):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise StartupError(f"{folder} is not a folder of this account alone, and the socket of MongoDB would be there")
+    return folder
+
+
+def _runtime_folder() -> Path:
+    """``XDG_RUNTIME_DIR``, which is this account's own, else the system's folder for temporary files."""
+    with suppress(OSError, KeyError):
+        runtime = Path(os.environ["XDG_RUNTIME_DIR"])
+        if runtime.stat().st_uid == os.geteuid() and os.access(runtime, os.W_OK | os.X_OK):
+            return runtime
+    return Path(tempfile.gettempdir())

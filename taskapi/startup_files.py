@@ -1,0 +1,56 @@
+"""Access to the files of a start: what goes wrong with one is a StartupError of one line that names it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from taskapi.errors import StartupError
+
+PRIVATE = 0o600
+
+
+@contextmanager
+def explained(problem: str) -> Iterator[None]:
+    """Raises StartupError, "problem: reason", for what the system refuses and for text that is not UTF-8."""
+    try:
+        yield
+    except OSError as error:
+        raise StartupError(f"{problem}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise StartupError(f"{problem}: it is not UTF-8 text") from None
+    except ValueError as error:  # "embedded null byte"
+        raise StartupError(f"{problem}: {error}") from None
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a file; None when there is none. Raises StartupError."""
+    with explained(f"{path} cannot be read"):
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except FileNotFoundError:
+            return None
+    if "\0" in text:
+        raise StartupError(f"{path} cannot be read: it is not UTF-8 text, it has NUL characters, as UTF-16 has")
+    return text
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file, whole or not at all; only its owner can read it. Raises StartupError."""
+    draft = path.with_suffix(".new")
+    with explained(f"{path} cannot be written"):
+        draft.unlink(missing_ok=True)
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb", buffering=0) as file:
+                remaining = text.encode()
+                while remaining:
+                    remaining = remaining[file.write(remaining) :]
+                os.fsync(file.fileno())
+                if os.geteuid() == 0:  # an operator's command; the service has to read it
+                    folder = path.parent.stat()
+                    os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
+            draft.rename(path)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
