@@ -18,7 +18,7 @@ from taskapi import database, embedded, main
 from taskapi.main import DOCUMENTS, create_app
 from taskapi.settings import Settings
 from tests.client import Account, make_account
-from tests.leaks import keep_secret
+from tests.leaks import keep_output, keep_secret
 from tests.mailbox import Mailbox
 
 pytest_plugins = ["tests.runlog"]
@@ -61,6 +61,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = [item for item in items if not item.get_closest_marker("real")]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Has what the suite's MongoDB logged searched for secrets as well."""
+    if not hasattr(session.config, "workerinput"):
+        for part in Path(os.environ[FOLDER_VARIABLE]).glob("mongod.log*"):
+            keep_output(part.read_text(), "mongod")
 
 
 def make_settings(**changes: Any) -> Settings:

@@ -53,9 +53,9 @@ def keep_secret(value: str, kind: str) -> str:
     return value
 
 
-def keep_output(text: str) -> None:
+def keep_output(text: str, kind: str = "service") -> None:
     """Adds what a server printed to the log of this run."""
-    _append(f"{process()}.servers.log", text)
+    _append(f"{process()}-{kind}.servers.log", text)
 
 
 def _append(name: str, text: str) -> None:

@@ -135,6 +135,8 @@ def serving(
     finally:
         server.kill_everything()
         keep_output(server.output)
+        for part in folder.glob("mongod.log*"):
+            keep_output(part.read_text(), "mongod")
         if (generated := folder / "secret_key").exists():
             keep_secret(generated.read_text(), "secret key")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.process import SERVE, UVICORN, completed, run_to_end, serving
+from tests.server.process import SERVE, UVICORN, completed, run_to_end
 from tests.tools import needs
 
 pytestmark = pytest.mark.real
@@ -148,14 +148,3 @@ def test_a_disk_that_is_too_small_is_one_line(folder: Path, size: str, says: str
     assert line.startswith("taskapi: ")
     assert says in line
     assert "o space left on device" in line
-
-
-def test_what_an_earlier_release_left_is_deleted(folder: Path) -> None:
-    folder.mkdir(mode=0o700)
-    (folder / "port").write_bytes(BINARY)
-    (folder / "mongod.log").write_text("a password hash\n")
-    (folder / "mongod.log.1").write_text("another\n")
-    with serving(folder):
-        assert not (folder / "port").exists()
-        assert not (folder / "mongod.log.1").exists()
-        assert "hash" not in (folder / "mongod.log").read_text()
