@@ -261,9 +261,7 @@ def why(error: PyMongoError, client: MongoClient[BSON]) -> str:
 def known_address() -> str | None:
     """TASKAPI_MONGODB_URI, else the embedded server of the data folder, else None."""
     embedded = Path(os.environ.get("TASKAPI_DATA_DIR") or ".taskapi") / "mongodb_uri"
-    if uri := os.environ.get("TASKAPI_MONGODB_URI"):
-        return uri
-    return embedded.read_text().strip() if embedded.is_file() else None
+    return os.environ.get("TASKAPI_MONGODB_URI") or (embedded.read_text().strip() if embedded.is_file() else None)
 
 
 def main() -> None:

@@ -32,11 +32,12 @@ RESTART_PAUSE_SECONDS = 0.5
 CHECKPOINT_SECONDS = 10  # a crash costs what was written since: MongoDB's own 60 s of imports take a minute to recover
 # Plans are tried for 10,000 steps each, not for 30 % of the collection: nine indexes begin with the owner.
 PLAN_TRIAL = "internalQueryPlanEvaluationCollFraction=0"
+SLOW_MS = 500  # from which on an operation is logged
 NOT_INITIATED = 94  # the server's error code NotYetInitialized
 CONFIGURATION_STALE = 93  # InvalidReplicaSetConfig: this server is not the member its configuration names
 OLD_VERSION = (
-    "MongoDB %s gets no security fixes any longer: for production put a newer mongod on PATH, or set TASKAPI_MONGODB_URI. "
-    "This one can be reached by this account alone, and compresses no messages (CVE-2025-14847)"
+    "MongoDB %s gets no security fixes any longer; it can be reached by %s. For production put a newer mongod on PATH, "
+    "or set TASKAPI_MONGODB_URI"
 )
 
 
@@ -128,7 +129,8 @@ class MongodProcess:
         arguments += ["--port", str(self.port)] if self.port else []
         arguments += ["--nounixsocket"]  # but the one that is named: no second one in /tmp
         arguments += ["--networkMessageCompressors", "disabled"]
-        arguments += ["--replSet", REPLICA_SET, "--quiet", "--oplogSize", "990"]
+        arguments += ["--replSet", REPLICA_SET, "--oplogSize", "990"]
+        arguments += ["--quiet", "--slowms", str(SLOW_MS)]
         arguments += ["--wiredTigerCacheSizeGB", str(self.cache_gb), "--syncdelay", str(CHECKPOINT_SECONDS)]
         arguments += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
         arguments += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
@@ -184,7 +186,7 @@ class MongodProcess:
         version = str(client.server_info()["version"])
         known = release(version)
         if not self.ready.is_set() and known and is_past_end_of_life(known, datetime.now(UTC).date()):
-            log.warning(OLD_VERSION, version)
+            log.warning(OLD_VERSION, version, "every account of this machine" if self.port else "the account that runs it alone")
 
 
 def read_data_format(folder: Path) -> Release | None:

@@ -58,6 +58,11 @@ class Server:
         return self.log.read_text()
 
     @property
+    def warnings(self) -> list[str]:
+        """The warnings in its log, but for the one of an old MongoDB, which depends on the machine."""
+        return [line for line in self.output.splitlines() if "WARNING" in line and "no security fixes" not in line]
+
+    @property
     def mongodb_uri(self) -> str:
         """The URI of its embedded MongoDB."""
         return (self.folder / "mongodb_uri").read_text()
