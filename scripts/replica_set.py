@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 
 from taskapi import processes
 from taskapi.database import BSON
-from taskapi.embedded import find_mongod
+from taskapi.mongod_program import find_mongod
 from taskapi.settings import Settings
 
 NAME = "taskapi"
