@@ -5,7 +5,7 @@ Run it with ``uvicorn --http taskapi.http_protocol:HttpProtocol``; ``taskapi ser
 
 import asyncio
 import resource
-from collections.abc import Callable
+import select
 from http import HTTPStatus
 from typing import cast
 
@@ -14,6 +14,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from taskapi import middleware, problems
+from taskapi.http_upgrade import AfterHead
 from taskapi.logs import request_id
 
 MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
@@ -42,26 +43,35 @@ class HttpProtocol(HttpToolsProtocol):
     parser takes over at that place, fed a head that says no more than how the body is framed. WebSocket handshakes go on.
 
     A request that breaks a limit is answered 408 or 431, and its connection is closed; so is a connection too many (503).
+
+    While the server stops, answers say ``Connection: close``, and connections without a request are closed a moment later:
+    a request that is on its way meanwhile is still answered.
     """
 
     max_connections = _max_connections()  # of one worker
     head_seconds = 20.0  # for a whole head, from the connection or from its first byte
     body_seconds = 60.0  # between two pieces of a body
-    linger_seconds = 2.0  # that a refused client may go on sending: a reset would take the answer away from it
+    linger_seconds = 2.0  # that an answered client may go on sending: a reset would take the answer away from it
+    stop_seconds = 0.5  # that an idle connection stays open once the server stops
+    stopping = False  # set on the class: the server stops, and with it all its connections
 
     _awaits: str | None = "head"  # what the client has yet to send: the "head" or the "body" of a request, or nothing
     _unused = 0  # bytes that came since the last progress (the end of a head, a piece of a body), but for the target
     _patience: asyncio.TimerHandle | None = None
-    _refused = False
+    _refused = False  # what still comes is thrown away
+    _closing = False
     _running: RequestResponseCycle | None = None  # the request that is being answered, or was the last to be
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Takes a connection, unless there are too many; called by the event loop."""
         super().connection_made(transport)
+        self._answers = cast(asyncio.Transport, _AnswerTransport(self))
         if len(self.connections) > self.max_connections:
             self._refuse(503, "too_many_connections", "Too many connections are open; try again shortly.")
         else:
             self._wait()
+            if self.stopping:
+                self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of a connection; called by the event loop."""
@@ -134,6 +144,10 @@ class HttpProtocol(HttpToolsProtocol):
             raise _HeadTooLarge
         super().on_headers_complete()
         self._awaits, self._unused = "body", 0
+        if self._is_answering():
+            self.cycle.transport = self._answers
+            if self.stopping:
+                self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Takes a piece of a body."""
@@ -151,6 +165,39 @@ class HttpProtocol(HttpToolsProtocol):
             self._awaits, self._unused = None, 0
             super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Waits for the next request, unless this answer was the last one."""
+        if self._closing:
+            self.flow.resume_reading()
+        else:
+            super().on_response_complete()
+
+    def shutdown(self) -> None:
+        """Ends the connection after the answers it owes, or shortly when it is idle; called by the server when it stops."""
+        type(self).stopping = True  # for the connections that are accepted later, and the requests of all
+        self.timeout_keep_alive = self.stop_seconds  # type: ignore[assignment]
+        if not self._is_answering():
+            if self._awaits is None or self.scope is None:
+                self._close_when_idle()
+        elif not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes an idle connection, but not over a request that has come and was not read yet."""
+        if self._awaits == "body" or self._has_unread():
+            self._close_when_idle()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def close_after_answer(self) -> None:
+        """Closes the connection after its last answer; what the client is still sending does not reset it."""
+        if self._awaits == "body" or self._has_unread():
+            self._stop_waiting()
+            self._refused = True
+            self._close()
+        else:
+            self.transport.close()
+
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP with a problem, and closes the connection."""
         self._refuse(400, "bad_request", msg)
@@ -167,7 +214,7 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _continue_with_new_parser(self) -> None:
-        self.parser = httptools.HttpRequestParser(_AfterHead(self))
+        self.parser = httptools.HttpRequestParser(AfterHead(self))
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as Uvicorn has it
         framing = b"".join(b"%b: %b\r\n" % (name, value) for name, value in self.headers if name in FRAMING)
         self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
@@ -224,32 +271,29 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _close(self) -> None:
         """Closes the connection, later for the client when there are files left to let it go on sending."""
+        self._closing = True
         if self.transport.can_write_eof() and len(self.connections) <= self.max_connections + MAX_LINGERING:
             self.transport.write_eof()
             self._patience = self.loop.call_later(self.linger_seconds, self.transport.close)
         else:
             self.transport.close()
 
+    def _close_when_idle(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
-class _AfterHead:
-    """The callbacks of a parser: those of ``protocol``, but for the first head."""
+    def _has_unread(self) -> bool:
+        if self.transport.is_closing():
+            return False
+        waiting = select.poll()
+        waiting.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(waiting.poll(0))
+
+
+class _AnswerTransport:
+    """The transport that an answer is written to: closing it is the protocol's business."""
 
     def __init__(self, protocol: HttpProtocol) -> None:
-        self._skipping = True
-        self.on_message_begin = self._unless_skipping(protocol.on_message_begin)
-        self.on_url = self._unless_skipping(protocol.on_url)
-        self.on_header = self._unless_skipping(protocol.on_header)
-        self._on_headers_complete = self._unless_skipping(protocol.on_headers_complete)
-        self.on_body = protocol.on_body
-        self.on_message_complete = protocol.on_message_complete
-
-    def on_headers_complete(self) -> None:
-        self._on_headers_complete()
-        self._skipping = False
-
-    def _unless_skipping(self, callback: Callable[..., None]) -> Callable[..., None]:
-        def call(*arguments: bytes) -> None:
-            if not self._skipping:
-                callback(*arguments)
-
-        return call
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.close_after_answer
