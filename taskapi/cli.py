@@ -3,27 +3,33 @@
 import argparse
 import gc
 import importlib
+import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import NoReturn
 
 import uvicorn
 
-from taskapi import __version__, cli_backup, cli_users, embedded, logs
+from taskapi import __version__, cli_backup, cli_users, embedded, logs, server
 from taskapi.errors import StartupError
 from taskapi.settings import PREFIX, Settings, load_settings
 from taskapi.startup_warnings import HANDED_DOWN, find_warnings
+from taskapi.supervisor import Supervisor
 
-SHUTDOWN_SECONDS = 30
-WORKER_SECONDS = 30  # that a worker may be silent: on a busy machine its start alone takes more than Uvicorn's five
+log = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command. Exit status 0 after a clean stop, 2 for wrong arguments, else 1 with one line of why."""
+    """Runs the command. Exit status 0 after a clean stop, 2 for wrong arguments, else another one with one line of why.
+
+    Of ``serve``: 1 when a stop had to cut requests, 3 when the application or a worker does not start.
+    """
     parser = argparse.ArgumentParser(prog="taskapi", description="A task-management REST API on MongoDB.")
     parser.add_argument("--version", action="version", version=f"taskapi {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -63,36 +69,49 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _stop(_: int, __: FrameType | None) -> NoReturn:
-    raise SystemExit(0)
-
-
 def _serve(host: str, port: int, workers: int, reload: bool) -> None:
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
-    # Uvicorn finishes the requests in flight and then raises the signal again: for us it means to clean up and leave.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, _stop)
-    with embedded.provide(settings, _import_app if workers == 1 and not reload else lambda: None) as complete:
+    signal.signal(signal.SIGHUP, _ignore_hangup)
+    with ExitStack() as held:
+        prepare = _import_app if workers == 1 and not reload else lambda: None
+        complete = held.enter_context(embedded.provide(settings, prepare))
         _announce(complete, host, port, embedded_server=settings.mongodb_uri is None)
         _hand_down(settings, complete)
-        with suppress(KeyboardInterrupt):
-            uvicorn.run(
-                "taskapi.main:app",
-                http="taskapi.http_protocol:HttpProtocol",
-                host=host,
-                port=port,
-                workers=workers,
-                reload=reload,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=True,
-                forwarded_allow_ips=",".join(settings.trusted_proxies),
-                timeout_keep_alive=settings.keep_alive_seconds,
-                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-                timeout_worker_healthcheck=WORKER_SECONDS,
-            )
+        options = server.options(settings, host, port)
+
+        def cut() -> NoReturn:
+            _ignore_signals()
+            held.close()  # the MongoDB has its time all the same
+            os._exit(server.CUT)
+
+        status = 0
+        if reload:
+            with suppress(KeyboardInterrupt):
+                uvicorn.run(**options, reload=True)
+        elif workers > 1:
+            status = Supervisor(uvicorn.Config(**options), workers).run()
+        else:
+            server.Server(uvicorn.Config(**options), cut).run()
+        _ignore_signals()
+    sys.exit(status)
+
+
+def _stop(_: int, __: FrameType | None) -> NoReturn:
+    _ignore_signals()
+    raise SystemExit(0)
+
+
+def _ignore_signals() -> None:
+    """Lets the MongoDB end cleanly, however often an end is asked for."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _ignore_hangup(_: int, __: FrameType | None) -> None:
+    log.warning("SIGHUP is ignored: only several workers can be reloaded; restart the service instead")
 
 
 def _import_app() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from taskapi import cli
+from taskapi import cli, supervisor
 from taskapi.settings import PREFIX, Settings
 from tests.deployment.nginx import ROOT, SITE, SNIPPETS
 from tests.tools import needs
@@ -170,7 +170,7 @@ def test_what_faces_the_world_can_change_nothing(name: str) -> None:
 
 
 def test_the_api_has_time_to_finish_its_requests() -> None:
-    assert int(SERVICES["api"]["stop_grace_period"].removesuffix("s")) > cli.SHUTDOWN_SECONDS
+    assert int(SERVICES["api"]["stop_grace_period"].removesuffix("s")) > supervisor.STOP_SECONDS
 
 
 def test_nginx_takes_bodies_as_large_as_the_api_does() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskapi import cli, mongod_process
+from taskapi import mongod_process, supervisor
 from taskapi.settings import Settings
 
 UNIT = Path(__file__).parents[2] / "scripts" / "taskapi.service"
@@ -100,7 +100,7 @@ def test_data_is_kept_where_the_unit_may_write(service: configparser.SectionProx
 
 
 def test_a_stop_has_time_for_the_requests_and_then_for_mongod(service: configparser.SectionProxy) -> None:
-    assert int(service["TimeoutStopSec"]) > cli.SHUTDOWN_SECONDS + mongod_process.STOP_SECONDS
+    assert int(service["TimeoutStopSec"]) > supervisor.STOP_SECONDS + mongod_process.STOP_SECONDS
     assert service["Type"] == "exec"  # a start that waits for a recovery has no limit of time: it counts as started
     assert service["KillMode"] == "mixed"  # else mongod would be stopped first
 

@@ -1,0 +1,125 @@
+"""One process that answers: Uvicorn's server, and how it stops.
+
+A stop takes no new connection, answers what has come, and then closes: see ``taskapi.http_protocol`` for the connections.
+"""
+
+import asyncio
+import ctypes
+import logging
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import Any, NoReturn
+
+import uvicorn
+
+from taskapi.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_SECONDS = 30  # that requests have to end
+SAME_STOP_SECONDS = 0.2  # a terminal, timeout(1) or systemd may deliver one wish to stop twice
+HANDSHAKE_SECONDS = 0.2  # that a handshake which has begun may take to end
+MAX_ACCEPT_SECONDS = 2.0  # that accepting what waits may take in all
+POLL_SECONDS = 0.02
+CUT = 1  # the exit status when requests were cut
+SO_ATTACH_FILTER = 26  # socket(7); Python does not name it
+# Classic BPF over the TCP header: load the flags (byte 13); drop the packet when SYN (2) is set; keep it whole.
+NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+
+
+def options(settings: Settings, host: str, port: int) -> dict[str, Any]:
+    """How every process of ``taskapi serve`` answers, for Uvicorn."""
+    return {
+        "app": "taskapi.main:app",
+        "http": "taskapi.http_protocol:HttpProtocol",
+        "host": host,
+        "port": port,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": True,
+        "forwarded_allow_ips": ",".join(settings.trusted_proxies),
+        "timeout_keep_alive": settings.keep_alive_seconds,
+        "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
+    }
+
+
+def refuse_new_connections(listener: socket.socket) -> None:
+    """Makes Linux drop the handshakes that begin from now on, in every process that shares ``listener``.
+
+    Closing a listener resets the connections that wait to be accepted. With this they can all be accepted first, and a
+    client that comes meanwhile tries again after a second, when the port is closed, or open again.
+    """
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in NO_SYN))
+    if sys.platform == "linux":
+        with suppress(OSError):  # a sandbox without filters: the moment between the last accept and the close stays
+            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(NO_SYN), ctypes.addressof(code)))
+
+
+class Server(uvicorn.Server):
+    """Stops when asked once, within 30 s; asked again it ends at once through ``cut``, as it does after 30 s."""
+
+    def __init__(self, config: uvicorn.Config, cut: Callable[[], NoReturn]) -> None:
+        super().__init__(config)
+        self._cut = cut
+        self._asked_at = 0.0
+
+    def owns_listener(self) -> bool:
+        """Whether no other process goes on taking connections from it."""
+        return True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by the signals that ask for an end."""
+        if not self.should_exit:
+            self.should_exit, self._asked_at = True, time.monotonic()
+        elif time.monotonic() - self._asked_at > SAME_STOP_SECONDS:
+            self.end_at_once(f"a second {signal.Signals(sig).name}")
+
+    def end_at_once(self, why: str) -> NoReturn:
+        """Ends the process without waiting for its requests."""
+        log.error("%s: %d requests were cut", why, len(self.server_state.tasks))
+        self._cut()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes no new connection, waits for the requests of those there are, and ends the application."""
+        from taskapi.http_protocol import HttpProtocol  # Starlette and all, which the parent of workers does without
+
+        log.info("Shutting down")
+        HttpProtocol.stopping = True
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        listeners = [socket.socket(fileno=os.dup(each.fileno())) for server in self.servers for each in server.sockets]
+        if self.owns_listener():
+            for listener in listeners:
+                refuse_new_connections(listener)
+        await _all_accepted(listeners)
+        for server in self.servers:
+            server.close()
+        for each in [*listeners, *(sockets or [])]:
+            each.close()
+        try:
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
+                while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - sets of Uvicorn's
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            self.end_at_once(f"requests did not end within {SHUTDOWN_SECONDS} s of the stop")
+        await self.lifespan.shutdown()
+
+
+async def _all_accepted(listeners: Sequence[socket.socket]) -> None:
+    """Lets the loop accept what waits at ``listeners``, and what has begun to come."""
+    waiting = select.poll()
+    for listener in listeners:
+        waiting.register(listener.fileno(), select.POLLIN)
+    began = now = time.monotonic()
+    while now - began < HANDSHAKE_SECONDS or (waiting.poll(0) and now - began < MAX_ACCEPT_SECONDS):
+        await asyncio.sleep(POLL_SECONDS)
+        now = time.monotonic()
