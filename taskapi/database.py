@@ -124,19 +124,6 @@ class Database:
         with pymongo.timeout(INDEX_BUILD_SECONDS):
             await indexes.bind(self._handle, documents)
 
-    async def require_primary(self) -> None:
-        """Returns when the server takes writes.
-
-        Raises:
-            DatabaseUnavailable: it cannot be reached, or has no primary; says which.
-        """
-        try:
-            hello = await self._client.admin.command("hello")
-        except PyMongoError:
-            raise DatabaseUnavailable("MongoDB cannot be reached.") from None
-        if not hello.get("isWritablePrimary"):
-            raise DatabaseUnavailable("MongoDB has no primary.")
-
 
 @asynccontextmanager
 async def opened(

@@ -50,6 +50,7 @@ from taskapi.mail import service as mail
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.sending import Mailbox, Send, SmtpServer
 from taskapi.mail.service import Outbox, Postman
+from taskapi.primary import PrimaryProbe
 from taskapi.recovery import tokens as one_time_tokens
 from taskapi.recovery.documents import OneTimeTokenDocument
 from taskapi.recovery.letters import Letters
@@ -216,6 +217,7 @@ def _lifespan(
                     app.state.outbox = Outbox(mail.wake, settings.email_local_domains)
                     app.state.renaming = background.Job("renaming", renaming.follow_due, RENAMING_SECONDS)
                     app.state.jobs = _jobs(app)
+                    app.state.probe = PrimaryProbe(complete)
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
                     gc.set_threshold(*GC_THRESHOLDS)
@@ -223,6 +225,7 @@ def _lifespan(
                         async with background.running(app.state.jobs):
                             yield {ON_STOP: app.state.pages.stop}
                     finally:
+                        await app.state.probe.close()
                         await app.state.auth.seen.close()
                         await app.state.auth.used.close()
                         app.state.auth.hasher.close()

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from fastapi import Depends, Request
 from pydantic import ConfigDict
 
-from taskapi.database import Database
 from taskapi.fields import ReadModel
+from taskapi.primary import PrimaryProbe
 from taskapi.problems import responses
 from taskapi.routing import router as strict_router
 
@@ -36,16 +36,16 @@ class Health(ReadModel):
 
 
 class Readiness(ReadModel):
-    """The process and its database answer."""
+    """Writes go through."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready"}]})
 
     status: Literal["ready"] = "ready"
 
 
-async def database(request: Request) -> Database:
-    """The application's database."""
-    found: Database = request.app.state.database
+async def probe(request: Request) -> PrimaryProbe:
+    """The application's look at its database."""
+    found: PrimaryProbe = request.app.state.probe
     return found
 
 
@@ -66,7 +66,7 @@ async def health() -> Health:
 
 
 @router.get("/ready", summary="Check readiness", response_description="Requests can be served.", responses=responses(503))
-async def ready(database: Annotated[Database, Depends(database)]) -> Readiness:
-    """Whether requests can be served: MongoDB has a primary that answers."""
-    await database.require_primary()
+async def ready(probe: Annotated[PrimaryProbe, Depends(probe)]) -> Readiness:
+    """Whether a write would go through now: MongoDB has a primary, and it reaches a majority. Answers within two seconds."""
+    await probe.require_primary()
     return Readiness()

@@ -1,11 +1,11 @@
 """The routes about the service itself, and its documentation pages."""
 
+import asyncio
 import re
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from pymongo.errors import ServerSelectionTimeoutError
 
 from tests.client import is_problem
 from tests.conftest import another
@@ -31,23 +31,18 @@ async def test_ready_with_a_primary(anonymous: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [({"isWritablePrimary": False}, "MongoDB has no primary."), (ServerSelectionTimeoutError("x"), "MongoDB cannot be reached.")],
-)
-async def test_not_ready_says_why(
-    app: FastAPI, anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, answer: object, reason: str
-) -> None:
-    class Admin:
-        async def command(self, _: str) -> object:
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+@pytest.mark.real
+async def test_many_who_ask_whether_it_is_ready_share_one_look(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
+    operations = await _linearizable_reads(app)
+    answers = await asyncio.gather(*[anonymous.get("/ready") for _ in range(50)])
+    assert {answer.status_code for answer in answers} == {200}
+    assert await _linearizable_reads(app) - operations <= 1
 
-    monkeypatch.setattr(app.state.database, "_client", type("Client", (), {"admin": Admin()}))
-    response = await anonymous.get("/ready")
-    is_problem(response, 503, "database_unavailable", reason)
-    assert int(response.headers["retry-after"]) > 0
+
+async def _linearizable_reads(app: FastAPI) -> int:
+    """How many the server has answered."""
+    status = await app.state.database._client.admin.command("serverStatus")
+    return int(status["readConcernCounters"]["nonTransactionOps"]["linearizable"])
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
