@@ -1,0 +1,44 @@
+"""Several workers: one that ends is replaced, one that cannot start is tried again, and the others go on."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from tests.server.process import Server, serving, wait_until
+
+pytestmark = pytest.mark.real
+
+
+def workers(server: Server) -> list[int]:
+    return server.members("spawn_main")
+
+
+def kill_a_worker(server: Server) -> None:
+    """Kills one, and returns when its end was noticed."""
+    pid = workers(server)[0]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: f"worker {pid} ended (SIGKILL)" in server.output, "the end to be noticed")
+
+
+def test_workers_that_cannot_start_are_tried_again_and_the_others_go_on(folder: Path) -> None:
+    with serving(folder, "--workers", "2", MONGODB_SELECTION_TIMEOUT_MS="500") as server:
+        wait_until(lambda: server.output.count("is ready") == 2, "both workers")
+        uri = f"mongodb://127.0.0.1:{(folder / 'port').read_text()}/?directConnection=true"
+        with MongoClient[dict[str, Any]](uri) as mongo:
+            mongo.admin.command("replSetStepDown", 600, force=True)
+            kill_a_worker(server)
+            wait_until(lambda: "did not start (status 3); another is started" in server.output, "an attempt")
+            assert server.status("/health") == 200  # the other one
+            kill_a_worker(server)
+            wait_until(lambda: "did not start" in server.output.rpartition("(SIGKILL)")[2], "an attempt without any worker")
+            wait_until(lambda: server.status("/health") == 0, "connections to be refused")
+            assert server.process.poll() is None
+            mongo.admin.command("replSetFreeze", 0)
+        wait_until(lambda: server.status() == 200, "the service to come back by itself")
+        assert "Traceback" not in server.output
+        server.process.terminate()
+        assert server.process.wait(30) == 0
