@@ -22,7 +22,7 @@ LINEARIZABLE_READ_CONCERN = 136  # the server's error code
 UNREACHABLE = "MongoDB cannot be reached."
 NO_PRIMARY = "MongoDB has no primary."
 NO_MAJORITY = "MongoDB's primary does not reach a majority of its replica set."
-OPTIONS: dict[str, Any] = {"maxPoolSize": 1, "serverMonitoringMode": "poll", "heartbeatFrequencyMS": 2000}
+OPTIONS: dict[str, Any] = {"serverMonitoringMode": "poll", "heartbeatFrequencyMS": 2000}
 
 
 class PrimaryProbe:
