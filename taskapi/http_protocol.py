@@ -4,8 +4,9 @@ Run it with ``uvicorn --http taskapi.http_protocol:HttpProtocol``; ``taskapi ser
 """
 
 import asyncio
+import fcntl
 import resource
-import select
+import termios
 from http import HTTPStatus
 from typing import cast
 
@@ -167,9 +168,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Waits for the next request, unless this answer was the last one."""
-        if self._closing:
-            self.flow.resume_reading()
-        else:
+        if not self._closing:
             super().on_response_complete()
 
     def shutdown(self) -> None:
@@ -274,6 +273,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._closing = True
         if self.transport.can_write_eof() and len(self.connections) <= self.max_connections + MAX_LINGERING:
             self.transport.write_eof()
+            self.flow.resume_reading()
             self._patience = self.loop.call_later(self.linger_seconds, self.transport.close)
         else:
             self.transport.close()
@@ -285,9 +285,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _has_unread(self) -> bool:
         if self.transport.is_closing():
             return False
-        waiting = select.poll()
-        waiting.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(waiting.poll(0))
+        count = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+        return any(count)
 
 
 class _AnswerTransport:

@@ -65,10 +65,13 @@ async def port() -> AsyncIterator[int]:
     config = Config(measure, lifespan="off", log_config=None, timeout_keep_alive=1)
     config.load()
     Impatient.half_closed, Impatient.gone = asyncio.Event(), asyncio.Event()
-    make = partial(Impatient, config=config, server_state=ServerState(), app_state={})
+    state = ServerState()
+    make = partial(Impatient, config=config, server_state=state, app_state={})
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
+    while state.connections:  # noqa: ASYNC110 - a set of Uvicorn's
+        await asyncio.sleep(0)
 
 
 async def exchange(port: int, *packets: bytes, half_close: bool = False) -> list[tuple[int, bytes]]:
