@@ -82,12 +82,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._running.message_event.set()
         super().connection_lost(exc)
 
-    def shutdown(self) -> None:
-        """The server is told to stop; called by Uvicorn, for each connection."""
-        if on_stop := self.app_state.get(ON_STOP):
-            on_stop()
-        super().shutdown()
-
     def data_received(self, data: bytes) -> None:
         """Parses what has come; called by the event loop."""
         if self._refused:
@@ -173,6 +167,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Ends the connection after the answers it owes, or shortly when it is idle; called by the server when it stops."""
+        if on_stop := self.app_state.get(ON_STOP):
+            on_stop()
         type(self).stopping = True  # for the connections that are accepted later, and the requests of all
         self.timeout_keep_alive = self.stop_seconds  # type: ignore[assignment]
         if not self._is_answering():

@@ -66,9 +66,9 @@ def test_a_stop_finishes_the_request_in_flight(folder: Path) -> None:
         assert asked.wait(30)
         server.process.terminate()
         wait_until(lambda: "Shutting down" in server.output, "the stop to begin")
-        assert server.status() == 0  # nothing new is taken
         answer.set()
         found = pending.result(30)
+        assert server.status() == 0  # nothing new is taken
         assert (found.status_code, found.json()[0]["title"]) == (200, "Slow")
         assert server.process.wait(30) == 0
         page.result(30)
