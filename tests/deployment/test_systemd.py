@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskapi import mongod_process, supervisor
+from taskapi import cli, mongod_process, supervisor
 from taskapi.settings import Settings
 
 UNIT = Path(__file__).parents[2] / "scripts" / "taskapi.service"
