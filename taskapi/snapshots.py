@@ -1,49 +1,129 @@
-"""Reading very many documents: all as they were at one moment, in the memory of one batch."""
+"""Reading very many documents: all as they were at one moment, in the memory of one batch.
+
+MongoDB keeps a moment for five minutes (``minSnapshotHistoryWindowInSeconds``). A reader who takes longer gets the rest as of
+a later moment, from the last document on.
+"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import suppress
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pymongo
 from beanie import Document
+from bson import ObjectId
 from pymongo.collation import Collation
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
-from taskapi.database import BSON, Session, collection, is_standalone
+from taskapi.database import BSON, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE, Session, collection, is_standalone
 from taskapi.errors import QueryTimeout
 
+log = logging.getLogger(__name__)
+
+Stages = Callable[[BSON | None], Sequence[BSON]]
+"""The pipeline that gives what follows a document in a total order; all for None."""
+
+ID_BYTES = 12
+IDS_BATCH = 5000
 FIRST_BATCH_SECONDS = 20  # below the time-outs of proxies
 CURSOR_SECONDS = 600  # that MongoDB may work for one cursor, the waits for its reader not counted
 
 
 async def batches(
-    document: type[Document], pipeline: Sequence[BSON], size: int, collation: Collation | None = None
+    document: type[Document], stages: Stages, size: int, collation: Collation | None = None
 ) -> AsyncGenerator[list[BSON], None]:
-    """All results of a pipeline, as they were at one moment, in batches of ``size``; close it when you leave early.
+    """All results of a pipeline in batches of ``size``; close it when you leave early.
 
-    A standalone server has no snapshots; there they are read as they are when their turn comes.
+    They are as at one moment, or when MongoDB gives that up, in parts that each are; ``stages`` begins each of them, in an
+    order that no write changes. A standalone server has no snapshots; there they are read as they are when their turn comes.
 
     Raises:
         QueryTimeout: there is no first batch within 20 s.
     """
+    last: BSON | None = None
+    while True:
+        begun = last
+        try:
+            async with aclosing(_part(document, [(stages(last), size)], collation)) as part:
+                async for batch in part:
+                    if batch:
+                        last = batch[-1]
+                        yield batch
+            return
+        except OperationFailure as error:
+            if last is begun:
+                raise
+            _require_too_old(error, document)
+
+
+async def batches_in_first_order(
+    document: type[Document],
+    ids: Sequence[BSON],
+    pipeline: Sequence[BSON],
+    by_id: Callable[[list[ObjectId]], Sequence[BSON]],
+    size: int,
+    collation: Collation | None = None,
+) -> AsyncGenerator[list[BSON], None]:
+    """As ``batches``, for an order that writes change: it is that of the beginning.
+
+    ``ids`` gives the ids of what ``pipeline`` gives, which are kept in 12 bytes each. When MongoDB gives the moment up, the
+    rest is read by its ids, as it is when its turn comes; what is gone is left out.
+    """
+    known, given = bytearray(), 0
+    try:
+        async with aclosing(_part(document, [(ids, IDS_BATCH), (pipeline, size)], collation)) as part:
+            async for batch in part:
+                if not batch:
+                    break
+                known += b"".join(getattr(found["_id"], "binary", bytes(ID_BYTES)) for found in batch)
+            async for batch in part:
+                if batch:
+                    given += len(batch)
+                    yield batch
+        return
+    except OperationFailure as error:
+        if not given:
+            raise
+        _require_too_old(error, document)
+    for start in range(given * ID_BYTES, len(known), size * ID_BYTES):
+        some = bytes(known[start : start + size * ID_BYTES])
+        wanted = [ObjectId(some[place : place + ID_BYTES]) for place in range(0, len(some), ID_BYTES)]
+        async with aclosing(_part(document, [(by_id(wanted), size)], None)) as part:
+            present = {found["_id"]: found async for batch in part for found in batch}
+        yield [present[identity] for identity in wanted if identity in present]
+
+
+def _require_too_old(error: OperationFailure, document: type[Document]) -> None:
+    if error.code not in (SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE):
+        raise error
+    log.warning("MongoDB gave up a snapshot of %s: the rest is read as of now", collection(document).name)
+
+
+async def _part(
+    document: type[Document], pipelines: Sequence[tuple[Sequence[BSON], int]], collation: Collation | None
+) -> AsyncGenerator[list[BSON], None]:
+    """The results of pipelines at one moment, each in batches of its size and ended by an empty one."""
     client = collection(document).database.client
     session = None if is_standalone(client) else await client.start_session(snapshot=True, causal_consistency=False)
-    options: BSON = {"batchSize": size, "allowDiskUse": True, "collation": collation}
-    cursor = collection(document).aggregate(list(pipeline), session=session, **options)
-    seconds: float | None = FIRST_BATCH_SECONDS
+    cursor: Any = None
+    deadline: float | None = asyncio.get_running_loop().time() + FIRST_BATCH_SECONDS
     fetching: asyncio.Future[list[BSON]] | None = None
     try:
-        while True:
-            # The time-out of ordinary operations would hold for all batches together: the driver sends it as maxTimeMS.
-            with pymongo.timeout(CURSOR_SECONDS):
-                fetching = asyncio.ensure_future(cursor.to_list(size))
-            async with asyncio.timeout(seconds):
-                batch = await asyncio.shield(fetching)
-            if not batch:
-                return
-            yield batch
-            seconds = None
+        for pipeline, size in pipelines:
+            options: BSON = {"batchSize": size, "allowDiskUse": True, "collation": collation}
+            cursor = collection(document).aggregate(list(pipeline), session=session, **options)
+            while True:
+                # The time-out of ordinary operations would hold for all batches together: the driver sends it as maxTimeMS.
+                with pymongo.timeout(CURSOR_SECONDS):
+                    fetching = asyncio.ensure_future(cursor.to_list(size))
+                async with asyncio.timeout_at(deadline):
+                    batch = await asyncio.shield(fetching)
+                if pipeline is pipelines[-1][0]:
+                    deadline = None
+                yield batch
+                if not batch:
+                    break
     except TimeoutError:
         raise QueryTimeout from None
     finally:
@@ -61,7 +141,8 @@ async def _close(cursor: Any, session: Session | None, fetching: Awaitable[Any] 
     with suppress(PyMongoError):
         if fetching is not None:
             await fetching  # a cursor and its session serve one thread at a time
-    with suppress(PyMongoError):
-        await cursor.close()
+    if cursor is not None:
+        with suppress(PyMongoError):
+            await cursor.close()
     if session is not None:
         await session.end_session()

@@ -21,8 +21,15 @@ BATCH = 1000
 
 def exported(user: UserRead) -> AsyncGenerator[str, None]:
     """The events of ``user``, oldest first, each as JSON."""
-    theirs: list[BSON] = [{"$match": {"user": user.object_id}}, {"$sort": OLDEST}, {"$project": PUBLIC}]
-    return rendered(batches(SecurityEventDocument, theirs, BATCH), _line)
+
+    def stages(last: BSON | None) -> list[BSON]:
+        theirs: BSON = {"user": user.object_id}
+        if last:
+            at, identity = last["at"], last["_id"]
+            theirs["$or"] = [{"at": {"$gt": at}}, {"at": at, "_id": {"$gt": identity}}]
+        return [{"$match": theirs}, {"$sort": OLDEST}, {"$project": PUBLIC}]
+
+    return rendered(batches(SecurityEventDocument, stages, BATCH), _line)
 
 
 def _line(event: BSON) -> list[str]:

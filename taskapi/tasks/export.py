@@ -7,15 +7,18 @@ from enum import StrEnum
 from io import StringIO
 from typing import Any
 
+from bson import ObjectId
 from pydantic import Field
 
 from taskapi import strictjson
+from taskapi.database import BSON
 from taskapi.fields import Flag
-from taskapi.snapshots import batches
+from taskapi.snapshots import batches, batches_in_first_order
 from taskapi.tasks import order, pages
 from taskapi.tasks.csv_cells import COLUMNS, write_cell
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.order import Order, Sort
+from taskapi.tasks.places import place
 from taskapi.tasks.reading import read
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.selection import TaskFilters
@@ -23,6 +26,7 @@ from taskapi.tasks.writing import PUBLIC
 from taskapi.users.schemas import UserRead
 
 BATCH = 100  # tasks; what they take is what an export takes
+LASTING = {"created_at", "_id"}  # what no write changes
 PART_BYTES = 16 * 1024  # rendered in one or two milliseconds
 
 
@@ -71,9 +75,7 @@ async def parts(owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGener
     """The export in small parts; close it when you leave early. Raises InvalidInput for a wrong ``where``, QueryTimeout."""
     line, text = LINES[kind], [(BOM if query.bom else "") + HEADERS[kind]]
     size = len(text[0])
-    matching = pages.matching(query.filter(owner.object_id), query.order)
-    pipeline = pages.stages(matching, query.order, dict(PUBLIC))
-    async with aclosing(batches(TaskDocument, pipeline, BATCH, pages.collation(query.order))) as found:
+    async with aclosing(_batches(owner, query)) as found:
         async for batch in found:
             for stored in batch:
                 text.append(line(read(stored, owner)))
@@ -83,3 +85,19 @@ async def parts(owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGener
                     text, size = [], 0
     if size:
         yield "".join(text).encode()
+
+
+def _batches(owner: UserRead, query: ExportQuery) -> AsyncGenerator[list[BSON], None]:
+    order, collation, fields = query.order, pages.collation(query.order), dict(PUBLIC)
+    matching = pages.matching(query.filter(owner.object_id), order)
+
+    def stages(last: BSON | None) -> list[BSON]:
+        return pages.stages(matching, order, fields, None if last is None else place(order, last))
+
+    def by_id(ids: list[ObjectId]) -> list[BSON]:
+        return [{"$match": {"_id": {"$in": ids}, "owner.id": owner.object_id}}, {"$project": fields}]
+
+    if order.keys() <= LASTING:
+        return batches(TaskDocument, stages, BATCH, collation)
+    ids = [*pages.stages(matching, order, dict.fromkeys(order, 1)), {"$project": {"_id": 1}}]
+    return batches_in_first_order(TaskDocument, ids, stages(None), by_id, BATCH, collation)

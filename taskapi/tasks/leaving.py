@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
+from functools import partial
 
 from bson import ObjectId
 from pymongo import ASCENDING
@@ -10,19 +11,22 @@ from taskapi import damaged
 from taskapi.batches import delete_all
 from taskapi.database import BSON
 from taskapi.fields import Id
-from taskapi.snapshots import batches
+from taskapi.snapshots import Stages, batches
 from taskapi.streaming import rendered
-from taskapi.tasks import past, trash
+from taskapi.tasks import pages, past, trash
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.export import BATCH
+from taskapi.tasks.order import Order
 from taskapi.tasks.past import HistoryEntry
+from taskapi.tasks.places import place
 from taskapi.tasks.reading import SOURCE, read
 from taskapi.tasks.schemas import TrashedTask
 from taskapi.tasks.writing import PUBLIC
 from taskapi.users.schemas import UserRead
 
-OLDEST: BSON = {"created_at": ASCENDING, "_id": ASCENDING}
-DELETED_FIRST: BSON = {"trash.deleted_at": ASCENDING, "_id": ASCENDING}
+OLDEST: Order = {"created_at": ASCENDING, "_id": ASCENDING}
+DELETED_AT = "trash.deleted_at"
+DELETED_FIRST: Order = {DELETED_AT: ASCENDING, "_id": ASCENDING}
 WITH_ALL = {**PUBLIC, "trash": 1, "history": 1}
 
 
@@ -34,7 +38,7 @@ class TaskHistoryEntry(HistoryEntry):
 
 def exported(user: UserRead) -> AsyncGenerator[str, None]:
     """The tasks of ``user`` that are not in the trash, each as JSON that an import takes."""
-    return _lines(all_present(user.object_id), lambda task: [read(task, user).model_dump_json()])
+    return _lines(partial(all_present, user.object_id), lambda task: [read(task, user).model_dump_json()])
 
 
 def exported_trash(user: UserRead) -> AsyncGenerator[str, None]:
@@ -43,7 +47,7 @@ def exported_trash(user: UserRead) -> AsyncGenerator[str, None]:
     def line(task: BSON) -> list[str]:
         return [damaged.read(TrashedTask, trash.shown(task, user), SOURCE).model_dump_json()]
 
-    return _lines(all_in_trash(user.object_id), line)
+    return _lines(partial(all_in_trash, user.object_id), line)
 
 
 async def exported_history(user: UserRead) -> AsyncGenerator[str, None]:
@@ -53,8 +57,8 @@ async def exported_history(user: UserRead) -> AsyncGenerator[str, None]:
         for entry in past.entries(task, user):
             yield TaskHistoryEntry(**dict(entry), task=str(task["_id"])).model_dump_json()
 
-    for pipeline in (all_present(user.object_id), all_in_trash(user.object_id)):
-        async with aclosing(_lines(pipeline, lines)) as found:
+    for stages in (all_present, all_in_trash):
+        async with aclosing(_lines(partial(stages, user.object_id), lines)) as found:
             async for line in found:
                 yield line
 
@@ -69,15 +73,22 @@ def _theirs(user: ObjectId) -> list[BSON]:
     return [{"owner.id": user}, {"trash.owner.id": user}]
 
 
-def all_present(user: ObjectId) -> list[BSON]:
-    """The pipeline of all tasks of ``user`` but for the trash, in the order of an index: no document of others is read."""
-    return [{"$match": {"owner.id": user}}, {"$sort": OLDEST}, {"$project": WITH_ALL}]
+def all_present(user: ObjectId, last: BSON | None = None) -> list[BSON]:
+    """The pipeline of all tasks of ``user`` but for the trash, or of those that follow ``last``.
+
+    It reads in the order of an index: no document of others is read.
+    """
+    return pages.stages({"owner.id": user}, OLDEST, WITH_ALL, None if last is None else place(OLDEST, last))
 
 
-def all_in_trash(user: ObjectId) -> list[BSON]:
+def all_in_trash(user: ObjectId, last: BSON | None = None) -> list[BSON]:
     """The same for those in the trash."""
-    return [{"$match": {"trash.owner.id": user}}, {"$sort": DELETED_FIRST}, {"$project": WITH_ALL}]
+    after = None
+    if last is not None:
+        kept = last["trash"] if isinstance(last["trash"], dict) else {}
+        after = place(DELETED_FIRST, {**last, DELETED_AT: kept.get("deleted_at")})
+    return pages.stages({"trash.owner.id": user}, DELETED_FIRST, WITH_ALL, after)
 
 
-def _lines(pipeline: list[BSON], render: Callable[[BSON], Iterable[str]]) -> AsyncGenerator[str, None]:
-    return rendered(batches(TaskDocument, pipeline, BATCH), render)
+def _lines(stages: Stages, render: Callable[[BSON], Iterable[str]]) -> AsyncGenerator[str, None]:
+    return rendered(batches(TaskDocument, stages, BATCH), render)

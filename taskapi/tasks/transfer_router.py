@@ -57,7 +57,11 @@ TYPED_CSV = f"{CSV}; charset=utf-8; header=present"
     openapi_extra={"parameters": parameters(ExportQuery)},
 )
 async def export_tasks(user: TaskReader, request: Request) -> Response:
-    """All your tasks that match, as they are at this moment, as JSON Lines or CSV; a body without its end was cut off."""
+    """All your tasks that match, as they are at this moment, as JSON Lines or CSV; a body without its end was cut off.
+
+    What you read later than five minutes after the beginning may be as of a later moment: no task is in it twice, and none is
+    missing that was there all the time; one that was deleted meanwhile may be.
+    """
     query = read_query(ExportQuery, request)
     chosen = negotiated(request, tuple(name for name, kind in FORMATS.items() if query.format in (kind, None)))
     if query.bom and chosen != CSV:

@@ -25,6 +25,9 @@ history.jsonl    the writes of both, the newest of each task first
 sessions.jsonl   the sign-ins that have not ended
 tokens.jsonl     the API tokens, without their secrets
 events.jsonl     what was done to the account
+
+Each file is as of the moment at which it was begun. What was read later than five minutes after that may be as of a later
+moment: nothing is in it twice, and nothing is missing that was there all the time.
 """
 
 Exported = Callable[[Account], AsyncGenerator[str, None]]  # what one file holds of an account, line by line
