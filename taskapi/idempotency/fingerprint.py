@@ -20,7 +20,8 @@ class FingerprintedBody:
 
     A fingerprint is the HMAC of a SHA-256 over method, path, query, content type and body. It is keyed because a body may
     hold a password, and a plain hash of it would be quicker to guess than the one that is stored. There is one for each of
-    ``keys``, the current one first.
+    ``keys``, the current one first. Behind them stand those that version 1.1 stored, to compare with: HMACs of the same parts
+    themselves.
     """
 
     def __init__(self, scope: Scope, receive: Receive, keys: Sequence[bytes]) -> None:
@@ -28,17 +29,21 @@ class FingerprintedBody:
         self._keys = keys
         self._ahead: deque[Message] = deque()
         self._hash = hashlib.sha256()
+        self._hashes_of_1_1 = [hmac.new(key, digestmod="sha256") for key in keys]
         self._complete = False
         self._reservation: Reservation | None = None
         self._refusal: DomainError | None = None
         content_type = b",".join(value for name, value in scope["headers"] if name == b"content-type")
         for part in (scope["method"].encode(), scope["path"].encode(), scope["query_string"], content_type):
-            self._hash.update(len(part).to_bytes(4, "big") + part)
+            self._update(len(part).to_bytes(4, "big") + part)
 
     @property
     def fingerprints(self) -> Fingerprints | None:
         """The fingerprints; None while the body is not complete."""
-        return tuple(hmac.digest(key, self._hash.digest(), "sha256") for key in self._keys) if self._complete else None
+        if not self._complete:
+            return None
+        current = (hmac.digest(key, self._hash.digest(), "sha256") for key in self._keys)
+        return *current, *(each.digest() for each in self._hashes_of_1_1)
 
     async def begin(self) -> None:
         """Reads the start of the body. Raises ClientDisconnect."""
@@ -84,6 +89,11 @@ class FingerprintedBody:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        self._hash.update(message.get("body", b""))
+        self._update(message.get("body", b""))
         self._complete = not message.get("more_body", False)
         return message
+
+    def _update(self, data: bytes) -> None:
+        self._hash.update(data)
+        for each in self._hashes_of_1_1:
+            each.update(data)

@@ -25,7 +25,7 @@ from taskapi.identity import new_seed
 
 log = logging.getLogger(__name__)
 
-Fingerprints = tuple[bytes, ...]  # of one request, by each key of the service; the first is stored
+Fingerprints = tuple[bytes, ...]  # of one request, by each key and in each form that versions have stored; the first is stored
 
 KEPT = timedelta(hours=24)  # from the first request
 RENEWALS = 3  # tries in each lease: one or two may fail
