@@ -64,7 +64,7 @@ class Bench:
         environment = {**os.environ, "BENCH_URI": self.uri, "BENCH_DATABASE": self.database, "BENCH_SECRET": SECRET}
         environment |= {"TASKAPI_MONGODB_URI": self.uri, "TASKAPI_MONGODB_DATABASE": self.database}
         environment |= {"TASKAPI_SECRET_KEY": SECRET}
-        environment |= {"TASKAPI_LOG_LEVEL": "warning", "TASKAPI_ACCESS_TOKEN_MINUTES": "1440"}
+        environment |= {"TASKAPI_LOG_LEVEL": "error", "TASKAPI_ACCESS_TOKEN_MINUTES": "1440"}
         command = [str(Path(sys.executable).with_name("taskapi")), "serve", "--port", str(port)]
         if name == "floor":
             command = [sys.executable, "-m", "uvicorn", "bench_floor:app", "--port", str(port), "--no-access-log"]

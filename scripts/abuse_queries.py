@@ -1,0 +1,44 @@
+"""Attacks on the database and on memory: dear queries, exports, bulk, and very many connections."""
+
+from urllib.parse import quote
+
+from abuse_load import WORDS, Attack, World, encode, repeated
+
+BULK = encode({"operations": [{"op": "create", "task": {"title": f"Task {n}"}} for n in range(1000)]})
+ITEMS = [{"text": f"Item {n}"} for n in range(50)]
+LARGE_BULK = encode({"operations": [{"op": "create", "task": {"title": f"Task {n}", "checklist": ITEMS}} for n in range(1000)]})
+NOR = {"$nor": [{"metadata.n": {"$gt": n}, "metadata.group.part": n} for n in range(12)]}
+OR = {"$or": [{"metadata.group.name": {"$ne": word}, "metadata.list": {"$gte": 5}} for word in WORDS]}
+
+
+def get(target: str) -> Attack:
+    """The attack by one address."""
+    return Attack(repeated(lambda world, _: world.request("GET", target)))
+
+
+def post(target: str, body: bytes, connections: int = 100, mib: float | None = None) -> Attack:
+    """The attack by one body."""
+    return Attack(repeated(lambda world, _: world.request("POST", target, body)), connections=connections, mib=mib)
+
+
+def _light(world: World, number: int) -> bytes:
+    return world.request("GET", f"/tasks/{world.owned[number % len(world.owned)]}")
+
+
+ATTACKS = {
+    "words": get(f"/tasks?q={'+'.join(WORDS)}&limit=100"),
+    "nor": get(f"/tasks?where={quote(encode(NOR))}&limit=100"),
+    "or": post("/tasks/search", encode({"where": OR, "limit": 100, "sort": "title"})),
+    "deep": get("/tasks?sort=priority,title&offset=15000&limit=100"),
+    "lists": get("/tasks?limit=100"),
+    "exports": get("/tasks/export?sort=priority,title"),
+    "account": get("/users/me/export"),
+    "by-filter": Attack(
+        repeated(lambda world, _: world.request("PATCH", f"/tasks?where={quote(encode(NOR))}", encode({"priority": 3})))
+    ),
+    "bulk": post("/tasks/bulk", BULK, 200),
+    "bulk-memory": post("/tasks/bulk", LARGE_BULK, mib=400),
+    "flood": Attack(
+        repeated(_light), 2000, times_idle=0, least_ms=1500, errors=10**9, quick=("/health", "/ready"), quick_seconds=1.5
+    ),
+}
