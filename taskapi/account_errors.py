@@ -32,7 +32,8 @@ DomainError
     ├── UnreadableFactor     the service lacks the key of a second factor
     └── TooMany              the caller is to slow down
         ├── TooManyAttempts  what they do looks like guessing
-        └── TooManyRequests  the account has used up its requests for now
+        ├── TooManyRequests  the account has used up its requests for now
+        └── TooManyAtOnce    the account has too many dear requests under way
 """
 
 from taskapi.errors import DomainError, Unavailable
@@ -207,3 +208,8 @@ class TooManyAttempts(TooMany):
 class TooManyRequests(TooMany):
     code = "too_many_requests"
     detail = "You have sent too many requests; slow down."
+
+
+class TooManyAtOnce(TooMany):
+    code = "too_many_at_once"
+    detail = "Your account has too many requests of this kind under way; wait for their answers."

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pymongo
 from beanie import Document
 from bson.codec_options import CodecOptions, DatetimeConversion
+from motor.frameworks import asyncio as motor_framework
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo.collation import Collation
 from pymongo.errors import (
@@ -33,8 +34,16 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from taskapi import indexes
-from taskapi.errors import DamagedTask, DatabaseUnavailable, DomainError, QueryTimeout, StartupError, TransactionsUnsupported
+from taskapi import driver_threads, indexes
+from taskapi.errors import (
+    DamagedTask,
+    DatabaseUnavailable,
+    DomainError,
+    QueryTimeout,
+    ServerBusy,
+    StartupError,
+    TransactionsUnsupported,
+)
 from taskapi.settings import Settings
 
 BSON = dict[str, Any]  # a document as the driver gives it
@@ -86,6 +95,7 @@ def connect(settings: Settings) -> Client:
         "connectTimeoutMS": min(settings.mongodb_selection_timeout_ms, CONNECT_MS),
         "maxPoolSize": settings.mongodb_pool_size,
     }
+    motor_framework._EXECUTOR = driver_threads.threads  # type: ignore[assignment]  # looked up at each operation
     return make_client(AsyncIOMotorClient, settings, options)
 
 
@@ -251,6 +261,8 @@ def translated(error: PyMongoError) -> DomainError | None:
     """What a driver's error means to a caller; None when it is a fault of ours."""
     if isinstance(error, ExecutionTimeout):
         return QueryTimeout()
+    if isinstance(error, driver_threads.QueueFull):
+        return ServerBusy()
     if isinstance(error, ConfigurationError):  # "sessions are not supported", as long as no server is known again
         return DatabaseUnavailable()
     if isinstance(error, (ConnectionFailure, InvalidOperation, WriteConcernError, WTimeoutError)) or lacks_durability(error):

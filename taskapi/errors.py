@@ -30,6 +30,7 @@ TaskAPIError
     └── Unavailable              try again later
         ├── DatabaseUnavailable
         ├── QueryTimeout
+        ├── ServerBusy           more requests wait than can be answered in time
         ├── Contended
         └── IdempotencyInFlight  the same request is still being answered
 """
@@ -259,6 +260,11 @@ class DatabaseUnavailable(Unavailable):
 class QueryTimeout(Unavailable):
     code = "query_timeout"
     detail = "The database took too long to answer; narrow the query or try again."
+
+
+class ServerBusy(Unavailable):
+    code = "server_busy"
+    detail = "The server has more requests of this kind than it can answer at the moment; try again shortly."
 
 
 class Contended(Unavailable):

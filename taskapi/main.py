@@ -31,7 +31,8 @@ from taskapi import (
     service_state,
     startup_warnings,
 )
-from taskapi.auth import oauth
+from taskapi.admission import Admission
+from taskapi.auth import admission, oauth
 from taskapi.auth.router import router as auth_router
 from taskapi.auth.service import AuthTools
 from taskapi.coalesce import Coalescer
@@ -180,6 +181,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
     )
     app.state.settings = settings
     app.state.exported = EXPORTED
+    app.state.admission = Admission()
     problems.install(app)
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # include_router would match every request twice
@@ -188,6 +190,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
         oauth.install(app)
         docs.install(app)
     routing.prefer_exact_paths(app.routes)
+    admission.install(app.routes)
     return app
 
 

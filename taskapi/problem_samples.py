@@ -29,6 +29,7 @@ MADE: Final[Mapping[type[DomainError], DomainError]] = {
         account_errors.InsufficientScope("tasks:write"),
         account_errors.TooManyAttempts(30),
         account_errors.TooManyRequests(1),
+        account_errors.TooManyAtOnce(2),
     )
 }
 

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import Request
 from pydantic import ConfigDict, Field
 
+from taskapi import admission
 from taskapi.auth.dependencies import TaskWriter, tools_of
 from taskapi.errors import BulkRefused, CountDiffers, DomainError, QueryTimeout, TooManyMatches, Unavailable
 from taskapi.fields import OBJECT_ID_EXAMPLE, ReadModel
@@ -60,9 +61,10 @@ def _shown(error: DomainError) -> OperationError:
     "/bulk",
     summary="Run a list of operations",
     response_description="The outcome of each operation, in their order.",
-    responses=responses(400, 401, 403, BulkRefused, 413, 415, 422, 501),
+    responses=responses(400, 401, 403, BulkRefused, 413, 415, 422, 501, *admission.PROBLEMS),
     openapi_extra={"parameters": parameters(BulkQuery)},
 )
+@admission.limited(admission.BULK)
 async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> list[OperationResult]:
     """Make, change and delete up to 1,000 tasks: each operation for itself, or with `atomic=true` all or none.
 
@@ -78,9 +80,10 @@ async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> list
     "",
     summary="Change all tasks that match",
     response_description="How many tasks matched, and how many were changed.",
-    responses=responses(400, 401, 403, CountDiffers, 413, 415, 422, TooManyMatches, 501, QueryTimeout),
+    responses=responses(400, 401, 403, CountDiffers, 413, 415, 422, TooManyMatches, 501, QueryTimeout, *admission.PROBLEMS),
     openapi_extra={"parameters": parameters(ManyQuery)},
 )
+@admission.limited(admission.BY_FILTER)
 async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> ManyResult:
     """Make the same change to all tasks that the filters find; `where={}` finds all.
 
@@ -93,9 +96,10 @@ async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> 
     "",
     summary="Delete all tasks that match",
     response_description="How many tasks matched, and how many were moved to the trash.",
-    responses=responses(401, 403, CountDiffers, 422, TooManyMatches, 501, QueryTimeout),
+    responses=responses(401, 403, CountDiffers, 422, TooManyMatches, 501, QueryTimeout, *admission.PROBLEMS),
     openapi_extra={"parameters": parameters(ManyQuery)},
 )
+@admission.limited(admission.BY_FILTER)
 async def delete_tasks(user: TaskWriter, request: Request) -> ManyResult:
     """Move all tasks that the filters find to the trash; `where={}` finds all."""
     settings = request.app.state.settings

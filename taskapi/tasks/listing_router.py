@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from taskapi import admission
 from taskapi.auth.dependencies import TaskReader
 from taskapi.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
 from taskapi.errors import QueryTimeout
@@ -34,7 +35,7 @@ PAGE_HEADERS: dict[str, Any] = {
 ANSWER: dict[str, Any] = {
     "response_model": list[TaskRead | TaskPart],
     "response_description": "A page of tasks, each whole or in part.",
-    "responses": {200: {"headers": PAGE_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
+    "responses": {200: {"headers": PAGE_HEADERS}, **responses(401, 403, 422, QueryTimeout, *admission.PROBLEMS)},
 }
 
 
@@ -47,7 +48,7 @@ ANSWER: dict[str, Any] = {
 async def list_tasks(user: TaskReader, request: Request) -> Response:
     """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
     query = read_query(TaskQuery, request)
-    page = await listing.page(user, query, request.app.state.cursors, request.app.state.settings.query_timeout_ms)
+    page = await _page(query, user, request)
     path = f"{request.scope.get('root_path', '')}/tasks"
     headers = validators(request, _etag(page, user)) | _headers(page)
     if link := query.link_header(path, None if page.is_least else page.total, page.cursor):
@@ -60,8 +61,14 @@ async def list_tasks(user: TaskReader, request: Request) -> Response:
 )
 async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) -> Response:
     """Your tasks, as the same query in an address would list them; for filters that are too long for one."""
-    page = await listing.page(user, query, request.app.state.cursors, request.app.state.settings.query_timeout_ms)
+    page = await _page(query, user, request)
     return Response(page.json(), headers={"ETag": _etag(page, user), **_headers(page)}, media_type=JSON)
+
+
+async def _page(query: TaskSearch, user: UserRead, request: Request) -> Page:
+    state, work = request.app.state, admission.QUERIES if query.is_dear else admission.LISTS
+    async with state.admission[work].admit(user.id):
+        return await listing.page(user, query, state.cursors, state.settings.query_timeout_ms)
 
 
 def _etag(page: Page, owner: UserRead) -> str:

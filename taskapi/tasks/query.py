@@ -19,6 +19,9 @@ from taskapi.tasks.projection import Fields
 from taskapi.tasks.selection import Selection, TaskFilters, WhereParameter
 
 MOST_COUNTED = 10_000  # by an estimate
+MAX_CHEAP_START = 1000  # entries that may be passed over at hardly any cost
+INDEXED_FILTERS = {"status", "completed", "priority", "tag"}  # each alone, newest first
+INDEXED_SORTS = {None, "-priority,due_date", "priority,-due_date", *order.SORTABLE, *(f"-{name}" for name in order.SORTABLE)}
 
 
 class Count(StrEnum):
@@ -72,6 +75,14 @@ class TaskSearch(Selection):
     def order(self) -> Order:
         """The sort of MongoDB, always total."""
         return order.chosen(self.sort, self.q)
+
+    @property
+    def is_dear(self) -> bool:
+        """Whether MongoDB may look at many more tasks than it gives, because no index serves filters and order together."""
+        if self.q or self.where or self.start > MAX_CHEAP_START or self.sort not in INDEXED_SORTS:
+            return True
+        filters = self.model_fields_set & _FILTERS - {"where", "q", "tz"}
+        return bool(filters) and (self.sort is not None or len(filters) > 1 or not filters <= INDEXED_FILTERS)
 
     def identity(self, owner: ObjectId) -> bytes:
         """What a cursor is bound to: whose tasks, which of them, and in which order."""

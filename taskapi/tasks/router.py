@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 
+from taskapi import admission
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
 from taskapi.errors import Contended, DamagedTask, PatchTestFailed
@@ -89,8 +90,9 @@ async def read_task_summary(task_id: TaskId, user: TaskReader, request: Request)
     "/{task_id}/links",
     summary="Preview the links of a task",
     response_description="One entry for each link, in their order.",
-    responses=READ,
+    responses=responses(401, 403, 404, *admission.PROBLEMS),
 )
+@admission.limited(admission.LINKS)
 async def read_task_links(
     task_id: TaskId, user: TaskReader, fetcher: Annotated[PageFetcher, Depends(page_fetcher)]
 ) -> list[LinkRead]:

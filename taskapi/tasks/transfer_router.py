@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from taskapi import admission
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.errors import Contended, Fault, InvalidInput, MalformedImport, TooManyLines, UnsupportedMediaType
 from taskapi.negotiation import negotiated
@@ -53,9 +54,10 @@ TYPED_CSV = f"{CSV}; charset=utf-8; header=present"
     summary="Export your tasks",
     response_class=Response,
     response_description="Your tasks, as text.",
-    responses={200: {"content": EXPORTED, "headers": ATTACHMENT}, **responses(401, 403, 422)},
+    responses={200: {"content": EXPORTED, "headers": ATTACHMENT}, **responses(401, 403, 422, *admission.PROBLEMS)},
     openapi_extra={"parameters": parameters(ExportQuery)},
 )
+@admission.limited(admission.EXPORTS)
 async def export_tasks(user: TaskReader, request: Request) -> Response:
     """All your tasks that match, as they are at this moment, as JSON Lines or CSV; a body without its end was cut off.
 
@@ -77,12 +79,13 @@ async def export_tasks(user: TaskReader, request: Request) -> Response:
     "/import",
     summary="Import tasks",
     response_description="How many tasks were created and changed, and the errors by line.",
-    responses=responses(400, MalformedImport, 401, 403, 413, TooManyLines, 415, 422, Contended),
+    responses=responses(400, MalformedImport, 401, 403, 413, TooManyLines, 415, 422, Contended, *admission.PROBLEMS),
     openapi_extra={
         "parameters": parameters(ImportQuery),
         "requestBody": {"required": True, "content": TAKEN},
     },
 )
+@admission.limited(admission.IMPORTS)
 async def import_tasks(user: TaskWriter, request: Request) -> ImportReport:
     """Make tasks of JSON Lines, at most 100,000, and change those whose `key` is known; a wrong line stops no other.
 

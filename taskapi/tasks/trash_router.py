@@ -2,6 +2,7 @@
 
 from fastapi import Request, Response
 
+from taskapi import admission
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.conditional import ETAG_HEADER, etag
 from taskapi.errors import KeyTaken, QueryTimeout
@@ -11,6 +12,7 @@ from taskapi.routing import page_headers, parameters, read_query
 from taskapi.routing import router as strict_router
 from taskapi.tasks import trash
 from taskapi.tasks.dependencies import TaskId
+from taskapi.tasks.query import MAX_CHEAP_START
 from taskapi.tasks.schemas import TaskRead, TrashedTask
 
 router = strict_router(tags=["trash"])
@@ -20,13 +22,15 @@ router = strict_router(tags=["trash"])
     "/trash",
     summary="List the trash",
     response_description="A page of deleted tasks.",
-    responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
+    responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout, *admission.PROBLEMS)},
     openapi_extra={"parameters": parameters(PageQuery)},
 )
 async def list_trash(user: TaskReader, request: Request, response: Response) -> list[TrashedTask]:
     """Your deleted tasks, the last deleted first."""
     query = read_query(PageQuery, request)
-    page = await trash.page(user, query, request.app.state.settings.query_timeout_ms)
+    work = admission.LISTS if query.start <= MAX_CHEAP_START else admission.QUERIES
+    async with request.app.state.admission[work].admit(user.id):
+        page = await trash.page(user, query, request.app.state.settings.query_timeout_ms)
     response.headers.update(page_headers(request, "/trash", query, page.total))
     return page.tasks
 

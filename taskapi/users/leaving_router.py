@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Request, Response, Security
 
+from taskapi import admission
 from taskapi.account_errors import ExportUnderWay, LastAdmin, Overloaded, SessionRequired, TooManyAttempts, WrongPassword
 from taskapi.auth.dependencies import Caller, HoldersSession, Tools, holders_call
 from taskapi.events.dependencies import CallerTrail
@@ -45,8 +46,9 @@ async def delete_me(data: Departure, caller: HoldersSession, tools: Tools, trail
     summary="Export your account",
     response_class=Response,
     response_description="A ZIP of JSON Lines.",
-    responses={200: {"content": ARCHIVE, "headers": ATTACHMENT}, **responses(401, 403, ExportUnderWay)},
+    responses={200: {"content": ARCHIVE, "headers": ATTACHMENT}, **responses(401, 403, ExportUnderWay, *admission.PROBLEMS)},
 )
+@admission.limited(admission.ACCOUNT_EXPORTS)
 async def export_me(caller: ExportCall, trail: CallerTrail, request: Request) -> Response:
     """All that is kept of you, as a ZIP of JSON Lines; one without its end was cut off."""
     headers = {

@@ -1,0 +1,145 @@
+"""How many dear requests run at the same time: bulkheads, a share for each account and a larger one for each worker.
+
+What is over the share of its account waits for a while, and is then refused: so is one more than the worker takes. Waiting
+requests take little: their bodies are not read yet. Each worker counts for itself, in memory.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple, TypeVar
+
+from taskapi.account_errors import TooManyAtOnce
+from taskapi.errors import DomainError, ServerBusy
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+MAX_WAITING = 1024  # requests for one kind of work
+MAX_WAITING_OF_ACCOUNT = 256
+PROBLEMS: Final[Sequence[type[DomainError]]] = (TooManyAtOnce, ServerBusy)  # that requests for such work may meet
+
+
+class Work(NamedTuple):
+    """A kind of work, how many requests may do it at the same time, and how long others wait for them."""
+
+    name: str
+    per_account: int
+    per_worker: int
+    wait_seconds: int
+
+
+LISTS = Work("lists that an index serves", 16, 64, 2)
+QUERIES = Work("other lists and searches", 1, 4, 5)
+EXPORTS = Work("exports", 2, 16, 10)
+IMPORTS = Work("imports", 2, 8, 10)
+BULK = Work("bulk", 2, 4, 10)
+BY_FILTER = Work("changes by filter", 1, 4, 10)
+LINKS = Work("previews of links", 4, 32, 10)
+ACCOUNT_EXPORTS = Work("exports of accounts", 2, 4, 10)
+KINDS = (LISTS, QUERIES, EXPORTS, IMPORTS, BULK, BY_FILTER, LINKS, ACCOUNT_EXPORTS)
+
+
+class Bulkhead:
+    """The requests that do one kind of work. Those that wait are let in first come, first served, the accounts in turn."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._running: Counter[str] = Counter()
+        self._total = 0
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # the next account to be let in first
+        self._waiters = 0
+
+    @asynccontextmanager
+    async def admit(self, account: str) -> AsyncIterator[None]:
+        """The work of ``account``, begun when it is its turn.
+
+        Raises:
+            TooManyAtOnce: the account itself has been at its limit all the time.
+            ServerBusy: the worker has.
+        """
+        if account in self._waiting or not self._has_room(account):
+            await self._wait(account)
+        else:
+            self._enter(account)
+        try:
+            yield
+        finally:
+            self._leave(account)
+
+    def _has_room(self, account: str) -> bool:
+        return self._total < self._work.per_worker and self._running[account] < self._work.per_account
+
+    def _enter(self, account: str) -> None:
+        self._total += 1
+        self._running[account] += 1
+
+    def _leave(self, account: str) -> None:
+        self._total -= 1
+        self._running[account] -= 1
+        if not self._running[account]:
+            del self._running[account]
+        following = next((each for each in self._waiting if self._has_room(each)), None)
+        if following is not None:
+            turn = self._waiting[following].popleft()
+            self._enter(following)
+            self._waiters -= 1
+            rest = self._waiting.pop(following)
+            if rest:
+                self._waiting[following] = rest
+            turn.set_result(None)
+
+    async def _wait(self, account: str) -> None:
+        queue = self._waiting.get(account, deque[asyncio.Future[None]]())
+        if self._waiters >= MAX_WAITING or len(queue) >= MAX_WAITING_OF_ACCOUNT:
+            raise self._refusal(account)
+        self._waiting[account] = queue
+        turn = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        self._waiters += 1
+        try:
+            async with asyncio.timeout(self._work.wait_seconds):
+                await turn
+        except BaseException as error:
+            if turn.cancelled():
+                self._forget(account, turn)
+            else:  # it was let in at the very moment when it went away
+                self._leave(account)
+            raise self._refusal(account) if isinstance(error, TimeoutError) else error from None
+
+    def _forget(self, account: str, turn: "asyncio.Future[None]") -> None:
+        self._waiters -= 1
+        self._waiting[account].remove(turn)
+        if not self._waiting[account]:
+            del self._waiting[account]
+
+    def _refusal(self, account: str) -> DomainError:
+        if self._running[account] >= self._work.per_account or len(self._waiting.get(account, ())) >= MAX_WAITING_OF_ACCOUNT:
+            return TooManyAtOnce(self._work.wait_seconds)
+        return ServerBusy()
+
+
+class Admission:
+    """The bulkheads of one application."""
+
+    def __init__(self) -> None:
+        self._bulkheads = {work: Bulkhead(work) for work in KINDS}
+
+    def __getitem__(self, work: Work) -> Bulkhead:
+        return self._bulkheads[work]
+
+
+def limited(work: Work) -> Callable[[Endpoint], Endpoint]:
+    """Marks a route's function: all of its requests do ``work``, from before their body is read to the end of their answer."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.__dict__["work"] = work
+        return endpoint
+
+    return mark
+
+
+def work_of(endpoint: Callable[..., Any]) -> Work | None:
+    """The work that a route's function is marked with."""
+    work: Work | None = getattr(endpoint, "work", None)
+    return work

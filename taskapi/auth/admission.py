@@ -1,0 +1,33 @@
+"""Holds the bulkheads of dear routes: the account is known, and let in, before anything else of the request is looked at."""
+
+from collections.abc import Iterable
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from taskapi.admission import Admission, Work, work_of
+from taskapi.auth.dependencies import authenticate
+
+
+class _Admitted:
+    """Runs a route while its bulkhead lets the account in, until the answer has ended, also one that is streamed."""
+
+    def __init__(self, app: ASGIApp, work: Work) -> None:
+        self.app = app
+        self.work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        caller = await authenticate(request)
+        admission: Admission = request.app.state.admission
+        async with admission[self.work].admit(caller.user.id):
+            await self.app(scope, receive, send)
+
+
+def install(routes: Iterable[BaseRoute]) -> None:
+    """Makes the routes that are marked as ``limited`` wait for their turn."""
+    for route in routes:
+        if isinstance(route, APIRoute) and (work := work_of(route.endpoint)):
+            route.app = _Admitted(route.app, work)

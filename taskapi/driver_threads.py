@@ -1,0 +1,124 @@
+"""The threads in which the driver works: a share each for reads, writes, queries and the state of the server.
+
+Motor hands every operation to one pool of threads behind a queue without end, so that ten writes that wait for a majority
+hold every read. Here each kind of operation has threads of its own, and a queue that refuses what would wait too long.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+MAX_WAIT_SECONDS = 2.0  # in a queue
+CONGESTED_SECONDS = 0.5  # of waiting, with CONGESTED_CALLS others: more requests only make it worse
+CONGESTED_CALLS = 256  # more than ordinary clients ever have at the same time
+
+QUERIES = {"CommandCursor._refresh", "Collection.aggregate", "Database.aggregate"}  # pipelines: lists, searches, exports
+STATE = {"Database.command"}
+WRITES = {
+    "Collection.bulk_write",
+    "Collection.create_indexes",
+    "Collection.delete_many",
+    "Collection.delete_one",
+    "Collection.drop_index",
+    "Collection.find_one_and_delete",
+    "Collection.find_one_and_update",
+    "Collection.insert_many",
+    "Collection.insert_one",
+    "Collection.update_many",
+    "Collection.update_one",
+    "ClientSession.abort_transaction",
+    "ClientSession.commit_transaction",
+}
+
+
+class QueueFull(PyMongoError):
+    """An operation was not begun: those before it wait too long for a thread."""
+
+
+class Lane:
+    """A few threads and the operations that wait for one, first come, first served."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._name, self._threads = name, threads
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._entered: deque[float] = deque()  # when each of those that wait came
+        self._started = False
+
+    @property
+    def waited(self) -> float:
+        """How long the oldest operation has waited, in seconds; 0 when none waits."""
+        try:
+            return time.monotonic() - self._entered[0]
+        except IndexError:
+            return 0.0
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether so many operations wait for so long that no further request should be begun."""
+        return len(self._entered) > CONGESTED_CALLS and self.waited > CONGESTED_SECONDS
+
+    def submit(self, call: Callable[[], Any]) -> Future[Any]:
+        """Runs ``call`` when a thread is free; its future fails with QueueFull when that takes more than 2 seconds."""
+        future: Future[Any] = Future()
+        if self.waited > MAX_WAIT_SECONDS:
+            future.set_exception(QueueFull())
+            return future
+        if not self._started:
+            self._start()
+        self._entered.append(time.monotonic())
+        self._calls.put((future, call))
+        return future
+
+    def _start(self) -> None:
+        self._started = True
+        for number in range(self._threads):
+            threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            future, call = self._calls.get()
+            entered = self._entered.popleft()
+            if future.set_running_or_notify_cancel():
+                try:
+                    if time.monotonic() - entered > MAX_WAIT_SECONDS:
+                        raise QueueFull
+                    result = call()
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+            del future, call  # the next one may be long in coming, and what they hold is large
+
+
+class DriverThreads(Executor):
+    """The executor that Motor uses; its operations tell their lane by the driver's method.
+
+    Together they use fewer connections than ``mongodb_pool_size`` has by default.
+    """
+
+    def __init__(self) -> None:
+        self.reads = Lane("mongodb-read", 10)
+        self.writes = Lane("mongodb-write", 10)
+        self.queries = Lane("mongodb-query", 16)
+        self.state = Lane("mongodb-state", 2)
+        self._lanes = {
+            **dict.fromkeys(WRITES, self.writes),
+            **dict.fromkeys(QUERIES, self.queries),
+            **dict.fromkeys(STATE, self.state),
+        }
+
+    def submit(self, call: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Runs an operation of Motor's, which is a partial of ``Context.run`` and the driver's method."""
+        assert not arguments
+        assert not options
+        return self._lanes.get(call.args[0].__qualname__, self.reads).submit(call)
+
+
+threads = DriverThreads()
