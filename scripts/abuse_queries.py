@@ -1,5 +1,6 @@
 """Attacks on the database and on memory: dear queries, exports, bulk, and very many connections."""
 
+from dataclasses import replace
 from urllib.parse import quote
 
 from abuse_load import WORDS, Attack, World, encode, repeated
@@ -25,6 +26,8 @@ def _light(world: World, number: int) -> bytes:
     return world.request("GET", f"/tasks/{world.owned[number % len(world.owned)]}")
 
 
+FLOOD = Attack(repeated(_light), 2000, times_idle=0, least_ms=1500, errors=10**9, quick=("/health", "/ready"), quick_seconds=1.5)
+
 ATTACKS = {
     "words": get(f"/tasks?q={'+'.join(WORDS)}&limit=100"),
     "nor": get(f"/tasks?where={quote(encode(NOR))}&limit=100"),
@@ -38,7 +41,6 @@ ATTACKS = {
     ),
     "bulk": post("/tasks/bulk", BULK, 200),
     "bulk-memory": post("/tasks/bulk", LARGE_BULK, mib=400),
-    "flood": Attack(
-        repeated(_light), 2000, times_idle=0, least_ms=1500, errors=10**9, quick=("/health", "/ready"), quick_seconds=1.5
-    ),
+    "flood": FLOOD,
+    "flood-many": replace(FLOOD, settings={"TASKAPI_REQUESTS_PER_MINUTE": "0"}),  # as if many accounts sent it
 }

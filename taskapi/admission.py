@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
-from taskapi.account_errors import TooManyAtOnce
+from taskapi.account_errors import ExportUnderWay, TooManyAtOnce
 from taskapi.errors import DomainError, ServerBusy
+from taskapi.load import READS, Load
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -27,16 +28,17 @@ class Work(NamedTuple):
     per_account: int
     per_worker: int
     wait_seconds: int
+    refusal: type[DomainError] | None = None  # when an account is over its share; None: TooManyAtOnce
 
 
-LISTS = Work("lists that an index serves", 16, 64, 2)
+LISTS = Work("lists that an index serves", 4, 32, 2)
 QUERIES = Work("other lists and searches", 1, 4, 5)
 EXPORTS = Work("exports", 2, 16, 10)
 IMPORTS = Work("imports", 2, 8, 10)
-BULK = Work("bulk", 2, 4, 10)
+BULK = Work("bulk", 1, 4, 10)
 BY_FILTER = Work("changes by filter", 1, 4, 10)
 LINKS = Work("previews of links", 4, 32, 10)
-ACCOUNT_EXPORTS = Work("exports of accounts", 2, 4, 10)
+ACCOUNT_EXPORTS = Work("exports of accounts", 1, 4, 1, ExportUnderWay)
 KINDS = (LISTS, QUERIES, EXPORTS, IMPORTS, BULK, BY_FILTER, LINKS, ACCOUNT_EXPORTS)
 
 
@@ -55,7 +57,7 @@ class Bulkhead:
         """The work of ``account``, begun when it is its turn.
 
         Raises:
-            TooManyAtOnce: the account itself has been at its limit all the time.
+            TooManyAtOnce, or the refusal of this work: the account itself has been at its limit all the time.
             ServerBusy: the worker has.
         """
         if account in self._waiting or not self._has_room(account):
@@ -79,15 +81,16 @@ class Bulkhead:
         self._running[account] -= 1
         if not self._running[account]:
             del self._running[account]
-        following = next((each for each in self._waiting if self._has_room(each)), None)
-        if following is not None:
-            turn = self._waiting[following].popleft()
-            self._enter(following)
+        while (following := next((each for each in self._waiting if self._has_room(each)), None)) is not None:
+            queue = self._waiting.pop(following)
+            turn = queue.popleft()
             self._waiters -= 1
-            rest = self._waiting.pop(following)
-            if rest:
-                self._waiting[following] = rest
-            turn.set_result(None)
+            if queue:
+                self._waiting[following] = queue  # behind the other accounts
+            if not turn.cancelled():
+                self._enter(following)
+                turn.set_result(None)
+                return
 
     async def _wait(self, account: str) -> None:
         queue = self._waiting.get(account, deque[asyncio.Future[None]]())
@@ -108,25 +111,36 @@ class Bulkhead:
             raise self._refusal(account) if isinstance(error, TimeoutError) else error from None
 
     def _forget(self, account: str, turn: "asyncio.Future[None]") -> None:
-        self._waiters -= 1
-        self._waiting[account].remove(turn)
-        if not self._waiting[account]:
-            del self._waiting[account]
+        queue = self._waiting.get(account, deque())
+        if turn in queue:  # else its turn has come after it was cancelled, and was passed on
+            self._waiters -= 1
+            queue.remove(turn)
+            if not queue:
+                del self._waiting[account]
 
     def _refusal(self, account: str) -> DomainError:
         if self._running[account] >= self._work.per_account or len(self._waiting.get(account, ())) >= MAX_WAITING_OF_ACCOUNT:
-            return TooManyAtOnce(self._work.wait_seconds)
+            return self._work.refusal() if self._work.refusal else TooManyAtOnce(self._work.wait_seconds)
         return ServerBusy()
 
 
 class Admission:
-    """The bulkheads of one application."""
+    """The bulkheads of one application; what is behind one counts no longer towards its load."""
 
-    def __init__(self) -> None:
+    def __init__(self, load: Load) -> None:
         self._bulkheads = {work: Bulkhead(work) for work in KINDS}
+        self._load = load
 
-    def __getitem__(self, work: Work) -> Bulkhead:
-        return self._bulkheads[work]
+    @asynccontextmanager
+    async def admit(self, work: Work, account: str, method: str) -> AsyncIterator[None]:
+        """The ``work`` of a request of ``method``, begun when it is its account's turn. Raises as ``Bulkhead.admit``."""
+        reads = method in READS
+        self._load.reads -= reads
+        try:
+            async with self._bulkheads[work].admit(account):
+                yield
+        finally:
+            self._load.reads += reads
 
 
 def limited(work: Work) -> Callable[[Endpoint], Endpoint]:

@@ -20,6 +20,7 @@ from taskapi import (
     cors,
     database,
     docs,
+    driver_threads,
     embedded,
     logs,
     methods,
@@ -47,10 +48,12 @@ from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
 from taskapi.keys import Keyring
 from taskapi.limits import RequestLimit
+from taskapi.load import Load
 from taskapi.mail import service as mail
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.sending import Mailbox, Send, SmtpServer
 from taskapi.mail.service import Outbox, Postman
+from taskapi.memory import MemoryReturn
 from taskapi.primary import PrimaryProbe
 from taskapi.recovery import tokens as one_time_tokens
 from taskapi.recovery.documents import OneTimeTokenDocument
@@ -149,6 +152,7 @@ MAIL_SECONDS = 5  # between two looks for mails that other workers left
 
 def create_app(settings: Settings, connect: Callable[[Settings], database.Client] = database.connect) -> FastAPI:
     """The application. ``connect`` makes the database client; nothing is opened before the application starts."""
+    load = Load(driver_threads.threads)
     app = FastAPI(
         title="taskapi",
         version=__version__,
@@ -163,10 +167,11 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
         middleware=[
             Middleware(middleware.StartupFailure),
             *([Middleware(middleware.RootPath, root_path=settings.root_path)] if settings.root_path else []),
-            Middleware(middleware.RequestContext),
+            Middleware(middleware.RequestContext, load=load),
             Middleware(middleware.SecurityHeaders),
             Middleware(cors.CORS, origins=settings.cors_origins),
             Middleware(middleware.OneSpelling),
+            Middleware(middleware.LoadShedding, load=load),
             Middleware(oauth.OAuthErrors),
             Middleware(middleware.UnexpectedErrors),
             Middleware(methods.Head),
@@ -181,7 +186,8 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
     )
     app.state.settings = settings
     app.state.exported = EXPORTED
-    app.state.admission = Admission()
+    app.state.admission = Admission(load)
+    app.state.memory = MemoryReturn()
     problems.install(app)
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # include_router would match every request twice

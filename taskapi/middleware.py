@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi import limits, problems
 from taskapi.damaged import Findings, findings, note_unnamed
-from taskapi.errors import BodyTooLarge, TargetTooLong
+from taskapi.errors import BodyTooLarge, ServerBusy, TargetTooLong
+from taskapi.load import READS, Load
 from taskapi.logs import request_id
 from taskapi.routing import JSON, media_type
 
@@ -29,6 +30,7 @@ SECURITY_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 MAX_TARGET_BYTES = 64_000  # of path and query; a list with every parameter at its longest takes some 42,000
+PROBES = ("/health", "/ready")
 API_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
@@ -54,19 +56,22 @@ def new_request_id() -> bytes:
 
 
 class RequestContext:
-    """Gives each request an id and a time, on the response and in one line of the access log.
+    """Gives each request an id and a time, on the response and in one line of the access log; counts those that read.
 
     It also strips header values, for all that follows: the server passes on the blanks behind them.
     The headers of its account's limit go out here as well: they belong to this answer, and to no copy that is kept of it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, load: Load) -> None:
         self.app = app
+        self.load = load
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        reads = scope["method"] in READS
+        self.load.reads += reads
         started = time.perf_counter()
         scope["headers"] = _drop_blanks(scope["headers"])
         given = _header(scope, b"x-request-id")
@@ -95,6 +100,7 @@ class RequestContext:
         try:
             await self.app(scope, receive, send_with_context)
         finally:
+            self.load.reads -= reads
             if access_log.isEnabledFor(logging.INFO):
                 fields = {
                     "method": scope["method"],
@@ -157,6 +163,26 @@ class UnexpectedErrors:
             if started:
                 raise  # too late for another answer: the server has to cut this one off
             await problems.of_unexpected()(scope, receive, send)
+
+
+class LoadShedding:
+    """Answers 503 at once while the requests that wait for MongoDB are more than it answers within a second.
+
+    Whether the service lives and is ready is answered in any case.
+    """
+
+    def __init__(self, app: ASGIApp, load: Load) -> None:
+        self.app = app
+        self.load = load
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http" and self.load.is_too_high(scope["method"]) and not _is_probe(scope):
+            return problems.of_domain(ServerBusy())(scope, receive, send)
+        return self.app(scope, receive, send)
+
+
+def _is_probe(scope: Scope) -> bool:
+    return scope["path"].removeprefix(scope.get("root_path", "")) in PROBES
 
 
 class TargetLimit:

@@ -22,8 +22,11 @@ class _Admitted:
         request = Request(scope)
         caller = await authenticate(request)
         admission: Admission = request.app.state.admission
-        async with admission[self.work].admit(caller.user.id):
-            await self.app(scope, receive, send)
+        async with admission.admit(self.work, caller.user.id, scope["method"]):
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                request.app.state.memory.schedule()
 
 
 def install(routes: Iterable[BaseRoute]) -> None:

@@ -1,0 +1,34 @@
+"""Gives memory back to the system after large requests: glibc keeps what they used for later, in an arena for each thread."""
+
+import asyncio
+import ctypes
+import gc
+from collections.abc import Callable
+
+PAUSE_SECONDS = 1.0  # large requests come in groups
+
+
+def _find_trim() -> Callable[[int], int] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):  # another C library, which gives back by itself or not at all
+        return None
+
+
+class MemoryReturn:
+    """Gives back what is free, a while after it was asked to and at most once in that while."""
+
+    def __init__(self) -> None:
+        self._trim = _find_trim()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def schedule(self) -> None:
+        """A large request has ended."""
+        if self._trim and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._give_back)
+
+    def _give_back(self) -> None:
+        self._timer = None
+        gc.collect()  # what was there at the start is not looked at
+        assert self._trim
+        asyncio.get_running_loop().run_in_executor(None, self._trim, 0)

@@ -1,0 +1,87 @@
+"""The driver's threads: a share for each kind of operation, and queues that refuse what would wait too long."""
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from functools import partial
+
+import pytest
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.command_cursor import CommandCursor
+from pymongo.database import Database
+
+from taskapi import driver_threads
+from taskapi.database import translated
+from taskapi.driver_threads import QUERIES, STATE, WRITES, DriverThreads, Lane, QueueFull
+from taskapi.errors import ServerBusy
+
+
+def test_each_operation_that_has_a_lane_is_one_of_the_driver() -> None:
+    methods = {
+        getattr(kind, name).__qualname__
+        for kind in (Collection, Database, CommandCursor, ClientSession)
+        for name in dir(kind)
+        if callable(getattr(kind, name)) and hasattr(getattr(kind, name), "__qualname__")
+    }
+    assert methods >= WRITES | QUERIES | STATE
+
+
+def test_operations_that_hang_hold_no_other_kind() -> None:
+    threads, released = DriverThreads(), threading.Event()
+
+    def insert_one() -> bool:
+        return released.wait(30)
+
+    def find_one() -> str:
+        return "read"
+
+    insert_one.__qualname__, find_one.__qualname__ = "Collection.insert_one", "Collection.find_one"
+    writes: list[Future[bool]] = [threads.submit(partial(lambda method: method(), insert_one)) for _ in range(64)]
+    assert threads.submit(partial(lambda method: method(), find_one)).result(30) == "read"
+    assert not any(write.done() for write in writes)
+    released.set()
+    assert all(write.result(30) for write in writes)
+
+
+def test_what_waits_too_long_is_refused_and_what_comes_behind_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lane, begun, released = Lane("test", 1), threading.Event(), threading.Event()
+    running = lane.submit(lambda: (begun.set(), released.wait(30))[1])
+    assert begun.wait(30)
+    waiting = lane.submit(lambda: True)
+    monkeypatch.setattr(driver_threads, "MAX_WAIT_SECONDS", 0)
+    with pytest.raises(QueueFull):
+        lane.submit(lambda: True).result(30)
+    released.set()
+    assert running.result(30)
+    with pytest.raises(QueueFull):
+        waiting.result(30)
+    monkeypatch.undo()
+    assert lane.submit(lambda: True).result(30)
+
+
+def test_a_lane_is_congested_by_many_that_have_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    lane, released = Lane("test", 1), threading.Event()
+    waiting = [lane.submit(lambda: released.wait(30)) for _ in range(driver_threads.CONGESTED_CALLS + 2)]
+    assert not lane.is_congested
+    monkeypatch.setattr(driver_threads, "CONGESTED_SECONDS", 0)
+    assert lane.is_congested
+    released.set()
+    assert all(each.result(30) for each in waiting)
+    assert not lane.is_congested
+    assert lane.waited == 0
+
+
+async def test_what_was_cancelled_while_it_waited_is_not_run() -> None:
+    lane, released = Lane("test", 1), threading.Event()
+    running = lane.submit(lambda: released.wait(30))
+    waiting = asyncio.wrap_future(lane.submit(lambda: pytest.fail("it was cancelled")))
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    released.set()
+    assert await asyncio.wrap_future(running)
+    assert await asyncio.wrap_future(lane.submit(lambda: True))
+
+
+def test_a_full_queue_is_not_said_to_be_a_database_that_fails() -> None:
+    assert isinstance(translated(QueueFull()), ServerBusy)
