@@ -34,6 +34,8 @@ def measure(world: World, name: str, seconds: float) -> bool:
     idle, during = (Caller(world, f"/tasks/{world.task}", world.victim) for _ in range(2))
     idle.call_for(IDLE_SECONDS)
     quick = [Caller(world, path, "") for path in chosen.quick]
+    if chosen.before:
+        chosen.before(world.uri)
     memory = Memory(world.pid)
     before = memory.now()
     memory.start()
@@ -45,6 +47,8 @@ def measure(world: World, name: str, seconds: float) -> bool:
     for caller, path in zip(quick, chosen.quick, strict=True):
         if caller.errors or max(caller.milliseconds) > chosen.quick_seconds * 1000:
             failures.append(f"{path}: {max(caller.milliseconds):.0f} ms, {dict(caller.statuses)}")
+    if any(status[0] in chosen.refused for status in statuses):
+        failures.append("refused what it must not")
     left = settled(memory, before) if chosen.mib else memory.now()
     memory.end()
     if chosen.mib and memory.largest - before > chosen.mib:

@@ -42,6 +42,7 @@ class World:
     victim: str
     task: str  # of the victim
     owned: tuple[str, ...]  # tasks of the attacker
+    uri: str = ""  # of MongoDB
 
     @property
     def address(self) -> tuple[str, int]:
@@ -74,6 +75,8 @@ class Attack:
     mib: float | None = None  # above idle, at most, and given back afterwards; None: not looked at
     quick: tuple[str, ...] = ()  # addresses that must answer, each within ``quick_seconds``
     quick_seconds: float = 2.0
+    refused: str = ""  # what an answer to the attacker must not begin with: "4" and "5" mean that none is refused
+    before: Callable[[str], None] | None = None  # what is done to the MongoDB at this URI before the attack
     settings: Mapping[str, str] = field(default_factory=dict)  # of the server, beside the defaults
 
 
@@ -223,7 +226,7 @@ def prepare(url: str, pid: int, uri: str, database: str, tasks: int) -> World:
             return str(made.json()["id"])
 
         attacker, victim = account("attacker"), account("victim")
-        world = World(url, pid, attacker, victim, task(victim), tuple(task(attacker) for _ in range(10)))
+        world = World(url, pid, attacker, victim, task(victim), tuple(task(attacker) for _ in range(10)), uri)
     with MongoClient[dict[str, Any]](uri) as mongo:
         stored = mongo[database]["tasks"]
         template = stored.find_one({"_id": ObjectId(world.owned[0])}) or {}

@@ -16,7 +16,7 @@ from taskapi.load import READS, Load
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
-MAX_WAITING = 1024  # requests for one kind of work
+MAX_WAITING = 512  # requests for one kind of work
 MAX_WAITING_OF_ACCOUNT = 256
 PROBLEMS: Final[Sequence[type[DomainError]]] = (TooManyAtOnce, ServerBusy)  # that requests for such work may meet
 
@@ -31,8 +31,8 @@ class Work(NamedTuple):
     refusal: type[DomainError] | None = None  # when an account is over its share; None: TooManyAtOnce
 
 
-LISTS = Work("lists that an index serves", 4, 32, 2)
-QUERIES = Work("other lists and searches", 1, 4, 5)
+LISTS = Work("lists that an index serves", 4, 32, 10)
+QUERIES = Work("other lists and searches", 1, 4, 10)
 EXPORTS = Work("exports", 2, 16, 10)
 IMPORTS = Work("imports", 2, 8, 10)
 BULK = Work("bulk", 1, 4, 10)

@@ -46,7 +46,12 @@ def test_operations_that_hang_hold_no_other_kind() -> None:
 
 def test_what_waits_too_long_is_refused_and_what_comes_behind_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     lane, begun, released = Lane("test", 1), threading.Event(), threading.Event()
-    running = lane.submit(lambda: (begun.set(), released.wait(30))[1])
+
+    def run() -> bool:
+        begun.set()
+        return released.wait(30)
+
+    running = lane.submit(run)
     assert begun.wait(30)
     waiting = lane.submit(lambda: True)
     monkeypatch.setattr(driver_threads, "MAX_WAIT_SECONDS", 0)

@@ -110,6 +110,7 @@ def test_every_dear_route_is_marked(app: FastAPI) -> None:
     }
 
 
+@pytest.mark.real
 async def test_more_reads_than_a_worker_answers_in_a_second_are_refused(
     ada: Account, anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
