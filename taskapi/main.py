@@ -179,7 +179,8 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
             Middleware(
                 middleware.BodyLimit,
                 limit=settings.max_body_bytes,
-                larger={("POST", "/tasks/import"): settings.max_import_bytes},
+                others=routing.anonymous_limits(ROUTERS, settings.max_body_bytes)
+                | {("POST", "/tasks/import"): settings.max_import_bytes},
             ),
             Middleware(IdempotencyKeys, lease=timedelta(seconds=settings.idempotency_lease_seconds)),
         ],

@@ -200,21 +200,21 @@ class TargetLimit:
 class BodyLimit:
     """Refuses a body over ``limit`` bytes: at once by its Content-Length, else as soon as it grows over it.
 
-    ``larger`` gives other limits to the routes that read their bodies as they come, by method and path. JSON is always read
-    whole, so it gets no more there than elsewhere.
+    ``others`` gives other limits to some routes, by method and path. JSON is always read whole, so it gets no more there than
+    elsewhere.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[tuple[str, str], int]) -> None:
+    def __init__(self, app: ASGIApp, limit: int, others: Mapping[tuple[str, str], int]) -> None:
         self.app = app
         self.limit = limit
-        self.larger = larger
+        self.others = others
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
             return self.app(scope, receive, send)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        limit, hint = self.larger.get((scope["method"], path), self.limit), ""
-        if limit != self.limit and media_type(Request(scope)) == JSON:
+        limit, hint = self.others.get((scope["method"], path), self.limit), ""
+        if limit > self.limit and media_type(Request(scope)) == JSON:
             limit, hint = self.limit, "Send more as JSON Lines."
         length = _header(scope, b"content-length")
         if length is not None and length.isdigit() and int(length) > limit:

@@ -1,14 +1,17 @@
 """How routes read their requests: strict about the media type, the JSON and the query parameters."""
 
 import re
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from email.message import Message
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Path, Request
 from fastapi.datastructures import DefaultPlaceholder
+from fastapi.dependencies.models import Dependant
 from fastapi.params import Form
 from fastapi.routing import APIRoute
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
 from fastapi.utils import is_body_allowed_for_status_code
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
@@ -22,7 +25,8 @@ from taskapi.paging import PageQuery
 Model = TypeVar("Model", bound=BaseModel)
 
 JSON = "application/json"
-MOST_MEMBERS = 100  # of the JSON object that is a body; each unknown one would cost an error
+MOST_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one would cost an error
+MAX_ANONYMOUS_BODY_BYTES = 16 * 1024  # of the routes that take callers without a token: sign-in, registration, recovery
 FORM = "application/x-www-form-urlencoded"
 COMPONENT = "#/components/schemas/{model}"
 LOCATION = {
@@ -43,9 +47,14 @@ class StrictRequest(Request):
         """
         if not hasattr(self, "_json"):
             self._json = strictjson.read_json(await self.body())
-            if isinstance(self._json, dict) and len(self._json) > MOST_MEMBERS:
-                raise InvalidInput([Fault("", f"should have at most {MOST_MEMBERS} fields", "too_many_fields")])
+            if isinstance(self._json, dict):
+                _refuse_many(len(self._json))
         return self._json
+
+
+def _refuse_many(fields: int) -> None:
+    if fields > MOST_MEMBERS:
+        raise InvalidInput([Fault("", f"should have at most {MOST_MEMBERS} fields", "too_many_fields")])
 
 
 def media_type(request: Request) -> str:
@@ -149,8 +158,20 @@ def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": False, "description": " ".join(texts), "schema": bare}
 
 
+def _guards(dependant: Dependant) -> Iterator[tuple[Any, SecurityScopes]]:
+    """The security schemes among what a route depends on, with the scopes that each has to demand."""
+    if isinstance(dependant.call, SecurityBase):
+        scopes = (*(dependant.parent_oauth_scopes or ()), *(dependant.own_oauth_scopes or ()))
+        yield dependant.call, SecurityScopes(list(dict.fromkeys(scopes)))
+    for each in dependant.dependencies:
+        yield from _guards(each)
+
+
 class StrictRoute(APIRoute):
-    """A route that takes the media types it documents and no other, answers in those it documents, and reads JSON strictly."""
+    """A route that takes the media types it documents and no other, answers in those it documents, and reads JSON strictly.
+
+    It knows the caller before it reads anything of a body.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if not is_body_allowed_for_status_code(options.get("status_code")):
@@ -167,6 +188,11 @@ class StrictRoute(APIRoute):
         return tuple(dict.fromkeys((*own, *documented)))
 
     @property
+    def is_anonymous(self) -> bool:
+        """Whether the route lets in callers without a token."""
+        return not any(_guards(self.dependant))
+
+    @property
     def produces(self) -> tuple[str, ...]:
         """The media types of a successful answer: that of the response class, and those in ``responses``."""
         status = self.status_code or 200
@@ -178,13 +204,16 @@ class StrictRoute(APIRoute):
         return tuple(dict.fromkeys((*((own,) if own else ()), *documented)))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler, after the body's coding, media type and JSON are found right."""
+        """FastAPI's handler, after the caller is let in, and the body's coding, media type and JSON are found right."""
         handle = super().get_route_handler()
         expected = self.takes
         if not expected:
             return handle
+        guards = tuple(_guards(self.dependant))
 
         async def strict(request: Request) -> Response:
+            for guard, scopes in guards:  # FastAPI would ask them after the body
+                await guard(request, scopes)
             refuse_codings(request.scope)
             kind = media_type(request)
             if kind not in expected:
@@ -192,12 +221,20 @@ class StrictRoute(APIRoute):
             strict_request = StrictRequest(request.scope, request.receive)
             # Read here, so that errors are ours and not the framework's 400. What is neither is the route's to read.
             if kind == FORM:
-                await strict_request.body()
+                _refuse_many(1 + (await strict_request.body()).count(b"&"))
             elif kind == JSON or kind.endswith("+json"):
                 await strict_request.json()
             return await handle(strict_request)
 
         return strict
+
+
+def anonymous_limits(routers: Iterable[APIRouter], limit: int) -> dict[tuple[str, str], int]:
+    """How large the bodies of strangers may be where all others may take ``limit`` bytes, by method and path."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, StrictRoute)]
+    open_to_all = [route for route in routes if route.takes and route.is_anonymous]
+    least = min(MAX_ANONYMOUS_BODY_BYTES, limit)
+    return {(method, route.path): least for route in open_to_all for method in route.methods or ()}
 
 
 def prefer_exact_paths(routes: Iterable[BaseRoute]) -> None:

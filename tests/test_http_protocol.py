@@ -203,6 +203,12 @@ async def test_a_request_that_has_its_answer_gets_no_second_one(port: int, rest:
     writer.close()
 
 
+async def test_an_answer_before_the_body_asks_for_none_and_the_connection_goes_on(port: int) -> None:
+    head = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n"
+    answers = await exchange(port, head, b"y" * 100_000, LAST)
+    assert [status for status, _ in answers] == [200, 200]  # and no 100
+
+
 async def test_blank_lines_keep_no_connection_open(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(GET)

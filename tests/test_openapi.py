@@ -251,7 +251,7 @@ async def test_generated_requests_get_documented_answers(app: FastAPI, ada: Acco
             continue
         headers = [(name.encode(), str(value).encode("latin-1")) for name, value in {**request.headers, **caller.headers}.items()]
         answer = await caller.client.request(request.method or "GET", request.url, content=request.body, headers=headers)
-        judged = name in JUDGED_ONE_BY_ONE
+        judged = name in JUDGED_ONE_BY_ONE or answer.status_code == 413  # which says nothing of what is in the body
         case.validate_response(answer, checks=[check for check in CHECKS if not (judged and check is NEGATIVE)])
         if answer.status_code >= 400:
             known = app.openapi()["paths"][operation.path][operation.method]["responses"][str(answer.status_code)]

@@ -97,13 +97,9 @@ async def test_a_body_that_grows_over_the_limit_is_refused(ada: Account) -> None
 async def test_many_faults_are_cut_short(anonymous: httpx.AsyncClient) -> None:
     few = await anonymous.post("/register", json={f"unknown{n}": 1 for n in range(90)})
     assert len(is_problem(few, 422, "validation_error")["details"]) == 50
-    many = await anonymous.post("/register", json={f"unknown{n}": 1 for n in range(50_000)})
+    many = await anonymous.post("/register", json={f"unknown{n}": 1 for n in range(900)})
     (fault,) = is_problem(many, 422, "validation_error")["details"]
     assert fault["type"] == "too_many_fields"
-
-
-async def test_a_form_of_too_many_fields_is_refused(anonymous: httpx.AsyncClient) -> None:
-    is_problem(await anonymous.post("/token", data={f"field{n}": "x" for n in range(2000)}), 400, "bad_request")
 
 
 async def test_an_answer_never_repeats_a_password(anonymous: httpx.AsyncClient) -> None:

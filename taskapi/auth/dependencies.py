@@ -90,8 +90,33 @@ async def _by_api_token(token: str, tools: AuthTools) -> Caller:
     return Caller(holder.user, holder.scopes, None)
 
 
-class BearerAccount(OAuth2PasswordBearer):
-    """Lets callers in whose token holds the scopes of the route, and documents the scheme."""
+class _Bearer(OAuth2PasswordBearer):
+    """Lets callers in whose token holds the scopes of the route, and documents the scheme.
+
+    It is all in the header, so ``StrictRoute`` asks it before anything of a body is read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "token",
+            refreshUrl="token",
+            scheme_name="password",
+            scopes=MEANING,
+            description="Sign in with your user name and password. With no scope ticked, the token holds all that you can have. "
+            "With two factors on, give an API token instead. Access tokens are JWTs by the rules of RFC8725; to clients they are "
+            "opaque.",
+        )
+
+    async def _admit(self, request: Request, needed: SecurityScopes) -> Caller:
+        caller = await authenticate(request)
+        for scope in needed.scopes:
+            if scope not in caller.scopes:
+                raise InsufficientScope(scope)
+        return caller
+
+
+class BearerAccount(_Bearer):
+    """Lets in with any token."""
 
     async def __call__(self, request: Request, needed: SecurityScopes) -> Account:  # type: ignore[override]
         """The caller's account.
@@ -100,21 +125,27 @@ class BearerAccount(OAuth2PasswordBearer):
             NotAuthenticated, InvalidToken: as ``authenticate`` says.
             InsufficientScope: the token lacks a scope that the route needs.
         """
-        caller = await authenticate(request)
-        for scope in needed.scopes:
-            if scope not in caller.scopes:
-                raise InsufficientScope(scope)
-        return caller.user
+        return (await self._admit(request, needed)).user
 
 
-current_user = BearerAccount(
-    "token",
-    refreshUrl="token",
-    scheme_name="password",
-    scopes=MEANING,
-    description="Sign in with your user name and password. With no scope ticked, the token holds all that you can have. "
-    "With two factors on, give an API token instead. Access tokens are JWTs by the rules of RFC8725; to clients they are opaque.",
-)
+class BearerSession(_Bearer):
+    """Lets in with an access token alone."""
+
+    async def __call__(self, request: Request, needed: SecurityScopes) -> SignedIn:  # type: ignore[override]
+        """Somebody who has signed in.
+
+        Raises:
+            NotAuthenticated, InvalidToken, InsufficientScope: as ``BearerAccount`` says.
+            SessionRequired: they use an API token.
+        """
+        caller = await self._admit(request, needed)
+        if caller.session is None:
+            raise SessionRequired
+        return SignedIn(caller.user, caller.scopes, caller.session)
+
+
+current_user = BearerAccount()
+current_session = BearerSession()
 
 TaskReader = Annotated[Account, Security(current_user, scopes=["tasks:read"])]
 TaskWriter = Annotated[Account, Security(current_user, scopes=["tasks:write"])]
@@ -127,24 +158,7 @@ async def holders_call(_: AccountHolder, request: Request) -> Caller:
     return await authenticate(request)
 
 
-async def signed_in(_: Annotated[Account, Security(current_user)], request: Request) -> SignedIn:
-    """Somebody who has signed in, whatever the scopes.
-
-    Raises:
-        SessionRequired: they use an API token.
-    """
-    caller = await authenticate(request)
-    if caller.session is None:
-        raise SessionRequired
-    return SignedIn(caller.user, caller.scopes, caller.session)
-
-
-async def holder_signed_in(_: AccountHolder, caller: Annotated[SignedIn, Depends(signed_in)]) -> SignedIn:
-    """Somebody who has signed in, and whose token holds the scope ``account``."""
-    return caller
-
-
 HoldersCall = Annotated[Caller, Depends(holders_call)]
-Session = Annotated[SignedIn, Depends(signed_in)]
-HoldersSession = Annotated[SignedIn, Depends(holder_signed_in)]
+Session = Annotated[SignedIn, Security(current_session)]
+HoldersSession = Annotated[SignedIn, Security(current_session, scopes=["account"])]
 Tools = Annotated[AuthTools, Depends(auth_tools)]
