@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, compile_path
 
-from taskapi import strictjson
+from taskapi import json_pieces
 from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, UnsupportedMediaType, faults_of
 from taskapi.negotiation import Negotiated, refuse_codings
 from taskapi.paging import PageQuery
@@ -46,7 +46,7 @@ class StrictRequest(Request):
             InvalidInput: it is an object of too many members.
         """
         if not hasattr(self, "_json"):
-            self._json = strictjson.read_json(await self.body())
+            self._json = await json_pieces.read_json(await self.body())
             if isinstance(self._json, dict):
                 _refuse_many(len(self._json))
         return self._json

@@ -7,10 +7,11 @@ from typing import Any, NoReturn
 from taskapi.errors import MalformedJSON
 
 BOM = b"\xef\xbb\xbf"
+TWICE = "names a member twice in one object"
 MOST_LEVELS = 32  # of arrays and objects inside each other
 
 
-class _Refused(ValueError):
+class Refused(ValueError):
     """What Python's parser would take; the message completes "The body …"."""
 
 
@@ -24,22 +25,27 @@ def read_json(text: bytes, what: str = "The body") -> Any:
     """
     try:
         value = DECODER.decode(text.removeprefix(BOM).decode("utf-8"))
-    except json.JSONDecodeError as error:
-        if not text.removeprefix(BOM).strip():
-            raise MalformedJSON(f"{what} is empty.") from None
-        reason = error.msg.removesuffix(" at")
-        raise MalformedJSON(f"{what} is not valid JSON: {reason} at character {error.pos}.") from None
-    except _Refused as error:
-        raise MalformedJSON(f"{what} {error}.") from None
-    except UnicodeDecodeError:
-        raise MalformedJSON(f"{what} is not valid JSON: it is not UTF-8.") from None
-    except RecursionError:
-        raise MalformedJSON(f"{what} is nested too deeply.") from None
-    except ValueError:  # a number of thousands of digits
-        raise MalformedJSON(f"{what} is not valid JSON.") from None
+    except (ValueError, RecursionError) as error:
+        raise malformed(error, text, what) from None
     if text.count(b"[") + text.count(b"{") > MOST_LEVELS and is_deeper(value, MOST_LEVELS):
         raise MalformedJSON(f"{what} is nested too deeply.")
     return value
+
+
+def malformed(error: ValueError | RecursionError, text: bytes, what: str) -> MalformedJSON:
+    """What is wrong with ``text``, by the error of who reads it."""
+    if isinstance(error, json.JSONDecodeError):
+        if not text.removeprefix(BOM).strip():
+            return MalformedJSON(f"{what} is empty.")
+        reason = error.msg.removesuffix(" at")
+        return MalformedJSON(f"{what} is not valid JSON: {reason} at character {error.pos}.")
+    if isinstance(error, Refused):
+        return MalformedJSON(f"{what} {error}.")
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedJSON(f"{what} is not valid JSON: it is not UTF-8.")
+    if isinstance(error, RecursionError):
+        return MalformedJSON(f"{what} is nested too deeply.")
+    return MalformedJSON(f"{what} is not valid JSON.")  # a number of thousands of digits
 
 
 def is_deeper(value: Any, levels: int) -> bool:
@@ -54,20 +60,20 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 def _no_constant(_: str) -> NoReturn:
-    raise _Refused("is not valid JSON: NaN and Infinity are not JSON")
+    raise Refused("is not valid JSON: NaN and Infinity are not JSON")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise _Refused("holds a number that is too large")
+        raise Refused("holds a number that is too large")
     return number
 
 
 def _named_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(members)
     if len(made) != len(members):
-        raise _Refused("names a member twice in one object")
+        raise Refused(TWICE)
     return made
 
 

@@ -2,24 +2,34 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
 
-TURN_SECONDS = 0.003
+TURN_SECONDS = 0.001
 MAX_PAUSE_SECONDS = 1.0
 
 
 class Turns:
-    """Lets others run while somebody has much to do."""
+    """Lets others run while somebody has much to do.
+
+    In each pass of the event loop one of those who have much to do goes on, however many they are: what has little to do
+    waits for one turn at most in each pass.
+    """
 
     def __init__(self) -> None:
         self._since = time.monotonic()
 
     async def give_way(self) -> None:
-        """Goes on at once, or after the others when this took longer than 3 ms."""
+        """Goes on at once, or when it is its turn, after this took longer than a millisecond."""
         if time.monotonic() - self._since > TURN_SECONDS:
-            await asyncio.sleep(0)
-            self._since = time.monotonic()
+            await self.wait()
+
+    async def wait(self) -> None:
+        """Goes on when it is its turn."""
+        await _queue().wait()
+        self._since = time.monotonic()
 
 
 @asynccontextmanager
@@ -28,3 +38,41 @@ async def background_batch() -> AsyncIterator[None]:
     began = time.monotonic()
     yield
     await asyncio.sleep(min(time.monotonic() - began, MAX_PAUSE_SECONDS))
+
+
+class _Queue:
+    """Those who wait for their turn on one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def wait(self) -> None:
+        turn = self._loop.create_future()
+        self._waiting.append(turn)
+        if len(self._waiting) == 1:
+            self._loop.call_soon(self._next)
+        await turn
+
+    def _next(self) -> None:
+        turn = self._waiting[0]
+        if not turn.done():  # nobody went away
+            turn.set_result(None)
+        # Only in the next pass it makes room: who comes meanwhile waits behind it.
+        self._loop.call_soon(self._leave)
+
+    def _leave(self) -> None:
+        self._waiting.popleft()
+        if self._waiting:
+            self._next()
+
+
+_queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
+
+
+def _queue() -> _Queue:
+    loop = asyncio.get_running_loop()
+    queue = _queues.get(loop)
+    if queue is None:
+        queue = _queues[loop] = _Queue(loop)
+    return queue

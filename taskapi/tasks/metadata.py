@@ -30,8 +30,11 @@ def _levels(value: Any) -> Iterator[list[Any]]:
 
 def check(metadata: JSONObject) -> JSONObject:
     """``metadata``, when MongoDB keeps it as it is. Raises PydanticCustomError."""
-    keys = 0
+    keys = values = 0
     for depth, level in enumerate(_levels(metadata), 1):
+        values += len(level)
+        if values > LARGEST_BYTES // 2:  # each takes two bytes: not worth looking at them all
+            raise _too_large()
         if depth > DEEPEST and any(isinstance(value, dict | list) for value in level):
             raise PydanticCustomError("metadata_depth", "should be nested at most 6 levels deep")
         for value in level:
@@ -49,8 +52,12 @@ def check(metadata: JSONObject) -> JSONObject:
     except ValueError:
         raise PydanticCustomError("finite_number", "should hold finite numbers") from None
     if size > LARGEST_BYTES:
-        raise PydanticCustomError("metadata_size", "should take at most 16 KiB as JSON")
+        raise _too_large()
     return metadata
+
+
+def _too_large() -> PydanticCustomError:
+    return PydanticCustomError("metadata_size", "should take at most 16 KiB as JSON")
 
 
 def _check_names(members: JSONObject) -> None:

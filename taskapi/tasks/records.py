@@ -4,8 +4,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from taskapi.errors import Fault, MalformedImport, MalformedJSON
+from taskapi.json_pieces import read_json
 from taskapi.streaming import lines
-from taskapi.strictjson import BOM, read_json
+from taskapi.strictjson import BOM
 
 MOST_BYTES = 256 * 1024  # of one record
 BLANK = b" \t\r"
@@ -40,7 +41,7 @@ async def json_lines(chunks: AsyncIterable[bytes]) -> Records:
         if len(line) > MOST_BYTES:
             yield too_long(number)
         else:
-            yield _record(number, text) if text else None
+            yield await _record(number, text) if text else None
 
 
 def _check_beginning(text: bytes) -> None:
@@ -52,9 +53,9 @@ def _check_beginning(text: bytes) -> None:
         raise MalformedImport("The body's first object goes over several lines. Send each on one line, or as application/json.")
 
 
-def _record(number: int, text: bytes) -> Record:
+async def _record(number: int, text: bytes) -> Record:
     try:
-        return Record(number, len(text), read_json(text, "The line"))
+        return Record(number, len(text), await read_json(text, "The line"))
     except MalformedJSON as error:
         return Record(number, len(text), faults=[Fault("", error.detail, error.code)])
 

@@ -1,0 +1,167 @@
+"""JSON of any size, read in pieces: a large body keeps nobody waiting for longer than a piece takes."""
+
+import json
+import re
+from collections.abc import Generator
+from typing import Any
+
+from taskapi import strictjson
+from taskapi.strictjson import BOM, DECODER, MOST_LEVELS, TWICE, Refused, malformed
+from taskapi.turns import Turns
+
+MAX_PIECE = 16 * 1024  # characters that are read at once, but for a longer string; some 0.5 ms
+
+BLANK = " \t\n\r"
+STRING = r'"(?:[^"\\]++|\\.)*+"'
+OPENING = re.compile(r"[ \t\n\r]*([\[{])")
+MEMBER = re.compile(rf"[ \t\n\r]*({STRING})[ \t\n\r]*:[ \t\n\r]*([\[{{])")
+SCALAR = re.compile(rf'(?:[^\[\]{{}}",]++|{STRING})*+(?=[,\]}}])')
+SEPARATOR = re.compile(r"[ \t\n\r]*([,\]}])")
+
+
+def _elements() -> list[str]:
+    """By the number of levels that it may have: the pattern of an element. What stands in it is for the parser to say."""
+    inside, found = rf'(?:[^\[\]{{}}"]++|{STRING})*+', [rf'(?:[^\[\]{{}}",]++|{STRING})*+']
+    for _ in range(MOST_LEVELS):
+        found.append(rf'(?:[^\[\]{{}}",]++|{STRING}|[\[{{]{inside}[\]}}])*+')
+        inside = rf'(?:[^\[\]{{}}"]++|{STRING}|[\[{{]{inside}[\]}}])*+'
+    return found
+
+
+RUNS = [re.compile(f"(?:{element},)*+") for element in _elements()]
+LASTS = [re.compile(rf"{element}[\]}}]") for element in _elements()]
+
+
+async def read_json(text: bytes, what: str = "The body") -> Any:
+    """As ``strictjson.read_json``, giving way in between where ``text`` is long.
+
+    Raises:
+        MalformedJSON: its detail never repeats the input.
+    """
+    if len(text) <= MAX_PIECE:
+        return strictjson.read_json(text, what)
+    turns = Turns()
+    await turns.wait()
+    try:
+        reading = read(text.removeprefix(BOM).decode("utf-8"))
+        while True:
+            try:
+                next(reading)
+            except StopIteration as end:
+                return end.value
+            await turns.give_way()
+    except (ValueError, RecursionError) as error:
+        raise malformed(error, text, what) from None
+
+
+def read(text: str, piece: int = MAX_PIECE) -> Generator[None, None, Any]:
+    """Reads ``text`` as ``strictjson.DECODER`` does, unless it is too deep; yields after each ``piece`` characters at most.
+
+    Elements that end within a piece are found by a pattern and given to the decoder, as many at once as there are. One that
+    does not is entered, and its own elements are read like this. The pieces get smaller then, or the same characters would be
+    looked at again on every level, and larger again with what has been read.
+
+    Raises:
+        ValueError, RecursionError: as the decoder.
+    """
+    opening = OPENING.match(text)
+    if not opening:
+        return DECODER.decode(text)
+    root: Any = _new(opening[1])
+    reader = _Reader(text, opening.end(), root, piece)
+    while reader.stack:
+        reader.read_piece()
+        yield
+    rest = text[reader.at :].lstrip(BLANK)
+    if rest:
+        raise json.JSONDecodeError("Extra data", text, len(text) - len(rest))
+    return root
+
+
+def _new(bracket: str) -> list[Any] | dict[str, Any]:
+    return [] if bracket == "[" else {}
+
+
+class _Reader:
+    def __init__(self, text: str, at: int, root: list[Any] | dict[str, Any], piece: int) -> None:
+        self.at = at
+        self.stack = [root]  # the arrays and objects that have not ended, the innermost last
+        self._text = text
+        self._after_comma = False
+        self._piece = self._longest = piece
+        self._read = 0  # characters, since the size of a piece was changed
+
+    def read_piece(self) -> None:
+        """Goes on with what stands next."""
+        start, levels, limit = self.at, MOST_LEVELS - len(self.stack), self.at + self._piece
+        run = RUNS[levels].match(self._text, start, limit)
+        if run and run.end() > start:
+            self._add(start, run.end() - 1)
+            self.at, self._after_comma = run.end(), True
+        elif last := LASTS[levels].match(self._text, start, limit):
+            self.at = last.end() - 1
+            self._add(start, self.at)
+            self._end_value()
+        elif not self._enter(levels):
+            scalar = SCALAR.match(self._text, start)
+            if not scalar:
+                raise json.JSONDecodeError("Expecting value", self._text, start)
+            self._add(start, scalar.end())
+            self.at = scalar.end()
+            self._end_value()
+        self._read += self.at - start
+        if self._read >= self._piece:
+            self._piece, self._read = min(2 * self._piece, self._longest), 0
+
+    def _add(self, start: int, end: int) -> None:
+        """Reads the elements that stand there, with commas between them, into the innermost array or object."""
+        inner, part = self.stack[-1], self._text[start:end]
+        if not part.strip(BLANK):
+            if self._text[end] != "," and not self._after_comma:
+                return  # it is empty
+            raise json.JSONDecodeError("Expecting value", self._text, start)
+        try:
+            if isinstance(inner, list):
+                inner += DECODER.decode(f"[{part}]")
+                return
+            members = DECODER.decode(f"{{{part}}}")
+        except json.JSONDecodeError as error:
+            raise json.JSONDecodeError(error.msg, self._text, start + error.pos - 1) from None
+        if not inner.keys().isdisjoint(members.keys()):
+            raise Refused(TWICE)
+        inner |= members
+
+    def _enter(self, levels: int) -> bool:
+        """Goes into the array or object that stands next; False when there is none."""
+        outer = self.stack[-1]
+        found = (OPENING if isinstance(outer, list) else MEMBER).match(self._text, self.at)
+        if not found:
+            return False
+        if not levels:
+            raise Refused("is nested too deeply")
+        inner = _new(found[found.lastindex or 0])
+        if isinstance(outer, list):
+            outer.append(inner)
+        else:
+            name = DECODER.decode(found[1])
+            if name in outer:
+                raise Refused(TWICE)
+            outer[name] = inner
+        self.stack.append(inner)
+        self.at, self._after_comma = found.end(), False
+        self._piece, self._read = max(self._piece // 2, self._longest // 32, 1), 0
+        return True
+
+    def _end_value(self) -> None:
+        """Goes on behind a value: past a comma, and before that past the ends of what ends with it."""
+        while self.stack:
+            mark = SEPARATOR.match(self._text, self.at)
+            if not mark:
+                raise json.JSONDecodeError("Expecting ',' delimiter", self._text, self.at)
+            if mark[1] == ",":
+                self.at, self._after_comma = mark.end(), True
+                return
+            if (mark[1] == "]") != isinstance(self.stack[-1], list):
+                raise json.JSONDecodeError("Expecting ',' delimiter", self._text, mark.start(1))
+            self.at, self._after_comma = mark.end(), False
+            self.stack.pop()
