@@ -1,6 +1,6 @@
 """A list of operations in one request: each for itself, or all or none."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ from taskapi.tasks.past import LARGEST_VERSION
 from taskapi.tasks.schemas import TaskCreate, TaskUpdate
 from taskapi.tasks.service import LookUp
 from taskapi.tasks.writing import Versions
+from taskapi.turns import Turns
 from taskapi.users.schemas import UserRead
 
 MOST_OPERATIONS = 1000
@@ -120,12 +121,21 @@ def _step(owner: UserRead, raw: dict[str, Any]) -> Step:
     return Step(operation)
 
 
+async def _steps(owner: UserRead, raws: Iterable[dict[str, Any]]) -> AsyncIterator[Step]:
+    """The operations as they are found right or wrong, which takes a while: others get their turns meanwhile."""
+    turns = Turns()
+    await turns.wait()
+    for raw in raws:
+        yield _step(owner, raw)
+        await turns.give_way()
+
+
 async def each(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int) -> list[Step]:
     """Carries out the operations, each for itself: what is to be made first, then the rest in its order.
 
     Deleted tasks are kept for ``days`` days. When the database fails, that is what became of the operations that remain.
     """
-    steps = [_step(owner, raw) for raw in bulk.operations]
+    steps = [step async for step in _steps(owner, bulk.operations)]
     made = [step for step in steps if step.task]
     failure = await _failure(_insert(made, None))
     for step in made:
@@ -160,8 +170,12 @@ async def all_or_none(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int) -
         BulkRefused: one cannot be carried out; nothing was changed.
         TransactionsUnsupported: the MongoDB is a standalone server.
     """
-    steps = [_step(owner, raw) for raw in bulk.operations]
-    faults = [fault for index, step in enumerate(steps) if step.error for fault in at_operation(index, step.error)]
+    steps, faults = list[Step](), list[Fault]()
+    async for step in _steps(owner, bulk.operations):
+        faults += at_operation(len(steps), step.error) if step.error else ()
+        steps.append(step)
+        if len(faults) >= MOST_FAULTS:
+            break
     if faults:
         raise InvalidInput(faults[:MOST_FAULTS])
     made = [step for step in steps if step.task]

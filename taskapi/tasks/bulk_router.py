@@ -1,8 +1,9 @@
 """Routes that change many tasks."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 from pydantic import ConfigDict, Field
 
 from taskapi import admission
@@ -10,12 +11,13 @@ from taskapi.auth.dependencies import TaskWriter, tools_of
 from taskapi.errors import BulkRefused, CountDiffers, DomainError, QueryTimeout, TooManyMatches, Unavailable
 from taskapi.fields import OBJECT_ID_EXAMPLE, ReadModel
 from taskapi.problems import ProblemDetail, responses, status_of
-from taskapi.routing import parameters, read_query
+from taskapi.routing import JSON, parameters, read_query
 from taskapi.routing import router as strict_router
 from taskapi.tasks import bulk, many
 from taskapi.tasks.bulk import Bulk, BulkQuery, DeleteTask, Step
 from taskapi.tasks.many import ManyQuery, ManyResult
 from taskapi.tasks.schemas import TaskUpdate
+from taskapi.turns import Turns
 
 router = strict_router(prefix="/tasks", tags=["bulk"])
 
@@ -57,15 +59,25 @@ def _shown(error: DomainError) -> OperationError:
     return OperationError(error=error.code, detail=error.detail, details=details)
 
 
+async def _rendered(steps: Sequence[Step]) -> Response:
+    """The results of the steps; others get their turns while they are written down."""
+    turns, results = Turns(), list[bytes]()
+    for index, step in enumerate(steps):
+        results.append(OperationResult.of(index, step).model_dump_json().encode())
+        await turns.give_way()
+    return Response(b"[%b]" % b",".join(results), media_type=JSON)
+
+
 @router.post(
     "/bulk",
     summary="Run a list of operations",
+    response_model=list[OperationResult],
     response_description="The outcome of each operation, in their order.",
     responses=responses(400, 401, 403, BulkRefused, 413, 415, 422, 501, *admission.PROBLEMS),
     openapi_extra={"parameters": parameters(BulkQuery)},
 )
 @admission.limited(admission.BULK)
-async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> list[OperationResult]:
+async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> Response:
     """Make, change and delete up to 1,000 tasks: each operation for itself, or with `atomic=true` all or none.
 
     The answer has the outcome of each, in their order.
@@ -73,7 +85,7 @@ async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> list
     run = bulk.all_or_none if read_query(BulkQuery, request).atomic else bulk.each
     steps = await run(user, data, tools_of(request).accounts.get, request.app.state.settings.trash_days)
     request.state.unfinished = any(isinstance(step.error, Unavailable) for step in steps)
-    return [OperationResult.of(index, step) for index, step in enumerate(steps)]
+    return await _rendered(steps)
 
 
 @router.patch(
