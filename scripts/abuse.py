@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from unittest.mock import patch
 
+import abuse_bodies
 import abuse_queries
 from abuse_load import SETTLE_SECONDS, Attack, Caller, Memory, World, attacked, prepare
 from bench_load import SECRET, SMALL, Bench
@@ -24,7 +25,7 @@ from pydantic import SecretStr
 from taskapi import embedded
 from taskapi.settings import Settings
 
-ATTACKS: dict[str, Attack] = {**abuse_queries.ATTACKS}
+ATTACKS: dict[str, Attack] = {**abuse_queries.ATTACKS, **abuse_bodies.ATTACKS}
 IDLE_SECONDS = 3
 
 
