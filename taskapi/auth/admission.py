@@ -30,7 +30,7 @@ class _Admitted:
 
 
 def install(routes: Iterable[BaseRoute]) -> None:
-    """Makes the routes that are marked as ``limited`` wait for their turn."""
+    """Makes the routes that are marked as ``limited`` wait for their turn; applications of one process share their routes."""
     for route in routes:
-        if isinstance(route, APIRoute) and (work := work_of(route.endpoint)):
+        if isinstance(route, APIRoute) and (work := work_of(route.endpoint)) and not isinstance(route.app, _Admitted):
             route.app = _Admitted(route.app, work)

@@ -12,7 +12,9 @@ from fastapi.routing import APIRoute
 
 from taskapi import admission, load
 from taskapi.admission import Bulkhead, Work
+from taskapi.main import create_app
 from tests.client import Account, is_problem
+from tests.conftest import make_settings
 
 DEAR = {
     "/tasks?q=word": admission.QUERIES,
@@ -95,6 +97,12 @@ async def test_a_refused_request_is_not_the_answer_of_its_idempotency_key(ada: A
     async with busy(impatient, admission.BULK, ada.id):
         is_problem(await ada.post("/tasks/bulk", **sent), 429, "too_many_at_once")
     assert (await ada.post("/tasks/bulk", **sent)).status_code == 200
+
+
+async def test_a_second_application_takes_no_second_place(app: FastAPI, ada: Account) -> None:
+    create_app(make_settings())
+    body = {"operations": [{"op": "create", "task": {"title": "A task"}}]}
+    assert (await ada.post("/tasks/bulk", json=body)).status_code == 200
 
 
 def test_every_dear_route_is_marked(app: FastAPI) -> None:
