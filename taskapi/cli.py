@@ -82,10 +82,10 @@ def _serve(host: str, port: int, workers: int, reload: bool) -> None:
         _hand_down(settings, complete)
         options = server.options(settings, host, port)
 
-        def cut() -> NoReturn:
+        def cut(status: int) -> NoReturn:
             _ignore_signals()
             held.close()  # the MongoDB has its time all the same
-            os._exit(server.CUT)
+            os._exit(status)
 
         status = 0
         if reload:

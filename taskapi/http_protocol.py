@@ -177,6 +177,10 @@ class HttpProtocol(HttpToolsProtocol):
         elif not self.cycle.response_started:
             self.cycle.keep_alive = False
 
+    def is_busy(self) -> bool:
+        """Whether it owes an answer, or a part of one."""
+        return self._is_answering() or self.transport.get_write_buffer_size() > 0
+
     def timeout_keep_alive_handler(self) -> None:
         """Closes an idle connection, but not over a request that has come and was not read yet."""
         if self._awaits == "body" or self._has_unread():

@@ -67,7 +67,7 @@ def refuse_new_connections(listener: socket.socket) -> None:
 class Server(uvicorn.Server):
     """Stops when asked once, within 30 s; asked again it ends at once through ``cut``, as it does after 30 s."""
 
-    def __init__(self, config: uvicorn.Config, cut: Callable[[], NoReturn]) -> None:
+    def __init__(self, config: uvicorn.Config, cut: Callable[[int], NoReturn]) -> None:
         super().__init__(config)
         self._cut = cut
         self._asked_at = 0.0
@@ -84,13 +84,16 @@ class Server(uvicorn.Server):
             self.end_at_once(f"a second {signal.Signals(sig).name}")
 
     def end_at_once(self, why: str) -> NoReturn:
-        """Ends the process without waiting for its requests."""
-        log.error("%s: %d requests were cut", why, len(self.server_state.tasks))
-        self._cut()
+        """Ends the process without waiting for its requests; the exit status says whether there were any."""
+        from taskapi.http_protocol import HttpProtocol  # Starlette and all, which the parent of workers does without
+
+        cut = sum(isinstance(each, HttpProtocol) and each.is_busy() for each in self.server_state.connections)
+        log.error("%s: %d requests were cut", why, cut)
+        self._cut(CUT if cut else 0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes no new connection, waits for the requests of those there are, and ends the application."""
-        from taskapi.http_protocol import HttpProtocol  # Starlette and all, which the parent of workers does without
+        from taskapi.http_protocol import HttpProtocol
 
         log.info("Shutting down")
         HttpProtocol.stopping = True

@@ -11,7 +11,7 @@ from typing import NoReturn
 import uvicorn
 
 from taskapi import processes
-from taskapi.server import CUT, Server
+from taskapi.server import Server
 
 
 def run(config: uvicorn.Config, listener: socket.socket, heartbeat: Connection, parent: int) -> None:
@@ -23,8 +23,8 @@ def run(config: uvicorn.Config, listener: socket.socket, heartbeat: Connection, 
     _Worker(config, heartbeat, parent).run([listener])
 
 
-def _cut() -> NoReturn:
-    os._exit(CUT)
+def _cut(status: int) -> NoReturn:
+    os._exit(status)
 
 
 class _Worker(Server):
