@@ -60,8 +60,7 @@ class Service:
         wait_until(lambda: bool(self.said(f"worker {pid} ended")))
 
     def mongo(self) -> "MongoClient[dict[str, Any]]":
-        port = (self.folder / "data" / "port").read_text()
-        return MongoClient(f"mongodb://127.0.0.1:{port}/?directConnection=true")
+        return MongoClient((self.folder / "data" / "mongodb_uri").read_text())
 
 
 def wait_until(condition: Callable[[], bool]) -> float:

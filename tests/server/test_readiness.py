@@ -28,8 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @contextmanager
 def connected(server: Server) -> Iterator[Mongo]:
     """A client of the embedded MongoDB."""
-    port = (server.folder / "port").read_text()
-    with MongoClient[dict[str, Any]](f"mongodb://127.0.0.1:{port}/?directConnection=true") as client:
+    with MongoClient[dict[str, Any]](server.mongodb_uri) as client:
         yield client
 
 

@@ -27,8 +27,7 @@ def kill_a_worker(server: Server) -> None:
 def test_workers_that_cannot_start_are_tried_again_and_the_others_go_on(folder: Path) -> None:
     with serving(folder, "--workers", "2", MONGODB_SELECTION_TIMEOUT_MS="500") as server:
         wait_until(lambda: server.output.count("is ready") == 2, "both workers")
-        uri = f"mongodb://127.0.0.1:{(folder / 'port').read_text()}/?directConnection=true"
-        with MongoClient[dict[str, Any]](uri) as mongo:
+        with MongoClient[dict[str, Any]](server.mongodb_uri) as mongo:
             mongo.admin.command("replSetStepDown", 600, force=True)
             kill_a_worker(server)
             wait_until(lambda: "did not start (status 3); another is started" in server.output, "an attempt")
