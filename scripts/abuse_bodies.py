@@ -18,10 +18,11 @@ PATCH = encode([{"op": "add", "path": "/metadata", "value": {"list": list(range(
 WHERE = encode({"where": {"$or": [{"metadata.n": {"$in": list(range(100))}} for _ in range(100)]}})
 DEEP_LINE = b'{"title":"a","metadata":{"a":[%b]}}\n' % b",".join([b"[" * 20 + b"]" * 20] * 6000)
 ENDLESS_BYTES = 200_000_000  # of one line
+STRANGER = ""  # the token of who has none
 
 
 def post(target: str, body: bytes, content_type: str = "application/json", token: str | None = None) -> Connection:
-    """A connection that posts the body, as a stranger when ``token`` is empty."""
+    """A connection that posts the body, as a ``STRANGER`` or an account."""
     return repeated(lambda world, _: world.request("POST", target, body, token, Content_Type=content_type))
 
 
@@ -51,9 +52,9 @@ def patch(body: bytes) -> Connection:
 
 
 ATTACKS = {
-    "stranger-json": Attack(post("/tasks", NESTED, token=""), connections=16),
-    "stranger-register": Attack(post("/register", NESTED, token=""), connections=16),
-    "stranger-form": Attack(post("/token", AMPERSANDS, FORM, token=""), connections=16),
+    "stranger-json": Attack(post("/tasks", NESTED, token=STRANGER), connections=16),
+    "stranger-register": Attack(post("/register", NESTED, token=STRANGER), connections=16),
+    "stranger-form": Attack(post("/token", AMPERSANDS, FORM, token=STRANGER), connections=16),
     "nested-flat": Attack(post("/tasks", NESTED), connections=16),
     "nested-deep": Attack(post("/tasks", DEEP), connections=16),
     "metadata": Attack(post("/tasks", METADATA), connections=16),
