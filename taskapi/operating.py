@@ -57,7 +57,9 @@ class Operator:
 
     async def disable(self, name: str) -> str:
         """Disables an account."""
-        return f"{await self._change(name, AccountChange(disabled=True))} is disabled, and its sessions have ended."
+        return (
+            f"{await self._change(name, AccountChange(disabled=True))} is disabled, and its sessions and API tokens have ended."
+        )
 
     async def enable(self, name: str) -> str:
         """Enables an account."""

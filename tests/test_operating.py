@@ -62,7 +62,7 @@ async def test_roles_and_states_change_by_the_rules_of_the_api(operator: Operato
             await refused("ada")
     await make_admin(ada.client, "root")
     await operator.demote("ada")
-    is_problem(await promoted.get("/users"), 403, "insufficient_scope")
+    is_problem(await promoted.get("/users"), 401, "invalid_token")
     await operator.disable("ada")
     is_problem(await ada.get("/users/me"), 401, "invalid_token")
     is_problem(await sign_in(ada.client, "ada"), 400, "inactive_user")

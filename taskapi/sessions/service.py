@@ -63,7 +63,7 @@ class Grant:
 async def begin(user: Account, proof: str, renewed: str | None, scopes: Scopes, trail: Trail, rules: Rules) -> Grant | None:
     """Begins a session for ``user``, whose password hash is ``proof``; ``renewed`` replaces that hash.
 
-    None when the account was disabled or its password changed meanwhile.
+    None when the account was disabled, or its password, role or second factor changed meanwhile.
     """
     now = utc_now()
     token = RefreshToken.first(ObjectId())
@@ -83,7 +83,7 @@ async def begin(user: Account, proof: str, renewed: str | None, scopes: Scopes, 
         "expires_at": rules.expiry(now, ends_at),
     }
     await collection(SessionDocument).insert_one(session)
-    admission = await users.admit(user, token.session, proof, renewed)
+    admission = await users.admit(user, token.session, scopes, proof, renewed)
     if admission is None:
         await collection(SessionDocument).delete_one({"_id": token.session})
         return None

@@ -43,15 +43,24 @@ class Counter:
         live = {"_id": self.identity, "expires_at": {"$gt": utc_now()}}
         return await fleeting(ThrottleDocument).find_one(live, {"_id": 1}) is not None
 
-    def made_to_last(self, span: timedelta) -> UpdateOne:
-        """The write that stores the counter, if it is not, and keeps it for ``span`` from now."""
+    def made_to_last(self, span: timedelta, account: bytes) -> UpdateOne:
+        """The write that stores the counter, if it is not, and keeps it for ``span`` from now.
+
+        ``account`` is the identity of the counter whose ``forget_known`` removes it.
+        """
         now = utc_now()
         unused = {"failures": 0, "blocked_until": None, "forgotten_at": now}
-        return UpdateOne({"_id": self.identity}, {"$setOnInsert": unused, "$set": {"expires_at": now + span}}, upsert=True)
+        return UpdateOne(
+            {"_id": self.identity}, {"$setOnInsert": unused, "$set": {"expires_at": now + span, "account": account}}, upsert=True
+        )
 
     async def remove(self) -> None:
         """Forgets what was counted."""
         await fleeting(ThrottleDocument).delete_one({"_id": self.identity})
+
+    async def forget_known(self) -> None:
+        """Forgets the counters that were made to last for this one."""
+        await fleeting(ThrottleDocument).delete_many({"account": self.identity})
 
     async def count(self, now: datetime) -> UpdateOne:
         """Counts an attempt; the write that takes it back.

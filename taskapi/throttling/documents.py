@@ -15,10 +15,13 @@ class ThrottleDocument(Document):
     blocked_until: datetime | None
     forgotten_at: datetime  # the failures, unless there is another before
     expires_at: datetime
+    account: bytes | None = None  # of an address from which an account has signed in: the ``id`` of the account's own counter
 
     class Settings:
         name = "throttles"
         indexes: ClassVar = [
+            # forgetting the addresses of an account
+            IndexModel([("account", ASCENDING)], name="known_to_account", sparse=True),
             # MongoDB removes what has expired
             IndexModel([("expires_at", ASCENDING)], name="throttle_expiry", expireAfterSeconds=0),
         ]

@@ -27,6 +27,8 @@ REFRESH = Pace(b"refresh", free=50)
 RESET_EMAIL = Pace(b"reset by e-mail address", free=5)
 RESET_ADDRESS = Pace(b"reset by address", free=20)
 VERIFICATION = Pace(b"verification of an address", free=10)
+NAMES = Pace(b"names that an account asks for", free=20)
+CONFIRMATION = Pace(b"confirmation of a second factor", free=5)
 REGISTRATION = b"registration"
 
 NO_GUESS: Final = (Unavailable, InactiveUser, InvalidScope, SecondFactorRequired)
@@ -56,7 +58,7 @@ class Throttle:
         known = self._counter(KNOWN_ADDRESS, f"{home}\n{account}")
         strangers = [self._counter(ACCOUNT, account), self._counter(ADDRESS, home)]
         undo = await counters.count([known] if await known.is_live() else strangers)
-        async with _attempt(undo, known.made_to_last(KNOWN)):
+        async with _attempt(undo, known.made_to_last(KNOWN, self._signer.sign(ACCOUNT.kind, account.encode()))):
             yield
 
     @asynccontextmanager
@@ -72,6 +74,23 @@ class Throttle:
         """Counts an account that is to be made from ``address``. Raises TooManyAttempts."""
         await counters.count([self._counter(self._registration, _network(address))])
 
+    async def change_of_name(self, user: ObjectId, address: str) -> None:
+        """Counts a user name or e-mail address that ``user`` wants: the answer says whether somebody has it, as registering does.
+
+        So it counts for the address of the caller as a registration.
+
+        Raises:
+            TooManyAttempts: there were too many.
+        """
+        by_address = self._counter(self._registration, _network(address))
+        await counters.count([self._counter(NAMES, str(user)), by_address])
+
+    @asynccontextmanager
+    async def confirmation(self, user: ObjectId) -> AsyncIterator[None]:
+        """What happens inside is one attempt to confirm a second factor of ``user``; otherwise as ``sign_in``."""
+        async with _attempt(await counters.count([self._counter(CONFIRMATION, str(user))])):
+            yield
+
     async def reset_request(self, email: str, address: str) -> None:
         """Counts a request for a new password, whether or not that is anybody's e-mail address. Raises TooManyAttempts."""
         by_email, by_address = self._counter(RESET_EMAIL, email.lower()), self._counter(RESET_ADDRESS, _network(address))
@@ -86,8 +105,10 @@ class Throttle:
         await counters.count([self._counter(REFRESH, _network(address))])
 
     async def forgive(self, username: str) -> None:
-        """Forgets the failures of an account whose owner has shown by other means who they are."""
-        await self._counter(ACCOUNT, username.lower()).remove()
+        """Forgets the failures of an account whose owner has shown by other means who they are, and from where it was used."""
+        account = self._counter(ACCOUNT, username.lower())
+        await account.remove()
+        await account.forget_known()
 
     def _counter(self, pace: Pace, subject: str) -> Counter:
         return Counter(self._signer.sign(pace.kind, subject.encode()), pace)

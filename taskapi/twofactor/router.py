@@ -42,8 +42,11 @@ async def begin_two_factor(data: Proof, caller: HoldersSession, tools: Tools, tr
     responses=responses(*USUAL, WrongCode, NoEnrolment, TooManyAttempts),
 )
 async def confirm_two_factor(data: Confirmation, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> RecoveryCodesMade:
-    """Turn the second factor on with a code of the authenticator: from now on signing in takes one in the field `otp`."""
-    return await service.confirm(caller.user, data.code, trail, tools.seals)
+    """Turn the second factor on with a code of the authenticator: from now on signing in takes one in the field `otp`.
+
+    Your other sessions end, since they never gave a code.
+    """
+    return await service.confirm(caller.user, caller.session, data.code, tools.throttle, trail, tools.seals)
 
 
 @router.post(

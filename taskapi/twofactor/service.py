@@ -21,6 +21,7 @@ from taskapi.account_errors import (
 from taskapi.clock import in_utc, utc_now
 from taskapi.events.service import Trail
 from taskapi.keys import Cipher, Signer
+from taskapi.throttling.service import Throttle
 from taskapi.twofactor import codes
 from taskapi.twofactor.schemas import Enrolment, RecoveryCodesMade
 from taskapi.users import two_factor
@@ -66,10 +67,13 @@ async def begin(user: UserRead, password: str, prover: Prover, seals: Seals) -> 
     return Enrolment(secret=secret, uri=codes.uri_of(secret, user.username), expires_at=expires_at)
 
 
-async def confirm(user: UserRead, code: str, trail: Trail, seals: Seals) -> RecoveryCodesMade:
-    """Turns the second factor on that ``user`` has begun, as their authenticator has its secret.
+async def confirm(
+    user: UserRead, session: ObjectId, code: str, throttle: Throttle, trail: Trail, seals: Seals
+) -> RecoveryCodesMade:
+    """Turns the second factor on that ``user`` has begun, as their authenticator has its secret. It ends their other sessions.
 
     Raises:
+        TooManyAttempts: there were too many wrong codes.
         NoEnrolment: there is none to confirm, it has expired, or its key is gone.
         WrongCode: that is not a code of this moment.
     """
@@ -80,12 +84,13 @@ async def confirm(user: UserRead, code: str, trail: Trail, seals: Seals) -> Reco
     secret = seals.cipher.decrypt(authenticator["secret"])
     if secret is None:
         raise NoEnrolment
-    step = codes.step_of(code, secret, now)
-    if step is None:
-        raise WrongCode
+    async with throttle.confirmation(user.object_id):
+        step = codes.step_of(code, secret, now)
+        if step is None:
+            raise WrongCode
     recovery = codes.new_recovery_codes()
     hashes = [seals.hashes(user.object_id, made)[0] for made in recovery]
-    if not await two_factor.confirm(user.object_id, authenticator["secret"], step, hashes):
+    if not await two_factor.confirm(user.object_id, session, authenticator["secret"], step, hashes):
         raise NoEnrolment
     await trail.record("two_factor_enabled", user.object_id)
     return RecoveryCodesMade(recovery_codes=recovery)

@@ -54,9 +54,9 @@ class AccountChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"disabled": True}]})
 
-    disabled: StrictBool = Optional(description="A disabled account cannot sign in, and its sessions end.")
+    disabled: StrictBool = Optional(description="A disabled account cannot sign in; its sessions and API tokens end.")
     role: Role = Optional(
-        description="Rights that it loses end with its next request; those that it gains begin with its next sign-in."
+        description="Rights begin with the next sign-in. Who ceases to be an admin is signed out, and API tokens lose `admin`."
     )
 
 

@@ -19,6 +19,19 @@ from taskapi.users.documents import ACTIVE, SOURCE, UserDocument
 from taskapi.users.service import PROVING
 
 ADMIN: BSON = {"role": "admin", **ACTIVE}
+WAS_ADMIN: BSON = {"$eq": ["$role", "admin"]}
+_TOKEN: BSON = {"$mergeObjects": ["$$this", {"scopes": {"$setDifference": ["$$this.scopes", ["admin"]]}}]}
+_IS_SOUND: BSON = {"$and": [{"$eq": [{"$type": "$$this"}, "object"]}, {"$isArray": "$$this.scopes"}]}
+WITHOUT_ADMIN: BSON = {
+    "sessions": [],
+    "api_tokens": {
+        "$cond": [
+            {"$isArray": "$api_tokens"},
+            {"$map": {"input": "$api_tokens", "in": {"$cond": [_IS_SOUND, _TOKEN, "$$this"]}}},
+            "$api_tokens",  # absent, or damaged: it holds no token that works
+        ]
+    },
+}
 SHOWN = {**PROVING, "leaving": 1}
 
 
@@ -66,7 +79,10 @@ async def named(username: str) -> ObjectId:
 
 
 async def change(identity: ObjectId | None, data: AccountChange, trail: Trail, *, by: ObjectId | None = None) -> UserForAdmin:
-    """Changes the fields that were sent. Disabling an account ends its sessions, so that enabling it revives none.
+    """Changes the fields that were sent.
+
+    Rights that are taken away do not come back: disabling an account ends its sessions and API tokens, and an admin who becomes
+    a user loses the sessions, and the scope ``admin`` of the API tokens.
 
     Raises:
         NotFound: there is no such account.
@@ -75,11 +91,16 @@ async def change(identity: ObjectId | None, data: AccountChange, trail: Trail, *
     values: BSON = data.model_dump(exclude_unset=True)
     if not values:
         return await read(identity)
+    taken: BSON = {}  # expressions
     if values.get("disabled"):
-        values["sessions"] = []
-    before = await set_unless_last({"_id": identity}, values)
+        taken = {"sessions": [], "api_tokens": []}
+    elif values.get("role") == "user":
+        taken = {name: {"$cond": [WAS_ADMIN, without, f"${name}"]} for name, without in WITHOUT_ADMIN.items()}
+    before = await set_unless_last({"_id": identity}, values | taken)
     if before is None:
         raise NotFound("User not found")
+    if "sessions" in taken and (values.get("disabled") or before.get("role") == "admin"):
+        values["sessions"] = []
     user: ObjectId = before["_id"]
     old, new = (damaged.read(UserForAdmin, user, SOURCE) for user in (before, {**before, **values}))
     if new.disabled != old.disabled:
@@ -110,7 +131,7 @@ async def reset_password(identity: ObjectId, data: NewPassword, hasher: Password
 
 
 async def set_unless_last(conditions: BSON, values: BSON) -> BSON | None:
-    """Sets ``values`` in the one account that meets ``conditions``, when an active admin is left then.
+    """Sets ``values``, which may be expressions, in the one account that meets ``conditions``, when an active admin is left then.
 
     The account as it was before; None when none meets them.
 
@@ -120,7 +141,7 @@ async def set_unless_last(conditions: BSON, values: BSON) -> BSON | None:
 
     async def write(session: Session | None) -> BSON | None:
         users = collection(UserDocument)
-        before = await users.find_one_and_update(conditions, {"$set": values}, session=session)
+        before = await users.find_one_and_update(conditions, [{"$set": values}], session=session)
         if before is None or not _is_active_admin(before) or await _is_any_left(session):
             return before
         if session is None:  # a standalone server takes nothing back by itself

@@ -16,6 +16,7 @@ from taskapi.database import BSON, collection
 from taskapi.events.service import Trail
 from taskapi.identity import new_id
 from taskapi.mail.service import Outbox
+from taskapi.scopes import Scopes
 from taskapi.security import PasswordHasher
 from taskapi.throttling.service import Throttle
 from taskapi.users import addresses, renaming
@@ -129,13 +130,19 @@ async def _now(identity: ObjectId) -> Account | None:
     return (await active([identity])).get(identity)
 
 
-async def admit(user: UserRead, session: ObjectId, proof: str, renewed: str | None) -> Admission | None:
+async def admit(user: UserRead, session: ObjectId, scopes: Scopes, proof: str, renewed: str | None) -> Admission | None:
     """Lists a session of ``user``, whose password hash is still ``proof``; ``renewed`` is a better hash of that password.
 
-    An account that was leaving stays. None when it was disabled, its removal began or its password changed meanwhile.
+    An account that was leaving stays. None when it was disabled, its removal began, its password changed, a second factor was
+    turned on or the role that ``scopes`` need was lost meanwhile.
     """
+    unchanged: BSON = {"_id": user.object_id, "password_hash": proof, **MAY_SIGN_IN}
+    if not user.two_factor:
+        unchanged["two_factor"] = {"$ne": True}
+    if "admin" in scopes:
+        unchanged["role"] = "admin"
     before = await collection(UserDocument).find_one_and_update(
-        {"_id": user.object_id, "password_hash": proof, **MAY_SIGN_IN},
+        unchanged,
         {"$push": {"sessions": session}, "$set": {"password_hash": renewed or proof}, "$unset": {"leaving": ""}},
         {"sessions": 1, "leaving": 1},
     )
@@ -159,17 +166,19 @@ async def dismiss(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
 async def reset_password(holder: Holder, address: str, password: str, hasher: PasswordHasher) -> bool:
     """Gives a new password to whoever reads ``address``, and ends every session in the same write.
 
-    When nobody had shown before that they read it, API tokens end as well: whoever made the account may be somebody else.
+    When nobody had shown before that they read it, API tokens and a second factor end as well: whoever made the account may be
+    somebody else.
 
     False when the password or the address changed since ``holder`` was read, or the account was disabled.
     """
     values = {"password_hash": await hasher.hash(password), "sessions": [], "email_verified": True, "updated_at": utc_now()}
+    removed = {"pending_email": ""}  # an address that an intruder had given
+    matching: BSON = {"_id": holder.user.object_id, "password_hash": holder.password_hash, "email_key": address.lower()}
     if not holder.user.email_verified:
         values["api_tokens"] = []
-    written = await collection(UserDocument).update_one(
-        {"_id": holder.user.object_id, "password_hash": holder.password_hash, "email_key": address.lower(), **MAY_SIGN_IN},
-        {"$set": values, "$unset": {"pending_email": ""}},  # an address that an intruder had given
-    )
+        removed |= {"two_factor": "", "authenticator": ""}
+        matching["email_verified"] = {"$ne": True}  # or what its reader set up meanwhile would go
+    written = await collection(UserDocument).update_one({**matching, **MAY_SIGN_IN}, {"$set": values, "$unset": removed})
     return written.modified_count == 1
 
 
@@ -183,12 +192,15 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
             address is a local one where those are not taken.
         UsernameTaken, EmailTaken: somebody else has it.
         WrongPassword, TooManyAttempts, Overloaded: as ``Prover`` says of ``current_password``.
-        TooManyAttempts: also when the account had too many addresses verified.
+        TooManyAttempts: also when the account had too many addresses verified, or it or the address it calls from has asked for
+            too many names or addresses.
         InvalidToken: the account was disabled or deleted meanwhile.
     """
     if not data.model_fields_set:
         return user
     mail.check(data.email)
+    if _asks_for_names(user, data):
+        await prover.throttle.change_of_name(user.object_id, trail.address)
     conditions: BSON = {"_id": user.object_id, **ACTIVE}
     values: BSON = {"updated_at": utc_now(), **data.model_dump(include={"full_name"}, exclude_unset=True)}
     removed: BSON = {}
@@ -238,6 +250,12 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
     if renames:
         await trail.record("username_changed", user.object_id, before=user.username, after=data.username)
     return damaged.read(UserRead, changed, SOURCE)
+
+
+def _asks_for_names(user: UserRead, data: UserUpdate) -> bool:
+    """Whether the answer says if a user name or an address, other than their own, is taken."""
+    wanted = ((data.username, user.username), (data.email, user.email)) if data.model_fields_set else ()
+    return any(new and new.lower() != (own or "").lower() for new, own in wanted)
 
 
 def _taken(error: DuplicateKeyError) -> UsernameTaken | EmailTaken:

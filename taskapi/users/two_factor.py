@@ -31,11 +31,14 @@ async def begin(user: ObjectId, proof: str, sealed: bytes, expires_at: datetime)
     return await _wrote(matching, {"$set": {"authenticator": {"secret": sealed, "expires_at": expires_at}}})
 
 
-async def confirm(user: ObjectId, sealed: bytes, step: int, recovery: list[bytes]) -> bool:
-    """Turns it on with the secret ``sealed``; ``step`` is that of the code. False when it is not to be confirmed any more."""
+async def confirm(user: ObjectId, session: ObjectId, sealed: bytes, step: int, recovery: list[bytes]) -> bool:
+    """Turns it on with the secret ``sealed``, and ends every session but this one in the same write: none of them has proven it.
+
+    ``step`` is that of the code. False when it is not to be confirmed any more, or ``session`` has ended.
+    """
     authenticator = {"secret": sealed, "last_step": step, "recovery": recovery}
-    matching = {"_id": user, **ACTIVE, **NOT_ON, "authenticator.secret": sealed}
-    return await _wrote(matching, {"$set": {**ON, "authenticator": authenticator}})
+    matching = {"_id": user, **ACTIVE, **NOT_ON, "authenticator.secret": sealed, "sessions": session}
+    return await _wrote(matching, {"$set": {**ON, "authenticator": authenticator, "sessions": [session]}})
 
 
 async def pass_step(user: ObjectId, sealed: bytes, step: int, renewed: bytes) -> bool:

@@ -42,7 +42,7 @@ async def failures(app: FastAPI, pace: Pace, subject: str) -> int | None:
 async def elapse(time: timedelta) -> None:
     """Lets time pass for the counters."""
     async for each in collection(ThrottleDocument).find({}):
-        moments = {name: value - time for name, value in each.items() if name not in ("_id", "failures") and value}
+        moments = {name: value - time for name, value in each.items() if name not in ("_id", "failures", "account") and value}
         await collection(ThrottleDocument).update_one({"_id": each["_id"]}, {"$set": moments})
 
 
