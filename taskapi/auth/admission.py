@@ -1,4 +1,4 @@
-"""Holds the bulkheads of dear routes: the account is known, and let in, before anything else of the request is looked at."""
+"""Holds the bulkheads of dear routes: the account is known, and let in, before its body is looked at."""
 
 from collections.abc import Iterable
 
@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from taskapi.admission import Admission, Work, work_of
 from taskapi.auth.dependencies import authenticate
+from taskapi.negotiation import Negotiated
 
 
 class _Admitted:
@@ -32,5 +33,7 @@ class _Admitted:
 def install(routes: Iterable[BaseRoute]) -> None:
     """Makes the routes that are marked as ``limited`` wait for their turn; applications of one process share their routes."""
     for route in routes:
-        if isinstance(route, APIRoute) and (work := work_of(route.endpoint)) and not isinstance(route.app, _Admitted):
-            route.app = _Admitted(route.app, work)
+        if isinstance(route, APIRoute) and (work := work_of(route.endpoint)):
+            assert isinstance(route.app, Negotiated)  # what no route gives is refused to anybody, and waits for nothing
+            if not isinstance(route.app.app, _Admitted):
+                route.app.app = _Admitted(route.app.app, work)
