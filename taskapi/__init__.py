@@ -1,3 +1,3 @@
 """taskapi: a task-management REST API on MongoDB."""
 
-__version__ = "1.3.0"
+__version__ = "1.4.0"

@@ -18,7 +18,7 @@ class Welcome(ReadModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"message": "Welcome to the Task Management API", "version": "1.3.0", "links": {"tasks": "/tasks"}}]
+            "examples": [{"message": "Welcome to the Task Management API", "version": "1.4.0", "links": {"tasks": "/tasks"}}]
         }
     )
 
