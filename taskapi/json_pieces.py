@@ -10,6 +10,7 @@ from taskapi.strictjson import BOM, DECODER, MOST_LEVELS, TWICE, Refused, malfor
 from taskapi.turns import Turns
 
 MAX_PIECE = 16 * 1024  # characters that are read at once, but for a longer string; some 0.5 ms
+MAX_VALUES = 30_000  # in one text: more than a task can have, and few enough to hold for many callers at once
 
 BLANK = " \t\n\r"
 STRING = r'"(?:[^"\\]++|\\.)*+"'
@@ -28,22 +29,23 @@ def _elements() -> list[str]:
     return found
 
 
+STRINGS = re.compile(STRING)
 RUNS = [re.compile(f"(?:{element},)*+") for element in _elements()]
 LASTS = [re.compile(rf"{element}[\]}}]") for element in _elements()]
 
 
-async def read_json(text: bytes, what: str = "The body") -> Any:
+async def read_json(text: bytes, what: str = "The body", max_values: int | None = MAX_VALUES) -> Any:
     """As ``strictjson.read_json``, giving way in between where ``text`` is long.
 
     Raises:
-        MalformedJSON: its detail never repeats the input.
+        MalformedJSON: its detail never repeats the input; or ``text`` holds more than ``max_values``.
     """
     if len(text) <= MAX_PIECE:
         return strictjson.read_json(text, what)
     turns = Turns()
     await turns.wait()
     try:
-        reading = read(text.removeprefix(BOM).decode("utf-8"))
+        reading = read(text.removeprefix(BOM).decode("utf-8"), max_values=max_values)
         while True:
             try:
                 next(reading)
@@ -54,7 +56,7 @@ async def read_json(text: bytes, what: str = "The body") -> Any:
         raise malformed(error, text, what) from None
 
 
-def read(text: str, piece: int = MAX_PIECE) -> Generator[None, None, Any]:
+def read(text: str, piece: int = MAX_PIECE, max_values: int | None = None) -> Generator[None, None, Any]:
     """Reads ``text`` as ``strictjson.DECODER`` does, unless it is too deep; yields after each ``piece`` characters at most.
 
     Elements that end within a piece are found by a pattern and given to the decoder, as many at once as there are. One that
@@ -62,7 +64,7 @@ def read(text: str, piece: int = MAX_PIECE) -> Generator[None, None, Any]:
     looked at again on every level, and larger again with what has been read.
 
     Raises:
-        ValueError, RecursionError: as the decoder.
+        ValueError, RecursionError: as the decoder; ValueError for more than ``max_values`` as well.
     """
     opening = OPENING.match(text)
     if not opening:
@@ -71,6 +73,8 @@ def read(text: str, piece: int = MAX_PIECE) -> Generator[None, None, Any]:
     reader = _Reader(text, opening.end(), root, piece)
     while reader.stack:
         reader.read_piece()
+        if max_values is not None and reader.values > max_values:
+            raise Refused(f"holds more than {max_values:,} values")
         yield
     rest = text[reader.at :].lstrip(BLANK)
     if rest:
@@ -86,6 +90,7 @@ class _Reader:
     def __init__(self, text: str, at: int, root: list[Any] | dict[str, Any], piece: int) -> None:
         self.at = at
         self.stack = [root]  # the arrays and objects that have not ended, the innermost last
+        self.values = 1  # that were read so far
         self._text = text
         self._after_comma = False
         self._piece = self._longest = piece
@@ -120,6 +125,8 @@ class _Reader:
             if self._text[end] != "," and not self._after_comma:
                 return  # it is empty
             raise json.JSONDecodeError("Expecting value", self._text, start)
+        marks = STRINGS.sub("", part)
+        self.values += 1 + marks.count(",") + marks.count("[") + marks.count("{")
         try:
             if isinstance(inner, list):
                 inner += DECODER.decode(f"[{part}]")
@@ -148,6 +155,7 @@ class _Reader:
                 raise Refused(TWICE)
             outer[name] = inner
         self.stack.append(inner)
+        self.values += 1
         self.at, self._after_comma = found.end(), False
         self._piece, self._read = max(self._piece // 2, self._longest // 32, 1), 0
         return True

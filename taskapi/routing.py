@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, compile_path
 
 from taskapi import json_pieces
+from taskapi.admission import work_of
 from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, UnsupportedMediaType, faults_of
 from taskapi.negotiation import Negotiated, refuse_codings
 from taskapi.paging import PageQuery
@@ -38,6 +39,8 @@ ATTACHMENT = {"Content-Disposition": {"description": "A name for the file.", "sc
 class StrictRequest(Request):
     """A request whose JSON is read strictly."""
 
+    max_values: int | None = json_pieces.MAX_VALUES
+
     async def json(self) -> Any:
         """The body.
 
@@ -46,7 +49,7 @@ class StrictRequest(Request):
             InvalidInput: it is an object of too many members.
         """
         if not hasattr(self, "_json"):
-            self._json = await json_pieces.read_json(await self.body())
+            self._json = await json_pieces.read_json(await self.body(), max_values=self.max_values)
             if isinstance(self._json, dict):
                 _refuse_many(len(self._json))
         return self._json
@@ -210,6 +213,7 @@ class StrictRoute(APIRoute):
         if not expected:
             return handle
         guards = tuple(_guards(self.dependant))
+        max_values = None if work_of(self.endpoint) else StrictRequest.max_values  # a bulkhead holds few bodies at once
 
         async def strict(request: Request) -> Response:
             for guard, scopes in guards:  # FastAPI would ask them after the body
@@ -219,6 +223,7 @@ class StrictRoute(APIRoute):
             if kind not in expected:
                 raise UnsupportedMediaType(expected)
             strict_request = StrictRequest(request.scope, request.receive)
+            strict_request.max_values = max_values
             # Read here, so that errors are ours and not the framework's 400. What is neither is the route's to read.
             if kind == FORM:
                 _refuse_many(1 + (await strict_request.body()).count(b"&"))

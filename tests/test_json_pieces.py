@@ -129,6 +129,21 @@ async def test_others_go_on_while_something_long_is_read() -> None:
 
     counting = asyncio.create_task(count())
     text = b"[%b]" % b",".join([b"[]"] * 300_000)
-    await asyncio.gather(*(json_pieces.read_json(text) for _ in range(2)))
+    await asyncio.gather(*(json_pieces.read_json(text, max_values=None) for _ in range(2)))
     counting.cancel()
     assert passes > 60
+
+
+async def test_more_values_than_a_task_can_have_are_refused_while_reading() -> None:
+    many = b'{"a":[%b]}' % b",".join([b"[]"] * 100_000)
+    with pytest.raises(MalformedJSON, match="The body holds more than 30,000 values"):
+        await json_pieces.read_json(many)
+    assert await json_pieces.read_json(many, max_values=None) == json.loads(many)
+    deep = b"[%b]" % b",".join([b"[" * 30 + b"]" * 30] * 2_000)
+    with pytest.raises(MalformedJSON, match="The line holds more than 30,000 values"):
+        await json_pieces.read_json(deep, "The line")
+
+
+async def test_only_values_count_not_what_stands_in_strings() -> None:
+    text = json.dumps({"a": ',[{"' * 50_000, "b": [0] * 29_000}).encode()
+    assert await json_pieces.read_json(text) == json.loads(text)

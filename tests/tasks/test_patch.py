@@ -212,7 +212,7 @@ async def test_copies_of_copies_do_not_fill_the_memory(ada: Account) -> None:
 @pytest.mark.parametrize("kind", ["add", "replace", "test"])
 async def test_values_that_no_task_can_hold_are_refused_before_they_are_looked_through(ada: Account, kind: str) -> None:
     task = await ada.make_task()
-    large = [{"op": kind, "path": "/metadata", "value": {"a": [[]] * 40_000}}]
+    large = [{"op": kind, "path": "/metadata", "value": {"a": [[]] * 25_000, "b": "b" * 200_000}}]
     found = wrong_fields(await ada.patch(f"/tasks/{task['id']}", json=large, headers=PATCH))
     assert found == {"0": "patch_size"}
 
