@@ -126,7 +126,8 @@ class _Reader:
                 return  # it is empty
             raise json.JSONDecodeError("Expecting value", self._text, start)
         marks = STRINGS.sub("", part)
-        self.values += 1 + marks.count(",") + marks.count("[") + marks.count("{")
+        filled = marks.count("[") + marks.count("{") - marks.count("[]") - marks.count("{}")
+        self.values += 1 + marks.count(",") + filled
         try:
             if isinstance(inner, list):
                 inner += DECODER.decode(f"[{part}]")
