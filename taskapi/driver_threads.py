@@ -32,9 +32,8 @@ WRITES = {
     "Collection.insert_one",
     "Collection.update_many",
     "Collection.update_one",
-    "ClientSession.abort_transaction",
-    "ClientSession.commit_transaction",
 }
+ENDS = {"ClientSession.abort_transaction", "ClientSession.commit_transaction"}  # which the writes may be waiting for
 
 
 class QueueFull(PyMongoError):
@@ -106,10 +105,12 @@ class DriverThreads(Executor):
     def __init__(self) -> None:
         self.reads = Lane("mongodb-read", 10)
         self.writes = Lane("mongodb-write", 10)
+        self.ends = Lane("mongodb-end", 4)
         self.queries = Lane("mongodb-query", 16)
         self.state = Lane("mongodb-state", 2)
         self._lanes = {
             **dict.fromkeys(WRITES, self.writes),
+            **dict.fromkeys(ENDS, self.ends),
             **dict.fromkeys(QUERIES, self.queries),
             **dict.fromkeys(STATE, self.state),
         }

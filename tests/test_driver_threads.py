@@ -13,7 +13,7 @@ from pymongo.database import Database
 
 from taskapi import driver_threads
 from taskapi.database import translated
-from taskapi.driver_threads import QUERIES, STATE, WRITES, DriverThreads, Lane, QueueFull
+from taskapi.driver_threads import ENDS, QUERIES, STATE, WRITES, DriverThreads, Lane, QueueFull
 from taskapi.errors import ServerBusy
 
 
@@ -24,21 +24,22 @@ def test_each_operation_that_has_a_lane_is_one_of_the_driver() -> None:
         for name in dir(kind)
         if callable(getattr(kind, name)) and hasattr(getattr(kind, name), "__qualname__")
     }
-    assert methods >= WRITES | QUERIES | STATE
+    assert methods >= WRITES | ENDS | QUERIES | STATE
 
 
-def test_operations_that_hang_hold_no_other_kind() -> None:
+@pytest.mark.parametrize("other", ["Collection.find_one", "ClientSession.commit_transaction"])
+def test_operations_that_hang_hold_no_other_kind(other: str) -> None:
     threads, released = DriverThreads(), threading.Event()
 
     def insert_one() -> bool:
         return released.wait(30)
 
-    def find_one() -> str:
-        return "read"
+    def call_other() -> str:
+        return "done"
 
-    insert_one.__qualname__, find_one.__qualname__ = "Collection.insert_one", "Collection.find_one"
+    insert_one.__qualname__, call_other.__qualname__ = "Collection.insert_one", other
     writes: list[Future[bool]] = [threads.submit(partial(lambda method: method(), insert_one)) for _ in range(64)]
-    assert threads.submit(partial(lambda method: method(), find_one)).result(30) == "read"
+    assert threads.submit(partial(lambda method: method(), call_other)).result(30) == "done"
     assert not any(write.done() for write in writes)
     released.set()
     assert all(write.result(30) for write in writes)
