@@ -33,7 +33,7 @@ DomainError
     └── TooMany              the caller is to slow down
         ├── TooManyAttempts  what they do looks like guessing
         ├── TooManyRequests  the account has used up its requests for now
-        └── TooManyAtOnce    the account has too many dear requests under way
+        └── TooManyAtOnce    the account has too many expensive requests under way
 """
 
 from taskapi.errors import DomainError, Unavailable

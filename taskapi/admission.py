@@ -1,4 +1,4 @@
-"""How many dear requests run at the same time: bulkheads, a share for each account and a larger one for each worker.
+"""How many expensive requests run at the same time: bulkheads, a share for each account and a larger one for each worker.
 
 What is over the share of its account waits for a while, and is then refused: so is one more than the worker takes. Waiting
 requests take little: their bodies are not read yet. Each worker counts for itself, in memory.

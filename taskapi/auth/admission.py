@@ -1,4 +1,4 @@
-"""Holds the bulkheads of dear routes: the account is known, and let in, before its body is looked at."""
+"""Holds the bulkheads of expensive routes: the account is known, and let in, before its body is looked at."""
 
 from collections.abc import Iterable
 

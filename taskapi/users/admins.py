@@ -96,6 +96,10 @@ async def change(identity: ObjectId | None, data: AccountChange, trail: Trail, *
         taken = {"sessions": [], "api_tokens": []}
     elif values.get("role") == "user":
         taken = {name: {"$cond": [WAS_ADMIN, without, f"${name}"]} for name, without in WITHOUT_ADMIN.items()}
+    elif "role" in values:  # versions before 1.4 left the scope with those who were no longer admins
+        taken = {"api_tokens": {"$cond": [WAS_ADMIN, "$api_tokens", WITHOUT_ADMIN["api_tokens"]]}}
+    if values.get("disabled") is False:  # and the tokens with accounts that were disabled
+        taken["api_tokens"] = {"$cond": [{"$eq": ["$disabled", True]}, [], taken.get("api_tokens", "$api_tokens")]}
     before = await set_unless_last({"_id": identity}, values | taken)
     if before is None:
         raise NotFound("User not found")

@@ -99,6 +99,21 @@ async def test_rights_that_were_taken_away_do_not_come_back(ada: Account) -> Non
 
 
 @pytest.mark.real
+async def test_rights_that_an_earlier_version_left_do_not_come_back(ada: Account) -> None:
+    root, carol = await make_admin(ada.client, "root"), await make_admin(ada.client, "carol")
+    token, stored = await make_token(carol, "both", "admin", "tasks:read"), {"_id": ObjectId(carol.id)}
+    await collection(UserDocument).update_one(stored, {"$set": {"role": "user"}})
+    assert (await root.patch(f"/users/{carol.id}", json={"role": "admin"})).status_code == 200
+    is_problem(await use(carol, token, path="/users"), 403, "insufficient_scope")
+    assert (await use(carol, token)).status_code == 200
+    assert (await root.patch(f"/users/{carol.id}", json={"disabled": False})).status_code == 200
+    assert (await use(carol, token)).status_code == 200  # it was not disabled
+    await collection(UserDocument).update_one(stored, {"$set": {"disabled": True}})
+    assert (await root.patch(f"/users/{carol.id}", json={"disabled": False})).status_code == 200
+    is_problem(await use(carol, token), 401, "invalid_token")
+
+
+@pytest.mark.real
 @pytest.mark.parametrize("tokens", [None, 5, [5, {"scopes": "admin"}, {}]])
 async def test_an_admin_with_damaged_tokens_can_be_demoted(ada: Account, tokens: object) -> None:
     root, carol = await make_admin(ada.client, "root"), await make_admin(ada.client, "carol")
