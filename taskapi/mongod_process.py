@@ -36,7 +36,7 @@ SLOW_MS = 500  # from which on an operation is logged
 NOT_INITIATED = 94  # the server's error code NotYetInitialized
 CONFIGURATION_STALE = 93  # InvalidReplicaSetConfig: this server is not the member its configuration names
 OLD_VERSION = (
-    "MongoDB %s gets no security fixes any longer; it can be reached by %s. For production put a newer mongod on PATH, "
+    "MongoDB %s no longer gets security fixes; %s can connect to it. For production put a newer mongod on PATH, "
     "or set TASKAPI_MONGODB_URI"
 )
 
@@ -186,7 +186,9 @@ class MongodProcess:
         version = str(client.server_info()["version"])
         known = release(version)
         if not self.ready.is_set() and known and is_past_end_of_life(known, datetime.now(UTC).date()):
-            log.warning(OLD_VERSION, version, "every account of this machine" if self.port else "the account that runs it alone")
+            log.warning(
+                OLD_VERSION, version, "every account of this machine" if self.port else "only the account that runs it, and root,"
+            )
 
 
 def read_data_format(folder: Path) -> Release | None:

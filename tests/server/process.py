@@ -60,7 +60,7 @@ class Server:
     @property
     def warnings(self) -> list[str]:
         """The warnings in its log, but for the one of an old MongoDB, which depends on the machine."""
-        return [line for line in self.output.splitlines() if "WARNING" in line and "no security fixes" not in line]
+        return [line for line in self.output.splitlines() if "WARNING" in line and "no longer gets security fixes" not in line]
 
     @property
     def mongodb_uri(self) -> str:
