@@ -119,6 +119,8 @@ class Supervisor:
                 log.info("SIGHUP: replacing every worker")
                 self._outdated = self._active()
             for ended in self._collect():
+                if status == 0:  # the service is to stop; a signal to its process group came to the workers first
+                    continue
                 if not self._was_ready:
                     log.error("worker %d did not start (%s): the service ends", ended.pid, ended.end)
                     status = max(ended.status or 0, 0) or STARTUP_FAILURE

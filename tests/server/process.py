@@ -113,10 +113,10 @@ class Server:
 
 
 @contextmanager
-def serving(
+def launched(
     folder: Path, *arguments: str, command: list[str] | None = None, port: int | None = None, **settings: str
 ) -> Iterator[Server]:
-    """A server that is ready; stopped, and checked to be gone, at the end."""
+    """A server that begins to start; it and its processes are killed at the end."""
     port = port or free_port()
     log = folder.with_suffix(f".{port}.log")
     with log.open("ab") as sink:
@@ -130,13 +130,7 @@ def serving(
         )
     server = Server(process, port, log, folder)
     try:
-        wait_until(lambda: server.status() == 200 or process.poll() is not None, "the server to be ready")
-        assert process.poll() is None, server.output
         yield server
-        if process.poll() is None:
-            process.terminate()
-            assert process.wait(PATIENCE_SECONDS) in (0, -signal.SIGTERM), server.output
-        wait_until(lambda: not server.members(), "every process to end")
     finally:
         server.kill_everything()
         keep_output(server.output)
@@ -144,6 +138,22 @@ def serving(
             keep_output(part.read_text(), "mongod")
         if (generated := folder / "secret_key").exists():
             keep_secret(generated.read_text(), "secret key")
+
+
+@contextmanager
+def serving(
+    folder: Path, *arguments: str, command: list[str] | None = None, port: int | None = None, **settings: str
+) -> Iterator[Server]:
+    """A server that is ready; stopped, and checked to be gone, at the end."""
+    with launched(folder, *arguments, command=command, port=port, **settings) as server:
+        process = server.process
+        wait_until(lambda: server.status() == 200 or process.poll() is not None, "the server to be ready")
+        assert process.poll() is None, server.output
+        yield server
+        if process.poll() is None:
+            process.terminate()
+            assert process.wait(PATIENCE_SECONDS) in (0, -signal.SIGTERM), server.output
+        wait_until(lambda: not server.members(), "every process to end")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from tests.server.process import Server, serving, wait_until
+from tests.server.process import Server, launched, serving, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -41,3 +41,16 @@ def test_workers_that_cannot_start_are_tried_again_and_the_others_go_on(folder: 
         assert "Traceback" not in server.output
         server.process.terminate()
         assert server.process.wait(30) == 0
+
+
+def test_a_stop_that_reaches_the_workers_first_is_no_failed_start(folder: Path) -> None:
+    """As with SIGTERM to a whole process group, which comes to the workers while they start."""
+    with launched(folder, "--workers", "2") as server:
+        wait_until(lambda: len(workers(server)) == 2, "both workers to begin")
+        os.kill(server.process.pid, signal.SIGSTOP)
+        for pid in workers(server):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not workers(server), "their end")
+        server.process.terminate()
+        os.kill(server.process.pid, signal.SIGCONT)
+        assert server.process.wait(30) == 0, server.output
