@@ -148,11 +148,10 @@ class Supervisor:
     def _wait(self) -> set[int]:
         """Waits for something to happen; the signals that came."""
         until_start = max(0.0, self._start_at - time.monotonic()) if len(self._active()) < self._count else POLL_SECONDS
-        asked: set[int] = set()
-        for key, _ in self._selector.select(min(POLL_SECONDS, until_start)):
-            if key.fileobj is self._wakeup:
-                asked = set(self._wakeup.recv(1024))
-        return asked
+        self._selector.select(min(POLL_SECONDS, until_start))
+        with suppress(BlockingIOError):  # a signal may come while select returns for something else
+            return set(self._wakeup.recv(1024))
+        return set()
 
     def _collect(self) -> list[_Process]:
         """Looks after all workers; those that have ended without being asked, each of which is logged."""
