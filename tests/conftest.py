@@ -82,7 +82,7 @@ def make_settings(**changes: Any) -> Settings:
         "registrations_per_address": 1_000_000,
         "data_dir": Path(os.environ[FOLDER_VARIABLE], os.environ.get("PYTEST_XDIST_WORKER", "gw")),
         "links_allow_private": True,
-        "links_timeout_seconds": 1.0,
+        "links_timeout_seconds": 2.0,
     }
     return Settings(_env_file=None, **{**values, **changes})
 
