@@ -1,52 +1,94 @@
 """Answering look-ups that arrive together with one query."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
-from typing import Generic, TypeVar
+from itertools import chain, islice
+from typing import Generic, TypeVar, cast
+
+from taskapi.errors import ServerBusy
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
+MAX_KEYS = 100
+MAX_WAIT_SECONDS = 2.0  # for a query to begin: with MongoDB gone those under way end by their time limits
+
 
 class Coalescer(Generic[Key, Value]):
-    """Gathers the keys asked for while a query is under way and fetches them all with the next one.
+    """Gathers the keys asked for in one turn of the event loop, and while queries are under way, and fetches them with one.
 
-    The pattern of a group commit: the first look-up goes out at once; those that come while it runs share the next.
+    The pattern of a group commit: a lone look-up goes out at once; those that come while it runs share the next query.
     A look-up never joins a query that has already been sent, so every answer is as fresh as one asked alone.
     """
 
-    def __init__(self, fetch: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]]) -> None:
-        """``fetch`` takes the distinct keys and returns the values of those that exist."""
+    def __init__(
+        self, fetch: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]], queries: int = 1, max_keys: int = MAX_KEYS
+    ) -> None:
+        """``fetch`` takes at most ``max_keys`` distinct keys and returns the values of those that exist.
+
+        ``queries``: how many of them run at the same time.
+        """
         self._fetch = fetch
-        self._waiting: dict[Key, asyncio.Future[Value | None]] = {}
-        self._worker: asyncio.Task[None] | None = None
+        self._queries, self._max_keys = queries, max_keys
+        self._waiting: dict[Key, list[asyncio.Future[Value | None]]] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+        self._since = 0.0  # when the first of those that wait came, or a query began after it
+        self._is_starting = False  # one of them, which has taken no key yet
 
     async def get(self, key: Key) -> Value | None:
-        """The value of ``key``, or None. Raises whatever ``fetch`` raised for this round."""
-        future = self._waiting.get(key)
-        if future is None:
-            future = self._waiting[key] = asyncio.get_running_loop().create_future()
-            if self._worker is None:
-                self._worker = asyncio.create_task(self._work())
-        # Several callers may share the future: one that goes away must not cancel it for the others.
-        return await asyncio.shield(future)
+        """The value of ``key``, or None.
+
+        Raises:
+            ServerBusy: those that came before have waited too long already.
+            Exception: whatever ``fetch`` raised for this query.
+        """
+        if self._waiting and time.monotonic() - self._since > MAX_WAIT_SECONDS:
+            raise ServerBusy
+        future = asyncio.get_running_loop().create_future()  # one for each caller: who goes away disturbs no other
+        if key in self._waiting:
+            self._waiting[key].append(future)
+        else:
+            if not self._waiting:
+                self._since = time.monotonic()
+            self._waiting[key] = [future]
+            if not self._is_starting and len(self._workers) < self._queries:
+                self._is_starting = True
+                self._workers.add(asyncio.create_task(self._work()))
+        return await future
 
     async def _work(self) -> None:
-        round_: dict[Key, asyncio.Future[Value | None]] = {}
+        self._is_starting = False
         try:
             while self._waiting:
-                round_, self._waiting = self._waiting, {}
-                try:
-                    found = await self._fetch(round_.keys())
-                except Exception as error:
-                    for future in round_.values():
-                        future.set_exception(error)
-                        future.exception()  # seen, also when every caller has gone away
-                else:
-                    for key, future in round_.items():
+                asked = dict(islice(self._waiting.items(), self._max_keys))
+                for key in asked:
+                    del self._waiting[key]
+                self._since = time.monotonic()
+                await self._answer(asked)
+        except asyncio.CancelledError:
+            _cancel(self._waiting)
+            self._waiting = {}
+            raise
+        finally:
+            self._workers.remove(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _answer(self, asked: dict[Key, list[asyncio.Future[Value | None]]]) -> None:
+        try:
+            found = await self._fetch(asked.keys())
+        except Exception as error:
+            for future in chain.from_iterable(asked.values()):
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for key, futures in asked.items():
+                for future in futures:
+                    if not future.done():
                         future.set_result(found.get(key))
         finally:
-            self._worker = None
-            for future in (*round_.values(), *self._waiting.values()):
-                future.cancel()  # of those still open: this task was cancelled itself, and nobody may wait for ever
-            self._waiting = {}
+            _cancel(asked)  # those still open: the worker was cancelled itself, and nobody may wait for ever
+
+
+def _cancel(waiting: Mapping[Key, list[asyncio.Future[Value | None]]]) -> None:
+    for future in chain.from_iterable(waiting.values()):
+        future.cancel()

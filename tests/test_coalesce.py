@@ -6,6 +6,7 @@ from collections.abc import Collection
 import pytest
 
 from taskapi.coalesce import Coalescer
+from taskapi.errors import ServerBusy
 
 
 class Store:
@@ -69,8 +70,8 @@ async def test_when_the_query_is_cancelled_nobody_waits_for_ever() -> None:
     await store.asked.get()
     waiting.append(asyncio.create_task(coalescer.get("b")))
     await asyncio.sleep(0)
-    assert coalescer._worker is not None
-    coalescer._worker.cancel()
+    (worker,) = coalescer._workers
+    worker.cancel()
     await asyncio.wait(waiting, timeout=5)
     assert [task.cancelled() for task in waiting] == [True, True]
     store.gate.set()
@@ -88,3 +89,33 @@ async def test_a_caller_that_goes_away_leaves_the_others_alone() -> None:
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert await coalescer.get("b") == 2
+
+
+async def test_several_queries_run_at_the_same_time() -> None:
+    store = Store()
+    coalescer = Coalescer(store.fetch, queries=2, max_keys=2)
+    callers = []
+    for key in ("a", "b", "c"):
+        callers.append(asyncio.create_task(coalescer.get(key)))
+        if key != "c":
+            await store.asked.get()
+    callers += [asyncio.create_task(coalescer.get(key)) for key in ("d", "e")]
+    await asyncio.sleep(0)
+    assert store.queries == [{"a"}, {"b"}]
+    store.gate.set()
+    assert await asyncio.gather(*callers) == [1, 2, None, None, None]
+    assert store.queries[2:] == [{"c", "d"}, {"e"}]
+
+
+async def test_who_would_wait_too_long_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskapi.coalesce.MAX_WAIT_SECONDS", -1)
+    store = Store()
+    coalescer = Coalescer(store.fetch)
+    first = asyncio.create_task(coalescer.get("a"))
+    await store.asked.get()
+    second = asyncio.create_task(coalescer.get("b"))
+    await asyncio.sleep(0)
+    with pytest.raises(ServerBusy):
+        await coalescer.get("c")
+    store.gate.set()
+    assert await asyncio.gather(first, second) == [1, 2]
