@@ -51,7 +51,7 @@ from taskapi.limits import RequestLimit
 from taskapi.load import Load
 from taskapi.mail import service as mail
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.sending import Mailbox, Send, SmtpServer
+from taskapi.mail.sending import choose
 from taskapi.mail.service import Outbox, Postman
 from taskapi.memory import MemoryReturn
 from taskapi.primary import PrimaryProbe
@@ -254,16 +254,7 @@ def _jobs(app: FastAPI) -> list[background.Job]:
 
 def _mail(settings: Settings, resolver: Resolver, tokens: OneTimeTokens) -> background.Job:
     letters = Letters(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
-    return background.Job("mail", Postman(letters.compose, _sender(settings, resolver)).work, MAIL_SECONDS)
-
-
-def _sender(settings: Settings, resolver: Resolver) -> Send:
-    if settings.smtp_host is None:
-        return Mailbox(settings.data_dir / "mailbox").send
-    password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
-    return SmtpServer(
-        resolver, settings.smtp_host, settings.smtp_port, settings.smtp_security, settings.smtp_username, password
-    ).send
+    return background.Job("mail", Postman(letters.compose, choose(settings, resolver)).work, MAIL_SECONDS)
 
 
 def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:

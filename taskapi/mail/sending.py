@@ -17,6 +17,7 @@ import aiosmtplib
 from taskapi.clock import utc_now
 from taskapi.errors import TaskAPIError
 from taskapi.resolver import Resolver
+from taskapi.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -133,3 +134,13 @@ def _write_whole(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
+
+
+def choose(settings: Settings, resolver: Resolver) -> Send:
+    """How mails leave by these settings."""
+    if settings.smtp_host is None:
+        return Mailbox(settings.data_dir / "mailbox").send
+    password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
+    return SmtpServer(
+        resolver, settings.smtp_host, settings.smtp_port, settings.smtp_security, settings.smtp_username, password
+    ).send
