@@ -164,6 +164,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # the addresses of requests hold what people look for
         middleware=[
             Middleware(middleware.StartupFailure),
             *([Middleware(middleware.RootPath, root_path=settings.root_path)] if settings.root_path else []),
