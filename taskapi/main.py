@@ -73,6 +73,7 @@ from taskapi.status.router import router as status_router
 from taskapi.tasks import leaving as leaving_tasks
 from taskapi.tasks.bulk_router import router as bulk_router
 from taskapi.tasks.checklist_router import router as checklist_router
+from taskapi.tasks.dependencies import TaskTools
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.listing_router import router as listing_router
 from taskapi.tasks.past_router import router as past_router
@@ -218,6 +219,7 @@ def _lifespan(
                         resolver, allow_private=settings.links_allow_private, timeout=settings.links_timeout_seconds
                     ) as app.state.pages,
                 ):
+                    app.state.tasks = TaskTools()
                     app.state.keys = keys = Keyring(complete.secrets)
                     await service_state.check(keys)
                     app.state.auth = _auth_tools(complete, keys)

@@ -11,16 +11,11 @@ from taskapi.tasks import service
 from taskapi.tasks.changes import STORED_CHECKLIST, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.reading import read
-from taskapi.tasks.schemas import MOST_ITEMS, ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead, TaskUpdate
-from taskapi.tasks.writing import PUBLIC, Versions, one
+from taskapi.tasks.schemas import MOST_ITEMS, ItemCreate, ItemUpdate, TaskRead, TaskUpdate
+from taskapi.tasks.writing import PUBLIC, Versions, find, one
 from taskapi.users.schemas import UserRead
 
 HAS_ROOM = {f"checklist.{MOST_ITEMS - 1}": {"$exists": False}}
-
-
-async def items(owner: UserRead, task_id: str) -> list[ChecklistItemRead]:
-    """The items of a task's checklist. Raises NotFound."""
-    return (await service.get(owner, task_id)).checklist
 
 
 async def add(owner: UserRead, task_id: str, data: ItemCreate, versions: Versions) -> tuple[TaskRead, str]:
@@ -124,7 +119,7 @@ async def _write(
     )
     if changed is not None:
         return read(changed, owner)
-    task = await service.get(owner, task_id)
+    task = read(await find(owner, task_id), owner)
     present = {item.id for item in task.checklist}
     if new in present:
         return task

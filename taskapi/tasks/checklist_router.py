@@ -9,7 +9,7 @@ from taskapi.problems import responses
 from taskapi.routing import LOCATION
 from taskapi.routing import router as strict_router
 from taskapi.tasks import checklist
-from taskapi.tasks.dependencies import ItemId, TaskId
+from taskapi.tasks.dependencies import ItemId, TaskId, Tasks
 from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead
 
 router = strict_router(prefix="/tasks/{task_id}/checklist", tags=["checklist"])
@@ -24,9 +24,9 @@ ADDED = {
 
 
 @router.get("", summary="Read a checklist", response_description="Its items.", responses=responses(401, 403, 404))
-async def read_checklist(task_id: TaskId, user: TaskReader) -> list[ChecklistItemRead]:
+async def read_checklist(task_id: TaskId, user: TaskReader, tasks: Tasks) -> list[ChecklistItemRead]:
     """The items of a task's checklist, in their order."""
-    return await checklist.items(user, task_id)
+    return (await tasks.get(user, task_id)).checklist
 
 
 @router.post("", status_code=201, summary="Add an item", response_description=TASK, responses=ADDED, openapi_extra=IF_MATCH)

@@ -12,6 +12,7 @@ from taskapi.database import BSON, aggregate
 from taskapi.keys import Signer
 from taskapi.tasks import cursor, pages
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.page_loader import PageLoader
 from taskapi.tasks.places import place
 from taskapi.tasks.projection import Projection, TaskPart
 from taskapi.tasks.query import MOST_COUNTED, Count, Plan, TaskSearch
@@ -48,7 +49,7 @@ class Page(NamedTuple):
         return _tasks.dump_json(self.tasks)
 
 
-async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds: int) -> Page:
+async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds: int, lists: PageLoader) -> Page:
     """The page that ``query`` asks for, in one round trip or in two at once.
 
     Raises:
@@ -59,8 +60,13 @@ async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds:
     after = None if query.cursor is None else cursor.read(query.cursor, identity, signer)
     projection = None if query.fields is None else Projection.of(query.fields)
     read = LISTED if projection is None else projection.stored(*query.order)
-    found = await _find(query, query.plan(owner.object_id, read, after), milliseconds)
+    plan = query.plan(owner.object_id, read, after)
+    found = None if query.is_dear or pages.collation(query.order) else await lists.find(identity, plan, milliseconds)
+    if found is None:
+        found = await _find(query, plan, milliseconds)
     total = _total(found) if query.counting is not Count.none else None
+    if total is not None:
+        lists.note(identity, total)
     following = None
     if len(found) > query.limit:
         found.pop()

@@ -13,6 +13,7 @@ from taskapi.problems import responses
 from taskapi.routing import JSON, parameters, read_query
 from taskapi.routing import router as strict_router
 from taskapi.tasks import listing
+from taskapi.tasks.dependencies import tools_of
 from taskapi.tasks.listing import Page
 from taskapi.tasks.projection import TaskPart
 from taskapi.tasks.query import TaskQuery, TaskSearch
@@ -68,7 +69,7 @@ async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) ->
 async def _page(query: TaskSearch, user: UserRead, request: Request) -> Page:
     state, work = request.app.state, admission.QUERIES if query.is_dear else admission.LISTS
     async with state.admission.admit(work, user.id, request.method):
-        return await listing.page(user, query, state.cursors, state.settings.query_timeout_ms)
+        return await listing.page(user, query, state.cursors, state.settings.query_timeout_ms, tools_of(request).lists)
 
 
 def _etag(page: Page, owner: UserRead) -> str:

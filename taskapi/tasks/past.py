@@ -8,16 +8,15 @@ from pydantic_core import PydanticCustomError
 
 from taskapi import damaged
 from taskapi.clock import in_utc
-from taskapi.database import BSON, collection
+from taskapi.database import BSON
 from taskapi.errors import NotFound, VersionNotKept
 from taskapi.fields import Moment, SentMoment
 from taskapi.tasks.changes import literal, update
-from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import LACKING, Action
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.reading import SOURCE, read, reference, sound, version_of
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
-from taskapi.tasks.writing import PUBLIC, Versions, one, revise
+from taskapi.tasks.writing import PUBLIC, Versions, find, revise
 from taskapi.users.schemas import UserRead
 
 WITH_HISTORY = {**PUBLIC, "history": 1}
@@ -87,16 +86,9 @@ class Revert(BaseModel):
     version: int = Field(ge=1, le=LARGEST_VERSION, strict=True)
 
 
-async def _with_history(owner: UserRead, task_id: str) -> BSON:
-    stored = await collection(TaskDocument).find_one(one(owner, task_id), WITH_HISTORY)
-    if stored is None:
-        raise NotFound("Task not found")
-    return stored
-
-
 async def history(owner: UserRead, task_id: str) -> list[HistoryEntry]:
     """The writes of a task that are kept, the newest first. Raises NotFound."""
-    return entries(await _with_history(owner, task_id), owner)
+    return entries(await find(owner, task_id, WITH_HISTORY), owner)
 
 
 def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:
@@ -165,7 +157,7 @@ async def state(owner: UserRead, task_id: str, query: PastQuery) -> BSON:
         NotFound: there is no such task or version, or it was not there at that time.
         VersionNotKept: the history does not reach back so far.
     """
-    stored = await _with_history(owner, task_id)
+    stored = await find(owner, task_id, WITH_HISTORY)
     version = query.version or version_of(stored)
     if query.as_of is not None:
         version = _version_at(sound(stored, owner), query.as_of)

@@ -13,7 +13,8 @@ from taskapi.problems import responses
 from taskapi.routing import JSON, LOCATION, media_type, parameters, read_json, read_query
 from taskapi.routing import router as strict_router
 from taskapi.tasks import links, patch, service, trash, view
-from taskapi.tasks.dependencies import TaskId
+from taskapi.tasks.dependencies import TaskId, Tasks
+from taskapi.tasks.dependencies import tools_of as task_tools
 from taskapi.tasks.links import LinkRead
 from taskapi.tasks.patch import Patch
 from taskapi.tasks.projection import TaskPart
@@ -50,7 +51,7 @@ async def page_fetcher(request: Request) -> PageFetcher:
 )
 async def create_task(data: TaskCreate, user: TaskWriter, request: Request, response: Response) -> TaskRead:
     """Make a task."""
-    task = await service.create(user, data, tools_of(request).accounts.get)
+    task = await service.create(user, data, task_tools(request).inserts, tools_of(request).accounts.get)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}"
     response.headers["ETag"] = etag(task.version, user.renames)
     return task
@@ -67,9 +68,9 @@ async def create_task(data: TaskCreate, user: TaskWriter, request: Request, resp
 async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Response:
     """One task, whole or in part: as it is, or as it was in an earlier version or at a time."""
     if request.scope["query_string"]:
-        found = await view.read(user, task_id, read_query(TaskView, request))
+        found = await view.read(user, task_id, read_query(TaskView, request), task_tools(request).reads)
         return Response(found.json(), headers=validators(request, etag(found.version, user.renames)), media_type=JSON)
-    task = await service.get(user, task_id)
+    task = await task_tools(request).reads.get(user, task_id)
     headers = validators(request, etag(task.version, user.renames))
     return Response(task.model_dump_json(), headers=headers, media_type=JSON)
 
@@ -81,9 +82,10 @@ async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Resp
     responses={**READ, **responses(422)},
     openapi_extra={"parameters": parameters(SummaryQuery)},
 )
-async def read_task_summary(task_id: TaskId, user: TaskReader, request: Request) -> TaskSummary:
+async def read_task_summary(task_id: TaskId, user: TaskReader, tasks: Tasks, request: Request) -> TaskSummary:
     """One task in brief, with whether it is overdue and how old it is."""
-    return await service.summary(user, task_id, read_query(SummaryQuery, request).tz)
+    zone = read_query(SummaryQuery, request).tz
+    return TaskSummary.of(await tasks.get(user, task_id), zone)
 
 
 @router.get(
@@ -94,10 +96,10 @@ async def read_task_summary(task_id: TaskId, user: TaskReader, request: Request)
 )
 @admission.limited(admission.LINKS)
 async def read_task_links(
-    task_id: TaskId, user: TaskReader, fetcher: Annotated[PageFetcher, Depends(page_fetcher)]
+    task_id: TaskId, user: TaskReader, tasks: Tasks, fetcher: Annotated[PageFetcher, Depends(page_fetcher)]
 ) -> list[LinkRead]:
     """Title, status and time of each page the task links to; a page that fails says how, and never fails the call."""
-    task = await service.get(user, task_id)
+    task = await tasks.get(user, task_id)
     return await links.preview(task.links, fetcher, user.id)
 
 

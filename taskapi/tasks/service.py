@@ -8,30 +8,31 @@ from pymongo.errors import DuplicateKeyError
 
 from taskapi.clock import midnight, utc_now
 from taskapi.database import BSON, Session, collection
-from taskapi.errors import Fault, InvalidInput, NotFound
+from taskapi.errors import Fault, InvalidInput
 from taskapi.identity import new_id
 from taskapi.tasks import history, owner_names
 from taskapi.tasks.changes import fields_of, literal, progress, stored_items, update
 from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.insertion import TaskInserter
 from taskapi.tasks.metadata import check, merged
 from taskapi.tasks.patch import Operation, changes
 from taskapi.tasks.put import TaskPut
 from taskapi.tasks.reading import read, reference, sound
-from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskSummary, TaskUpdate
-from taskapi.tasks.writing import PUBLIC, Versions, one, revise, write
+from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskUpdate
+from taskapi.tasks.writing import Versions, revise, write
 from taskapi.users.schemas import UserRead
 
 LookUp = Callable[[ObjectId], Awaitable[UserRead | None]]  # an account as it is now
 
 
-async def create(owner: UserRead, data: TaskCreate, look_up: LookUp) -> TaskRead:
+async def create(owner: UserRead, data: TaskCreate, inserter: TaskInserter, look_up: LookUp) -> TaskRead:
     """Stores a new task of ``owner``, under the name they have once it is stored.
 
     When an earlier run of the same request has stored it, the answer is what that run would have given.
     """
     task = new_task(owner, data)
     try:
-        await collection(TaskDocument).insert_one(task)
+        await inserter.insert(task)
     except DuplicateKeyError:
         theirs = {"$or": [{"owner.id": owner.object_id}, {"trash.owner.id": owner.object_id}]}
         first = await collection(TaskDocument).find_one({"_id": task["_id"], **theirs}, {"created_at": 1})
@@ -82,22 +83,6 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
         "version": 1,
         "history": history.first(owner, now),
     }
-
-
-async def get(owner: UserRead, task_id: str) -> TaskRead:
-    """One task. Raises NotFound."""
-    task = await collection(TaskDocument).find_one(one(owner, task_id), PUBLIC)
-    if task is None:
-        raise NotFound("Task not found")
-    return read(task, owner)
-
-
-async def summary(owner: UserRead, task_id: str, zone: str | None = None) -> TaskSummary:
-    """One task in brief, as of now in a time zone. Raises NotFound."""
-    task = await collection(TaskDocument).find_one(one(owner, task_id), PUBLIC)
-    if task is None:
-        raise NotFound("Task not found")
-    return TaskSummary.of(read(task, owner), zone)
 
 
 async def change(owner: UserRead, task_id: str, data: TaskUpdate, versions: Versions, session: Session | None = None) -> TaskRead:

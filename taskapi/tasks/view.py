@@ -4,17 +4,14 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from taskapi.database import BSON, collection
-from taskapi.errors import NotFound
 from taskapi.fields import TimeZone
 from taskapi.tasks import past
-from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.loading import TaskLoader
 from taskapi.tasks.past import PastQuery
 from taskapi.tasks.projection import Fields, Projection, TaskPart
 from taskapi.tasks.reading import read as read_task
 from taskapi.tasks.reading import version_of
 from taskapi.tasks.schemas import TaskRead
-from taskapi.tasks.writing import PUBLIC, one
 from taskapi.users.schemas import UserRead
 
 
@@ -41,7 +38,7 @@ class View(NamedTuple):
         return self.task.model_dump_json(exclude_unset=isinstance(self.task, TaskPart))
 
 
-async def read(owner: UserRead, task_id: str, wanted: TaskView) -> View:
+async def read(owner: UserRead, task_id: str, wanted: TaskView, tasks: TaskLoader) -> View:
     """A task as ``wanted`` says.
 
     Raises:
@@ -49,13 +46,6 @@ async def read(owner: UserRead, task_id: str, wanted: TaskView) -> View:
         VersionNotKept: the history does not reach back so far.
     """
     projection = None if wanted.fields is None else Projection.of(wanted.fields)
-    stored = await (past.state(owner, task_id, wanted) if wanted.is_past else _now(owner, task_id, projection))
+    stored = await (past.state(owner, task_id, wanted) if wanted.is_past else tasks.stored(owner, task_id))
     task = read_task(stored, owner) if projection is None else projection.part(stored, owner)
     return View(task, version_of(stored))
-
-
-async def _now(owner: UserRead, task_id: str, projection: Projection | None) -> BSON:
-    stored = await collection(TaskDocument).find_one(one(owner, task_id), projection.stored() if projection else PUBLIC)
-    if stored is None:
-        raise NotFound("Task not found")
-    return stored

@@ -28,6 +28,14 @@ def one(owner: UserRead, task_id: str, versions: Versions = None) -> BSON:
     return {"_id": identity, "owner.id": owner.object_id, **condition}
 
 
+async def find(owner: UserRead, task_id: str, projection: Mapping[str, int] = PUBLIC, session: Session | None = None) -> BSON:
+    """The stored task as it is when it is asked for. Raises NotFound."""
+    stored = await collection(TaskDocument).find_one(one(owner, task_id), projection, session=session)
+    if stored is None:
+        raise NotFound("Task not found")
+    return stored
+
+
 async def why_unmatched(owner: UserRead, task_id: str, session: Session | None = None) -> NotFound | PreconditionFailed:
     """Why a write of a task that was to have certain versions met none."""
     found = await collection(TaskDocument).find_one(one(owner, task_id), {"version": 1}, session=session)
@@ -68,9 +76,7 @@ async def revise(
         Contended: others were faster, a hundred times.
     """
     for _ in range(MOST_ATTEMPTS):
-        stored = await collection(TaskDocument).find_one(one(owner, task_id), projection, session=session)
-        if stored is None:
-            raise NotFound("Task not found")
+        stored = await find(owner, task_id, projection, session)
         version = version_of(stored)
         if versions is not None and version not in versions:
             raise PreconditionFailed(version)
