@@ -45,7 +45,8 @@ class Coalescer(Generic[Key, Value]):
         """
         if self._waiting and time.monotonic() - self._since > MAX_WAIT_SECONDS:
             raise ServerBusy
-        future = asyncio.get_running_loop().create_future()  # one for each caller: who goes away disturbs no other
+        # One for each caller: who goes away disturbs no other.
+        future: asyncio.Future[Value | None] = asyncio.get_running_loop().create_future()
         if key in self._waiting:
             self._waiting[key].append(future)
         else:

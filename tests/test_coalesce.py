@@ -118,4 +118,4 @@ async def test_who_would_wait_too_long_is_told_at_once(monkeypatch: pytest.Monke
     with pytest.raises(ServerBusy):
         await coalescer.get("c")
     store.gate.set()
-    assert await asyncio.gather(first, second) == [1, 2]
+    assert (await first, await second) == (1, 2)
