@@ -110,7 +110,7 @@ def smtp_server(account: tuple[str, str] | None = None, tls: ssl.SSLContext | No
 
     inbox = SmtpInbox(free_port())
     wanted: dict[str, Any] = {"authenticator": authenticate, "auth_required": True, "auth_require_tls": False} if account else {}
-    controller = Controller(inbox, "127.0.0.1", inbox.port, tls_context=tls, enable_SMTPUTF8=True, **{**wanted, **options})
+    controller = Controller(inbox, "127.0.0.1", inbox.port, enable_SMTPUTF8=True, **{"tls_context": tls, **wanted, **options})
     controller.start()
     try:
         yield inbox

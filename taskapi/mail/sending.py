@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import aiosmtplib
 
@@ -58,8 +58,7 @@ class SmtpServer:
         try:
             async with asyncio.timeout(self.timeout):
                 with await self._connect() as connection:
-                    await aiosmtplib.send(
-                        message,
+                    client = _Client(
                         hostname=self.host,
                         sock=connection,
                         local_hostname=await self.resolver.own_name() or _address_literal(connection),
@@ -69,6 +68,8 @@ class SmtpServer:
                         start_tls=self.security == "starttls",
                         timeout=self.timeout,
                     )
+                    async with client:
+                        await client.send_message(message)
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [refused.code for refused in error.recipients]
             raise NotSent(f"{type(error).__name__} {codes[0]}", for_good=min(codes) >= 500) from None
@@ -87,6 +88,20 @@ class SmtpServer:
             except OSError:
                 continue
         return await _connect(last, self.port)
+
+
+class _Client(aiosmtplib.SMTP):
+    """A client that is done with its socket once it is closed.
+
+    A TLS transport that closes waits for the server's goodbye, half a minute at most, and listens to the socket's number till
+    then: the next connection that gets that number could not be opened, or would lose its reader.
+    """
+
+    def close(self) -> None:
+        """Closes the connection, at once."""
+        if self.transport is not None:
+            cast(asyncio.WriteTransport, self.transport).abort()
+        super().close()
 
 
 async def _connect(address: str, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 import stat
+from contextlib import suppress
 from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -27,6 +28,7 @@ from taskapi.resolver import NameServer, Resolver
 from tests.mailbox import smtp_server, text_of
 from tests.name_server import SILENT, name_server
 from tests.tools import free_port
+from tests.web_site import site
 
 ADDRESS = "ada@example.com"
 ACCOUNT = ("mailer", "the password of the mailer")
@@ -185,6 +187,26 @@ async def test_nothing_is_sent_without_the_encryption_that_is_wanted(tls: ssl.SS
             with pytest.raises(NotSent):
                 await server(port, security=security, timeout=2.0).send(a_mail())
         assert (stranger.taken, plain.taken) == ([], [])
+
+
+@pytest.mark.parametrize("offered", ["tls_context", "ssl_context", None])
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_the_next_connection_is_not_taken_for_that_of_the_mail(
+    monkeypatch: pytest.MonkeyPatch, certificate: Path, tls: ssl.SSLContext, offered: str | None, security: str, trusted: bool
+) -> None:
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    options: dict[str, Any] = {offered: tls} if offered else {}
+    with smtp_server(**options) as inbox:
+        async with site() as here:
+            for _ in range(3):
+                with suppress(NotSent):
+                    await server(inbox.port, security=security, timeout=0.5).send(a_mail())
+                reader, writer = await asyncio.open_connection(*here.base.removeprefix("http://").split(":"))
+                writer.write(b"GET /a HTTP/1.0\r\n\r\n")
+                assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200")
+                writer.close()
 
 
 async def test_the_folder_keeps_whole_mails_for_its_owner_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,8 +13,6 @@ from tests.client import Account
 from tests.name_server import SILENT, name_server
 from tests.web_site import Site, page, site
 
-pytestmark = pytest.mark.real  # nothing here is about the store
-
 
 def pages(*servers: NameServer, allow_private: bool, timeout: float = 1) -> fetch.PageFetcher:
     return fetch.PageFetcher(Resolver(servers), allow_private=allow_private, timeout=timeout)
