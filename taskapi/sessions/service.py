@@ -136,7 +136,7 @@ async def revoke(text: str, trail: Trail, rules: Rules) -> bool:
 
 async def of(user: Account, current: ObjectId | None) -> list[SessionRead]:
     """The sessions of ``user``, last seen first."""
-    live = {"_id": {"$in": user.sessions}, "user": user.object_id, "expires_at": {"$gt": utc_now()}}
+    live = {"_id": {"$in": users.ids_in(user.sessions)}, "user": user.object_id, "expires_at": {"$gt": utc_now()}}
     found = collection(SessionDocument).find(live, sort=[("last_seen_at", -1), ("_id", -1)])
     listed = [{**session, "current": session["_id"] == current} async for session in found]
     return damaged.read_all(SessionRead, listed, SessionDocument.Settings.name)

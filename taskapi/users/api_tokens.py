@@ -50,7 +50,8 @@ async def change(user: ObjectId, session: ObjectId, token: ObjectId, values: BSO
 
 async def remove(token: BSON, user: BSON) -> tuple[ObjectId, BSON] | None:
     """Removes a token: whose it was, and it. ``token`` is the one value by which to know it, ``user`` of the account."""
-    matching = {**user, **{f"api_tokens.{name}": value for name, value in token.items()}}
+    # The path is for the index; $elemMatch leaves out a single token in place of the list, which $pull cannot take.
+    matching = {**user, **{f"api_tokens.{name}": value for name, value in token.items()}, "api_tokens": {"$elemMatch": token}}
     found = await collection(UserDocument).find_one_and_update(
         matching, {"$pull": {"api_tokens": token}}, {"api_tokens": {"$elemMatch": token}}
     )

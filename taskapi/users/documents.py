@@ -15,6 +15,7 @@ STILL_THERE = {"leaving.leased_until": None}  # the removal of the account has n
 MAY_SIGN_IN = {"disabled": False, **STILL_THERE}  # also who leaves: it is the way back
 SOURCE = "users"
 ACTIVE = {"disabled": False, "leaving": None}
+NO_LIST = {"$not": {"$type": "array"}}  # a path finds what is in the members of a list, but cannot set it
 
 
 class Leaving(BaseModel):

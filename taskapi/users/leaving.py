@@ -19,7 +19,7 @@ from taskapi.events.service import Trail
 from taskapi.sessions import service as sessions
 from taskapi.users import service as users
 from taskapi.users.admins import set_unless_last
-from taskapi.users.documents import ACTIVE, UserDocument
+from taskapi.users.documents import ACTIVE, NO_LIST, UserDocument
 from taskapi.users.leaving_schemas import LeavingRead
 from taskapi.users.schemas import UserRead
 from taskapi.users.service import Prover
@@ -71,7 +71,7 @@ async def remove_due(belongings: Iterable[Forget]) -> None:
 async def _lease() -> Removal | None:
     now = utc_now()
     until = now + LEASE
-    due: BSON = {"leaving.due_at": {"$lte": now}, "leaving.leased_until": {"$not": {"$gt": now}}}
+    due: BSON = {"leaving.due_at": {"$lte": now}, "leaving.leased_until": {"$not": {"$gt": now}}, "leaving": NO_LIST}
     user = await collection(UserDocument).find_one_and_update(
         due, {"$set": {"leaving.leased_until": until}}, {"_id": 1}, sort=list(DUE.items())
     )

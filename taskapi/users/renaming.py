@@ -12,11 +12,12 @@ from typing import Final
 from bson import ObjectId
 from pymongo import ASCENDING
 
+from taskapi import damaged
 from taskapi.clock import utc_now
 from taskapi.database import BSON, collection, fleeting
 from taskapi.tasks import owner_names
 from taskapi.turns import background_batch
-from taskapi.users.documents import UserDocument
+from taskapi.users.documents import NO_LIST, SOURCE, UserDocument
 
 LEASE: Final = timedelta(minutes=2)  # after which another worker goes on; two at once do no harm
 SETTLING: Final = timedelta(minutes=1)  # longer than a request takes
@@ -37,7 +38,7 @@ async def follow_due() -> None:
 async def _lease() -> BSON | None:
     """The filter of an account whose copies are ours to write, as long as they are; None when there is none."""
     now, holder = utc_now(), ObjectId()
-    due: BSON = {"renaming.due_at": {"$lte": now}, "renaming.leased_until": {"$not": {"$gt": now}}}
+    due: BSON = {"renaming.due_at": {"$lte": now}, "renaming.leased_until": {"$not": {"$gt": now}}, "renaming": NO_LIST}
     lease = {"$set": {"renaming.leased_until": now + LEASE, "renaming.holder": holder}}
     user = await collection(UserDocument).find_one_and_update(due, lease, {"_id": 1}, sort=list(DUE.items()))
     return {"_id": user["_id"], "renaming.holder": holder} if user else None
@@ -50,7 +51,7 @@ async def _follow(mine: BSON) -> None:
         async with aclosing(owner_names.batches(mine["_id"])) as batches:
             async for ids in batches:
                 username = await _renew(mine)
-                if username is None:  # the account is gone, or somebody else's by now
+                if username is None:  # the account is gone, has no name, or is somebody else's by now
                     return
                 async with background_batch():
                     changed += await owner_names.write(mine["_id"], username, ids)
@@ -58,10 +59,17 @@ async def _follow(mine: BSON) -> None:
 
 
 async def _renew(mine: BSON) -> str | None:
-    """The present name of the account, when it is still ours."""
+    """The present name of the account, when it is still ours. Of one that has no name the work ends: its tasks keep theirs."""
     later = {"$set": {"renaming.leased_until": utc_now() + LEASE}}
     user = await fleeting(UserDocument).find_one_and_update(mine, later, {"username": 1})
-    return str(user["username"]) if user else None
+    if user is None:
+        return None
+    username = user.get("username")
+    if isinstance(username, str):
+        return username
+    damaged.note(SOURCE, user["_id"], ["username"])
+    await collection(UserDocument).update_one(mine, {"$unset": {"renaming": ""}})
+    return None
 
 
 async def _release(mine: BSON, began: datetime) -> None:

@@ -1,9 +1,9 @@
 """What can be done with accounts."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from collections.abc import Collection as Keys
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import ReturnDocument
@@ -22,6 +22,7 @@ from taskapi.throttling.service import Throttle
 from taskapi.users import addresses, renaming
 from taskapi.users.addresses import Holder
 from taskapi.users.documents import ACTIVE, MAY_SIGN_IN, PUBLIC, SOURCE, STILL_THERE, UserDocument
+from taskapi.users.mending import mending
 from taskapi.users.schemas import Account, UserCreate, UserRead, UserUpdate
 
 PROVING = {**PUBLIC, "sessions": 1, "renames": 1}
@@ -141,12 +142,12 @@ async def admit(user: UserRead, session: ObjectId, scopes: Scopes, proof: str, r
         unchanged["two_factor"] = {"$ne": True}
     if "admin" in scopes:
         unchanged["role"] = "admin"
-    before = await collection(UserDocument).find_one_and_update(
-        unchanged,
-        {"$push": {"sessions": session}, "$set": {"password_hash": renewed or proof}, "$unset": {"leaving": ""}},
-        {"sessions": 1, "leaving": 1},
+    changes: BSON = {"$push": {"sessions": session}, "$set": {"password_hash": renewed or proof}, "$unset": {"leaving": ""}}
+    before = await mending(
+        user.object_id,
+        lambda: collection(UserDocument).find_one_and_update(unchanged, changes, {"sessions": 1, "leaving": 1}),
     )
-    return Admission([*before.get("sessions", ()), session], "leaving" in before) if before else None
+    return Admission([*ids_in(before.get("sessions", ())), session], "leaving" in before) if before else None
 
 
 async def exported(user: Account) -> AsyncGenerator[str, None]:
@@ -160,7 +161,12 @@ async def dismiss(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
     False when there was none of them.
     """
     change: BSON = {"$set": {"sessions": []}} if sessions is None else {"$pullAll": {"sessions": sessions}}
-    return (await collection(UserDocument).update_one({"_id": user}, change)).modified_count == 1
+    return (await mending(user, lambda: collection(UserDocument).update_one({"_id": user}, change))).modified_count == 1
+
+
+def ids_in(sessions: Iterable[Any]) -> list[ObjectId]:
+    """The ids in a stored list of sessions, which may hold anything."""
+    return [session for session in sessions if isinstance(session, ObjectId)]
 
 
 async def reset_password(holder: Holder, address: str, password: str, hasher: PasswordHasher) -> bool:
@@ -232,8 +238,11 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
         update |= follows
     update["$set"] = values
     try:
-        changed = await collection(UserDocument).find_one_and_update(
-            conditions, update, PUBLIC, return_document=ReturnDocument.AFTER
+        changed = await mending(
+            user.object_id,
+            lambda: collection(UserDocument).find_one_and_update(
+                conditions, update, PUBLIC, return_document=ReturnDocument.AFTER
+            ),
         )
     except DuplicateKeyError as error:
         raise _taken(error) from None
