@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import dns.asyncquery
 import dns.asyncresolver
 import dns.exception
+import dns.resolver
 from dns.message import Message, QueryMessage
 from dns.nameserver import Do53Nameserver
 
@@ -124,9 +126,9 @@ class Resolver:
     def _dns(self) -> dns.asyncresolver.Resolver:
         resolver = dns.asyncresolver.Resolver(configure=False)
         try:
-            resolver.read_resolv_conf(str(self._resolv_conf))
+            resolver.read_resolv_conf(StringIO("\n".join(_sound_lines(self._resolv_conf))))
             servers = [(str(address), resolver.port) for address in resolver.nameservers]
-        except (dns.exception.DNSException, OSError, ValueError):
+        except dns.resolver.NoResolverConfiguration:
             servers = [(DEFAULT_SERVER, resolver.port)]
         resolver.timeout = ATTEMPT_SECONDS
         resolver.nameservers = [_Server(ip, port) for ip, port in self._servers or servers]
@@ -180,6 +182,21 @@ def _stamp(path: Path) -> object:
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _sound_lines(path: Path) -> Iterable[str]:
+    """The lines of a resolv.conf that can be used; of several that cannot, each spoils itself alone."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        try:
+            alone = StringIO(f"nameserver {DEFAULT_SERVER}\n{line}")
+            dns.asyncresolver.Resolver(configure=False).read_resolv_conf(alone)
+        except (dns.exception.DNSException, ValueError):
+            continue
+        yield line
 
 
 def _read_hosts(path: Path) -> Iterable[tuple[str, list[str]]]:

@@ -131,6 +131,24 @@ async def test_a_resolv_conf_that_cannot_be_used_breaks_nothing(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
+    "bad",
+    ["nameserver nonsense", "nameserver 192.0.2.1#53", "search a..b", "options timeout:x attempts:", "\ufffd \0", "nameserver"],
+)
+async def test_a_line_that_cannot_be_used_spoils_itself_alone(tmp_path: Path, bad: str) -> None:
+    async with name_server(api=["192.0.2.1"]) as dns:
+        good = f"search example\noptions ndots:2\nnameserver {dns.server[0]}\n"
+        for content in (f"{bad}\n{good}", f"{good}{bad}\n"):
+            names = make(tmp_path, dns.server, resolv_conf=content)
+            assert await found(names, "api") == {"192.0.2.1"}
+
+
+async def test_a_bad_name_server_hides_no_good_one(tmp_path: Path) -> None:
+    names = make(tmp_path, resolv_conf="nameserver 192.0.2.9\nnameserver nonsense\nnameserver 2001:db8::9\n")
+    servers = (await names._configuration()).dns.nameservers
+    assert [server.address for server in servers] == ["192.0.2.9", "2001:db8::9"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
     ("hosts", "host_name", "name"),
     [
         ("", "api.example.com", "api.example.com"),
