@@ -22,7 +22,7 @@ from taskapi.mongod_address import read_uri
 from taskapi.mongod_process import STOP_SECONDS, MongodProcess, read_data_format
 from taskapi.mongod_program import find_mongod
 from taskapi.settings import Settings
-from taskapi.startup_files import explained
+from taskapi.startup_files import explained, give_to_owner
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,11 @@ def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *,
         server = MongodProcess(find_mongod(settings, read_data_format(folder)), folder, settings, lock)
         try:
             server.start(prepare)
+            give_to_owner(folder)
             yield complete.model_copy(update={"mongodb_uri": SecretStr(server.uri)})
         finally:
             server.stop()
+            give_to_owner(folder)
 
 
 def require_data(settings: Settings) -> None:

@@ -5,10 +5,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from taskapi.startup_files import give_to_owner
 from tests.server.process import SERVE, UVICORN, completed, run_to_end
 from tests.tools import needs
 
@@ -121,6 +123,22 @@ def test_a_file_that_cannot_be_used_is_one_line(place: Path, spoil: Callable[[Pa
     assert status in (1, 2)
     (line,) = said.splitlines()
     assert line.startswith(f"taskapi: {says.format(folder=place)}")
+
+
+def test_what_root_has_made_is_the_owners_afterwards(place: Path) -> None:
+    (place / "mongodb").mkdir()
+    assert completed(place, USERS)[0] == 0
+    owner = place.stat().st_uid
+    assert {path.stat().st_uid for path in place.rglob("*")} == {owner}
+
+
+def test_what_root_does_not_know_to_be_its_own_stays_so(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("")
+    with suppress(OSError):  # they may be on two file systems
+        os.link(tmp_path / "outside", place / "linked")
+    (place / "pointing").symlink_to(tmp_path / "outside")
+    give_to_owner(place)
+    assert (tmp_path / "outside").stat().st_uid == os.geteuid()
 
 
 @pytest.mark.parametrize("command", [UVICORN, USERS], ids=["uvicorn", "users"])
