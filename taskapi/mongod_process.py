@@ -145,10 +145,11 @@ class MongodProcess:
         with MongoClient[dict[str, object]](self.uri, **options) as client:
             while process.poll() is None:
                 with suppress(PyMongoError):
-                    if client.admin.command("hello").get("isWritablePrimary"):
+                    is_primary = client.admin.command("hello").get("isWritablePrimary")
+                    answered = answered or time.monotonic()
+                    if is_primary:
                         self._note_version(client)
                         return None
-                    answered = answered or time.monotonic()
                     self._initiate(client)
                 now = time.monotonic()
                 if answered and now - answered > ELECTION_SECONDS:
