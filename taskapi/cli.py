@@ -1,11 +1,13 @@
 """The ``taskapi`` command."""
 
 import argparse
+import errno
 import gc
 import importlib
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -13,6 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from taskapi import __version__, cli_backup, cli_users, embedded, logs, server
 from taskapi.errors import StartupError
@@ -28,7 +31,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command. Exit status 0 after a clean stop, 2 for wrong arguments, else another one with one line of why.
 
-    Of ``serve``: 1 when a stop had to cut requests, 3 when the application or a worker does not start.
+    Of ``serve``: 1 when a stop had to cut requests, 3 when the application or a worker does not start, or the port cannot be had.
     """
     parser = argparse.ArgumentParser(prog="taskapi", description="A task-management REST API on MongoDB.")
     parser.add_argument("--version", action="version", version=f"taskapi {__version__}")
@@ -71,6 +74,7 @@ def _count(text: str) -> int:
 
 def _serve(host: str, port: int, workers: int, reload: bool) -> None:
     settings = load_settings()
+    _require_port(host, port)
     logs.configure(settings.log_level, settings.log_format)
     for number in STOP_SIGNALS:
         signal.signal(number, _stop)
@@ -97,6 +101,26 @@ def _serve(host: str, port: int, workers: int, reload: bool) -> None:
             server.Server(uvicorn.Config(**options), cut).run()
         _ignore_signals()
     sys.exit(status)
+
+
+def _require_port(host: str, port: int) -> None:
+    """Ends with status 3 when it cannot be listened on, before a MongoDB is started for nothing."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+                probe.listen()
+    except (OSError, UnicodeError) as error:
+        is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        advice = "stop what listens there, or choose another with --port" if is_taken else "see --host and --port"
+        reason = (getattr(error, "strerror", None) or "it is no host name").lower()
+        print(f"taskapi: cannot listen on port {port} of {host}: {reason}; {advice}", file=sys.stderr)
+        sys.exit(STARTUP_FAILURE)
 
 
 def _stop(_: int, __: FrameType | None) -> NoReturn:

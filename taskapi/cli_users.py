@@ -13,6 +13,8 @@ not. The first admin is made with "taskapi users create NAME --admin", or with "
 that exists. Passwords are asked for, or read from standard input when that is no terminal.
 """
 
+NO_PASSWORD = "no password was given; type it in a terminal, or write it to standard input as one line"  # noqa: S105 - a message
+
 
 def add_to(commands: Any) -> None:
     """Adds the command to the subparsers of ``taskapi``."""
@@ -53,13 +55,13 @@ def _ask_password() -> str:
     if not sys.stdin.isatty():
         given = sys.stdin.readline().rstrip("\r\n")
         if not given:
-            raise StartupError("no password was given")
+            raise StartupError(NO_PASSWORD)
         return given
     try:
         password = getpass.getpass("Password: ")
         again = getpass.getpass("Once more: ")
     except (EOFError, KeyboardInterrupt):
-        raise StartupError("no password was given") from None
+        raise StartupError(NO_PASSWORD) from None
     if password != again:
         raise StartupError("the two passwords differ")
     return password

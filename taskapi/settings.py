@@ -281,7 +281,8 @@ def load_settings() -> Settings:
         lines = []
         for fault in error.errors(include_input=False, include_url=False):
             name = "_".join(str(part) for part in fault["loc"][:1])
-            lines.append(f"{PREFIX}{name.upper()}: {fault['msg']}" if name else fault["msg"])
+            message = fault["msg"].partition(", unable to ")[0]  # what follows says the same
+            lines.append(f"{PREFIX}{name.upper()}: {message}" if name else message)
         raise StartupError("\n".join(lines)) from None
     except UnicodeDecodeError as error:
         raise not_utf8(error) from None

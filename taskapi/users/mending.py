@@ -32,7 +32,7 @@ MENDED: Final[BSON] = {
 
 
 async def mending(user: ObjectId, write: Callable[[], Awaitable[Result]]) -> Result:
-    """What ``write`` returns, which updates the account ``user``: when MongoDB cannot apply it, mends the account and tries again."""
+    """The result of ``write``, an update of the account ``user``; when MongoDB cannot apply it, mends it and tries again."""
     try:
         return await write()
     except OperationFailure as error:

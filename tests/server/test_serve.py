@@ -1,6 +1,5 @@
 """Starting and stopping the real thing: signals, workers, a second server, what it says when it cannot start."""
 
-import fcntl
 import os
 import signal
 import socket
@@ -159,14 +158,24 @@ def is_said_in_one_line(says: str, status: int, said: str) -> None:
     assert "Traceback" not in said
 
 
-def test_a_port_in_use_is_said_and_leaves_nothing_running(folder: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_in_use_is_said_in_one_line_before_anything_is_made(folder: Path, workers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        status, said = run_to_end(folder, "--port", str(taken.getsockname()[1]))
-    assert status != 0
-    assert "address already in use" in said
-    assert "Traceback" not in said
-    with (folder / "lock").open() as lock:  # the mongod held it as well
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        port = taken.getsockname()[1]
+        status, said = run_to_end(folder, "--port", str(port), "--workers", workers)
+    assert status == 3
+    reason = "address already in use; stop what listens there, or choose another with --port"
+    assert said.splitlines() == [f"taskapi: cannot listen on port {port} of 127.0.0.1: {reason}"]
+    assert not (folder / "mongodb").exists()
+
+
+@pytest.mark.parametrize(("host", "reason"), [("192.0.2.1", "cannot assign requested address"), ("a" * 64, "it is no host name")])
+def test_a_host_that_is_not_ours_is_said_in_one_line(folder: Path, host: str, reason: str) -> None:
+    status, said = run_to_end(folder, "--host", host)
+    assert status == 3
+    (line,) = said.splitlines()
+    assert line.startswith("taskapi: ")
+    assert reason in line
 
 
 @pytest.mark.parametrize("arguments", [["--port", "0"], ["--port", "http"], ["--workers", "0"], ["--workers", "2", "--reload"]])
