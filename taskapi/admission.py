@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
+from starlette.types import Scope
+
 from taskapi.account_errors import ExportUnderWay, TooManyAtOnce
+from taskapi.disconnect import Disconnect, of_scope
 from taskapi.errors import DomainError, ServerBusy
 from taskapi.load import READS, Load
 
@@ -53,15 +56,15 @@ class Bulkhead:
         self._waiters = 0
 
     @asynccontextmanager
-    async def admit(self, account: str) -> AsyncIterator[None]:
-        """The work of ``account``, begun when it is its turn.
+    async def admit(self, account: str, disconnect: Disconnect | None = None) -> AsyncIterator[None]:
+        """The work of ``account``, begun when it is its turn; who disconnects while it waits is refused.
 
         Raises:
             TooManyAtOnce, or the refusal of this work: the account itself has been at its limit all the time.
             ServerBusy: the worker has.
         """
         if account in self._waiting or not self._has_room(account):
-            await self._wait(account)
+            await self._wait(account, disconnect or Disconnect())
         else:
             self._enter(account)
         try:
@@ -87,12 +90,12 @@ class Bulkhead:
             self._waiters -= 1
             if queue:
                 self._waiting[following] = queue  # behind the other accounts
-            if not turn.cancelled():
+            if not turn.done():  # else it was given up
                 self._enter(following)
                 turn.set_result(None)
                 return
 
-    async def _wait(self, account: str) -> None:
+    async def _wait(self, account: str, disconnect: Disconnect) -> None:
         queue = self._waiting.get(account, deque[asyncio.Future[None]]())
         if self._waiters >= MAX_WAITING or len(queue) >= MAX_WAITING_OF_ACCOUNT:
             raise self._refusal(account)
@@ -101,14 +104,15 @@ class Bulkhead:
         queue.append(turn)
         self._waiters += 1
         try:
-            async with asyncio.timeout(self._work.wait_seconds):
-                await turn
+            with disconnect.watch(turn):
+                async with asyncio.timeout(self._work.wait_seconds):
+                    await turn
         except BaseException as error:
-            if turn.cancelled():
+            if turn.cancelled() or turn.exception():
                 self._forget(account, turn)
             else:  # it was let in at the very moment when it went away
                 self._leave(account)
-            raise self._refusal(account) if isinstance(error, TimeoutError) else error from None
+            raise self._refusal(account) if isinstance(error, (TimeoutError, ConnectionResetError)) else error from None
 
     def _forget(self, account: str, turn: "asyncio.Future[None]") -> None:
         queue = self._waiting.get(account, deque())
@@ -132,12 +136,12 @@ class Admission:
         self._load = load
 
     @asynccontextmanager
-    async def admit(self, work: Work, account: str, method: str) -> AsyncIterator[None]:
-        """The ``work`` of a request of ``method``, begun when it is its account's turn. Raises as ``Bulkhead.admit``."""
-        reads = method in READS
+    async def admit(self, work: Work, account: str, scope: Scope) -> AsyncIterator[None]:
+        """The ``work`` of the request of ``scope``, begun when it is its account's turn. Raises as ``Bulkhead.admit``."""
+        reads = scope["method"] in READS
         self._load.reads -= reads
         try:
-            async with self._bulkheads[work].admit(account):
+            async with self._bulkheads[work].admit(account, of_scope(scope)):
                 yield
         finally:
             self._load.reads += reads

@@ -4,9 +4,7 @@ Run it with ``uvicorn --http taskapi.http_protocol:HttpProtocol``; ``taskapi ser
 """
 
 import asyncio
-import fcntl
 import resource
-import termios
 from http import HTTPStatus
 from typing import cast
 
@@ -14,7 +12,8 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from taskapi import middleware, problems
+from taskapi import disconnect, middleware, problems
+from taskapi.http_reading import PacedReading, has_unread
 from taskapi.http_upgrade import AfterHead
 from taskapi.logs import request_id
 
@@ -67,6 +66,8 @@ class HttpProtocol(HttpToolsProtocol):
         """Takes a connection, unless there are too many; called by the event loop."""
         super().connection_made(transport)
         self._answers = cast(asyncio.Transport, _AnswerTransport(self))
+        self._paced = PacedReading(transport, self.flow, self.loop)
+        self._disconnect = disconnect.Disconnect()
         if len(self.connections) > self.max_connections:
             self._refuse(503, "too_many_connections", "Too many connections are open; try again shortly.")
         else:
@@ -77,6 +78,8 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of a connection; called by the event loop."""
         self._stop_waiting()
+        self._paced.cancel()
+        self._disconnect.notify()
         if self._running:  # Uvicorn tells the last request that has come, which may be waiting behind this one
             self._running.disconnected = True
             self._running.message_event.set()
@@ -85,6 +88,7 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parses what has come; called by the event loop."""
         if self._refused:
+            self._paced.pause()
             return
         self._unused += len(data)
         try:
@@ -109,6 +113,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse_head()
         elif self._awaits:
             self._wait()
+            if self._awaits == "body" and self.cycle.response_complete:
+                self._paced.pause()
         elif self._patience:
             self._stop_waiting()
 
@@ -118,6 +124,7 @@ class HttpProtocol(HttpToolsProtocol):
             return False
         self.cycle.keep_alive = False
         self._stop_waiting()
+        self._disconnect.notify()
         return True
 
     def on_message_begin(self) -> None:
@@ -140,6 +147,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._awaits, self._unused = "body", 0
         if self._is_answering():
+            self.scope[disconnect.KEY] = self._disconnect  # type: ignore[literal-required]
             self.cycle.transport = self._answers
             if self.stopping:
                 self.cycle.keep_alive = False
@@ -183,14 +191,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """Closes an idle connection, but not over a request that has come and was not read yet."""
-        if self._awaits == "body" or self._has_unread():
+        if self._awaits == "body" or has_unread(self.transport):
             self._close_when_idle()
         else:
             super().timeout_keep_alive_handler()
 
     def close_after_answer(self) -> None:
         """Closes the connection after its last answer; what the client is still sending does not reset it."""
-        if self._awaits == "body" or self._has_unread():
+        if self._awaits == "body" or has_unread(self.transport):
             self._stop_waiting()
             self._refused = True
             self._close()
@@ -281,12 +289,6 @@ class HttpProtocol(HttpToolsProtocol):
     def _close_when_idle(self) -> None:
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-
-    def _has_unread(self) -> bool:
-        if self.transport.is_closing():
-            return False
-        count = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
-        return any(count)
 
 
 class _AnswerTransport:

@@ -8,6 +8,7 @@ import pytest
 from taskapi import admission
 from taskapi.account_errors import ExportUnderWay, TooManyAtOnce
 from taskapi.admission import Bulkhead, Work
+from taskapi.disconnect import Disconnect
 from taskapi.errors import ServerBusy
 
 SMALL = Work("tests", 2, 3, 30)
@@ -76,6 +77,21 @@ async def test_a_request_that_is_let_in_and_goes_away_at_once_gives_its_place_ba
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
     assert (bulkhead._total, bulkhead._waiters, bulkhead._waiting) == (0, 0, {})
+
+
+async def test_who_disconnects_while_they_wait_are_refused_and_take_no_place() -> None:
+    bulkhead, disconnect = Bulkhead(SMALL._replace(per_account=1)), Disconnect()
+    async with bulkhead.admit("ada"):
+        gone = [asyncio.create_task(bulkhead.admit("ada", disconnect).__aenter__()) for _ in range(2)]
+        stays = asyncio.create_task(bulkhead.admit("ada").__aenter__())
+        await asyncio.sleep(0)
+        disconnect.notify()  # and a turn comes at this very moment, before they run again
+    assert [type(error) for error in await asyncio.gather(*gone, return_exceptions=True)] == [TooManyAtOnce] * 2
+    await stays
+    assert (bulkhead._total, bulkhead._waiters, bulkhead._waiting) == (1, 0, {})
+    with pytest.raises(TooManyAtOnce):
+        await bulkhead.admit("ada", disconnect).__aenter__()  # nor does one wait that comes later
+    assert (bulkhead._total, bulkhead._waiters, bulkhead._waiting) == (1, 0, {})
 
 
 async def test_a_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,10 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from taskapi import http_reading
+from taskapi.account_errors import TooManyAtOnce
+from taskapi.admission import Bulkhead, Work
+from taskapi.disconnect import of_scope
 from taskapi.http_protocol import MAX_HEAD_BYTES, HttpProtocol
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -28,6 +32,17 @@ class Impatient(HttpProtocol):
     max_connections = 3
     half_closed: asyncio.Event
     gone: asyncio.Event
+    bulkhead: Bulkhead
+    opened: list["Impatient"]
+    reads = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.opened.append(self)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.reads += 1
+        super().data_received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         kept = super().eof_received()
@@ -39,8 +54,11 @@ async def measure(scope: Any, receive: Any, send: Any) -> None:
     """Answers with the size of the body and the names of the headers once the body has come.
 
     At ``/early`` it does not wait for the body, at ``/late`` it waits for a client to end its side of a connection, at
-    ``/gone`` for a client to go away.
+    ``/gone`` for a client to go away, at ``/turn`` for its turn in a bulkhead.
     """
+    if scope["path"] == "/turn":
+        with pytest.raises(TooManyAtOnce):
+            await Impatient.bulkhead.admit("ada", of_scope(scope)).__aenter__()
     if scope["path"] == "/gone":
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
@@ -65,6 +83,8 @@ async def port() -> AsyncIterator[int]:
     config = Config(measure, lifespan="off", log_config=None, timeout_keep_alive=1)
     config.load()
     Impatient.half_closed, Impatient.gone = asyncio.Event(), asyncio.Event()
+    Impatient.opened = []
+    Impatient.bulkhead = Bulkhead(Work("tests", 1, 1, 30))
     state = ServerState()
     make = partial(Impatient, config=config, server_state=state, app_state={})
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
@@ -207,6 +227,48 @@ async def test_an_answer_before_the_body_asks_for_none_and_the_connection_goes_o
     head = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n"
     answers = await exchange(port, head, b"y" * 100_000, LAST)
     assert [status for status, _ in answers] == [200, 200]  # and no 100
+
+
+async def test_a_long_body_that_has_its_answer_is_read_to_its_end(port: int) -> None:
+    head = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n"
+    answers = await exchange(port, head, b"y" * 2_000_000, LAST)
+    assert [status for status, _ in answers] == [200, 200]
+
+
+@pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"])
+async def test_the_rest_of_a_body_that_has_its_answer_does_not_keep_the_server_busy(
+    port: int, monkeypatch: pytest.MonkeyPatch, last: bytes
+) -> None:
+    monkeypatch.setattr(http_reading, "PAUSE_SECONDS", 3600)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /early HTTP/1.1\r\nHost: a\r\n%bContent-Length: 1000\r\n\r\n" % last)
+    await reader.readuntil(b"}")
+    for _ in range(4):
+        writer.write(b"y")
+        assert [status for status, _ in await exchange(port, LAST)] == [200]  # the server has looked at all that came before
+    writer.close()
+    Impatient.opened[0].transport.close()  # it does not read that the client has gone
+    assert Impatient.opened[0].reads == 2  # its head, and the piece at which it paused
+
+
+async def test_who_goes_away_gives_up_the_turn_they_wait_for(port: int) -> None:
+    bulkhead = Impatient.bulkhead
+    async with bulkhead.admit("ada"):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET.replace(b" / ", b" /turn "))
+        while not bulkhead._waiters:  # noqa: ASYNC110 - a number
+            await asyncio.sleep(0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        writer.transport.abort()
+        while bulkhead._waiters:  # noqa: ASYNC110 - a number
+            await asyncio.sleep(0)
+
+
+async def test_who_ends_their_side_is_refused_the_turn_they_wait_for(port: int) -> None:
+    async with Impatient.bulkhead.admit("ada"):
+        turn = GET.replace(b" / ", b" /turn ")
+        assert [status for status, _ in await exchange(port, turn, half_close=True)] == [200]
+    assert Impatient.bulkhead._waiters == 0
 
 
 async def test_blank_lines_keep_no_connection_open(port: int) -> None:

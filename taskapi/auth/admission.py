@@ -23,7 +23,7 @@ class _Admitted:
         request = Request(scope)
         caller = await authenticate(request)
         admission: Admission = request.app.state.admission
-        async with admission.admit(self.work, caller.user.id, scope["method"]):
+        async with admission.admit(self.work, caller.user.id, scope):
             try:
                 await self.app(scope, receive, send)
             finally:

@@ -1,0 +1,45 @@
+"""How a connection is read: what has come and waits, and a pace for what is only thrown away."""
+
+import asyncio
+import fcntl
+import termios
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+PAUSE_SECONDS = 0.04  # between two reads of up to 256 KiB; the system collects what comes meanwhile
+
+
+def has_unread(transport: asyncio.Transport) -> bool:
+    """Whether bytes have come that were not read yet."""
+    if transport.is_closing():
+        return False
+    count = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+    return any(count)
+
+
+class PacedReading:
+    """Pauses a connection after each read of what is thrown away, so that reading it leaves time for other requests.
+
+    It is read to its end nevertheless: a client that is still sending would lose its answer to a reset.
+    """
+
+    def __init__(self, transport: asyncio.Transport, flow: FlowControl, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._flow, self._loop = transport, flow, loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    def pause(self) -> None:
+        """Stops reading for a moment."""
+        self._flow.pause_reading()
+        if self._timer is None:
+            self._timer = self._loop.call_later(PAUSE_SECONDS, self._resume)
+
+    def cancel(self) -> None:
+        """Forgets the connection, which is lost."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _resume(self) -> None:
+        self._timer = None
+        if not self._transport.is_closing():
+            self._flow.resume_reading()
