@@ -19,7 +19,7 @@ from taskapi.database import BSON
 from taskapi.errors import WORDS, InvalidInput
 from taskapi.tasks import equality
 from taskapi.tasks.catalog import Kind, PublicField, field, free
-from taskapi.tasks.operands import SIZE, TYPES, Faults, invalid
+from taskapi.tasks.operands import DEEPEST, MOST_MEMBERS, SIZE, TYPES, Faults, invalid
 
 LONGEST_TEXT = 2000  # characters of a filter in a query string
 LARGEST_BYTES = 64 * 1024  # of a filter as JSON, and of what it compiles to as BSON
@@ -57,6 +57,10 @@ def _checked(where: BSON) -> BSON:
             raise _too_large()
     compiled(where)  # whatever is done with it next may trip over what is refused here: depth, lone surrogates
     return where
+
+
+def _too_many() -> InvalidInput:
+    return invalid("where", "too_many_conditions", f"should hold at most {MOST_CONDITIONS} conditions")
 
 
 def _too_large() -> InvalidInput:
@@ -108,6 +112,8 @@ def compiled(where: Any) -> BSON:
     Raises:
         InvalidInput: names the path of each fault, as in ``where.$or.1.priority.$gt``.
     """
+    if _count_conditions(where, 1) > MOST_CONDITIONS:  # before any operand is read: there may be thousands
+        raise _too_many()
     compiler = _Compiler()
     result = compiler.document(where, "where", field, 1)
     if compiler.faults:
@@ -126,6 +132,21 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         raise PydanticCustomError("repeated_name", "should not hold a name twice in one object")
     return members
+
+
+def _count_conditions(given: Any, depth: int) -> int:
+    """The conditions on the known fields of a filter. Those within ``$not`` and ``$elemMatch`` are left for the compiler."""
+    if not isinstance(given, dict) or depth > DEEPEST:
+        return 0
+    count = 0
+    for name, operand in given.items():
+        if name in LOGICAL:
+            if isinstance(operand, list) and len(operand) <= MOST_MEMBERS:
+                count += sum(_count_conditions(member, depth + 1) for member in operand)
+        elif not name.startswith("$") and field(name):
+            operators = isinstance(operand, dict) and any(each.startswith("$") for each in operand)
+            count += len(operand) if operators else 1
+    return count
 
 
 class _Compiler:
@@ -185,7 +206,7 @@ class _Compiler:
         """The operand of an operator, as the field's type has it."""
         self.conditions += 1
         if self.conditions > MOST_CONDITIONS:
-            raise invalid("where", "too_many_conditions", f"should hold at most {MOST_CONDITIONS} conditions")
+            raise _too_many()
         if operator not in _operators_of(known):
             self._no_operator(operator, at, "does not apply to this field")
             return None

@@ -234,6 +234,8 @@ def test_limits() -> None:
     assert compiled({"$or": [{"priority": n} for n in range(50)]})
     assert faults({"$or": [{"priority": n} for n in range(51)]}) == {"where": "too_many_conditions"}
     assert faults({f"metadata.a{n}": n for n in range(51)}) == {"where": "too_many_conditions"}
+    assert faults({"$nor": [{"priority": {"$gt": 1, "$lt": 5}}] * 26}) == {"where": "too_many_conditions"}
+    assert faults({"title": {"$not": {"$not": {"$eq": "x"}}}, "$and": [{"priority": 1}] * 48}) == {"where": "too_many_conditions"}
     assert compiled({"priority": {"$in": [1] * 100}})
     assert faults({"priority": {"$in": [1] * 101}}) == {"where.priority.$in": "too_long"}
     assert faults({"$and": [{"priority": 1}] * 101}) == {"where.$and": "too_long"}
@@ -275,3 +277,7 @@ def test_a_model_takes_only_a_filter_that_compiles() -> None:
     for where in ({"title": "\ud800"}, {"\ud800": 1}, json.loads('{"$and":[' * 200 + "]}" * 200)):
         with pytest.raises(InvalidInput):
             adapter.validate_python(where)
+
+
+def test_too_many_conditions_are_refused_before_an_operand_is_read() -> None:
+    assert faults({"$or": [{"priority": "unread"}] * 51}) == {"where": "too_many_conditions"}
