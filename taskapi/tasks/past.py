@@ -189,7 +189,7 @@ async def revert(owner: UserRead, task_id: str, version: int, versions: Versions
         PreconditionFailed: the task has none of ``versions``.
     """
 
-    def going_back(stored: BSON) -> list[BSON] | None:
+    async def going_back(stored: BSON) -> list[BSON] | None:
         past, now = (sound(back_to(stored, number), owner) for number in (version, version_of(stored)))
         values = {name: past[name] for name in sorted(REVERTED)}
         if all(exact(value) == exact(now[name]) for name, value in values.items()):

@@ -13,6 +13,7 @@ from taskapi.errors import Fault, InvalidInput, PatchTestFailed, faults_of
 from taskapi.routing import COMPONENT, schema_of
 from taskapi.strictjson import MOST_LEVELS, is_deeper
 from taskapi.tasks.schemas import TaskRead, TaskUpdate
+from taskapi.turns import Turns
 
 MEDIA_TYPE = "application/json-patch+json"
 MOST_OPERATIONS = 100
@@ -69,14 +70,14 @@ def _kind(properties: dict[str, Any], op: str, member: str | None) -> dict[str, 
     return {"type": "object", "title": f"JsonPatch{op.title()}", "properties": own, "required": list(own)}
 
 
-def patched(document: Any, operations: Sequence[Operation]) -> Any:
-    """``document`` after the operations. It is not changed itself.
+async def patched(document: Any, operations: Sequence[Operation]) -> Any:
+    """``document`` after the operations. It is not changed itself. Gives way in between where they are much work.
 
     Raises:
         PatchTestFailed: a ``test`` does not hold.
         InvalidInput: an operation cannot be carried out; names it.
     """
-    document = copy.deepcopy(document)
+    document, turns = copy.deepcopy(document), Turns()
     size = 0
     for index, operation in enumerate(operations):
         try:
@@ -91,6 +92,7 @@ def patched(document: Any, operations: Sequence[Operation]) -> Any:
             raise InvalidInput([Fault(str(index), f"Cannot be carried out: {_reason(error)}", "patch_operation")]) from None
         except RecursionError:
             raise _too_large(index) from None
+        await turns.give_way()
     if is_deeper(document, MOST_LEVELS):
         raise _too_large(len(operations) - 1)
     return document
@@ -104,14 +106,14 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0][:100].rstrip(".") if str(error) else "invalid operation"
 
 
-def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate:
+async def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate:
     """What the operations change of ``task``, validated as a whole. Its metadata is all of it, not a merge patch.
 
     Raises:
         PatchTestFailed, InvalidInput: as ``patched``; or the patched task is not valid.
     """
     before: dict[str, Any] = task.model_dump(mode="json")
-    after = patched(before, operations)
+    after = await patched(before, operations)
     if not isinstance(after, dict):
         raise InvalidInput([Fault("", "The task must stay an object", "task_type")])
     faults = [Fault(name, "There is no such field", "extra_forbidden") for name in after if name not in before]

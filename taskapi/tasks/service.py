@@ -96,7 +96,11 @@ async def change(owner: UserRead, task_id: str, data: TaskUpdate, versions: Vers
     """
     if data.model_fields_set and "metadata" not in data.model_fields_set:
         return await write(owner, task_id, versions, update(fields_of(data), owner), session)
-    return await revise(owner, task_id, versions, lambda stored: _changed(stored, data, owner), session=session)
+
+    async def merge(stored: BSON) -> list[BSON] | None:
+        return _changed(stored, data, owner)
+
+    return await revise(owner, task_id, versions, merge, session=session)
 
 
 async def put(owner: UserRead, task_id: str, data: TaskPut, versions: Versions) -> TaskRead:
@@ -109,7 +113,7 @@ async def put(owner: UserRead, task_id: str, data: TaskPut, versions: Versions) 
     if not data.has_read_only:
         return await change(owner, task_id, data, versions)
 
-    def as_read(stored: BSON) -> list[BSON] | None:
+    async def as_read(stored: BSON) -> list[BSON] | None:
         task = read(stored, owner)
         if faults := data.differences(task):
             raise InvalidInput(faults)
@@ -143,8 +147,8 @@ async def patch(owner: UserRead, task_id: str, operations: Sequence[Operation], 
         InvalidInput: an operation cannot be carried out, or the patched task is not valid.
     """
 
-    def patched(stored: BSON) -> list[BSON] | None:
-        data = changes(read(stored, owner), operations)
+    async def patched(stored: BSON) -> list[BSON] | None:
+        data = await changes(read(stored, owner), operations)
         if not data.model_fields_set:
             return None
         whole = {"metadata": data.metadata or {}} if "metadata" in data.model_fields_set else {}

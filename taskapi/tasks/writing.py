@@ -1,6 +1,6 @@
 """Atomic writes of one task. The owner is in every filter: a foreign task is a missing task."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from pymongo import ReturnDocument
 
@@ -63,7 +63,7 @@ async def revise(
     owner: UserRead,
     task_id: str,
     versions: Versions,
-    work: Callable[[BSON], list[BSON] | None],
+    work: Callable[[BSON], Awaitable[list[BSON] | None]],
     projection: Mapping[str, int] = PUBLIC,
     session: Session | None = None,
 ) -> TaskRead:
@@ -80,7 +80,7 @@ async def revise(
         version = version_of(stored)
         if versions is not None and version not in versions:
             raise PreconditionFailed(version)
-        pipeline = work(stored)
+        pipeline = await work(stored)
         if pipeline is None:
             return read(stored, owner)
         made_of = one(owner, task_id, frozenset([version]))

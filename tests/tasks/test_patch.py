@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from taskapi.tasks.patch import Operation, patched
 from tests.client import Account, is_problem, stored_task, wrong_fields
 
 MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -250,3 +251,20 @@ async def test_patches_of_one_task_at_once_all_land(ada: Account) -> None:
     kept = await stored_task(task["id"])
     assert kept["metadata"] == {**{f"m{n}": n for n in range(20)}, **{f"p{n}": n for n in range(20)}}
     assert kept["version"] == 41
+
+
+async def test_others_go_on_while_many_operations_are_carried_out() -> None:
+    passes = 0
+
+    async def count() -> None:
+        nonlocal passes
+        while True:
+            await asyncio.sleep(0)
+            passes += 1
+
+    counting = asyncio.create_task(count())
+    value = {"list": list(range(2000))}
+    operations = [Operation(op="test", path="/metadata", value=value)] * 10
+    assert await patched({"metadata": value}, operations) == {"metadata": value}
+    counting.cancel()
+    assert passes
