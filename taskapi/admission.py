@@ -42,7 +42,8 @@ BULK = Work("bulk", 1, 4, 10)
 BY_FILTER = Work("changes by filter", 1, 4, 10)
 LINKS = Work("previews of links", 4, 32, 10)
 ACCOUNT_EXPORTS = Work("exports of accounts", 1, 4, 1, ExportUnderWay)
-KINDS = (LISTS, QUERIES, EXPORTS, IMPORTS, BULK, BY_FILTER, LINKS, ACCOUNT_EXPORTS)
+BODIES = Work("large bodies of other requests", 2, 8, 10)
+KINDS = (LISTS, QUERIES, EXPORTS, IMPORTS, BULK, BY_FILTER, LINKS, ACCOUNT_EXPORTS, BODIES)
 
 
 class Bulkhead:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, request_response
 
 from taskapi import problems
-from taskapi.account_errors import TooManyRequests
+from taskapi.account_errors import TooManyAtOnce, TooManyRequests
 from taskapi.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.negotiation import Negotiated
 from taskapi.problems import MEDIA_TYPE, RETRY_AFTER, Problem, responses
@@ -22,6 +22,7 @@ Json = dict[str, Any]
 EVERYWHERE = responses(500, 503)
 NEGOTIATED = responses(406)  # wherever success has content
 LIMITED = responses(TooManyRequests)  # wherever an account is asked for
+WITH_BODY = responses(TooManyAtOnce)  # wherever that account may send a large one
 KEYED = responses(IdempotencyInFlight, IdempotencyKeyReused)
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 API_TOKEN = {
@@ -122,7 +123,14 @@ def _complete(operation: Json, method: str, *, keyed: bool) -> None:
     if "204" in answers:
         answers["204"]["description"] = NO_CONTENT
     has_content = any("content" in answer for status, answer in answers.items() if status.startswith("2"))
-    for added in (NEGOTIATED if has_content else {}, LIMITED if limited else {}, EVERYWHERE, KEYED if keyed else {}):
+    with_body = limited and "requestBody" in operation
+    for added in (
+        NEGOTIATED if has_content else {},
+        LIMITED if limited else {},
+        WITH_BODY if with_body else {},
+        EVERYWHERE,
+        KEYED if keyed else {},
+    ):
         _add_problems(answers, added)
     if limited:
         _show_limit(answers)

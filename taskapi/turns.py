@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
-TURN_SECONDS = 0.001
+TURN_SECONDS = 0.0005
 MAX_PAUSE_SECONDS = 1.0
 
 
@@ -55,7 +55,7 @@ class _Queue:
         await turn
 
     def _next(self) -> None:
-        turn = self._waiting[0]
+        turn, self._began = self._waiting[0], self._loop.time()
         if not turn.done():  # nobody went away
             turn.set_result(None)
         # Only in the next pass it makes room: who comes meanwhile waits behind it.
@@ -64,7 +64,7 @@ class _Queue:
     def _leave(self) -> None:
         self._waiting.popleft()
         if self._waiting:
-            self._next()
+            self._loop.call_later(self._loop.time() - self._began, self._next)
 
 
 _queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
