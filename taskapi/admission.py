@@ -42,6 +42,7 @@ BULK = Work("bulk", 1, 4, 10)
 BY_FILTER = Work("changes by filter", 1, 4, 10)
 LINKS = Work("previews of links", 4, 32, 10)
 ACCOUNT_EXPORTS = Work("exports of accounts", 1, 4, 1, ExportUnderWay)
+LARGE_BODY_BYTES = 32 * 1024  # of JSON take about a millisecond to read
 BODIES = Work("large bodies of other requests", 2, 8, 10)
 KINDS = (LISTS, QUERIES, EXPORTS, IMPORTS, BULK, BY_FILTER, LINKS, ACCOUNT_EXPORTS, BODIES)
 

@@ -4,6 +4,7 @@ Where one has nothing to do after the application it returns the application's a
 one more frame that every step of every request passes through.
 """
 
+import asyncio
 import logging
 import random
 import re
@@ -166,8 +167,9 @@ class UnexpectedErrors:
 
 
 class LoadShedding:
-    """Answers 503 at once while the requests that wait for MongoDB are more than it answers within a second.
+    """Answers 503 while the requests that wait for MongoDB are more than it answers within a second.
 
+    It does so at once, and within a second when very many are refused.
     Whether the service lives and is ready is answered in any case.
     """
 
@@ -177,8 +179,18 @@ class LoadShedding:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http" and self.load.is_too_high(scope["method"]) and not _is_probe(scope):
-            return problems.of_domain(ServerBusy())(scope, receive, send)
+            return self._refuse(scope, receive, send)
         return self.app(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if delay := self.load.next_delay():
+            reads = scope["method"] in READS
+            self.load.reads -= reads  # while it waits it does nothing
+            try:
+                await asyncio.sleep(delay)
+            finally:
+                self.load.reads += reads
+        await problems.of_domain(ServerBusy())(scope, receive, send)
 
 
 def _is_probe(scope: Scope) -> bool:

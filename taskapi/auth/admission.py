@@ -1,18 +1,16 @@
 """Holds the bulkheads of expensive routes: the account is known, and let in, before its body is looked at."""
 
 from collections.abc import Awaitable, Iterable
-from typing import Any, Final
+from typing import Any
 
 from fastapi import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from taskapi.admission import BODIES, Admission, Work, work_of
+from taskapi.admission import BODIES, LARGE_BODY_BYTES, Admission, Work, work_of
 from taskapi.auth.dependencies import authenticate
 from taskapi.negotiation import Negotiated
 from taskapi.routing import StrictRoute
-
-LARGE_BODY_BYTES: Final = 32 * 1024  # of JSON take about a millisecond to read
 
 
 class _Admitted:

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from taskapi import admission, load
+from taskapi import admission, driver_threads, load
 from taskapi.admission import Bulkhead, Work
 from taskapi.main import create_app
 from tests.client import Account, is_problem
@@ -116,6 +116,36 @@ def test_every_dear_route_is_marked(app: FastAPI) -> None:
         "read_task_links": admission.LINKS,
         "export_me": admission.ACCOUNT_EXPORTS,
     }
+
+
+async def test_large_bodies_wait_for_their_turn(ada: Account, impatient: dict[Work, Bulkhead]) -> None:
+    task = await ada.make_task()
+    large = b'{"title": "A task"%s}' % (b" " * admission.LARGE_BODY_BYTES)
+    sent = {"content": large, "headers": {"Content-Type": "application/json"}}
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'{"title": "A task"}'
+
+    async with busy(impatient, admission.BODIES, ada.id):
+        is_problem(await ada.post("/tasks", **sent), 429, "too_many_at_once")
+        is_problem(await ada.patch(f"/tasks/{task['id']}", **sent), 429, "too_many_at_once")
+        is_problem(await ada.post("/tasks", **{**sent, "content": chunks()}), 429, "too_many_at_once")
+        assert (await ada.post("/tasks", json={"title": "A task"})).status_code == 201
+        assert (await ada.get(f"/tasks/{task['id']}")).status_code == 200
+    assert (await ada.post("/tasks", **sent)).status_code == 201
+    assert (await ada.post("/tasks", **{**sent, "content": chunks()})).status_code == 201
+
+
+def test_many_refusals_are_spread_over_less_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("taskapi.load.time.monotonic", lambda: now)
+    under = load.Load(driver_threads.threads)
+    delays = [under.next_delay() for _ in range(2000)]
+    assert delays[0] == 0
+    assert delays == sorted(delays)
+    assert delays[-1] == load.MAX_DELAY_SECONDS < 1
+    now = 10.0
+    assert under.next_delay() == 0
 
 
 @pytest.mark.real
