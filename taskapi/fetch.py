@@ -5,6 +5,7 @@ differently the second time (DNS rebinding) gains nothing. See OWASP, Server-Sid
 """
 
 import asyncio
+import math
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -149,6 +150,7 @@ class PageFetcher:
             trust_env=False,
         )
         self._timeout = timeout
+        self._latest = math.inf  # when all pages end, by the clock of the event loop
         self._deadlines: set[asyncio.Timeout] = set()
         self._turns = asyncio.Semaphore(MAX_PAGES)  # first come, first served; the shares keep the queue a fair one
         self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -161,12 +163,11 @@ class PageFetcher:
         await self._client.__aexit__(*error)
 
     def stop(self) -> None:
-        """The server stops: the pages that are being fetched, and those to come, have a second left."""
-        self._timeout = min(self._timeout, STOPPING_SECONDS)
-        latest = asyncio.get_running_loop().time() + STOPPING_SECONDS
+        """The server stops: all pages together, those that wait for their turn as well, have a second left."""
+        self._latest = min(self._latest, asyncio.get_running_loop().time() + STOPPING_SECONDS)
         for deadline in self._deadlines:
             if not deadline.expired():
-                deadline.reschedule(min(deadline.when() or latest, latest))
+                deadline.reschedule(min(deadline.when() or self._latest, self._latest))
 
     @asynccontextmanager
     async def open(self, url: str, account: str) -> AsyncIterator[httpx.Response]:
@@ -177,7 +178,7 @@ class PageFetcher:
             httpx.HTTPError: there is none; TooManyRedirects, UnsupportedProtocol and TimeoutException among others.
         """
         share = self._shares.setdefault(account, asyncio.Semaphore(MAX_PAGES_PER_ACCOUNT))
-        async with asyncio.timeout(self._timeout) as deadline:
+        async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + self._timeout, self._latest)) as deadline:
             self._deadlines.add(deadline)
             try:
                 async with share, self._turns, _opened(self._client, url) as response:
