@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from itertools import chain, islice
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 from taskapi.errors import ServerBusy
 
@@ -53,26 +53,33 @@ class Coalescer(Generic[Key, Value]):
             if not self._waiting:
                 self._since = time.monotonic()
             self._waiting[key] = [future]
-            if not self._is_starting and len(self._workers) < self._queries:
-                self._is_starting = True
-                self._workers.add(asyncio.create_task(self._work()))
+            self._start_worker()
         return await future
+
+    def _start_worker(self) -> None:
+        if self._waiting and not self._is_starting and len(self._workers) < self._queries:
+            self._is_starting = True
+            worker = asyncio.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._ended)
 
     async def _work(self) -> None:
         self._is_starting = False
-        try:
-            while self._waiting:
-                asked = dict(islice(self._waiting.items(), self._max_keys))
-                for key in asked:
-                    del self._waiting[key]
-                self._since = time.monotonic()
-                await self._answer(asked)
-        except asyncio.CancelledError:
+        while self._waiting:
+            asked = dict(islice(self._waiting.items(), self._max_keys))
+            for key in asked:
+                del self._waiting[key]
+            self._since = time.monotonic()
+            self._start_worker()  # for the keys that are left
+            await self._answer(asked)
+
+    def _ended(self, worker: "asyncio.Task[None]") -> None:
+        self._workers.remove(worker)
+        if worker.cancelled():
+            self._is_starting = False
             _cancel(self._waiting)
             self._waiting = {}
-            raise
-        finally:
-            self._workers.remove(cast("asyncio.Task[None]", asyncio.current_task()))
+        self._start_worker()  # for a key that came after its last look
 
     async def _answer(self, asked: dict[Key, list[asyncio.Future[Value | None]]]) -> None:
         try:

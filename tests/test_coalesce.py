@@ -119,3 +119,25 @@ async def test_who_would_wait_too_long_is_told_at_once(monkeypatch: pytest.Monke
         await coalescer.get("c")
     store.gate.set()
     assert (await first, await second) == (1, 2)
+
+
+async def test_keys_that_one_query_leaves_over_are_asked_for_at_once() -> None:
+    store = Store()
+    coalescer = Coalescer(store.fetch, queries=2, max_keys=2)
+    callers = [asyncio.create_task(coalescer.get(key)) for key in ("a", "b", "c")]
+    assert [await store.asked.get(), await store.asked.get()] == [{"a", "b"}, {"c"}]
+    store.gate.set()
+    assert await asyncio.gather(*callers) == [1, 2, None]
+
+
+async def test_a_query_that_is_cancelled_before_it_begins_leaves_nobody_waiting() -> None:
+    store = Store()
+    coalescer = Coalescer(store.fetch)
+    waiting = asyncio.create_task(coalescer.get("a"))
+    await asyncio.sleep(0)
+    (worker,) = coalescer._workers
+    worker.cancel()
+    await asyncio.wait([waiting], timeout=5)
+    assert waiting.cancelled()
+    store.gate.set()
+    assert await coalescer.get("a") == 1
