@@ -177,6 +177,11 @@ def collection(document: type[Document]) -> Collection:
     return document.get_motor_collection()
 
 
+def acknowledged(document: type[Document]) -> Collection:
+    """The collection as a majority of the replica set has it: nothing of it can be lost."""
+    return collection(document).with_options(read_concern=ReadConcern("majority"))
+
+
 def fleeting(document: type[Document]) -> Collection:
     """The same for what a power cut may take back: its writes wait for no disk and no other member."""
     return collection(document).with_options(write_concern=FLEETING)

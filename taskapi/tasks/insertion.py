@@ -8,7 +8,7 @@ from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError, WriteError
 
 from taskapi.coalesce import Coalescer
-from taskapi.database import BSON, DUPLICATE_KEY, collection
+from taskapi.database import BSON, DUPLICATE_KEY, collection, lacks_durability
 from taskapi.tasks.documents import TaskDocument
 
 MAX_INSERTED = 32  # tasks of one write
@@ -39,10 +39,9 @@ async def _insert(new: Collection[_New]) -> Mapping[_New, Exception]:
     try:
         await collection(TaskDocument).insert_many([each.task for each in tasks], ordered=False)
     except BulkWriteError as error:
-        failures = {tasks[each["index"]]: _failure(each) for each in error.details["writeErrors"]}
-        if error.details["writeConcernErrors"]:  # of the whole write: the tasks are stored, and may still be lost
-            return {**dict.fromkeys(tasks, error), **failures}
-        return failures
+        if lacks_durability(error):  # also what a task meets that is stored already may still be lost
+            return dict.fromkeys(tasks, error)
+        return {tasks[each["index"]]: _failure(each) for each in error.details["writeErrors"]}
     except (BSONError, OverflowError):  # one of them cannot be written down, and which one is not said
         return await _insert_alone(new)
     return {}
@@ -60,4 +59,4 @@ async def _insert_alone(new: Collection[_New]) -> dict[_New, Exception]:
 
 def _failure(details: Mapping[str, Any]) -> WriteError:
     kind = DuplicateKeyError if details["code"] == DUPLICATE_KEY else WriteError
-    return kind(details["errmsg"], details["code"], details)
+    return kind(details["errmsg"], details["code"], {name: value for name, value in details.items() if name != "op"})

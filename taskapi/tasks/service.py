@@ -7,8 +7,8 @@ from pydantic_core import PydanticCustomError
 from pymongo.errors import DuplicateKeyError
 
 from taskapi.clock import midnight, utc_now
-from taskapi.database import BSON, Session, collection
-from taskapi.errors import Fault, InvalidInput
+from taskapi.database import BSON, Session, acknowledged, collection
+from taskapi.errors import DatabaseUnavailable, Fault, InvalidInput
 from taskapi.identity import new_id
 from taskapi.tasks import history, owner_names
 from taskapi.tasks.changes import fields_of, literal, progress, stored_items, update
@@ -35,8 +35,10 @@ async def create(owner: UserRead, data: TaskCreate, inserter: TaskInserter, look
         await inserter.insert(task)
     except DuplicateKeyError:
         theirs = {"$or": [{"owner.id": owner.object_id}, {"trash.owner.id": owner.object_id}]}
-        first = await collection(TaskDocument).find_one({"_id": task["_id"], **theirs}, {"created_at": 1})
+        first = await acknowledged(TaskDocument).find_one({"_id": task["_id"], **theirs}, {"created_at": 1})
         if first is None:
+            if await collection(TaskDocument).find_one({"_id": task["_id"], **theirs}, {"_id": 1}):
+                raise DatabaseUnavailable from None  # what that run has stored may still be lost
             raise
         # The request is the same, so all but the time is known; the task itself may have changed since.
         made = first["created_at"]

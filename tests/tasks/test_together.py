@@ -8,10 +8,11 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 from httpx import AsyncClient
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.write_concern import WriteConcern
 
-from taskapi.database import collection
-from taskapi.errors import NotFound
+from taskapi.database import collection, translated
+from taskapi.errors import DatabaseUnavailable, NotFound
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.insertion import TaskInserter
 from taskapi.tasks.loading import TaskLoader
@@ -147,3 +148,19 @@ async def test_tasks_that_are_created_together_are_all_there(ada: Account, bob: 
         assert {answer.json()["owner"]["id"] for answer in made[who is bob :: 2]} == {who.id}
         listed = (await who.get("/tasks?limit=100")).json()
         assert sorted(int(task["title"].split()[1]) for task in listed) == list(range(50))
+
+
+@pytest.mark.real
+async def test_no_task_of_a_write_without_a_majority_is_there(anonymous: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, again, other = new_task(), new_task(), new_task()
+    again["_id"] = first["_id"]
+    await TaskInserter().insert(first)
+    lonely = collection(TaskDocument).with_options(write_concern=WriteConcern(w=2, wtimeout=1))  # there is one member alone
+    monkeypatch.setattr("taskapi.tasks.insertion.collection", lambda _: lonely)
+    inserter = TaskInserter()
+    outcomes = await asyncio.gather(*(inserter.insert(each) for each in (again, other)), return_exceptions=True)
+    assert [type(to_answer(each)) for each in outcomes] == [DatabaseUnavailable, DatabaseUnavailable]
+
+
+def to_answer(error: Any) -> Any:
+    return translated(error) if isinstance(error, PyMongoError) else error
