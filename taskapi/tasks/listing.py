@@ -61,11 +61,12 @@ async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds:
     projection = None if query.fields is None else Projection.of(query.fields)
     read = LISTED if projection is None else projection.stored(*query.order)
     plan = query.plan(owner.object_id, read, after)
-    found = None if query.is_dear or pages.collation(query.order) else await lists.find(identity, plan, milliseconds)
+    may_share = not query.is_dear and pages.collation(query.order) is None
+    found = await lists.find(identity, plan, milliseconds) if may_share else None
     if found is None:
         found = await _find(query, plan, milliseconds)
     total = _total(found) if query.counting is not Count.none else None
-    if total is not None:
+    if may_share and total is not None:
         lists.note(identity, total)
     following = None
     if len(found) > query.limit:

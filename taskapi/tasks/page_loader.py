@@ -4,11 +4,10 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure
 
 from taskapi.coalesce import Coalescer
 from taskapi.database import BSON, aggregate
-from taskapi.errors import DatabaseUnavailable
 from taskapi.tasks import pages
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.query import Plan
@@ -43,7 +42,8 @@ class PageLoader:
     async def find(self, identity: bytes, plan: Plan, milliseconds: int) -> list[BSON] | None:
         """What ``plan`` finds, by a query that it shares; None when it needs one of its own.
 
-        That is so of a list that may be long, and of one whose shared query failed: whose fault that was is not known.
+        That is so of a list that may be long, and of one whose shared query MongoDB refused or cut: whose fault that was is not
+        known.
         """
         if plan.total is not None or self._totals.get(identity, MAX_TOTAL + 1) > MAX_TOTAL:
             return None
@@ -58,7 +58,7 @@ async def _find_together(lists: Collection[_Wanted]) -> dict[_Wanted, list[BSON]
     try:
         pipeline = [*first, *map(pages.union, others)]
         results = await aggregate(TaskDocument, pipeline, min(each.milliseconds for each in lists))
-    except (PyMongoError, DatabaseUnavailable):
+    except OperationFailure:
         return {}
     found: list[list[BSON]] = [[] for _ in lists]
     for result in results:
