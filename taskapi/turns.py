@@ -8,27 +8,28 @@ from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
 TURN_SECONDS = 0.0005
-MAX_PAUSE_SECONDS = 1.0
+MAX_PAUSE_SECONDS = 1.0  # of a job in the background
+MAX_SHARE_SECONDS = 0.02  # for all others, after one turn
 
 
 class Turns:
     """Lets others run while somebody has much to do.
 
-    In each pass of the event loop one of those who have much to do goes on, however many they are: what has little to do
-    waits for one turn at most in each pass.
+    In each pass of the event loop at most one of those who have much to do goes on, however many they are. After one of several,
+    the loop is left to all others for as long as it took.
     """
 
     def __init__(self) -> None:
         self._since = time.monotonic()
 
     async def give_way(self) -> None:
-        """Goes on at once, or when it is its turn, after this took longer than a millisecond."""
+        """Goes on at once, or when it is its turn, after this took longer than ``TURN_SECONDS``."""
         if time.monotonic() - self._since > TURN_SECONDS:
             await self.wait()
 
     async def wait(self) -> None:
         """Goes on when it is its turn."""
-        await _queue().wait()
+        await _queue().wait(self)
         self._since = time.monotonic()
 
 
@@ -45,26 +46,29 @@ class _Queue:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[tuple[Turns, asyncio.Future[None]]] = deque()
+        self._began = 0.0
 
-    async def wait(self) -> None:
+    async def wait(self, turns: Turns) -> None:
         turn = self._loop.create_future()
-        self._waiting.append(turn)
+        self._waiting.append((turns, turn))
         if len(self._waiting) == 1:
             self._loop.call_soon(self._next)
         await turn
 
     def _next(self) -> None:
-        turn, self._began = self._waiting[0], self._loop.time()
+        (_, turn), self._began = self._waiting[0], self._loop.time()
         if not turn.done():  # nobody went away
             turn.set_result(None)
         # Only in the next pass it makes room: who comes meanwhile waits behind it.
         self._loop.call_soon(self._leave)
 
     def _leave(self) -> None:
-        self._waiting.popleft()
-        if self._waiting:
-            self._loop.call_later(self._loop.time() - self._began, self._next)
+        last, _ = self._waiting.popleft()
+        if self._waiting and self._waiting[0][0] is last:  # nobody else has much to do
+            self._next()
+        elif self._waiting:
+            self._loop.call_later(min(self._loop.time() - self._began, MAX_SHARE_SECONDS), self._next)
 
 
 _queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()

@@ -1,0 +1,57 @@
+"""Sharing the event loop between those who have much to do and all others."""
+
+import asyncio
+import time
+
+import pytest
+
+from taskapi.turns import Turns
+
+
+async def work(turns: Turns, steps: int, done: list[str], name: str) -> None:
+    for _ in range(steps):
+        done.append(name)
+        await turns.wait()
+
+
+async def passes(done: list[str], name: str, count: int) -> None:
+    for _ in range(count):
+        done.append(name)
+        await asyncio.sleep(0)
+
+
+async def test_those_with_much_to_do_go_on_in_turn() -> None:
+    done: list[str] = []
+    await asyncio.gather(*(work(Turns(), 3, done, name) for name in "abc"))
+    assert "".join(done) == "abcabcabc"
+
+
+async def test_one_alone_goes_on_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_later", None)
+    done: list[str] = []
+    await work(Turns(), 20, done, "a")
+    assert len(done) == 20
+
+
+async def test_after_one_of_several_the_others_have_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, pauses = asyncio.get_running_loop(), list[float]()
+
+    def call_later(seconds: float, call: object) -> None:
+        pauses.append(seconds)
+        loop.call_soon(call)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "call_later", call_later)
+
+    async def busy() -> None:
+        turns = Turns()
+        for _ in range(3):
+            await turns.wait()
+            until = time.monotonic() + 0.002
+            while time.monotonic() < until:
+                pass
+
+    await asyncio.gather(busy(), busy())
+    assert len(pauses) >= 4
+    assert all(0 <= seconds <= 0.02 for seconds in pauses)
+    assert max(pauses) >= 0.002
