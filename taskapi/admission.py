@@ -7,9 +7,10 @@ requests take little: their bodies are not read yet. Each worker counts for itse
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
+from starlette.requests import Request
 from starlette.types import Scope
 
 from taskapi.account_errors import ExportUnderWay, TooManyAtOnce
@@ -43,7 +44,7 @@ BY_FILTER = Work("changes by filter", 1, 4, 10)
 LINKS = Work("previews of links", 4, 32, 10)
 ACCOUNT_EXPORTS = Work("exports of accounts", 1, 4, 1, ExportUnderWay)
 LARGE_BODY_BYTES = 32 * 1024  # of JSON take about a millisecond to read
-BODIES = Work("large bodies of other requests", 2, 8, 10)
+BODIES = Work("reading large bodies of other requests", 2, 8, 10)
 KINDS = (LISTS, QUERIES, EXPORTS, IMPORTS, BULK, BY_FILTER, LINKS, ACCOUNT_EXPORTS, BODIES)
 
 
@@ -147,6 +148,12 @@ class Admission:
                 yield
         finally:
             self._load.reads += reads
+
+
+def admit(work: Work, request: Request) -> AbstractAsyncContextManager[None]:
+    """The ``work`` of a request whose caller is known, as ``Admission.admit``."""
+    admission: Admission = request.app.state.admission
+    return admission.admit(work, request.state.caller.user.id, request.scope)
 
 
 def limited(work: Work) -> Callable[[Endpoint], Endpoint]:

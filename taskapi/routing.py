@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, compile_path
 
 from taskapi import json_pieces
-from taskapi.admission import work_of
+from taskapi.admission import BODIES, LARGE_BODY_BYTES, admit, work_of
 from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, UnsupportedMediaType, faults_of
 from taskapi.negotiation import Negotiated, refuse_codings
 from taskapi.paging import PageQuery
@@ -213,7 +213,8 @@ class StrictRoute(APIRoute):
         if not expected:
             return handle
         guards = tuple(_guards(self.dependant))
-        max_values = None if work_of(self.endpoint) else StrictRequest.max_values  # a bulkhead holds few bodies at once
+        work = work_of(self.endpoint)
+        max_values = None if work else StrictRequest.max_values  # a bulkhead holds few bodies at once
 
         async def strict(request: Request) -> Response:
             for guard, scopes in guards:  # FastAPI would ask them after the body
@@ -228,7 +229,11 @@ class StrictRoute(APIRoute):
             if kind == FORM:
                 _refuse_many(1 + (await strict_request.body()).count(b"&"))
             elif kind == JSON or kind.endswith("+json"):
-                await strict_request.json()
+                if len(await strict_request.body()) >= LARGE_BODY_BYTES and guards and not work:
+                    async with admit(BODIES, request):
+                        await strict_request.json()
+                else:
+                    await strict_request.json()
             return await handle(strict_request)
 
         return strict

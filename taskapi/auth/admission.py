@@ -7,7 +7,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from taskapi.admission import Admission, Work, work_of
+from taskapi.admission import Work, admit, work_of
 from taskapi.auth.dependencies import authenticate
 from taskapi.negotiation import Negotiated
 
@@ -21,9 +21,8 @@ class _Admitted:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        caller = await authenticate(request)
-        admission: Admission = request.app.state.admission
-        async with admission.admit(self.work, caller.user.id, scope):
+        await authenticate(request)
+        async with admit(self.work, request):
             try:
                 await self.app(scope, receive, send)
             finally:

@@ -68,7 +68,7 @@ async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) ->
 
 async def _page(query: TaskSearch, user: UserRead, request: Request) -> Page:
     state, work = request.app.state, admission.QUERIES if query.is_dear else admission.LISTS
-    async with state.admission.admit(work, user.id, request.scope):
+    async with admission.admit(work, request):
         return await listing.page(user, query, state.cursors, state.settings.query_timeout_ms, tools_of(request).lists)
 
 

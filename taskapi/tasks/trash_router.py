@@ -29,7 +29,7 @@ async def list_trash(user: TaskReader, request: Request, response: Response) -> 
     """Your deleted tasks, the last deleted first."""
     query = read_query(PageQuery, request)
     work = admission.LISTS if query.start <= MAX_CHEAP_START else admission.QUERIES
-    async with request.app.state.admission.admit(work, user.id, request.scope):
+    async with admission.admit(work, request):
         page = await trash.page(user, query, request.app.state.settings.query_timeout_ms)
     response.headers.update(page_headers(request, "/trash", query, page.total))
     return page.tasks

@@ -124,7 +124,7 @@ async def test_large_bodies_wait_for_their_turn(ada: Account, impatient: dict[Wo
     sent = {"content": large, "headers": {"Content-Type": "application/json"}}
 
     async def chunks() -> AsyncIterator[bytes]:
-        yield b'{"title": "A task"}'
+        yield large
 
     async with busy(impatient, admission.BODIES, ada.id):
         is_problem(await ada.post("/tasks", **sent), 429, "too_many_at_once")
