@@ -88,7 +88,6 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parses what has come; called by the event loop."""
         if self._refused:
-            self._paced.pause()
             return
         self._unused += len(data)
         try:
