@@ -22,9 +22,10 @@ def give_to_owner(folder: Path) -> None:
     with explained(f"{folder} cannot be given to its owner"):
         for _, folders, files, place in os.fwalk(folder):
             for name in (*folders, *files):
-                found = os.stat(name, dir_fd=place, follow_symlinks=False)
-                if found.st_uid == 0 != owner.st_uid and (found.st_nlink == 1 or stat.S_ISDIR(found.st_mode)):
-                    os.chown(name, owner.st_uid, owner.st_gid, dir_fd=place, follow_symlinks=False)
+                with suppress(FileNotFoundError):  # a MongoDB that runs replaces files
+                    found = os.stat(name, dir_fd=place, follow_symlinks=False)
+                    if found.st_uid == 0 != owner.st_uid and (found.st_nlink == 1 or stat.S_ISDIR(found.st_mode)):
+                        os.chown(name, owner.st_uid, owner.st_gid, dir_fd=place, follow_symlinks=False)
 
 
 @contextmanager
