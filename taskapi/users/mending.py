@@ -26,7 +26,15 @@ MENDED: Final[BSON] = {
             "default": [],
         }
     },
-    "renames": {"$cond": [{"$and": [{"$isNumber": "$renames"}, {"$lt": ["$renames", 2**53]}]}, "$renames", 1]},
+    "renames": {
+        "$switch": {
+            "branches": [
+                {"case": {"$eq": [{"$type": "$renames"}, "missing"]}, "then": "$$REMOVE"},
+                {"case": {"$and": [{"$isNumber": "$renames"}, {"$lt": ["$renames", 2**53]}]}, "then": "$renames"},
+            ],
+            "default": 1,
+        }
+    },
     "renaming": {"$cond": [{"$eq": [{"$type": "$renaming"}, "object"]}, "$renaming", "$$REMOVE"]},
 }
 
@@ -38,6 +46,7 @@ async def mending(user: ObjectId, write: Callable[[], Awaitable[Result]]) -> Res
     except OperationFailure as error:
         if error.code not in INAPPLICABLE:
             raise
-    await collection(UserDocument).update_one({"_id": user}, [{"$set": MENDED}])
-    log.warning("a damaged account was mended", extra={"fields": {"document": str(user)}})
+    mended = await collection(UserDocument).update_one({"_id": user}, [{"$set": MENDED}])
+    if mended.modified_count:
+        log.warning("a damaged account was mended", extra={"fields": {"document": str(user)}})
     return await write()
