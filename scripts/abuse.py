@@ -23,7 +23,7 @@ from bench_load import SECRET, SMALL, Bench
 from pydantic import SecretStr
 
 from taskapi import embedded
-from taskapi.settings import Settings
+from taskapi.core.settings import Settings
 
 ATTACKS: dict[str, Attack] = {**abuse_queries.ATTACKS, **abuse_bodies.ATTACKS}
 IDLE_SECONDS = 3

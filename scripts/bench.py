@@ -20,7 +20,7 @@ from bench_scale import scale
 from pydantic import SecretStr
 
 from taskapi import embedded
-from taskapi.settings import Settings
+from taskapi.core.settings import Settings
 
 
 def compare(bench: Bench, connections: list[int], rounds: int, seconds: int) -> list[dict[str, object]]:

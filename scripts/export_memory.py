@@ -23,7 +23,7 @@ from pymongo.collection import Collection
 from tqdm import tqdm
 
 from taskapi import embedded
-from taskapi.settings import Settings
+from taskapi.core.settings import Settings
 
 BATCH = 5000
 ACCOUNT = {"username": "ada", "password": "correct horse battery"}

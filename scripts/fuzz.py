@@ -25,10 +25,10 @@ try:
     from hypothesis import HealthCheck, Phase
     from pydantic import SecretStr
 
-    from taskapi import logs
+    from taskapi.core import logs
+    from taskapi.core.settings import Settings
     from taskapi.database import collection
     from taskapi.main import create_app
-    from taskapi.settings import Settings
     from taskapi.tasks.documents import TaskDocument
     from taskapi.tasks.schemas import TASK_EXAMPLE
 except ModuleNotFoundError as error:

@@ -24,7 +24,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from taskapi import embedded
-from taskapi.settings import Settings
+from taskapi.core.settings import Settings
 
 OTHER = {"username": "somebody", "password": PASSWORD}
 IDLE_SECONDS = 10

@@ -27,7 +27,7 @@ from seed_documents import Generator
 from tqdm import tqdm
 
 from taskapi import embedded
-from taskapi.settings import Settings
+from taskapi.core.settings import Settings
 from taskapi.tasks.catalog import FIELDS, Kind
 from taskapi.tasks.order import SORTABLE
 from taskapi.tasks.trash import moving

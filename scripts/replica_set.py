@@ -17,9 +17,9 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from taskapi import processes
+from taskapi.core.settings import Settings
 from taskapi.database import BSON
 from taskapi.mongod_program import find_mongod
-from taskapi.settings import Settings
 
 NAME = "taskapi"
 MEMBERS = 3

@@ -27,11 +27,11 @@ try:
     from seed_documents import Generator
     from tqdm import tqdm
 
-    from taskapi.clock import today
+    from taskapi.core.clock import today
+    from taskapi.core.errors import StartupError
+    from taskapi.core.settings import Settings
     from taskapi.database import opened
-    from taskapi.errors import StartupError
     from taskapi.mongod_address import read_uri
-    from taskapi.settings import Settings
     from taskapi.tasks.documents import TaskDocument
     from taskapi.tasks.index_hints import ALL_OF_OWNER
     from taskapi.users.documents import UserDocument

@@ -9,7 +9,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from taskapi.clock import midnight
+from taskapi.core.clock import midnight
 
 BSON = dict[str, Any]
 MILLISECOND = timedelta(milliseconds=1)

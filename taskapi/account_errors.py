@@ -36,7 +36,7 @@ DomainError
         └── TooManyAtOnce    the account has too many expensive requests under way
 """
 
-from taskapi.errors import DomainError, Unavailable
+from taskapi.core.errors import DomainError, Unavailable
 
 
 class AlreadyTaken(DomainError):

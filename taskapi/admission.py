@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from taskapi.account_errors import ExportUnderWay, TooManyAtOnce
+from taskapi.core.errors import DomainError, ServerBusy
 from taskapi.disconnect import Disconnect, of_scope
-from taskapi.errors import DomainError, ServerBusy
 from taskapi.load import READS, Load
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, NoReturn, TextIO, cast
 
-from taskapi import logs
-from taskapi.errors import StartupError
-from taskapi.settings import Settings, load_settings
+from taskapi.core import logs
+from taskapi.core.errors import StartupError
+from taskapi.core.settings import Settings, load_settings
 
 COMMANDS = ("backup", "restore")
 BACKUP = """\

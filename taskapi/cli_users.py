@@ -5,7 +5,7 @@ import getpass
 import sys
 from typing import Any
 
-from taskapi.errors import StartupError
+from taskapi.core.errors import StartupError
 
 DESCRIPTION = """\
 Look after accounts without the API, on the MongoDB of TASKAPI_MONGODB_URI or the embedded one, whether the API runs or

@@ -22,8 +22,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from taskapi.clock import in_utc, midnight, rfc3339
-from taskapi.fields import absent
+from taskapi.core.clock import in_utc, midnight, rfc3339
+from taskapi.core.fields import absent
 
 log = logging.getLogger(__name__)
 

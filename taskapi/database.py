@@ -35,7 +35,7 @@ from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
 from taskapi import driver_threads, indexes
-from taskapi.errors import (
+from taskapi.core.errors import (
     DamagedTask,
     DatabaseUnavailable,
     DomainError,
@@ -44,7 +44,7 @@ from taskapi.errors import (
     StartupError,
     TransactionsUnsupported,
 )
-from taskapi.settings import Settings
+from taskapi.core.settings import Settings
 
 BSON = dict[str, Any]  # a document as the driver gives it
 Client = AsyncIOMotorClient[BSON]

@@ -18,9 +18,9 @@ import httpcore
 import httpx
 from httpcore._backends.auto import AutoBackend
 
-from taskapi.public_addresses import is_public
-from taskapi.resolver import NameNotResolved, Resolver
-from taskapi.turns import Turns
+from taskapi.core.cooperative import Turns
+from taskapi.core.public_addresses import is_public
+from taskapi.core.resolver import NameNotResolved, Resolver
 
 USER_AGENT = "taskapi-links/1"
 MOST_BYTES = 256 * 1024

@@ -13,9 +13,9 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from taskapi import disconnect, middleware, problems
+from taskapi.core.logs import request_id
 from taskapi.http_reading import PacedReading, has_unread
 from taskapi.http_upgrade import AfterHead
-from taskapi.logs import request_id
 
 MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
 REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # so long that the application answers 414

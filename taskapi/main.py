@@ -16,13 +16,11 @@ from starlette.middleware import Middleware
 from taskapi import (
     __version__,
     about,
-    background,
     cors,
     database,
     docs,
     driver_threads,
     embedded,
-    logs,
     methods,
     middleware,
     openapi,
@@ -36,8 +34,14 @@ from taskapi.admission import Admission
 from taskapi.auth import admission, oauth
 from taskapi.auth.router import router as auth_router
 from taskapi.auth.service import AuthTools
-from taskapi.coalesce import Coalescer
-from taskapi.errors import StartupError
+from taskapi.core import background, logs
+from taskapi.core.data_loader import Coalescer
+from taskapi.core.errors import StartupError
+from taskapi.core.keys import Keyring
+from taskapi.core.last_used import Sightings
+from taskapi.core.memory import MemoryReturn
+from taskapi.core.resolver import Resolver
+from taskapi.core.settings import Settings, load_settings
 from taskapi.events import leaving as leaving_events
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.router import router as events_router
@@ -46,29 +50,24 @@ from taskapi.http_protocol import ON_STOP
 from taskapi.idempotency import service as idempotency
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
-from taskapi.keys import Keyring
 from taskapi.limits import RequestLimit
 from taskapi.load import Load
 from taskapi.mail import service as mail
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.sending import choose
 from taskapi.mail.service import Outbox, Postman
-from taskapi.memory import MemoryReturn
 from taskapi.primary import PrimaryProbe
 from taskapi.recovery import tokens as one_time_tokens
 from taskapi.recovery.documents import OneTimeTokenDocument
 from taskapi.recovery.letters import Letters
 from taskapi.recovery.router import router as recovery_router
 from taskapi.recovery.tokens import OneTimeTokens
-from taskapi.resolver import Resolver
 from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.service_state import ServiceStateDocument
 from taskapi.sessions import service as sessions
 from taskapi.sessions.documents import SessionDocument
 from taskapi.sessions.router import router as sessions_router
 from taskapi.sessions.service import Rules
-from taskapi.settings import Settings, load_settings
-from taskapi.sightings import Sightings
 from taskapi.status.router import router as status_router
 from taskapi.tasks import leaving as leaving_tasks
 from taskapi.tasks.bulk_router import router as bulk_router

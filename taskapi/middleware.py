@@ -15,10 +15,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi import limits, problems
+from taskapi.core.errors import BodyTooLarge, ServerBusy, TargetTooLong
+from taskapi.core.logs import request_id
 from taskapi.damaged import Findings, findings, note_unnamed
-from taskapi.errors import BodyTooLarge, ServerBusy, TargetTooLong
 from taskapi.load import READS, Load
-from taskapi.logs import request_id
 from taskapi.routing import JSON, media_type
 
 access_log = logging.getLogger("taskapi.access")

@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from taskapi import startup_files
-from taskapi.errors import StartupError
-from taskapi.startup_files import explained
+from taskapi.core import startup_files
+from taskapi.core.errors import StartupError
+from taskapi.core.startup_files import explained
 
 MAX_SOCKET_BYTES = 107  # of its path, on Linux (unix(7))
 SOCKET = "mongod.sock"  # drivers know a socket by this ending

@@ -16,11 +16,12 @@ from typing import IO, Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from taskapi import mongod_address, processes, startup_files
-from taskapi.errors import StartupError
+from taskapi import mongod_address, processes
+from taskapi.core import startup_files
+from taskapi.core.errors import StartupError
+from taskapi.core.settings import Settings
 from taskapi.mongod_log import MongodLog
 from taskapi.mongod_program import Release, is_past_end_of_life, release
-from taskapi.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from taskapi.errors import StartupError
-from taskapi.settings import Settings
-from taskapi.startup_files import explained
+from taskapi.core.errors import StartupError
+from taskapi.core.settings import Settings
+from taskapi.core.startup_files import explained
 
 Release = tuple[int, int]  # 6.0: also the name of a data format, MongoDB's feature compatibility version
 

@@ -10,7 +10,7 @@ from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskapi.errors import NotAcceptable, UnsupportedContentCoding
+from taskapi.core.errors import NotAcceptable, UnsupportedContentCoding
 
 ANYTHING = [b"*/*"]
 MOST_RANGES = 100  # of one Accept header; those that follow are not read

@@ -12,7 +12,7 @@ from starlette.routing import Route, request_response
 
 from taskapi import problems
 from taskapi.account_errors import TooManyAtOnce, TooManyRequests
-from taskapi.errors import IdempotencyInFlight, IdempotencyKeyReused
+from taskapi.core.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.negotiation import Negotiated
 from taskapi.problems import MEDIA_TYPE, RETRY_AFTER, Problem, responses
 from taskapi.routing import FORM, JSON, schema_of, without_null

@@ -10,14 +10,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pymongo.errors import PyMongoError
 
-from taskapi import database, embedded, logs
-from taskapi.errors import DomainError, StartupError, faults_of
+from taskapi import database, embedded
+from taskapi.core import logs
+from taskapi.core.errors import DomainError, StartupError, faults_of
+from taskapi.core.settings import Settings, load_settings
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.service import Trail
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher
-from taskapi.settings import Settings, load_settings
 from taskapi.twofactor import service as two_factor
 from taskapi.users import admins
 from taskapi.users import service as users

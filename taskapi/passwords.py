@@ -7,8 +7,8 @@ from importlib.util import find_spec, module_from_spec
 
 from precis_i18n import get_profile
 
-from taskapi.errors import Fault, InvalidInput
-from taskapi.unicode import caseless, nfc
+from taskapi.core.errors import Fault, InvalidInput
+from taskapi.core.unicode import caseless, nfc
 
 MAX_LENGTH = 128  # characters in NFC
 MAX_TYPED_LENGTH = 4 * MAX_LENGTH  # in any form: NFC makes one character of four at most

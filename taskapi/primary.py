@@ -10,9 +10,9 @@ from pymongo.errors import ExecutionTimeout, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
+from taskapi.core.errors import DatabaseUnavailable
+from taskapi.core.settings import Settings
 from taskapi.database import make_client, translated
-from taskapi.errors import DatabaseUnavailable
-from taskapi.settings import Settings
 
 LOOK_SECONDS = 1.5  # for all of a look
 GRACE_SECONDS = 0.2  # for the driver to notice that they have passed

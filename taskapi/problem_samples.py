@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Final
 
-from taskapi import account_errors, errors
-from taskapi.errors import DomainError, Fault
+from taskapi import account_errors
+from taskapi.core import errors
+from taskapi.core.errors import DomainError, Fault
 
 REQUEST_ID: Final = "0f8fad5bd9cb469fa165b70867728950"
 FAULTS: Final[Sequence[Fault]] = (

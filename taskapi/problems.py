@@ -13,10 +13,11 @@ from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from taskapi import account_errors, database, errors, methods, problem_samples
+from taskapi import account_errors, database, methods, problem_samples
 from taskapi.account_errors import InsufficientScope, NotAuthenticated
 from taskapi.conditional import ETAG_HEADER, NotModified, etag
-from taskapi.errors import (
+from taskapi.core import errors
+from taskapi.core.errors import (
     DomainError,
     Fault,
     InvalidInput,
@@ -27,8 +28,8 @@ from taskapi.errors import (
     UnsupportedMediaType,
     faults_of,
 )
-from taskapi.fields import Optional
-from taskapi.logs import request_id
+from taskapi.core.fields import Optional
+from taskapi.core.logs import request_id
 
 log = logging.getLogger(__name__)
 

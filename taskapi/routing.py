@@ -17,9 +17,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, compile_path
 
-from taskapi import json_pieces
 from taskapi.admission import BODIES, LARGE_BODY_BYTES, admit, work_of
-from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, UnsupportedMediaType, faults_of
+from taskapi.core import json_pieces
+from taskapi.core.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, UnsupportedMediaType, faults_of
 from taskapi.negotiation import Negotiated, refuse_codings
 from taskapi.paging import PageQuery
 

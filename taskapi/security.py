@@ -13,8 +13,8 @@ from jose import JWTError, jwk, jwt
 from passlib.context import CryptContext
 
 from taskapi.account_errors import InvalidToken, Overloaded
-from taskapi.clock import utc_now
-from taskapi.keys import SigningKey, decode_base64url
+from taskapi.core.clock import utc_now
+from taskapi.core.keys import SigningKey, decode_base64url
 from taskapi.passwords import candidates
 
 Result = TypeVar("Result")

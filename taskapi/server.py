@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import uvicorn
 
-from taskapi.settings import Settings
+from taskapi.core.settings import Settings
 
 log = logging.getLogger(__name__)
 

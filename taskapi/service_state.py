@@ -7,10 +7,10 @@ from typing import ClassVar
 from beanie import Document
 from pymongo import IndexModel
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
+from taskapi.core.errors import StartupError
+from taskapi.core.keys import Keyring
 from taskapi.database import collection
-from taskapi.errors import StartupError
-from taskapi.keys import Keyring
 
 log = logging.getLogger(__name__)
 

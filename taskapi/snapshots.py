@@ -16,8 +16,8 @@ from bson import ObjectId
 from pymongo.collation import Collation
 from pymongo.errors import OperationFailure, PyMongoError
 
+from taskapi.core.errors import QueryTimeout
 from taskapi.database import BSON, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE, Session, collection, is_standalone
-from taskapi.errors import QueryTimeout
 
 log = logging.getLogger(__name__)
 

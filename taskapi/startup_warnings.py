@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
-from taskapi.env_file import ENV_FILE, names_in, read_env_file
-from taskapi.settings import PREFIX, Settings
+from taskapi.core.env_file import ENV_FILE, names_in, read_env_file
+from taskapi.core.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
 

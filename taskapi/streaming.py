@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
-from taskapi.errors import DomainError
+from taskapi.core.errors import DomainError
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi import database, embedded, main
+from taskapi.core.settings import Settings
 from taskapi.main import DOCUMENTS, create_app
-from taskapi.settings import Settings
 from tests.client import Account, make_account
 from tests.leaks import keep_output, keep_secret
 from tests.mailbox import Mailbox

@@ -23,7 +23,7 @@ SHAPES = {
     "password hash": re.compile(r"\$argon2(id|i|d)\$|\$2[abxy]\$\d\d\$"),
     "TOTP secret": re.compile(r"otpauth:", re.IGNORECASE),
 }
-HEADER = re.compile(r'^\S+Z [A-Z]+ +(\S+) \[|^\{.*?"logger": "([^"]+)"', re.MULTILINE)  # of both formats of taskapi.logs
+HEADER = re.compile(r'^\S+Z [A-Z]+ +(\S+) \[|^\{.*?"logger": "([^"]+)"', re.MULTILINE)  # of both formats of taskapi.core.logs
 SHORTEST = 10  # characters that no log holds by chance
 WORD = re.compile(r"[A-Za-z0-9]{16,}")
 

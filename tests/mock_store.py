@@ -7,7 +7,7 @@ import bson
 from mongomock import aggregate, codec_options, collection, filtering
 from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection
 
-from taskapi.settings import Settings
+from taskapi.core.settings import Settings
 
 _STANDALONE = SimpleNamespace(server_type_name="Standalone")
 _process: Any = aggregate.process_pipeline

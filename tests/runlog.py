@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from taskapi.logs import ConsoleFormatter
+from taskapi.core.logs import ConsoleFormatter
 from tests import leaks
 
 log = logging.getLogger("taskapi.tests")

@@ -8,8 +8,8 @@ import pytest
 from taskapi import admission
 from taskapi.account_errors import ExportUnderWay, TooManyAtOnce
 from taskapi.admission import Bulkhead, Work
+from taskapi.core.errors import ServerBusy
 from taskapi.disconnect import Disconnect
-from taskapi.errors import ServerBusy
 
 SMALL = Work("tests", 2, 3, 30)
 IMPATIENT = SMALL._replace(wait_seconds=0)

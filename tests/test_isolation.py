@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.scopes import MEANING
 from tests.client import is_problem
 from tests.isolation import SECRET_TITLE, Operation, World, operations

@@ -15,8 +15,8 @@ from pymongo.errors import AutoReconnect
 
 from taskapi import cli_users
 from taskapi.account_errors import LastAdmin
+from taskapi.core.errors import DomainError, InvalidInput, NotFound, StartupError
 from taskapi.database import collection
-from taskapi.errors import DomainError, InvalidInput, NotFound, StartupError
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.service import Trail
 from taskapi.operating import AGENT, Operator, run, why

@@ -3,7 +3,7 @@
 import pytest
 
 from taskapi import passwords
-from taskapi.errors import InvalidInput
+from taskapi.core.errors import InvalidInput
 from tests.client import PASSWORD
 
 NAMES = ("Grace.Hopper", None, "amazing@navy.example", "Grace Brewster Hopper")

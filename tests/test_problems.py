@@ -10,7 +10,8 @@ import pytest
 from fastapi import FastAPI
 from pymongo import errors as pymongo_errors
 
-from taskapi import account_errors, errors, problem_samples, problems
+from taskapi import account_errors, problem_samples, problems
+from taskapi.core import errors
 from taskapi.database import translated
 from tests.client import PASSWORD, Account, is_problem
 

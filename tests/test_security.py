@@ -10,7 +10,7 @@ from jose import jwt
 from passlib.hash import bcrypt
 
 from taskapi.account_errors import InvalidToken, Overloaded
-from taskapi.keys import Keyring
+from taskapi.core.keys import Keyring
 from taskapi.security import PasswordHasher, TokenCodec
 
 SECRET = "0123456789abcdef0123456789abcdef"

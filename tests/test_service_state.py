@@ -8,9 +8,9 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi import service_state
+from taskapi.core.errors import StartupError
+from taskapi.core.keys import Keyring
 from taskapi.database import collection
-from taskapi.errors import StartupError
-from taskapi.keys import Keyring
 from taskapi.service_state import RESTORE, SIGNING_KEY, ServiceStateDocument
 from tests.conftest import SECRET, another
 from tests.leaks import keep_secret

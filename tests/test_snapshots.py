@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from pymongo.errors import OperationFailure
 
 from taskapi import embedded
+from taskapi.core.settings import Settings
 from taskapi.database import SNAPSHOT_TOO_OLD, collection
 from taskapi.events import leaving as events
 from taskapi.events.documents import SecurityEventDocument
-from taskapi.settings import Settings
 from taskapi.snapshots import batches
 from taskapi.tasks import export, leaving, trash
 from taskapi.tasks.documents import TaskDocument

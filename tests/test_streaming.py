@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
-from taskapi.errors import DatabaseUnavailable
+from taskapi.core.errors import DatabaseUnavailable
 from taskapi.streaming import Streamed, lines
 
 LONGEST = 8

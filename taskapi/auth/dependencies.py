@@ -10,7 +10,7 @@ from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from taskapi import limits
 from taskapi.account_errors import InsufficientScope, InvalidToken, NotAuthenticated, SessionRequired, TooManyRequests
 from taskapi.auth.service import AuthTools
-from taskapi.fields import object_id
+from taskapi.core.fields import object_id
 from taskapi.scopes import MEANING, OF_ROLE, Scopes
 from taskapi.tokens.text import PREFIX, hash_of
 from taskapi.users.schemas import Account

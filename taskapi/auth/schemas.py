@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.fields import ReadModel, Storable, Trimmed
+from taskapi.core.fields import ReadModel, Storable, Trimmed
 
 Text = Annotated[str, Field(max_length=1000), Storable]
 Name = Annotated[str, Trimmed, Field(max_length=1000), Storable]

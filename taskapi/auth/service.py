@@ -7,17 +7,17 @@ from bson import ObjectId
 
 from taskapi.account_errors import BadCredentials, InactiveUser, InvalidGrant, InvalidToken
 from taskapi.auth.schemas import Token, TokenRequest
-from taskapi.clock import utc_now
-from taskapi.coalesce import Coalescer
-from taskapi.errors import Fault, InvalidInput, NotFound
+from taskapi.core.clock import utc_now
+from taskapi.core.data_loader import Coalescer
+from taskapi.core.errors import Fault, InvalidInput, NotFound
+from taskapi.core.fields import object_id
+from taskapi.core.last_used import Sightings
 from taskapi.events.service import Trail
-from taskapi.fields import object_id
 from taskapi.limits import RequestLimit
 from taskapi.scopes import OF_ROLE, granted
 from taskapi.security import PasswordHasher, TokenCodec
 from taskapi.sessions import service as sessions
 from taskapi.sessions.service import Grant, Rules
-from taskapi.sightings import Sightings
 from taskapi.throttling.service import Throttle
 from taskapi.tokens import service as api_tokens
 from taskapi.tokens.service import Holder

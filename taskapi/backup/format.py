@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import bson
 from bson.errors import BSONError
 
-from taskapi.errors import StartupError
+from taskapi.core.errors import StartupError
 
 FORMAT, VERSION = "taskapi backup", 1
 END_OF_DOCUMENTS = bson.encode({})  # nothing that is stored is empty: it has an _id

@@ -9,9 +9,9 @@ from pymongo.errors import BulkWriteError
 
 from taskapi.backup.dump import Progress, describe
 from taskapi.backup.format import Description, Reader
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
+from taskapi.core.errors import StartupError
 from taskapi.database import BSON, DUPLICATE_KEY
-from taskapi.errors import StartupError
 from taskapi.service_state import RESTORE, ServiceStateDocument
 
 STATE = ServiceStateDocument.Settings.name  # a server that was started on the database has put something there

@@ -13,16 +13,17 @@ from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
-from taskapi import __version__, database, embedded, secret_file
+from taskapi import __version__, database, embedded
 from taskapi.backup import dump, load
 from taskapi.backup.dump import Progress
 from taskapi.backup.format import BadFile, Header, Reader, Writer
-from taskapi.clock import rfc3339, utc_now
+from taskapi.core import secret_file
+from taskapi.core.clock import rfc3339, utc_now
+from taskapi.core.errors import StartupError
+from taskapi.core.keys import Keyring
+from taskapi.core.settings import Settings
 from taskapi.database import BSON
-from taskapi.errors import StartupError
-from taskapi.keys import Keyring
 from taskapi.service_state import SIGNING_KEY
-from taskapi.settings import Settings
 
 READ_SECONDS = 60  # for one batch
 WRITE_SECONDS = 3600  # for one batch, or the indexes of one collection

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from taskapi.auth.dependencies import AccountHolder, Admin
-from taskapi.errors import QueryTimeout
+from taskapi.core.errors import QueryTimeout
 from taskapi.events import reading
 from taskapi.events.schemas import AllEventsQuery, EventQuery, SecurityEventRead
 from taskapi.paging import LIST_HEADERS

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, IdSent, Moment
 from taskapi.events.service import Kind, Outcome
-from taskapi.fields import OBJECT_ID_EXAMPLE, Id, IdSent, Moment
 from taskapi.paging import PageQuery
 
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 from bson import ObjectId
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
+from taskapi.core.logs import request_id
 from taskapi.database import collection
 from taskapi.events.documents import SecurityEventDocument
-from taskapi.logs import request_id
 
 Kind = Literal[
     "account_created",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
-from taskapi.errors import DomainError
+from taskapi.core.errors import DomainError
 from taskapi.idempotency import service
 from taskapi.idempotency.service import Fingerprints, Reservation
 

@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from taskapi import problems
 from taskapi.account_errors import NotAuthenticated
 from taskapi.auth.dependencies import authenticate
-from taskapi.errors import DomainError, Fault, InvalidInput
+from taskapi.core.errors import DomainError, Fault, InvalidInput
+from taskapi.core.ids import repeatable
 from taskapi.idempotency import service
 from taskapi.idempotency.fingerprint import FingerprintedBody
 from taskapi.idempotency.service import Answer, Recorded
-from taskapi.identity import repeatable
 from taskapi.negotiation import refuse_codings
 
 HEADER = b"idempotency-key"

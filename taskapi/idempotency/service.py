@@ -17,11 +17,11 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from taskapi.batches import delete_all
-from taskapi.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.errors import IdempotencyInFlight, IdempotencyKeyReused
+from taskapi.core.ids import new_seed
 from taskapi.database import BSON, collection
-from taskapi.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.idempotency.documents import IdempotencyDocument
-from taskapi.identity import new_seed
 
 log = logging.getLogger(__name__)
 

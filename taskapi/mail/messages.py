@@ -8,8 +8,8 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid, parseaddr
 
-from taskapi import email_addresses
-from taskapi.clock import utc_now
+from taskapi.core import email_addresses
+from taskapi.core.clock import utc_now
 
 LINE_CHARACTERS = 72
 PAGE = """\

@@ -14,10 +14,10 @@ from typing import Literal, cast
 
 import aiosmtplib
 
-from taskapi.clock import utc_now
-from taskapi.errors import TaskAPIError
-from taskapi.resolver import Resolver
-from taskapi.settings import Settings
+from taskapi.core.clock import utc_now
+from taskapi.core.errors import TaskAPIError
+from taskapi.core.resolver import Resolver
+from taskapi.core.settings import Settings
 
 log = logging.getLogger(__name__)
 

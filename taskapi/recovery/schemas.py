@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.fields import Storable
+from taskapi.core.fields import Storable
 from taskapi.users.schemas import Email, Password
 
 TOKEN_EXAMPLE = "9Qm3xJ0cWnT5hKqfB2vYdR8sL1uEoZ7aPgXi4NtMwVk"  # noqa: S105

@@ -13,9 +13,9 @@ from bson import ObjectId
 
 from taskapi.account_errors import InvalidOneTimeToken
 from taskapi.batches import delete_all
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
+from taskapi.core.keys import Signer
 from taskapi.database import collection
-from taskapi.keys import Signer
 from taskapi.recovery.documents import OneTimeTokenDocument
 from taskapi.users import addresses
 from taskapi.users.addresses import Holder

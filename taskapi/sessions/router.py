@@ -3,8 +3,8 @@
 from typing import Annotated
 
 from taskapi.auth.dependencies import AccountHolder, HoldersCall
+from taskapi.core.fields import object_id
 from taskapi.events.dependencies import CallerTrail
-from taskapi.fields import object_id
 from taskapi.problems import responses
 from taskapi.routing import path_id
 from taskapi.routing import router as strict_router

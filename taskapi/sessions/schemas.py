@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.fields import OBJECT_ID_EXAMPLE, Id, Moment
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, Moment
 from taskapi.scopes import Scope
 
 

@@ -12,11 +12,11 @@ from bson import ObjectId
 from taskapi import damaged
 from taskapi.account_errors import InvalidGrant
 from taskapi.batches import delete_all
-from taskapi.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.errors import NotFound
+from taskapi.core.keys import Signer
 from taskapi.database import BSON, collection
-from taskapi.errors import NotFound
 from taskapi.events.service import LONGEST_AGENT, Trail
-from taskapi.keys import Signer
 from taskapi.scopes import OF_ROLE, Scopes, granted
 from taskapi.sessions.documents import SessionDocument
 from taskapi.sessions.refresh import LONGEST_CHAIN, RefreshToken

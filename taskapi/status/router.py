@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Depends, Request
 from pydantic import ConfigDict
 
-from taskapi.fields import ReadModel
+from taskapi.core.fields import ReadModel
 from taskapi.primary import PrimaryProbe
 from taskapi.problems import responses
 from taskapi.routing import router as strict_router

@@ -7,16 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pymongo.errors import BulkWriteError, PyMongoError
 
+from taskapi.core.cooperative import Turns
+from taskapi.core.errors import MOST_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, Fault, InvalidInput, faults_of
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, DescribedAs, Flag, IdSent
 from taskapi.database import BSON, DUPLICATE_KEY, Session, collection, lacks_durability, transaction, translated
-from taskapi.errors import MOST_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, Fault, InvalidInput, faults_of
-from taskapi.fields import OBJECT_ID_EXAMPLE, DescribedAs, Flag, IdSent
 from taskapi.tasks import service, trash
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.past import LARGEST_VERSION
 from taskapi.tasks.schemas import TaskCreate, TaskUpdate
 from taskapi.tasks.service import LookUp
 from taskapi.tasks.writing import Versions
-from taskapi.turns import Turns
 from taskapi.users.schemas import UserRead
 
 MOST_OPERATIONS = 1000

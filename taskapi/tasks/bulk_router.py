@@ -8,8 +8,9 @@ from pydantic import ConfigDict, Field
 
 from taskapi import admission
 from taskapi.auth.dependencies import TaskWriter, tools_of
-from taskapi.errors import BulkRefused, CountDiffers, DomainError, QueryTimeout, TooManyMatches, Unavailable
-from taskapi.fields import OBJECT_ID_EXAMPLE, ReadModel
+from taskapi.core.cooperative import Turns
+from taskapi.core.errors import BulkRefused, CountDiffers, DomainError, QueryTimeout, TooManyMatches, Unavailable
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, ReadModel
 from taskapi.problems import ProblemDetail, responses, status_of
 from taskapi.routing import JSON, parameters, read_query
 from taskapi.routing import router as strict_router
@@ -17,7 +18,6 @@ from taskapi.tasks import bulk, many
 from taskapi.tasks.bulk import Bulk, BulkQuery, DeleteTask, Step
 from taskapi.tasks.many import ManyQuery, ManyResult
 from taskapi.tasks.schemas import TaskUpdate
-from taskapi.turns import Turns
 
 router = strict_router(prefix="/tasks", tags=["bulk"])
 

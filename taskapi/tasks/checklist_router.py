@@ -4,7 +4,7 @@ from fastapi import Request, Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
-from taskapi.errors import DamagedTask, TooManyItems
+from taskapi.core.errors import DamagedTask, TooManyItems
 from taskapi.problems import responses
 from taskapi.routing import LOCATION
 from taskapi.routing import router as strict_router

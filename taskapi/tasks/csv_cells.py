@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from taskapi.errors import Fault, MalformedJSON
-from taskapi.strictjson import read_json
+from taskapi.core.errors import Fault, MalformedJSON
+from taskapi.core.strict_json import read_json
 from taskapi.tasks.metadata import JSONObject
 from taskapi.tasks.schemas import TaskRead
 

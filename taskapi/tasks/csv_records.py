@@ -4,11 +4,11 @@ import csv
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
-from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, MalformedImport
-from taskapi.strictjson import BOM
+from taskapi.core.cooperative import Turns
+from taskapi.core.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, MalformedImport
+from taskapi.core.strict_json import BOM
 from taskapi.tasks.csv_cells import COLUMNS, read_cells
 from taskapi.tasks.records import BLANK, MOST_BYTES, Record, Records, too_long
-from taskapi.turns import Turns
 
 SEPARATORS = ",;\t"  # spreadsheets write the second one where the comma is in numbers
 MOST_COLUMNS = 100  # each unknown one costs an error

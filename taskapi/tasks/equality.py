@@ -9,9 +9,9 @@ from typing import Any
 
 import bson
 
+from taskapi.core.unicode import nfc, spellings
 from taskapi.database import BSON
 from taskapi.tasks.catalog import is_index
-from taskapi.unicode import nfc, spellings
 
 MOST_ELEMENTS = 8192  # of an array in metadata, by its limit of bytes
 EMPTY_BYTES = 8  # of an empty object in an array, as BSON

@@ -10,9 +10,9 @@ from typing import Any
 from bson import ObjectId
 from pydantic import Field
 
-from taskapi import strictjson
+from taskapi.core import strict_json
+from taskapi.core.fields import Flag
 from taskapi.database import BSON
-from taskapi.fields import Flag
 from taskapi.snapshots import batches, batches_in_first_order
 from taskapi.tasks import order, pages
 from taskapi.tasks.csv_cells import COLUMNS, write_cell
@@ -67,7 +67,7 @@ def _record(cells: Any) -> str:
 
 
 LINES: Mapping[Format, Callable[[TaskRead], str]] = {Format.jsonl: json_line, Format.csv: csv_line}
-BOM = strictjson.BOM.decode()
+BOM = strict_json.BOM.decode()
 HEADERS: Mapping[Format, str] = {Format.jsonl: "", Format.csv: _record(COLUMNS)}
 
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from taskapi.core.logs import request_id
 from taskapi.database import BSON
-from taskapi.logs import request_id
 from taskapi.users.schemas import UserRead
 
 MOST_ENTRIES = 100

@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 from bson import ObjectId
 
-from taskapi.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.ids import id_within
+from taskapi.core.unicode import nfc
 from taskapi.database import BSON
-from taskapi.identity import id_within
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.reading import sound
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.service import new_task
 from taskapi.tasks.transfer_schemas import TaskImport, TaskImportById
-from taskapi.unicode import nfc
 from taskapi.users.schemas import UserRead
 
 PLAIN = ("title", "description", "priority", "due_date", "tags", "links", "metadata", "created_at", "updated_at", "completed_at")

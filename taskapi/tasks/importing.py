@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from bson import ObjectId
 from pydantic import ValidationError
 
-from taskapi.errors import Fault, TooManyLines, faults_of
+from taskapi.core.cooperative import Turns
+from taskapi.core.errors import Fault, TooManyLines, faults_of
 from taskapi.tasks.imported import Line, line_of
 from taskapi.tasks.records import Record, Records
 from taskapi.tasks.service import LookUp
@@ -19,7 +20,6 @@ from taskapi.tasks.transfer_schemas import (
     TaskImportById,
 )
 from taskapi.tasks.upserting import Rehearsal, Upsert, Writer
-from taskapi.turns import Turns
 from taskapi.users.schemas import UserRead
 
 MOST_LINES_OF_TEXT = 2 * MOST_LINES  # with the empty ones, which take time as well

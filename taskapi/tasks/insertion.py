@@ -7,7 +7,7 @@ from typing import Any
 from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError, WriteError
 
-from taskapi.coalesce import Coalescer
+from taskapi.core.data_loader import Coalescer
 from taskapi.database import BSON, DUPLICATE_KEY, collection, lacks_durability
 from taskapi.tasks.documents import TaskDocument
 

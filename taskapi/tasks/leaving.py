@@ -9,8 +9,8 @@ from pymongo import ASCENDING
 
 from taskapi import damaged
 from taskapi.batches import delete_all
+from taskapi.core.fields import Id
 from taskapi.database import BSON
-from taskapi.fields import Id
 from taskapi.snapshots import Stages, batches
 from taskapi.streaming import rendered
 from taskapi.tasks import pages, past, trash

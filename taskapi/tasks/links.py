@@ -12,7 +12,7 @@ import httpx
 from pydantic import ConfigDict, Field
 
 from taskapi import fetch
-from taskapi.fields import ReadModel
+from taskapi.core.fields import ReadModel
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from taskapi import damaged
+from taskapi.core.keys import Signer
 from taskapi.database import BSON, aggregate
-from taskapi.keys import Signer
 from taskapi.tasks import cursor, pages
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.page_loader import PageLoader

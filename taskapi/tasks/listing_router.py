@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from taskapi import admission
 from taskapi.auth.dependencies import TaskReader
 from taskapi.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
-from taskapi.errors import QueryTimeout
+from taskapi.core.errors import QueryTimeout
 from taskapi.paging import LIST_HEADERS
 from taskapi.problems import responses
 from taskapi.routing import JSON, parameters, read_query

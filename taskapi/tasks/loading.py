@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 from bson import ObjectId
 
-from taskapi.coalesce import Coalescer
+from taskapi.core.data_loader import Coalescer
+from taskapi.core.errors import NotFound
+from taskapi.core.fields import object_id
 from taskapi.database import BSON, collection
-from taskapi.errors import NotFound
-from taskapi.fields import object_id
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.reading import read
 from taskapi.tasks.schemas import TaskRead

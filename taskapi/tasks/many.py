@@ -6,9 +6,9 @@ from bson import ObjectId
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from taskapi.core.errors import CountDiffers, NotFound, TooManyMatches
+from taskapi.core.fields import Flag
 from taskapi.database import BSON, Session, aggregate, collection, transaction
-from taskapi.errors import CountDiffers, NotFound, TooManyMatches
-from taskapi.fields import Flag
 from taskapi.tasks import index_hints, service
 from taskapi.tasks.changes import fields_of, update
 from taskapi.tasks.documents import TaskDocument

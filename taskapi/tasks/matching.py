@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from bson import ObjectId
 
+from taskapi.core.unicode import nfc, spellings
 from taskapi.database import BSON, collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.imported import Line, complete
 from taskapi.tasks.writing import PUBLIC
-from taskapi.unicode import nfc, spellings
 from taskapi.users.schemas import UserRead
 
 FOUND = {**PUBLIC, "trash": 1}

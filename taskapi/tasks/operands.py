@@ -7,9 +7,9 @@ from bson import ObjectId
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from taskapi.clock import midnight
-from taskapi.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput
-from taskapi.fields import Day, IdSent, SentMoment, Storable
+from taskapi.core.clock import midnight
+from taskapi.core.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput
+from taskapi.core.fields import Day, IdSent, SentMoment, Storable
 from taskapi.tasks.catalog import Kind, PublicField
 from taskapi.tasks.metadata import LARGEST_INTEGER, SMALLEST_INTEGER, is_unicode
 from taskapi.tasks.schemas import Link, Status

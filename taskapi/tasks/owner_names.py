@@ -7,8 +7,8 @@ from bson import ObjectId
 from pymongo.errors import OperationFailure
 
 from taskapi.batches import batches_of_ids
+from taskapi.core.errors import DamagedTask
 from taskapi.database import BSON, collection, translated
-from taskapi.errors import DamagedTask
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import list_or_empty
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pymongo.errors import OperationFailure
 
-from taskapi.coalesce import Coalescer
+from taskapi.core.data_loader import Coalescer
 from taskapi.database import BSON, aggregate
 from taskapi.tasks import pages
 from taskapi.tasks.documents import TaskDocument

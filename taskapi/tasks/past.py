@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, m
 from pydantic_core import PydanticCustomError
 
 from taskapi import damaged
-from taskapi.clock import in_utc
+from taskapi.core.clock import in_utc
+from taskapi.core.errors import NotFound, VersionNotKept
+from taskapi.core.fields import Moment, SentMoment
 from taskapi.database import BSON
-from taskapi.errors import NotFound, VersionNotKept
-from taskapi.fields import Moment, SentMoment
 from taskapi.tasks.changes import literal, update
 from taskapi.tasks.history import LACKING, Action
 from taskapi.tasks.metadata import exact

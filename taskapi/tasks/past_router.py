@@ -4,7 +4,7 @@ from fastapi import Response
 
 from taskapi.auth.dependencies import TaskReader, TaskWriter
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
-from taskapi.errors import Contended, DamagedTask
+from taskapi.core.errors import Contended, DamagedTask
 from taskapi.problems import responses
 from taskapi.routing import router as strict_router
 from taskapi.tasks import past

@@ -9,11 +9,11 @@ from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
 from jsonpointer import JsonPointerException, resolve_pointer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, ValidationError
 
-from taskapi.errors import Fault, InvalidInput, PatchTestFailed, faults_of
+from taskapi.core.cooperative import Turns
+from taskapi.core.errors import Fault, InvalidInput, PatchTestFailed, faults_of
+from taskapi.core.strict_json import MOST_LEVELS, is_deeper
 from taskapi.routing import COMPONENT, schema_of
-from taskapi.strictjson import MOST_LEVELS, is_deeper
 from taskapi.tasks.schemas import TaskRead, TaskUpdate
-from taskapi.turns import Turns
 
 MEDIA_TYPE = "application/json-patch+json"
 MOST_OPERATIONS = 100

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, StrictInt, WithJsonSchema
 
-from taskapi.clock import rfc3339
-from taskapi.errors import Fault
-from taskapi.fields import IdSent, Optional, SentMoment
+from taskapi.core.clock import rfc3339
+from taskapi.core.errors import Fault
+from taskapi.core.fields import IdSent, Optional, SentMoment
 from taskapi.tasks.metadata import JSONObject, exact
 from taskapi.tasks.past import LARGEST_VERSION
 from taskapi.tasks.patch import READ_ONLY, read_only

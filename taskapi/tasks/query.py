@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Self
 from bson import ObjectId
 from pydantic import ConfigDict, Field, model_validator
 
+from taskapi.core.errors import Fault, InvalidInput
 from taskapi.database import BSON
-from taskapi.errors import Fault, InvalidInput
 from taskapi.paging import LIMIT, PageQuery, header
 from taskapi.tasks import index_hints, order, pages
 from taskapi.tasks.cursor import CursorText

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from taskapi.errors import Fault, MalformedImport, MalformedJSON
-from taskapi.json_pieces import read_json
+from taskapi.core.errors import Fault, MalformedImport, MalformedJSON
+from taskapi.core.json_pieces import read_json
+from taskapi.core.strict_json import BOM
 from taskapi.streaming import lines
-from taskapi.strictjson import BOM
 
 MOST_BYTES = 256 * 1024  # of one record
 BLANK = b" \t\r"

@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Response
 from taskapi import admission
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
-from taskapi.errors import Contended, DamagedTask, PatchTestFailed
+from taskapi.core.errors import Contended, DamagedTask, PatchTestFailed
 from taskapi.fetch import PageFetcher
 from taskapi.problems import responses
 from taskapi.routing import JSON, LOCATION, media_type, parameters, read_json, read_query

@@ -19,8 +19,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from taskapi.clock import in_utc, today, utc_now
-from taskapi.fields import (
+from taskapi.core.clock import in_utc, today, utc_now
+from taskapi.core.fields import (
     OBJECT_ID_EXAMPLE,
     Composed,
     Day,
@@ -35,8 +35,8 @@ from taskapi.fields import (
     Trimmed,
     Visible,
 )
+from taskapi.core.unicode import nfc
 from taskapi.tasks.metadata import METADATA_EXAMPLE, Metadata, StoredMetadata
-from taskapi.unicode import nfc
 
 MOST_ITEMS = 100
 LONGEST_TAG = 40

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from bson import ObjectId
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo, WithJsonSchema, field_validator
 
-from taskapi.clock import midnight, today
+from taskapi.core.clock import midnight, today
+from taskapi.core.fields import Composed, Day, Flag, Storable, TimeZone
 from taskapi.database import BSON
-from taskapi.fields import Composed, Day, Flag, Storable, TimeZone
 from taskapi.tasks.equality import forms
 from taskapi.tasks.filter import WhereDocument, WhereText, compiled, parsed
 from taskapi.tasks.schemas import LONGEST_TAG, Status

@@ -6,10 +6,10 @@ from bson import ObjectId
 from pydantic_core import PydanticCustomError
 from pymongo.errors import DuplicateKeyError
 
-from taskapi.clock import midnight, utc_now
+from taskapi.core.clock import midnight, utc_now
+from taskapi.core.errors import DatabaseUnavailable, Fault, InvalidInput
+from taskapi.core.ids import new_id
 from taskapi.database import BSON, Session, acknowledged, collection
-from taskapi.errors import DatabaseUnavailable, Fault, InvalidInput
-from taskapi.identity import new_id
 from taskapi.tasks import history, owner_names
 from taskapi.tasks.changes import fields_of, literal, progress, stored_items, update
 from taskapi.tasks.documents import TaskDocument

@@ -7,7 +7,7 @@ from fastapi import Request, Response
 
 from taskapi import admission
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
-from taskapi.errors import Contended, Fault, InvalidInput, MalformedImport, TooManyLines, UnsupportedMediaType
+from taskapi.core.errors import Contended, Fault, InvalidInput, MalformedImport, TooManyLines, UnsupportedMediaType
 from taskapi.negotiation import negotiated
 from taskapi.problems import responses
 from taskapi.routing import ATTACHMENT, JSON, definitions, media_parameter, media_type, parameters, read_query

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
-from taskapi.clock import utc_now
-from taskapi.fields import Flag, IdSent, Optional, ReadModel, Storable
+from taskapi.core.clock import utc_now
+from taskapi.core.fields import Flag, IdSent, Optional, ReadModel, Storable
 from taskapi.tasks.schemas import TASK_EXAMPLE, Status, TaskCreate
 
 MOST_LINES = 100_000

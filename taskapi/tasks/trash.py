@@ -11,10 +11,10 @@ from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from taskapi import damaged
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
+from taskapi.core.errors import KeyTaken, NotFound
+from taskapi.core.fields import object_id
 from taskapi.database import BSON, Session, collection
-from taskapi.errors import KeyTaken, NotFound
-from taskapi.fields import object_id
 from taskapi.paging import PageQuery
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import Action, list_or_empty, recorded

@@ -5,7 +5,7 @@ from fastapi import Request, Response
 from taskapi import admission
 from taskapi.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.conditional import ETAG_HEADER, etag
-from taskapi.errors import KeyTaken, QueryTimeout
+from taskapi.core.errors import KeyTaken, QueryTimeout
 from taskapi.paging import LIST_HEADERS, PageQuery
 from taskapi.problems import responses
 from taskapi.routing import page_headers, parameters, read_query

@@ -12,10 +12,12 @@ from bson.codec_options import CodecOptions
 from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
+from taskapi.core.cooperative import Turns
+from taskapi.core.errors import Contended
+from taskapi.core.logs import request_id
+from taskapi.core.unicode import nfc
 from taskapi.database import BSON, DUPLICATE_KEY, collection, lacks_durability
-from taskapi.errors import Contended
-from taskapi.logs import request_id
 from taskapi.tasks.changes import literal, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import at_version
@@ -26,8 +28,6 @@ from taskapi.tasks.service import LookUp, settle_new
 from taskapi.tasks.transfer_schemas import ImportReport
 from taskapi.tasks.trash import restore_pipeline
 from taskapi.tasks.writing import MOST_ATTEMPTS
-from taskapi.turns import Turns
-from taskapi.unicode import nfc
 from taskapi.users.schemas import UserRead
 
 IN_MEMORY = 4 * 1024 * 1024  # bytes of drafts; more go to a file

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from taskapi.fields import TimeZone
+from taskapi.core.fields import TimeZone
 from taskapi.tasks import past
 from taskapi.tasks.loading import TaskLoader
 from taskapi.tasks.past import PastQuery

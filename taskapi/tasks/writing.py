@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from pymongo import ReturnDocument
 
+from taskapi.core.errors import Contended, NotFound, PreconditionFailed
+from taskapi.core.fields import object_id
 from taskapi.database import BSON, Session, collection
-from taskapi.errors import Contended, NotFound, PreconditionFailed
-from taskapi.fields import object_id
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import at_version
 from taskapi.tasks.reading import read, version_of

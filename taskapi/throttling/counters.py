@@ -8,7 +8,7 @@ from typing import Final
 from pymongo import ReturnDocument, UpdateOne
 
 from taskapi.account_errors import TooManyAttempts
-from taskapi.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, utc_now
 from taskapi.database import BSON, fleeting
 from taskapi.throttling.documents import ThrottleDocument
 

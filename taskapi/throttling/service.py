@@ -10,8 +10,8 @@ from bson import ObjectId
 from pymongo import UpdateOne
 
 from taskapi.account_errors import InactiveUser, InvalidScope, SecondFactorRequired
-from taskapi.errors import Unavailable
-from taskapi.keys import Signer
+from taskapi.core.errors import Unavailable
+from taskapi.core.keys import Signer
 from taskapi.throttling import counters
 from taskapi.throttling.counters import Counter, Pace
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from taskapi.account_errors import InvalidScope, SessionRequired, TokenNameTaken, TooManyTokens
 from taskapi.auth.dependencies import AccountHolder, HoldersSession
+from taskapi.core.fields import object_id
 from taskapi.events.dependencies import CallerTrail
-from taskapi.fields import object_id
 from taskapi.problems import responses
 from taskapi.routing import path_id
 from taskapi.routing import router as strict_router

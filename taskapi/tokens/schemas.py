@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.fields import OBJECT_ID_EXAMPLE, Composed, Id, Moment, Trimmed, Visible
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, Composed, Id, Moment, Trimmed, Visible
 from taskapi.scopes import MEANING, Scope
 
 LONGEST_DAYS = 365

@@ -9,14 +9,14 @@ from bson import ObjectId
 
 from taskapi import damaged
 from taskapi.account_errors import InvalidScope, InvalidToken, TokenNameTaken, TooManyTokens
-from taskapi.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.errors import NotFound
+from taskapi.core.unicode import caseless, spellings
 from taskapi.database import BSON
-from taskapi.errors import NotFound
 from taskapi.events.service import Kind, Trail
 from taskapi.scopes import OF_ROLE, Scopes
 from taskapi.tokens.schemas import LONGEST_DAYS, ApiTokenCreate, ApiTokenMade, ApiTokenRead
 from taskapi.tokens.text import hash_of, new_token
-from taskapi.unicode import caseless, spellings
 from taskapi.users import api_tokens
 from taskapi.users.schemas import Account, UserRead
 

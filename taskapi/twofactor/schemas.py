@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from taskapi.auth.schemas import Secret
-from taskapi.fields import Moment, Storable
+from taskapi.core.fields import Moment, Storable
 
 
 class Proof(BaseModel):

@@ -18,9 +18,9 @@ from taskapi.account_errors import (
     WrongCode,
     WrongPassword,
 )
-from taskapi.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.keys import Cipher, Signer
 from taskapi.events.service import Trail
-from taskapi.keys import Cipher, Signer
 from taskapi.throttling.service import Throttle
 from taskapi.twofactor import codes
 from taskapi.twofactor.schemas import Enrolment, RecoveryCodesMade

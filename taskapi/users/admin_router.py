@@ -6,9 +6,9 @@ from fastapi import Request, Response
 
 from taskapi.account_errors import LastAdmin
 from taskapi.auth.dependencies import Admin
-from taskapi.errors import QueryTimeout
+from taskapi.core.errors import QueryTimeout
+from taskapi.core.fields import object_id
 from taskapi.events.dependencies import CallerTrail
-from taskapi.fields import object_id
 from taskapi.paging import LIST_HEADERS
 from taskapi.problems import responses
 from taskapi.routing import page_headers, parameters, path_id, read_query

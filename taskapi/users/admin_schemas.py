@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
-from taskapi.fields import Flag, Moment, Optional, Storable, Trimmed
+from taskapi.core.fields import Flag, Moment, Optional, Storable, Trimmed
 from taskapi.paging import PageQuery
 from taskapi.scopes import Role
 from taskapi.users.schemas import Password, UserRead

@@ -8,12 +8,12 @@ from pymongo import ASCENDING
 
 from taskapi import damaged, passwords
 from taskapi.account_errors import LastAdmin
+from taskapi.core.errors import NotFound
+from taskapi.core.unicode import spellings
 from taskapi.database import BSON, Session, collection, transaction
-from taskapi.errors import NotFound
 from taskapi.events.service import Trail
 from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher
-from taskapi.unicode import spellings
 from taskapi.users.admin_schemas import AccountChange, NewPassword, UserForAdmin, UserQuery
 from taskapi.users.documents import ACTIVE, SOURCE, UserDocument
 from taskapi.users.service import PROVING

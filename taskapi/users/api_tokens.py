@@ -7,9 +7,9 @@ from typing import Final
 from bson import ObjectId
 
 from taskapi import damaged
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
+from taskapi.core.unicode import spellings
 from taskapi.database import BSON, collection
-from taskapi.unicode import spellings
 from taskapi.users.documents import ACTIVE, SOURCE, UserDocument
 from taskapi.users.schemas import Account
 from taskapi.users.service import PROVING

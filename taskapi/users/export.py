@@ -9,9 +9,9 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from bson import ObjectId
 
 from taskapi.account_errors import ExportUnderWay
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
+from taskapi.core.cooperative import Turns
 from taskapi.events.service import Trail
-from taskapi.turns import Turns
 from taskapi.users.schemas import Account
 
 PART_BYTES = 16 * 1024

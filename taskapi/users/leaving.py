@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo import ASCENDING
 
 from taskapi.account_errors import InvalidToken, WrongPassword
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import BSON, collection
 from taskapi.events.service import Trail
 from taskapi.sessions import service as sessions

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.fields import Moment
+from taskapi.core.fields import Moment
 from taskapi.users.schemas import CurrentPassword
 
 

@@ -13,10 +13,10 @@ from bson import ObjectId
 from pymongo import ASCENDING
 
 from taskapi import damaged
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
+from taskapi.core.cooperative import background_batch
 from taskapi.database import BSON, collection, fleeting
 from taskapi.tasks import owner_names
-from taskapi.turns import background_batch
 from taskapi.users.documents import NO_LIST, SOURCE, UserDocument
 
 LEASE: Final = timedelta(minutes=2)  # after which another worker goes on; two at once do no harm

@@ -6,8 +6,9 @@ from bson import ObjectId
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from taskapi import email_addresses, passwords
-from taskapi.fields import Composed, Id, Moment, Optional, ReadModel, Storable, Trimmed, Visible
+from taskapi import passwords
+from taskapi.core import email_addresses
+from taskapi.core.fields import Composed, Id, Moment, Optional, ReadModel, Storable, Trimmed, Visible
 from taskapi.scopes import Role
 
 Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$")]

@@ -11,10 +11,10 @@ from pymongo.errors import DuplicateKeyError
 
 from taskapi import damaged, passwords
 from taskapi.account_errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
+from taskapi.core.ids import new_id
 from taskapi.database import BSON, collection
 from taskapi.events.service import Trail
-from taskapi.identity import new_id
 from taskapi.mail.service import Outbox
 from taskapi.scopes import Scopes
 from taskapi.security import PasswordHasher

@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, utc_now
 from taskapi.database import collection
 from taskapi.tokens.service import holders
 from taskapi.tokens.text import hash_of, new_token

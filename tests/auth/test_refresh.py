@@ -11,7 +11,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 from jose import jwt
 
-from taskapi.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, utc_now
 from taskapi.database import BSON, collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.sessions.documents import SessionDocument

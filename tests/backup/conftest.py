@@ -11,7 +11,7 @@ from pymongo.database import Database
 
 from taskapi.backup import service
 from taskapi.backup.service import Report
-from taskapi.settings import Settings
+from taskapi.core.settings import Settings
 from tests.conftest import URI_VARIABLE, make_settings
 
 Store = Database[dict[str, Any]]

@@ -15,8 +15,8 @@ from pymongo import ASCENDING
 from pymongo.errors import WriteError
 
 from taskapi.backup.format import BadFile, Reader, Writer
-from taskapi.errors import StartupError
-from taskapi.keys import Keyring
+from taskapi.core.errors import StartupError
+from taskapi.core.keys import Keyring
 from taskapi.service_state import RESTORE
 from tests.backup.conftest import Said, Store, back_up, restore
 from tests.client import Account, signed_in

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from taskapi import cli, supervisor
-from taskapi.settings import PREFIX, Settings
+from taskapi.core.settings import PREFIX, Settings
 from tests.deployment.nginx import ROOT, SITE, SNIPPETS
 from tests.tools import needs
 

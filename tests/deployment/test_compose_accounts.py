@@ -13,8 +13,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
+from taskapi.core.settings import Settings
 from taskapi.mongod_program import find_mongod
-from taskapi.settings import Settings
 from tests.deployment.nginx import ROOT
 from tests.server.process import completed, serving, wait_until
 from tests.tools import free_port, running

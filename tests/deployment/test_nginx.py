@@ -17,8 +17,8 @@ import pytest
 from pymongo import MongoClient
 
 from taskapi import problems
-from taskapi.errors import BodyTooLarge
-from taskapi.settings import Settings
+from taskapi.core.errors import BodyTooLarge
+from taskapi.core.settings import Settings
 from tests.client import PASSWORD, is_problem
 from tests.conftest import SECRET, URI_VARIABLE
 from tests.deployment.nginx import CONFIGURATION, configuration, nginx

@@ -10,7 +10,7 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
-from taskapi.settings import Settings
+from taskapi.core.settings import Settings
 from tests.client import PASSWORD, is_problem
 from tests.deployment.nginx import shipped
 from tests.deployment.test_nginx import LIMIT, Site, alice, site, token

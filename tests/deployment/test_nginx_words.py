@@ -4,7 +4,7 @@ import re
 from http import HTTPStatus
 
 from taskapi import problems
-from taskapi.errors import BodyTooLarge
+from taskapi.core.errors import BodyTooLarge
 from tests.deployment.nginx import SNIPPETS
 from tests.deployment.test_nginx import LIMIT
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from taskapi import cli, mongod_process, supervisor
-from taskapi.settings import Settings
+from taskapi.core.settings import Settings
 
 UNIT = Path(__file__).parents[2] / "scripts" / "taskapi.service"
 PROGRAM = "/opt/taskapi/.venv/bin/taskapi"

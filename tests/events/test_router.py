@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import collection
 from taskapi.events.documents import SecurityEventDocument
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, wrong_fields

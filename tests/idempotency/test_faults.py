@@ -12,8 +12,8 @@ from bson import ObjectId
 from fastapi import FastAPI
 from pymongo.errors import AutoReconnect
 
-from taskapi.clock import in_utc, utc_now
-from taskapi.errors import DatabaseUnavailable
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.errors import DatabaseUnavailable
 from taskapi.main import create_app
 from taskapi.tasks import service
 from tests.client import Account, is_problem

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import collection
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.users.documents import UserDocument

@@ -9,7 +9,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import BSON, collection
 from taskapi.idempotency.documents import IdempotencyDocument
 from tests.client import Account, is_problem

@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.mail.messages import Template, write
 from tests.mailbox import text_of
 

@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from taskapi import resolver
-from taskapi.clock import utc_now
+from taskapi.core import resolver
+from taskapi.core.clock import utc_now
+from taskapi.core.resolver import NameServer, Resolver
 from taskapi.mail.messages import Template, write
 from taskapi.mail.sending import Mailbox, NotSent, SmtpServer
-from taskapi.resolver import NameServer, Resolver
 from tests.mailbox import smtp_server, text_of
 from tests.name_server import SILENT, name_server
 from tests.tools import free_port

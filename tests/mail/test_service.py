@@ -10,10 +10,10 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.logs import request_id
 from taskapi.database import BSON, collection
 from taskapi.events.service import Trail
-from taskapi.logs import request_id
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.sending import NotSent
 from taskapi.mail.service import LEASE, Outbox, Postman

@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import BSON, collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.service import Trail

@@ -15,8 +15,8 @@ from pymongo import MongoClient
 
 from taskapi import embedded
 from taskapi.backup.dump import HISTORY, HISTORY_SECONDS, long_history
+from taskapi.core.settings import Settings
 from taskapi.mongod_program import find_mongod
-from taskapi.settings import Settings
 from tests.backup.conftest import Said, back_up, restore
 from tests.client import PASSWORD
 from tests.leaks import keep_secret

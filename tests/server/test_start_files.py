@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from taskapi.startup_files import give_to_owner
+from taskapi.core.startup_files import give_to_owner
 from tests.server.process import SERVE, UVICORN, completed, run_to_end
 from tests.tools import needs
 

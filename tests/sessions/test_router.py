@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, utc_now
 from taskapi.database import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.sessions.documents import SessionDocument

@@ -10,7 +10,7 @@ import pytest
 from bson import MaxKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 
-from taskapi.clock import rfc3339, utc_now
+from taskapi.core.clock import rfc3339, utc_now
 from taskapi.database import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, stored_task

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from taskapi.errors import DomainError
+from taskapi.core.errors import DomainError
 from taskapi.tasks.csv_cells import COLUMNS, read_cells, write_cell
 from taskapi.tasks.csv_records import csv_records
 from taskapi.tasks.records import MOST_BYTES, Record

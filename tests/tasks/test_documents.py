@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import BSON, aggregate, collection
 from taskapi.main import DOCUMENTS
 from taskapi.tasks import pages

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from bson import ObjectId
 
+from taskapi.core.errors import InvalidInput
 from taskapi.database import BSON, collection
-from taskapi.errors import InvalidInput
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.filter import compiled
 from tests.client import Account, make_account

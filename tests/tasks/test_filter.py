@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 from pydantic import TypeAdapter
 
-from taskapi.errors import InvalidInput
+from taskapi.core.errors import InvalidInput
 from taskapi.tasks.catalog import FIELDS, Kind
 from taskapi.tasks.filter import LOGICAL, OPERATORS, WhereDocument, compiled, parsed
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import collection
 from taskapi.tasks.catalog import FIELDS, Kind
 from taskapi.tasks.documents import TaskDocument

@@ -6,8 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from taskapi import fetch, resolver
-from taskapi.resolver import NameServer, Resolver
+from taskapi import fetch
+from taskapi.core import resolver
+from taskapi.core.resolver import NameServer, Resolver
 from taskapi.tasks.links import LinkRead, Outcome, preview, title_of
 from tests.client import Account
 from tests.name_server import SILENT, name_server

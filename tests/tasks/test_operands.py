@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskapi.errors import InvalidInput
+from taskapi.core.errors import InvalidInput
 from taskapi.tasks.catalog import FIELDS, Kind
 from taskapi.tasks.filter import compiled
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskapi.clock import in_utc, rfc3339
+from taskapi.core.clock import in_utc, rfc3339
 from taskapi.database import collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import LARGEST_BYTES, MOST_ENTRIES

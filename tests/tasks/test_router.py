@@ -9,7 +9,7 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.clock import in_utc
+from taskapi.core.clock import in_utc
 from taskapi.database import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from taskapi.clock import day_of
+from taskapi.core.clock import day_of
 from tests.client import Account, is_problem, wrong_fields
 
 FIRST, LAST = "Pacific/Kiritimati", "Etc/GMT+12"  # 14 hours before UTC and 12 hours behind: never the same day

@@ -10,8 +10,8 @@ import pytest
 from bson import ObjectId
 from starlette.requests import ClientDisconnect
 
+from taskapi.core.ids import new_seed, repeatable
 from taskapi.database import collection
-from taskapi.identity import new_seed, repeatable
 from taskapi.tasks import importing
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.records import Record

@@ -11,7 +11,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.account_errors import BadCredentials, TooManyAttempts
-from taskapi.clock import in_utc
+from taskapi.core.clock import in_utc
 from taskapi.database import collection
 from taskapi.throttling.counters import Pace
 from taskapi.throttling.documents import ThrottleDocument

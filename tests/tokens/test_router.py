@@ -14,7 +14,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.account_errors import InvalidToken
-from taskapi.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, utc_now
 from taskapi.database import collection
 from taskapi.events.service import Trail
 from taskapi.tokens import service

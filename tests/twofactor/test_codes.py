@@ -6,7 +6,7 @@ from datetime import timedelta
 import pyotp
 import pytest
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.twofactor import codes
 
 SECRET = codes.new_secret()

@@ -8,8 +8,8 @@ from bson import ObjectId
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from taskapi.core.keys import Keyring
 from taskapi.database import collection
-from taskapi.keys import Keyring
 from taskapi.main import create_app
 from taskapi.twofactor import service
 from taskapi.users.documents import UserDocument

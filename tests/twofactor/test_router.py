@@ -12,7 +12,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.throttling.documents import ThrottleDocument

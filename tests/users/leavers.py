@@ -5,7 +5,7 @@ from datetime import timedelta
 import httpx
 from bson import ObjectId
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import collection
 from taskapi.main import BELONGINGS
 from taskapi.users.documents import UserDocument

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from bson import ObjectId
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import collection
 from taskapi.throttling.documents import ThrottleDocument
 from taskapi.users.documents import UserDocument

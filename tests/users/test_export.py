@@ -14,8 +14,8 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.account_errors import ExportUnderWay
+from taskapi.core.errors import DatabaseUnavailable
 from taskapi.database import collection
-from taskapi.errors import DatabaseUnavailable
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.main import EXPORTED
 from taskapi.tasks.documents import TaskDocument

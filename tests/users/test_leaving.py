@@ -8,7 +8,7 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.sessions.documents import SessionDocument

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from taskapi.errors import InvalidInput
+from taskapi.core.errors import InvalidInput
 from taskapi.events.service import Trail
 from taskapi.mail.service import Outbox
 from taskapi.operating import AGENT, Operator, why

@@ -10,7 +10,7 @@ from beanie import Document
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.clock import utc_now
+from taskapi.core.clock import utc_now
 from taskapi.database import collection
 from taskapi.events.documents import GONE, SecurityEventDocument
 from taskapi.idempotency.documents import IdempotencyDocument

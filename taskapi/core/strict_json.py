@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any, NoReturn
 
-from taskapi.errors import MalformedJSON
+from taskapi.core.errors import MalformedJSON
 
 BOM = b"\xef\xbb\xbf"
 TWICE = "names a member twice in one object"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from taskapi.errors import StartupError
+from taskapi.core.errors import StartupError
 
 PRIVATE = 0o600
 

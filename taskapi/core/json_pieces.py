@@ -5,9 +5,9 @@ import re
 from collections.abc import Generator
 from typing import Any
 
-from taskapi import strictjson
-from taskapi.strictjson import BOM, DECODER, MOST_LEVELS, TWICE, Refused, malformed
-from taskapi.turns import Turns
+from taskapi.core import strict_json
+from taskapi.core.cooperative import Turns
+from taskapi.core.strict_json import BOM, DECODER, MOST_LEVELS, TWICE, Refused, malformed
 
 MAX_PIECE = 16 * 1024  # characters that are read at once, but for a longer string; some 0.5 ms
 MAX_VALUES = 30_000  # in one text: more than a task can have, and few enough to hold for many callers at once
@@ -35,13 +35,13 @@ LASTS = [re.compile(rf"{element}[\]}}]") for element in _elements()]
 
 
 async def read_json(text: bytes, what: str = "The body", max_values: int | None = MAX_VALUES) -> Any:
-    """As ``strictjson.read_json``, giving way in between where ``text`` is long.
+    """As ``strict_json.read_json``, giving way in between where ``text`` is long.
 
     Raises:
         MalformedJSON: its detail never repeats the input; or ``text`` holds more than ``max_values``.
     """
     if len(text) <= MAX_PIECE:
-        return strictjson.read_json(text, what)
+        return strict_json.read_json(text, what)
     turns = Turns()
     await turns.wait()
     try:
@@ -57,7 +57,7 @@ async def read_json(text: bytes, what: str = "The body", max_values: int | None 
 
 
 def read(text: str, piece: int = MAX_PIECE, max_values: int | None = None) -> Generator[None, None, Any]:
-    """Reads ``text`` as ``strictjson.DECODER`` does, unless it is too deep; yields after each ``piece`` characters at most.
+    """Reads ``text`` as ``strict_json.DECODER`` does, unless it is too deep; yields after each ``piece`` characters at most.
 
     Elements that end within a piece are found by a pattern and given to the decoder, as many at once as there are. One that
     does not is entered, and its own elements are read like this. The pieces get smaller then, or the same characters would be

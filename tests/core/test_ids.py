@@ -2,7 +2,7 @@
 
 from bson import ObjectId
 
-from taskapi.identity import new_id, new_seed, repeatable
+from taskapi.core.ids import new_id, new_seed, repeatable
 
 
 def test_a_seed_gives_the_same_ids_at_every_run() -> None:

@@ -23,8 +23,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from taskapi.clock import in_milliseconds, rfc3339
-from taskapi.unicode import has_controls, is_invisible, nfc
+from taskapi.core.clock import in_milliseconds, rfc3339
+from taskapi.core.unicode import has_controls, is_invisible, nfc
 
 MAX_COMPOSED_LENGTH = 10_000  # NFC makes one character of four at most: what is longer is over every limit in any form
 OBJECT_ID_EXAMPLE = "65f1a2b3c4d5e6f708192a3b"

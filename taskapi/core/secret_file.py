@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from taskapi import startup_files
-from taskapi.errors import StartupError
-from taskapi.settings import MINIMUM_SECRET_BYTES, Settings
+from taskapi.core import startup_files
+from taskapi.core.errors import StartupError
+from taskapi.core.settings import MINIMUM_SECRET_BYTES, Settings
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from taskapi import json_pieces, strictjson
-from taskapi.errors import MalformedJSON
-from taskapi.json_pieces import read
-from taskapi.strictjson import MOST_LEVELS
+from taskapi.core import json_pieces, strict_json
+from taskapi.core.errors import MalformedJSON
+from taskapi.core.json_pieces import read
+from taskapi.core.strict_json import MOST_LEVELS
 
 # In the manner of JSONTestSuite: elements of an array, valid or not.
 ELEMENTS = [
@@ -52,9 +52,9 @@ def outcome(reading: Callable[[], Any]) -> str:
 
 
 def at_once(text: str) -> Any:
-    value = strictjson.DECODER.decode(text)
-    if strictjson.is_deeper(value, MOST_LEVELS):
-        raise strictjson.Refused("is nested too deeply")
+    value = strict_json.DECODER.decode(text)
+    if strict_json.is_deeper(value, MOST_LEVELS):
+        raise strict_json.Refused("is nested too deeply")
     return value
 
 
@@ -106,7 +106,7 @@ def test_any_value_and_what_is_left_of_it_after_a_cut(value: Any, indent: int | 
     ids=range(9),
 )
 async def test_an_error_says_the_same_as_when_it_is_read_at_once(text: bytes, detail: str) -> None:
-    for reading in (json_pieces.read_json(text, "The line"), asyncio.to_thread(strictjson.read_json, text, "The line")):
+    for reading in (json_pieces.read_json(text, "The line"), asyncio.to_thread(strict_json.read_json, text, "The line")):
         with pytest.raises(MalformedJSON) as caught:
             await reading
         assert caught.value.detail == detail
@@ -114,7 +114,7 @@ async def test_an_error_says_the_same_as_when_it_is_read_at_once(text: bytes, de
 
 async def test_what_is_long_is_read_as_what_is_short() -> None:
     value = {"list": [{"n": n, "a": [n, [str(n)], {}]} for n in range(3000)], "text": "\ufeff" * 50_000}
-    for mark in (b"", strictjson.BOM):
+    for mark in (b"", strict_json.BOM):
         assert await json_pieces.read_json(mark + json.dumps(value).encode()) == value
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from taskapi import resolver
-from taskapi.resolver import NameNotResolved, NameServer, Resolver
+from taskapi.core import resolver
+from taskapi.core.resolver import NameNotResolved, NameServer, Resolver
 from tests.name_server import SILENT, name_server
 from tests.tools import free_port
 

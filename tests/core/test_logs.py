@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from taskapi.logs import ConsoleFormatter, JSONFormatter, request_id
+from taskapi.core.logs import ConsoleFormatter, JSONFormatter, request_id
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:
@@ -44,7 +44,7 @@ def test_no_setting_makes_libraries_tell_more_than_warnings() -> None:
     """They would log commands with their documents, addresses with their queries, headers."""
     names = ["asyncio", "httpcore", "httpx", "passlib", "pymongo.command", "pymongo.connection"]
     shown = "print([name for name in sys.argv[1:] if logging.getLogger(name).isEnabledFor(logging.INFO)])"
-    code = f"import logging, sys; from taskapi import logs; logs.configure('debug', 'json'); {shown}"
+    code = f"import logging, sys; from taskapi.core import logs; logs.configure('debug', 'json'); {shown}"
     done = subprocess.run([sys.executable, "-c", code, *names, "taskapi.access"], capture_output=True, text=True, check=True)
     assert done.stdout == "['taskapi.access']\n"
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from pymongo.errors import AutoReconnect
 
-from taskapi import sightings
-from taskapi.sightings import PAUSE_SECONDS, Sightings
+from taskapi.core import last_used
+from taskapi.core.last_used import PAUSE_SECONDS, Sightings
 
 
 class Clock:
@@ -16,7 +16,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr("taskapi.sightings.time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr("taskapi.core.last_used.time", SimpleNamespace(monotonic=lambda: self.now))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ async def test_a_write_that_fails_is_nobodys_problem(clock: Clock, caplog: pytes
 
 
 async def test_its_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sightings, "MOST_KEYS", 3)
+    monkeypatch.setattr(last_used, "MOST_KEYS", 3)
     written: list[int] = []
 
     async def write(key: int) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from taskapi.errors import StartupError
+from taskapi.core.errors import StartupError
+from taskapi.core.settings import OWN_PATH, Settings, load_settings
 from taskapi.main import create_app
-from taskapi.settings import OWN_PATH, Settings, load_settings
 from taskapi.startup_warnings import find_warnings
 
 GOOD_SECRET = "0123456789abcdef0123456789abcdef"
@@ -265,7 +265,7 @@ def test_no_root_path_is_taken_for_a_path_of_the_api() -> None:
 
 
 def test_the_example_file_and_the_readme_name_every_setting() -> None:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     example, readme = (root / ".env.example").read_text(), (root / "README.md").read_text()
     for name in Settings.model_fields:
         variable = f"TASKAPI_{name.upper()}"

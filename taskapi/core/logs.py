@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from taskapi.clock import rfc3339
+from taskapi.core.clock import rfc3339
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the request being answered."""
@@ -45,7 +45,7 @@ class JSONFormatter(logging.Formatter):
 
 def configure(level: str, style: str) -> None:
     """Sends everything at ``level`` or above to standard error, written as ``style`` ("console" or "json")."""
-    formatter = "taskapi.logs.JSONFormatter" if style == "json" else "taskapi.logs.ConsoleFormatter"
+    formatter = "taskapi.core.logs.JSONFormatter" if style == "json" else "taskapi.core.logs.ConsoleFormatter"
     logging.config.dictConfig(
         {
             "version": 1,

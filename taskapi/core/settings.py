@@ -12,8 +12,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from taskapi.env_file import ENV_FILE, not_utf8, read_env_file
-from taskapi.errors import StartupError
+from taskapi.core.env_file import ENV_FILE, not_utf8, read_env_file
+from taskapi.core.errors import StartupError
 
 PREFIX = "TASKAPI_"
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")

@@ -5,8 +5,8 @@ from collections.abc import Collection
 
 import pytest
 
-from taskapi.coalesce import Coalescer
-from taskapi.errors import ServerBusy
+from taskapi.core.data_loader import Coalescer
+from taskapi.core.errors import ServerBusy
 
 
 class Store:
@@ -108,7 +108,7 @@ async def test_several_queries_run_at_the_same_time() -> None:
 
 
 async def test_who_would_wait_too_long_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskapi.coalesce.MAX_WAIT_SECONDS", -1)
+    monkeypatch.setattr("taskapi.core.data_loader.MAX_WAIT_SECONDS", -1)
     store = Store()
     coalescer = Coalescer(store.fetch)
     first = asyncio.create_task(coalescer.get("a"))

@@ -1,6 +1,6 @@
 """Keys made from the service's secrets."""
 
-from taskapi.keys import SIGNATURE_BYTES, Keyring
+from taskapi.core.keys import SIGNATURE_BYTES, Keyring
 
 OLD, NEW = "an old secret of 32 bytes or more", "a new secret of 32 bytes or more!"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
-from taskapi.errors import StartupError
-from taskapi.startup_files import explained
+from taskapi.core.errors import StartupError
+from taskapi.core.startup_files import explained
 
 ENV_FILE = Path(".env")
 

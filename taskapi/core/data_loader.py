@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from itertools import chain, islice
 from typing import Generic, TypeVar
 
-from taskapi.errors import ServerBusy
+from taskapi.core.errors import ServerBusy
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")

@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 from precis_i18n.unicode import UnicodeData
 
-from taskapi.unicode import caseless, has_controls, is_invisible, nfc, spellings
+from taskapi.core.unicode import caseless, has_controls, is_invisible, nfc, spellings
 
 VISIBLE = {
     "a letter": "a",

@@ -6,7 +6,7 @@ import logging
 import pytest
 from pymongo.errors import AutoReconnect
 
-from taskapi.background import Job, running
+from taskapi.core.background import Job, running
 
 LONG = 3600
 

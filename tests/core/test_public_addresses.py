@@ -4,7 +4,7 @@ from ipaddress import IPv6Address, ip_network
 
 import pytest
 
-from taskapi.public_addresses import is_public
+from taskapi.core.public_addresses import is_public
 
 # The whole of both special-purpose registries as of 2025-10-09, and multicast: block, globally reachable.
 REGISTRY = {

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from taskapi.turns import Turns
+from taskapi.core.cooperative import Turns
 
 
 async def work(turns: Turns, steps: int, done: list[str], name: str) -> None:

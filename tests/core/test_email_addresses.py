@@ -2,7 +2,7 @@
 
 import pytest
 
-from taskapi.email_addresses import is_local, normalize, to_ascii
+from taskapi.core.email_addresses import is_local, normalize, to_ascii
 
 
 @pytest.mark.parametrize(

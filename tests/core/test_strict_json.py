@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from taskapi.errors import MalformedJSON
-from taskapi.strictjson import MOST_LEVELS, read_json
+from taskapi.core.errors import MalformedJSON
+from taskapi.core.strict_json import MOST_LEVELS, read_json
 
 TOO_DEEP = "The body is nested too deeply."
 
