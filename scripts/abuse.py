@@ -22,8 +22,8 @@ from abuse_load import SETTLE_SECONDS, Attack, Caller, Memory, World, attacked, 
 from bench_load import SECRET, SMALL, Bench
 from pydantic import SecretStr
 
-from taskapi import embedded
 from taskapi.core.settings import Settings
+from taskapi.db import embedded
 
 ATTACKS: dict[str, Attack] = {**abuse_queries.ATTACKS, **abuse_bodies.ATTACKS}
 IDLE_SECONDS = 3

@@ -19,8 +19,8 @@ from bench_load import REQUESTS, SECRET, Bench, Measure, pin_mongod, prepare
 from bench_scale import scale
 from pydantic import SecretStr
 
-from taskapi import embedded
 from taskapi.core.settings import Settings
+from taskapi.db import embedded
 
 
 def compare(bench: Bench, connections: list[int], rounds: int, seconds: int) -> list[dict[str, object]]:

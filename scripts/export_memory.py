@@ -22,8 +22,8 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from tqdm import tqdm
 
-from taskapi import embedded
 from taskapi.core.settings import Settings
+from taskapi.db import embedded
 
 BATCH = 5000
 ACCOUNT = {"username": "ada", "password": "correct horse battery"}

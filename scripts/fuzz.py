@@ -27,7 +27,7 @@ try:
 
     from taskapi.core import logs
     from taskapi.core.settings import Settings
-    from taskapi.database import collection
+    from taskapi.db.connection import collection
     from taskapi.main import create_app
     from taskapi.tasks.documents import TaskDocument
     from taskapi.tasks.schemas import TASK_EXAMPLE

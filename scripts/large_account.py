@@ -23,8 +23,8 @@ from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from taskapi import embedded
 from taskapi.core.settings import Settings
+from taskapi.db import embedded
 
 OTHER = {"username": "somebody", "password": PASSWORD}
 IDLE_SECONDS = 10

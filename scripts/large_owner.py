@@ -26,8 +26,8 @@ from pymongo.collection import Collection
 from seed_documents import Generator
 from tqdm import tqdm
 
-from taskapi import embedded
 from taskapi.core.settings import Settings
+from taskapi.db import embedded
 from taskapi.tasks.catalog import FIELDS, Kind
 from taskapi.tasks.order import SORTABLE
 from taskapi.tasks.trash import moving

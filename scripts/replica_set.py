@@ -16,10 +16,10 @@ from bench_load import free_port
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from taskapi import processes
 from taskapi.core.settings import Settings
-from taskapi.database import BSON
-from taskapi.mongod_program import find_mongod
+from taskapi.db import child_process
+from taskapi.db.connection import BSON
+from taskapi.db.mongod_program import find_mongod
 
 NAME = "taskapi"
 MEMBERS = 3
@@ -54,7 +54,7 @@ class Member:
         for name, value in {"diagnosticDataCollectionEnabled": "false", **self.parameters}.items():
             command += ["--setParameter", f"{name}={value}"]
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", processes.__file__, str(os.getpid()), *command], stdout=subprocess.DEVNULL
+            [sys.executable, "-I", "-S", child_process.__file__, str(os.getpid()), *command], stdout=subprocess.DEVNULL
         )
 
     def send(self, number: signal.Signals) -> None:

@@ -30,8 +30,8 @@ try:
     from taskapi.core.clock import today
     from taskapi.core.errors import StartupError
     from taskapi.core.settings import Settings
-    from taskapi.database import opened
-    from taskapi.mongod_address import read_uri
+    from taskapi.db.connection import opened
+    from taskapi.db.mongod_address import read_uri
     from taskapi.tasks.documents import TaskDocument
     from taskapi.tasks.index_hints import ALL_OF_OWNER
     from taskapi.users.documents import UserDocument

@@ -17,10 +17,11 @@ from typing import NoReturn
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from taskapi import __version__, cli_backup, cli_users, embedded, server
+from taskapi import __version__, cli_backup, cli_users, server
 from taskapi.core import logs
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import PREFIX, Settings, load_settings
+from taskapi.db import embedded
 from taskapi.startup_warnings import HANDED_DOWN, find_warnings
 from taskapi.supervisor import Supervisor
 

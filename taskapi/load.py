@@ -2,7 +2,7 @@
 
 import time
 
-from taskapi.driver_threads import DriverThreads
+from taskapi.db.driver_threads import DriverThreads
 
 MAX_READS = 512  # requests that read; far more than ordinary clients have at the same time, and answered within a second
 READS = ("GET", "HEAD")

@@ -13,23 +13,7 @@ from beanie import Document
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from taskapi import (
-    __version__,
-    about,
-    cors,
-    database,
-    docs,
-    driver_threads,
-    embedded,
-    methods,
-    middleware,
-    openapi,
-    problems,
-    processes,
-    routing,
-    service_state,
-    startup_warnings,
-)
+from taskapi import __version__, about, cors, docs, methods, middleware, openapi, problems, routing, startup_warnings
 from taskapi.admission import Admission
 from taskapi.auth import admission, oauth
 from taskapi.auth.router import router as auth_router
@@ -42,6 +26,9 @@ from taskapi.core.last_used import Sightings
 from taskapi.core.memory import MemoryReturn
 from taskapi.core.resolver import Resolver
 from taskapi.core.settings import Settings, load_settings
+from taskapi.db import child_process, connection, driver_threads, embedded, service_state
+from taskapi.db.primary import PrimaryProbe
+from taskapi.db.service_state import ServiceStateDocument
 from taskapi.events import leaving as leaving_events
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.router import router as events_router
@@ -56,14 +43,12 @@ from taskapi.mail import service as mail
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.sending import choose
 from taskapi.mail.service import Outbox, Postman
-from taskapi.primary import PrimaryProbe
 from taskapi.recovery import tokens as one_time_tokens
 from taskapi.recovery.documents import OneTimeTokenDocument
 from taskapi.recovery.letters import Letters
 from taskapi.recovery.router import router as recovery_router
 from taskapi.recovery.tokens import OneTimeTokens
 from taskapi.security import PasswordHasher, TokenCodec
-from taskapi.service_state import ServiceStateDocument
 from taskapi.sessions import service as sessions
 from taskapi.sessions.documents import SessionDocument
 from taskapi.sessions.router import router as sessions_router
@@ -150,7 +135,7 @@ ROUTERS = (
 MAIL_SECONDS = 5  # between two looks for mails that other workers left
 
 
-def create_app(settings: Settings, connect: Callable[[Settings], database.Client] = database.connect) -> FastAPI:
+def create_app(settings: Settings, connect: Callable[[Settings], connection.Client] = connection.connect) -> FastAPI:
     """The application. ``connect`` makes the database client; nothing is opened before the application starts."""
     load = Load(driver_threads.threads)
     app = FastAPI(
@@ -203,17 +188,17 @@ def create_app(settings: Settings, connect: Callable[[Settings], database.Client
 
 
 def _lifespan(
-    settings: Settings, connect: Callable[[Settings], database.Client]
+    settings: Settings, connect: Callable[[Settings], connection.Client]
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         if multiprocessing.parent_process():  # a worker: it must not outlive the process that owns the port
-            processes.die_with_parent(signal.SIGTERM)
+            child_process.die_with_parent(signal.SIGTERM)
         try:
             with embedded.provide(settings) as complete:
                 resolver = Resolver(settings.dns_servers)
                 async with (
-                    database.opened(complete, DOCUMENTS, connect) as app.state.database,
+                    connection.opened(complete, DOCUMENTS, connect) as app.state.database,
                     PageFetcher(
                         resolver, allow_private=settings.links_allow_private, timeout=settings.links_timeout_seconds
                     ) as app.state.pages,

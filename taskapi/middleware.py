@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from taskapi import limits, problems
 from taskapi.core.errors import BodyTooLarge, ServerBusy, TargetTooLong
 from taskapi.core.logs import request_id
-from taskapi.damaged import Findings, findings, note_unnamed
+from taskapi.db.damaged import Findings, findings, note_unnamed
 from taskapi.load import READS, Load
 from taskapi.routing import JSON, media_type
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pymongo.errors import PyMongoError
 
-from taskapi import database, embedded
 from taskapi.core import logs
 from taskapi.core.errors import DomainError, StartupError, faults_of
 from taskapi.core.settings import Settings, load_settings
+from taskapi.db import connection, embedded
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.service import Trail
 from taskapi.mail.documents import MailJobDocument
@@ -140,7 +140,7 @@ def why(error: BaseException) -> str:
 async def _run(settings: Settings, action: str, options: dict[str, Any]) -> str:
     hasher = PasswordHasher(**settings.hashing)
     try:
-        async with database.opened(settings, DOCUMENTS):
+        async with connection.opened(settings, DOCUMENTS):
             mail = Outbox(lambda: None, settings.email_local_domains)  # the servers look for mail by themselves
             operator = Operator(hasher, mail, Trail("", AGENT, timedelta(days=settings.event_days)))
             return await ACTIONS[action](operator, **options)

@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from taskapi import account_errors, database, methods, problem_samples
+from taskapi import account_errors, methods, problem_samples
 from taskapi.account_errors import InsufficientScope, NotAuthenticated
 from taskapi.conditional import ETAG_HEADER, NotModified, etag
 from taskapi.core import errors
@@ -30,6 +30,7 @@ from taskapi.core.errors import (
 )
 from taskapi.core.fields import Optional
 from taskapi.core.logs import request_id
+from taskapi.db import connection
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ def of_domain(error: DomainError) -> Response:
 
 def of_driver(error: PyMongoError) -> Response:
     """The response for an error of the database; raises it again when it is a fault of ours."""
-    translated = database.translated(error)
+    translated = connection.translated(error)
     if translated is None:
         raise error
     log.warning("%s: %s", translated.code, type(error).__name__)

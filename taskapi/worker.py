@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import uvicorn
 
-from taskapi import processes
+from taskapi.db import child_process
 from taskapi.server import Server
 
 
@@ -18,7 +18,7 @@ def run(config: uvicorn.Config, listener: socket.socket, heartbeat: Connection, 
     """Answers what comes to ``listener`` until SIGTERM; ``heartbeat`` gets a byte a second from when it is ready."""
     for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal they come to all processes; the parent decides
         signal.signal(number, signal.SIG_IGN)
-    processes.die_with_parent(signal.SIGTERM, parent)
+    child_process.die_with_parent(signal.SIGTERM, parent)
     os.set_blocking(heartbeat.fileno(), False)
     _Worker(config, heartbeat, parent).run([listener])
 

@@ -9,7 +9,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.auth import oauth
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.users.documents import UserDocument
 from tests.leaks import keep_secret

@@ -14,8 +14,9 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from taskapi import database, embedded, main
+from taskapi import main
 from taskapi.core.settings import Settings
+from taskapi.db import connection, embedded
 from taskapi.main import DOCUMENTS, create_app
 from tests.client import Account, make_account
 from tests.leaks import keep_output, keep_secret
@@ -133,7 +134,7 @@ async def app(is_mock: bool) -> AsyncIterator[FastAPI]:
 @asynccontextmanager
 async def emptied(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a token, on a database that is empty at first."""
-    await asyncio.gather(*(database.collection(document).delete_many({}) for document in DOCUMENTS))
+    await asyncio.gather(*(connection.collection(document).delete_many({}) for document in DOCUMENTS))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://taskapi") as client:
         yield client
@@ -157,7 +158,7 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def made_anew(app: FastAPI) -> AsyncIterator[None]:
     """For modules that store lists where there are none: an index that has met one plans otherwise for ever."""
     yield
-    await asyncio.gather(*(database.collection(document).drop() for document in DOCUMENTS))
+    await asyncio.gather(*(connection.collection(document).drop() for document in DOCUMENTS))
     await app.state.database.bind(DOCUMENTS)
 
 

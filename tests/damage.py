@@ -14,7 +14,7 @@ from bson.raw_bson import RawBSONDocument
 from fastapi import FastAPI
 from pymongo.errors import BulkWriteError
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 
 BSON = dict[str, Any]
 MISSING: Any = object()

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from bson import ObjectId
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.main import DOCUMENTS
 from taskapi.users.documents import UserDocument

@@ -16,7 +16,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.mail.documents import MailJobDocument
 from tests.tools import free_port
 

@@ -86,7 +86,7 @@ setattr(AsyncMongoMockCollection, "with_options", lambda self, **_: self)  # noq
 
 
 def connect(_: Settings) -> Any:
-    """A client of a store in memory, in place of ``taskapi.database.connect``."""
+    """A client of a store in memory, in place of ``taskapi.db.connection.connect``."""
     client: Any = AsyncMongoMockClient(tz_aware=True)
     client.topology_description = SimpleNamespace(server_descriptions=lambda: {"mock": _STANDALONE})
     return client

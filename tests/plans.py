@@ -6,7 +6,7 @@ from beanie import Document
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.collation import Collation
 
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 
 UNBOUNDED: CodecOptions[BSON] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)  # ends of ranges
 OTHERS = "rejectedPlans"

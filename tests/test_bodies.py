@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.routing import FORM
 from taskapi.tasks.documents import TaskDocument
 from tests.client import PASSWORD, Account, is_problem, make_admin

@@ -16,7 +16,7 @@ from pymongo.errors import AutoReconnect
 from taskapi import cli_users
 from taskapi.account_errors import LastAdmin
 from taskapi.core.errors import DomainError, InvalidInput, NotFound, StartupError
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.service import Trail
 from taskapi.operating import AGENT, Operator, run, why

@@ -12,7 +12,7 @@ from pymongo import errors as pymongo_errors
 
 from taskapi import account_errors, problem_samples, problems
 from taskapi.core import errors
-from taskapi.database import translated
+from taskapi.db.connection import translated
 from tests.client import PASSWORD, Account, is_problem
 
 JSON = {"content-type": "application/json"}

@@ -13,7 +13,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
-from taskapi import __version__, database, embedded
+from taskapi import __version__
 from taskapi.backup import dump, load
 from taskapi.backup.dump import Progress
 from taskapi.backup.format import BadFile, Header, Reader, Writer
@@ -22,8 +22,9 @@ from taskapi.core.clock import rfc3339, utc_now
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
 from taskapi.core.settings import Settings
-from taskapi.database import BSON
-from taskapi.service_state import SIGNING_KEY
+from taskapi.db import connection, embedded
+from taskapi.db.connection import BSON
+from taskapi.db.service_state import SIGNING_KEY
 
 READ_SECONDS = 60  # for one batch
 WRITE_SECONDS = 3600  # for one batch, or the indexes of one collection
@@ -42,17 +43,17 @@ class Report:
 def _connected(settings: Settings, seconds: int) -> Iterator["Database[BSON]"]:
     options: dict[str, Any] = {"socketTimeoutMS": seconds * 1000, "retryReads": True}
     # A time-out in the URI would hold for all batches of a cursor together.
-    with database.make_client(MongoClient[BSON], settings, options) as client, pymongo.timeout(0):
+    with connection.make_client(MongoClient[BSON], settings, options) as client, pymongo.timeout(0):
         try:
             client.admin.command("ping")
         except PyMongoError as error:
-            raise StartupError(database.why_unreachable(error, settings)) from None
+            raise StartupError(connection.why_unreachable(error, settings)) from None
         try:
             yield client.get_database(
                 settings.mongodb_database,
                 read_preference=ReadPreference.PRIMARY,
                 read_concern=ReadConcern(),
-                write_concern=database.DURABLE,
+                write_concern=connection.DURABLE,
             )
         except PyMongoError as error:
             raise StartupError(why(error)) from None

@@ -5,13 +5,13 @@ from collections.abc import AsyncGenerator
 from bson import ObjectId
 from pymongo import ASCENDING
 
-from taskapi import damaged
-from taskapi.batches import delete_all
-from taskapi.database import BSON, collection
+from taskapi.db import damaged
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import BSON, collection
+from taskapi.db.snapshots import batches
 from taskapi.events.documents import GONE, SecurityEventDocument
 from taskapi.events.reading import PUBLIC, SOURCE, for_owner
 from taskapi.events.schemas import SecurityEventRead
-from taskapi.snapshots import batches
 from taskapi.streaming import rendered
 from taskapi.users.schemas import UserRead
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from bson import ObjectId
 from pymongo import DESCENDING
 
-from taskapi import damaged
-from taskapi.database import BSON
+from taskapi.db import damaged
+from taskapi.db.connection import BSON
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.schemas import AllEventsQuery, EventQuery, SecurityEventRead
 

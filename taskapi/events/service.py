@@ -8,7 +8,7 @@ from bson import ObjectId
 
 from taskapi.core.clock import utc_now
 from taskapi.core.logs import request_id
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 
 Kind = Literal[

@@ -16,11 +16,11 @@ from bson import MaxKey, MinKey, ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from taskapi.batches import delete_all
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.core.ids import new_seed
-from taskapi.database import BSON, collection
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import BSON, collection
 from taskapi.idempotency.documents import IdempotencyDocument
 
 log = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from typing import Literal
 from bson import ObjectId
 from pymongo import ReturnDocument
 
-from taskapi.batches import delete_all
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.email_addresses import is_local
 from taskapi.core.errors import Fault, InvalidInput
 from taskapi.core.logs import request_id
-from taskapi.database import BSON, collection
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import BSON, collection
 from taskapi.events.service import LONGEST_AGENT, Trail
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.sending import NotSent, Send

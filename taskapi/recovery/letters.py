@@ -5,7 +5,7 @@ from datetime import timedelta
 from email.message import EmailMessage
 from typing import Final
 
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 from taskapi.events.service import Trail
 from taskapi.mail.messages import Template, write
 from taskapi.recovery.tokens import OneTimeTokens, Purpose

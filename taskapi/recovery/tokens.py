@@ -12,10 +12,10 @@ from typing import Literal
 from bson import ObjectId
 
 from taskapi.account_errors import InvalidOneTimeToken
-from taskapi.batches import delete_all
 from taskapi.core.clock import utc_now
 from taskapi.core.keys import Signer
-from taskapi.database import collection
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import collection
 from taskapi.recovery.documents import OneTimeTokenDocument
 from taskapi.users import addresses
 from taskapi.users.addresses import Holder

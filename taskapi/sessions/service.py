@@ -9,13 +9,13 @@ from typing import Final
 
 from bson import ObjectId
 
-from taskapi import damaged
 from taskapi.account_errors import InvalidGrant
-from taskapi.batches import delete_all
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import NotFound
 from taskapi.core.keys import Signer
-from taskapi.database import BSON, collection
+from taskapi.db import damaged
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import BSON, collection
 from taskapi.events.service import LONGEST_AGENT, Trail
 from taskapi.scopes import OF_ROLE, Scopes, granted
 from taskapi.sessions.documents import SessionDocument

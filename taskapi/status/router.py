@@ -6,7 +6,7 @@ from fastapi import Depends, Request
 from pydantic import ConfigDict
 
 from taskapi.core.fields import ReadModel
-from taskapi.primary import PrimaryProbe
+from taskapi.db.primary import PrimaryProbe
 from taskapi.problems import responses
 from taskapi.routing import router as strict_router
 

@@ -10,7 +10,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from taskapi.core.cooperative import Turns
 from taskapi.core.errors import MOST_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, Fault, InvalidInput, faults_of
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, DescribedAs, Flag, IdSent
-from taskapi.database import BSON, DUPLICATE_KEY, Session, collection, lacks_durability, transaction, translated
+from taskapi.db.connection import BSON, DUPLICATE_KEY, Session, collection, lacks_durability, transaction, translated
 from taskapi.tasks import service, trash
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.past import LARGEST_VERSION

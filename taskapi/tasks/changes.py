@@ -8,7 +8,7 @@ from bson import ObjectId
 
 from taskapi.core.clock import midnight, utc_now
 from taskapi.core.ids import new_id
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 from taskapi.tasks.history import Action, list_or_empty, recorded
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskUpdate
 from taskapi.users.schemas import UserRead

@@ -6,7 +6,7 @@ from pymongo import ReturnDocument
 from taskapi.core.errors import Fault, InvalidInput, NotFound, PreconditionFailed, TooManyItems
 from taskapi.core.fields import object_id
 from taskapi.core.ids import new_id
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.tasks import service
 from taskapi.tasks.changes import STORED_CHECKLIST, update
 from taskapi.tasks.documents import TaskDocument

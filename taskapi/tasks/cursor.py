@@ -8,7 +8,7 @@ from pydantic import Field
 
 from taskapi.core.errors import Fault, InvalidInput
 from taskapi.core.keys import SIGNATURE_BYTES, Signer, decode_base64url, encode_base64url
-from taskapi.database import CODEC
+from taskapi.db.connection import CODEC
 
 LONGEST = 2000  # characters; a title of 200 four-byte letters needs 1,200
 

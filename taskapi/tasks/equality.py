@@ -10,7 +10,7 @@ from typing import Any
 import bson
 
 from taskapi.core.unicode import nfc, spellings
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 from taskapi.tasks.catalog import is_index
 
 MOST_ELEMENTS = 8192  # of an array in metadata, by its limit of bytes

@@ -10,7 +10,7 @@ from typing import Any
 
 from bson import Regex
 
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 
 MAX_LENGTH = 500  # characters; MongoDB limits what a pattern takes
 MAX_TEXTS = 20  # in one list: each is tried with each task

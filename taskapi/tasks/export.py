@@ -12,8 +12,8 @@ from pydantic import Field
 
 from taskapi.core import strict_json
 from taskapi.core.fields import Flag
-from taskapi.database import BSON
-from taskapi.snapshots import batches, batches_in_first_order
+from taskapi.db.connection import BSON
+from taskapi.db.snapshots import batches, batches_in_first_order
 from taskapi.tasks import order, pages
 from taskapi.tasks.csv_cells import COLUMNS, write_cell
 from taskapi.tasks.documents import TaskDocument

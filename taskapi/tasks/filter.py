@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from taskapi.core.errors import WORDS, InvalidInput
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 from taskapi.tasks import equality
 from taskapi.tasks.catalog import Kind, PublicField, field, free
 from taskapi.tasks.operands import DEEPEST, MOST_MEMBERS, SIZE, TYPES, Faults, invalid

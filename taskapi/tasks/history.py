@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from taskapi.core.logs import request_id
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 from taskapi.users.schemas import UserRead
 
 MOST_ENTRIES = 100

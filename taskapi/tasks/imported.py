@@ -8,7 +8,7 @@ from bson import ObjectId
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.ids import id_within
 from taskapi.core.unicode import nfc
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.reading import sound
 from taskapi.tasks.schemas import Status

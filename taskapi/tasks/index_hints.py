@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Any, Final
 
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 from taskapi.tasks.documents import OWNER, TaskDocument
 from taskapi.tasks.exact_text import COLLATED
 from taskapi.tasks.filter import LOGICAL

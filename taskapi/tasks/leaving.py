@@ -7,11 +7,11 @@ from functools import partial
 from bson import ObjectId
 from pymongo import ASCENDING
 
-from taskapi import damaged
-from taskapi.batches import delete_all
 from taskapi.core.fields import Id
-from taskapi.database import BSON
-from taskapi.snapshots import Stages, batches
+from taskapi.db import damaged
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import BSON
+from taskapi.db.snapshots import Stages, batches
 from taskapi.streaming import rendered
 from taskapi.tasks import pages, past, trash
 from taskapi.tasks.documents import TaskDocument

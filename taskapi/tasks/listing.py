@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from taskapi import damaged
 from taskapi.core.keys import Signer
-from taskapi.database import BSON, aggregate
+from taskapi.db import damaged
+from taskapi.db.connection import BSON, aggregate
 from taskapi.tasks import cursor, pages
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.page_loader import PageLoader

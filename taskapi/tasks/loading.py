@@ -7,7 +7,7 @@ from bson import ObjectId
 from taskapi.core.data_loader import Coalescer
 from taskapi.core.errors import NotFound
 from taskapi.core.fields import object_id
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.reading import read
 from taskapi.tasks.schemas import TaskRead

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from taskapi.core.errors import CountDiffers, NotFound, TooManyMatches
 from taskapi.core.fields import Flag
-from taskapi.database import BSON, Session, aggregate, collection, transaction
+from taskapi.db.connection import BSON, Session, aggregate, collection, transaction
 from taskapi.tasks import index_hints, service
 from taskapi.tasks.changes import fields_of, update
 from taskapi.tasks.documents import TaskDocument

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bson import ObjectId
 
 from taskapi.core.unicode import nfc, spellings
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.imported import Line, complete
 from taskapi.tasks.writing import PUBLIC

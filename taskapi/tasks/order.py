@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from pymongo import ASCENDING, DESCENDING
 
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 from taskapi.tasks.places import beyond, equal_to
 
 SORTABLE = ("created_at", "updated_at", "due_date", "priority", "title")

@@ -6,9 +6,9 @@ from contextlib import aclosing
 from bson import ObjectId
 from pymongo.errors import OperationFailure
 
-from taskapi.batches import batches_of_ids
 from taskapi.core.errors import DamagedTask
-from taskapi.database import BSON, collection, translated
+from taskapi.db.batches import batches_of_ids
+from taskapi.db.connection import BSON, collection, translated
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import list_or_empty
 

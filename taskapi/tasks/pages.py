@@ -5,7 +5,7 @@ from typing import Any
 
 from pymongo.collation import Collation
 
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 from taskapi.tasks.documents import COLLATION, TaskDocument
 from taskapi.tasks.exact_text import exact
 from taskapi.tasks.index_hints import is_served

@@ -6,11 +6,11 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from taskapi import damaged
 from taskapi.core.clock import in_utc
 from taskapi.core.errors import NotFound, VersionNotKept
 from taskapi.core.fields import Moment, SentMoment
-from taskapi.database import BSON
+from taskapi.db import damaged
+from taskapi.db.connection import BSON
 from taskapi.tasks.changes import literal, update
 from taskapi.tasks.history import LACKING, Action
 from taskapi.tasks.metadata import exact

@@ -13,7 +13,7 @@ from bson import Code, DBRef, Decimal128, MaxKey, MinKey, ObjectId, Timestamp
 from bson.datetime_ms import DatetimeMS
 from pymongo import DESCENDING
 
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 
 # The types by their order (MongoDB manual, "Comparison/Sort Order").
 TYPES: Sequence[Sequence[str]] = (

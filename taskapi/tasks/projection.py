@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 from pydantic_core import PydanticCustomError
 
-from taskapi import damaged
 from taskapi.core.fields import Id, Moment, Optional, StoredDay
-from taskapi.database import BSON
+from taskapi.db import damaged
+from taskapi.db.connection import BSON
 from taskapi.tasks.catalog import field, is_index
 from taskapi.tasks.metadata import StoredMetadata
 from taskapi.tasks.reading import SOURCE

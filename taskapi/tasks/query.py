@@ -9,7 +9,7 @@ from bson import ObjectId
 from pydantic import ConfigDict, Field, model_validator
 
 from taskapi.core.errors import Fault, InvalidInput
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 from taskapi.paging import LIMIT, PageQuery, header
 from taskapi.tasks import index_hints, order, pages
 from taskapi.tasks.cursor import CursorText

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from taskapi import damaged
-from taskapi.database import BSON
+from taskapi.db import damaged
+from taskapi.db.connection import BSON
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import LACKING
 from taskapi.tasks.schemas import OwnerRead, TaskRead

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from taskapi.core.clock import midnight, today
 from taskapi.core.fields import Composed, Day, Flag, Storable, TimeZone
-from taskapi.database import BSON
+from taskapi.db.connection import BSON
 from taskapi.tasks.equality import forms
 from taskapi.tasks.filter import WhereDocument, WhereText, compiled, parsed
 from taskapi.tasks.schemas import LONGEST_TAG, Status

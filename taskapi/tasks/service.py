@@ -9,7 +9,7 @@ from pymongo.errors import DuplicateKeyError
 from taskapi.core.clock import midnight, utc_now
 from taskapi.core.errors import DatabaseUnavailable, Fault, InvalidInput
 from taskapi.core.ids import new_id
-from taskapi.database import BSON, Session, acknowledged, collection
+from taskapi.db.connection import BSON, Session, acknowledged, collection
 from taskapi.tasks import history, owner_names
 from taskapi.tasks.changes import fields_of, literal, progress, stored_items, update
 from taskapi.tasks.documents import TaskDocument

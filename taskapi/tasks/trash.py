@@ -10,11 +10,11 @@ from typing import NamedTuple
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from taskapi import damaged
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import KeyTaken, NotFound
 from taskapi.core.fields import object_id
-from taskapi.database import BSON, Session, collection
+from taskapi.db import damaged
+from taskapi.db.connection import BSON, Session, collection
 from taskapi.paging import PageQuery
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import Action, list_or_empty, recorded

@@ -6,7 +6,7 @@ from pymongo import ReturnDocument
 
 from taskapi.core.errors import Contended, NotFound, PreconditionFailed
 from taskapi.core.fields import object_id
-from taskapi.database import BSON, Session, collection
+from taskapi.db.connection import BSON, Session, collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import at_version
 from taskapi.tasks.reading import read, version_of

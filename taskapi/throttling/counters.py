@@ -9,7 +9,7 @@ from pymongo import ReturnDocument, UpdateOne
 
 from taskapi.account_errors import TooManyAttempts
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.database import BSON, fleeting
+from taskapi.db.connection import BSON, fleeting
 from taskapi.throttling.documents import ThrottleDocument
 
 MEMORY: Final = timedelta(hours=1)  # failures are forgotten so long after the last one

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from bson import ObjectId
 
-from taskapi import damaged
 from taskapi.account_errors import InvalidScope, InvalidToken, TokenNameTaken, TooManyTokens
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import NotFound
 from taskapi.core.unicode import caseless, spellings
-from taskapi.database import BSON
+from taskapi.db import damaged
+from taskapi.db.connection import BSON
 from taskapi.events.service import Kind, Trail
 from taskapi.scopes import OF_ROLE, Scopes
 from taskapi.tokens.schemas import LONGEST_DAYS, ApiTokenCreate, ApiTokenMade, ApiTokenRead

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
-from taskapi import damaged
 from taskapi.account_errors import EmailTaken
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import Fault, InvalidInput
-from taskapi.database import BSON, collection
+from taskapi.db import damaged
+from taskapi.db.connection import BSON, collection
 from taskapi.events.service import Trail
 from taskapi.mail.service import Outbox
 from taskapi.users.documents import MAY_SIGN_IN, PUBLIC, SOURCE, UserDocument

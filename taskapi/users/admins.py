@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 from bson import ObjectId
 from pymongo import ASCENDING
 
-from taskapi import damaged, passwords
+from taskapi import passwords
 from taskapi.account_errors import LastAdmin
 from taskapi.core.errors import NotFound
 from taskapi.core.unicode import spellings
-from taskapi.database import BSON, Session, collection, transaction
+from taskapi.db import damaged
+from taskapi.db.connection import BSON, Session, collection, transaction
 from taskapi.events.service import Trail
 from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher

@@ -6,10 +6,10 @@ from typing import Final
 
 from bson import ObjectId
 
-from taskapi import damaged
 from taskapi.core.clock import utc_now
 from taskapi.core.unicode import spellings
-from taskapi.database import BSON, collection
+from taskapi.db import damaged
+from taskapi.db.connection import BSON, collection
 from taskapi.users.documents import ACTIVE, SOURCE, UserDocument
 from taskapi.users.schemas import Account
 from taskapi.users.service import PROVING

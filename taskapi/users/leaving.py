@@ -14,7 +14,7 @@ from pymongo import ASCENDING
 
 from taskapi.account_errors import InvalidToken, WrongPassword
 from taskapi.core.clock import utc_now
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.events.service import Trail
 from taskapi.sessions import service as sessions
 from taskapi.users import service as users

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from bson import ObjectId
 from pymongo.errors import OperationFailure
 
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.users.documents import UserDocument
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from typing import Final
 from bson import ObjectId
 from pymongo import ASCENDING
 
-from taskapi import damaged
 from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import background_batch
-from taskapi.database import BSON, collection, fleeting
+from taskapi.db import damaged
+from taskapi.db.connection import BSON, collection, fleeting
 from taskapi.tasks import owner_names
 from taskapi.users.documents import NO_LIST, SOURCE, UserDocument
 

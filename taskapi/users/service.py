@@ -9,11 +9,12 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from taskapi import damaged, passwords
+from taskapi import passwords
 from taskapi.account_errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
 from taskapi.core.clock import utc_now
 from taskapi.core.ids import new_id
-from taskapi.database import BSON, collection
+from taskapi.db import damaged
+from taskapi.db.connection import BSON, collection
 from taskapi.events.service import Trail
 from taskapi.mail.service import Outbox
 from taskapi.scopes import Scopes

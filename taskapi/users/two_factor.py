@@ -5,7 +5,7 @@ from datetime import datetime
 
 from bson import ObjectId
 
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.users.documents import ACTIVE, MAY_SIGN_IN, UserDocument
 
 ON = {"two_factor": True}

@@ -10,8 +10,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from taskapi import admission, driver_threads, load
+from taskapi import admission, load
 from taskapi.admission import Bulkhead, Work
+from taskapi.db import driver_threads
 from taskapi.main import create_app
 from tests.client import Account, is_problem
 from tests.conftest import make_settings

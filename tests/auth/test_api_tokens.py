@@ -10,7 +10,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tokens.service import holders
 from taskapi.tokens.text import hash_of, new_token
 from taskapi.users.documents import UserDocument

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from taskapi.account_errors import Overloaded
 from taskapi.auth.oauth import PATHS, add_oauth_error
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.throttling.service import ACCOUNT
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.main import create_app
 from taskapi.throttling.documents import ThrottleDocument
 from tests.client import at, is_problem, make_account, sign_in

@@ -9,7 +9,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.service import Trail
 from taskapi.operating import AGENT, Operator, why
 from taskapi.throttling.documents import ThrottleDocument

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from jose import jwt
 
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.sessions.documents import SessionDocument
 from taskapi.sessions.refresh import LAYOUT, RefreshToken

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.sessions.documents import SessionDocument
 from taskapi.users.documents import UserDocument

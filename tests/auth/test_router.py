@@ -17,7 +17,7 @@ from passlib.hash import bcrypt
 
 from taskapi.account_errors import InvalidToken
 from taskapi.core.keys import Keyring
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.security import TokenCodec
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, sign_in, stored_user

@@ -17,7 +17,7 @@ from pymongo.errors import WriteError
 from taskapi.backup.format import BadFile, Reader, Writer
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
-from taskapi.service_state import RESTORE
+from taskapi.db.service_state import RESTORE
 from tests.backup.conftest import Said, Store, back_up, restore
 from tests.client import Account, signed_in
 from tests.conftest import SECRET, another

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from taskapi import embedded
 from taskapi.core import secret_file
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
-from taskapi.mongod_address import uri_of, write_uri
+from taskapi.db import embedded
+from taskapi.db.mongod_address import uri_of, write_uri
 from tests.leaks import keep_secret
 
 GIVEN, OTHER, OWN = (keep_secret(f"{letter}-secret-of-thirty-two-bytes-or-more", "secret key") for letter in "abc")

@@ -14,7 +14,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from taskapi.core.settings import Settings
-from taskapi.mongod_program import find_mongod
+from taskapi.db.mongod_program import find_mongod
 from tests.deployment.nginx import ROOT
 from tests.server.process import completed, serving, wait_until
 from tests.tools import free_port, running

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from taskapi import cli, mongod_process, supervisor
+from taskapi import cli, supervisor
 from taskapi.core.settings import Settings
+from taskapi.db import mongod_process
 
 UNIT = Path(__file__).parents[2] / "scripts" / "taskapi.service"
 PROGRAM = "/opt/taskapi/.venv/bin/taskapi"

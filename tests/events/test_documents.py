@@ -8,7 +8,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.core.clock import utc_now
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.reading import NEWEST
 from tests.client import Account

@@ -9,7 +9,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.core.clock import utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, wrong_fields
 from tests.conftest import another

@@ -6,7 +6,7 @@ from typing import Any
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.tasks.documents import TaskDocument
 

@@ -3,7 +3,7 @@
 import pytest
 from fastapi import FastAPI
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.idempotency.documents import IdempotencyDocument
 
 

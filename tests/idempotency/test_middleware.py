@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.users.documents import UserDocument
 from tests.client import Account, is_problem, signed_in, stored_task, wrong_fields

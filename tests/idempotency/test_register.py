@@ -4,7 +4,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, is_problem, make_account, sign_in, stored_user
 from tests.idempotency.records import KEY, KEYED, forget_answer, records, the_record

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi.core.clock import utc_now
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.idempotency.documents import IdempotencyDocument
 from tests.client import Account, is_problem
 from tests.conftest import SECRET, another

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.logs import request_id
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.events.service import Trail
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.sending import NotSent

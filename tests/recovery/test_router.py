@@ -10,7 +10,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.core.clock import utc_now
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.events.service import Trail
 from taskapi.mail.documents import MailJobDocument

@@ -13,10 +13,10 @@ import pytest
 from pydantic import SecretStr
 from pymongo import MongoClient
 
-from taskapi import embedded
 from taskapi.backup.dump import HISTORY, HISTORY_SECONDS, long_history
 from taskapi.core.settings import Settings
-from taskapi.mongod_program import find_mongod
+from taskapi.db import embedded
+from taskapi.db.mongod_program import find_mongod
 from tests.backup.conftest import Said, back_up, restore
 from tests.client import PASSWORD
 from tests.leaks import keep_secret

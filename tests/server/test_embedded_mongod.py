@@ -15,10 +15,10 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import DuplicateKeyError
 
-from taskapi import embedded, mongod_process
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
-from taskapi.mongod_program import find_mongod
+from taskapi.db import embedded, mongod_process
+from taskapi.db.mongod_program import find_mongod
 from tests.client import PASSWORD
 from tests.server.process import PATIENCE_SECONDS, Server, run_to_end, serving, wait_until
 from tests.tools import free_port, running

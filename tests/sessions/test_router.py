@@ -9,7 +9,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.sessions.documents import SessionDocument
 from taskapi.sessions.refresh import RefreshToken

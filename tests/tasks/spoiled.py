@@ -6,7 +6,7 @@ from typing import Any
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, stored_task
 from tests.damage import BSON, ODD, damaged, store

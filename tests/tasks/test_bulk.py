@@ -7,7 +7,7 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
 

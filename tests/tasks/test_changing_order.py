@@ -11,7 +11,7 @@ from bson import MaxKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 
 from taskapi.core.clock import rfc3339, utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, stored_task
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from fastapi import FastAPI
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, is_problem, make_account, stored_task
 from tests.conftest import another

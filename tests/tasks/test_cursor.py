@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.order import SORTABLE
 from tests.client import Account, stored_task, wrong_fields

@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, is_problem
 from tests.damage import ODD, schema
@@ -107,7 +107,7 @@ async def test_the_log_names_each_damaged_task_once_and_no_value(ada: Account, c
     odd = {"title": ["a secret"], "priority": "a secret", "checklist": [{"text": "a secret"}]}
     documents = [{**sound, **odd, "_id": ObjectId(), "key": f"k{number}"} for number in range(12)]
     await collection(TaskDocument).insert_many(documents)
-    with caplog.at_level(logging.WARNING, "taskapi.damaged"):
+    with caplog.at_level(logging.WARNING, "taskapi.db.damaged"):
         assert (await ada.get(f"/tasks/{documents[0]['_id']}/history")).status_code == 200
         (record,) = caplog.records
         named = {"collection": "tasks", "document": str(documents[0]["_id"]), "damaged": "title,priority,checklist"}

@@ -6,7 +6,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, is_problem, wrong_fields
 from tests.damage import BSON, schema

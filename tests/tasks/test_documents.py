@@ -9,7 +9,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.core.clock import utc_now
-from taskapi.database import BSON, aggregate, collection
+from taskapi.db.connection import BSON, aggregate, collection
 from taskapi.main import DOCUMENTS
 from taskapi.tasks import pages
 from taskapi.tasks.documents import TaskDocument

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from bson import ObjectId, Regex
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks import pages
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.exact_text import MAX_TEXTS, exact

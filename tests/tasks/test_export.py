@@ -10,8 +10,8 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.database import BSON, collection
-from taskapi.snapshots import batches
+from taskapi.db.connection import BSON, collection
+from taskapi.db.snapshots import batches
 from taskapi.tasks import export
 from taskapi.tasks.csv_cells import write_cell
 from taskapi.tasks.documents import TaskDocument

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.filter import compiled
 from tests.client import Account, make_account

@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from taskapi.core.clock import utc_now
 from taskapi.core.ids import id_within
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
 from tests.tasks import test_csv_records

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, stored_task, wrong_fields
 

@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.cursor import written
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.order import SORTABLE, parsed

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from taskapi.core.clock import in_utc, rfc3339
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import LARGEST_BYTES, MOST_ENTRIES
 from tests.client import Account, is_problem, stored_task, wrong_fields

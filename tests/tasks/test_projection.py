@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.projection import Projection, TaskPart
 from taskapi.tasks.schemas import TaskRead

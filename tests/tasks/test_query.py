@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, wrong_fields
 

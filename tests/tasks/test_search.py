@@ -6,7 +6,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks import query
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields

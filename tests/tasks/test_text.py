@@ -9,7 +9,7 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, stored_task, wrong_fields
 from tests.tasks.test_importing import JSONL, jsonl

@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from taskapi.core.errors import DatabaseUnavailable, NotFound
-from taskapi.database import collection, translated
+from taskapi.db.connection import collection, translated
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.insertion import TaskInserter
 from taskapi.tasks.loading import TaskLoader

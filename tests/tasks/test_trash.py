@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from taskapi.core.clock import utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account, is_problem, stored, stored_task, wrong_fields
 

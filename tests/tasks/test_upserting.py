@@ -11,7 +11,7 @@ from bson import ObjectId
 from starlette.requests import ClientDisconnect
 
 from taskapi.core.ids import new_seed, repeatable
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks import importing
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.records import Record

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from taskapi.account_errors import BadCredentials, TooManyAttempts
 from taskapi.core.clock import in_utc
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.throttling.counters import Pace
 from taskapi.throttling.documents import ThrottleDocument
 from taskapi.throttling.service import (

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from taskapi.account_errors import InvalidToken
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.service import Trail
 from taskapi.tokens import service
 from taskapi.tokens.schemas import ApiTokenCreate

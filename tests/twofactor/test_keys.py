@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi.core.keys import Keyring
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.main import create_app
 from taskapi.twofactor import service
 from taskapi.users.documents import UserDocument

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi.core.clock import utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.throttling.documents import ThrottleDocument
 from taskapi.users.documents import UserDocument

@@ -6,7 +6,7 @@ import httpx
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.main import BELONGINGS
 from taskapi.users.documents import UserDocument
 from taskapi.users.leaving import remove_due

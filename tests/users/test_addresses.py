@@ -6,7 +6,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.throttling.service import VERIFICATION
 from taskapi.users.documents import UserDocument

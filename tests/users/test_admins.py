@@ -7,7 +7,7 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, make_account, make_admin, sign_in, signed_in, stored_user, wrong_fields

@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.sessions.documents import SessionDocument
 from taskapi.tasks.documents import TaskDocument

@@ -7,7 +7,7 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.throttling.documents import ThrottleDocument
 from taskapi.users.documents import UserDocument
 from taskapi.users.renaming import follow_due

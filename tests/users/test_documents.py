@@ -6,7 +6,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 from taskapi.users.admin_schemas import UserQuery
 from taskapi.users.admins import ADMIN, matching
 from taskapi.users.documents import UserDocument

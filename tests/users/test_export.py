@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from taskapi.account_errors import ExportUnderWay
 from taskapi.core.errors import DatabaseUnavailable
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.main import EXPORTED
 from taskapi.tasks.documents import TaskDocument

@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.sessions.documents import SessionDocument
 from taskapi.users.documents import UserDocument

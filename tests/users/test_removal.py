@@ -11,13 +11,13 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.core.clock import utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
+from taskapi.db.service_state import ServiceStateDocument
 from taskapi.events.documents import GONE, SecurityEventDocument
 from taskapi.idempotency.documents import IdempotencyDocument
 from taskapi.mail.documents import MailJobDocument
 from taskapi.main import BELONGINGS, DOCUMENTS
 from taskapi.recovery.documents import OneTimeTokenDocument
-from taskapi.service_state import ServiceStateDocument
 from taskapi.tasks.documents import TaskDocument
 from taskapi.throttling.documents import ThrottleDocument
 from taskapi.users.documents import UserDocument

@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.tasks import owner_names
 from taskapi.tasks.documents import TaskDocument
 from taskapi.users.documents import UserDocument

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.users.documents import UserDocument
 from taskapi.users.renaming import follow_due
 from tests.client import PASSWORD, Account, is_problem, make_account, sign_in, stored_task, stored_user, wrong_fields

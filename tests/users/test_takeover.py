@@ -5,7 +5,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.throttling.documents import ThrottleDocument
 from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, at, is_problem, make_account, make_admin, sign_in, signed_in, stored_user

@@ -10,7 +10,7 @@ from pymongo import IndexModel
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
-from taskapi.database import collection
+from taskapi.db.connection import collection
 
 log = logging.getLogger(__name__)
 

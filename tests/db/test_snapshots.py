@@ -11,12 +11,12 @@ from bson import ObjectId
 from fastapi import FastAPI
 from pymongo.errors import OperationFailure
 
-from taskapi import embedded
 from taskapi.core.settings import Settings
-from taskapi.database import SNAPSHOT_TOO_OLD, collection
+from taskapi.db import embedded
+from taskapi.db.connection import SNAPSHOT_TOO_OLD, collection
+from taskapi.db.snapshots import batches
 from taskapi.events import leaving as events
 from taskapi.events.documents import SecurityEventDocument
-from taskapi.snapshots import batches
 from taskapi.tasks import export, leaving, trash
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.export import ExportQuery, Format

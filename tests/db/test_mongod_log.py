@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from taskapi import mongod_log
-from taskapi.mongod_log import MongodLog, redact, summarize
+from taskapi.db import mongod_log
+from taskapi.db.mongod_log import MongodLog, redact, summarize
 
 EMAIL = "ada@example.com"
 HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"

@@ -7,11 +7,11 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from taskapi import service_state
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
-from taskapi.database import collection
-from taskapi.service_state import RESTORE, SIGNING_KEY, ServiceStateDocument
+from taskapi.db import service_state
+from taskapi.db.connection import collection
+from taskapi.db.service_state import RESTORE, SIGNING_KEY, ServiceStateDocument
 from tests.conftest import SECRET, another
 from tests.leaks import keep_secret
 

@@ -20,9 +20,9 @@ from taskapi.core import secret_file
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
 from taskapi.core.startup_files import explained, give_to_owner
-from taskapi.mongod_address import read_uri
-from taskapi.mongod_process import STOP_SECONDS, MongodProcess, read_data_format
-from taskapi.mongod_program import find_mongod
+from taskapi.db.mongod_address import read_uri
+from taskapi.db.mongod_process import STOP_SECONDS, MongodProcess, read_data_format
+from taskapi.db.mongod_program import find_mongod
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pymongo.read_preferences import ReadPreference
 
 from taskapi.core.errors import DatabaseUnavailable
 from taskapi.core.settings import Settings
-from taskapi.database import make_client, translated
+from taskapi.db.connection import make_client, translated
 
 LOOK_SECONDS = 1.5  # for all of a look
 GRACE_SECONDS = 0.2  # for the driver to notice that they have passed

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from pymongo import ASCENDING
 from pymongo.errors import OperationFailure
 
-from taskapi.database import collection
+from taskapi.db.connection import collection
 from taskapi.main import DOCUMENTS
 from taskapi.tasks.documents import TaskDocument
 from tests.client import Account

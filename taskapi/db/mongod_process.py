@@ -16,12 +16,12 @@ from typing import IO, Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from taskapi import mongod_address, processes
 from taskapi.core import startup_files
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
-from taskapi.mongod_log import MongodLog
-from taskapi.mongod_program import Release, is_past_end_of_life, release
+from taskapi.db import child_process, mongod_address
+from taskapi.db.mongod_log import MongodLog
+from taskapi.db.mongod_program import Release, is_past_end_of_life, release
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class MongodProcess:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(  # noqa: S603 - our own program and arguments
-            [sys.executable, "-I", "-S", processes.__file__, str(os.getpid()), str(self.program), *self._arguments()],
+            [sys.executable, "-I", "-S", child_process.__file__, str(os.getpid()), str(self.program), *self._arguments()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -17,7 +17,7 @@ from pymongo.collation import Collation
 from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi.core.errors import QueryTimeout
-from taskapi.database import BSON, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE, Session, collection, is_standalone
+from taskapi.db.connection import BSON, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE, Session, collection, is_standalone
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ import pytest
 from pydantic import SecretStr
 from pymongo.uri_parser import parse_uri
 
-from taskapi import embedded
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
-from taskapi.mongod_address import MAX_SOCKET_BYTES, choose_socket, uri_of
-from taskapi.mongod_program import can_open, find_mongod, is_past_end_of_life, release
+from taskapi.db import embedded
+from taskapi.db.mongod_address import MAX_SOCKET_BYTES, choose_socket, uri_of
+from taskapi.db.mongod_program import can_open, find_mongod, is_past_end_of_life, release
 
 
 def program(path: Path, mode: int = 0o755, version: str = "6.0.5") -> Path:

@@ -1,4 +1,4 @@
-"""MongoDB: the only module that knows the driver is Motor.
+"""The connection to MongoDB: the only module that knows the driver is Motor.
 
 What Motor and PyMongo's own async client do differently (how a pipeline is started, how a session is opened, how
 Beanie names its collection) is behind a function here or in ``snapshots``; what they share is used as it is.
@@ -34,7 +34,6 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from taskapi import driver_threads, indexes
 from taskapi.core.errors import (
     DamagedTask,
     DatabaseUnavailable,
@@ -45,6 +44,7 @@ from taskapi.core.errors import (
     TransactionsUnsupported,
 )
 from taskapi.core.settings import Settings
+from taskapi.db import driver_threads, indexes
 
 BSON = dict[str, Any]  # a document as the driver gives it
 Client = AsyncIOMotorClient[BSON]

@@ -11,10 +11,10 @@ from pymongo.collection import Collection
 from pymongo.command_cursor import CommandCursor
 from pymongo.database import Database
 
-from taskapi import driver_threads
 from taskapi.core.errors import ServerBusy
-from taskapi.database import translated
-from taskapi.driver_threads import ENDS, QUERIES, STATE, WRITES, DriverThreads, Lane, QueueFull
+from taskapi.db import driver_threads
+from taskapi.db.connection import translated
+from taskapi.db.driver_threads import ENDS, QUERIES, STATE, WRITES, DriverThreads, Lane, QueueFull
 
 
 def test_each_operation_that_has_a_lane_is_one_of_the_driver() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from beanie import Document
 
 from taskapi.core.cooperative import background_batch
-from taskapi.database import BSON, collection
+from taskapi.db.connection import BSON, collection
 
 
 async def delete_all(document: type[Document], matching: BSON, size: int = 100) -> None:

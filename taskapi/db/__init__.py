@@ -1,0 +1,1 @@
+"""MongoDB: the connection, queries and transactions, its own process; it knows no domain and no HTTP."""
