@@ -30,7 +30,7 @@ try:
     from taskapi.core.clock import today
     from taskapi.core.errors import StartupError
     from taskapi.core.settings import Settings
-    from taskapi.db.connection import opened
+    from taskapi.db.connection import open_database
     from taskapi.db.mongod_address import read_uri
     from taskapi.tasks.documents import TaskDocument
     from taskapi.tasks.index_hints import ALL_OF_OWNER
@@ -53,7 +53,7 @@ class Stop(Exception):
 
 async def prepare(settings: Settings, generator: Generator) -> None:
     """Makes the collections with the indexes of the service, and validates a sample of what will be written."""
-    async with opened(settings, (UserDocument, TaskDocument)):
+    async with open_database(settings, (UserDocument, TaskDocument)):
         for number in range(SAMPLE):
             UserDocument.model_validate(generator.user(number))
             TaskDocument.model_validate(generator.task(number))

@@ -198,7 +198,7 @@ def _lifespan(
             with embedded.provide(settings) as complete:
                 resolver = Resolver(settings.dns_servers)
                 async with (
-                    connection.opened(complete, DOCUMENTS, connect) as app.state.database,
+                    connection.open_database(complete, DOCUMENTS, connect) as app.state.database,
                     PageFetcher(
                         resolver, allow_private=settings.links_allow_private, timeout=settings.links_timeout_seconds
                     ) as app.state.pages,

@@ -140,7 +140,7 @@ def why(error: BaseException) -> str:
 async def _run(settings: Settings, action: str, options: dict[str, Any]) -> str:
     hasher = PasswordHasher(**settings.hashing)
     try:
-        async with connection.opened(settings, DOCUMENTS):
+        async with connection.open_database(settings, DOCUMENTS):
             mail = Outbox(lambda: None, settings.email_local_domains)  # the servers look for mail by themselves
             operator = Operator(hasher, mail, Trail("", AGENT, timedelta(days=settings.event_days)))
             return await ACTIONS[action](operator, **options)

@@ -9,7 +9,8 @@ from beanie import Document
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from taskapi.db.connection import BSON, aggregate
+from taskapi.db.connection import BSON
+from taskapi.db.queries import aggregate
 
 LARGEST_OFFSET = 2**31 - 1
 LONGEST_LINK = 8000  # of the header with the next page alone; proxies have their limits too

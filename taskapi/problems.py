@@ -30,7 +30,7 @@ from taskapi.core.errors import (
 )
 from taskapi.core.fields import Optional
 from taskapi.core.logs import request_id
-from taskapi.db import connection
+from taskapi.db.errors import to_domain_error
 
 log = logging.getLogger(__name__)
 
@@ -218,11 +218,11 @@ def of_domain(error: DomainError) -> Response:
 
 def of_driver(error: PyMongoError) -> Response:
     """The response for an error of the database; raises it again when it is a fault of ours."""
-    translated = connection.translated(error)
-    if translated is None:
+    known = to_domain_error(error)
+    if known is None:
         raise error
-    log.warning("%s: %s", translated.code, type(error).__name__)
-    return of_domain(translated)
+    log.warning("%s: %s", known.code, type(error).__name__)
+    return of_domain(known)
 
 
 def of_unexpected() -> Response:

@@ -12,7 +12,7 @@ from pymongo import errors as pymongo_errors
 
 from taskapi import account_errors, problem_samples, problems
 from taskapi.core import errors
-from taskapi.db.connection import translated
+from taskapi.db.errors import to_domain_error
 from tests.client import PASSWORD, Account, is_problem
 
 JSON = {"content-type": "application/json"}
@@ -194,7 +194,7 @@ def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.Domain
     ],
 )
 def test_what_the_drivers_errors_mean(error: pymongo_errors.PyMongoError, expected: type) -> None:
-    assert type(translated(error)) is expected
+    assert type(to_domain_error(error)) is expected
 
 
 # SDAM specification, "not writable primary" and "node is recovering"; Retryable Writes specification
@@ -210,7 +210,7 @@ def test_a_server_that_is_no_primary_is_unavailable_wherever_it_says_so(code: in
         pymongo_errors.OperationFailure("no", 2, {"writeConcernError": {"code": code}}),
         *(pymongo_errors.BulkWriteError(details) for details in nested),
     ]
-    assert [type(translated(error)) for error in told] == [errors.DatabaseUnavailable] * len(told)
+    assert [type(to_domain_error(error)) for error in told] == [errors.DatabaseUnavailable] * len(told)
 
 
 async def test_a_database_error_asks_to_come_back(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from taskapi.backup.dump import Progress, describe
 from taskapi.backup.format import Description, Reader
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import StartupError
-from taskapi.db.connection import BSON, DUPLICATE_KEY
+from taskapi.db.connection import BSON
+from taskapi.db.errors import DUPLICATE_KEY
 from taskapi.db.service_state import RESTORE, ServiceStateDocument
 
 STATE = ServiceStateDocument.Settings.name  # a server that was started on the database has put something there

@@ -12,7 +12,8 @@ from pymongo.read_preferences import ReadPreference
 
 from taskapi.core.errors import DatabaseUnavailable
 from taskapi.core.settings import Settings
-from taskapi.db.connection import make_client, translated
+from taskapi.db.connection import make_client
+from taskapi.db.errors import to_domain_error
 
 LOOK_SECONDS = 1.5  # for all of a look
 GRACE_SECONDS = 0.2  # for the driver to notice that they have passed
@@ -89,6 +90,6 @@ class PrimaryProbe:
         except OperationFailure as error:
             if isinstance(error, ExecutionTimeout) or error.code == LINEARIZABLE_READ_CONCERN:
                 return NO_MAJORITY
-            if isinstance(translated(error), DatabaseUnavailable):
+            if isinstance(to_domain_error(error), DatabaseUnavailable):
                 raise
         return None  # also for a server that does not know such reads

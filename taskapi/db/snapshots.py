@@ -17,7 +17,9 @@ from pymongo.collation import Collation
 from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi.core.errors import QueryTimeout
-from taskapi.db.connection import BSON, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE, Session, collection, is_standalone
+from taskapi.db.connection import BSON, Session, collection
+from taskapi.db.errors import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
+from taskapi.db.transactions import is_standalone
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ FIRST_BATCH_SECONDS = 20  # below the time-outs of proxies
 CURSOR_SECONDS = 600  # that MongoDB may work for one cursor, the waits for its reader not counted
 
 
-async def batches(
+async def stream_batches(
     document: type[Document], stages: Stages, size: int, collation: Collation | None = None
 ) -> AsyncGenerator[list[BSON], None]:
     """All results of a pipeline in batches of ``size``; close it when you leave early.
@@ -65,7 +67,7 @@ async def batches_in_first_order(
     size: int,
     collation: Collation | None = None,
 ) -> AsyncGenerator[list[BSON], None]:
-    """As ``batches``, for an order that writes change: it is that of the beginning.
+    """As ``stream_batches``, for an order that writes change: it is that of the beginning.
 
     ``ids`` gives the ids of what ``pipeline`` gives, which are kept in 12 bytes each. When MongoDB gives the moment up, the
     rest is read by its ids, as it is when its turn comes; what is gone is left out.

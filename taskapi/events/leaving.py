@@ -8,7 +8,7 @@ from pymongo import ASCENDING
 from taskapi.db import damaged
 from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON, collection
-from taskapi.db.snapshots import batches
+from taskapi.db.snapshots import stream_batches
 from taskapi.events.documents import GONE, SecurityEventDocument
 from taskapi.events.reading import PUBLIC, SOURCE, for_owner
 from taskapi.events.schemas import SecurityEventRead
@@ -29,7 +29,7 @@ def exported(user: UserRead) -> AsyncGenerator[str, None]:
             theirs["$or"] = [{"at": {"$gt": at}}, {"at": at, "_id": {"$gt": identity}}]
         return [{"$match": theirs}, {"$sort": OLDEST}, {"$project": PUBLIC}]
 
-    return rendered(batches(SecurityEventDocument, stages, BATCH), _line)
+    return rendered(stream_batches(SecurityEventDocument, stages, BATCH), _line)
 
 
 def _line(event: BSON) -> list[str]:

@@ -10,7 +10,9 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from taskapi.core.cooperative import Turns
 from taskapi.core.errors import MOST_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, Fault, InvalidInput, faults_of
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, DescribedAs, Flag, IdSent
-from taskapi.db.connection import BSON, DUPLICATE_KEY, Session, collection, lacks_durability, transaction, translated
+from taskapi.db.connection import BSON, Session, collection
+from taskapi.db.errors import DUPLICATE_KEY, lacks_durability, to_domain_error
+from taskapi.db.transactions import transaction
 from taskapi.tasks import service, trash
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.past import LARGEST_VERSION
@@ -155,7 +157,7 @@ async def _failure(work: Awaitable[None]) -> DomainError | None:
     except DomainError as error:
         return error
     except PyMongoError as error:
-        known = translated(error)
+        known = to_domain_error(error)
         if known is None:
             raise
         return known

@@ -13,7 +13,7 @@ from pydantic import Field
 from taskapi.core import strict_json
 from taskapi.core.fields import Flag
 from taskapi.db.connection import BSON
-from taskapi.db.snapshots import batches, batches_in_first_order
+from taskapi.db.snapshots import batches_in_first_order, stream_batches
 from taskapi.tasks import order, pages
 from taskapi.tasks.csv_cells import COLUMNS, write_cell
 from taskapi.tasks.documents import TaskDocument
@@ -98,6 +98,6 @@ def _batches(owner: UserRead, query: ExportQuery) -> AsyncGenerator[list[BSON], 
         return [{"$match": {"_id": {"$in": ids}, "owner.id": owner.object_id}}, {"$project": fields}]
 
     if order.keys() <= LASTING:
-        return batches(TaskDocument, stages, BATCH, collation)
+        return stream_batches(TaskDocument, stages, BATCH, collation)
     ids = [*pages.stages(matching, order, dict.fromkeys(order, 1)), {"$project": {"_id": 1}}]
     return batches_in_first_order(TaskDocument, ids, stages(None), by_id, BATCH, collation)

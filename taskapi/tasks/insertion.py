@@ -8,7 +8,8 @@ from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError, WriteError
 
 from taskapi.core.data_loader import Coalescer
-from taskapi.db.connection import BSON, DUPLICATE_KEY, collection, lacks_durability
+from taskapi.db.connection import BSON, collection
+from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
 from taskapi.tasks.documents import TaskDocument
 
 MAX_INSERTED = 32  # tasks of one write

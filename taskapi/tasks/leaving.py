@@ -11,7 +11,7 @@ from taskapi.core.fields import Id
 from taskapi.db import damaged
 from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON
-from taskapi.db.snapshots import Stages, batches
+from taskapi.db.snapshots import Stages, stream_batches
 from taskapi.streaming import rendered
 from taskapi.tasks import pages, past, trash
 from taskapi.tasks.documents import TaskDocument
@@ -91,4 +91,4 @@ def all_in_trash(user: ObjectId, last: BSON | None = None) -> list[BSON]:
 
 
 def _lines(stages: Stages, render: Callable[[BSON], Iterable[str]]) -> AsyncGenerator[str, None]:
-    return rendered(batches(TaskDocument, stages, BATCH), render)
+    return rendered(stream_batches(TaskDocument, stages, BATCH), render)

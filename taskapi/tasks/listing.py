@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 
 from taskapi.core.keys import Signer
 from taskapi.db import damaged
-from taskapi.db.connection import BSON, aggregate
+from taskapi.db.connection import BSON
+from taskapi.db.queries import aggregate
 from taskapi.tasks import cursor, pages
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.page_loader import PageLoader

@@ -8,7 +8,9 @@ from pydantic_core import PydanticCustomError
 
 from taskapi.core.errors import CountDiffers, NotFound, TooManyMatches
 from taskapi.core.fields import Flag
-from taskapi.db.connection import BSON, Session, aggregate, collection, transaction
+from taskapi.db.connection import BSON, Session, collection
+from taskapi.db.queries import aggregate
+from taskapi.db.transactions import transaction
 from taskapi.tasks import index_hints, service
 from taskapi.tasks.changes import fields_of, update
 from taskapi.tasks.documents import TaskDocument

@@ -8,7 +8,8 @@ from pymongo.errors import OperationFailure
 
 from taskapi.core.errors import DamagedTask
 from taskapi.db.batches import batches_of_ids
-from taskapi.db.connection import BSON, collection, translated
+from taskapi.db.connection import BSON, collection
+from taskapi.db.errors import to_domain_error
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import list_or_empty
 
@@ -35,7 +36,7 @@ async def write(user: ObjectId, username: str, ids: Sequence[ObjectId]) -> int:
     try:
         return (await collection(TaskDocument).update_many({"_id": {"$in": list(ids)}, "$or": stale}, pipeline)).modified_count
     except OperationFailure as error:
-        if not isinstance(translated(error), DamagedTask):
+        if not isinstance(to_domain_error(error), DamagedTask):
             raise
     if len(ids) == 1:  # what a script has stored cannot be written again
         return 0

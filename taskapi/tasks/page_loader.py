@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pymongo.errors import OperationFailure
 
 from taskapi.core.data_loader import Coalescer
-from taskapi.db.connection import BSON, aggregate
+from taskapi.db.connection import BSON
+from taskapi.db.queries import aggregate
 from taskapi.tasks import pages
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.query import Plan

@@ -17,7 +17,8 @@ from taskapi.core.cooperative import Turns
 from taskapi.core.errors import Contended
 from taskapi.core.logs import request_id
 from taskapi.core.unicode import nfc
-from taskapi.db.connection import BSON, DUPLICATE_KEY, collection, lacks_durability
+from taskapi.db.connection import BSON, collection
+from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
 from taskapi.tasks.changes import literal, update
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.history import at_version

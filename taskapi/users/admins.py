@@ -11,7 +11,8 @@ from taskapi.account_errors import LastAdmin
 from taskapi.core.errors import NotFound
 from taskapi.core.unicode import spellings
 from taskapi.db import damaged
-from taskapi.db.connection import BSON, Session, collection, transaction
+from taskapi.db.connection import BSON, Session, collection
+from taskapi.db.transactions import transaction
 from taskapi.events.service import Trail
 from taskapi.mail.service import Outbox
 from taskapi.security import PasswordHasher

@@ -15,7 +15,7 @@ from pymongo import ASCENDING
 from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import background_batch
 from taskapi.db import damaged
-from taskapi.db.connection import BSON, collection, fleeting
+from taskapi.db.connection import BSON, collection, relaxed_writes
 from taskapi.tasks import owner_names
 from taskapi.users.documents import NO_LIST, SOURCE, UserDocument
 
@@ -61,7 +61,7 @@ async def _follow(mine: BSON) -> None:
 async def _renew(mine: BSON) -> str | None:
     """The present name of the account, when it is still ours. Of one that has no name the work ends: its tasks keep theirs."""
     later = {"$set": {"renaming.leased_until": utc_now() + LEASE}}
-    user = await fleeting(UserDocument).find_one_and_update(mine, later, {"username": 1})
+    user = await relaxed_writes(UserDocument).find_one_and_update(mine, later, {"username": 1})
     if user is None:
         return None
     username = user.get("username")

@@ -13,8 +13,8 @@ from pymongo.database import Database
 
 from taskapi.core.errors import ServerBusy
 from taskapi.db import driver_threads
-from taskapi.db.connection import translated
 from taskapi.db.driver_threads import ENDS, QUERIES, STATE, WRITES, DriverThreads, Lane, QueueFull
+from taskapi.db.errors import to_domain_error
 
 
 def test_each_operation_that_has_a_lane_is_one_of_the_driver() -> None:
@@ -90,4 +90,4 @@ async def test_what_was_cancelled_while_it_waited_is_not_run() -> None:
 
 
 def test_a_full_queue_is_not_said_to_be_a_database_that_fails() -> None:
-    assert isinstance(translated(QueueFull()), ServerBusy)
+    assert isinstance(to_domain_error(QueueFull()), ServerBusy)

@@ -13,8 +13,9 @@ from pymongo.errors import OperationFailure
 
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
-from taskapi.db.connection import SNAPSHOT_TOO_OLD, collection
-from taskapi.db.snapshots import batches
+from taskapi.db.connection import collection
+from taskapi.db.errors import SNAPSHOT_TOO_OLD
+from taskapi.db.snapshots import stream_batches
 from taskapi.events import leaving as events
 from taskapi.events.documents import SecurityEventDocument
 from taskapi.tasks import export, leaving, trash
@@ -157,7 +158,7 @@ async def test_it_goes_on_more_than_once(eve: Account, caplog: pytest.LogCapture
         after = {"_id": {"$gt": last["_id"]}} if last else {}
         return [{"$match": {"owner.id": owner, **after}}, {"$sort": {"_id": 1}}, {"$project": {"_id": 1}}]
 
-    async for batch in batches(TaskDocument, stages, COUNT // 2):
+    async for batch in stream_batches(TaskDocument, stages, COUNT // 2):
         found += [task["_id"] for task in batch]
         await the_moment_has_passed()
     assert len(found) == len(set(found)) == COUNT

@@ -9,7 +9,8 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import BSON, aggregate, collection
+from taskapi.db.connection import BSON, collection
+from taskapi.db.queries import aggregate
 from taskapi.main import DOCUMENTS
 from taskapi.tasks import pages
 from taskapi.tasks.documents import TaskDocument

@@ -12,7 +12,8 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from taskapi.core.errors import DatabaseUnavailable, NotFound
-from taskapi.db.connection import collection, translated
+from taskapi.db.connection import collection
+from taskapi.db.errors import to_domain_error
 from taskapi.tasks.documents import TaskDocument
 from taskapi.tasks.insertion import TaskInserter
 from taskapi.tasks.loading import TaskLoader
@@ -163,4 +164,4 @@ async def test_no_task_of_a_write_without_a_majority_is_there(anonymous: AsyncCl
 
 
 def to_answer(error: Any) -> Any:
-    return translated(error) if isinstance(error, PyMongoError) else error
+    return to_domain_error(error) if isinstance(error, PyMongoError) else error
