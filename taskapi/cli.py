@@ -21,8 +21,8 @@ from taskapi import __version__, cli_backup, cli_users, server
 from taskapi.core import logs
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import PREFIX, Settings, load_settings
+from taskapi.core.startup_warnings import HANDED_DOWN, find_warnings
 from taskapi.db import embedded
-from taskapi.startup_warnings import HANDED_DOWN, find_warnings
 from taskapi.supervisor import Supervisor
 
 log = logging.getLogger(__name__)

@@ -63,7 +63,7 @@ def _interrupt(_: int, __: FrameType | None) -> NoReturn:
 
 
 def _back_up(settings: Settings, progress: "_Progress", name: str, *, with_keys: bool) -> None:
-    from taskapi.backup import service  # Beanie and all, which "taskapi serve" has its workers import
+    from taskapi.db.backup import service  # Beanie and all, which "taskapi serve" has its workers import
 
     with _new_file(name) as file:
         said = service.back_up(settings, file, service.Report(progress.say, progress), with_keys=with_keys)
@@ -72,8 +72,8 @@ def _back_up(settings: Settings, progress: "_Progress", name: str, *, with_keys:
 
 
 def _restore(settings: Settings, progress: "_Progress", name: str, drop: str | None, keys_to: str | None) -> None:
-    from taskapi.backup import service
-    from taskapi.backup.format import BadFile
+    from taskapi.db.backup import service
+    from taskapi.db.backup.format import BadFile
 
     if drop not in (None, settings.mongodb_database):
         raise StartupError(f"--drop must name the database that is restored into: {settings.mongodb_database}")

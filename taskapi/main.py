@@ -13,12 +13,12 @@ from beanie import Document
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from taskapi import __version__, about, cors, docs, methods, middleware, openapi, problems, routing, startup_warnings
+from taskapi import __version__, about, cors, docs, methods, middleware, openapi, problems, routing
 from taskapi.admission import Admission
 from taskapi.auth import admission, oauth
 from taskapi.auth.router import router as auth_router
 from taskapi.auth.service import AuthTools
-from taskapi.core import background, logs
+from taskapi.core import background, logs, startup_warnings
 from taskapi.core.data_loader import Coalescer
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import OWN_PATH, Settings, load_settings
+from taskapi.core.startup_warnings import find_warnings
 from taskapi.main import create_app
-from taskapi.startup_warnings import find_warnings
 
 GOOD_SECRET = "0123456789abcdef0123456789abcdef"
 

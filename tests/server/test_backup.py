@@ -13,12 +13,12 @@ import pytest
 from pydantic import SecretStr
 from pymongo import MongoClient
 
-from taskapi.backup.dump import HISTORY, HISTORY_SECONDS, long_history
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
+from taskapi.db.backup.dump import HISTORY, HISTORY_SECONDS, long_history
 from taskapi.db.mongod_program import find_mongod
-from tests.backup.conftest import Said, back_up, restore
 from tests.client import PASSWORD
+from tests.db.backup.conftest import Said, back_up, restore
 from tests.leaks import keep_secret
 from tests.server.process import SERVE, Server, completed, environment, serving
 from tests.tools import free_port, running

@@ -14,15 +14,15 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
 from taskapi import __version__
-from taskapi.backup import dump, load
-from taskapi.backup.dump import Progress
-from taskapi.backup.format import BadFile, Header, Reader, Writer
 from taskapi.core import secret_file
 from taskapi.core.clock import rfc3339, utc_now
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
 from taskapi.core.settings import Settings
 from taskapi.db import connection, embedded
+from taskapi.db.backup import dump, load
+from taskapi.db.backup.dump import Progress
+from taskapi.db.backup.format import BadFile, Header, Reader, Writer
 from taskapi.db.connection import BSON
 from taskapi.db.service_state import SIGNING_KEY
 

@@ -9,9 +9,9 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from taskapi.backup import service
-from taskapi.backup.service import Report
 from taskapi.core.settings import Settings
+from taskapi.db.backup import service
+from taskapi.db.backup.service import Report
 from tests.conftest import URI_VARIABLE, make_settings
 
 Store = Database[dict[str, Any]]

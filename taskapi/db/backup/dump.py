@@ -9,8 +9,8 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
-from taskapi.backup.format import Writer
 from taskapi.core.errors import StartupError
+from taskapi.db.backup.format import Writer
 from taskapi.db.connection import BSON
 from taskapi.db.errors import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
 

@@ -9,7 +9,7 @@ from typing import Any
 import bson
 import pytest
 
-from taskapi.backup.format import MAX_DOCUMENT_BYTES, VERSION, BadFile, Reader, Writer
+from taskapi.db.backup.format import MAX_DOCUMENT_BYTES, VERSION, BadFile, Reader, Writer
 
 CONTENTS: dict[str, list[dict[str, Any]]] = {
     "empty": [],

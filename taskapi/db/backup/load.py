@@ -7,10 +7,10 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
-from taskapi.backup.dump import Progress, describe
-from taskapi.backup.format import Description, Reader
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import StartupError
+from taskapi.db.backup.dump import Progress, describe
+from taskapi.db.backup.format import Description, Reader
 from taskapi.db.connection import BSON
 from taskapi.db.errors import DUPLICATE_KEY
 from taskapi.db.service_state import RESTORE, ServiceStateDocument
