@@ -29,8 +29,8 @@ try:
     from taskapi.core.settings import Settings
     from taskapi.db.connection import collection
     from taskapi.main import create_app
-    from taskapi.tasks.documents import TaskDocument
     from taskapi.tasks.schemas import TASK_EXAMPLE
+    from taskapi.tasks.storage.documents import TaskDocument
 except ModuleNotFoundError as error:
     sys.exit(f"fuzz: needs {error.name}: run ./scripts/setup dev, then .venv/bin/python scripts/fuzz.py")
 

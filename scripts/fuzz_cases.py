@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from taskapi.tasks.catalog import FIELDS, Kind, PublicField
-from taskapi.tasks.filter import LOGICAL, OPERATORS
-from taskapi.tasks.patch import MEDIA_TYPE as JSON_PATCH
+from taskapi.tasks.fields import FIELDS, Kind, PublicField
+from taskapi.tasks.query.filter import LOGICAL, OPERATORS
 from taskapi.tasks.schemas import TaskUpdate
+from taskapi.tasks.services.json_patch import MEDIA_TYPE as JSON_PATCH
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"

@@ -26,12 +26,12 @@ from pymongo.collection import Collection
 from seed_documents import Generator
 from tqdm import tqdm
 
+from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
-from taskapi.tasks.catalog import FIELDS, Kind
-from taskapi.tasks.order import SORTABLE
-from taskapi.tasks.trash import moving
-from taskapi.users.schemas import UserRead
+from taskapi.tasks.fields import FIELDS, Kind
+from taskapi.tasks.query.sort import SORTABLE
+from taskapi.tasks.services.trash import moving
 
 BSON = dict[str, Any]
 BATCH = 5000

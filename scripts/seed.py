@@ -27,15 +27,15 @@ try:
     from seed_documents import Generator
     from tqdm import tqdm
 
+    from taskapi.accounts.users.documents import UserDocument
+    from taskapi.accounts.users.schemas import UserCreate
     from taskapi.core.clock import today
     from taskapi.core.errors import StartupError
     from taskapi.core.settings import Settings
     from taskapi.db.connection import open_database
     from taskapi.db.mongod_address import read_uri
-    from taskapi.tasks.documents import TaskDocument
-    from taskapi.tasks.index_hints import ALL_OF_OWNER
-    from taskapi.users.documents import UserDocument
-    from taskapi.users.schemas import UserCreate
+    from taskapi.tasks.query.index_hints import ALL_OF_OWNER
+    from taskapi.tasks.storage.documents import TaskDocument
 except ModuleNotFoundError as error:
     sys.exit(f"seed: needs {error.name}: run ./scripts/setup dev, then .venv/bin/python scripts/seed.py")
 

@@ -13,11 +13,40 @@ from beanie import Document
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from taskapi import __version__, about, cors, docs, methods, middleware, openapi, problems, routing
-from taskapi.admission import Admission
-from taskapi.auth import admission, oauth
-from taskapi.auth.router import router as auth_router
-from taskapi.auth.service import AuthTools
+from taskapi import __version__
+from taskapi.accounts.api_tokens import repository as api_tokens
+from taskapi.accounts.api_tokens import service as tokens
+from taskapi.accounts.api_tokens.router import router as tokens_router
+from taskapi.accounts.auth import admission, oauth
+from taskapi.accounts.auth.router import router as auth_router
+from taskapi.accounts.auth.service import AuthTools
+from taskapi.accounts.deletion import service as leaving
+from taskapi.accounts.deletion.export import Exported
+from taskapi.accounts.deletion.router import router as leaving_router
+from taskapi.accounts.deletion.service import Forget
+from taskapi.accounts.recovery import tokens as one_time_tokens
+from taskapi.accounts.recovery.documents import OneTimeTokenDocument
+from taskapi.accounts.recovery.letters import Letters
+from taskapi.accounts.recovery.router import router as recovery_router
+from taskapi.accounts.recovery.tokens import OneTimeTokens
+from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
+from taskapi.accounts.security.documents import ThrottleDocument
+from taskapi.accounts.security.request_quota import RequestLimit
+from taskapi.accounts.security.throttling import Throttle
+from taskapi.accounts.sessions import service as sessions
+from taskapi.accounts.sessions.documents import SessionDocument
+from taskapi.accounts.sessions.router import router as sessions_router
+from taskapi.accounts.sessions.service import Rules
+from taskapi.accounts.two_factor.router import router as two_factor_router
+from taskapi.accounts.two_factor.service import Seals, report_unreadable
+from taskapi.accounts.users import renaming
+from taskapi.accounts.users import service as users
+from taskapi.accounts.users.admin_router import router as admin_router
+from taskapi.accounts.users.documents import UserDocument
+from taskapi.accounts.users.router import router as users_router
+from taskapi.audit import account_data as leaving_events
+from taskapi.audit.documents import SecurityEventDocument
+from taskapi.audit.router import router as events_router
 from taskapi.core import background, logs, startup_warnings
 from taskapi.core.data_loader import Coalescer
 from taskapi.core.errors import StartupError
@@ -29,55 +58,29 @@ from taskapi.core.settings import Settings, load_settings
 from taskapi.db import child_process, connection, driver_threads, embedded, service_state
 from taskapi.db.primary import PrimaryProbe
 from taskapi.db.service_state import ServiceStateDocument
-from taskapi.events import leaving as leaving_events
-from taskapi.events.documents import SecurityEventDocument
-from taskapi.events.router import router as events_router
-from taskapi.fetch import PageFetcher
-from taskapi.http_protocol import ON_STOP
-from taskapi.idempotency import service as idempotency
-from taskapi.idempotency.documents import IdempotencyDocument
-from taskapi.idempotency.middleware import IdempotencyKeys, takes_key
-from taskapi.limits import RequestLimit
-from taskapi.load import Load
-from taskapi.mail import service as mail
+from taskapi.mail import queue as mail
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.sending import choose
-from taskapi.mail.service import Outbox, Postman
-from taskapi.recovery import tokens as one_time_tokens
-from taskapi.recovery.documents import OneTimeTokenDocument
-from taskapi.recovery.letters import Letters
-from taskapi.recovery.router import router as recovery_router
-from taskapi.recovery.tokens import OneTimeTokens
-from taskapi.security import PasswordHasher, TokenCodec
-from taskapi.sessions import service as sessions
-from taskapi.sessions.documents import SessionDocument
-from taskapi.sessions.router import router as sessions_router
-from taskapi.sessions.service import Rules
-from taskapi.status.router import router as status_router
-from taskapi.tasks import leaving as leaving_tasks
-from taskapi.tasks.bulk_router import router as bulk_router
-from taskapi.tasks.checklist_router import router as checklist_router
-from taskapi.tasks.dependencies import TaskTools
-from taskapi.tasks.documents import TaskDocument
-from taskapi.tasks.listing_router import router as listing_router
-from taskapi.tasks.past_router import router as past_router
-from taskapi.tasks.router import router as tasks_router
-from taskapi.tasks.transfer_router import router as transfer_router
-from taskapi.tasks.trash_router import router as trash_router
-from taskapi.throttling.documents import ThrottleDocument
-from taskapi.throttling.service import Throttle
-from taskapi.tokens import service as tokens
-from taskapi.tokens.router import router as tokens_router
-from taskapi.twofactor.router import router as two_factor_router
-from taskapi.twofactor.service import Seals, report_unreadable
-from taskapi.users import api_tokens, leaving, renaming
-from taskapi.users import service as users
-from taskapi.users.admin_router import router as admin_router
-from taskapi.users.documents import UserDocument
-from taskapi.users.export import Exported
-from taskapi.users.leaving import Forget
-from taskapi.users.leaving_router import router as leaving_router
-from taskapi.users.router import router as users_router
+from taskapi.mail.queue import Outbox, Postman
+from taskapi.mail.transports import choose
+from taskapi.tasks.links.fetch import PageFetcher
+from taskapi.tasks.routes.bulk import router as bulk_router
+from taskapi.tasks.routes.checklist import router as checklist_router
+from taskapi.tasks.routes.dependencies import TaskTools
+from taskapi.tasks.routes.history import router as past_router
+from taskapi.tasks.routes.import_export import router as transfer_router
+from taskapi.tasks.routes.lists import router as listing_router
+from taskapi.tasks.routes.tasks import router as tasks_router
+from taskapi.tasks.routes.trash import router as trash_router
+from taskapi.tasks.services import account_data as leaving_tasks
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.web import about, cors, docs, methods, middleware, openapi, problems, routing
+from taskapi.web.admission import Admission
+from taskapi.web.health import router as status_router
+from taskapi.web.http_protocol import ON_STOP
+from taskapi.web.idempotency import service as idempotency
+from taskapi.web.idempotency.documents import IdempotencyDocument
+from taskapi.web.idempotency.middleware import IdempotencyKeys, takes_key
+from taskapi.web.load import Load
 
 GC_THRESHOLDS = (20_000, 20, 20)  # Python's 700 look for cycles within one list of tasks, where there are none
 DOCUMENTS = (

@@ -10,21 +10,21 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pymongo.errors import PyMongoError
 
+from taskapi.accounts.security.access_tokens import PasswordHasher
+from taskapi.accounts.two_factor import service as two_factor
+from taskapi.accounts.users import admins
+from taskapi.accounts.users import service as users
+from taskapi.accounts.users.admin_schemas import AccountChange, NewPassword, UserQuery
+from taskapi.accounts.users.documents import UserDocument
+from taskapi.accounts.users.schemas import UserCreate
+from taskapi.audit.documents import SecurityEventDocument
+from taskapi.audit.recorder import Trail
 from taskapi.core import logs
 from taskapi.core.errors import DomainError, StartupError, faults_of
 from taskapi.core.settings import Settings, load_settings
 from taskapi.db import connection, embedded
-from taskapi.events.documents import SecurityEventDocument
-from taskapi.events.service import Trail
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.service import Outbox
-from taskapi.security import PasswordHasher
-from taskapi.twofactor import service as two_factor
-from taskapi.users import admins
-from taskapi.users import service as users
-from taskapi.users.admin_schemas import AccountChange, NewPassword, UserQuery
-from taskapi.users.documents import UserDocument
-from taskapi.users.schemas import UserCreate
+from taskapi.mail.queue import Outbox
 
 DOCUMENTS = (UserDocument, SecurityEventDocument, MailJobDocument)
 AGENT = "command line"

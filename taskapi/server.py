@@ -1,6 +1,6 @@
 """One process that answers: Uvicorn's server, and how it stops.
 
-A stop takes no new connection, answers what has come, and then closes: see ``taskapi.http_protocol`` for the connections.
+A stop takes no new connection, answers what has come, and then closes: see ``taskapi.web.http_protocol`` for the connections.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ def options(settings: Settings, host: str, port: int) -> dict[str, Any]:
     """How every process of ``taskapi serve`` answers, for Uvicorn."""
     return {
         "app": "taskapi.main:app",
-        "http": "taskapi.http_protocol:HttpProtocol",
+        "http": "taskapi.web.http_protocol:HttpProtocol",
         "host": host,
         "port": port,
         "log_config": None,
@@ -85,7 +85,7 @@ class Server(uvicorn.Server):
 
     def end_at_once(self, why: str) -> NoReturn:
         """Ends the process without waiting for its requests; the exit status says whether there were any."""
-        from taskapi.http_protocol import HttpProtocol  # Starlette and all, which the parent of workers does without
+        from taskapi.web.http_protocol import HttpProtocol  # Starlette and all, which the parent of workers does without
 
         cut = sum(isinstance(each, HttpProtocol) and each.is_busy() for each in self.server_state.connections)
         log.error("%s: %d requests were cut", why, cut)
@@ -93,7 +93,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes no new connection, waits for the requests of those there are, and ends the application."""
-        from taskapi.http_protocol import HttpProtocol
+        from taskapi.web.http_protocol import HttpProtocol
 
         log.info("Shutting down")
         HttpProtocol.stopping = True

@@ -8,10 +8,10 @@ from beanie import Document
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.auth import oauth
+from taskapi.accounts.auth import oauth
+from taskapi.accounts.users.documents import UserDocument
 from taskapi.db.connection import collection
-from taskapi.tasks.documents import TaskDocument
-from taskapi.users.documents import UserDocument
+from taskapi.tasks.storage.documents import TaskDocument
 from tests.leaks import keep_secret
 
 PASSWORD = "correct horse battery"
@@ -118,7 +118,9 @@ def is_problem(answer: httpx.Response, status: int, code: str, detail: str | Non
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
     assert body["status"] == status
-    if answer.request.method != "POST" or answer.request.url.path not in oauth.PATHS:  # tests/auth/test_oauth.py knows those
+    if (
+        answer.request.method != "POST" or answer.request.url.path not in oauth.PATHS
+    ):  # tests/accounts/auth/test_oauth.py knows those
         assert body["error"] == code
     assert body["type"] == f"urn:taskapi:problem:{code}"
     assert isinstance(body["detail"], str)

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 from bson import ObjectId
 
+from taskapi.accounts.users.documents import UserDocument
+from taskapi.audit.documents import SecurityEventDocument
 from taskapi.db.connection import collection
-from taskapi.events.documents import SecurityEventDocument
 from taskapi.main import DOCUMENTS
-from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, make_account
 
 Operation = dict[str, Any]  # of the OpenAPI document, with its ``method`` and ``path``

@@ -13,7 +13,7 @@ from tests import leaks
 log = logging.getLogger("taskapi.tests")
 
 # PyMongo writes each command with its documents, HTTPX each address, also those that tests call. The application never
-# lets them (tests/test_logs.py).
+# lets them (tests/core/test_logs.py).
 LOUD = {"pymongo": logging.INFO, "httpx": logging.WARNING}
 TOOLS = ("selenium", "urllib3", "mail.log")  # drive the application from outside: a browser's driver, an SMTP server
 PROBLEMS = pytest.StashKey[list[str]]()

@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from taskapi.accounts.security.scopes import MEANING
 from taskapi.core.clock import utc_now
-from taskapi.scopes import MEANING
 from tests.client import is_problem
 from tests.isolation import SECRET_TITLE, Operation, World, operations
 

@@ -14,13 +14,13 @@ from pydantic import ValidationError
 from pymongo.errors import AutoReconnect
 
 from taskapi import cli_users
-from taskapi.account_errors import LastAdmin
+from taskapi.accounts.errors import LastAdmin
+from taskapi.accounts.users.documents import UserDocument
+from taskapi.audit.documents import SecurityEventDocument
+from taskapi.audit.recorder import Trail
 from taskapi.core.errors import DomainError, InvalidInput, NotFound, StartupError
 from taskapi.db.connection import collection
-from taskapi.events.documents import SecurityEventDocument
-from taskapi.events.service import Trail
 from taskapi.operating import AGENT, Operator, run, why
-from taskapi.users.documents import UserDocument
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, signed_in, stored_user
 
 NEW = "another good password"

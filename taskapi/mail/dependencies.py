@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from taskapi.mail.service import Outbox
+from taskapi.mail.queue import Outbox
 
 
 async def outbox(request: Request) -> Outbox:

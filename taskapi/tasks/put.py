@@ -7,11 +7,11 @@ from pydantic import Field, PlainSerializer, StrictInt, WithJsonSchema
 from taskapi.core.clock import rfc3339
 from taskapi.core.errors import Fault
 from taskapi.core.fields import IdSent, Optional, SentMoment
+from taskapi.tasks.import_export.schemas import LONGEST_KEY
 from taskapi.tasks.metadata import JSONObject, exact
-from taskapi.tasks.past import LARGEST_VERSION
-from taskapi.tasks.patch import READ_ONLY, read_only
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
-from taskapi.tasks.transfer_schemas import LONGEST_KEY
+from taskapi.tasks.services.json_patch import READ_ONLY, read_only
+from taskapi.tasks.services.versions import LARGEST_VERSION
 
 UNCHANGED = "Only as it was read."
 MomentAsRead = Annotated[SentMoment, PlainSerializer(rfc3339, return_type=str)]

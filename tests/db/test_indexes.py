@@ -10,7 +10,7 @@ from pymongo.errors import OperationFailure
 
 from taskapi.db.connection import collection
 from taskapi.main import DOCUMENTS
-from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
 
 pytestmark = pytest.mark.real

@@ -11,17 +11,18 @@ from bson import ObjectId
 from fastapi import FastAPI
 from pymongo.errors import OperationFailure
 
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.audit import account_data as events
+from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
 from taskapi.db.connection import collection
 from taskapi.db.errors import SNAPSHOT_TOO_OLD
 from taskapi.db.snapshots import stream_batches
-from taskapi.events import leaving as events
-from taskapi.events.documents import SecurityEventDocument
-from taskapi.tasks import export, leaving, trash
-from taskapi.tasks.documents import TaskDocument
-from taskapi.tasks.export import ExportQuery, Format
-from taskapi.users.schemas import UserRead
+from taskapi.tasks.import_export import export
+from taskapi.tasks.import_export.export import ExportQuery, Format
+from taskapi.tasks.services import account_data, trash
+from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account, stored_user
 from tests.conftest import another
 
@@ -142,7 +143,7 @@ async def test_what_an_account_export_holds_goes_on(eve: Account) -> None:
     tasks = collection(TaskDocument)
     for task in await tasks.find({"owner.id": user.object_id}, {"_id": 1}, limit=COUNT // 2).to_list(None):
         await tasks.update_one({"_id": task["_id"]}, trash.moving(user, 1))
-    kinds = (leaving.exported, leaving.exported_trash, leaving.exported_history, events.exported)
+    kinds = (account_data.exported, account_data.exported_trash, account_data.exported_history, events.exported)
     whole = [[line async for line in exported(user)] for exported in kinds]
     slow = [exported(user) for exported in kinds]
     begun = [[await anext(lines)] for lines in slow]

@@ -16,9 +16,9 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
-from taskapi import problems
 from taskapi.core.errors import BodyTooLarge
 from taskapi.core.settings import Settings
+from taskapi.web import problems
 from tests.client import PASSWORD, is_problem
 from tests.conftest import SECRET, URI_VARIABLE
 from tests.deployment.nginx import CONFIGURATION, configuration, nginx

@@ -3,8 +3,8 @@
 import re
 from http import HTTPStatus
 
-from taskapi import problems
 from taskapi.core.errors import BodyTooLarge
+from taskapi.web import problems
 from tests.deployment.nginx import SNIPPETS
 from tests.deployment.test_nginx import LIMIT
 

@@ -16,10 +16,10 @@ from fastapi import FastAPI
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from taskapi.tasks.changes import progress
-from taskapi.tasks.documents import TaskDocument
+from taskapi.accounts.users.documents import UserDocument
 from taskapi.tasks.schemas import TaskRead
-from taskapi.users.documents import UserDocument
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.pipelines import progress
 from tests.conftest import URI_VARIABLE
 from tests.tools import free_port
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from taskapi.middleware import MAX_TARGET_BYTES
+from taskapi.web.middleware import MAX_TARGET_BYTES
 from tests.client import is_problem
 from tests.server.process import Server
 

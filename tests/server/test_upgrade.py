@@ -164,7 +164,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture(scope="module")
 def websocket_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--http", "taskapi.http_protocol:HttpProtocol", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", "--http", "taskapi.web.http_protocol:HttpProtocol", "--port", str(port)]
     log = tmp_path_factory.mktemp("websocket") / "log"
     with running([*command, "tests.server.test_upgrade:echo"], log, port):
         yield port

@@ -7,7 +7,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.db.connection import collection
-from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, stored_task
 from tests.damage import BSON, ODD, damaged, store
 

@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from taskapi.db.connection import collection
-from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, make_account, stored_task
 from tests.conftest import another
 

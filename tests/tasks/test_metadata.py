@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from taskapi.db.connection import collection
-from taskapi.tasks.documents import TaskDocument
+from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, stored_task, wrong_fields
 
 

@@ -18,11 +18,11 @@ from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
 from taskapi.db.backup.format import BadFile, Reader, Writer
 from taskapi.db.service_state import RESTORE
+from tests.accounts.two_factor.test_router import enter, turn_on
 from tests.client import Account, signed_in
 from tests.conftest import SECRET, another
 from tests.db.backup.conftest import Said, Store, back_up, restore
 from tests.leaks import keep_secret
-from tests.twofactor.test_router import enter, turn_on
 
 pytestmark = pytest.mark.real
 

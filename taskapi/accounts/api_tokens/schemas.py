@@ -1,0 +1,60 @@
+"""API tokens as their owners send and see them."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from taskapi.accounts.security.scopes import MEANING, Scope
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, Composed, Id, Moment, Trimmed, Visible
+
+LONGEST_DAYS = 365
+TOKEN_EXAMPLE: dict[str, Any] = {"name": "nightly report", "scopes": ["tasks:read"]}
+READ_EXAMPLE: dict[str, Any] = {
+    "id": OBJECT_ID_EXAMPLE,
+    **TOKEN_EXAMPLE,
+    "created_at": "2027-01-31T09:15:00.123Z",
+    "expires_at": "2027-05-01T09:15:00.123Z",
+    "last_used_at": None,
+}
+
+
+class ApiTokenCreate(BaseModel):
+    """A new API token."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{**TOKEN_EXAMPLE, "expires_in_days": 90}]})
+
+    name: Annotated[
+        str,
+        Trimmed,
+        Field(min_length=1, max_length=100, description="Unique among your tokens, in any case."),
+        Visible,
+        Composed,
+    ]
+    scopes: Annotated[
+        list[Scope],
+        Field(min_length=1, max_length=len(MEANING), description="Of those that you hold yourself in this session."),
+    ]
+    expires_in_days: Annotated[int, Field(strict=True, ge=1, le=LONGEST_DAYS)] = 90
+
+
+class ApiTokenRead(BaseModel):
+    """An API token, without its secret."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [READ_EXAMPLE]})
+
+    id: Id
+    name: str
+    scopes: list[Scope]
+    created_at: Moment
+    expires_at: Annotated[Moment, Field(description="From then on it is refused.")]
+    last_used_at: Annotated[Moment | None, Field(description="Written at most once a minute.")]
+
+
+class ApiTokenMade(ApiTokenRead):
+    """An API token with its secret, which is shown this once."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{**READ_EXAMPLE, "token": "tsk_0123456789ABCDEFGHIJKLMNOPQRSTxxxxxx"}]}
+    )
+
+    token: Annotated[str, Field(description="Send it as `Authorization: Bearer …`. It cannot be shown again.")]

@@ -1,0 +1,164 @@
+"""What routes ask for in their signatures: the caller, and the tools of signing in."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from bson import ObjectId
+from fastapi import Depends, Request, Security
+from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+
+from taskapi.accounts.api_tokens.text import PREFIX, hash_of
+from taskapi.accounts.auth.service import AuthTools
+from taskapi.accounts.errors import InsufficientScope, InvalidToken, NotAuthenticated, SessionRequired, TooManyRequests
+from taskapi.accounts.security import request_quota
+from taskapi.accounts.security.scopes import MEANING, OF_ROLE, Scopes
+from taskapi.accounts.users.schemas import Account
+from taskapi.core.fields import object_id
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, what their token may be used for, and the session that it belongs to; None for an API token."""
+
+    user: Account
+    scopes: Scopes
+    session: ObjectId | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Somebody who has signed in, what their token may be used for, and their session."""
+
+    user: Account
+    scopes: Scopes
+    session: ObjectId
+
+
+async def auth_tools(request: Request) -> AuthTools:
+    """The tools of the application that answers."""
+    return tools_of(request)
+
+
+def tools_of(request: Request) -> AuthTools:
+    """The same, for whoever is no route."""
+    tools: AuthTools = request.app.state.auth
+    return tools
+
+
+async def authenticate(request: Request) -> Caller:
+    """Who is behind a request's bearer token (RFC 6750): one look-up for each request, never an older answer.
+
+    Raises:
+        NotAuthenticated: there is no token.
+        InvalidToken: it is wrong, expired or revoked, its session has ended, or its account was disabled or deleted.
+        TooManyRequests: the account has used up its requests for now.
+    """
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known:
+        return known
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.lstrip(" ")  # as many as they like: RFC 9110, section 11.4
+    if scheme.lower() != "bearer" or not token:
+        raise NotAuthenticated
+    tools = tools_of(request)
+    caller = await (_by_api_token if token.startswith(PREFIX) else _by_session)(token, tools)
+    if tools.limit:
+        taken = tools.limit.take(caller.user.id)
+        setattr(request.state, request_quota.KEY, taken.headers)
+        if taken.retry_after:
+            raise TooManyRequests(taken.retry_after)
+    request.state.caller = caller
+    return caller
+
+
+async def _by_session(token: str, tools: AuthTools) -> Caller:
+    claims = tools.codec.read(token)
+    identity, session = object_id(claims.subject), object_id(claims.session)
+    user = await tools.accounts.get(identity) if identity else None
+    if user is None or session is None or session not in user.sessions:
+        raise InvalidToken
+    tools.seen.note(session)
+    return Caller(user, claims.scopes & OF_ROLE[user.role], session)
+
+
+async def _by_api_token(token: str, tools: AuthTools) -> Caller:
+    hashed = hash_of(token)
+    holder = await tools.tokens.get(hashed) if hashed else None
+    if hashed is None or holder is None:
+        raise InvalidToken
+    tools.used.note(hashed)
+    return Caller(holder.user, holder.scopes, None)
+
+
+class _Bearer(OAuth2PasswordBearer):
+    """Lets callers in whose token holds the scopes of the route, and documents the scheme.
+
+    It is all in the header, so ``StrictRoute`` asks it before anything of a body is read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "token",
+            refreshUrl="token",
+            scheme_name="password",
+            scopes=MEANING,
+            description="Sign in with your user name and password. With no scope ticked, the token holds all that you can have. "
+            "With two factors on, give an API token instead. Access tokens are JWTs by the rules of RFC8725; to clients they are "
+            "opaque.",
+        )
+
+    async def _admit(self, request: Request, needed: SecurityScopes) -> Caller:
+        caller = await authenticate(request)
+        for scope in needed.scopes:
+            if scope not in caller.scopes:
+                raise InsufficientScope(scope)
+        return caller
+
+
+class BearerAccount(_Bearer):
+    """Lets in with any token."""
+
+    async def __call__(self, request: Request, needed: SecurityScopes) -> Account:  # type: ignore[override]
+        """The caller's account.
+
+        Raises:
+            NotAuthenticated, InvalidToken: as ``authenticate`` says.
+            InsufficientScope: the token lacks a scope that the route needs.
+        """
+        return (await self._admit(request, needed)).user
+
+
+class BearerSession(_Bearer):
+    """Lets in with an access token alone."""
+
+    async def __call__(self, request: Request, needed: SecurityScopes) -> SignedIn:  # type: ignore[override]
+        """Somebody who has signed in.
+
+        Raises:
+            NotAuthenticated, InvalidToken, InsufficientScope: as ``BearerAccount`` says.
+            SessionRequired: they use an API token.
+        """
+        caller = await self._admit(request, needed)
+        if caller.session is None:
+            raise SessionRequired
+        return SignedIn(caller.user, caller.scopes, caller.session)
+
+
+current_user = BearerAccount()
+current_session = BearerSession()
+
+TaskReader = Annotated[Account, Security(current_user, scopes=["tasks:read"])]
+TaskWriter = Annotated[Account, Security(current_user, scopes=["tasks:write"])]
+AccountHolder = Annotated[Account, Security(current_user, scopes=["account"])]
+Admin = Annotated[Account, Security(current_user, scopes=["admin"])]
+
+
+async def holders_call(_: AccountHolder, request: Request) -> Caller:
+    """The call of somebody whose token holds the scope ``account``."""
+    return await authenticate(request)
+
+
+HoldersCall = Annotated[Caller, Depends(holders_call)]
+Session = Annotated[SignedIn, Security(current_session)]
+HoldersSession = Annotated[SignedIn, Security(current_session, scopes=["account"])]
+Tools = Annotated[AuthTools, Depends(auth_tools)]

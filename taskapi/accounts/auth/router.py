@@ -1,0 +1,66 @@
+"""The routes that give tokens and take them back."""
+
+from typing import Annotated
+
+from fastapi import Form, Response
+
+from taskapi.accounts.auth import service
+from taskapi.accounts.auth.dependencies import HoldersSession, Session, Tools
+from taskapi.accounts.auth.schemas import Revocation, Token, TokenRequest
+from taskapi.accounts.errors import (
+    BadCredentials,
+    BadSecondFactor,
+    InactiveUser,
+    InvalidGrant,
+    InvalidScope,
+    Overloaded,
+    SecondFactorRequired,
+    SessionRequired,
+    TooManyAttempts,
+    UnreadableFactor,
+)
+from taskapi.accounts.sessions import service as sessions
+from taskapi.audit.dependencies import CallerTrail
+from taskapi.web.problems import responses
+from taskapi.web.routing import router as strict_router
+
+router = strict_router(tags=["auth"])
+
+WRONG = (BadCredentials, SecondFactorRequired, BadSecondFactor)
+
+
+@router.post(
+    "/token",
+    summary="Sign in or refresh",
+    response_description="An access token and a refresh token.",
+    responses=responses(
+        InvalidGrant, InvalidScope, InactiveUser, *WRONG, 413, 415, 422, TooManyAttempts, Overloaded, UnreadableFactor
+    ),
+)
+async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, trail: CallerTrail) -> Token:
+    """Sign in with user name and password, or go on with a refresh token; send the access token as `Authorization: Bearer …`."""
+    return await service.grant(form, tools, trail)
+
+
+@router.post(
+    "/revoke",
+    summary="Revoke a token",
+    response_class=Response,
+    response_description="The token is revoked, or was not a valid one.",
+    responses=responses(413, 415, 422),
+)
+async def revoke_token(form: Annotated[Revocation, Form()], tools: Tools, trail: CallerTrail) -> None:
+    """Give a token back (RFC 7009): an API token ends, or the session of a refresh or access token; else nothing happens."""
+    await service.revoke(form.token, tools, trail)
+
+
+@router.post("/logout", status_code=204, summary="Sign out", responses=responses(401, SessionRequired))
+async def sign_out(caller: Session, trail: CallerTrail) -> None:
+    """End this session: its access and refresh tokens are worth nothing from now on."""
+    await sessions.end(caller.user.object_id, caller.session, trail)
+
+
+@router.post("/logout/all", status_code=204, summary="Sign out everywhere", responses=responses(401, 403, SessionRequired))
+async def sign_out_everywhere(caller: HoldersSession, trail: CallerTrail) -> None:
+    """End all your sessions, this one too."""
+    await sessions.end_all(caller.user.object_id, trail)

@@ -1,0 +1,1 @@
+"""The end of an account: its export, its time of grace, its removal."""

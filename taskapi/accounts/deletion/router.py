@@ -1,0 +1,60 @@
+"""Routes of those who leave, or want to know what is kept of them."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Request, Response, Security
+
+from taskapi.accounts.auth.dependencies import Caller, HoldersSession, Tools, holders_call
+from taskapi.accounts.deletion import export
+from taskapi.accounts.deletion import service as leaving
+from taskapi.accounts.deletion.schemas import Departure, LeavingRead
+from taskapi.accounts.errors import ExportUnderWay, LastAdmin, Overloaded, SessionRequired, TooManyAttempts, WrongPassword
+from taskapi.audit.dependencies import CallerTrail
+from taskapi.web import admission
+from taskapi.web.methods import takes_content
+from taskapi.web.problems import responses
+from taskapi.web.routing import ATTACHMENT
+from taskapi.web.routing import router as strict_router
+from taskapi.web.streaming import Streamed
+
+router = strict_router(prefix="/users/me", tags=["users"])
+
+ZIP = "application/zip"
+ARCHIVE = {ZIP: {"schema": {"type": "string", "format": "binary"}}}
+# There are tasks in it: the scope account alone is not enough.
+ExportCall = Annotated[Caller, Security(holders_call, scopes=["tasks:read"])]
+
+
+@router.delete(
+    "",
+    status_code=202,
+    summary="Delete your account",
+    response_description="When the account will be removed.",
+    responses=responses(400, WrongPassword, 401, 403, SessionRequired, LastAdmin, 413, 415, 422, TooManyAttempts, Overloaded),
+)
+async def delete_me(data: Departure, caller: HoldersSession, tools: Tools, trail: CallerTrail, request: Request) -> LeavingRead:
+    """Delete your account: your sessions end and your tokens are refused at once, and all that is yours goes at `due_at`.
+
+    That is 14 days later, unless the server is set otherwise. Until then you can come back by signing in.
+    """
+    grace = timedelta(days=request.app.state.settings.leaving_days)
+    return await leaving.request(caller.user, data.password, grace, tools.prover(caller.session, trail), trail)
+
+
+@router.get(
+    "/export",
+    summary="Export your account",
+    response_class=Response,
+    response_description="A ZIP of JSON Lines.",
+    responses={200: {"content": ARCHIVE, "headers": ATTACHMENT}, **responses(401, 403, ExportUnderWay, *admission.PROBLEMS)},
+)
+@admission.limited(admission.ACCOUNT_EXPORTS)
+async def export_me(caller: ExportCall, trail: CallerTrail, request: Request) -> Response:
+    """All that is kept of you, as a ZIP of JSON Lines; one without its end was cut off."""
+    headers = {
+        "Content-Type": ZIP,
+        "Content-Disposition": f'attachment; filename="taskapi-{caller.user.username}.zip"',
+    }
+    files = request.app.state.exported
+    return await Streamed.begun(export.parts(caller.user, files, trail if takes_content(request) else None), headers)

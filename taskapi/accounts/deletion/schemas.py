@@ -1,0 +1,27 @@
+"""What leaving takes and gives."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from taskapi.accounts.users.schemas import CurrentPassword
+from taskapi.core.fields import Moment
+
+
+class Departure(BaseModel):
+    """The proof that it is you who leaves."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"password": "correct horse battery"}]})
+
+    password: CurrentPassword
+
+
+class LeavingRead(BaseModel):
+    """When an account goes."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"requested_at": "2027-01-31T09:15:00.123Z", "due_at": "2027-02-14T09:15:00.123Z"}]}
+    )
+
+    requested_at: Moment
+    due_at: Annotated[Moment, Field(description="Until then you can come back by signing in; afterwards it is removed.")]

@@ -1,0 +1,78 @@
+"""Leaving: an account whose owner wants it to go is as good as gone at once, and removed when its time of grace is over.
+
+``users.leaving`` says that it is to go. Signing in takes it back, until a worker has leased the removal: from then on
+there is no way back. The removal can stop anywhere and be taken up by whoever leases it next; the account goes last.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from bson import ObjectId
+from pymongo import ASCENDING
+
+from taskapi.accounts.deletion.schemas import LeavingRead
+from taskapi.accounts.errors import InvalidToken, WrongPassword
+from taskapi.accounts.sessions import service as sessions
+from taskapi.accounts.users import service as users
+from taskapi.accounts.users.admins import set_unless_last
+from taskapi.accounts.users.documents import ACTIVE, NO_LIST, UserDocument
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.accounts.users.service import Prover
+from taskapi.audit.recorder import Trail
+from taskapi.core.clock import utc_now
+from taskapi.db.connection import BSON, collection
+
+log = logging.getLogger(__name__)
+
+LEASE: Final = timedelta(minutes=10)  # after which another worker goes on; two at once do no harm
+DUE: Final = {"leaving.due_at": ASCENDING}
+
+Forget = Callable[[ObjectId], Awaitable[None]]  # deletes all that one domain keeps of an account; can be repeated
+
+
+class Removal(NamedTuple):
+    """The right to remove an account."""
+
+    user: ObjectId
+    mine: BSON  # the filter of the account, as long as this worker holds it
+
+
+async def request(user: UserRead, password: str, grace: timedelta, prover: Prover, trail: Trail) -> LeavingRead:
+    """Ends every session of ``user``, and lets the account go after ``grace``.
+
+    Raises:
+        WrongPassword: it is not ``password``, or not any more.
+        LastAdmin: nobody else could look after the accounts.
+        InvalidToken: the account was disabled, or is leaving already.
+        Overloaded: too many passwords are being hashed.
+    """
+    proof = await prover.prove(user, password)
+    now = utc_now()
+    leaving = {"requested_at": now, "due_at": now + grace}
+    account: BSON = {"_id": user.object_id, **ACTIVE}
+    if await set_unless_last({**account, "password_hash": proof}, {"leaving": leaving, "sessions": []}) is None:
+        raise WrongPassword if await users.active([user.object_id]) else InvalidToken
+    await sessions.forget(user.object_id)
+    await trail.record("account_deletion_requested", user.object_id)
+    return LeavingRead.model_validate(leaving)
+
+
+async def remove_due(belongings: Iterable[Forget]) -> None:
+    """Removes every account whose time is over: what ``belongings`` delete, in their order, then the account itself."""
+    while removal := await _lease():
+        for forget in belongings:
+            await forget(removal.user)
+        await collection(UserDocument).delete_one(removal.mine)
+        log.info("an account was removed, as its owner wished")
+
+
+async def _lease() -> Removal | None:
+    now = utc_now()
+    until = now + LEASE
+    due: BSON = {"leaving.due_at": {"$lte": now}, "leaving.leased_until": {"$not": {"$gt": now}}, "leaving": NO_LIST}
+    user = await collection(UserDocument).find_one_and_update(
+        due, {"$set": {"leaving.leased_until": until}}, {"_id": 1}, sort=list(DUE.items())
+    )
+    return Removal(user["_id"], {"_id": user["_id"], "leaving.leased_until": until}) if user else None

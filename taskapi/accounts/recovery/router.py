@@ -1,0 +1,67 @@
+"""The routes of forgotten passwords and of addresses to verify."""
+
+from fastapi import Response
+
+from taskapi.accounts.auth.dependencies import AccountHolder, Tools
+from taskapi.accounts.errors import EmailTaken, InvalidOneTimeToken, NothingToVerify, Overloaded, TooManyAttempts
+from taskapi.accounts.recovery import service
+from taskapi.accounts.recovery.dependencies import MailedTokens
+from taskapi.accounts.recovery.schemas import EmailVerification, ForgottenPassword, PasswordReset
+from taskapi.audit.dependencies import CallerTrail
+from taskapi.mail.dependencies import Mail
+from taskapi.web.problems import responses
+from taskapi.web.routing import router as strict_router
+
+router = strict_router()
+
+
+@router.post(
+    "/password/forgot",
+    status_code=202,
+    tags=["auth"],
+    summary="Request a password reset",
+    response_class=Response,
+    response_description="A mail is on its way, if an account has the address.",
+    responses=responses(400, 413, 415, 422, TooManyAttempts),
+)
+async def forgot_password(data: ForgottenPassword, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
+    """Have a mail sent that lets you choose a new password. The answer is the same whether an account has the address."""
+    await service.forgot(data.email, tools.throttle, mail, trail)
+
+
+@router.post(
+    "/password/reset",
+    status_code=204,
+    tags=["auth"],
+    summary="Reset your password",
+    responses=responses(400, InvalidOneTimeToken, 413, 415, 422, Overloaded),
+)
+async def reset_password(data: PasswordReset, tokens: MailedTokens, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
+    """Choose a new password with the token of a mail. It ends all your sessions: sign in again."""
+    await service.reset(data.token, data.password, tokens, tools.hasher, tools.throttle, mail, trail)
+
+
+@router.post(
+    "/email/verify",
+    status_code=204,
+    tags=["users"],
+    summary="Verify an e-mail address",
+    responses=responses(400, InvalidOneTimeToken, EmailTaken, 413, 415, 422),
+)
+async def verify_email(data: EmailVerification, tokens: MailedTokens, trail: CallerTrail) -> None:
+    """Prove with the token of a mail that an address is yours; an address that waited for it takes the place of the old one."""
+    await service.verify(data.token, tokens, trail)
+
+
+@router.post(
+    "/users/me/email/verification",
+    status_code=202,
+    tags=["users"],
+    summary="Resend the verification e-mail",
+    response_class=Response,
+    response_description="The mail is on its way.",
+    responses=responses(401, 403, NothingToVerify, TooManyAttempts),
+)
+async def send_verification(user: AccountHolder, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
+    """Have the mail sent again that verifies your address, or the address that is to take its place."""
+    await service.verify_again(user, tools.throttle, mail, trail)

@@ -1,0 +1,52 @@
+"""What setting up a second factor takes and gives."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from taskapi.accounts.auth.schemas import Secret
+from taskapi.core.fields import Moment, Storable
+
+
+class Proof(BaseModel):
+    """Your password, once more."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"password": "correct horse battery"}]})
+
+    password: Secret
+
+
+class Confirmation(BaseModel):
+    """A code of the authenticator that has the secret."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"code": "492039"}]})
+
+    code: Annotated[str, Field(max_length=20), Storable]
+
+
+class Enrolment(BaseModel):
+    """A second factor to confirm."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+                    "uri": "otpauth://totp/taskapi:ada?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=taskapi",
+                    "expires_at": "2027-01-31T09:25:00.123Z",
+                }
+            ]
+        }
+    )
+
+    secret: Annotated[str, Field(description="For authenticators in which it is typed.")]
+    uri: Annotated[str, Field(description="For those that read it as a QR code.")]
+    expires_at: Annotated[Moment, Field(description="Until when it can be confirmed.")]
+
+
+class RecoveryCodesMade(BaseModel):
+    """Codes that each serve once in place of one of the authenticator."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"recovery_codes": ["K7QX-M2VD-9RTA", "0HJC-83ZP-WN5E"]}]})
+
+    recovery_codes: Annotated[list[str], Field(description="Shown this once: keep them where you keep no password.")]

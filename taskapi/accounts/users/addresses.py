@@ -1,0 +1,133 @@
+"""The e-mail addresses of accounts: who has one, how it changes, how it is verified.
+
+An address that is not verified changes at once; by an API token only with the password, for whoever reads an address can
+reset it. A verified one stays until whoever reads the new one has confirmed it (``pending_email``), and to give it up takes
+the password.
+"""
+
+from dataclasses import dataclass
+
+from bson import ObjectId
+from pymongo.errors import DuplicateKeyError
+
+from taskapi.accounts.errors import EmailTaken
+from taskapi.accounts.users.documents import MAY_SIGN_IN, PUBLIC, SOURCE, UserDocument
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.audit.recorder import Trail
+from taskapi.core.clock import utc_now
+from taskapi.core.errors import Fault, InvalidInput
+from taskapi.db import damaged
+from taskapi.db.connection import BSON, collection
+from taskapi.mail.queue import Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """An active account, with the password hash that its single-use tokens are bound to."""
+
+    user: UserRead
+    password_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an address that was sent does to an account: the state that it asks for, the writes, and what follows them."""
+
+    holds: BSON
+    values: BSON
+    removed: BSON
+    is_event: bool = False
+    to_verify: bool = False
+    gives_up: str | None = None  # a verified address, whose reader is told
+
+    async def follow(self, user: ObjectId, mail: Outbox, trail: Trail) -> None:
+        """Does what follows the write."""
+        if self.is_event:
+            await trail.record("email_changed", user)
+        if self.to_verify:
+            await mail.enqueue("verify_email", trail, user=user)
+        if self.gives_up:
+            await mail.enqueue("notice_email", trail, user=user, address=self.gives_up)
+
+
+async def holder(user: ObjectId) -> Holder | None:
+    """The account ``user``, unless it is disabled."""
+    return await _holder({"_id": user})
+
+
+async def holder_of(address: str) -> Holder | None:
+    """The account that has ``address``, in any case, unless it is disabled."""
+    return await _holder({"email_key": address.lower()})
+
+
+def unverified(user: UserRead) -> str | None:
+    """The address of ``user`` that waits to be verified, if there is one."""
+    return user.pending_email or (None if user.email_verified else user.email)
+
+
+async def change(user: UserRead, email: str | None, *, proven: bool, signed_in: bool) -> Change:
+    """How the account changes to ``email``, or to none; ``proven`` says whether the password was given.
+
+    ``signed_in`` says whether it is changed within a session.
+
+    Raises:
+        InvalidInput: the password is needed.
+        EmailTaken: another account has it. Said early: the unique index decides.
+    """
+    called_off = {"pending_email": ""}
+    key = email.lower() if email else None
+    if user.email and key == user.email.lower():
+        return Change({"email_key": key}, {"email": email}, called_off)
+    values, removed = {"email": email, "email_verified": False}, called_off
+    if key:
+        values["email_key"] = key
+    else:
+        removed |= {"email_key": ""}
+    if not proven and (user.email_verified or not signed_in):
+        raise password_needed()
+    if not user.email_verified:
+        return Change({"email_verified": {"$ne": True}}, values, removed, is_event=True, to_verify=bool(email))
+    holds = {"email_verified": True}
+    if not email:
+        return Change(holds, values, removed, is_event=True, gives_up=user.email)
+    if await collection(UserDocument).find_one({"email_key": key}, {"_id": 1}):
+        raise EmailTaken
+    return Change(holds, {"pending_email": email}, {}, to_verify=True, gives_up=user.email)
+
+
+def password_needed() -> InvalidInput:
+    """The error of whoever changes an address without the password that it takes."""
+    return InvalidInput(
+        [Fault("current_password", "Send your password: the address is verified, or you use an API token", "missing")]
+    )
+
+
+async def verify(holder: Holder, address: str) -> bool:
+    """Marks the address of an account as verified. False when it is so already, or the account changed meanwhile."""
+    matching = {**_unchanged(holder), "email_key": address.lower(), "email_verified": {"$ne": True}}
+    values = {"email_verified": True, "updated_at": utc_now()}
+    return (await collection(UserDocument).update_one(matching, {"$set": values})).modified_count == 1
+
+
+async def confirm(holder: Holder, address: str) -> bool:
+    """Puts the address that waits in the place of the one before. False when the account changed meanwhile.
+
+    Raises:
+        EmailTaken: another account has it meanwhile.
+    """
+    values = {"email": address, "email_key": address.lower(), "email_verified": True, "updated_at": utc_now()}
+    update = {"$set": values, "$unset": {"pending_email": ""}}
+    matching = {**_unchanged(holder), "pending_email": address}
+    try:
+        return (await collection(UserDocument).update_one(matching, update)).modified_count == 1
+    except DuplicateKeyError:
+        raise EmailTaken from None
+
+
+def _unchanged(holder: Holder) -> BSON:
+    return {"_id": holder.user.object_id, "password_hash": holder.password_hash, **MAY_SIGN_IN}
+
+
+async def _holder(matching: BSON) -> Holder | None:
+    user = await collection(UserDocument).find_one({**matching, **MAY_SIGN_IN}, {**PUBLIC, "password_hash": 1})
+    return Holder(damaged.read(UserRead, user, SOURCE), str(user.get("password_hash"))) if user else None

@@ -1,0 +1,63 @@
+"""Routes by which admins look after accounts."""
+
+from typing import Annotated
+
+from fastapi import Request, Response
+
+from taskapi.accounts.auth.dependencies import Admin
+from taskapi.accounts.errors import LastAdmin
+from taskapi.accounts.sessions import service as sessions
+from taskapi.accounts.users import admins
+from taskapi.accounts.users.admin_schemas import AccountChange, UserForAdmin, UserQuery
+from taskapi.audit.dependencies import CallerTrail
+from taskapi.core.errors import QueryTimeout
+from taskapi.core.fields import object_id
+from taskapi.web.pagination import LIST_HEADERS
+from taskapi.web.problems import responses
+from taskapi.web.routing import page_headers, parameters, path_id, read_query
+from taskapi.web.routing import router as strict_router
+
+router = strict_router(prefix="/users", tags=["admin"])
+
+UserId = Annotated[str, path_id("The id of the account.")]
+
+
+@router.get(
+    "",
+    summary="List the accounts",
+    response_description="A page of accounts, in the order of their names.",
+    responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
+    openapi_extra={"parameters": parameters(UserQuery)},
+)
+async def list_users(_: Admin, request: Request, response: Response) -> list[UserForAdmin]:
+    """All accounts, in the order of their names; for admins."""
+    query = read_query(UserQuery, request)
+    page = await admins.page(query, request.app.state.settings.query_timeout_ms)
+    response.headers.update(page_headers(request, "/users", query, page.total))
+    return page.users
+
+
+@router.get("/{user_id}", summary="Read an account", response_description="The account.", responses=responses(401, 403, 404))
+async def read_user(user_id: UserId, _: Admin) -> UserForAdmin:
+    """One account; for admins."""
+    return await admins.read(object_id(user_id))
+
+
+@router.patch(
+    "/{user_id}",
+    summary="Change an account",
+    response_description="The account after the change.",
+    responses=responses(400, 401, 403, 404, LastAdmin, 413, 415, 422),
+)
+async def update_user(user_id: UserId, data: AccountChange, admin: Admin, trail: CallerTrail) -> UserForAdmin:
+    """Disable or enable an account, or change its role; for admins. The last active admin stays one."""
+    return await admins.change(object_id(user_id), data, trail, by=admin.object_id)
+
+
+@router.delete(
+    "/{user_id}/sessions", status_code=204, summary="End all sessions of an account", responses=responses(401, 403, 404)
+)
+async def end_users_sessions(user_id: UserId, admin: Admin, trail: CallerTrail) -> None:
+    """End all sessions of an account; for admins."""
+    user = await admins.read(object_id(user_id))
+    await sessions.end_all(user.object_id, trail, by=admin.object_id)

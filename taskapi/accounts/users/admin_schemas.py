@@ -1,0 +1,66 @@
+"""Accounts as admins ask for them, see them and change them."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+
+from taskapi.accounts.security.scopes import Role
+from taskapi.accounts.users.schemas import Password, UserRead
+from taskapi.core.fields import Flag, Moment, Optional, Storable, Trimmed
+from taskapi.web.pagination import PageQuery
+
+USER_READ: Any = UserRead.model_config["json_schema_extra"]
+
+
+class UserQuery(PageQuery):
+    """Which accounts."""
+
+    q: Annotated[str, Trimmed, Field(min_length=1, max_length=100), Storable] | None = Field(
+        None,
+        description="Part of the user name, the e-mail address or the full name, in any case. "
+        "Every account is looked at, for as long as a query may take (then 503).",
+    )
+    role: Role | None = Field(None, description="Has this role.")
+    disabled: Flag | None = Field(None, description="Whether the account is disabled.")
+
+
+def _count(sessions: Any) -> int:
+    if not isinstance(sessions, list):
+        raise ValueError("no list")
+    return len(sessions)
+
+
+def _due(leaving: Any) -> Any:
+    if leaving is not None and not isinstance(leaving, dict):
+        raise ValueError("no object")
+    return leaving and leaving.get("due_at")
+
+
+class UserForAdmin(UserRead):
+    """An account as an admin sees it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**USER_READ["examples"][0], "sessions": 2, "leaves_at": None}]})
+
+    sessions: Annotated[int, BeforeValidator(_count), Field(description="How many sign-ins have not ended.")] = 0
+    leaves_at: Annotated[
+        Moment | None,
+        BeforeValidator(_due),
+        Field(validation_alias="leaving", description="When the account is removed, if its owner does not come back."),
+    ] = None
+
+
+class AccountChange(BaseModel):
+    """What an admin changes of an account: only the fields sent."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"disabled": True}]})
+
+    disabled: StrictBool = Optional(description="A disabled account cannot sign in; its sessions and API tokens end.")
+    role: Role = Optional(
+        description="Rights begin with the next sign-in. Who ceases to be an admin is signed out, and API tokens lose `admin`."
+    )
+
+
+class NewPassword(BaseModel):
+    """A password that the operator gives to an account."""
+
+    password: Password

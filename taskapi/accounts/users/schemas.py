@@ -1,0 +1,139 @@
+"""Users as callers send and see them."""
+
+from typing import Annotated, Any, Self
+
+from bson import ObjectId
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from taskapi.accounts.security import password_policy
+from taskapi.accounts.security.scopes import Role
+from taskapi.core import email_addresses
+from taskapi.core.fields import Composed, Id, Moment, Optional, ReadModel, Storable, Trimmed, Visible
+
+Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$")]
+
+
+def _address(text: str) -> str:
+    try:
+        return email_addresses.normalize(text)
+    except ValueError:  # whose messages repeat parts of the input
+        raise PydanticCustomError("email", "must be an e-mail address such as ada@example.com") from None
+
+
+def _prepared(password: str) -> str:
+    try:
+        return password_policy.prepare(password)
+    except ValueError:  # whose messages repeat the password
+        raise PydanticCustomError(
+            "password_characters", "must not contain control, invisible or unassigned characters (some emoji hold them)"
+        ) from None
+
+
+Email = Annotated[str, Trimmed, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_address)]
+FullName = Annotated[str, Trimmed, Field(max_length=100), Visible, Composed]
+Password = Annotated[
+    str,
+    Field(min_length=8, max_length=password_policy.MAX_LENGTH, json_schema_extra={"format": "password"}),
+    Storable,
+    AfterValidator(_prepared),
+    Composed,
+]
+CurrentPassword = Annotated[
+    str, Field(max_length=password_policy.MAX_TYPED_LENGTH, json_schema_extra={"format": "password"}), Storable
+]  # as it is typed: an old hash is of that
+
+
+class UserCreate(BaseModel):
+    """A new account."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "username": "ada",
+                    "password": "correct horse battery",
+                    "email": "ada@example.com",
+                    "full_name": "Ada Lovelace",
+                }
+            ]
+        },
+    )
+
+    username: Username
+    password: Password
+    email: Email | None = None
+    full_name: FullName | None = None
+
+
+class UserUpdate(BaseModel):
+    """Changes to one's own account: only the fields sent change. A new password needs the current one; so does a new address
+    when the one before is verified, and that one stays until the new one is verified."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"full_name": "Ada King"}]})
+
+    username: Username = Optional()
+    email: Email | None = None
+    full_name: FullName | None = None
+    password: Password = Optional()
+    current_password: CurrentPassword = Optional(
+        description="Needed to change the password, or a verified address; with an API token, any address."
+    )
+
+    @model_validator(mode="after")
+    def _password_needs_current(self) -> Self:
+        sent = self.model_fields_set
+        if "password" in sent and "current_password" not in sent:
+            raise PydanticCustomError("password_pair", "password and current_password go together")
+        if "current_password" in sent and not sent & {"password", "email"}:
+            raise PydanticCustomError("password_pair", "current_password goes with password or email")
+        return self
+
+
+class UserRead(ReadModel):
+    """An account as its owner sees it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "65f1a2b3c4d5e6f708192a3b",
+                    "username": "ada",
+                    "email": "ada@example.com",
+                    "email_verified": True,
+                    "pending_email": None,
+                    "full_name": "Ada Lovelace",
+                    "disabled": False,
+                    "role": "user",
+                    "two_factor": False,
+                    "created_at": "2027-01-31T09:15:00.123Z",
+                    "updated_at": "2027-01-31T09:15:00.123Z",
+                }
+            ]
+        }
+    )
+
+    id: Annotated[Id, Field(validation_alias="_id")]
+    username: str
+    email: str | None = None
+    email_verified: Annotated[bool, Field(description="Whether you have shown that you read it.")] = False
+    pending_email: Annotated[str | None, Field(description="Takes its place once it is verified.")] = None
+    full_name: str | None = None
+    disabled: bool
+    role: Role = "user"
+    two_factor: bool = False
+    created_at: Moment
+    updated_at: Moment
+
+    @property
+    def object_id(self) -> ObjectId:
+        """The id as MongoDB keeps it."""
+        return ObjectId(self.id)
+
+
+class Account(UserRead):
+    """An account as it proves who calls: with the sessions that live, and how often its name has changed."""
+
+    sessions: Annotated[list[Any], Field(default_factory=list, exclude=True)]
+    renames: Annotated[int, Field(exclude=True)] = 0

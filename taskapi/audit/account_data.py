@@ -1,0 +1,43 @@
+"""What becomes of the events of somebody who leaves."""
+
+from collections.abc import AsyncGenerator
+
+from bson import ObjectId
+from pymongo import ASCENDING
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.audit.documents import GONE, SecurityEventDocument
+from taskapi.audit.queries import PUBLIC, SOURCE, for_owner
+from taskapi.audit.schemas import SecurityEventRead
+from taskapi.db import damaged
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import BSON, collection
+from taskapi.db.snapshots import stream_batches
+from taskapi.web.streaming import rendered
+
+OLDEST = {"at": ASCENDING, "_id": ASCENDING}
+BATCH = 1000
+
+
+def exported(user: UserRead) -> AsyncGenerator[str, None]:
+    """The events of ``user``, oldest first, each as JSON."""
+
+    def stages(last: BSON | None) -> list[BSON]:
+        theirs: BSON = {"user": user.object_id}
+        if last:
+            at, identity = last["at"], last["_id"]
+            theirs["$or"] = [{"at": {"$gt": at}}, {"at": at, "_id": {"$gt": identity}}]
+        return [{"$match": theirs}, {"$sort": OLDEST}, {"$project": PUBLIC}]
+
+    return rendered(stream_batches(SecurityEventDocument, stages, BATCH), _line)
+
+
+def _line(event: BSON) -> list[str]:
+    return [for_owner(damaged.read(SecurityEventRead, event, SOURCE)).model_dump_json()]
+
+
+async def forget(user: ObjectId) -> None:
+    """Deletes the events of ``user``, and takes them out of those of others."""
+    await delete_all(SecurityEventDocument, {"user": user})
+    nobody = {"by": GONE, "address": "", "agent": ""}
+    await collection(SecurityEventDocument).update_many({"by": user}, {"$set": nobody})

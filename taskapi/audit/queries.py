@@ -1,0 +1,47 @@
+"""Reading security events, newest first."""
+
+from typing import NamedTuple
+
+from bson import ObjectId
+from pymongo import DESCENDING
+
+from taskapi.audit.documents import SecurityEventDocument
+from taskapi.audit.schemas import AllEventsQuery, EventQuery, SecurityEventRead
+from taskapi.db import damaged
+from taskapi.db.connection import BSON
+
+NEWEST = {"at": DESCENDING, "_id": DESCENDING}
+PUBLIC = dict.fromkeys(("at", "kind", "outcome", "user", "by", "address", "agent", "request_id", "details"), 1)
+SOURCE = SecurityEventDocument.Settings.name
+
+
+class EventPage(NamedTuple):
+    """Some events, and how many there are in all."""
+
+    events: list[SecurityEventRead]
+    total: int
+
+
+async def own(user: ObjectId, query: EventQuery, milliseconds: int) -> EventPage:
+    """The events of ``user``, found within ``milliseconds``; without where others were who did something to the account."""
+    page = await _page(query, {"user": user}, milliseconds)
+    return EventPage([for_owner(event) for event in page.events], page.total)
+
+
+def for_owner(event: SecurityEventRead) -> SecurityEventRead:
+    """``event`` as its account may see it: where an admin was is not theirs to know."""
+    return event.model_copy(update={"address": "", "agent": ""}) if event.by else event
+
+
+async def everybodys(query: AllEventsQuery, milliseconds: int) -> EventPage:
+    """The events of all accounts, found within ``milliseconds``."""
+    conditions: BSON = {"user": ObjectId(query.user)} if query.user else {}
+    if query.outcome:
+        conditions["outcome"] = query.outcome
+    return await _page(query, conditions, milliseconds)
+
+
+async def _page(query: EventQuery, conditions: BSON, milliseconds: int) -> EventPage:
+    matching = conditions | ({"kind": query.kind} if query.kind else {})
+    found = await query.find(SecurityEventDocument, matching, NEWEST, PUBLIC, milliseconds)
+    return EventPage(damaged.read_all(SecurityEventRead, found.entries, SOURCE), found.total)

@@ -1,0 +1,81 @@
+"""Writing security events."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from bson import ObjectId
+
+from taskapi.audit.documents import SecurityEventDocument
+from taskapi.core.clock import utc_now
+from taskapi.core.logs import request_id
+from taskapi.db.connection import collection
+
+Kind = Literal[
+    "account_created",
+    "account_deletion_requested",
+    "account_deletion_cancelled",
+    "account_disabled",
+    "account_enabled",
+    "account_exported",
+    "current_password",
+    "email_changed",
+    "email_verified",
+    "password_changed",
+    "password_reset",
+    "password_reset_requested",
+    "recovery_code_used",
+    "recovery_codes_made",
+    "refresh_token_reused",
+    "role_changed",
+    "session_ended",
+    "sessions_ended",
+    "sign_in",
+    "token_created",
+    "token_revoked",
+    "token_rotated",
+    "two_factor_disabled",
+    "two_factor_enabled",
+    "username_changed",
+]
+Outcome = Literal["success", "failure"]
+
+LONGEST_AGENT = 200  # characters that are kept of a User-Agent
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """Where a caller comes from, and for how long what they do to an account is remembered."""
+
+    address: str
+    agent: str
+    kept: timedelta
+
+    async def record(
+        self,
+        kind: Kind,
+        user: ObjectId | None,
+        *,
+        outcome: Outcome = "success",
+        by: ObjectId | None = None,
+        **details: str,
+    ) -> None:
+        """Stores one event about the account ``user``; ``by`` names who did it when that is not the account itself.
+
+        ``details`` are for people, and hold no secret: no password, no token, no code.
+        """
+        now = utc_now()
+        await collection(SecurityEventDocument).insert_one(
+            {
+                "at": now,
+                "kind": kind,
+                "outcome": outcome,
+                "user": user,
+                "by": by if by != user else None,
+                "address": self.address,
+                "agent": self.agent[:LONGEST_AGENT],
+                "request_id": request_id.get(),
+                "details": details,
+                "expires_at": now + self.kept,
+            }
+        )

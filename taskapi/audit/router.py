@@ -1,0 +1,50 @@
+"""Routes of security events."""
+
+from typing import Any
+
+from fastapi import Request, Response
+
+from taskapi.accounts.auth.dependencies import AccountHolder, Admin
+from taskapi.audit import queries
+from taskapi.audit.schemas import AllEventsQuery, EventQuery, SecurityEventRead
+from taskapi.core.errors import QueryTimeout
+from taskapi.web.pagination import LIST_HEADERS
+from taskapi.web.problems import responses
+from taskapi.web.routing import page_headers, parameters, read_query
+from taskapi.web.routing import router as strict_router
+
+router = strict_router()
+PAGE: dict[str, Any] = {
+    "response_description": "A page of events, the newest first.",
+    "responses": {200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
+}
+
+
+@router.get(
+    "/users/me/events",
+    tags=["users"],
+    summary="List the events of your account",
+    **PAGE,
+    openapi_extra={"parameters": parameters(EventQuery)},
+)
+async def list_own_events(user: AccountHolder, request: Request, response: Response) -> list[SecurityEventRead]:
+    """What was done to your account and when, newest first: sign-ins, failures, changes of passwords, tokens and roles."""
+    query = read_query(EventQuery, request)
+    page = await queries.own(user.object_id, query, request.app.state.settings.query_timeout_ms)
+    response.headers.update(page_headers(request, "/users/me/events", query, page.total))
+    return page.events
+
+
+@router.get(
+    "/events",
+    tags=["admin"],
+    summary="List the events of all accounts",
+    **PAGE,
+    openapi_extra={"parameters": parameters(AllEventsQuery)},
+)
+async def list_events(_: Admin, request: Request, response: Response) -> list[SecurityEventRead]:
+    """The security events of all accounts, newest first; for admins."""
+    query = read_query(AllEventsQuery, request)
+    page = await queries.everybodys(query, request.app.state.settings.query_timeout_ms)
+    response.headers.update(page_headers(request, "/events", query, page.total))
+    return page.events

@@ -1,0 +1,67 @@
+"""Security events as their readers ask for them and see them."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from taskapi.audit.recorder import Kind, Outcome
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, IdSent, Moment
+from taskapi.web.pagination import PageQuery
+
+
+def _identity(value: Any) -> Any:
+    return value if value is None else str(value)
+
+
+Who = Annotated[
+    Annotated[str, Field(min_length=24, max_length=24)] | None,
+    BeforeValidator(_identity),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^[0-9a-f]{24}$"}, {"type": "null"}]}),
+]
+
+
+class EventQuery(PageQuery):
+    """Which of one's own events."""
+
+    kind: Kind | None = Field(None, description="Only events of this kind.")
+
+
+class AllEventsQuery(EventQuery):
+    """Which events of all accounts."""
+
+    user: IdSent | None = Field(None, description="Only events about the account with this id.")
+    outcome: Outcome | None = Field(None, description="Only successes, or only failures.")
+
+
+class SecurityEventRead(BaseModel):
+    """Something that was done to an account, or tried."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": OBJECT_ID_EXAMPLE,
+                    "at": "2027-01-31T09:15:00.123Z",
+                    "kind": "sign_in",
+                    "outcome": "success",
+                    "user": OBJECT_ID_EXAMPLE,
+                    "by": None,
+                    "address": "192.0.2.7",
+                    "agent": "curl/8.5.0",
+                    "request_id": "0f8fad5bd9cb469fa165b70867728950",
+                    "details": {"session": "65f1a2b3c4d5e6f708192a3c"},
+                }
+            ]
+        }
+    )
+
+    id: Annotated[Id, Field(validation_alias="_id")]
+    at: Moment
+    kind: str
+    outcome: Outcome
+    user: Annotated[Who, Field(description="Whose account it is about; null when somebody tried a name that nobody has.")]
+    by: Annotated[Who, Field(description="Who did it, when that is an admin; all zeros when that account is gone.")]
+    address: Annotated[str, Field(description="Where it came from; empty for what others did to your account.")]
+    agent: Annotated[str, Field(description="The start of the User-Agent there.")]
+    request_id: str
+    details: dict[str, str]

@@ -1,1 +1,0 @@
-"""The routes about the service itself: welcome, health, readiness."""

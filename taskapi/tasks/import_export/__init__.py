@@ -1,0 +1,1 @@
+"""Tasks in files: CSV, JSON and JSON Lines, in both directions."""

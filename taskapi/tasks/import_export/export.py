@@ -1,0 +1,104 @@
+"""Getting tasks out: all that match, as they were at one moment, as JSON Lines or CSV, in memory of one batch."""
+
+import csv
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from enum import StrEnum
+from io import StringIO
+from typing import Any
+
+from bson import ObjectId
+from pydantic import Field
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core import strict_json
+from taskapi.core.fields import Flag
+from taskapi.db.connection import BSON
+from taskapi.db.snapshots import batches_in_first_order, stream_batches
+from taskapi.tasks.import_export.csv_cells import COLUMNS, write_cell
+from taskapi.tasks.query import sort as order
+from taskapi.tasks.query import stages as pages
+from taskapi.tasks.query.places import place
+from taskapi.tasks.query.selection import TaskFilters
+from taskapi.tasks.query.sort import Order, Sort
+from taskapi.tasks.schemas import TaskRead
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.reading import read
+from taskapi.tasks.storage.repository import PUBLIC
+
+BATCH = 100  # tasks; what they take is what an export takes
+LASTING = {"created_at", "_id"}  # what no write changes
+PART_BYTES = 16 * 1024  # rendered in one or two milliseconds
+
+
+class Format(StrEnum):
+    """How an export is written."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+class ExportQuery(TaskFilters):
+    """Which tasks, in which order, and how they are written."""
+
+    sort: Sort | None = None
+    format: Format | None = Field(None, description="Without it the one that `Accept` prefers, else `jsonl`.")
+    bom: Flag = Field(False, description="Begin CSV with a byte order mark, by which Excel knows that it is UTF-8.")
+
+    @property
+    def order(self) -> Order:
+        """The sort of MongoDB, always total."""
+        return order.chosen(self.sort, self.q)
+
+
+def json_line(task: TaskRead) -> str:
+    """One line of JSON."""
+    return task.model_dump_json() + "\n"
+
+
+def csv_line(task: TaskRead) -> str:
+    """One record of CSV (RFC 4180), whose texts no spreadsheet takes for formulas."""
+    return _record(write_cell(value) for value in task.model_dump(mode="json").values())
+
+
+def _record(cells: Any) -> str:
+    text = StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue()
+
+
+LINES: Mapping[Format, Callable[[TaskRead], str]] = {Format.jsonl: json_line, Format.csv: csv_line}
+BOM = strict_json.BOM.decode()
+HEADERS: Mapping[Format, str] = {Format.jsonl: "", Format.csv: _record(COLUMNS)}
+
+
+async def parts(owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGenerator[bytes, None]:
+    """The export in small parts; close it when you leave early. Raises InvalidInput for a wrong ``where``, QueryTimeout."""
+    line, text = LINES[kind], [(BOM if query.bom else "") + HEADERS[kind]]
+    size = len(text[0])
+    async with aclosing(_batches(owner, query)) as found:
+        async for batch in found:
+            for stored in batch:
+                text.append(line(read(stored, owner)))
+                size += len(text[-1])
+                if size >= PART_BYTES:
+                    yield "".join(text).encode()
+                    text, size = [], 0
+    if size:
+        yield "".join(text).encode()
+
+
+def _batches(owner: UserRead, query: ExportQuery) -> AsyncGenerator[list[BSON], None]:
+    order, collation, fields = query.order, pages.collation(query.order), dict(PUBLIC)
+    matching = pages.matching(query.filter(owner.object_id), order)
+
+    def stages(last: BSON | None) -> list[BSON]:
+        return pages.stages(matching, order, fields, None if last is None else place(order, last))
+
+    def by_id(ids: list[ObjectId]) -> list[BSON]:
+        return [{"$match": {"_id": {"$in": ids}, "owner.id": owner.object_id}}, {"$project": fields}]
+
+    if order.keys() <= LASTING:
+        return stream_batches(TaskDocument, stages, BATCH, collation)
+    ids = [*pages.stages(matching, order, dict.fromkeys(order, 1)), {"$project": {"_id": 1}}]
+    return batches_in_first_order(TaskDocument, ids, stages(None), by_id, BATCH, collation)

@@ -1,0 +1,111 @@
+"""A line of an import, and what it makes of the task that it is about."""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from bson import ObjectId
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.ids import id_within
+from taskapi.core.unicode import nfc
+from taskapi.db.connection import BSON
+from taskapi.tasks.import_export.schemas import TaskImport, TaskImportById
+from taskapi.tasks.metadata import exact
+from taskapi.tasks.schemas import Status
+from taskapi.tasks.services.tasks import new_task
+from taskapi.tasks.storage.reading import sound
+
+PLAIN = ("title", "description", "priority", "due_date", "tags", "links", "metadata", "created_at", "updated_at", "completed_at")
+TIMES = ("due_date", "created_at", "updated_at", "completed_at")
+
+
+class Line(NamedTuple):
+    """A line that can be imported: what it says, the task that it is when it is about none yet, and the ids of that one."""
+
+    data: TaskImport
+    task: BSON
+    ids: tuple[ObjectId, ...] = ()
+
+    @property
+    def key(self) -> str | None:
+        """The caller's own name for the task, in NFC."""
+        return None if self.data.key is None else nfc(self.data.key)
+
+    @property
+    def names(self) -> set[str | ObjectId]:
+        """All that tells which task it is about."""
+        return {*self.ids, *(() if self.key is None else (self.key,))}
+
+
+def line_of(owner: UserRead, data: TaskImport) -> Line:
+    """The line that says ``data``; ids are drawn here, in the order of the lines."""
+    task = _new(owner, data)
+    if not isinstance(data, TaskImportById) or data.id is None:
+        return Line(data, task)
+    given = ObjectId(data.id)
+    task["_id"] = id_within(owner.object_id, given)
+    return Line(data, task, (given, task["_id"]))
+
+
+def _new(owner: UserRead, data: TaskImport) -> BSON:
+    """A new task of ``owner`` as MongoDB keeps it, with the times that the line gives."""
+    task = new_task(owner, data)
+    now = task["created_at"]
+    known = [moment for moment in (data.updated_at, data.completed_at) if moment]
+    task["created_at"] = data.created_at or min([now, *known])
+    task["updated_at"] = data.updated_at or max([now, task["created_at"], *known])
+    if task["completed"]:
+        task["completed_at"] = data.completed_at or data.updated_at or now
+    if data.key is not None:
+        task["key"] = nfc(data.key)
+    return task
+
+
+def complete(stored: BSON, owner: UserRead) -> BSON:
+    """A stored task of ``owner`` whose times have their zone, with what tasks of an earlier version lack."""
+    shown = sound(stored, owner)
+    times = {name: shown[name] and in_utc(shown[name]) for name in TIMES}
+    return {**shown, **times, "_id": stored["_id"], "version": stored.get("version")}
+
+
+def changed(line: Line, stored: BSON) -> BSON:
+    """The fields that the line gives, when any of them differs from the stored task; else none."""
+    data, given = line.data, line.data.model_fields_set
+    fields = {name: line.task[name] for name in PLAIN if name in given}
+    if data.completed_at is None:
+        fields.pop("completed_at", None)
+    if "updated_at" in fields and fields["updated_at"] <= stored["updated_at"]:
+        del fields["updated_at"]  # it never goes back: whoever pages in its order would miss the task
+    if "checklist" in given:
+        fields["checklist"] = _with_ids(line, stored["checklist"])
+    if data.status or data.completed:
+        fields["status"] = line.task["status"]
+    elif data.completed is not None:
+        fields["status"] = Status.todo if stored["status"] == Status.done else stored["status"]
+    return fields if any(exact(value) != exact(stored[name]) for name, value in fields.items()) else {}
+
+
+def _with_ids(line: Line, stored: list[BSON]) -> list[BSON]:
+    """The checklist of a line; an item that names no id is the stored one of the same text."""
+    named = {item.id for item in line.data.checklist}
+    free: dict[str, list[ObjectId]] = {}
+    for item in stored:
+        if str(item["id"]) not in named:
+            free.setdefault(nfc(item["text"]), []).append(item["id"])
+    made = []
+    for sent, item in zip(line.data.checklist, line.task["checklist"], strict=True):
+        same = free.get(sent.text) if sent.id is None else None
+        made.append({**item, "id": same.pop(0)} if same else item)
+    return made
+
+
+def after(stored: BSON, fields: BSON) -> BSON:
+    """The stored task with ``fields`` changed, for a run that does not write."""
+    now = utc_now()
+    task = {**stored, "updated_at": max(now, stored["updated_at"] + timedelta(milliseconds=1)), **fields}
+    if task["status"] != Status.done:
+        task["completed_at"] = None
+    elif task["completed_at"] is None:
+        task["completed_at"] = now
+    return task

@@ -1,0 +1,105 @@
+"""Getting tasks in: records, read while they come and written in batches. One that is wrong stops no other."""
+
+from collections.abc import Sequence
+
+from bson import ObjectId
+from pydantic import ValidationError
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.cooperative import Turns
+from taskapi.core.errors import Fault, TooManyLines, faults_of
+from taskapi.tasks.import_export.import_line import Line, line_of
+from taskapi.tasks.import_export.records import Record, Records
+from taskapi.tasks.import_export.schemas import (
+    MOST_ERRORS,
+    MOST_LINES,
+    ImportQuery,
+    ImportReport,
+    LineError,
+    TaskImport,
+    TaskImportById,
+)
+from taskapi.tasks.import_export.upsert import Rehearsal, Upsert, Writer
+from taskapi.tasks.services.tasks import LookUp
+
+MOST_LINES_OF_TEXT = 2 * MOST_LINES  # with the empty ones, which take time as well
+MOST_FIELDS = 100  # of one line; each unknown one would cost an error
+BATCH_LINES = 250
+BATCH_BYTES = 1024 * 1024
+
+
+async def run(owner: UserRead, records: Records, look_up: LookUp, query: ImportQuery) -> ImportReport:
+    """Imports the records of a body; with ``query.dry_run``, nothing is written.
+
+    What is written stays, however the run ends.
+
+    Raises:
+        TooManyLines: there are more than 100,000, or 200,000 with the empty ones; those are imported.
+        Contended: others change the same tasks all the time.
+    """
+    report, turns, count = ImportReport(), Turns(), 0
+    model = TaskImportById if query.match == "id" else TaskImport
+    with Rehearsal(owner) if query.dry_run else Upsert(owner, look_up) as writer:
+        batch = _Batch(writer, report)
+        async for record in records:
+            count += 1
+            await turns.give_way()
+            if count > MOST_LINES_OF_TEXT or (record and report.lines == MOST_LINES):
+                await batch.finish()
+                raise TooManyLines(MOST_LINES, not query.dry_run)
+            if record is None:
+                continue
+            report.lines += 1
+            data = _read(record, model)
+            if isinstance(data, TaskImport):
+                await batch.take(line_of(owner, data), record.size)
+            else:
+                _fail(report, record.number, data)
+        await batch.finish()
+    return report
+
+
+def _read(record: Record, model: type[TaskImport]) -> TaskImport | Sequence[Fault]:
+    if record.faults:
+        return record.faults
+    if isinstance(record.value, dict) and len(record.value) > MOST_FIELDS:
+        return [Fault("", f"should have at most {MOST_FIELDS} fields", "too_many_fields")]
+    try:
+        return model.model_validate(record.value)
+    except ValidationError as error:
+        return faults_of(error.errors(include_input=False, include_url=False))
+
+
+def _fail(report: ImportReport, number: int, faults: Sequence[Fault]) -> None:
+    report.failed += 1
+    room = MOST_ERRORS - len(report.errors)
+    report.errors += [LineError(line=number, field=f.field, message=f.message, type=f.type) for f in faults[:room]]
+    report.errors_omitted += len(faults[room:])
+
+
+class _Batch:
+    """Lines that are written together, each name once: where it comes again, its task has to be there already."""
+
+    def __init__(self, writer: Writer, report: ImportReport) -> None:
+        self._writer = writer
+        self._report = report
+        self._lines: list[Line] = []
+        self._names: set[str | ObjectId] = set()
+        self._bytes = 0
+
+    async def take(self, line: Line, size: int) -> None:
+        """Adds a line of ``size`` bytes, and writes when there are enough."""
+        names = line.names
+        if not self._names.isdisjoint(names):
+            await self.finish()
+        self._names |= names
+        self._lines.append(line)
+        self._bytes += size
+        if len(self._lines) >= BATCH_LINES or self._bytes >= BATCH_BYTES:
+            await self.finish()
+
+    async def finish(self) -> None:
+        """Writes what waits."""
+        lines, self._lines, self._names, self._bytes = self._lines, [], set(), 0
+        if lines:
+            await self._writer.write(lines, self._report)

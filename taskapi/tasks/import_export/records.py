@@ -1,0 +1,69 @@
+"""The tasks that a body writes down, one record each, read as they come: JSON Lines, or a JSON array."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from typing import Any, NamedTuple
+
+from taskapi.core.errors import Fault, MalformedImport, MalformedJSON
+from taskapi.core.json_pieces import read_json
+from taskapi.core.strict_json import BOM
+from taskapi.web.streaming import lines
+
+MOST_BYTES = 256 * 1024  # of one record
+BLANK = b" \t\r"
+
+
+class Record(NamedTuple):
+    """A record: where it stands, how many bytes it takes, and its JSON value or what is wrong with it."""
+
+    number: int
+    size: int
+    value: Any = None
+    faults: Sequence[Fault] = ()
+
+
+Records = AsyncIterator[Record | None]  # None: an empty line
+
+
+def too_long(number: int) -> Record:
+    """A record of more than ``MOST_BYTES``."""
+    return Record(number, MOST_BYTES, faults=[Fault("", f"should take at most {MOST_BYTES} bytes", "line_too_long")])
+
+
+async def json_lines(chunks: AsyncIterable[bytes]) -> Records:
+    """The records of JSON Lines. Raises MalformedImport, instead of the first record, for a body that is one JSON value."""
+    number, begun = 0, False
+    async for line in lines(chunks, MOST_BYTES):
+        number += 1
+        text = (line.removeprefix(BOM) if number == 1 else line).strip(BLANK)
+        if text and not begun:
+            begun = True
+            _check_beginning(text)
+        if len(line) > MOST_BYTES:
+            yield too_long(number)
+        else:
+            yield await _record(number, text) if text else None
+
+
+def _check_beginning(text: bytes) -> None:
+    if text.startswith(b'"'):
+        raise MalformedImport("The body is one JSON string. Send the lines themselves, not quoted.")
+    if text.startswith(b"["):
+        raise MalformedImport("The body begins with an array. Send one object on each line, or an array as application/json.")
+    if text == b"{":
+        raise MalformedImport("The body's first object goes over several lines. Send each on one line, or as application/json.")
+
+
+async def _record(number: int, text: bytes) -> Record:
+    try:
+        return Record(number, len(text), await read_json(text, "The line"))
+    except MalformedJSON as error:
+        return Record(number, len(text), faults=[Fault("", error.detail, error.code)])
+
+
+async def json_array(value: Any, size: int) -> Records:
+    """The records of a JSON body of ``size`` bytes: the elements of an array, or one object. Raises MalformedImport."""
+    if not isinstance(value, list | dict):
+        raise MalformedImport("The body is neither an array nor an object. Send an array of tasks, or JSON Lines.")
+    values = value if isinstance(value, list) else [value]
+    for number, each in enumerate(values, 1):
+        yield Record(number, size // len(values), each)

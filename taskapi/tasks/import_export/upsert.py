@@ -1,0 +1,175 @@
+"""Writing the lines of an import: each meets the task that has its id or key, or is a new one."""
+
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from tempfile import SpooledTemporaryFile
+from typing import Protocol
+
+import bson
+from bson import ObjectId
+from bson.codec_options import CodecOptions
+from pymongo import InsertOne, UpdateOne
+from pymongo.errors import BulkWriteError
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.clock import utc_now
+from taskapi.core.cooperative import Turns
+from taskapi.core.errors import Contended
+from taskapi.core.logs import request_id
+from taskapi.core.unicode import nfc
+from taskapi.db.connection import BSON, collection
+from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
+from taskapi.tasks.import_export.import_line import Line, after, changed
+from taskapi.tasks.import_export.schemas import ImportReport
+from taskapi.tasks.query.matching import Known, keys_of
+from taskapi.tasks.services.tasks import LookUp, settle_new
+from taskapi.tasks.services.trash import restore_pipeline
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.history import at_version
+from taskapi.tasks.storage.pipelines import literal, update
+from taskapi.tasks.storage.reading import version_of
+from taskapi.tasks.storage.repository import MOST_ATTEMPTS
+
+IN_MEMORY = 4 * 1024 * 1024  # bytes of drafts; more go to a file
+AWARE = CodecOptions[BSON](tz_aware=True)
+
+
+class Writer(Protocol):
+    """What the lines of an import are given to."""
+
+    async def write(self, lines: list[Line], report: ImportReport) -> None:
+        """Writes lines of which no two have a name in common, and counts them in ``report``."""
+
+
+class Upsert(AbstractContextManager["Upsert"]):
+    """Writes with one look at the tasks that are there, and one bulk write. The unique indexes decide who was first."""
+
+    def __init__(self, owner: UserRead, look_up: LookUp) -> None:
+        self._owner = owner
+        self._look_up = look_up
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    async def write(self, lines: list[Line], report: ImportReport) -> None:
+        """As ``Writer``. Raises Contended when others were faster, a hundred times."""
+        ids = [identity for line in lines for identity in (*line.ids, line.task["_id"])]
+        for _ in range(MOST_ATTEMPTS):
+            lines = await self._attempt(lines, report)
+            if not lines:
+                break
+        else:
+            raise Contended
+        await settle_new(self._owner, self._look_up, ids)
+
+    async def _attempt(self, lines: list[Line], report: ImportReport) -> list[Line]:
+        """Writes once; the lines that somebody else, or a line before, came before."""
+        known, turns, now = await Known.of(self._owner, lines), Turns(), utc_now()
+        inserts, updates, waiting = dict[int, Line](), dict[ObjectId, Line](), list[Line]()
+        operations = list[InsertOne[BSON] | UpdateOne]()
+        for line in lines:
+            await turns.give_way()
+            task = known.task(line)
+            if task is None:
+                inserts[len(operations)] = line
+                operations.append(InsertOne(line.task))
+            elif task["_id"] in updates:  # one line by its id, the other by its key
+                waiting.append(line)
+            elif not line.ids and task["_id"] == line.task["_id"]:  # an earlier run of this very request made it
+                report.created += 1
+            elif pipeline := self._pipeline(line, task, known, now):
+                updates[task["_id"]] = line
+                owner = "trash.owner.id" if "trash" in task else "owner.id"
+                looked_at = {"_id": task["_id"], owner: self._owner.object_id, **at_version([version_of(task)])}
+                operations.append(UpdateOne(looked_at, pipeline))
+            else:
+                report.unchanged += 1
+        taken, matched = await _bulk(operations)
+        landed = updates.keys() if matched == len(updates) else await self._landed(updates, now)
+        # An id that no line named was drawn for it: an earlier run of this very request has written the task.
+        missed = [line for number, line in inserts.items() if number in taken and (line.ids or "_id" not in taken[number])]
+        restored = sum("trash" in known.by_id.get(identity, ()) for identity in landed)
+        report.created += len(inserts) - len(missed) + restored
+        report.updated += len(landed) - restored
+        return [*missed, *(line for identity, line in updates.items() if identity not in landed), *waiting]
+
+    def _pipeline(self, line: Line, task: BSON, known: Known, now: datetime) -> list[BSON]:
+        """The update of a stored task that makes it what a line says; empty when it is so already."""
+        back = restore_pipeline(self._owner, now, keeps_key=known.keeps_key(task)) if "trash" in task else []
+        fields = changed(line, task)
+        return back + update(literal(fields), self._owner, now=now) if fields else back
+
+    async def _landed(self, updates: Iterable[ObjectId], now: datetime) -> Collection[ObjectId]:
+        """Those of our updates of this moment that met their version: a bulk write tells their number alone."""
+        mark = {"at": now, "request_id": request_id.get(), "by.id": self._owner.object_id}
+        marked = {"_id": {"$in": list(updates)}, "history": {"$elemMatch": mark}}
+        return {task["_id"] for task in await collection(TaskDocument).find(marked, {"_id": 1}).to_list(None)}
+
+
+async def _bulk(operations: list[InsertOne[BSON] | UpdateOne]) -> tuple[dict[int, BSON], int]:
+    """The operations for which something else has taken an id or key meanwhile, with that; how many updates met their version."""
+    if not operations:
+        return {}, 0
+    try:
+        result = await collection(TaskDocument).bulk_write(operations, ordered=False)
+    except BulkWriteError as error:
+        faults = error.details["writeErrors"]
+        if lacks_durability(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
+            raise
+        return {fault["index"]: fault["keyValue"] for fault in faults}, int(error.details["nMatched"])
+    return {}, result.matched_count
+
+
+class Rehearsal(AbstractContextManager["Rehearsal"]):
+    """Writes nothing, and counts what ``Upsert`` would do. What the lines make of tasks with names is kept in a file."""
+
+    def __init__(self, owner: UserRead) -> None:
+        self._owner = owner
+        self._drafts = SpooledTemporaryFile[bytes](max_size=IN_MEMORY)
+        self._places: dict[str | ObjectId, tuple[int, int]] = {}
+
+    def __exit__(self, *_: object) -> None:
+        """The file goes."""
+        self._drafts.close()
+
+    async def write(self, lines: list[Line], report: ImportReport) -> None:
+        """As ``Writer``, but for the writing."""
+        known, turns = await Known.of(self._owner, lines), Turns()
+        for name in {name for line in lines for name in line.names}:
+            if draft := self._draft(name):
+                known.add(draft)
+        for line in lines:
+            await turns.give_way()
+            task = known.task(line)
+            if task is None:
+                report.created += 1
+                known.add(line.task)
+                if line.names:  # else no other line can be about it
+                    self._keep(line.task)
+                continue
+            fields, in_trash = changed(line, task), "trash" in task
+            if in_trash:
+                report.created += 1
+                task = known.restored(task)
+            elif fields:
+                report.updated += 1
+            else:
+                report.unchanged += 1
+            if fields or in_trash:
+                draft = after(task, fields) if fields else task
+                known.add(draft)
+                self._keep(draft)
+
+    def _draft(self, name: str | ObjectId) -> BSON | None:
+        place = self._places.get(name)
+        if place is None:
+            return None
+        self._drafts.seek(place[0])
+        return bson.decode(self._drafts.read(place[1]), AWARE)
+
+    def _keep(self, task: BSON) -> None:
+        start = self._drafts.seek(0, 2)
+        place = (start, self._drafts.write(bson.encode(task)))
+        self._places[task["_id"]] = place
+        self._places |= dict.fromkeys(map(nfc, keys_of(task)), place)

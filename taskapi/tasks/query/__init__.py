@@ -1,0 +1,1 @@
+"""Asking for tasks: filters, orders, cursors, parts, pages."""

@@ -1,0 +1,263 @@
+"""The filter language of callers: MongoDB's, over the public fields of a task, with an allow-list of operators.
+
+Each value of the caller becomes the operand of an operator, so that MongoDB can take none for an operator itself. What a
+filter compiles to does not say whose tasks: the query puts ``owner.id`` first and the filter into its ``$and``, where it
+can only narrow.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Annotated, Any, NoReturn
+
+import bson
+from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from taskapi.core.errors import WORDS, InvalidInput
+from taskapi.db.connection import BSON
+from taskapi.tasks.fields import Kind, PublicField, field, free
+from taskapi.tasks.query import equality
+from taskapi.tasks.query.operands import DEEPEST, MOST_MEMBERS, SIZE, TYPES, Faults, invalid
+
+LONGEST_TEXT = 2000  # characters of a filter in a query string
+LARGEST_BYTES = 64 * 1024  # of a filter as JSON, and of what it compiles to as BSON
+MOST_CONDITIONS = 50
+
+LOGICAL = frozenset({"$and", "$or", "$nor"})
+EQUALITY = frozenset({"$eq", "$ne"})
+ORDER = frozenset({"$gt", "$gte", "$lt", "$lte"})
+MEMBERSHIP = frozenset({"$in", "$nin", "$all"})
+ANY = frozenset({"$exists", "$not"})
+LISTS = frozenset({"$size", "$elemMatch"})
+OPERATORS = EQUALITY | ORDER | MEMBERSHIP | ANY | LISTS  # of a field
+
+NO_FIELD = ("unknown_field", WORDS["extra_forbidden"])
+EXAMPLE: dict[str, Any] = {"status": {"$ne": "done"}, "$or": [{"priority": {"$gte": 4}}, {"metadata.project": "Apollo"}]}
+
+WhereText = Annotated[
+    str,
+    Field(max_length=LONGEST_TEXT),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": LONGEST_TEXT,
+            "examples": [json.dumps(EXAMPLE)],
+            "description": "A filter as JSON, in the manner of MongoDB: the `where` of `POST /tasks/search`.",
+        }
+    ),
+]
+"""A filter in a query string, for ``parsed``."""
+
+
+def _checked(where: BSON) -> BSON:
+    with suppress(RecursionError):  # the compiler knows what is too deep
+        if len(json.dumps(where)) > LARGEST_BYTES:  # before any work is done for it
+            raise _too_large()
+    compiled(where)  # whatever is done with it next may trip over what is refused here: depth, lone surrogates
+    return where
+
+
+def _too_many() -> InvalidInput:
+    return invalid("where", "too_many_conditions", f"should hold at most {MOST_CONDITIONS} conditions")
+
+
+def _too_large() -> InvalidInput:
+    return invalid("where", "filter_size", "should take at most 64 KiB")
+
+
+WhereDocument = Annotated[
+    dict[str, Any],
+    AfterValidator(_checked),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": True,
+            "examples": [EXAMPLE],
+            "description": "A filter in the manner of MongoDB: public fields by name, dotted into `metadata`, `checklist` and "
+            f"`owner`; the operators {', '.join(f'`{name}`' for name in sorted(OPERATORS | LOGICAL))}.",
+        }
+    ),
+]
+"""A filter in a body, for ``compiled``, which has taken it once. Raises InvalidInput."""
+
+_Names = Callable[[str], PublicField | None]
+
+
+def parsed(text: str) -> BSON:
+    """The filter document that a query string holds as JSON.
+
+    Raises:
+        InvalidInput: it is no JSON, or no object, or an object in it holds a name twice.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise invalid("where", "string_too_long", f"should have at most {LONGEST_TEXT} characters")
+    try:
+        where = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse, object_pairs_hook=_members)
+    except PydanticCustomError as error:
+        raise invalid("where", error.type, error.message()) from None
+    except json.JSONDecodeError as error:
+        raise invalid("where", "json_invalid", f"must be valid JSON: {error.msg} at character {error.pos}") from None
+    except (ValueError, RecursionError):
+        raise invalid("where", "json_invalid", "must be valid JSON") from None
+    if not isinstance(where, dict):
+        raise invalid("where", "dict_type", "should be an object")
+    return where
+
+
+def compiled(where: Any) -> BSON:
+    """The MongoDB filter that a caller's filter means; ``{}`` for every task.
+
+    Raises:
+        InvalidInput: names the path of each fault, as in ``where.$or.1.priority.$gt``.
+    """
+    if _count_conditions(where, 1) > MOST_CONDITIONS:  # before any operand is read: there may be thousands
+        raise _too_many()
+    compiler = _Compiler()
+    result = compiler.document(where, "where", field, 1)
+    if compiler.faults:
+        raise InvalidInput(compiler.faults)
+    if len(bson.encode(result)) > LARGEST_BYTES:
+        raise _too_large()
+    return result
+
+
+def _refuse(_: str) -> NoReturn:
+    raise ValueError
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise PydanticCustomError("repeated_name", "should not hold a name twice in one object")
+    return members
+
+
+def _count_conditions(given: Any, depth: int) -> int:
+    """The conditions on the known fields of a filter. Those within ``$not`` and ``$elemMatch`` are left for the compiler."""
+    if not isinstance(given, dict) or depth > DEEPEST:
+        return 0
+    count = 0
+    for name, operand in given.items():
+        if name in LOGICAL:
+            if isinstance(operand, list) and len(operand) <= MOST_MEMBERS:
+                count += sum(_count_conditions(member, depth + 1) for member in operand)
+        elif not name.startswith("$") and field(name):
+            operators = isinstance(operand, dict) and any(each.startswith("$") for each in operand)
+            count += len(operand) if operators else 1
+    return count
+
+
+class _Compiler:
+    """One compilation: it goes on after a fault, to name them all, but never past a limit."""
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.conditions = 0
+        self.bytes = 0
+
+    def document(self, given: Any, at: str, names: _Names, depth: int) -> BSON:
+        """Conditions on fields, and ``$and``, ``$or`` and ``$nor`` of documents."""
+        if not self.faults.is_object(given, at, depth):
+            return {}
+        result: BSON = {}
+        others: list[BSON] = []
+        for name, operand in given.items():
+            here = f"{at}.{name}"
+            if name in LOGICAL:
+                result[name] = self._branches(operand, here, names, depth)
+            elif name.startswith("$"):
+                self._no_operator(name, here, "stands after the name of a field")
+            elif (known := names(name)) is None:
+                self.faults.note(here, *NO_FIELD)
+            else:
+                operators = self.condition(known, operand, here, depth)
+                conditions = {} if self.faults else equality.conditions(known.stored, operators)
+                others += conditions.pop("$and", [])
+                result |= conditions
+        return {**result, "$and": [*result.get("$and", []), *others]} if others else result
+
+    def _branches(self, given: Any, at: str, names: _Names, depth: int) -> list[BSON]:
+        branches = []
+        for here, member in self.faults.members(given, at):
+            if member == {}:
+                self.faults.note(here, "empty", "should hold a condition")
+            branches.append(self.document(member, here, names, depth + 1))
+        if given == []:
+            self.faults.note(at, "empty", "should be a list of documents, at least one")
+        return branches
+
+    def condition(self, known: PublicField, given: Any, at: str, depth: int) -> BSON:
+        """What is asked of one field: operators, or a value that it has to equal."""
+        if isinstance(given, dict) and (known.kind not in (Kind.json, Kind.metadata) or any(n.startswith("$") for n in given)):
+            return self.operators(known, given, at, depth)
+        return {"$eq": self.operand(known, "$eq", given, at, depth)}
+
+    def operators(self, known: PublicField, given: Any, at: str, depth: int) -> BSON:
+        """A document of operators, at least one."""
+        if not self.faults.is_object(given, at, depth):
+            return {}
+        if not given:
+            self.faults.note(at, "empty", "should hold an operator")
+        return {name: self.operand(known, name, value, f"{at}.{name}", depth) for name, value in given.items()}
+
+    def operand(self, known: PublicField, operator: str, given: Any, at: str, depth: int) -> Any:
+        """The operand of an operator, as the field's type has it."""
+        self.conditions += 1
+        if self.conditions > MOST_CONDITIONS:
+            raise _too_many()
+        if operator not in _operators_of(known):
+            self._no_operator(operator, at, "does not apply to this field")
+            return None
+        if operator == "$exists":
+            return self.faults.converted(TYPES[Kind.flag], given, at)
+        if operator == "$size":
+            return self.faults.converted(SIZE, given, at)
+        if operator == "$not":
+            return self.operators(known, given, at, depth + 1)
+        if operator == "$elemMatch":
+            return self._element(known, given, at, depth + 1)
+        if operator in MEMBERSHIP or (operator in EQUALITY and known.listed and isinstance(given, list)):
+            return [self._value(known, member, here) for here, member in self.faults.members(given, at)]
+        return self._value(known, given, at, ordered=operator in ORDER)
+
+    def _value(self, known: PublicField, given: Any, at: str, *, ordered: bool = False) -> Any:
+        value = self.faults.value(known, given, at, ordered=ordered)
+        self.bytes += equality.size(known.stored, value)
+        if self.bytes > LARGEST_BYTES:  # before it is written out
+            raise _too_large()
+        return value
+
+    def _element(self, known: PublicField, given: Any, at: str, depth: int) -> BSON:
+        """What has to hold for one element of a list: operators, or the conditions of a document."""
+        if not self.faults.is_object(given, at, depth):
+            return {}
+        names: _Names
+        if known.kind is Kind.members:
+            names = partial(_member, known)
+        elif known.kind is Kind.json and not OPERATORS.intersection(given):
+            names = free
+        else:
+            return self.operators(known._replace(listed=False), given, at, depth)
+        if not given:
+            self.faults.note(at, "empty", "should hold a condition")
+        return self.document(given, at, names, depth)
+
+    def _no_operator(self, name: str, at: str, misplaced: str) -> None:
+        known = name in OPERATORS | LOGICAL
+        self.faults.note(
+            at, "misplaced_operator" if known else "unknown_operator", misplaced if known else "There is no such operator"
+        )
+
+
+def _operators_of(known: PublicField) -> frozenset[str]:
+    """The operators that a field takes."""
+    values = {Kind.members: frozenset[str](), Kind.metadata: EQUALITY}.get(known.kind, EQUALITY | ORDER | MEMBERSHIP)
+    return values | ANY | (LISTS if known.listed or known.kind is Kind.json else frozenset())
+
+
+def _member(known: PublicField, name: str) -> PublicField | None:
+    """A field of the objects that a list holds, by its name within them."""
+    member = field(f"{known.stored}.{name}")
+    return member and member._replace(stored=name)

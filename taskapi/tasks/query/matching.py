@@ -1,0 +1,77 @@
+"""Which tasks of their owner the lines of an import are about."""
+
+from collections.abc import Sequence
+
+from bson import ObjectId
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.unicode import nfc, spellings
+from taskapi.db.connection import BSON, collection
+from taskapi.tasks.import_export.import_line import Line, complete
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.repository import PUBLIC
+
+FOUND = {**PUBLIC, "trash": 1}
+
+
+class Known:
+    """Tasks of an owner by their ids, also those in the trash, and by their keys in NFC, which name none in the trash.
+
+    Version 1.2 and before stored keys as they were sent. Of two tasks whose keys are equal in NFC, the one stored so counts.
+    """
+
+    def __init__(self, tasks: Sequence[BSON]) -> None:
+        self.by_id: dict[ObjectId, BSON] = {}
+        self._by_key: dict[str, BSON] = {}
+        for task in sorted(tasks, key=lambda task: all(key == nfc(key) for key in keys_of(task))):
+            self.add(task)
+
+    @classmethod
+    async def of(cls, owner: UserRead, lines: Sequence[Line]) -> "Known":
+        """Those that ``lines`` name, and those that have the keys of what is in the trash."""
+        ids = [identity for line in lines for identity in line.ids]
+        keys = [line.data.key for line in lines if line.data.key is not None]
+        # What has expired counts as long as MongoDB has not removed it: its id is not free before.
+        theirs = [{"owner.id": owner.object_id}, {"trash.owner.id": owner.object_id}]
+        found = await _find(owner, {"_id": {"$in": ids}, "$or": theirs}, hint="_id_") if ids else []
+        keys += [key for task in found if "trash" in task for key in keys_of(task)]
+        if keys:
+            written = [form for key in keys for form in spellings(key)]
+            found += await _find(owner, {"owner.id": owner.object_id, "key": {"$in": written}})
+        return cls(found)
+
+    def add(self, task: BSON) -> None:
+        """Another one, or another state of one."""
+        self.by_id[task["_id"]] = task
+        if "trash" not in task:
+            self._by_key |= dict.fromkeys(map(nfc, keys_of(task)), task)
+
+    def task(self, line: Line) -> BSON | None:
+        """The task that a line is about: the one of its id, else that of its key, else the one of its id in the trash."""
+        named = [self.by_id[identity] for identity in line.ids if identity in self.by_id]
+        outside = [task for task in named if "trash" not in task]
+        by_key = self._by_key.get(line.key) if line.key is not None else None
+        return outside[0] if outside else by_key or (named[0] if named else None)
+
+    def keeps_key(self, task: BSON) -> bool:
+        """Whether a task of the trash gets its key back: no other has it by now."""
+        return all(nfc(key) not in self._by_key for key in keys_of(task))
+
+    def restored(self, task: BSON) -> BSON:
+        """A task of the trash as it is outside."""
+        gone = {"trash"} if self.keeps_key(task) else {"trash", "key"}
+        return {name: value for name, value in task.items() if name not in gone}
+
+
+def keys_of(task: BSON) -> list[str]:
+    """The keys of a stored task. A script may have given it several, and the index of keys knows each."""
+    key = task.get("key")
+    return [each for each in (key if isinstance(key, list) else [key]) if isinstance(each, str)]
+
+
+async def _find(owner: UserRead, matching: BSON, hint: str | None = None) -> list[BSON]:
+    found = await collection(TaskDocument).find(matching, FOUND, hint=hint).to_list(None)
+    for task in found:
+        if "owner" in task:  # what has one is not in the trash, whatever it says
+            task.pop("trash", None)
+    return [{**complete(task, owner), **{name: task[name] for name in ("key", "trash") if name in task}} for task in found]

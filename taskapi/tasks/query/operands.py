@@ -1,0 +1,120 @@
+"""The values in a filter: each converted by the type of its field, or noted as a fault with its place."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from bson import ObjectId
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
+
+from taskapi.core.clock import midnight
+from taskapi.core.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput
+from taskapi.core.fields import Day, IdSent, SentMoment, Storable
+from taskapi.tasks.fields import Kind, PublicField
+from taskapi.tasks.metadata import LARGEST_INTEGER, SMALLEST_INTEGER, is_unicode
+from taskapi.tasks.schemas import Link, Status
+
+DEEPEST = 6  # levels of documents within each other, and of a value
+MOST_MEMBERS = 100  # of any list
+
+
+def _unicode(text: str) -> str:
+    if not is_unicode(text):  # Pydantic looks only where a length is limited
+        raise PydanticCustomError("string_unicode", "should be valid Unicode")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_unicode), Storable]
+TYPES: Mapping[Kind, TypeAdapter[Any]] = {
+    Kind.text: TypeAdapter(_Text),
+    Kind.tag: TypeAdapter(Annotated[_Text, AfterValidator(lambda tag: tag.strip().lower())]),
+    Kind.link: TypeAdapter(Link),  # a link is stored in its normal form
+    Kind.status: TypeAdapter(Status),
+    Kind.flag: TypeAdapter(StrictBool),
+    Kind.integer: TypeAdapter(Annotated[StrictInt, Field(ge=SMALLEST_INTEGER, le=LARGEST_INTEGER)]),
+    Kind.number: TypeAdapter(Annotated[float, Field(strict=True, allow_inf_nan=False)]),
+    Kind.day: TypeAdapter(Annotated[Day, AfterValidator(midnight)]),
+    Kind.moment: TypeAdapter(SentMoment),
+    Kind.identity: TypeAdapter(Annotated[IdSent, AfterValidator(ObjectId)]),
+}
+SIZE = TypeAdapter(Annotated[StrictInt, Field(ge=0, le=2**31 - 1)])
+
+
+def invalid(at: str, kind: str, message: str) -> InvalidInput:
+    """The error of one fault, for what cannot be read any further."""
+    return InvalidInput([Fault(at[:LONGEST_FIELD], message, kind)])
+
+
+class Faults(list[Fault]):
+    """The faults of one filter. Reading goes on after each, so that all are named; what it gives is then not used."""
+
+    def note(self, at: str, kind: str, message: str) -> None:
+        """Adds the fault at the place ``at``. Raises InvalidInput when there are too many."""
+        self.append(Fault(at[:LONGEST_FIELD], message, kind))
+        if len(self) == MOST_FAULTS:
+            raise InvalidInput(self)
+
+    def is_object(self, given: Any, at: str, depth: int) -> bool:
+        """Whether it is an object, on a level that may hold one. Raises InvalidInput on a deeper one."""
+        _check_depth(at, depth)
+        if not isinstance(given, dict):
+            self.note(at, "dict_type", "should be an object")
+        return isinstance(given, dict)
+
+    def members(self, given: Any, at: str, depth: int = 1) -> Iterator[tuple[str, Any]]:
+        """The members of a list, each with its place; none when it is no list, or too long."""
+        _check_depth(at, depth)
+        if not isinstance(given, list):
+            self.note(at, "list_type", "should be a list")
+        elif len(given) > MOST_MEMBERS:
+            self.note(at, "too_long", f"should have at most {MOST_MEMBERS} members")
+        else:
+            yield from ((f"{at}.{index}", member) for index, member in enumerate(given))
+
+    def converted(self, kind: TypeAdapter[Any], given: Any, at: str) -> Any:
+        """A value as its type has it."""
+        try:
+            return kind.validate_python(given)
+        except ValidationError as error:
+            for found in error.errors(include_input=False, include_url=False):
+                self.note(at, found["type"], found["msg"])
+
+    def value(self, known: PublicField, given: Any, at: str, *, ordered: bool = False) -> Any:
+        """A value to compare the field's with; ``ordered``: which of the two is larger."""
+        if given is None and known.nullable and not ordered:
+            return None
+        if known.kind in TYPES:
+            return self.converted(TYPES[known.kind], given, at)
+        if known.kind is Kind.metadata and not self.is_object(given, at, 1):
+            return None
+        if ordered and (given is None or isinstance(given, dict | list)):
+            return self.note(at, "not_ordered", "should be a text, a number or a boolean")
+        return self._json(given, at, 1)
+
+    def _json(self, given: Any, at: str, depth: int) -> Any:
+        """Any JSON that metadata could hold."""
+        if isinstance(given, dict):
+            _check_depth(at, depth)
+            return {name: self._json(value, self._key(name, at), depth + 1) for name, value in given.items()}
+        if isinstance(given, list):
+            return [self._json(member, here, depth + 1) for here, member in self.members(given, at, depth)]
+        if given is None or isinstance(given, bool):
+            return given
+        if isinstance(given, str):
+            return given if is_unicode(given) else self.note(at, "string_unicode", "should be valid Unicode")
+        return self.converted(TYPES[Kind.integer if isinstance(given, int) else Kind.number], given, at)
+
+    def _key(self, name: str, at: str) -> str:
+        here = f"{at}.{name}"
+        if name.startswith("$"):
+            self.note(here, "metadata_key", "should not start with a dollar sign")
+        elif "\x00" in name:
+            self.note(here, "metadata_key", "should not hold the NUL character")
+        elif not is_unicode(name):
+            self.note(here, "metadata_key", "should be valid Unicode")
+        return here
+
+
+def _check_depth(at: str, depth: int) -> None:
+    if depth > DEEPEST:
+        raise invalid(at, "too_deep", f"should be nested at most {DEEPEST} levels deep")

@@ -1,0 +1,107 @@
+"""Lists of tasks: one page of what a query finds."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.keys import Signer
+from taskapi.db import damaged
+from taskapi.db.connection import BSON
+from taskapi.db.queries import aggregate
+from taskapi.tasks.query import cursor
+from taskapi.tasks.query import stages as pages
+from taskapi.tasks.query.page_loader import PageLoader
+from taskapi.tasks.query.places import place
+from taskapi.tasks.query.projection import Projection, TaskPart
+from taskapi.tasks.query.search import MOST_COUNTED, Count, Plan, TaskSearch
+from taskapi.tasks.schemas import OwnerRead, TaskRead
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.reading import SOURCE, version_of
+from taskapi.tasks.storage.repository import PUBLIC
+
+LISTED = {name: 1 for name in PUBLIC if name != "owner"}  # all are the caller's: not read twenty times
+AT_ONCE = 20  # tasks that are read without giving way: a page of the default length
+_tasks: TypeAdapter[Any] = TypeAdapter(list[TaskRead])
+_parts: TypeAdapter[Any] = TypeAdapter(list[TaskPart])
+
+
+class Page(NamedTuple):
+    """Some tasks of a list."""
+
+    tasks: Sequence[TaskRead | TaskPart]
+    versions: list[tuple[str, int]]  # of each, by its id
+    total: int | None  # in the whole list, when it was wanted
+    cursor: str | None  # of the next page, when there is one
+    is_estimate: bool
+    is_partial: bool = False  # whether the tasks are but some of their fields
+
+    @property
+    def is_least(self) -> bool:
+        """Whether there may be more than the total says."""
+        return self.is_estimate and self.total == MOST_COUNTED
+
+    def json(self) -> bytes:
+        """The tasks as a JSON array."""
+        if self.is_partial:
+            return _parts.dump_json(self.tasks, exclude_unset=True)
+        return _tasks.dump_json(self.tasks)
+
+
+async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds: int, lists: PageLoader) -> Page:
+    """The page that ``query`` asks for, in one round trip or in two at once.
+
+    Raises:
+        InvalidInput: the filter is wrong, or the cursor is not one of this query.
+        QueryTimeout: it took MongoDB longer than ``milliseconds``.
+    """
+    identity = query.identity(owner.object_id)
+    after = None if query.cursor is None else cursor.read(query.cursor, identity, signer)
+    projection = None if query.fields is None else Projection.of(query.fields)
+    read = LISTED if projection is None else projection.stored(*query.order)
+    plan = query.plan(owner.object_id, read, after)
+    may_share = not query.is_dear and pages.collation(query.order) is None
+    found = await lists.find(identity, plan, milliseconds) if may_share else None
+    if found is None:
+        found = await _find(query, plan, milliseconds)
+    total = _total(found) if query.counting is not Count.none else None
+    if may_share and total is not None:
+        lists.note(identity, total)
+    following = None
+    if len(found) > query.limit:
+        found.pop()
+        following = cursor.written(place(query.order, found[-1]), identity, signer)
+    is_estimate = query.counting is Count.estimate
+    if projection is None:
+        tasks = await _whole(found, owner)
+        return Page(tasks, [(task.id, task.version) for task in tasks], total, following, is_estimate)
+    versions = [(str(task["_id"]), version_of(task)) for task in found]
+    parts = [projection.part(task, owner) for task in found]
+    return Page(parts, versions, total, following, is_estimate, is_partial=True)
+
+
+async def _find(query: TaskSearch, plan: Plan, milliseconds: int) -> list[BSON]:
+    find = partial(aggregate, TaskDocument, milliseconds=milliseconds, collation=pages.collation(query.order), hint=plan.hint)
+    if plan.total is None:
+        return await find(plan.page)
+    found, total = await asyncio.gather(find(plan.page), find(plan.total))
+    return found + total
+
+
+def _total(found: list[BSON]) -> int:
+    # Counting nothing gives no document, also when the last task was deleted between the page and the count.
+    return int(found.pop()["total"]) if found and "total" in found[-1] else len(found)
+
+
+async def _whole(found: list[BSON], owner: UserRead) -> list[TaskRead]:
+    theirs = OwnerRead(id=owner.id, username=owner.username)
+    for task in found:
+        task["owner"] = theirs
+    tasks = damaged.read_all(TaskRead, found[:AT_ONCE], SOURCE)
+    for start in range(AT_ONCE, len(found), AT_ONCE):
+        await asyncio.sleep(0)  # a long page must not keep others waiting
+        tasks += damaged.read_all(TaskRead, found[start : start + AT_ONCE], SOURCE)
+    return tasks

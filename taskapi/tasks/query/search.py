@@ -1,0 +1,144 @@
+"""The list of tasks: its parameters, and the one place where they become a MongoDB query."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+from bson import ObjectId
+from pydantic import ConfigDict, Field, model_validator
+
+from taskapi.core.errors import Fault, InvalidInput
+from taskapi.db.connection import BSON
+from taskapi.tasks.query import index_hints
+from taskapi.tasks.query import sort as order
+from taskapi.tasks.query import stages as pages
+from taskapi.tasks.query.cursor import CursorText
+from taskapi.tasks.query.filter import EXAMPLE as WHERE_EXAMPLE
+from taskapi.tasks.query.projection import Fields
+from taskapi.tasks.query.selection import Selection, TaskFilters, WhereParameter
+from taskapi.tasks.query.sort import Order, Sort
+from taskapi.web.pagination import LIMIT, PageQuery, header
+
+MOST_COUNTED = 10_000  # by an estimate
+MAX_CHEAP_START = 1000  # entries that may be passed over at hardly any cost
+MAX_CHEAP_LIMIT = 20  # tasks of a page: the default
+INDEXED_FILTERS = {"status", "completed", "priority", "tag"}  # each alone, newest first
+INDEXED_SORTS = {None, "-priority,due_date", "priority,-due_date", *order.SORTABLE, *(f"-{name}" for name in order.SORTABLE)}
+
+
+class Count(StrEnum):
+    """Whether the total is wanted."""
+
+    exact = "exact"
+    estimate = "estimate"
+    none = "none"
+
+
+class Plan(NamedTuple):
+    """The pipeline of a page, and of the total where it has one of its own: MongoDB takes no hint for a ``$unionWith``."""
+
+    page: list[BSON]
+    hint: str | None  # the index for both; None leaves it to MongoDB
+    total: list[BSON] | None = None
+
+
+class TaskSearch(Selection):
+    """Which tasks, in which order, what of them, and which page of them; as the body of a search."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"where": WHERE_EXAMPLE, "q": "report", "sort": "-priority,due_date", "fields": "id,title,due_date", "limit": 50}
+            ]
+        }
+    )
+
+    sort: Sort | None = None
+    fields: Fields | None = None
+    limit: int = LIMIT
+    cursor: CursorText | None = None
+    count: Count | None = Field(
+        None,
+        description=f"The total: `exact` (also without this, but for a cursor's page); `estimate`, at most {MOST_COUNTED:,} with "
+        "`X-Total-Count-Relation` saying whether it is just this (`eq`) or at least this (`gte`); or `none`.",
+    )
+
+    @property
+    def start(self) -> int:
+        """How many entries are passed over."""
+        return 0
+
+    @property
+    def counting(self) -> Count:
+        """How the total is worked out."""
+        return self.count or (Count.exact if self.cursor is None else Count.none)
+
+    @cached_property
+    def order(self) -> Order:
+        """The sort of MongoDB, always total."""
+        return order.chosen(self.sort, self.q)
+
+    @property
+    def is_dear(self) -> bool:
+        """Whether the page is long, or no index serves filters and order together: MongoDB may look at many more tasks."""
+        if self.q or self.where or self.start > MAX_CHEAP_START or self.sort not in INDEXED_SORTS or self.limit > MAX_CHEAP_LIMIT:
+            return True
+        filters = self.model_fields_set & _FILTERS - {"where", "q", "tz"}
+        return bool(filters) and (self.sort is not None or len(filters) > 1 or not filters <= INDEXED_FILTERS)
+
+    def identity(self, owner: ObjectId) -> bytes:
+        """What a cursor is bound to: whose tasks, which of them, and in which order."""
+        filters = self.model_dump_json(include=_FILTERS, exclude_none=True)
+        # A cursor of version 1.2 is no place in an order that was another one then.
+        changed = "title" in self.order or order.has_undated_last(self.order)
+        return f"{owner} {self.order} {filters}{' 1.3' if changed else ''}".encode()
+
+    def plan(self, owner: ObjectId, projection: BSON, after: Sequence[Any] | None = None) -> Plan:
+        """How MongoDB finds a page and one task more if there is one, then the total where it is wanted.
+
+        ``after`` holds the sort values of the last task of the page before.
+        """
+        matching = pages.matching(self.filter(owner), self.order)
+        page = pages.stages(matching, self.order, projection, after, self.start, self.limit + 1)
+        hint = index_hints.choose(matching, self.order, after_place=after is not None)
+        if self.counting is Count.none:
+            return Plan(page, hint)
+        total = self._total(matching)
+        if hint is not None and "$and" in matching:
+            return Plan(page, hint, total)
+        return Plan([*page, pages.union(total)], hint)
+
+    def total(self, owner: ObjectId) -> list[BSON]:
+        """The pipeline that counts what matches, as ``total``; no document for none."""
+        return self._total(pages.matching(self.filter(owner), self.order))
+
+    def _total(self, matching: BSON) -> list[BSON]:
+        most = [{"$limit": MOST_COUNTED}] if self.counting is Count.estimate else []
+        return [{"$match": matching}, *most, {"$count": "total"}]
+
+
+class TaskQuery(PageQuery, TaskSearch, TaskFilters):
+    """The same in a query string, with pages by number as well."""
+
+    where: WhereParameter | None = None
+
+    @model_validator(mode="after")
+    def _has_one_start(self) -> Self:
+        if self.cursor is not None and (self.offset, self.skip) != (None, None):
+            raise InvalidInput([Fault("cursor", "cannot be combined with offset or skip", "two_starts")])
+        return self
+
+    def link_header(self, path: str, total: int | None, cursor: str | None) -> str:
+        """The Link header (RFC 8288): by number when the page was asked for by number, else on with ``cursor``."""
+        if self.offset is not None or self.skip is not None:
+            return self.links(path, total, more=cursor is not None)
+        targets = {"first": "offset=0"}
+        if cursor is not None:
+            targets["next"] = f"cursor={cursor}"
+        if self.cursor is None and total is not None:
+            targets["last"] = f"offset={self.last(total)}"
+        return header(path, self, targets)
+
+
+_FILTERS = set(TaskFilters.model_fields)

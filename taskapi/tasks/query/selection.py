@@ -1,0 +1,102 @@
+"""Which tasks: the filters that every way of reading or changing many tasks takes."""
+
+from typing import Annotated, Any
+
+from bson import ObjectId
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo, WithJsonSchema, field_validator
+
+from taskapi.core.clock import midnight, today
+from taskapi.core.fields import Composed, Day, Flag, Storable, TimeZone
+from taskapi.db.connection import BSON
+from taskapi.tasks.query.equality import forms
+from taskapi.tasks.query.filter import WhereDocument, WhereText, compiled, parsed
+from taskapi.tasks.schemas import LONGEST_TAG, Status
+
+LONGEST_SEARCH = 200
+
+
+Words = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=LONGEST_SEARCH,
+        description="Holds one of these words in title, tags, checklist or description, in any case and with or without "
+        'accents; `"a phrase"` as it is; not the words after a `-`.',
+        examples=["quarterly report"],
+    ),
+    Storable,
+]
+"""A text search, as MongoDB's ``$search`` reads it."""
+
+
+WhereParameter = Annotated[WhereDocument, BeforeValidator(parsed), WithJsonSchema(TypeAdapter(WhereText).json_schema())]
+"""A filter in a query string."""
+
+
+TODAY = "today"
+Due = Annotated[
+    Day,
+    WithJsonSchema({"type": "string", "pattern": rf"^(\d{{4}}-\d{{2}}-\d{{2}}|{TODAY})$", "examples": ["2027-01-31", TODAY]}),
+]
+"""A calendar date that a caller sends, or the word for the one that it is."""
+
+
+class Selection(BaseModel):
+    """Which tasks of an owner; each condition that is given holds for them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    where: WhereDocument | None = None
+    q: Words | None = None
+
+    def filter(self, owner: ObjectId) -> BSON:
+        """The MongoDB filter: the owner first, then everything asked for. Raises InvalidInput for a wrong ``where``."""
+        text = {} if self.q is None else {"$text": {"$search": self.q}}  # MongoDB takes it at the top level alone
+        conditions = self._conditions()
+        return {"owner.id": owner, **text, **({"$and": conditions} if conditions else {})}
+
+    def _conditions(self) -> list[BSON]:
+        return [compiled(self.where)] if self.where else []
+
+
+class TaskFilters(Selection):
+    """The same in a query string, where the common conditions have parameters of their own."""
+
+    where: WhereParameter | None = None
+    status: Status | None = Field(None, description="Has this status.")
+    completed: Flag | None = Field(None, description="Whether the task is done.")
+    priority: int | None = Field(None, ge=1, le=5, description="Has this priority; 5 is the highest.")
+    tag: Annotated[str, Field(min_length=1, max_length=LONGEST_TAG), Storable, Composed] | None = Field(
+        None, description="Carries this tag, in any case."
+    )
+    tz: TimeZone | None = None
+    due_before: Due | None = Field(None, description="Due before this day, or before `today`, which `tz` decides.")
+    due_after: Due | None = Field(None, description="Due after this day, or after `today`.")
+    overdue: Flag | None = Field(
+        None, description="Whether the due date has passed, in `tz` or UTC, without the task being done."
+    )
+
+    @field_validator("due_before", "due_after", mode="before")
+    @classmethod
+    def _names_a_day(cls, value: Any, info: ValidationInfo) -> Any:
+        return today(info.data.get("tz")).date().isoformat() if value == TODAY else value
+
+    def _conditions(self) -> list[BSON]:
+        conditions = super()._conditions()
+        if self.status is not None:
+            conditions.append({"status": self.status})
+        if self.completed is not None:
+            conditions.append({"status": Status.done if self.completed else {"$in": [Status.todo, Status.in_progress]}})
+        if self.priority is not None:
+            conditions.append({"priority": self.priority})
+        if self.tag is not None:
+            conditions.append({"tags": {"$in": forms(self.tag.strip().lower())}})
+        if self.due_before is not None:
+            conditions.append({"due_date": {"$lt": midnight(self.due_before)}})
+        if self.due_after is not None:
+            conditions.append({"due_date": {"$gt": midnight(self.due_after)}})
+        if self.overdue:
+            conditions += [{"due_date": {"$lt": today(self.tz)}}, {"status": {"$in": [Status.todo, Status.in_progress]}}]
+        elif self.overdue is not None:
+            conditions.append({"$or": [{"due_date": None}, {"due_date": {"$gte": today(self.tz)}}, {"status": Status.done}]})
+        return conditions

@@ -1,0 +1,100 @@
+"""The order of a list of tasks: always total, and able to go on after any place in it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+from pymongo import ASCENDING, DESCENDING
+
+from taskapi.db.connection import BSON
+from taskapi.tasks.query.places import beyond, equal_to
+
+SORTABLE = ("created_at", "updated_at", "due_date", "priority", "title")
+RELEVANCE = "relevance"  # the text score, under the name that it has within a pipeline
+DUE = "due_date"
+DATED: BSON = {DUE: {"$ne": None}}
+UNDATED: BSON = {DUE: None}
+_FIELD = f"-?({'|'.join(SORTABLE)})"
+
+Order = Mapping[str, int]
+"""Stored fields and directions, the first the most significant; ends in ``_id``."""
+
+NEWEST: Order = {"created_at": DESCENDING, "_id": DESCENDING}
+MOST_RELEVANT: Order = {RELEVANCE: DESCENDING, "_id": DESCENDING}
+
+
+def _sortable(sort: str) -> str:
+    names = [part.removeprefix("-") for part in sort.split(",")]
+    if not set(names) <= set(SORTABLE):
+        raise PydanticCustomError(
+            "unknown_sort", f"must name one or more of {', '.join(SORTABLE)}, separated by commas; - before a name: descending"
+        )
+    if len(set(names)) < len(names):
+        raise PydanticCustomError("repeated_sort", "must not name a field twice")
+    return sort
+
+
+Sort = Annotated[
+    str,
+    Field(
+        json_schema_extra={"pattern": rf"^{_FIELD}(,{_FIELD})*$"},
+        max_length=200,
+        description=f"Fields separated by commas, `-` before one for descending: {', '.join(SORTABLE)}. "
+        "Tasks without a due date come last in either direction; titles sort as people do, with numbers by their value. "
+        "Without it the newest come first; with `q`, the most relevant. To synchronise use `updated_at`: each change moves a "
+        "task on in it, so that pages by cursor meet every task that was there all the time.",
+        examples=["-priority,due_date"],
+    ),
+    AfterValidator(_sortable),
+]
+
+
+@lru_cache(256)
+def parsed(sort: str) -> Order:
+    """The order that ``sort`` names, made total by ``_id`` in the direction of the last field, so that an index serves it."""
+    order = {part.lstrip("-"): DESCENDING if part.startswith("-") else ASCENDING for part in sort.split(",")}
+    return {**order, "_id": list(order.values())[-1]}
+
+
+def chosen(sort: str | None, q: str | None) -> Order:
+    """The order that ``sort`` names; without it the newest first, or the most relevant of a search for ``q``."""
+    if sort is not None:
+        return parsed(sort)
+    return NEWEST if q is None else MOST_RELEVANT
+
+
+def has_undated_last(order: Order) -> bool:
+    """Whether tasks without a due date come where MongoDB does not put them: they are last in either direction."""
+    return order.get(DUE) == ASCENDING
+
+
+def runs(order: Order, after: Sequence[Any] | None = None) -> Iterator[list[list[BSON]]]:
+    """All of ``order``, or what follows a place in it, as disjoint runs one after the other.
+
+    A run is of one stream: the conditions of one range of an index, which has the tasks in their order. Where tasks without
+    a due date come last among those that are equal in what is sorted before it, a run is of two streams, with a due date and
+    without, that have to be merged.
+
+    ``after`` holds the values of a task at that place: first comes what equals it in all fields but the last, then what
+    equals it in all but the last two, and so on.
+    """
+    split = list(order).index(DUE) if has_undated_last(order) else None
+    if after is None:
+        if split == 0:
+            yield from ([[DATED]], [[UNDATED]])
+        else:
+            yield [[]] if split is None else [[DATED], [UNDATED]]
+        return
+    keys = list(zip(order.items(), after, strict=True))
+    for place in reversed(range(len(keys))):
+        (name, direction), value = keys[place]
+        if value is None and (direction == DESCENDING or place == split):
+            continue  # nothing comes after null
+        equal: list[BSON] = [equal_to(other, its) for (other, _), its in keys[:place]]
+        following = [*equal, *beyond(name, value, direction)]
+        if place == split:
+            yield from ([[*following, DATED]], [[*equal, UNDATED]])
+        else:
+            yield [[*following, DATED], [*following, UNDATED]] if split is not None and place < split else [following]

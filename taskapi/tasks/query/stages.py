@@ -1,0 +1,89 @@
+"""Tasks in their order, as stages of a pipeline: read in the order of an index, and no further than they are needed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pymongo.collation import Collation
+
+from taskapi.db.connection import BSON
+from taskapi.tasks.query.exact_text import exact
+from taskapi.tasks.query.index_hints import is_served
+from taskapi.tasks.query.sort import DUE, RELEVANCE, Order, has_undated_last, runs
+from taskapi.tasks.storage.documents import COLLATION, TaskDocument
+
+NO_DATE = "no_date"  # whether a task has no due date, under a name of its own within a pipeline
+
+
+def collation(order: Order) -> Collation | None:
+    """How texts compare in a query in this order: as people sort them where it sorts titles, else by their code points."""
+    return COLLATION if "title" in order else None
+
+
+def matching(condition: BSON, order: Order) -> BSON:
+    """``condition`` for a query in this order: texts are equal by their code points, and found in an index, in any."""
+    return condition if collation(order) is None else exact(condition)
+
+
+def stages(
+    matching: BSON, order: Order, projection: BSON, after: Sequence[Any] | None = None, start: int = 0, most: int | None = None
+) -> list[BSON]:
+    """What gives the tasks that match in ``order``: ``start`` are passed over, then come ``most`` of them, or all.
+
+    ``after`` holds the sort values of the task that they come after.
+    """
+    # An order that no index has is sorted in one pass; two streams would each read all tasks.
+    if "$text" in matching or (after is None and next(iter(order)) != DUE and has_undated_last(order) and not is_served(order)):
+        return _in_one_pass(matching, order, projection, after, start, most)
+    found = list(runs(order, after))
+    if len(found) == len(found[0]) == 1:
+        return [*_sorted(matching, order, found[0][0]), *_cut(start, most), {"$project": projection}]
+    # One $or over all would read and sort all of them; one after the other, each is read in the order of an index.
+    reach = None if most is None else start + most
+    first, *others = [_run(matching, order, projection, streams, reach) for streams in found]
+    return [*first, *map(union, others), *_cut(start, most)]
+
+
+def union(pipeline: list[BSON]) -> BSON:
+    """The stage that adds what ``pipeline`` gives of all tasks."""
+    return {"$unionWith": {"coll": TaskDocument.Settings.name, "pipeline": pipeline}}
+
+
+def _run(matching: BSON, order: Order, projection: BSON, streams: Sequence[list[BSON]], most: int | None) -> list[BSON]:
+    found = [[*_sorted(matching, order, conditions), *_cut(0, most), {"$project": projection}] for conditions in streams]
+    if len(found) == 1:
+        return found[0]
+    dated, undated = [[*stream, {"$set": {NO_DATE: number}}] for number, stream in enumerate(found)]
+    return [*dated, union(undated), {"$sort": _undated_last(order)}, *_cut(0, most)]
+
+
+def _sorted(matching: BSON, order: Order, conditions: list[BSON]) -> list[BSON]:
+    every = [*matching.get("$and", []), *conditions]
+    return [{"$match": {**matching, "$and": every} if every else matching}, {"$sort": order}]
+
+
+def _cut(start: int, most: int | None) -> list[BSON]:
+    skip = [{"$skip": start}] if start else []
+    return skip if most is None else [*skip, {"$limit": most}]
+
+
+def _undated_last(order: Order) -> BSON:
+    """The sort that no index can do, as MongoDB puts null first."""
+    keys = [(key, way) for name, way in order.items() for key, way in [*([(NO_DATE, 1)] if name == DUE else []), (name, way)]]
+    return dict(keys)
+
+
+def _in_one_pass(
+    matching: BSON, order: Order, projection: BSON, after: Sequence[Any] | None, start: int, most: int | None
+) -> list[BSON]:
+    score: list[BSON] = []
+    if RELEVANCE in order:
+        score = [{"$set": {RELEVANCE: {"$meta": "textScore"}}}]
+        projection = {**projection, RELEVANCE: 1}
+    beyond: list[BSON] = []
+    if after is not None:
+        beyond = [{"$match": {"$or": [{"$and": part} for streams in runs(order, after) for part in streams]}}]
+    sort: list[BSON] = [{"$sort": order}]
+    if has_undated_last(order):
+        no_date = {"$eq": [{"$ifNull": [f"${DUE}", None]}, None]}
+        sort = [{"$set": {NO_DATE: no_date}}, {"$sort": _undated_last(order)}]
+    return [{"$match": matching}, *score, *beyond, *sort, *_cut(start, most), {"$project": projection}]

@@ -1,0 +1,1 @@
+"""HTTP alone: the signature, one call, one answer."""

@@ -1,0 +1,118 @@
+"""Routes that change many tasks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Request, Response
+from pydantic import ConfigDict, Field
+
+from taskapi.accounts.auth.dependencies import TaskWriter, tools_of
+from taskapi.core.cooperative import Turns
+from taskapi.core.errors import BulkRefused, CountDiffers, DomainError, QueryTimeout, TooManyMatches, Unavailable
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, ReadModel
+from taskapi.tasks.schemas import TaskUpdate
+from taskapi.tasks.services import batch, bulk_by_filter
+from taskapi.tasks.services.batch import Bulk, BulkQuery, DeleteTask, Step
+from taskapi.tasks.services.bulk_by_filter import ManyQuery, ManyResult
+from taskapi.web import admission
+from taskapi.web.problems import ProblemDetail, responses, status_of
+from taskapi.web.routing import JSON, parameters, read_query
+from taskapi.web.routing import router as strict_router
+
+router = strict_router(prefix="/tasks", tags=["bulk"])
+
+
+class OperationError(ReadModel):
+    """Why an operation could not be carried out."""
+
+    error: str = Field(description="A stable code for programs.")
+    detail: str
+    details: list[ProblemDetail] | None = None
+
+
+class OperationResult(ReadModel):
+    """What became of one operation."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"index": 0, "status": 201, "id": OBJECT_ID_EXAMPLE, "version": 1, "error": None}]}
+    )
+
+    index: int = Field(description="Its place in the list.")
+    status: int = Field(description="The status that it would have had as a request.")
+    id: str | None = None
+    version: int | None = Field(None, description="That of the task after it.")
+    error: OperationError | None = None
+
+    @classmethod
+    def of(cls, index: int, step: Step) -> "OperationResult":
+        """The result of a step."""
+        if step.error:
+            return cls(index=index, status=status_of(step.error), error=_shown(step.error))
+        status = 201 if step.task else 204 if isinstance(step.operation, DeleteTask) else 200
+        return cls(index=index, status=status, id=step.id, version=step.version)
+
+
+def _shown(error: DomainError) -> OperationError:
+    details: list[Any] | None = None
+    if error.faults is not None:
+        details = [ProblemDetail(field=fault.field, message=fault.message, type=fault.type) for fault in error.faults]
+    return OperationError(error=error.code, detail=error.detail, details=details)
+
+
+async def _rendered(steps: Sequence[Step]) -> Response:
+    """The results of the steps; others get their turns while they are written down."""
+    turns, results = Turns(), list[bytes]()
+    for index, step in enumerate(steps):
+        results.append(OperationResult.of(index, step).model_dump_json().encode())
+        await turns.give_way()
+    return Response(b"[%b]" % b",".join(results), media_type=JSON)
+
+
+@router.post(
+    "/bulk",
+    summary="Run a list of operations",
+    response_model=list[OperationResult],
+    response_description="The outcome of each operation, in their order.",
+    responses=responses(400, 401, 403, BulkRefused, 413, 415, 422, 501, *admission.PROBLEMS),
+    openapi_extra={"parameters": parameters(BulkQuery)},
+)
+@admission.limited(admission.BULK)
+async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> Response:
+    """Make, change and delete up to 1,000 tasks: each operation for itself, or with `atomic=true` all or none.
+
+    The answer has the outcome of each, in their order.
+    """
+    run = batch.all_or_none if read_query(BulkQuery, request).atomic else batch.each
+    steps = await run(user, data, tools_of(request).accounts.get, request.app.state.settings.trash_days)
+    request.state.unfinished = any(isinstance(step.error, Unavailable) for step in steps)
+    return await _rendered(steps)
+
+
+@router.patch(
+    "",
+    summary="Change all tasks that match",
+    response_description="How many tasks matched, and how many were changed.",
+    responses=responses(400, 401, 403, CountDiffers, 413, 415, 422, TooManyMatches, 501, QueryTimeout, *admission.PROBLEMS),
+    openapi_extra={"parameters": parameters(ManyQuery)},
+)
+@admission.limited(admission.BY_FILTER)
+async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> ManyResult:
+    """Make the same change to all tasks that the filters find; `where={}` finds all.
+
+    First with `dry_run=true`, then with `expect=` and the number it gave, changes exactly what you have seen.
+    """
+    return await bulk_by_filter.change(user, read_query(ManyQuery, request), data, request.app.state.settings.query_timeout_ms)
+
+
+@router.delete(
+    "",
+    summary="Delete all tasks that match",
+    response_description="How many tasks matched, and how many were moved to the trash.",
+    responses=responses(401, 403, CountDiffers, 422, TooManyMatches, 501, QueryTimeout, *admission.PROBLEMS),
+    openapi_extra={"parameters": parameters(ManyQuery)},
+)
+@admission.limited(admission.BY_FILTER)
+async def delete_tasks(user: TaskWriter, request: Request) -> ManyResult:
+    """Move all tasks that the filters find to the trash; `where={}` finds all."""
+    settings = request.app.state.settings
+    return await bulk_by_filter.put_in_trash(user, read_query(ManyQuery, request), settings.trash_days, settings.query_timeout_ms)

@@ -1,0 +1,60 @@
+"""Routes of the checklist inside a task."""
+
+from fastapi import Request, Response
+
+from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
+from taskapi.core.errors import DamagedTask, TooManyItems
+from taskapi.tasks.routes.dependencies import ItemId, TaskId, Tasks
+from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead
+from taskapi.tasks.services import checklist
+from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
+from taskapi.web.problems import responses
+from taskapi.web.routing import LOCATION
+from taskapi.web.routing import router as strict_router
+
+router = strict_router(prefix="/tasks/{task_id}/checklist", tags=["checklist"])
+
+TASK = "The task after the change."
+REMOVED = {200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, DamagedTask, 412)}
+CHANGED = {**REMOVED, **responses(400, 413, 415, 422)}
+ADDED = {
+    201: {"headers": {**ETAG_HEADER, **LOCATION}},
+    **responses(400, 401, 403, 404, TooManyItems, DamagedTask, 412, 413, 415, 422),
+}
+
+
+@router.get("", summary="Read a checklist", response_description="Its items.", responses=responses(401, 403, 404))
+async def read_checklist(task_id: TaskId, user: TaskReader, tasks: Tasks) -> list[ChecklistItemRead]:
+    """The items of a task's checklist, in their order."""
+    return (await tasks.get(user, task_id)).checklist
+
+
+@router.post("", status_code=201, summary="Add an item", response_description=TASK, responses=ADDED, openapi_extra=IF_MATCH)
+async def add_checklist_item(
+    task_id: TaskId, data: ItemCreate, user: TaskWriter, versions: OfferedVersions, request: Request, response: Response
+) -> TaskRead:
+    """Add an item at the end or before another; the answer is the task, the `Location` that of the item."""
+    task, item_id = await checklist.add(user, task_id, data, versions)
+    response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}/checklist/{item_id}"
+    response.headers["ETag"] = etag(task.version, user.renames)
+    return task
+
+
+@router.patch("/{item_id}", summary="Change an item", response_description=TASK, responses=CHANGED, openapi_extra=IF_MATCH)
+async def update_checklist_item(
+    task_id: TaskId, item_id: ItemId, data: ItemUpdate, user: TaskWriter, versions: OfferedVersions, response: Response
+) -> TaskRead:
+    """Change an item's text, tick it, or move it before another; the answer is the task."""
+    task = await checklist.change(user, task_id, item_id, data, versions)
+    response.headers["ETag"] = etag(task.version, user.renames)
+    return task
+
+
+@router.delete("/{item_id}", summary="Remove an item", response_description=TASK, responses=REMOVED, openapi_extra=IF_MATCH)
+async def remove_checklist_item(
+    task_id: TaskId, item_id: ItemId, user: TaskWriter, versions: OfferedVersions, response: Response
+) -> TaskRead:
+    """Remove an item; the answer is the task."""
+    task = await checklist.remove(user, task_id, item_id, versions)
+    response.headers["ETag"] = etag(task.version, user.renames)
+    return task

@@ -1,0 +1,108 @@
+"""Routes that get tasks out and in."""
+
+import json
+from typing import Any
+
+from fastapi import Request, Response
+
+from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter, tools_of
+from taskapi.core.errors import Contended, Fault, InvalidInput, MalformedImport, TooManyLines, UnsupportedMediaType
+from taskapi.tasks.import_export import export, importer
+from taskapi.tasks.import_export.csv_records import csv_records
+from taskapi.tasks.import_export.export import ExportQuery, Format
+from taskapi.tasks.import_export.records import Records, json_array, json_lines
+from taskapi.tasks.import_export.schemas import MOST_LINES, ImportQuery, ImportReport, TaskImport
+from taskapi.tasks.schemas import READ_EXAMPLE, TASK_EXAMPLE
+from taskapi.web import admission
+from taskapi.web.negotiation import negotiated
+from taskapi.web.problems import responses
+from taskapi.web.routing import ATTACHMENT, JSON, definitions, media_parameter, media_type, parameters, read_query
+from taskapi.web.routing import router as strict_router
+from taskapi.web.streaming import Streamed
+
+router = strict_router(prefix="/tasks", tags=["export and import"])
+
+JSON_LINES, CSV = "application/jsonl", "text/csv"
+FORMATS = {JSON_LINES: Format.jsonl, CSV: Format.csv}
+# No name of JSON Lines is registered; these are in use.
+NAMES = (JSON_LINES, "application/x-ndjson", "application/ndjson", "application/x-jsonlines", "application/json-lines")
+
+
+def _json_lines(name: str, example: str) -> dict[str, Any]:
+    """Text for every client, whose lines have a schema of their own; OpenAPI 3.1 has no keyword that says so."""
+    schema = {"type": "string", "description": f"Text; each line is a JSON object: a `{name}`."}
+    return {"schema": schema, "x-item-schema": {"$ref": f"#/components/schemas/{name}"}, "example": example}
+
+
+EXPORTED = {
+    JSON_LINES: _json_lines("TaskRead", json.dumps(READ_EXAMPLE) + "\n"),
+    CSV: {"schema": {"type": "string"}, "example": ",".join(READ_EXAMPLE) + "\r\n"},
+}
+LINES = '{"key": "a-1", "title": "From another tool"}\n{"title": "Without a key", "status": "done"}\n'
+TASKS = {"type": "array", "maxItems": MOST_LINES, "items": {"$ref": "#/components/schemas/TaskImport"}}
+TAKEN = {
+    JSON: {"schema": {**TASKS, **definitions(TaskImport)}, "example": [TASK_EXAMPLE]},  # first: what tools choose unasked
+    **dict.fromkeys(NAMES, _json_lines("TaskImport", LINES)),
+    CSV: {"schema": {"type": "string"}, "example": 'title,due_date,tags\r\nFrom a spreadsheet,2027-01-31,"work, writing"\r\n'},
+}
+UTF_8 = (None, "utf-8", "utf8", "us-ascii")
+TYPED_CSV = f"{CSV}; charset=utf-8; header=present"
+
+
+@router.get(
+    "/export",
+    summary="Export your tasks",
+    response_class=Response,
+    response_description="Your tasks, as text.",
+    responses={200: {"content": EXPORTED, "headers": ATTACHMENT}, **responses(401, 403, 422, *admission.PROBLEMS)},
+    openapi_extra={"parameters": parameters(ExportQuery)},
+)
+@admission.limited(admission.EXPORTS)
+async def export_tasks(user: TaskReader, request: Request) -> Response:
+    """All your tasks that match, as they are at this moment, as JSON Lines or CSV; a body without its end was cut off.
+
+    What you read later than five minutes after the beginning may be as of a later moment: no task is in it twice, and none is
+    missing that was there all the time; one that was deleted meanwhile may be.
+    """
+    query = read_query(ExportQuery, request)
+    chosen = negotiated(request, tuple(name for name, kind in FORMATS.items() if query.format in (kind, None)))
+    if query.bom and chosen != CSV:
+        raise InvalidInput([Fault("bom", "is for CSV alone; send format=csv with it", "csv_only")])
+    headers = {
+        "Content-Type": TYPED_CSV if chosen == CSV else chosen,
+        "Content-Disposition": f'attachment; filename="tasks.{FORMATS[chosen]}"',
+    }
+    return await Streamed.begun(export.parts(user, query, FORMATS[chosen]), headers)
+
+
+@router.post(
+    "/import",
+    summary="Import tasks",
+    response_description="How many tasks were created and changed, and the errors by line.",
+    responses=responses(400, MalformedImport, 401, 403, 413, TooManyLines, 415, 422, Contended, *admission.PROBLEMS),
+    openapi_extra={
+        "parameters": parameters(ImportQuery),
+        "requestBody": {"required": True, "content": TAKEN},
+    },
+)
+@admission.limited(admission.IMPORTS)
+async def import_tasks(user: TaskWriter, request: Request) -> ImportReport:
+    """Make tasks of JSON Lines, at most 100,000, and change those whose `key` is known; a wrong line stops no other.
+
+    A JSON array of tasks is taken as well, as long as it is no larger than any other JSON body, and CSV whose first line
+    names the columns: fields of a task, `title` among them, in any order. Lists, `checklist` and `metadata` are JSON, or
+    `tags` with commas and `links` with blanks between them. An empty cell empties what can be empty, else it says nothing.
+    """
+    query = read_query(ImportQuery, request)
+    return await importer.run(user, await _records(request), tools_of(request).accounts.get, query)
+
+
+async def _records(request: Request) -> Records:
+    kind = media_type(request)
+    if kind == JSON:
+        return json_array(await request.json(), len(await request.body()))
+    if kind != CSV:
+        return json_lines(request.stream())
+    if media_parameter(request, "charset") not in UTF_8 or media_parameter(request, "header") == "absent":
+        raise UnsupportedMediaType([TYPED_CSV])
+    return csv_records(request.stream())

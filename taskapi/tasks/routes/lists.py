@@ -1,0 +1,87 @@
+"""Routes of lists of tasks."""
+
+from typing import Any
+
+from fastapi import Request, Response
+
+from taskapi.accounts.auth.dependencies import TaskReader
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.errors import QueryTimeout
+from taskapi.tasks.query import pages
+from taskapi.tasks.query.pages import Page
+from taskapi.tasks.query.projection import TaskPart
+from taskapi.tasks.query.search import TaskQuery, TaskSearch
+from taskapi.tasks.routes.dependencies import tools_of
+from taskapi.tasks.schemas import TaskRead
+from taskapi.web import admission
+from taskapi.web.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
+from taskapi.web.pagination import LIST_HEADERS
+from taskapi.web.problems import responses
+from taskapi.web.routing import JSON, parameters, read_query
+from taskapi.web.routing import router as strict_router
+
+router = strict_router(prefix="/tasks", tags=["tasks"])
+
+PAGE_HEADERS: dict[str, Any] = {
+    **ETAG_HEADER,
+    **LIST_HEADERS,
+    "X-Total-Count-Relation": {
+        "description": "For an estimate: `eq`, or `gte` when there may be more.",
+        "schema": {"type": "string", "enum": ["eq", "gte"]},
+    },
+    "X-Next-Cursor": {"description": "The `cursor` of the next page, when there is one.", "schema": {"type": "string"}},
+}
+
+
+ANSWER: dict[str, Any] = {
+    "response_model": list[TaskRead | TaskPart],
+    "response_description": "A page of tasks, each whole or in part.",
+    "responses": {200: {"headers": PAGE_HEADERS}, **responses(401, 403, 422, QueryTimeout, *admission.PROBLEMS)},
+}
+
+
+@router.get(
+    "",
+    summary="List your tasks",
+    **{**ANSWER, "responses": {**ANSWER["responses"], **NOT_MODIFIED}},
+    openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
+)
+async def list_tasks(user: TaskReader, request: Request) -> Response:
+    """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
+    query = read_query(TaskQuery, request)
+    page = await _page(query, user, request)
+    path = f"{request.scope.get('root_path', '')}/tasks"
+    headers = validators(request, _etag(page, user)) | _headers(page)
+    if link := query.link_header(path, None if page.is_least else page.total, page.cursor):
+        headers["Link"] = link
+    return Response(page.json(), headers=headers, media_type=JSON)
+
+
+@router.post(
+    "/search", summary="Search your tasks", **{**ANSWER, "responses": {**ANSWER["responses"], **responses(400, 413, 415)}}
+)
+async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) -> Response:
+    """Your tasks, as the same query in an address would list them; for filters that are too long for one."""
+    page = await _page(query, user, request)
+    return Response(page.json(), headers={"ETag": _etag(page, user), **_headers(page)}, media_type=JSON)
+
+
+async def _page(query: TaskSearch, user: UserRead, request: Request) -> Page:
+    state, work = request.app.state, admission.QUERIES if query.is_dear else admission.LISTS
+    async with admission.admit(work, request):
+        return await pages.page(user, query, state.cursors, state.settings.query_timeout_ms, tools_of(request).lists)
+
+
+def _etag(page: Page, owner: UserRead) -> str:
+    return list_etag(page.versions, f"{page.total} {page.is_least} {page.cursor is not None} {owner.username}")
+
+
+def _headers(page: Page) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if page.total is not None:
+        headers["X-Total-Count"] = str(page.total)
+    if page.is_estimate:
+        headers["X-Total-Count-Relation"] = "gte" if page.is_least else "eq"
+    if page.cursor is not None:
+        headers["X-Next-Cursor"] = page.cursor
+    return headers

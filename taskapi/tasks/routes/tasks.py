@@ -1,0 +1,155 @@
+"""Routes of tasks."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+
+from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter, tools_of
+from taskapi.core.errors import Contended, DamagedTask, PatchTestFailed
+from taskapi.tasks.links import preview as links
+from taskapi.tasks.links.fetch import PageFetcher
+from taskapi.tasks.links.preview import LinkRead
+from taskapi.tasks.put import TaskPut
+from taskapi.tasks.query.projection import TaskPart
+from taskapi.tasks.routes.dependencies import TaskId, Tasks
+from taskapi.tasks.routes.dependencies import tools_of as task_tools
+from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
+from taskapi.tasks.services import json_patch, trash, view
+from taskapi.tasks.services import tasks as service
+from taskapi.tasks.services.json_patch import Patch
+from taskapi.tasks.services.view import SummaryQuery, TaskView
+from taskapi.web import admission
+from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
+from taskapi.web.problems import responses
+from taskapi.web.routing import JSON, LOCATION, media_type, parameters, read_json, read_query
+from taskapi.web.routing import router as strict_router
+
+router = strict_router(prefix="/tasks", tags=["tasks"])
+
+READ = responses(401, 403, 404)
+CHANGED_FIELDS = {"schema": {"$ref": "#/components/schemas/TaskUpdate"}}
+PATCHES = {
+    JSON: CHANGED_FIELDS,
+    "application/merge-patch+json": CHANGED_FIELDS,
+    json_patch.MEDIA_TYPE: {"schema": json_patch.schema()},
+}
+PROBLEMS = (400, 401, 403, 404, DamagedTask, 412, 413, 415, 422, 428, Contended)
+WRITE: dict[str, Any] = {"response_description": "The task after the change."}
+ANSWER: dict[int | str, Any] = {200: {"headers": ETAG_HEADER}}
+
+
+async def page_fetcher(request: Request) -> PageFetcher:
+    """The application's fetcher of pages behind links."""
+    fetcher: PageFetcher = request.app.state.pages
+    return fetcher
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a task",
+    response_description="The new task.",
+    responses={201: {"headers": {**ETAG_HEADER, **LOCATION}}, **responses(400, 401, 403, 413, 415, 422)},
+)
+async def create_task(data: TaskCreate, user: TaskWriter, request: Request, response: Response) -> TaskRead:
+    """Make a task."""
+    task = await service.create(user, data, task_tools(request).inserts, tools_of(request).accounts.get)
+    response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}"
+    response.headers["ETag"] = etag(task.version, user.renames)
+    return task
+
+
+@router.get(
+    "/{task_id}",
+    summary="Read a task",
+    response_model=TaskRead | TaskPart,
+    response_description="The task, or the fields of it that were asked for.",
+    responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(410, 422)},
+    openapi_extra={"parameters": [*parameters(TaskView), *IF_NONE_MATCH["parameters"]]},
+)
+async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Response:
+    """One task, whole or in part: as it is, or as it was in an earlier version or at a time."""
+    if request.scope["query_string"]:
+        found = await view.read(user, task_id, read_query(TaskView, request), task_tools(request).reads)
+        return Response(found.json(), headers=validators(request, etag(found.version, user.renames)), media_type=JSON)
+    task = await task_tools(request).reads.get(user, task_id)
+    headers = validators(request, etag(task.version, user.renames))
+    return Response(task.model_dump_json(), headers=headers, media_type=JSON)
+
+
+@router.get(
+    "/{task_id}/summary",
+    summary="Read a task in brief",
+    response_description="The task in brief.",
+    responses={**READ, **responses(422)},
+    openapi_extra={"parameters": parameters(SummaryQuery)},
+)
+async def read_task_summary(task_id: TaskId, user: TaskReader, tasks: Tasks, request: Request) -> TaskSummary:
+    """One task in brief, with whether it is overdue and how old it is."""
+    zone = read_query(SummaryQuery, request).tz
+    return TaskSummary.of(await tasks.get(user, task_id), zone)
+
+
+@router.get(
+    "/{task_id}/links",
+    summary="Preview the links of a task",
+    response_description="One entry for each link, in their order.",
+    responses=responses(401, 403, 404, *admission.PROBLEMS),
+)
+@admission.limited(admission.LINKS)
+async def read_task_links(
+    task_id: TaskId, user: TaskReader, tasks: Tasks, fetcher: Annotated[PageFetcher, Depends(page_fetcher)]
+) -> list[LinkRead]:
+    """Title, status and time of each page the task links to; a page that fails says how, and never fails the call."""
+    task = await tasks.get(user, task_id)
+    return await links.preview(task.links, fetcher, user.id)
+
+
+@router.patch(
+    "/{task_id}",
+    summary="Change a task",
+    **WRITE,
+    responses={**ANSWER, **responses(*PROBLEMS, PatchTestFailed)},
+    openapi_extra={**IF_MATCH, "requestBody": {"content": PATCHES, "required": True}},
+)
+async def update_task(
+    task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request, response: Response
+) -> TaskRead:
+    """Change a task: send the fields that change (RFC 7396), or a JSON Patch (RFC 6902).
+
+    With `If-Match`, only the version you know changes.
+    """
+    if media_type(request) == json_patch.MEDIA_TYPE:
+        operations = (await read_json(Patch, request)).root
+        task = await service.patch(user, task_id, operations, versions)
+    else:
+        task = await service.change(user, task_id, await read_json(TaskUpdate, request), versions)
+    response.headers["ETag"] = etag(task.version, user.renames)
+    return task
+
+
+@router.put(
+    "/{task_id}",
+    summary="Change a task, as PATCH does",
+    **WRITE,
+    responses={**ANSWER, **responses(*PROBLEMS)},
+    openapi_extra=IF_MATCH,
+)
+async def put_task(task_id: TaskId, data: TaskPut, user: TaskWriter, versions: ExpectedVersions, response: Response) -> TaskRead:
+    """Change a task: only the fields you send, as PATCH does. You may send all that you read: the server's fields as well."""
+    task = await service.put(user, task_id, data, versions)
+    response.headers["ETag"] = etag(task.version, user.renames)
+    return task
+
+
+@router.delete(
+    "/{task_id}",
+    status_code=204,
+    summary="Delete a task",
+    response_class=Response,
+    responses=responses(401, 403, 404, DamagedTask, 412, 428),
+    openapi_extra=IF_MATCH,
+)
+async def delete_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request) -> None:
+    """Move a task to the trash, from which it can be restored. With `If-Match`, only the version you know."""
+    await trash.put(user, task_id, versions, request.app.state.settings.trash_days)

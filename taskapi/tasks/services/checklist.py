@@ -1,0 +1,130 @@
+"""The checklist inside a task: each change is one atomic array operation, so two people who tick two items both win."""
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.errors import Fault, InvalidInput, NotFound, PreconditionFailed, TooManyItems
+from taskapi.core.fields import object_id
+from taskapi.core.ids import new_id
+from taskapi.db.connection import BSON, collection
+from taskapi.tasks.schemas import MOST_ITEMS, ItemCreate, ItemUpdate, TaskRead, TaskUpdate
+from taskapi.tasks.services import tasks as service
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.pipelines import STORED_CHECKLIST, update
+from taskapi.tasks.storage.reading import read
+from taskapi.tasks.storage.repository import PUBLIC, Versions, find, one
+
+HAS_ROOM = {f"checklist.{MOST_ITEMS - 1}": {"$exists": False}}
+
+
+async def add(owner: UserRead, task_id: str, data: ItemCreate, versions: Versions) -> tuple[TaskRead, str]:
+    """Adds an item before another or at the end; the task after it, and the item's id.
+
+    When an earlier run of the same request has added it, the task as it is.
+
+    Raises:
+        NotFound: there is no such task.
+        PreconditionFailed: it has none of ``versions``.
+        TooManyItems: it has 100 items.
+        InvalidInput: there is no item to put it before.
+    """
+    item = {"id": new_id(), "text": data.text, "done": data.done}
+    added = _placed(STORED_CHECKLIST, [{"$literal": item}], data.before)
+    condition = {**HAS_ROOM, "checklist.id": {"$ne": item["id"]}}
+    task = await _write(owner, task_id, versions, added, condition, before=data.before, new=str(item["id"]))
+    return task, str(item["id"])
+
+
+async def change(owner: UserRead, task_id: str, item_id: str, data: ItemUpdate, versions: Versions) -> TaskRead:
+    """Changes an item's text, ticks it, or moves it before another (None: to the end); the task after it.
+
+    Nothing sent, nothing written.
+
+    Raises:
+        NotFound: there is no such task, or no such item in it.
+        PreconditionFailed: it has none of ``versions``.
+        InvalidInput: there is no item to put it before.
+    """
+    identity = _identity(item_id)
+    if not data.model_fields_set:
+        return await _unchanged(owner, task_id, identity, versions)
+    values = data.model_dump(exclude_unset=True, exclude={"before"})
+    changed = {"$mergeObjects": ["$$item", {"$literal": values}]}
+    after: BSON = {
+        "$map": {
+            "input": STORED_CHECKLIST,
+            "as": "item",
+            "in": {"$cond": [{"$eq": ["$$item.id", identity]}, changed, "$$item"]},
+        }
+    }
+    if "before" in data.model_fields_set and data.before != str(identity):
+        after = _placed(_where("$ne", identity, after), _where("$eq", identity, after), data.before)
+    return await _write(owner, task_id, versions, after, {"checklist.id": identity}, before=data.before)
+
+
+async def remove(owner: UserRead, task_id: str, item_id: str, versions: Versions) -> TaskRead:
+    """Removes an item; the task after it.
+
+    Raises:
+        NotFound: there is no such task, or no such item in it.
+        PreconditionFailed: it has none of ``versions``.
+    """
+    identity = _identity(item_id)
+    return await _write(owner, task_id, versions, _where("$ne", identity, STORED_CHECKLIST), {"checklist.id": identity})
+
+
+async def _unchanged(owner: UserRead, task_id: str, identity: ObjectId, versions: Versions) -> TaskRead:
+    task = await service.change(owner, task_id, TaskUpdate(), versions)
+    if str(identity) not in {item.id for item in task.checklist}:
+        raise NotFound("Checklist item not found")
+    return task
+
+
+def _identity(item_id: str) -> ObjectId:
+    identity = object_id(item_id)
+    if identity is None:
+        raise NotFound("Checklist item not found")
+    return identity
+
+
+def _where(comparison: str, identity: ObjectId, of: BSON) -> BSON:
+    return {"$filter": {"input": of, "as": "item", "cond": {comparison: ["$$item.id", identity]}}}
+
+
+def _placed(among: BSON, new: BSON | list[BSON], before: str | None) -> BSON:
+    """The items ``among`` which ``new`` stand before the one of that id, or last."""
+    if before is None:
+        return {"$concatArrays": [among, new]}
+    here = {"$cond": [{"$eq": ["$$this.id", ObjectId(before)]}, new, []]}
+    placed = {"$concatArrays": ["$$value", here, ["$$this"]]}
+    return {"$reduce": {"input": among, "initialValue": [], "in": placed}}
+
+
+async def _write(
+    owner: UserRead,
+    task_id: str,
+    versions: Versions,
+    after: BSON,
+    condition: BSON,
+    before: str | None = None,
+    new: str | None = None,
+) -> TaskRead:
+    conditions = [condition, *([{"checklist.id": ObjectId(before)}] if before else [])]
+    changed = await collection(TaskDocument).find_one_and_update(
+        {**one(owner, task_id, versions), "$and": conditions},
+        update({"checklist": after}, owner),
+        PUBLIC,
+        return_document=ReturnDocument.AFTER,
+    )
+    if changed is not None:
+        return read(changed, owner)
+    task = read(await find(owner, task_id), owner)
+    present = {item.id for item in task.checklist}
+    if new in present:
+        return task
+    if versions is not None and task.version not in versions:
+        raise PreconditionFailed(task.version)
+    if before and before not in present:
+        raise InvalidInput([Fault("before", "There is no such item", "unknown_item")])
+    raise TooManyItems if new else NotFound("Checklist item not found")

@@ -1,0 +1,139 @@
+"""JSON Patch (RFC 6902) on the public form of a task; the operations themselves are the library's."""
+
+import copy
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
+from jsonpointer import JsonPointerException, resolve_pointer
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, ValidationError
+
+from taskapi.core.cooperative import Turns
+from taskapi.core.errors import Fault, InvalidInput, PatchTestFailed, faults_of
+from taskapi.core.strict_json import MOST_LEVELS, is_deeper
+from taskapi.tasks.schemas import TaskRead, TaskUpdate
+from taskapi.web.routing import COMPONENT, schema_of
+
+MEDIA_TYPE = "application/json-patch+json"
+MOST_OPERATIONS = 100
+LARGEST_VALUES = 128 * 1024  # characters of JSON that all operations bring or copy; the largest task has half as many
+EMPTIED = ("description", "due_date", "tags", "links", "checklist", "metadata")  # what may be removed
+POINTER: dict[str, JsonValue] = {"pattern": "^(/([^/~]|~[01])*)*$"}
+# Of an operation beside its path (RFC 6902, section 4).
+MEMBERS = {"add": "value", "remove": None, "replace": "value", "move": "from", "copy": "from", "test": "value"}
+READ_ONLY = [name for name in TaskRead.model_fields if name not in TaskUpdate.model_fields]
+
+
+class Operation(BaseModel):
+    """One operation of a JSON Patch. Members that its kind does not know are ignored (RFC 6902, section 4)."""
+
+    model_config = ConfigDict(extra="ignore", serialize_by_alias=True)
+
+    op: Literal["add", "remove", "replace", "move", "copy", "test"]
+    path: str = Field(description="A JSON Pointer (RFC 6901) into the task.", json_schema_extra=POINTER)
+    from_: str = Field("", alias="from", description="A JSON Pointer to what is taken.", json_schema_extra=POINTER)
+    value: Any = Field(None, description="Any JSON.")
+
+
+class Patch(RootModel[Annotated[list[Operation], Field(max_length=MOST_OPERATIONS)]]):
+    """Operations on a task, applied in their order, all or none."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                [
+                    {"op": "test", "path": "/status", "value": "todo"},
+                    {"op": "replace", "path": "/status", "value": "in_progress"},
+                    {"op": "add", "path": "/tags/-", "value": "urgent"},
+                    {"op": "add", "path": "/metadata/sprint", "value": 14},
+                ]
+            ]
+        }
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a patch: a list of one kind of ``Operation`` each, with the members that this kind needs."""
+    made = schema_of(Patch)
+    whole = made.pop("$defs")["Operation"]
+    kinds = {f"JsonPatch{op.title()}": _kind(whole["properties"], op, member) for op, member in MEMBERS.items()}
+    refs = {kind["properties"]["op"]["const"]: COMPONENT.format(model=name) for name, kind in kinds.items()}
+    one = {"oneOf": [{"$ref": ref} for ref in refs.values()], "discriminator": {"propertyName": "op", "mapping": refs}}
+    return {**made, "$defs": kinds, "items": one}
+
+
+def _kind(properties: dict[str, Any], op: str, member: str | None) -> dict[str, Any]:
+    own = {"op": {"type": "string", "const": op}, "path": properties["path"]}
+    if member:
+        own[member] = {name: value for name, value in properties[member].items() if name != "default"}
+    return {"type": "object", "title": f"JsonPatch{op.title()}", "properties": own, "required": list(own)}
+
+
+async def patched(document: Any, operations: Sequence[Operation]) -> Any:
+    """``document`` after the operations. It is not changed itself. Gives way in between where they are much work.
+
+    Raises:
+        PatchTestFailed: a ``test`` does not hold.
+        InvalidInput: an operation cannot be carried out; names it.
+    """
+    document, turns = copy.deepcopy(document), Turns()
+    size = 0
+    for index, operation in enumerate(operations):
+        try:
+            value = resolve_pointer(document, operation.from_) if operation.op == "copy" else operation.value
+            size += len(json.dumps(value, ensure_ascii=False, default=str))
+            if size > LARGEST_VALUES:  # copies of copies grow fast, and a large value costs at every step
+                raise _too_large(index)
+            document = JsonPatch([operation.model_dump(exclude_unset=True)]).apply(document, in_place=True)
+        except JsonPatchTestFailed:
+            raise PatchTestFailed(index) from None
+        except (JsonPatchException, JsonPointerException) as error:
+            raise InvalidInput([Fault(str(index), f"Cannot be carried out: {_reason(error)}", "patch_operation")]) from None
+        except RecursionError:
+            raise _too_large(index) from None
+        await turns.give_way()
+    if is_deeper(document, MOST_LEVELS):
+        raise _too_large(len(operations) - 1)
+    return document
+
+
+def _too_large(index: int) -> InvalidInput:
+    return InvalidInput([Fault(str(index), "Makes the task too large", "patch_size")])
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0][:100].rstrip(".") if str(error) else "invalid operation"
+
+
+async def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate:
+    """What the operations change of ``task``, validated as a whole. Its metadata is all of it, not a merge patch.
+
+    Raises:
+        PatchTestFailed, InvalidInput: as ``patched``; or the patched task is not valid.
+    """
+    before: dict[str, Any] = task.model_dump(mode="json")
+    after = await patched(before, operations)
+    if not isinstance(after, dict):
+        raise InvalidInput([Fault("", "The task must stay an object", "task_type")])
+    faults = [Fault(name, "There is no such field", "extra_forbidden") for name in after if name not in before]
+    changed = [name for name, value in before.items() if name not in after or not _same(value, after[name])]
+    faults += [read_only(name) for name in changed if name in READ_ONLY]
+    missing = [name for name in changed if name not in after]
+    faults += [Fault(name, "Field required", "missing") for name in missing if name not in (*EMPTIED, *READ_ONLY)]
+    if faults:
+        raise InvalidInput(faults)
+    try:
+        return TaskUpdate.model_validate({name: after.get(name) for name in changed})
+    except ValidationError as error:
+        raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+
+
+def read_only(name: str) -> Fault:
+    """What is wrong with another value for one of the server's fields."""
+    return Fault(name, "Cannot be changed", "read_only")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same, also in the kind and form of their numbers."""
+    return one is other or json.dumps(one) == json.dumps(other)

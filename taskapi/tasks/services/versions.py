@@ -1,0 +1,199 @@
+"""What a task was: its history, its earlier versions, and the way back to one."""
+
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.clock import in_utc
+from taskapi.core.errors import NotFound, VersionNotKept
+from taskapi.core.fields import Moment, SentMoment
+from taskapi.db import damaged
+from taskapi.db.connection import BSON
+from taskapi.tasks.metadata import exact
+from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
+from taskapi.tasks.storage.history import LACKING, Action
+from taskapi.tasks.storage.pipelines import literal, update
+from taskapi.tasks.storage.reading import SOURCE, read, reference, sound, version_of
+from taskapi.tasks.storage.repository import PUBLIC, Versions, find, revise
+
+WITH_HISTORY = {**PUBLIC, "history": 1}
+REVERTED = {*TaskUpdate.model_fields, "completed_at", "progress"}
+UNRECORDED = frozenset({"_id", "owner", "version"})  # what tells a task from others, which no change touches
+LARGEST_VERSION = 2**31 - 1
+
+
+class Change(BaseModel):
+    """What a write did to one field."""
+
+    before: Any
+    after: Any
+
+
+class HistoryEntry(BaseModel):
+    """One write of a task."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "version": 2,
+                    "at": "2027-01-03T10:00:00.000Z",
+                    "by": {"id": "65f1a2b3c4d5e6f708192a00", "username": "ada"},
+                    "action": "update",
+                    "request_id": "0f8fad5bd9cb469fa165b70867728950",
+                    "changes": {"priority": {"before": 3, "after": 5}},
+                }
+            ]
+        }
+    )
+
+    version: StrictInt = Field(description="The version that it made.")
+    at: Moment
+    by: OwnerRead
+    action: Action
+    request_id: str
+    changes: dict[str, Change] = Field(description="By field: its value before and after.")
+
+
+class PastQuery(BaseModel):
+    """Which state of a task: as it is, or one of its past."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int | None = Field(None, ge=1, le=LARGEST_VERSION, description="As it was in this version.")
+    as_of: SentMoment | None = Field(None, description="As it was at this time (RFC 3339).")
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if self.version is not None and self.as_of is not None:
+            raise PydanticCustomError("alternatives", "version and as_of both name a state; send one of them")
+        return self
+
+    @property
+    def is_past(self) -> bool:
+        """Whether it names a state at all."""
+        return self.version is not None or self.as_of is not None
+
+
+class Revert(BaseModel):
+    """Which version a task goes back to."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 1}]})
+
+    version: int = Field(ge=1, le=LARGEST_VERSION, strict=True)
+
+
+async def history(owner: UserRead, task_id: str) -> list[HistoryEntry]:
+    """The writes of a task that are kept, the newest first. Raises NotFound."""
+    return entries(await find(owner, task_id, WITH_HISTORY), owner)
+
+
+def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:
+    """The writes of a task of ``owner``, stored with its history, the newest first."""
+    state = {**LACKING, **stored}
+    found = []
+    after = read(state, owner).model_dump(mode="json")
+    for entry in reversed(_kept(stored)):
+        state |= entry["before"]
+        before = read(state, owner).model_dump(mode="json")
+        kept = [name for name in before if name in entry["before"] and name != "updated_at"]
+        changed = [name for name in kept if exact(before[name]) != exact(after[name])]
+        changes = {name: {"before": before[name], "after": after[name]} for name in changed}
+        by = reference(owner) if entry["by"]["id"] == owner.object_id else entry["by"]
+        found.append(HistoryEntry.model_validate({**entry, "by": by, "changes": changes}))
+        after = before
+    return found
+
+
+def _kept(stored: BSON) -> list[BSON]:
+    """The history of a task, oldest first, from behind the last entry that a script has damaged: it would tell wrong states."""
+    history = stored.get("history", [])
+    newest_first: list[BSON] = []
+    for entry in reversed(history) if isinstance(history, list) else [history]:
+        if not _is_sound(entry) or (newest_first and entry["version"] >= newest_first[-1]["version"]):
+            damaged.note(SOURCE, stored.get("_id"), ["history"])
+            break
+        newest_first.append(entry)
+    return newest_first[::-1]
+
+
+def _is_sound(entry: Any) -> bool:
+    try:
+        HistoryEntry.model_validate({**entry, "changes": {}})
+    except (ValidationError, TypeError):
+        return False
+    before = entry.get("before")
+    return isinstance(before, dict) and UNRECORDED.isdisjoint(before)
+
+
+def back_to(stored: BSON, version: int) -> BSON:
+    """A task, stored with its history, as it was in ``version``.
+
+    Raises:
+        NotFound: there is no such version yet.
+        VersionNotKept: the history begins later.
+    """
+    if version > version_of(stored):
+        raise NotFound("The task has no such version")
+    entries = _kept(stored)
+    earliest = entries[0]["version"] - (entries[0]["action"] != Action.create) if entries else version_of(stored)
+    if version < earliest:
+        raise VersionNotKept
+    state = {**LACKING, **stored}
+    for entry in reversed(entries):
+        if entry["version"] <= version:
+            break
+        state |= entry["before"]
+    return {**state, "version": version}
+
+
+async def state(owner: UserRead, task_id: str, query: PastQuery) -> BSON:
+    """A stored task in the state that ``query`` names.
+
+    Raises:
+        NotFound: there is no such task or version, or it was not there at that time.
+        VersionNotKept: the history does not reach back so far.
+    """
+    stored = await find(owner, task_id, WITH_HISTORY)
+    version = query.version or version_of(stored)
+    if query.as_of is not None:
+        version = _version_at(sound(stored, owner), query.as_of)
+    return back_to(stored, version)
+
+
+def _version_at(stored: BSON, moment: datetime) -> int:
+    """The version of a task at ``moment``."""
+    if moment < in_utc(stored["created_at"]):
+        raise NotFound("The task was not there at that time")
+    entries = _kept(stored)
+    until = [entry for entry in entries if in_utc(entry["at"]) <= moment]
+    if not until:
+        if entries or in_utc(stored["updated_at"]) > moment:  # also an import may have set the times before its entry
+            raise VersionNotKept
+        return version_of(stored)
+    if until[-1]["action"] == Action.delete:
+        raise NotFound("The task was in the trash at that time")
+    later = entries[len(until) :]
+    return int(later[0]["version"] - 1 if later else version_of(stored))
+
+
+async def revert(owner: UserRead, task_id: str, version: int, versions: Versions) -> TaskRead:
+    """Makes a new version of a task that is as ``version`` was; none when it is so already.
+
+    Raises:
+        NotFound: there is no such task or version.
+        VersionNotKept: the history does not reach back so far.
+        PreconditionFailed: the task has none of ``versions``.
+    """
+
+    async def going_back(stored: BSON) -> list[BSON] | None:
+        past, now = (sound(back_to(stored, number), owner) for number in (version, version_of(stored)))
+        values = {name: past[name] for name in sorted(REVERTED)}
+        if all(exact(value) == exact(now[name]) for name, value in values.items()):
+            return None
+        return update(literal(values), owner, Action.revert, derive=False)
+
+    return await revise(owner, task_id, versions, going_back, WITH_HISTORY)

@@ -1,0 +1,1 @@
+"""Tasks as MongoDB keeps them: their shape and indexes, reads, writes, history."""

@@ -1,0 +1,100 @@
+"""The history of a task, kept inside it by the write that makes it.
+
+An entry holds what the fields it changed held *before*. What came after is what the next entry to change the field holds,
+or the task itself: half the bytes, and the two can never disagree.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.logs import request_id
+from taskapi.db.connection import BSON
+
+MOST_ENTRIES = 100
+LARGEST_BYTES = 64 * 1024  # of all entries, as BSON; the older half goes when they are larger
+LACKING: Mapping[str, Any] = {"checklist": [], "metadata": {}, "progress": 0.0}
+"""What tasks of an earlier version of the service lack, and the values that stand for it."""
+
+
+_SHOWN_VERSION: BSON = {
+    "$cond": [
+        {"$in": [{"$type": "$version"}, ["int", "long"]]},
+        "$version",
+        {"$cond": [{"$isNumber": "$version"}, {"$convert": {"input": "$version", "to": "int", "onError": 1}}, 1]},
+    ]
+}
+"""The version that a task shows, also when a script has stored it as something else: ``reading.version_of`` is the same rule."""
+NEXT_VERSION: BSON = {"$add": [_SHOWN_VERSION, 1]}
+
+
+def list_or_empty(path: str) -> BSON:
+    """The list at ``path`` as an expression; empty when there is none, or something else."""
+    return {"$cond": [{"$isArray": path}, path, []]}
+
+
+def at_version(versions: Iterable[int]) -> BSON:
+    """The condition that a task shows one of ``versions``."""
+    allowed = sorted(versions)
+    odd = {"version": {"$not": {"$type": ["int", "long"]}}, "$expr": {"$in": [_SHOWN_VERSION, allowed]}}
+    return {"$or": [{"version": {"$in": allowed}}, odd]}
+
+
+class Action(StrEnum):
+    """What a write was for."""
+
+    create = "create"
+    update = "update"
+    revert = "revert"
+    delete = "delete"
+    restore = "restore"
+
+
+def entry(action: Action, by: UserRead, at: datetime) -> BSON:
+    """Who wrote when and what for; the version that the write made and the values of before are still to be added."""
+    author = {"id": by.object_id, "username": by.username}
+    return {"at": at, "by": author, "action": action, "request_id": request_id.get()}
+
+
+def first(by: UserRead, at: datetime) -> list[BSON]:
+    """The history of a task that is being created."""
+    return [{**entry(Action.create, by, at), "version": 1, "before": {}}]
+
+
+def recorded(stages: Iterable[BSON], touched: Iterable[str], action: Action, by: UserRead, at: datetime) -> list[BSON]:
+    """The stages of an update, with those that raise the version and record which of the ``touched`` fields changed."""
+    stored: BSON = {name: f"${name}" for name in touched}
+    stored |= {name: {"$ifNull": [f"${name}", {"$literal": empty}]} for name, empty in LACKING.items() if name in stored}
+    before: BSON = {
+        name: {"$cond": [{"$ne": [f"$before.{name}", now]}, f"$before.{name}", "$$REMOVE"]} for name, now in stored.items()
+    }
+    if "metadata" in before:  # to MongoDB 1 and 1.0 are equal, to callers they are not
+        before["metadata"] = "$before.metadata"
+    made = {
+        **{name: {"$literal": value} for name, value in entry(action, by, at).items()},
+        "version": "$version",
+        "before": before,
+    }
+    history = {"$concatArrays": [list_or_empty("$history"), [made]]}
+    # As a computed value: a plain object would be merged into what a script may have stored under this name.
+    kept = {"before": {"$mergeObjects": [stored]}} if stored else {}
+    return [
+        {"$set": {"version": NEXT_VERSION, **kept}},
+        *stages,
+        {"$set": {"history": _capped(history)}},
+        {"$unset": "before"},
+    ]
+
+
+def _capped(entries: BSON) -> BSON:
+    """The newest of ``entries``, within both limits."""
+    half = {"$multiply": [-1, {"$ceil": {"$divide": [{"$size": "$$newest"}, 2]}}]}
+    large = {"$gt": [{"$bsonSize": {"entries": "$$newest"}}, LARGEST_BYTES]}
+    return {
+        "$let": {
+            "vars": {"newest": {"$slice": [entries, -MOST_ENTRIES]}},
+            "in": {"$cond": [large, {"$slice": ["$$newest", half]}, "$$newest"]},
+        }
+    }

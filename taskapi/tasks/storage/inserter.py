@@ -1,0 +1,63 @@
+"""Storing new tasks: those that come together are one write, and each caller learns what became of their own."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bson.errors import BSONError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError, WriteError
+
+from taskapi.core.data_loader import Coalescer
+from taskapi.db.connection import BSON, collection
+from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
+from taskapi.tasks.storage.documents import TaskDocument
+
+MAX_INSERTED = 32  # tasks of one write
+WRITES = 2  # at the same time: while one waits for the journal, the next is on its way
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _New:
+    task: BSON
+
+
+class TaskInserter:
+    """Stores the new tasks of one application, each as durably as alone."""
+
+    def __init__(self) -> None:
+        self._failures = Coalescer(_insert, WRITES, MAX_INSERTED)
+
+    async def insert(self, task: BSON) -> None:
+        """Stores a task. Raises what the driver would raise for it alone, such as DuplicateKeyError."""
+        if failure := await self._failures.get(_New(task)):
+            raise failure
+
+
+async def _insert(new: Collection[_New]) -> Mapping[_New, Exception]:
+    if len(new) == 1:
+        return await _insert_alone(new)
+    tasks = list(new)
+    try:
+        await collection(TaskDocument).insert_many([each.task for each in tasks], ordered=False)
+    except BulkWriteError as error:
+        if lacks_durability(error):  # also what a task meets that is stored already may still be lost
+            return dict.fromkeys(tasks, error)
+        return {tasks[each["index"]]: _failure(each) for each in error.details["writeErrors"]}
+    except (BSONError, OverflowError):  # one of them cannot be written down, and which one is not said
+        return await _insert_alone(new)
+    return {}
+
+
+async def _insert_alone(new: Collection[_New]) -> dict[_New, Exception]:
+    failures: dict[_New, Exception] = {}
+    for each in new:
+        try:
+            await collection(TaskDocument).insert_one(each.task)
+        except (PyMongoError, BSONError, OverflowError) as error:
+            failures[each] = error
+    return failures
+
+
+def _failure(details: Mapping[str, Any]) -> WriteError:
+    kind = DuplicateKeyError if details["code"] == DUPLICATE_KEY else WriteError
+    return kind(details["errmsg"], details["code"], {name: value for name, value in details.items() if name != "op"})

@@ -1,0 +1,94 @@
+"""The one way a stored task changes: an update pipeline, so that what follows from stored values is worked out where they are."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import ObjectId
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.clock import midnight, utc_now
+from taskapi.core.ids import new_id
+from taskapi.db.connection import BSON
+from taskapi.tasks.schemas import ChecklistItem, Status, TaskUpdate
+from taskapi.tasks.storage.history import Action, list_or_empty, recorded
+
+LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+IS_DONE = {"$eq": ["$status", Status.done]}
+STORED_CHECKLIST = list_or_empty("$checklist")
+PROGRESS = {
+    "$let": {
+        "vars": {"items": STORED_CHECKLIST},
+        "in": {
+            "$cond": [
+                {"$eq": ["$$items", []]},
+                {"$cond": [IS_DONE, 1.0, 0.0]},
+                {
+                    "$divide": [
+                        {"$size": {"$filter": {"input": "$$items", "as": "item", "cond": "$$item.done"}}},
+                        {"$size": "$$items"},
+                    ]
+                },
+            ]
+        },
+    }
+}
+
+
+def stored_items(items: Iterable[ChecklistItem]) -> list[BSON]:
+    """A checklist as MongoDB keeps it; new items get their ids."""
+    return [{"id": ObjectId(item.id) if item.id else new_id(), "text": item.text, "done": item.done} for item in items]
+
+
+def progress(items: list[BSON], completed: bool) -> float:
+    """The part of a checklist that is done, 0 to 1; without one, 1 for a task that is done."""
+    return sum(item["done"] for item in items) / len(items) if items else float(completed)
+
+
+def literal(values: Mapping[str, Any]) -> BSON:
+    """Values as expressions: without ``$literal`` a text that begins with a dollar would be read as the name of a field."""
+    return {name: {"$literal": value} for name, value in values.items()}
+
+
+def _later(now: datetime) -> BSON:
+    """``now``, or a millisecond after the stored ``updated_at`` if that is not earlier.
+
+    A change always moves a task on in the order of ``updated_at``, also when the clocks of two servers differ.
+    """
+    is_ahead = {"$and": [{"$gte": ["$updated_at", now]}, {"$lt": ["$updated_at", LAST_TIME]}]}  # which only a time can be
+    return {"$cond": [is_ahead, {"$add": ["$updated_at", 1]}, now]}
+
+
+def update(
+    fields: BSON, by: UserRead, action: Action = Action.update, now: datetime | None = None, *, derive: bool = True
+) -> list[BSON]:
+    """The pipeline that sets ``fields`` (stored name -> expression), what follows from them, and the history of it.
+
+    With ``derive=False`` nothing follows from the status and the checklist: ``fields`` holds that as well.
+    """
+    now = now or utc_now()
+    stages: list[BSON] = [{"$set": {"updated_at": _later(now), **fields}}]
+    touched = [*fields, "updated_at"]
+    if derive and "status" in fields:
+        completed_at = {"$cond": [IS_DONE, {"$ifNull": ["$completed_at", now]}, None]}
+        stages.append({"$set": {"completed": IS_DONE, "completed_at": completed_at}})
+        touched += ["completed", "completed_at"]
+    if derive and ("status" in fields or "checklist" in fields):
+        stages.append({"$set": {"progress": PROGRESS}})
+        touched.append("progress")
+    return recorded(stages, touched, action, by, now)
+
+
+def fields_of(data: TaskUpdate) -> BSON:
+    """What a change sets, as expressions, but for metadata, which is merged into what is there."""
+    values = data.model_dump(exclude_unset=True, exclude={"status", "completed", "checklist", "metadata"})
+    if values.get("due_date"):
+        values["due_date"] = midnight(values["due_date"])
+    if data.checklist is not None:
+        values["checklist"] = stored_items(data.checklist)
+    fields = literal(values)
+    if data.status or data.completed:
+        fields["status"] = data.status or Status.done
+    elif data.completed is not None:
+        fields["status"] = {"$cond": [IS_DONE, Status.todo, "$status"]}
+    return fields

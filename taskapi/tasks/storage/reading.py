@@ -1,0 +1,33 @@
+"""Stored tasks as their owners see them, those too that hold what this service never writes."""
+
+from typing import Any
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.db import damaged
+from taskapi.db.connection import BSON
+from taskapi.tasks.schemas import OwnerRead, TaskRead
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.history import LACKING
+
+SOURCE = TaskDocument.Settings.name
+
+
+def read(stored: BSON, owner: UserRead) -> TaskRead:
+    """A stored task of ``owner``, under the name that they have: its copy in the task may be a former one."""
+    return damaged.read(TaskRead, {**stored, "owner": OwnerRead(id=owner.id, username=owner.username)}, SOURCE)
+
+
+def sound(stored: BSON, owner: UserRead) -> BSON:
+    """A stored task of ``owner`` in which each public field is as ``read`` shows it."""
+    return {**LACKING, **damaged.sound(TaskRead, {**stored, "owner": reference(owner)}, SOURCE)}
+
+
+def reference(owner: UserRead) -> BSON:
+    """What a task says of its owner."""
+    return {"id": owner.object_id, "username": owner.username}
+
+
+def version_of(stored: BSON) -> int:
+    """The version of a stored task as ``read`` shows it."""
+    version: Any = stored.get("version")
+    return version if type(version) is int else damaged.integer(version)

@@ -1,0 +1,172 @@
+"""How many expensive requests run at the same time: bulkheads, a share for each account and a larger one for each worker.
+
+What is over the share of its account waits for a while, and is then refused: so is one more than the worker takes. Waiting
+requests take little: their bodies are not read yet. Each worker counts for itself, in memory.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, NamedTuple, TypeVar
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from taskapi.accounts.errors import ExportUnderWay, TooManyAtOnce
+from taskapi.core.errors import DomainError, ServerBusy
+from taskapi.web.disconnect import Disconnect, of_scope
+from taskapi.web.load import READS, Load
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+MAX_WAITING = 512  # requests for one kind of work
+MAX_WAITING_OF_ACCOUNT = 256
+PROBLEMS: Final[Sequence[type[DomainError]]] = (TooManyAtOnce, ServerBusy)  # that requests for such work may meet
+
+
+class Work(NamedTuple):
+    """A kind of work, how many requests may do it at the same time, and how long others wait for them."""
+
+    name: str
+    per_account: int
+    per_worker: int
+    wait_seconds: int
+    refusal: type[DomainError] | None = None  # when an account is over its share; None: TooManyAtOnce
+
+
+LISTS = Work("lists that an index serves", 4, 32, 10)
+QUERIES = Work("other lists and searches", 1, 4, 10)
+EXPORTS = Work("exports", 2, 16, 10)
+IMPORTS = Work("imports", 2, 8, 10)
+BULK = Work("bulk", 1, 4, 10)
+BY_FILTER = Work("changes by filter", 1, 4, 10)
+LINKS = Work("previews of links", 4, 32, 10)
+ACCOUNT_EXPORTS = Work("exports of accounts", 1, 4, 1, ExportUnderWay)
+LARGE_BODY_BYTES = 32 * 1024  # of JSON take about a millisecond to read
+BODIES = Work("reading large bodies of other requests", 2, 8, 10)
+KINDS = (LISTS, QUERIES, EXPORTS, IMPORTS, BULK, BY_FILTER, LINKS, ACCOUNT_EXPORTS, BODIES)
+
+
+class Bulkhead:
+    """The requests that do one kind of work. Those that wait are let in first come, first served, the accounts in turn."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._running: Counter[str] = Counter()
+        self._total = 0
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # the next account to be let in first
+        self._waiters = 0
+
+    @asynccontextmanager
+    async def admit(self, account: str, disconnect: Disconnect | None = None) -> AsyncIterator[None]:
+        """The work of ``account``, begun when it is its turn; who disconnects while it waits is refused.
+
+        Raises:
+            TooManyAtOnce, or the refusal of this work: the account itself has been at its limit all the time.
+            ServerBusy: the worker has.
+        """
+        if account in self._waiting or not self._has_room(account):
+            await self._wait(account, disconnect or Disconnect())
+        else:
+            self._enter(account)
+        try:
+            yield
+        finally:
+            self._leave(account)
+
+    def _has_room(self, account: str) -> bool:
+        return self._total < self._work.per_worker and self._running[account] < self._work.per_account
+
+    def _enter(self, account: str) -> None:
+        self._total += 1
+        self._running[account] += 1
+
+    def _leave(self, account: str) -> None:
+        self._total -= 1
+        self._running[account] -= 1
+        if not self._running[account]:
+            del self._running[account]
+        while (following := next((each for each in self._waiting if self._has_room(each)), None)) is not None:
+            queue = self._waiting.pop(following)
+            turn = queue.popleft()
+            self._waiters -= 1
+            if queue:
+                self._waiting[following] = queue  # behind the other accounts
+            if not turn.done():  # else it was given up
+                self._enter(following)
+                turn.set_result(None)
+                return
+
+    async def _wait(self, account: str, disconnect: Disconnect) -> None:
+        queue = self._waiting.get(account, deque[asyncio.Future[None]]())
+        if self._waiters >= MAX_WAITING or len(queue) >= MAX_WAITING_OF_ACCOUNT:
+            raise self._refusal(account)
+        self._waiting[account] = queue
+        turn = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        self._waiters += 1
+        try:
+            with disconnect.watch(turn):
+                async with asyncio.timeout(self._work.wait_seconds):
+                    await turn
+        except BaseException as error:
+            if turn.cancelled() or turn.exception():
+                self._forget(account, turn)
+            else:  # it was let in at the very moment when it went away
+                self._leave(account)
+            raise self._refusal(account) if isinstance(error, (TimeoutError, ConnectionResetError)) else error from None
+
+    def _forget(self, account: str, turn: "asyncio.Future[None]") -> None:
+        queue = self._waiting.get(account, deque())
+        if turn in queue:  # else its turn has come after it was cancelled, and was passed on
+            self._waiters -= 1
+            queue.remove(turn)
+            if not queue:
+                del self._waiting[account]
+
+    def _refusal(self, account: str) -> DomainError:
+        if self._running[account] >= self._work.per_account or len(self._waiting.get(account, ())) >= MAX_WAITING_OF_ACCOUNT:
+            return self._work.refusal() if self._work.refusal else TooManyAtOnce(self._work.wait_seconds)
+        return ServerBusy()
+
+
+class Admission:
+    """The bulkheads of one application; what is behind one counts no longer towards its load."""
+
+    def __init__(self, load: Load) -> None:
+        self._bulkheads = {work: Bulkhead(work) for work in KINDS}
+        self._load = load
+
+    @asynccontextmanager
+    async def admit(self, work: Work, account: str, scope: Scope) -> AsyncIterator[None]:
+        """The ``work`` of the request of ``scope``, begun when it is its account's turn. Raises as ``Bulkhead.admit``."""
+        reads = scope["method"] in READS
+        self._load.reads -= reads
+        try:
+            async with self._bulkheads[work].admit(account, of_scope(scope)):
+                yield
+        finally:
+            self._load.reads += reads
+
+
+def admit(work: Work, request: Request) -> AbstractAsyncContextManager[None]:
+    """The ``work`` of a request whose caller is known, as ``Admission.admit``."""
+    admission: Admission = request.app.state.admission
+    return admission.admit(work, request.state.caller.user.id, request.scope)
+
+
+def limited(work: Work) -> Callable[[Endpoint], Endpoint]:
+    """Marks a route's function: all of its requests do ``work``, from before their body is read to the end of their answer."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.__dict__["work"] = work
+        return endpoint
+
+    return mark
+
+
+def work_of(endpoint: Callable[..., Any]) -> Work | None:
+    """The work that a route's function is marked with."""
+    work: Work | None = getattr(endpoint, "work", None)
+    return work

@@ -1,0 +1,54 @@
+"""Cross-origin requests: which headers browsers may send and read."""
+
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from taskapi.web import problems
+
+METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
+ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
+TRACING_HEADERS = ["baggage", "sentry-trace", "traceparent", "tracestate", "X-Requested-With"]  # that libraries add unasked
+EXPOSED_HEADERS = [
+    "Accept-Patch",
+    "Allow",
+    "Content-Disposition",
+    "ETag",
+    "Idempotent-Replay",
+    "Link",
+    "Location",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Next-Cursor",
+    "X-Process-Time-Ms",
+    "X-Request-ID",
+    "X-Total-Count",
+    "X-Total-Count-Relation",
+]
+PRIVATE_NETWORK = b"access-control-request-private-network"
+
+
+class CORS(CORSMiddleware):
+    """Starlette's, whose refusals are problems too.
+
+    A preflight that asks for private network access is answered without that permission, not refused.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        allowed = [*ALLOWED_HEADERS, *TRACING_HEADERS]
+        super().__init__(app, origins, allow_methods=METHODS, allow_headers=allowed, expose_headers=EXPOSED_HEADERS)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """The answer to a preflight request."""
+        asked = Headers(raw=[pair for pair in request_headers.raw if pair[0] != PRIVATE_NETWORK])
+        response = super().preflight_response(asked)
+        if response.status_code < 400:
+            return response
+        sentence = f"{bytes(response.body).decode()}."
+        return problems.render(400, "cors_refused", sentence, headers={"Vary": response.headers["Vary"]})

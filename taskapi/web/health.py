@@ -1,0 +1,72 @@
+"""Routes about the service itself."""
+
+from typing import Annotated, Literal
+
+from fastapi import Depends, Request
+from pydantic import ConfigDict
+
+from taskapi.core.fields import ReadModel
+from taskapi.db.primary import PrimaryProbe
+from taskapi.web.problems import responses
+from taskapi.web.routing import router as strict_router
+
+router = strict_router(tags=["status"])
+
+
+class Welcome(ReadModel):
+    """Where to go from here."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"message": "Welcome to the Task Management API", "version": "1.4.0", "links": {"tasks": "/tasks"}}]
+        }
+    )
+
+    message: str = "Welcome to the Task Management API"
+    version: str
+    links: dict[str, str]
+
+
+class Health(ReadModel):
+    """The process answers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "healthy"}]})
+
+    status: Literal["healthy"] = "healthy"
+
+
+class Readiness(ReadModel):
+    """Writes go through."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready"}]})
+
+    status: Literal["ready"] = "ready"
+
+
+async def probe(request: Request) -> PrimaryProbe:
+    """The application's look at its database."""
+    found: PrimaryProbe = request.app.state.probe
+    return found
+
+
+@router.get("/", summary="Welcome", response_description="The version, and the addresses of the service.")
+async def welcome(request: Request) -> Welcome:
+    """A greeting, and where to go from here."""
+    root, app = request.scope.get("root_path", ""), request.app
+    places = {"tasks": "/tasks", "register": "/register", "token": "/token", "health": "/health", "ready": "/ready"}
+    if app.openapi_url:
+        places |= {"docs": "/docs", "redoc": "/redoc", "openapi": app.openapi_url}
+    return Welcome(version=app.version, links={name: root + place for name, place in places.items()})
+
+
+@router.get("/health", summary="Check liveness", response_description="The process answers.")
+async def health() -> Health:
+    """Whether the process answers; touches nothing else."""
+    return Health()
+
+
+@router.get("/ready", summary="Check readiness", response_description="Requests can be served.", responses=responses(503))
+async def ready(probe: Annotated[PrimaryProbe, Depends(probe)]) -> Readiness:
+    """Whether a write would go through now: MongoDB has a primary, and it reaches a majority. Answers within two seconds."""
+    await probe.require_primary()
+    return Readiness()

@@ -1,0 +1,299 @@
+"""HTTP/1.1 on the wire: Uvicorn's protocol on httptools, for what httptools leaves out.
+
+Run it with ``uvicorn --http taskapi.web.http_protocol:HttpProtocol``; ``taskapi serve`` does.
+"""
+
+import asyncio
+import resource
+from http import HTTPStatus
+from typing import cast
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from taskapi.core.logs import request_id
+from taskapi.web import disconnect, middleware, problems
+from taskapi.web.http_reading import PacedReading, has_unread
+from taskapi.web.http_upgrade import AfterHead
+
+MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
+REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # so long that the application answers 414
+MAX_HEAD_BYTES = 32 * 1024  # of the headers of a request, and of its trailers
+MAX_CONNECTIONS = 10_000
+FILES_FOR_OTHERS = 400  # of those that the process may open: the database, files, links
+MAX_LINGERING = FILES_FOR_OTHERS // 4  # connections too many that are not closed at once
+ON_STOP = "on_stop"  # of the lifespan's state: a function that is called when the server is told to stop
+FRAMING = (b"content-length", b"transfer-encoding")
+
+
+class _HeadTooLarge(Exception):
+    """The parser stops here."""
+
+
+def _max_connections() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(100, min(MAX_CONNECTIONS, files - FILES_FOR_OTHERS))
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol with limits, which serves offers of another protocol as HTTP/1.1 (RFC 9110, section 7.8).
+
+    httptools stops at the end of a head that offers an upgrade, and takes what follows for the other protocol. Here a new
+    parser takes over at that place, fed a head that says no more than how the body is framed. WebSocket handshakes go on.
+
+    A request that breaks a limit is answered 408 or 431, and its connection is closed; so is a connection too many (503).
+
+    While the server stops, answers say ``Connection: close``, and connections without a request are closed a moment later:
+    a request that is on its way meanwhile is still answered.
+    """
+
+    max_connections = _max_connections()  # of one worker
+    head_seconds = 20.0  # for a whole head, from the connection or from its first byte
+    body_seconds = 60.0  # between two pieces of a body
+    linger_seconds = 2.0  # that an answered client may go on sending: a reset would take the answer away from it
+    stop_seconds = 0.5  # that an idle connection stays open once the server stops
+    stopping = False  # set on the class: the server stops, and with it all its connections
+
+    _awaits: str | None = "head"  # what the client has yet to send: the "head" or the "body" of a request, or nothing
+    _unused = 0  # bytes that came since the last progress (the end of a head, a piece of a body), but for the target
+    _patience: asyncio.TimerHandle | None = None
+    _refused = False  # what still comes is thrown away
+    _closing = False
+    _running: RequestResponseCycle | None = None  # the request that is being answered, or was the last to be
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Takes a connection, unless there are too many; called by the event loop."""
+        super().connection_made(transport)
+        self._answers = cast(asyncio.Transport, _AnswerTransport(self))
+        self._paced = PacedReading(transport, self.flow, self.loop)
+        self._disconnect = disconnect.Disconnect()
+        if len(self.connections) > self.max_connections:
+            self._refuse(503, "too_many_connections", "Too many connections are open; try again shortly.")
+        else:
+            self._wait()
+            if self.stopping:
+                self.shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Lets go of a connection; called by the event loop."""
+        self._stop_waiting()
+        self._paced.cancel()
+        self._disconnect.notify()
+        if self._running:  # Uvicorn tells the last request that has come, which may be waiting behind this one
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what has come; called by the event loop."""
+        if self._refused:
+            return
+        self._unused += len(data)
+        try:
+            while True:
+                try:
+                    self.parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as offer:
+                    if self._should_upgrade():
+                        self._stop_waiting()
+                        self.handle_websocket_upgrade()
+                        return
+                    self._continue_with_new_parser()
+                    data = data[offer.args[0] :]
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, _HeadTooLarge):
+                self._refuse_head()
+            else:
+                self.send_400_response("The request is not valid HTTP/1.1.")
+            return
+        if self._awaits and self._unused > MAX_HEAD_BYTES:
+            self._refuse_head()
+        elif self._awaits:
+            self._wait()
+            if self._awaits == "body" and self.cycle.response_complete:
+                self._paced.pause()
+        elif self._patience:
+            self._stop_waiting()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keeps a connection that the client will send no more on until it has its answers; called by the event loop."""
+        if self._refused or self._awaits == "body" or not self._is_answering() or not self.transport.can_write_eof():
+            return False
+        self.cycle.keep_alive = False
+        self._stop_waiting()
+        self._disconnect.notify()
+        return True
+
+    def on_message_begin(self) -> None:
+        """Notes the first byte of a request: blank lines before it are none, and do not keep a connection open."""
+        self._unset_keepalive_if_required()
+        if self._patience:
+            self._stop_waiting()
+        super().on_message_begin()
+        self._awaits = "head"
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes a header. Trailers are left out: they are no headers (RFC 9110, section 6.5.1)."""
+        if self._awaits == "head":
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begins to answer a request, unless its head is too large."""
+        if self._unused > MAX_HEAD_BYTES and self._header_bytes() > MAX_HEAD_BYTES:
+            raise _HeadTooLarge
+        super().on_headers_complete()
+        self._awaits, self._unused = "body", 0
+        if self._is_answering():
+            self.scope[disconnect.KEY] = self._disconnect  # type: ignore[literal-required]
+            self.cycle.transport = self._answers
+            if self.stopping:
+                self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a piece of a body."""
+        self._unused = 0
+        super().on_body(body)
+
+    def on_url(self, url: bytes) -> None:
+        """Collects the target. One too long to be parsed is replaced, not cut: a shorter one might be served."""
+        self._unused -= len(url)
+        self.url = self.url + url if len(self.url) + len(url) <= MAX_PARSED_BYTES else REFUSED_TARGET
+
+    def on_message_complete(self) -> None:
+        """Notes the end of a request, but for one whose body httptools has not looked at."""
+        if not self.parser.should_upgrade() or self._should_upgrade():
+            self._awaits, self._unused = None, 0
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Waits for the next request, unless this answer was the last one."""
+        if not self._closing:
+            super().on_response_complete()
+
+    def shutdown(self) -> None:
+        """Ends the connection after the answers it owes, or shortly when it is idle; called by the server when it stops."""
+        if on_stop := self.app_state.get(ON_STOP):
+            on_stop()
+        type(self).stopping = True  # for the connections that are accepted later, and the requests of all
+        self.timeout_keep_alive = self.stop_seconds  # type: ignore[assignment]
+        if not self._is_answering():
+            if self._awaits is None or self.scope is None:
+                self._close_when_idle()
+        elif not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    def is_busy(self) -> bool:
+        """Whether it owes an answer, or a part of one."""
+        return self._is_answering() or self.transport.get_write_buffer_size() > 0
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes an idle connection, but not over a request that has come and was not read yet."""
+        if self._awaits == "body" or has_unread(self.transport):
+            self._close_when_idle()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def close_after_answer(self) -> None:
+        """Closes the connection after its last answer; what the client is still sending does not reset it."""
+        if self._awaits == "body" or has_unread(self.transport):
+            self._stop_waiting()
+            self._refused = True
+            self._close()
+        else:
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP with a problem, and closes the connection."""
+        self._refuse(400, "bad_request", msg)
+
+    def _should_upgrade(self) -> bool:
+        # A handshake behind a request that is still being answered would take the connection away from it.
+        return not self._is_answering() and self.scope["method"] == "GET" and super()._should_upgrade()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _continue_with_new_parser(self) -> None:
+        self.parser = httptools.HttpRequestParser(AfterHead(self))
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as Uvicorn has it
+        framing = b"".join(b"%b: %b\r\n" % (name, value) for name, value in self.headers if name in FRAMING)
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
+
+    def _header_bytes(self) -> int:
+        return sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+
+    def _wait(self) -> None:
+        """Gives the client its time for what it has yet to send; a piece of a body begins it anew."""
+        if self._awaits == "head" and self._patience:
+            return
+        self._stop_waiting()
+        seconds = self.head_seconds if self._awaits == "head" else self.body_seconds
+        self._patience = self.loop.call_later(seconds, self._lose_patience)
+
+    def _stop_waiting(self) -> None:
+        if self._patience:
+            self._patience.cancel()
+            self._patience = None
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        if self.flow.read_paused:  # it is not the client who is slow
+            self._wait()
+        else:
+            self._refuse(408, "request_timeout", f"The {self._awaits} of the request did not arrive in time.")
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, "headers_too_large", f"Headers and trailers may take {MAX_HEAD_BYTES} bytes each.")
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        """Answers what broke a rule and closes the connection; requests before it keep their answers."""
+        self._stop_waiting()
+        self._refused = True
+        identity = middleware.new_request_id()
+        request_id.set(identity.decode())  # in the context of this connection's callbacks
+        self.logger.info("%d %s", status, detail)
+        cycle = self.cycle
+        if self._is_answering() and self._awaits != "body":
+            cycle.keep_alive = False
+            return
+        response = problems.render(status, code, detail, headers={"Connection": "close", "X-Request-ID": identity.decode()})
+        if self.pipeline:  # it is the last of those that wait for their turn
+            self.pipeline[0] = (cycle, cast(ASGI3Application, response))
+            return
+        if self._awaits != "body" or not cycle.response_started:  # else it has an answer, whole or in part
+            head = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
+            head += [b"%b: %b" % pair for pair in response.raw_headers]
+            self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
+        if self._is_answering():
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._close()
+
+    def _close(self) -> None:
+        """Closes the connection, later for the client when there are files left to let it go on sending."""
+        self._closing = True
+        if self.transport.can_write_eof() and len(self.connections) <= self.max_connections + MAX_LINGERING:
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self._patience = self.loop.call_later(self.linger_seconds, self.transport.close)
+        else:
+            self.transport.close()
+
+    def _close_when_idle(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+
+class _AnswerTransport:
+    """The transport that an answer is written to: closing it is the protocol's business."""
+
+    def __init__(self, protocol: HttpProtocol) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.close_after_answer

@@ -1,0 +1,132 @@
+"""``Idempotency-Key``: a POST that is repeated under its key gets its first answer again. Pure ASGI, next to the routes."""
+
+import re
+from collections.abc import Awaitable
+from datetime import timedelta
+
+from fastapi import Request
+from pymongo.errors import PyMongoError
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from taskapi.accounts.auth.dependencies import authenticate
+from taskapi.accounts.errors import NotAuthenticated
+from taskapi.core.errors import DomainError, Fault, InvalidInput
+from taskapi.core.ids import repeatable
+from taskapi.web import problems
+from taskapi.web.idempotency import service
+from taskapi.web.idempotency.fingerprint import FingerprintedBody
+from taskapi.web.idempotency.service import Answer, Recorded
+from taskapi.web.negotiation import refuse_codings
+
+HEADER = b"idempotency-key"
+REPLAY = ("idempotent-replay", "true")
+VISIBLE = re.compile(rb"[!-~]{1,255}")
+ANONYMOUS = "/register"
+SEARCH = "/tasks/search"
+UNFINISHED = "unfinished"  # set on ``request.state`` by a route whose answer a repeat should better
+LARGEST_ANSWER = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
+
+
+def takes_key(path: str) -> bool:
+    """Whether a POST to ``path`` takes a key. Other answers hold tokens and codes, which must not be stored.
+
+    A search writes nothing, and who may write may not always read: a repeat would show them what was found.
+    """
+    return path == ANONYMOUS or (path.startswith("/tasks") and path != SEARCH)
+
+
+class IdempotencyKeys:
+    """Runs each keyed POST once. ``lease`` is how long a key stays locked after its process was killed."""
+
+    def __init__(self, app: ASGIApp, lease: timedelta) -> None:
+        self.app = app
+        self.lease = lease
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return self.app(scope, receive, send)
+        keys = [value for name, value in scope["headers"] if name == HEADER]
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if not keys or not takes_key(path):
+            return self.app(scope, receive, send)
+        return self._answer(path, keys, scope, receive, send)
+
+    async def _answer(self, path: str, keys: list[bytes], scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            caller = _address(scope) if path == ANONYMOUS else await _user(scope)
+            if caller is None:  # the route says what is missing
+                await self.app(scope, receive, send)
+                return
+            refuse_codings(scope)  # not under the key: the body may follow as it is
+            response = await self._once(caller, _only(keys), scope, receive)
+        except DomainError as error:
+            response = problems.of_domain(error)
+        except PyMongoError as error:
+            response = problems.of_driver(error)
+        await response(scope, receive, send)
+
+    async def _once(self, caller: str, key: str, scope: Scope, receive: Receive) -> Response:
+        """The recorded answer, or that of a run of the request; recorded before it is sent."""
+        body = FingerprintedBody(scope, receive, scope["app"].state.fingerprint_keys)
+        await body.begin()
+        found = await service.reserve(caller, key, body.fingerprints, self.lease)
+        if isinstance(found, Recorded):
+            service.require_same(found.fingerprint, await body.finish())
+            return _response(found.answer, REPLAY)
+        body.reserved(found)
+        async with service.holding(found, self.lease):
+            with repeatable(found.seed):
+                answer = await _captured(self.app, scope, body.receive)
+            await body.finish()
+            final = _is_final(answer) and not scope.get("state", {}).get(UNFINISHED)
+            await (service.record(found, answer) if final else service.release(found))
+        return _response(answer)
+
+
+def _only(keys: list[bytes]) -> str:
+    if len(keys) > 1 or not VISIBLE.fullmatch(keys[0]):
+        message = "must be 1 to 255 visible ASCII characters, and sent once"
+        raise InvalidInput([Fault("Idempotency-Key", message, "idempotency_key")])
+    return keys[0].decode("ascii")
+
+
+async def _user(scope: Scope) -> str | None:
+    """The caller by their account; None for whoever the route will not let write."""
+    try:
+        caller = await authenticate(Request(scope))
+    except NotAuthenticated:
+        return None
+    return f"user:{caller.user.id}" if "tasks:write" in caller.scopes else None
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return f"address:{client[0] if client else ''}"
+
+
+async def _captured(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
+    """What ``app`` answers, as a whole."""
+    status, headers, body = 0, list[tuple[str, str]](), bytearray()
+
+    async def keep(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            headers.extend((name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ()))
+        elif message["type"] == "http.response.body":
+            body.extend(message.get("body", b""))
+
+    await app(scope, receive, keep)
+    return Answer(status, headers, bytes(body))
+
+
+def _is_final(answer: Answer) -> bool:
+    """Whether repeats get this answer. A failure of ours may pass, and for 406 and 429 nothing was done."""
+    return answer.status < 500 and answer.status not in (406, 429) and len(answer.body) <= LARGEST_ANSWER
+
+
+def _response(answer: Answer, *more: tuple[str, str]) -> Response:
+    response = Response(answer.body, answer.status)
+    response.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (*answer.headers, *more)]
+    return response

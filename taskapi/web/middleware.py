@@ -1,0 +1,297 @@
+"""Pure ASGI middleware, each with one purpose; ``main`` says in which order they stand.
+
+Where one has nothing to do after the application it returns the application's awaitable: a coroutine of its own would be
+one more frame that every step of every request passes through.
+"""
+
+import asyncio
+import logging
+import random
+import re
+import time
+from collections.abc import Awaitable, Mapping
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from taskapi.accounts.security import request_quota
+from taskapi.core.errors import BodyTooLarge, ServerBusy, TargetTooLong
+from taskapi.core.logs import request_id
+from taskapi.db.damaged import Findings, findings, note_unnamed
+from taskapi.web import problems
+from taskapi.web.load import READS, Load
+from taskapi.web.routing import JSON, media_type
+
+access_log = logging.getLogger("taskapi.access")
+log = logging.getLogger(__name__)
+
+SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+MAX_TARGET_BYTES = 64_000  # of path and query; a list with every parameter at its longest takes some 42,000
+PROBES = ("/health", "/ready")
+API_HEADERS = [
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+]
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    return next((value for key, value in scope["headers"] if key == name), None)
+
+
+def _drop_blanks(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """``headers`` without the blanks and tabs around their values (RFC 9110, section 5.5)."""
+    for _, value in headers:
+        if value != value.strip():
+            return [(name, value.strip(b" \t")) for name, value in headers]
+    return headers  # as nearly always
+
+
+def new_request_id() -> bytes:
+    """An id for a request that brings none."""
+    # It may be guessed. The system's random bytes would give the interpreter up to the driver's threads.
+    return b"%032x" % random.getrandbits(128)  # nosec B311
+
+
+class RequestContext:
+    """Gives each request an id and a time, on the response and in one line of the access log; counts those that read.
+
+    It also strips header values, for all that follows: the server passes on the blanks behind them.
+    The headers of its account's limit go out here as well: they belong to this answer, and to no copy that is kept of it.
+    """
+
+    def __init__(self, app: ASGIApp, load: Load) -> None:
+        self.app = app
+        self.load = load
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        reads = scope["method"] in READS
+        self.load.reads += reads
+        started = time.perf_counter()
+        scope["headers"] = _drop_blanks(scope["headers"])
+        given = _header(scope, b"x-request-id")
+        identity = given if given and SANE_REQUEST_ID.fullmatch(given) else new_request_id()
+        token = request_id.set(identity.decode())
+        met: Findings = set()
+        findings_token = findings.set(met)
+        state = scope.setdefault("state", {})  # made here, so that whoever copies the scope shares it
+        status = 0
+
+        def milliseconds() -> str:
+            return f"{(time.perf_counter() - started) * 1000:.1f}"
+
+        async def send_with_context(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", identity),
+                    (b"x-process-time-ms", milliseconds().encode()),
+                    *state.get(request_quota.KEY, ()),
+                ]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_context)
+        finally:
+            self.load.reads -= reads
+            if access_log.isEnabledFor(logging.INFO):
+                fields = {
+                    "method": scope["method"],
+                    "path": scope["raw_path"].decode("ascii", "backslashreplace"),  # still percent-encoded: one line
+                    "status": status,
+                    "ms": milliseconds(),
+                    "client": scope["client"][0] if scope.get("client") else "-",
+                }
+                access_log.info("request", extra={"fields": fields})
+            note_unnamed(met)
+            findings.reset(findings_token)
+            request_id.reset(token)
+
+
+class SecurityHeaders:
+    """Adds the headers that keep a browser from guessing; a route that sets one of its own keeps it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message.setdefault("headers", [])
+                present = {name for name, _ in headers}
+                headers += SECURITY_HEADERS
+                headers += [pair for pair in API_HEADERS if pair[0] not in present]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class UnexpectedErrors:
+    """Answers 500 for an exception that nothing else knew, and logs it with its traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def send_noticing(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noticing)
+        except ClientDisconnect:
+            log.info("the caller went away before the request was complete")
+        except Exception:
+            log.exception("unexpected error")
+            if started:
+                raise  # too late for another answer: the server has to cut this one off
+            await problems.of_unexpected()(scope, receive, send)
+
+
+class LoadShedding:
+    """Answers 503 while the requests that wait for MongoDB are more than it answers within a second.
+
+    It does so at once, and within a second when very many are refused.
+    Whether the service lives and is ready is answered in any case.
+    """
+
+    def __init__(self, app: ASGIApp, load: Load) -> None:
+        self.app = app
+        self.load = load
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http" and self.load.is_too_high(scope["method"]) and not _is_probe(scope):
+            return self._refuse(scope, receive, send)
+        return self.app(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if delay := self.load.next_delay():
+            reads = scope["method"] in READS
+            self.load.reads -= reads  # while it waits it does nothing
+            try:
+                await asyncio.sleep(delay)
+            finally:
+                self.load.reads += reads
+        await problems.of_domain(ServerBusy())(scope, receive, send)
+
+
+def _is_probe(scope: Scope) -> bool:
+    return scope["path"].removeprefix(scope.get("root_path", "")) in PROBES
+
+
+class TargetLimit:
+    """Refuses a request whose path and query are longer than ``MAX_TARGET_BYTES``."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http" and len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
+            return problems.of_domain(TargetTooLong())(scope, receive, send)
+        return self.app(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses a body over ``limit`` bytes: at once by its Content-Length, else as soon as it grows over it.
+
+    ``others`` gives other limits to some routes, by method and path. JSON is always read whole, so it gets no more there than
+    elsewhere.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, others: Mapping[tuple[str, str], int]) -> None:
+        self.app = app
+        self.limit = limit
+        self.others = others
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http":
+            return self.app(scope, receive, send)
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        limit, hint = self.others.get((scope["method"], path), self.limit), ""
+        if limit > self.limit and media_type(Request(scope)) == JSON:
+            limit, hint = self.limit, "Send more as JSON Lines."
+        length = _header(scope, b"content-length")
+        if length is not None and length.isdigit() and int(length) > limit:
+            return problems.of_domain(BodyTooLarge(limit, hint))(scope, receive, send)
+        if length is not None:
+            return self.app(scope, receive, send)  # the server holds the sender to the length it gave
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit:
+                raise BodyTooLarge(limit, hint)
+            return message
+
+        return self.app(scope, counted, send)
+
+
+class OneSpelling:
+    """``/tasks/`` is ``/tasks``: a trailing slash is dropped instead of redirected."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http" and scope["path"].endswith("/") and scope["path"] != "/":
+            root = f"{scope.get('root_path', '')}/"
+            scope["path"] = root if scope["path"].rstrip("/") == root[:-1] else scope["path"].rstrip("/")
+        return self.app(scope, receive, send)
+
+
+class RootPath:
+    """Serves the application under a path, whether the proxy in front takes that path off or passes it on."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self.app = app
+        self.root_path = root_path
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] in ("http", "websocket"):
+            path = scope["path"]
+            if path == self.root_path:
+                path += "/"
+            elif not path.startswith(f"{self.root_path}/"):
+                path = self.root_path + path
+            scope = {**scope, "path": path, "root_path": self.root_path}
+        return self.app(scope, receive, send)
+
+
+class StartupFailure:
+    """Tells the server why the start failed in the words of ``StartupError`` instead of a traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "lifespan":
+            return self.app(scope, receive, send)
+
+        async def send_plainly(message: Message) -> None:
+            reason = getattr(scope["app"].state, "startup_error", None)
+            if message["type"] == "lifespan.startup.failed" and reason:
+                message["message"] = reason
+            await send(message)
+
+        return self.app(scope, receive, send_plainly)

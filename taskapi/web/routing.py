@@ -1,0 +1,270 @@
+"""How routes read their requests: strict about the media type, the JSON and the query parameters."""
+
+import re
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from email.message import Message
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Path, Request
+from fastapi.datastructures import DefaultPlaceholder
+from fastapi.dependencies.models import Dependant
+from fastapi.params import Form
+from fastapi.routing import APIRoute
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
+from fastapi.utils import is_body_allowed_for_status_code
+from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, compile_path
+
+from taskapi.core import json_pieces
+from taskapi.core.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, UnsupportedMediaType, faults_of
+from taskapi.web.admission import BODIES, LARGE_BODY_BYTES, admit, work_of
+from taskapi.web.negotiation import Negotiated, refuse_codings
+from taskapi.web.pagination import PageQuery
+
+Model = TypeVar("Model", bound=BaseModel)
+
+JSON = "application/json"
+MOST_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one would cost an error
+MAX_ANONYMOUS_BODY_BYTES = 16 * 1024  # of the routes that take callers without a token: sign-in, registration, recovery
+FORM = "application/x-www-form-urlencoded"
+COMPONENT = "#/components/schemas/{model}"
+LOCATION = {
+    "Location": {"description": "The address of the new resource.", "schema": {"type": "string", "format": "uri-reference"}}
+}
+ATTACHMENT = {"Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}}}
+
+
+class StrictRequest(Request):
+    """A request whose JSON is read strictly."""
+
+    max_values: int | None = json_pieces.MAX_VALUES
+
+    async def json(self) -> Any:
+        """The body.
+
+        Raises:
+            MalformedJSON: it is not JSON, or not as ``strictjson`` takes it.
+            InvalidInput: it is an object of too many members.
+        """
+        if not hasattr(self, "_json"):
+            self._json = await json_pieces.read_json(await self.body(), max_values=self.max_values)
+            if isinstance(self._json, dict):
+                _refuse_many(len(self._json))
+        return self._json
+
+
+def _refuse_many(fields: int) -> None:
+    if fields > MOST_MEMBERS:
+        raise InvalidInput([Fault("", f"should have at most {MOST_MEMBERS} fields", "too_many_fields")])
+
+
+def media_type(request: Request) -> str:
+    """The request's media type in lower case, without parameters; empty when it names none."""
+    value = request.headers.get("content-type", "")
+    if value in (JSON, FORM):
+        return value
+    return _content_type(value).get_content_type() if value else ""
+
+
+def media_parameter(request: Request, name: str) -> str | None:
+    """A parameter of the request's media type in lower case, such as its ``charset``."""
+    value = _content_type(request.headers.get("content-type", "")).get_param(name)
+    return value.lower() if isinstance(value, str) else None
+
+
+def _content_type(value: str) -> Message:
+    message = Message()
+    message["content-type"] = value
+    return message
+
+
+async def read_json(model: type[Model], request: Request) -> Model:
+    """The JSON body as ``model``, for a route whose media types differ in their models.
+
+    Raises:
+        InvalidInput: names each wrong field.
+    """
+    try:
+        return model.model_validate(await request.json())
+    except ValidationError as error:
+        raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+
+
+def read_query(model: type[Model], request: Request) -> Model:
+    """The query string as ``model``, which refuses unknown parameters; repeated ones are refused as well.
+
+    Called by the route, and documented by ``parameters``: as a dependency it would cost ten times as much.
+
+    Raises:
+        InvalidInput: names each wrong parameter.
+    """
+    values: dict[str, str] = {}
+    repeated: dict[str, Fault] = {}
+    for name, value in request.query_params.multi_items():
+        if name in values:
+            repeated[name] = Fault(name[:LONGEST_FIELD], "was given more than once", "repeated_parameter")
+        values[name] = value
+    if repeated:
+        raise InvalidInput(list(repeated.values())[:MOST_FAULTS])
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+
+
+def page_headers(request: Request, path: str, query: PageQuery, total: int) -> dict[str, str]:
+    """The headers of a page by number of the list at ``path``: the total, and the links to the other pages."""
+    links = query.links(f"{request.scope.get('root_path', '')}{path}", total, more=query.start + query.limit < total)
+    return {"X-Total-Count": str(total), "Link": links}
+
+
+def path_id(what: str) -> Any:
+    """Documents an id in a path. Its pattern is not validated: the route answers 404 for what is not an id."""
+    return Path(description=what, json_schema_extra={"pattern": "^[0-9a-fA-F]{24}$"})
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of what a route reads itself. ``openapi`` moves its ``$defs`` to the components, as it names them."""
+    return model.model_json_schema(ref_template=COMPONENT)
+
+
+def definitions(model: type[BaseModel]) -> dict[str, Any]:
+    """The ``$defs`` of a schema that names ``model`` alone: its own schema, and those that it names."""
+    schema = schema_of(model)
+    return {"$defs": {**schema.pop("$defs", {}), model.__name__: schema}}
+
+
+def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The OpenAPI parameters of a route that calls ``read_query(model, …)``: one for each field."""
+    whole = schema_of(model)
+    shared = {"$defs": whole["$defs"]} if "$defs" in whole else {}
+    return [_parameter(name, {**schema, **shared}) for name, schema in whole["properties"].items()]
+
+
+def without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that is sent as text, in a query or a form, where there is no null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {**kinds[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
+
+
+def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    # Swagger UI shows the description that stands at the parameter, not one in its schema, and would send an example that
+    # stands there.
+    schema = without_null(schema)
+    texts = [schema["description"]] if "description" in schema else []
+    texts += [f"For example `{example}`." for example in schema.get("examples", ())[:1]]
+    bare = {key: value for key, value in schema.items() if key != "description"}
+    return {"name": name, "in": "query", "required": False, "description": " ".join(texts), "schema": bare}
+
+
+def _guards(dependant: Dependant) -> Iterator[tuple[Any, SecurityScopes]]:
+    """The security schemes among what a route depends on, with the scopes that each has to demand."""
+    if isinstance(dependant.call, SecurityBase):
+        scopes = (*(dependant.parent_oauth_scopes or ()), *(dependant.own_oauth_scopes or ()))
+        yield dependant.call, SecurityScopes(list(dict.fromkeys(scopes)))
+    for each in dependant.dependencies:
+        yield from _guards(each)
+
+
+class StrictRoute(APIRoute):
+    """A route that takes the media types it documents and no other, answers in those it documents, and reads JSON strictly.
+
+    It knows the caller before it reads anything of a body.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if not is_body_allowed_for_status_code(options.get("status_code")):
+            options["response_class"] = Response  # whose media type is none
+        super().__init__(path, endpoint, **options)
+        if self.produces:
+            self.app = Negotiated(self.app, self.produces)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The media types of the body: that of its parameter, and those of the ``requestBody`` in ``openapi_extra``."""
+        own = () if self.body_field is None else (FORM if isinstance(self.body_field.field_info, Form) else JSON,)
+        documented = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
+        return tuple(dict.fromkeys((*own, *documented)))
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the route lets in callers without a token."""
+        return not any(_guards(self.dependant))
+
+    @property
+    def produces(self) -> tuple[str, ...]:
+        """The media types of a successful answer: that of the response class, and those in ``responses``."""
+        status = self.status_code or 200
+        if not is_body_allowed_for_status_code(status):
+            return ()
+        kind = self.response_class
+        own = (kind.value if isinstance(kind, DefaultPlaceholder) else kind).media_type
+        documented = self.responses.get(status, {}).get("content", {})
+        return tuple(dict.fromkeys((*((own,) if own else ()), *documented)))
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, after the caller is let in, and the body's coding, media type and JSON are found right."""
+        handle = super().get_route_handler()
+        expected = self.takes
+        if not expected:
+            return handle
+        guards = tuple(_guards(self.dependant))
+        work = work_of(self.endpoint)
+        max_values = None if work else StrictRequest.max_values  # a bulkhead holds few bodies at once
+
+        async def strict(request: Request) -> Response:
+            for guard, scopes in guards:  # FastAPI would ask them after the body
+                await guard(request, scopes)
+            refuse_codings(request.scope)
+            kind = media_type(request)
+            if kind not in expected:
+                raise UnsupportedMediaType(expected)
+            strict_request = StrictRequest(request.scope, request.receive)
+            strict_request.max_values = max_values
+            # Read here, so that errors are ours and not the framework's 400. What is neither is the route's to read.
+            if kind == FORM:
+                _refuse_many(1 + (await strict_request.body()).count(b"&"))
+            elif kind == JSON or kind.endswith("+json"):
+                if len(await strict_request.body()) >= LARGE_BODY_BYTES and guards and not work:
+                    async with admit(BODIES, request):
+                        await strict_request.json()
+                else:
+                    await strict_request.json()
+            return await handle(strict_request)
+
+        return strict
+
+
+def anonymous_limits(routers: Iterable[APIRouter], limit: int) -> dict[tuple[str, str], int]:
+    """How large the bodies of strangers may be where all others may take ``limit`` bytes, by method and path."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, StrictRoute)]
+    open_to_all = [route for route in routes if route.takes and route.is_anonymous]
+    least = min(MAX_ANONYMOUS_BODY_BYTES, limit)
+    return {(method, route.path): least for route in open_to_all for method in route.methods or ()}
+
+
+def prefer_exact_paths(routes: Iterable[BaseRoute]) -> None:
+    """Excludes from each route the addresses that a more exact path matches: ``/tasks/export`` is not a task id.
+
+    Otherwise the less exact path would take every method that the more exact one does not.
+    """
+    patterns = {route.path: compile_path(route.path)[0] for route in routes if isinstance(route, Route)}
+    for route in routes:
+        if isinstance(route, Route):
+            own = patterns[route.path]
+            exact = [other for path, other in patterns.items() if own.match(path) and not other.match(route.path)]
+            excluded = "".join(f"(?!{other.pattern})" for other in exact)
+            route.path_regex = re.compile(re.sub(r"\?P<\w+>", "?:", excluded) + own.pattern)
+
+
+def router(**options: Any) -> APIRouter:
+    """An APIRouter whose routes are strict, and whose operation ids are the names of their functions."""
+    return APIRouter(route_class=StrictRoute, generate_unique_id_function=_operation_id, **options)
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

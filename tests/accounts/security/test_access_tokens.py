@@ -1,0 +1,138 @@
+"""Password hashing and access tokens, below the routes."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from jose import jwt
+from passlib.hash import bcrypt
+
+from taskapi.accounts.errors import InvalidToken, Overloaded
+from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
+from taskapi.core.keys import Keyring
+
+SECRET = "0123456789abcdef0123456789abcdef"
+LIFETIME = timedelta(minutes=5)
+
+
+@pytest.fixture
+async def hasher() -> AsyncIterator[PasswordHasher]:
+    made = PasswordHasher(memory_kib=8, rounds=1, workers=1, queue=2)
+    yield made
+    made.close()
+
+
+async def test_a_hash_verifies_its_password_and_no_other(hasher: PasswordHasher) -> None:
+    first, second = await hasher.hash("pässword 🦊"), await hasher.hash("pässword 🦊")
+    assert first != second
+    assert await hasher.verify("pässword 🦊", first) == (True, None)
+    assert (await hasher.verify("passwort 🦊", first))[0] is False
+
+
+async def test_a_hash_of_a_lower_cost_is_renewed(hasher: PasswordHasher) -> None:
+    weak = await hasher.hash("password")
+    stronger = PasswordHasher(memory_kib=16, rounds=2, workers=1, queue=1)
+    matches, renewed = await stronger.verify("password", weak)
+    stronger.close()
+    assert matches
+    assert renewed is not None
+    assert "m=16,t=2" in renewed
+
+
+@pytest.mark.parametrize("password", ["x" * 72 + "the rest was always ignored", "é" * 50])
+async def test_a_long_password_matches_its_old_bcrypt_hash(hasher: PasswordHasher, password: str) -> None:
+    old = bcrypt.using(rounds=4).hash(password.encode()[:72])
+    matches, renewed = await hasher.verify(password, old)
+    assert matches
+    assert renewed is not None
+    assert await hasher.verify(password, renewed) == (True, None)
+    assert (await hasher.verify(password[:-1], renewed))[0] is False  # the new hash is of all of it
+
+
+async def test_nobodys_password_is_checked_like_anybodys(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    verify = hasher._context.verify
+
+    def counted(password: str, stored: str) -> bool:
+        checked.append(stored)
+        return bool(verify(password, stored))
+
+    monkeypatch.setattr(hasher._context, "verify", counted)
+    known = await hasher.hash("password")
+    assert await hasher.verify("wrong", known) == (False, None)
+    assert await hasher.verify("wrong", None) == (False, None)
+    assert len(checked) == 2
+    assert checked[0].split("$")[:4] == checked[1].split("$")[:4]  # the same kind and cost
+
+
+async def test_more_than_fit_are_turned_away_and_the_loop_stays_free(
+    hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def slow(_: str) -> str:
+        assert release.wait(10)
+        return "hashed"
+
+    monkeypatch.setattr(hasher._context, "hash", slow)
+    waiting = [asyncio.create_task(hasher.hash("password")) for _ in range(3)]
+    await asyncio.sleep(0)  # the tasks start; were they to block, this would not return
+    with pytest.raises(Overloaded):
+        await hasher.hash("password")
+    release.set()
+    assert await asyncio.gather(*waiting) == ["hashed"] * 3
+    assert await hasher.hash("password") == "hashed"
+
+
+def codec(*secrets: str) -> TokenCodec:
+    return TokenCodec(Keyring(secrets).signing_keys(), lifetime=LIFETIME)
+
+
+def test_tokens_are_unique_and_say_whose_they_are() -> None:
+    ours = codec(SECRET)
+    first, second = (ours.encode("someone", "a session", {"tasks:read", "account"}, LIFETIME) for _ in range(2))
+    assert first != second
+    claims = ours.read(first)
+    assert (claims.subject, claims.session) == ("someone", "a session")
+    assert claims.scopes == {"tasks:read", "account"}
+    (key,) = Keyring([SECRET]).signing_keys()
+    assert jwt.get_unverified_header(first) == {"alg": "HS256", "typ": "JWT", "kid": key.kid}
+    assert key.kid not in SECRET
+
+
+def spellings(token: str) -> dict[str, str]:
+    """Other ways to write a token, which a lenient decoder reads as the same bytes."""
+    head, claims, signature = token.split(".")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    spare = alphabet[alphabet.index(signature[-1]) ^ 1]  # 32 bytes leave two bits of the last letter unused
+    return {
+        "padding": f"{token}=",
+        "padding of the claims": f"{head}.{claims}{'=' * (-len(claims) % 4) or '===='}.{signature}",
+        "a foreign character": f"{head}.{claims}.{signature[:5]}!{signature[5:]}",
+        "a newline": f"{head}.{claims}.{signature}\n",
+        "spare bits": f"{head}.{claims}.{signature[:-1]}{spare}",
+        "a letter that is no ASCII": f"{head}.{claims}.{signature}\u00e9",
+    }
+
+
+@pytest.mark.parametrize("way", spellings("a.b.c"))
+def test_a_token_is_written_in_one_way_alone(way: str) -> None:
+    ours = codec(SECRET)
+    token = ours.encode("someone", "a session", (), LIFETIME)
+    with pytest.raises(InvalidToken):
+        ours.read(spellings(token)[way])
+    assert ours.read(token).subject == "someone"
+
+
+def test_the_first_key_signs_and_all_verify() -> None:
+    new = SECRET[::-1]
+    before = codec(SECRET).encode("someone", "a session", (), LIFETIME)
+    both = codec(new, SECRET)
+    assert both.read(before).subject == "someone"
+    after = both.encode("someone", "a session", (), LIFETIME)
+    assert codec(new).read(after).subject == "someone"
+    for keys, token in ((codec(SECRET), after), (codec(new), before)):
+        with pytest.raises(InvalidToken):
+            keys.read(token)

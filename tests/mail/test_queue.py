@@ -1,0 +1,228 @@
+"""The queue of mails: nothing is lost, nothing is sent twice without need, and what goes wrong is tried again."""
+
+import asyncio
+import logging
+import time
+from datetime import timedelta
+from email.message import EmailMessage
+
+import pytest
+from bson import ObjectId
+from fastapi import FastAPI
+
+from taskapi.audit.recorder import Trail
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.logs import request_id
+from taskapi.db.connection import BSON, collection
+from taskapi.mail.documents import MailJobDocument
+from taskapi.mail.queue import LEASE, Outbox, Postman
+from taskapi.mail.transports import NotSent
+from tests.client import make_account
+from tests.conftest import another
+from tests.mailbox import PATIENCE_SECONDS, smtp_server
+
+ADDRESS = "ada@example.com"
+TRAIL = Trail("192.0.2.7", "curl/8.5.0", timedelta(days=1))
+
+pytestmark = pytest.mark.usefixtures("anonymous")
+
+
+class Postbox:
+    """Takes mails, and refuses as many as ``errors`` says."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.taken: list[str] = []
+        self.named: list[str] = []
+
+    async def send(self, message: EmailMessage) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.taken.append(str(message["To"]))
+        self.named.append(request_id.get())
+
+
+async def compose(job: BSON) -> EmailMessage | None:
+    if job["address"] is None:
+        return None
+    message = EmailMessage()
+    message["To"] = job["address"]
+    return message
+
+
+async def enqueue(*addresses: str | None) -> None:
+    for address in addresses:
+        await Outbox(lambda: None).enqueue("password_reset", TRAIL, address=address)
+
+
+async def jobs() -> list[BSON]:
+    return await collection(MailJobDocument).find({}).to_list(None)
+
+
+async def the_job() -> BSON:
+    (job,) = await jobs()
+    return job
+
+
+async def change(**values: object) -> None:
+    await collection(MailJobDocument).update_one({}, {"$set": values})
+
+
+async def until_stored(matching: BSON, number: int) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while await collection(MailJobDocument).count_documents(matching) != number:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+async def test_a_job_is_stored_then_the_worker_is_woken() -> None:
+    woken: list[int] = []
+    name = request_id.set("request-7")
+    await Outbox(lambda: woken.append(1)).enqueue("verify_email", TRAIL, user=ObjectId("65f1a2b3c4d5e6f708192a3b"))
+    request_id.reset(name)
+    job = await the_job()
+    MailJobDocument.model_validate(job)
+    assert woken == [1]
+    assert (job["kind"], str(job["user"]), job["address"], job["attempts"]) == (
+        "verify_email",
+        "65f1a2b3c4d5e6f708192a3b",
+        None,
+        0,
+    )
+    assert job["origin"] == {"address": "192.0.2.7", "agent": "curl/8.5.0", "request_id": "request-7"}
+    assert job["expires_at"] - job["created_at"] == timedelta(days=2)
+
+
+async def test_what_is_due_is_sent_and_forgotten() -> None:
+    name = request_id.set("request-7")
+    await enqueue("a@example.com", None, "b@example.com")
+    request_id.reset(name)
+    post = Postbox()
+    await Postman(compose, post.send).work()
+    assert sorted(post.taken) == ["a@example.com", "b@example.com"]
+    assert (post.named, request_id.get()) == (["request-7"] * 2, "-")
+    assert await jobs() == []
+
+
+async def test_many_workers_send_each_mail_once() -> None:
+    addresses = [f"user{number}@example.com" for number in range(40)]
+    await enqueue(*addresses)
+    posts = [Postbox() for _ in range(4)]
+    await asyncio.gather(*(Postman(compose, post.send).work() for post in posts))
+    assert sorted(address for post in posts for address in post.taken) == sorted(addresses)
+    assert await jobs() == []
+
+
+async def test_a_server_that_fails_is_tried_again_later_and_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    await enqueue(ADDRESS, "b@example.com")
+    post = Postbox(NotSent("SMTPConnectError"))
+    postman = Postman(compose, post.send)
+    await postman.work()
+    job = await the_job()
+    assert post.taken == ["b@example.com"]
+    assert job["attempts"] == 1
+    assert timedelta(0) < in_utc(job["due_at"]) - utc_now() <= timedelta(seconds=10)
+    await postman.work()
+    assert (await the_job())["attempts"] == 1
+    await change(due_at=utc_now())
+    await postman.work()
+    assert (post.taken, await jobs()) == (["b@example.com", ADDRESS], [])
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert ADDRESS not in caplog.text
+
+
+async def test_pauses_grow_to_an_hour() -> None:
+    await enqueue(ADDRESS)
+    pauses = []
+    for attempts in (0, 1, 2, 8, 9, 30):
+        await change(attempts=attempts, due_at=utc_now())
+        await Postman(compose, Postbox(NotSent("x")).send).work()
+        job = await the_job()
+        pauses.append(round((in_utc(job["due_at"]) - utc_now()).total_seconds()))
+    assert pauses == [10, 20, 40, 2560, 3600, 3600]
+
+
+@pytest.mark.parametrize("for_good", [True, False])
+async def test_a_mail_is_given_up_when_it_is_refused_or_a_day_old(caplog: pytest.LogCaptureFixture, for_good: bool) -> None:
+    await enqueue(ADDRESS)
+    if not for_good:
+        await change(created_at=utc_now() - timedelta(days=1), attempts=30)
+    job = await the_job()
+    await Postman(compose, Postbox(NotSent("SMTPRecipientsRefused 550", for_good=for_good)).send).work()
+    assert await jobs() == []
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert str(job["_id"]) in record.getMessage()
+    assert "password_reset" in record.getMessage()
+    assert ADDRESS not in caplog.text
+
+
+async def test_a_mail_nobody_could_try_for_a_day_is_tried() -> None:
+    await enqueue(ADDRESS)
+    await change(created_at=utc_now() - timedelta(days=1, hours=1))
+    post = Postbox()
+    await Postman(compose, post.send).work()
+    assert post.taken == [ADDRESS]
+
+
+async def test_a_killed_worker_loses_no_mail() -> None:
+    await enqueue(ADDRESS)
+    sending = asyncio.Event()
+
+    async def hang(_: EmailMessage) -> None:
+        sending.set()
+        await asyncio.Event().wait()
+
+    killed = asyncio.create_task(Postman(compose, hang).work())
+    await sending.wait()
+    killed.cancel()
+    await asyncio.gather(killed, return_exceptions=True)
+    post = Postbox()
+    await Postman(compose, post.send).work()
+    assert post.taken == []  # it may still be at work
+    job = await the_job()
+    assert in_utc(job["leased_until"]) - utc_now() > LEASE / 2
+    await change(leased_until=utc_now())
+    await Postman(compose, post.send).work()
+    assert (post.taken, await jobs()) == ([ADDRESS], [])
+
+
+async def test_a_worker_that_was_thought_dead_does_not_undo_the_work_of_the_next() -> None:
+    await enqueue(ADDRESS)
+    later = utc_now() + timedelta(hours=1)
+
+    async def slow(_: EmailMessage) -> None:
+        await change(attempts=2, leased_until=later)  # another worker has it now
+        raise NotSent("SMTPReadTimeoutError")
+
+    await Postman(compose, slow).work()
+    job = await the_job()
+    assert (job["attempts"], in_utc(job["leased_until"])) == (2, later)
+
+
+async def test_a_mail_that_cannot_be_written_is_left_for_later() -> None:
+    await enqueue(ADDRESS)
+
+    async def broken(_: BSON) -> EmailMessage | None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await Postman(broken, Postbox().send).work()
+    assert (await the_job())["attempts"] == 1
+
+
+@pytest.mark.real
+async def test_the_application_sends_through_its_smtp_server(app: FastAPI) -> None:
+    with smtp_server() as inbox:
+        settings = {"smtp_host": "127.0.0.1", "smtp_port": inbox.port, "smtp_security": "none", "mail_from": "T <t@example.com>"}
+        inbox.refuse = "450 later"
+        async with another(app, **settings) as client:
+            await make_account(client, "ada", email=ADDRESS)
+            await until_stored({"due_at": {"$gt": utc_now() + timedelta(seconds=1)}}, 1)
+            inbox.refuse = None
+            await change(due_at=utc_now())
+            await client.post("/password/forgot", json={"email": "nobody@example.com"})  # which wakes the worker
+            await until_stored({}, 0)
+    (mail,) = inbox.mails()
+    assert (mail["From"], mail["To"], mail["Subject"]) == ("T <t@example.com>", ADDRESS, "Verify your e-mail address")

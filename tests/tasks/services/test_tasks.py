@@ -1,0 +1,20 @@
+"""What the service promises below the routes."""
+
+from bson import ObjectId
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.tasks.services.tasks import settle_new
+from tests.client import Account, stored_task, stored_user
+
+
+async def test_a_name_that_was_overtaken_is_not_the_one_that_stays(ada: Account) -> None:
+    task = await ada.make_task()
+    present = UserRead.model_validate(await stored_user(ada.id))
+    names = iter(["overtaken", "countess", "countess"])
+
+    async def look_up(_: ObjectId) -> UserRead:
+        return present.model_copy(update={"username": next(names)})
+
+    owner = await settle_new(present, look_up, [ObjectId(task["id"])])
+    assert owner.username == (await stored_task(task["id"]))["owner"]["username"] == "countess"
+    assert next(names, None) is None

@@ -1,0 +1,238 @@
+"""Each documented filter and sort is served by an index, explained by MongoDB itself."""
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from bson import ObjectId
+from fastapi import FastAPI
+
+from taskapi.core.clock import utc_now
+from taskapi.db.connection import BSON, collection
+from taskapi.db.queries import aggregate
+from taskapi.main import DOCUMENTS
+from taskapi.tasks.query import stages as pages
+from taskapi.tasks.query.pages import LISTED
+from taskapi.tasks.query.search import TaskQuery
+from taskapi.tasks.query.sort import SORTABLE
+from taskapi.tasks.storage.documents import TaskDocument
+from tests.client import is_problem, make_account
+from tests.plans import explain, found_in, stages
+
+pytestmark = pytest.mark.real
+
+SORTS = [f"{sign}{name}" for name in SORTABLE for sign in ("", "-")]
+FILTERS = [
+    {"status": "todo"},
+    {"completed": "true"},
+    {"completed": "false"},
+    {"priority": "3"},
+    {"tag": "tag3"},
+    {"due_before": "2026-03-01"},
+    {"due_after": "2026-03-01"},
+    {"due_after": "2026-02-01", "due_before": "2026-03-01"},
+    {"overdue": "true"},
+    {"overdue": "false"},
+    {"where": '{"metadata.project": "project3"}'},
+    {"where": '{"metadata.hours": {"$gte": 28}}'},
+    {"where": '{"$or": [{"status": "done"}, {"priority": {"$gte": 4}}]}'},
+    {"where": '{"title": {"$gte": "m"}, "checklist": {"$size": 0}}'},
+    {"q": "report"},
+    {"q": "report -garden", "status": "todo"},
+]
+IN_ORDER = [  # filters whose tasks come from one index in the default order
+    {},
+    {"status": "todo"},
+    {"completed": "true"},
+    {"completed": "false"},
+    {"priority": "3"},
+    {"tag": "tag3"},
+]
+
+
+async def plan_of(owner: ObjectId, after: list[Any] | None, /, **parameters: str) -> BSON:
+    """The plan of a page of what the parameters ask for, of 20 tasks and one more."""
+    query = TaskQuery.model_validate({"count": "none", **parameters})
+    plan = query.plan(owner, LISTED, after)
+    return await explain(TaskDocument, plan.page, pages.collation(query.order), plan.hint)
+
+
+async def middle(owner: ObjectId, **parameters: str) -> list[Any]:
+    """The sort values of a task half-way through the list."""
+    query = TaskQuery.model_validate({"count": "none", "limit": "1", **parameters})
+    total = await collection(TaskDocument).count_documents(query.filter(owner))
+    stages = pages.stages(query.filter(owner), query.order, dict(LISTED), start=total // 2, most=1)
+    task = (await aggregate(TaskDocument, stages, 5000, collation=pages.collation(query.order)))[0]
+    return [task[name] for name in query.order]
+
+
+def examined(explained: BSON) -> int:
+    return sum(statistics["totalDocsExamined"] for statistics in found_in(explained, "executionStats"))
+
+
+def keys_examined(explained: BSON) -> int:
+    return sum(statistics["totalKeysExamined"] for statistics in found_in(explained, "executionStats"))
+
+
+@pytest.fixture(scope="module")
+async def owner(shared: httpx.AsyncClient) -> ObjectId:
+    """Ada among others, with enough tasks for the planner to have a choice; many were made in the same instant."""
+    task = await (await make_account(shared, "ada")).make_task()
+    template = await collection(TaskDocument).find_one({})
+    assert template is not None
+    owners = [template["owner"]["id"], ObjectId(), ObjectId()]
+    now = utc_now()
+    days = [None, *(now.replace(year=2026, month=1, day=1) + timedelta(days=n) for n in range(90))]
+    copies = [
+        {
+            **template,
+            "_id": ObjectId(),
+            "owner": {"id": owners[n % 3], "username": "x"},
+            "title": f"{'garden' if n % 4 else 'quarterly'} {'report' if n % 13 == 0 else 'plan'} {n % 50}",
+            "status": ["todo", "in_progress", "done"][n % 7 % 3],
+            "priority": 1 + n % 5,
+            "tags": [f"tag{n % 11}"],
+            "due_date": days[n % 91],
+            "metadata": {"project": f"project{n % 10}", "hours": n % 31},
+            "created_at": now + timedelta(milliseconds=n // 300),
+            "updated_at": now + timedelta(milliseconds=n // 300),
+        }
+        for n in range(1800)
+    ]
+    await collection(TaskDocument).insert_many(copies)
+    return ObjectId(task["owner"]["id"])
+
+
+@pytest.mark.parametrize("parameters", [*IN_ORDER, *({"sort": sort} for sort in SORTS)], ids=str)
+async def test_the_default_filters_and_each_sort_come_from_one_index(owner: ObjectId, parameters: dict[str, str]) -> None:
+    explained = await plan_of(owner, None, **parameters)
+    used = stages(explained)
+    assert "IXSCAN" in used
+    assert not used & {"COLLSCAN", "SORT"}
+    assert examined(explained) <= 2 * 21
+
+
+@pytest.mark.parametrize("parameters", [*IN_ORDER, *({"sort": sort} for sort in SORTS)], ids=str)
+async def test_a_cursor_goes_on_in_the_same_index(owner: ObjectId, parameters: dict[str, str]) -> None:
+    explained = await plan_of(owner, await middle(owner, **parameters), **parameters)
+    used = stages(explained)
+    assert "IXSCAN" in used
+    assert not used & {"COLLSCAN", "SORT"}
+    assert examined(explained) <= 2 * 21
+    assert keys_examined(explained) <= 3 * 21
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"sort": "-priority,due_date"},
+        {"sort": "priority,-due_date"},
+        {"due_before": "2026-03-01", "sort": "due_date"},
+        {"due_after": "2026-01-15", "sort": "-due_date"},
+        {"priority": "3", "sort": "due_date"},
+        {"overdue": "true", "sort": "due_date"},
+    ],
+    ids=str,
+)
+async def test_these_pairs_need_no_sort_either(owner: ObjectId, parameters: dict[str, str]) -> None:
+    for after in (None, await middle(owner, **parameters)):
+        used = stages(await plan_of(owner, after, **parameters))
+        assert "IXSCAN" in used
+        assert not used & {"COLLSCAN", "SORT"}
+
+
+@pytest.mark.parametrize("parameters", FILTERS, ids=str)
+async def test_no_filter_reads_the_whole_collection_in_any_order(owner: ObjectId, parameters: dict[str, str]) -> None:
+    """A page may sort what the filter found, and read what the filter then drops; both within the owner's tasks."""
+    theirs = await collection(TaskDocument).count_documents({"owner.id": owner})
+    for sort in ({}, *({"sort": sort} for sort in [*SORTS, "-priority,due_date"])):
+        ranked = "q" in parameters and not sort
+        after = [1.1, ObjectId()] if ranked else await middle(owner, **parameters, **sort)
+        for place in (None, after):
+            explained = await plan_of(owner, place, **parameters, **sort)
+            assert stages(explained) & {"IXSCAN", "TEXT_MATCH"}, sort
+            assert "COLLSCAN" not in stages(explained), sort
+            assert examined(explained) <= 2 * theirs, sort
+
+
+@pytest.mark.parametrize("parameters", [{}, *FILTERS], ids=str)
+async def test_no_total_reads_the_whole_collection(owner: ObjectId, parameters: dict[str, str]) -> None:
+    used = stages(await explain(TaskDocument, TaskQuery.model_validate(parameters).total(owner)))
+    assert used & {"IXSCAN", "COUNT_SCAN", "TEXT_MATCH"}
+    assert "COLLSCAN" not in used
+
+
+@pytest.mark.parametrize("count", ["exact", "estimate"])
+async def test_the_total_is_counted_in_the_index_alone(owner: ObjectId, count: str) -> None:
+    used = stages(await explain(TaskDocument, TaskQuery.model_validate({"count": count}).total(owner)))
+    assert used & {"IXSCAN", "COUNT_SCAN"}
+    assert "FETCH" not in used
+
+
+async def test_every_index_is_documented(app: FastAPI) -> None:
+    """The collection has the indexes of the document class and no others."""
+    present = set(await collection(TaskDocument).index_information())
+    declared = {index.document["name"] for index in TaskDocument.Settings.indexes}
+    assert present == declared | {"_id_"}
+
+
+PLANNED = "the planner"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "index"),
+    [
+        ({}, "owner_newest"),
+        ({"sort": "created_at"}, "owner_newest"),
+        ({"sort": "-title"}, "owner_title_collated"),
+        ({"sort": "due_date"}, "owner_due"),
+        ({"sort": "priority,-due_date"}, "owner_priority_due"),
+        ({"sort": "priority,title"}, "owner_newest"),
+        ({"sort": "updated_at", "where": '{"completed_at": null}'}, "owner_updated"),
+        ({"where": '{"$or": [{"progress": {"$gt": 0.5}}, {"$nor": [{"links": {"$size": 0}}]}]}'}, "owner_newest"),
+        ({"sort": "due_date", "where": '{"title": "as its code points are"}'}, "owner_due"),
+        ({"sort": "title", "where": '{"title": "as its code points are"}'}, PLANNED),
+        ({"tag": "tag3", "sort": "priority,title"}, PLANNED),
+        ({"due_before": "2026-03-01"}, PLANNED),
+        ({"where": '{"$or": [{"completed_at": null}, {"metadata.project": "project3"}]}'}, PLANNED),
+        ({"where": '{"metadata.project": {"$exists": true}}'}, PLANNED),
+        ({"where": '{"status": {"$ne": "done"}}'}, PLANNED),
+        ({"where": '{"$nor": [{"metadata.project": "project3"}], "metadata.hours": {"$exists": false}}'}, "owner_newest"),
+        ({"where": '{"metadata.project": {"$nin": ["project3"]}, "metadata.hours": {"$not": {"$gt": 3}}}'}, "owner_newest"),
+        ({"where": '{"metadata": {"project": "é"}}'}, "owner_newest"),
+        ({"q": "report"}, PLANNED),
+    ],
+    ids=str,
+)
+async def test_a_query_names_its_index_where_no_other_can_be_better(
+    owner: ObjectId, parameters: dict[str, str], index: str
+) -> None:
+    plan = TaskQuery.model_validate(parameters).plan(owner, LISTED)
+    assert (plan.hint or PLANNED) == index
+    if plan.hint:
+        assert index in found_in(await plan_of(owner, None, **parameters), "indexName")
+
+
+async def test_a_place_between_two_keys_is_found_in_an_index_that_begins_with_the_first(owner: ObjectId) -> None:
+    parameters = {"sort": "title,priority", "where": '{"completed_at": null}', "limit": "1"}
+    explained = await plan_of(owner, await middle(owner, **parameters), **parameters)
+    assert found_in(explained, "indexName")[0] == "owner_title_collated"
+
+
+async def test_lists_go_on_while_an_index_is_missing(shared: httpx.AsyncClient, app: FastAPI) -> None:
+    """As while it is being built again."""
+    bob = await make_account(shared, "bob")
+    made = [(await bob.make_task(f"Task {number}"))["id"] for number in range(3)]
+    await collection(TaskDocument).drop_index("owner_newest")
+    try:
+        for query in ("", "?sort=priority,title", '?where={"completed_at": null}'):
+            answer = await bob.get(f"/tasks{query}")
+            assert (answer.status_code, answer.headers["x-total-count"]) == (200, "3"), answer.text
+            assert {task["id"] for task in answer.json()} == set(made)
+        changed = await bob.patch('/tasks?where={"completed_at": null}', json={"priority": 5})
+        assert changed.json() == {"matched": 3, "changed": 3}
+        await collection(TaskDocument).drop_index("owner_text")
+        is_problem(await bob.get("/tasks?q=task"), 503, "database_unavailable")
+    finally:
+        await app.state.database.bind(DOCUMENTS)

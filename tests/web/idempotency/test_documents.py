@@ -1,0 +1,14 @@
+"""What MongoDB does for the keys by itself."""
+
+import pytest
+from fastapi import FastAPI
+
+from taskapi.db.connection import collection
+from taskapi.web.idempotency.documents import IdempotencyDocument
+
+
+@pytest.mark.real
+async def test_expired_keys_are_removed_and_the_id_is_all_that_is_looked_up(app: FastAPI) -> None:
+    indexes = await collection(IdempotencyDocument).index_information()
+    assert set(indexes) == {"_id_", "expiry"}
+    assert (indexes["expiry"]["key"], indexes["expiry"]["expireAfterSeconds"]) == ([("expires_at", 1)], 0)

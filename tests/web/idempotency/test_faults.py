@@ -1,0 +1,188 @@
+"""Requests that fail, hang or lose their key half-way: nothing is done twice, and no key stays locked."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from bson import ObjectId
+from fastapi import FastAPI
+from pymongo.errors import AutoReconnect
+
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.errors import DatabaseUnavailable
+from taskapi.main import create_app
+from taskapi.tasks.services import tasks as service
+from tests.client import Account, is_problem
+from tests.conftest import beside, make_settings
+from tests.web.idempotency.records import KEYED, change_record, records, tasks, the_record
+
+BODY = {"title": "Once"}
+REPLAY = "idempotent-replay"
+AFTER_THE_INSERT = 2  # who calls, then the name of the owner: each looks the account up
+PATIENCE_SECONDS = 20
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not await condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+def at_look_up(app: FastAPI, number: int, do: Callable[[], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the account's look-up of that number do something first; the others only look up."""
+    accounts, count = app.state.auth.accounts, 0
+    look_up = accounts.get
+
+    async def get(identity: ObjectId) -> Any:
+        nonlocal count
+        count += 1
+        if count == number:
+            await do()
+        return await look_up(identity)
+
+    monkeypatch.setattr(accounts, "get", get)
+
+
+@pytest.mark.parametrize(("error", "status"), [(AutoReconnect("gone"), 503), (ZeroDivisionError("oops"), 500)], ids=str)
+async def test_a_failure_after_the_write_is_not_kept_and_its_repeat_makes_no_second_task(
+    app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    async def fail() -> None:
+        raise error
+
+    at_look_up(app, AFTER_THE_INSERT, fail, monkeypatch)
+    assert (await ada.post("/tasks", json=BODY, headers=KEYED)).status_code == status
+    assert await tasks() == 1
+    record = await the_record()
+    assert (record["status"], record["holder"]) == (None, None)
+    is_problem(await ada.post("/tasks", json={"title": "Other"}, headers=KEYED), 422, "idempotency_key_reused")
+    again = await ada.post("/tasks", json=BODY, headers=KEYED)
+    assert (again.status_code, REPLAY in again.headers) == (201, False)
+    assert again.json()["id"] == str(record["seed"])
+    assert await tasks() == 1
+
+
+@pytest.mark.real
+async def test_a_bulk_that_the_database_cut_short_is_run_again(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = await ada.make_task()
+    operations = [{"op": "create", "task": {"title": "Once"}}, {"op": "update", "id": task["id"], "changes": {"priority": 5}}]
+
+    async def send() -> httpx.Response:
+        return await ada.post("/tasks/bulk", json={"operations": operations}, headers={"Idempotency-Key": "bulk"})
+
+    async def fail(*_: Any) -> None:
+        raise DatabaseUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "change", fail)
+        assert [result["status"] for result in (await send()).json()] == [201, 503]
+    again = await send()
+    assert [result["status"] for result in again.json()] == [201, 200]
+    assert "idempotent-replay" not in again.headers
+    assert await tasks() == 2
+    assert (await send()).headers["idempotent-replay"] == "true"
+
+
+async def test_a_database_that_is_away_is_503_before_anything_is_reserved(
+    app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise AutoReconnect("db.internal:27017 closed")
+
+    at_look_up(app, 1, fail, monkeypatch)
+    answer = await ada.post("/tasks", json=BODY, headers=KEYED)
+    is_problem(answer, 503, "database_unavailable")
+    assert answer.headers["retry-after"] == "2"
+    assert (await records(), await tasks()) == (0, 0)
+
+
+@pytest.mark.parametrize("size", [10, 100_000], ids=["before the key is reserved", "while the route reads"])
+async def test_a_caller_that_goes_away_leaves_the_key_free(app: FastAPI, ada: Account, size: int) -> None:
+    request = ada.client.build_request("POST", "/tasks", json=BODY, headers={**ada.headers, **KEYED})
+    scope = {"type": "http", "method": "POST", "path": "/tasks", "raw_path": b"/tasks", "query_string": b"", "client": None}
+    headers = [(name.lower(), value) for name, value in request.headers.raw]
+    messages = iter([{"type": "http.request", "body": b" " * size, "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app({**scope, "headers": headers, "root_path": "", "scheme": "http", "server": None}, receive, send)
+    assert sent == []
+    assert await records() == (size > 65_536)
+    assert (await ada.post("/tasks", json=BODY, headers=KEYED)).status_code == 201
+    assert await tasks() == 1
+
+
+class Hanging:
+    """A POST of a task that hangs after its insert, in an application whose leases are short."""
+
+    def __init__(self, answer: "asyncio.Task[httpx.Response]", go_on: asyncio.Event) -> None:
+        self.answer, self.go_on = answer, go_on
+
+
+@pytest.fixture
+async def hanging(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hanging]:
+    """Ada's request, under way in a second application on the same database."""
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        reached.set()
+        await go_on.wait()
+
+    application = create_app(make_settings(idempotency_lease_seconds=0.5))
+    async with beside(app, application) as client:
+        at_look_up(application, AFTER_THE_INSERT, hang, monkeypatch)
+        call = client.post("/tasks", json=BODY, headers={**ada.headers, **KEYED})
+        answer = asyncio.create_task(call)
+        await reached.wait()
+        try:
+            yield Hanging(answer, go_on)
+        finally:
+            answer.cancel()
+            await asyncio.wait([answer])
+
+
+@pytest.mark.real
+async def test_a_slow_request_keeps_its_key(ada: Account, hanging: Hanging) -> None:
+    record = await the_record()
+
+    async def lease_was_outlived() -> bool:
+        return utc_now() > in_utc(record["locked_until"])
+
+    await eventually(lease_was_outlived)
+    is_problem(await ada.post("/tasks", json=BODY, headers=KEYED), 409, "idempotency_in_flight")
+    hanging.go_on.set()
+    assert (await hanging.answer).status_code == 201
+    assert (await ada.post("/tasks", json=BODY, headers=KEYED)).headers[REPLAY] == "true"
+    assert await tasks() == 1
+
+
+@pytest.mark.real
+async def test_a_run_that_lost_its_key_records_nothing(ada: Account, hanging: Hanging) -> None:
+    await change_record(holder=ObjectId(), locked_until=utc_now() - timedelta(seconds=1))
+    second = await ada.post("/tasks", json=BODY, headers=KEYED)
+    assert (second.status_code, REPLAY in second.headers) == (201, False)
+    recorded = await the_record()
+    hanging.go_on.set()
+    is_problem(await hanging.answer, 409, "idempotency_in_flight")
+    assert await the_record() == recorded
+    assert (await ada.post("/tasks", json=BODY, headers=KEYED)).json() == second.json()
+    assert await tasks() == 1
+
+
+@pytest.mark.real
+async def test_a_run_that_is_cancelled_frees_its_key(ada: Account, hanging: Hanging) -> None:
+    hanging.answer.cancel()
+    await asyncio.wait([hanging.answer])
+    assert (await the_record())["holder"] is None
+    assert (await ada.post("/tasks", json=BODY, headers=KEYED)).status_code == 201
+    assert await tasks() == 1
