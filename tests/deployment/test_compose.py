@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from taskapi import cli, supervisor
+from taskapi.cli import serve as cli
+from taskapi.cli import supervisor
 from taskapi.core.settings import PREFIX, Settings
 from tests.deployment.nginx import ROOT, SITE, SNIPPETS
 from tests.tools import needs

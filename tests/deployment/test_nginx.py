@@ -67,7 +67,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "TASKAPI_ARGON2_ROUNDS": "1",
         "TASKAPI_TRUSTED_PROXIES": "127.0.0.0/31",
     }
-    serve = [sys.executable, "-c", "from taskapi.cli import main; main()", "serve", "--port", str(api)]
+    serve = [sys.executable, "-c", "from taskapi.cli.serve import main; main()", "serve", "--port", str(api)]
     options = {"cwd": folder, "env": {**os.environ, **variables, "PYTHONPATH": str(CONFIGURATION.parent)}}
     with MongoClient[dict[str, Any]](os.environ[URI_VARIABLE]) as database:
         database.drop_database(DATABASE)

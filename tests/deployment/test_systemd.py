@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from taskapi import cli, supervisor
+from taskapi.cli import serve as cli
+from taskapi.cli import supervisor
 from taskapi.core.settings import Settings
 from taskapi.db import mongod_process
 

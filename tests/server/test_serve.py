@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from taskapi import cli
+from taskapi.cli import serve as cli
 from tests.server.process import UVICORN, Server, run_to_end, serving, wait_until
 from tests.tools import free_port
 

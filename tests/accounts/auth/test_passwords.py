@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.recorder import Trail
+from taskapi.cli.user_actions import AGENT, Operator, why
 from taskapi.db.connection import collection
-from taskapi.operating import AGENT, Operator, why
 from tests.client import Account, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.mailbox import Mailbox
 

@@ -7,9 +7,9 @@ import pytest
 from fastapi import FastAPI
 
 from taskapi.audit.recorder import Trail
+from taskapi.cli.user_actions import AGENT, Operator, why
 from taskapi.core.errors import InvalidInput
 from taskapi.mail.queue import Outbox
-from taskapi.operating import AGENT, Operator, why
 from tests.client import PASSWORD, Account, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.conftest import another
 from tests.mailbox import Mailbox

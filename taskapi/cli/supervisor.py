@@ -17,8 +17,8 @@ from multiprocessing import resource_tracker
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from taskapi import worker
-from taskapi.server import CUT, SAME_STOP_SECONDS, SHUTDOWN_SECONDS, refuse_new_connections
+from taskapi.cli import worker
+from taskapi.cli.server import CUT, SAME_STOP_SECONDS, SHUTDOWN_SECONDS, refuse_new_connections
 
 log = logging.getLogger(__name__)
 

@@ -17,13 +17,16 @@ from typing import NoReturn
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from taskapi import __version__, cli_backup, cli_users, server
+from taskapi import __version__
+from taskapi.cli import backup as cli_backup
+from taskapi.cli import server
+from taskapi.cli import users as cli_users
+from taskapi.cli.supervisor import Supervisor
 from taskapi.core import logs
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import PREFIX, Settings, load_settings
 from taskapi.core.startup_warnings import HANDED_DOWN, find_warnings
 from taskapi.db import embedded
-from taskapi.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

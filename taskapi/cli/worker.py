@@ -1,4 +1,4 @@
-"""One of several processes that answer, as ``taskapi.supervisor`` starts them."""
+"""One of several processes that answer, as ``taskapi.cli.supervisor`` starts them."""
 
 import os
 import signal
@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import uvicorn
 
+from taskapi.cli.server import Server
 from taskapi.db import child_process
-from taskapi.server import Server
 
 
 def run(config: uvicorn.Config, listener: socket.socket, heartbeat: Connection, parent: int) -> None:

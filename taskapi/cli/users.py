@@ -46,9 +46,9 @@ def run(options: argparse.Namespace) -> None:
         wanted |= {"email": options.email, "admin": options.admin, "password": _ask_password()}
     elif options.action == "reset-password":
         wanted["password"] = None if options.generate else _ask_password()
-    from taskapi import operating  # Beanie and all, which "taskapi serve" has its workers import
+    from taskapi.cli import user_actions  # Beanie and all, which "taskapi serve" has its workers import
 
-    print(operating.run(options.action, **wanted))
+    print(user_actions.run(options.action, **wanted))
 
 
 def _ask_password() -> str:

@@ -13,14 +13,14 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 from pymongo.errors import AutoReconnect
 
-from taskapi import cli_users
 from taskapi.accounts.errors import LastAdmin
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.recorder import Trail
+from taskapi.cli import users as cli_users
+from taskapi.cli.user_actions import AGENT, Operator, run, why
 from taskapi.core.errors import DomainError, InvalidInput, NotFound, StartupError
 from taskapi.db.connection import collection
-from taskapi.operating import AGENT, Operator, run, why
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, signed_in, stored_user
 
 NEW = "another good password"
