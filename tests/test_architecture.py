@@ -19,7 +19,6 @@ BELOW_ROUTES = {"service", "documents", "repository", "recorder", "queue", "sear
 UNCUT = {
     ("web.admission", "accounts"),
     ("web.idempotency.middleware", "accounts"),
-    ("web.middleware", "accounts"),
     ("web.openapi", "accounts"),
     ("web.problem_samples", "accounts"),
     ("web.problems", "accounts"),

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Mapping
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskapi.accounts.security import request_quota
 from taskapi.core.errors import BodyTooLarge, ServerBusy, TargetTooLong
 from taskapi.core.logs import request_id
 from taskapi.db.damaged import Findings, findings, note_unnamed
@@ -32,6 +31,7 @@ SECURITY_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 MAX_TARGET_BYTES = 64_000  # of path and query; a list with every parameter at its longest takes some 42,000
+QUOTA_HEADERS = "quota_headers"  # the name in a request's state of what its account's limit adds to the answer
 PROBES = ("/health", "/ready")
 API_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -95,7 +95,7 @@ class RequestContext:
                     *message.get("headers", ()),
                     (b"x-request-id", identity),
                     (b"x-process-time-ms", milliseconds().encode()),
-                    *state.get(request_quota.KEY, ()),
+                    *state.get(QUOTA_HEADERS, ()),
                 ]
             await send(message)
 

@@ -10,10 +10,10 @@ from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from taskapi.accounts.api_tokens.text import PREFIX, hash_of
 from taskapi.accounts.auth.service import AuthTools
 from taskapi.accounts.errors import InsufficientScope, InvalidToken, NotAuthenticated, SessionRequired, TooManyRequests
-from taskapi.accounts.security import request_quota
 from taskapi.accounts.security.scopes import MEANING, OF_ROLE, Scopes
 from taskapi.accounts.users.schemas import Account
 from taskapi.core.fields import object_id
+from taskapi.web.middleware import QUOTA_HEADERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ async def authenticate(request: Request) -> Caller:
     caller = await (_by_api_token if token.startswith(PREFIX) else _by_session)(token, tools)
     if tools.limit:
         taken = tools.limit.take(caller.user.id)
-        setattr(request.state, request_quota.KEY, taken.headers)
+        setattr(request.state, QUOTA_HEADERS, taken.headers)
         if taken.retry_after:
             raise TooManyRequests(taken.retry_after)
     request.state.caller = caller

@@ -9,7 +9,6 @@ from typing import NamedTuple
 MINUTE = 60_000_000_000  # nanoseconds
 SECOND = 1_000_000_000
 MOST_ACCOUNTS = 100_000
-KEY = "rate_limit"  # of the headers in a request's state
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
