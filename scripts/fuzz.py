@@ -37,7 +37,7 @@ except ModuleNotFoundError as error:
 PASSWORD = "correct horse battery"  # noqa: S105
 SECRET_OF_BOB = f"only for Bob {secrets.token_hex(8)}"
 TASKS_EACH = 5
-LEAST_ACCEPTED = 0.01  # of the cases of a target: when all are refused at the door, nothing is learnt
+MIN_ACCEPTED = 0.01  # of the cases of a target: when all are refused at the door, nothing is learnt
 
 
 class World:
@@ -142,7 +142,7 @@ def report(statuses: Counter[tuple[str, int]], targets: list[str], wanted: int, 
     for target in targets:
         row = {status: number for (name, status), number in sorted(statuses.items()) if name == target}
         print(f"  {target}: " + ", ".join(f"{number} x {status}" for status, number in row.items()))
-        if sum(number for status, number in row.items() if status < 300) < LEAST_ACCEPTED * sum(row.values()):
+        if sum(number for status, number in row.items() if status < 300) < MIN_ACCEPTED * sum(row.values()):
             sys.exit(f"fuzz: hardly any case of {target} was accepted")
     if statuses.total() < wanted:
         sys.exit(f"fuzz: only {statuses.total()} of {wanted} cases were sent")

@@ -40,7 +40,7 @@ Kind = Literal[
 ]
 Outcome = Literal["success", "failure"]
 
-LONGEST_AGENT = 200  # characters that are kept of a User-Agent
+MAX_AGENT_LENGTH = 200  # characters that are kept of a User-Agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Trail:
                 "user": user,
                 "by": by if by != user else None,
                 "address": self.address,
-                "agent": self.agent[:LONGEST_AGENT],
+                "agent": self.agent[:MAX_AGENT_LENGTH],
                 "request_id": request_id.get(),
                 "details": details,
                 "expires_at": now + self.kept,

@@ -29,7 +29,7 @@ from taskapi.mail.queue import Outbox
 DOCUMENTS = (UserDocument, SecurityEventDocument, MailJobDocument)
 AGENT = "command line"
 GENERATED_BYTES = 15
-LONGEST_QUERY_MS = 60_000
+MAX_QUERY_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Operator:
         lines = [f"{'role':8}{'state':10}{'made':12}name"]
         query = UserQuery(limit=100)
         while True:
-            page = await admins.page(query, LONGEST_QUERY_MS)
+            page = await admins.page(query, MAX_QUERY_MS)
             for user in page.users:
                 state = "disabled" if user.disabled else "leaving" if user.leaves_at else "active"
                 lines.append(f"{user.role:8}{state:10}{user.created_at:%Y-%m-%d}  {user.username}")

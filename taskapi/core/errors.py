@@ -41,8 +41,8 @@ from typing import Any, ClassVar
 
 WORDS = {"extra_forbidden": "There is no such field", "missing": "Field required", "list_type": "Input should be a list"}
 WORDS |= dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
-MOST_FAULTS = 50
-LONGEST_FIELD = 100  # characters of a field name that came from the caller
+MAX_FAULTS = 50
+MAX_FIELD_LENGTH = 100  # characters of a field name that came from the caller
 
 
 class TaskAPIError(Exception):
@@ -79,11 +79,11 @@ def faults_of(validation_errors: Sequence[Any], skip: int = 0) -> list[Fault]:
     """Pydantic's errors in our words, without the values that were sent; ``skip`` leading parts of each place are left out."""
     return [
         Fault(
-            field=".".join(str(part) for part in error["loc"][skip:])[:LONGEST_FIELD],
+            field=".".join(str(part) for part in error["loc"][skip:])[:MAX_FIELD_LENGTH],
             message=WORDS.get(error["type"], error["msg"]),
             type=error["type"],
         )
-        for error in validation_errors[:MOST_FAULTS]
+        for error in validation_errors[:MAX_FAULTS]
     ]
 
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 from bson import ObjectId
 
-MOST_IDS = 2**24  # what the counter of an ObjectId holds
+MAX_IDS = 2**24  # what the counter of an ObjectId holds
 
 _sequence: ContextVar[Iterator[ObjectId] | None] = ContextVar("sequence", default=None)
 
@@ -54,6 +54,6 @@ def repeatable(seed: ObjectId) -> Iterator[None]:
 
 def _from(seed: ObjectId) -> Iterator[ObjectId]:
     start = seed.binary[:9]
-    for number in range(MOST_IDS):
+    for number in range(MAX_IDS):
         yield ObjectId(start + number.to_bytes(3, "big"))
-    raise OverflowError(f"one request makes at most {MOST_IDS} ids")
+    raise OverflowError(f"one request makes at most {MAX_IDS} ids")

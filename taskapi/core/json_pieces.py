@@ -7,7 +7,7 @@ from typing import Any
 
 from taskapi.core import strict_json
 from taskapi.core.cooperative import Turns
-from taskapi.core.strict_json import BOM, DECODER, MOST_LEVELS, TWICE, Refused, malformed
+from taskapi.core.strict_json import BOM, DECODER, MAX_DEPTH, TWICE, Refused, malformed
 
 MAX_PIECE = 16 * 1024  # characters that are read at once, but for a longer string; some 0.5 ms
 MAX_VALUES = 30_000  # in one text: more than a task can have, and few enough to hold for many callers at once
@@ -23,7 +23,7 @@ SEPARATOR = re.compile(r"[ \t\n\r]*([,\]}])")
 def _elements() -> list[str]:
     """By the number of levels that it may have: the pattern of an element. What stands in it is for the parser to say."""
     inside, found = rf'(?:[^\[\]{{}}"]++|{STRING})*+', [rf'(?:[^\[\]{{}}",]++|{STRING})*+']
-    for _ in range(MOST_LEVELS):
+    for _ in range(MAX_DEPTH):
         found.append(rf'(?:[^\[\]{{}}",]++|{STRING}|[\[{{]{inside}[\]}}])*+')
         inside = rf'(?:[^\[\]{{}}"]++|{STRING}|[\[{{]{inside}[\]}}])*+'
     return found
@@ -98,7 +98,7 @@ class _Reader:
 
     def read_piece(self) -> None:
         """Goes on with what stands next."""
-        start, levels, limit = self.at, MOST_LEVELS - len(self.stack), self.at + self._piece
+        start, levels, limit = self.at, MAX_DEPTH - len(self.stack), self.at + self._piece
         run = RUNS[levels].match(self._text, start, limit)
         if run and run.end() > start:
             self._add(start, run.end() - 1)

@@ -11,7 +11,7 @@ from pymongo.errors import PyMongoError
 Key = TypeVar("Key", bound=Hashable)
 
 PAUSE_SECONDS = 60
-MOST_KEYS = 100_000
+MAX_KEYS = 100_000
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Sightings(Generic[Key]):
         noted = self._noted.get(key)
         if noted is not None and now - noted < PAUSE_SECONDS:
             return
-        if len(self._noted) >= MOST_KEYS:
+        if len(self._noted) >= MAX_KEYS:
             self._noted.clear()
         self._noted[key] = now
         task = asyncio.create_task(self._write_down(key))

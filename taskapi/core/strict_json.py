@@ -8,7 +8,7 @@ from taskapi.core.errors import MalformedJSON
 
 BOM = b"\xef\xbb\xbf"
 TWICE = "names a member twice in one object"
-MOST_LEVELS = 32  # of arrays and objects inside each other
+MAX_DEPTH = 32  # of arrays and objects inside each other
 
 
 class Refused(ValueError):
@@ -27,7 +27,7 @@ def read_json(text: bytes, what: str = "The body") -> Any:
         value = DECODER.decode(text.removeprefix(BOM).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise malformed(error, text, what) from None
-    if text.count(b"[") + text.count(b"{") > MOST_LEVELS and is_deeper(value, MOST_LEVELS):
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
         raise MalformedJSON(f"{what} is nested too deeply.")
     return value
 

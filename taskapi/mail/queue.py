@@ -10,7 +10,7 @@ from typing import Literal
 from bson import ObjectId
 from pymongo import ReturnDocument
 
-from taskapi.audit.recorder import LONGEST_AGENT, Trail
+from taskapi.audit.recorder import MAX_AGENT_LENGTH, Trail
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.email_addresses import is_local
 from taskapi.core.errors import Fault, InvalidInput
@@ -26,7 +26,7 @@ Kind = Literal["password_reset", "verify_email", "notice_password", "notice_emai
 Compose = Callable[[BSON], Awaitable[EmailMessage | None]]
 
 LEASE = timedelta(minutes=2)  # longer than one mail can take
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(hours=1)
+FIRST_PAUSE, MAX_PAUSE = timedelta(seconds=10), timedelta(hours=1)
 PATIENCE = timedelta(days=1)
 KEPT = timedelta(days=2)  # longer, so that whoever gives a mail up can say so
 
@@ -58,7 +58,7 @@ class Outbox:
                 "kind": kind,
                 "user": user,
                 "address": address,
-                "origin": {"address": trail.address, "agent": trail.agent[:LONGEST_AGENT], "request_id": request_id.get()},
+                "origin": {"address": trail.address, "agent": trail.agent[:MAX_AGENT_LENGTH], "request_id": request_id.get()},
                 "due_at": now,
                 "leased_until": now,
                 "attempts": 0,
@@ -115,7 +115,7 @@ async def _put_off(job: BSON, error: NotSent) -> None:
     """Leaves a job for later, or gives it up after a day."""
     now = utc_now()
     mine = {"_id": job["_id"], "attempts": job["attempts"]}
-    pause = min(FIRST_PAUSE * 2 ** (job["attempts"] - 1), LONGEST_PAUSE)
+    pause = min(FIRST_PAUSE * 2 ** (job["attempts"] - 1), MAX_PAUSE)
     if error.for_good or now + pause > in_utc(job["created_at"]) + PATIENCE:
         log.error("mail %s (%s) is given up at attempt %d: %s", job["_id"], job["kind"], job["attempts"], error)
         await collection(MailJobDocument).delete_one(mine)

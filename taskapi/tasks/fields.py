@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from taskapi.tasks.metadata import is_unicode
 
-DEEPEST_PATH = 6  # names below `metadata`, which is nested as deep
+MAX_PATH_DEPTH = 6  # names below `metadata`, which is nested as deep
 
 
 class Kind(Enum):
@@ -81,7 +81,7 @@ def free(name: str) -> PublicField | None:
     A key that holds a dot cannot be named.
     """
     segments = name.removeprefix("metadata.").split(".")
-    if len(segments) > DEEPEST_PATH or "\x00" in name or not is_unicode(name):
+    if len(segments) > MAX_PATH_DEPTH or "\x00" in name or not is_unicode(name):
         return None
     if any(not segment or segment.startswith("$") for segment in segments):
         return None

@@ -13,10 +13,10 @@ from pydantic_core import PydanticCustomError
 JSONObject = dict[str, Any]
 _SCALARS = {str, int, Int64, bool, NoneType}  # that are JSON, whatever their value
 
-LARGEST_BYTES = 16 * 1024  # as compact JSON in UTF-8
+MAX_BYTES = 16 * 1024  # as compact JSON in UTF-8
 DEEPEST = 6  # the object itself is the first level
-MOST_KEYS = 200
-SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1  # what BSON holds
+MAX_KEYS = 200
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1  # what BSON holds
 
 
 def _levels(value: Any) -> Iterator[list[Any]]:
@@ -33,7 +33,7 @@ def check(metadata: JSONObject) -> JSONObject:
     keys = values = 0
     for depth, level in enumerate(_levels(metadata), 1):
         values += len(level)
-        if values > LARGEST_BYTES // 2:  # each takes two bytes: not worth looking at them all
+        if values > MAX_BYTES // 2:  # each takes two bytes: not worth looking at them all
             raise _too_large()
         if depth > DEEPEST and any(isinstance(value, dict | list) for value in level):
             raise PydanticCustomError("metadata_depth", "should be nested at most 6 levels deep")
@@ -41,9 +41,9 @@ def check(metadata: JSONObject) -> JSONObject:
             if isinstance(value, dict):
                 keys += len(value)
                 _check_names(value)
-            elif isinstance(value, int) and not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
+            elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
                 raise PydanticCustomError("metadata_integer", "should hold integers of at most 64 bits")
-        if keys > MOST_KEYS:
+        if keys > MAX_KEYS:
             raise PydanticCustomError("metadata_keys", "should have at most 200 keys in all")
     try:
         size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
@@ -51,7 +51,7 @@ def check(metadata: JSONObject) -> JSONObject:
         raise PydanticCustomError("string_unicode", "should be valid Unicode") from None
     except ValueError:
         raise PydanticCustomError("finite_number", "should hold finite numbers") from None
-    if size > LARGEST_BYTES:
+    if size > MAX_BYTES:
         raise _too_large()
     return metadata
 
@@ -131,7 +131,7 @@ Metadata = Annotated[
         {
             "type": "object",
             "additionalProperties": True,
-            "maxProperties": MOST_KEYS,
+            "maxProperties": MAX_KEYS,
             "propertyNames": {"pattern": "^(?!\\$)[^\\x00]*$"},
             "examples": [METADATA_EXAMPLE],
             "description": "Any JSON object: at most 16 KiB, 6 levels and 200 keys, none of which starts with `$`.",

@@ -7,19 +7,19 @@ from pydantic import Field, PlainSerializer, StrictInt, WithJsonSchema
 from taskapi.core.clock import rfc3339
 from taskapi.core.errors import Fault
 from taskapi.core.fields import IdSent, Optional, SentMoment
-from taskapi.tasks.import_export.schemas import LONGEST_KEY
+from taskapi.tasks.import_export.schemas import MAX_KEY_LENGTH
 from taskapi.tasks.metadata import JSONObject, exact
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
 from taskapi.tasks.services.json_patch import READ_ONLY, read_only
-from taskapi.tasks.services.versions import LARGEST_VERSION
+from taskapi.tasks.services.versions import MAX_VERSION
 
 UNCHANGED = "Only as it was read."
 MomentAsRead = Annotated[SentMoment, PlainSerializer(rfc3339, return_type=str)]
 OWNER_SCHEMA = OwnerRead.model_json_schema()
 OWNER_SCHEMA["properties"]["username"]["maxLength"] = 100
 OwnerAsRead = Annotated[JSONObject, WithJsonSchema(OWNER_SCHEMA)]
-KeyAsRead = Annotated[str, Field(max_length=LONGEST_KEY)]
-VersionAsRead = Annotated[StrictInt, Field(json_schema_extra={"minimum": 1, "maximum": LARGEST_VERSION})]
+KeyAsRead = Annotated[str, Field(max_length=MAX_KEY_LENGTH)]
+VersionAsRead = Annotated[StrictInt, Field(json_schema_extra={"minimum": 1, "maximum": MAX_VERSION})]
 
 
 class TaskPut(TaskUpdate):

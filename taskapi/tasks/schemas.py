@@ -38,9 +38,9 @@ from taskapi.core.fields import (
 from taskapi.core.unicode import nfc
 from taskapi.tasks.metadata import METADATA_EXAMPLE, Metadata, StoredMetadata
 
-MOST_ITEMS = 100
-LONGEST_TAG = 40
-LONGEST_LINK = 2048
+MAX_ITEMS = 100
+MAX_TAG_LENGTH = 40
+MAX_LINK_LENGTH = 2048
 _url = TypeAdapter(HttpUrl)
 
 
@@ -54,7 +54,7 @@ class Status(StrEnum):
 
 def _lower_case(tag: str) -> str:
     lowered = nfc(tag.lower())
-    if len(lowered) > LONGEST_TAG:  # some letters become longer
+    if len(lowered) > MAX_TAG_LENGTH:  # some letters become longer
         raise PydanticCustomError("string_too_long", "should have at most 40 characters in lower case")
     return lowered
 
@@ -71,7 +71,7 @@ def _web_address(link: str) -> str:
     if url.username or url.password:
         raise PydanticCustomError("url_credentials", "must not contain a user name or password")
     written = str(url)
-    if len(written) > LONGEST_LINK:
+    if len(written) > MAX_LINK_LENGTH:
         raise PydanticCustomError("string_too_long", "should have at most 2048 characters with those that are not ASCII encoded")
     return written
 
@@ -83,11 +83,10 @@ def _null_empties(kind: type) -> AfterValidator:
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200), Visible, Composed]
 Description = Annotated[str, Field(max_length=2000), Plain, Composed]
 Priority = Annotated[StrictInt, Field(ge=1, le=5)]
-Tag = Annotated[str, Trimmed, Field(min_length=1, max_length=LONGEST_TAG), AfterValidator(_lower_case), Visible, Composed]
+Tag = Annotated[str, Trimmed, Field(min_length=1, max_length=MAX_TAG_LENGTH), AfterValidator(_lower_case), Visible, Composed]
 Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_unique)]
-Link = Annotated[
-    str, Field(min_length=1, max_length=LONGEST_LINK, json_schema_extra={"format": "uri"}), Storable, AfterValidator(_web_address)
-]
+_link = Field(min_length=1, max_length=MAX_LINK_LENGTH, json_schema_extra={"format": "uri"})
+Link = Annotated[str, _link, Storable, AfterValidator(_web_address)]
 Links = Annotated[list[Link], Field(max_length=10), AfterValidator(_unique)]
 
 ItemText = Annotated[str, Trimmed, Field(min_length=1, max_length=200), Visible, Composed]
@@ -110,7 +109,7 @@ def _distinct(items: list[ChecklistItem]) -> list[ChecklistItem]:
     return items
 
 
-Checklist = Annotated[list[ChecklistItem], Field(max_length=MOST_ITEMS), AfterValidator(_distinct)]
+Checklist = Annotated[list[ChecklistItem], Field(max_length=MAX_ITEMS), AfterValidator(_distinct)]
 
 TASK_EXAMPLE: dict[str, Any] = {
     "title": "Write the quarterly report",

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from taskapi.core.errors import NotAcceptable, UnsupportedContentCoding
 
 ANYTHING = [b"*/*"]
-MOST_RANGES = 100  # of one Accept header; those that follow are not read
-LONGEST_REMEMBERED = 200  # characters; what programs send is shorter and always the same, browsers' included
+MAX_RANGES = 100  # of one Accept header; those that follow are not read
+MAX_REMEMBERED_LENGTH = 200  # characters; what programs send is shorter and always the same, browsers' included
 # Separated by commas, or by semicolons, that stand outside quoted strings. Each character is looked at once.
 ELEMENT = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 PART = re.compile(r'(?:[^";]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
@@ -59,7 +59,7 @@ def _negotiated(scope: Scope, offers: tuple[str, ...]) -> str:
     if not lines or lines == ANYTHING:
         return offers[0]
     accept = b",".join(lines).decode("latin-1")
-    best = (_remembered if len(accept) <= LONGEST_REMEMBERED else preferred)(accept, offers)
+    best = (_remembered if len(accept) <= MAX_REMEMBERED_LENGTH else preferred)(accept, offers)
     if best is None:
         raise NotAcceptable(offers)
     return best
@@ -67,7 +67,7 @@ def _negotiated(scope: Scope, offers: tuple[str, ...]) -> str:
 
 def preferred(accept: str, offers: tuple[str, ...]) -> str | None:
     """The best of ``offers`` for an Accept header; None when it admits none of them. An empty header admits all."""
-    elements = [element for element in islice(ELEMENT.findall(accept), MOST_RANGES) if element.strip()]
+    elements = [element for element in islice(ELEMENT.findall(accept), MAX_RANGES) if element.strip()]
     if not elements:
         return offers[0]
     ranges = sorted(_media_ranges(elements), key=lambda media_range: media_range.precedence, reverse=True)

@@ -12,14 +12,14 @@ from pydantic_core import PydanticCustomError
 from taskapi.db.connection import BSON
 from taskapi.db.queries import aggregate
 
-LARGEST_OFFSET = 2**31 - 1
-LONGEST_LINK = 8000  # of the header with the next page alone; proxies have their limits too
-LONGEST_ADDRESS = 1000  # characters of a link; when one is longer only the next page is linked, for headers have limits
+MAX_OFFSET = 2**31 - 1
+MAX_LINK_LENGTH = 8000  # of the header with the next page alone; proxies have their limits too
+MAX_ADDRESS_LENGTH = 1000  # characters of a link; when one is longer only the next page is linked, for headers have limits
 
 PAGE = frozenset({"limit", "offset", "skip", "cursor"})  # the parameters that differ from page to page
 
 LIMIT: Any = Field(20, ge=1, le=100, description="Most entries on a page.")
-Offset = Annotated[int, Field(ge=0, le=LARGEST_OFFSET)]
+Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
 
 LIST_HEADERS: dict[str, Any] = {
     "X-Total-Count": {"description": "How many there are in all.", "schema": {"type": "integer"}},
@@ -95,9 +95,9 @@ def header(path: str, query: PageQuery, targets: Mapping[str, str]) -> str:
     given = query.model_fields_set - PAGE
     page = f"{path}?{urlencode(_written(query, given)) + '&' if given else ''}limit={query.limit}&"
     longest = len(page) + max(map(len, targets.values()))
-    if longest > LONGEST_LINK:
+    if longest > MAX_LINK_LENGTH:
         return ""
-    linked = targets if longest <= LONGEST_ADDRESS else {name: target for name, target in targets.items() if name == "next"}
+    linked = targets if longest <= MAX_ADDRESS_LENGTH else {name: target for name, target in targets.items() if name == "next"}
     return ", ".join(f'<{page}{target}>; rel="{relation}"' for relation, target in linked.items())
 
 

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, compile_path
 
 from taskapi.core import json_pieces
-from taskapi.core.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, UnsupportedMediaType, faults_of
+from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, Fault, InvalidInput, UnsupportedMediaType, faults_of
 from taskapi.web.admission import BODIES, LARGE_BODY_BYTES, admit, work_of
 from taskapi.web.negotiation import Negotiated, refuse_codings
 from taskapi.web.pagination import PageQuery
@@ -26,7 +26,7 @@ from taskapi.web.pagination import PageQuery
 Model = TypeVar("Model", bound=BaseModel)
 
 JSON = "application/json"
-MOST_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one would cost an error
+MAX_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one would cost an error
 MAX_ANONYMOUS_BODY_BYTES = 16 * 1024  # of the routes that take callers without a token: sign-in, registration, recovery
 FORM = "application/x-www-form-urlencoded"
 COMPONENT = "#/components/schemas/{model}"
@@ -56,8 +56,8 @@ class StrictRequest(Request):
 
 
 def _refuse_many(fields: int) -> None:
-    if fields > MOST_MEMBERS:
-        raise InvalidInput([Fault("", f"should have at most {MOST_MEMBERS} fields", "too_many_fields")])
+    if fields > MAX_MEMBERS:
+        raise InvalidInput([Fault("", f"should have at most {MAX_MEMBERS} fields", "too_many_fields")])
 
 
 def media_type(request: Request) -> str:
@@ -104,10 +104,10 @@ def read_query(model: type[Model], request: Request) -> Model:
     repeated: dict[str, Fault] = {}
     for name, value in request.query_params.multi_items():
         if name in values:
-            repeated[name] = Fault(name[:LONGEST_FIELD], "was given more than once", "repeated_parameter")
+            repeated[name] = Fault(name[:MAX_FIELD_LENGTH], "was given more than once", "repeated_parameter")
         values[name] = value
     if repeated:
-        raise InvalidInput(list(repeated.values())[:MOST_FAULTS])
+        raise InvalidInput(list(repeated.values())[:MAX_FAULTS])
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from taskapi.core import json_pieces, strict_json
 from taskapi.core.errors import MalformedJSON
 from taskapi.core.json_pieces import read
-from taskapi.core.strict_json import MOST_LEVELS
+from taskapi.core.strict_json import MAX_DEPTH
 
 # In the manner of JSONTestSuite: elements of an array, valid or not.
 ELEMENTS = [
@@ -53,7 +53,7 @@ def outcome(reading: Callable[[], Any]) -> str:
 
 def at_once(text: str) -> Any:
     value = strict_json.DECODER.decode(text)
-    if strict_json.is_deeper(value, MOST_LEVELS):
+    if strict_json.is_deeper(value, MAX_DEPTH):
         raise strict_json.Refused("is nested too deeply")
     return value
 

@@ -75,7 +75,7 @@ async def test_a_write_that_fails_is_nobodys_problem(clock: Clock, caplog: pytes
 
 
 async def test_its_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(last_used, "MOST_KEYS", 3)
+    monkeypatch.setattr(last_used, "MAX_KEYS", 3)
     written: list[int] = []
 
     async def write(key: int) -> None:

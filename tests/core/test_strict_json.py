@@ -5,7 +5,7 @@ import json
 import pytest
 
 from taskapi.core.errors import MalformedJSON
-from taskapi.core.strict_json import MOST_LEVELS, read_json
+from taskapi.core.strict_json import MAX_DEPTH, read_json
 
 TOO_DEEP = "The body is nested too deeply."
 
@@ -16,7 +16,7 @@ def nested(levels: int, opening: str, closing: str) -> bytes:
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
 def test_depth_has_a_limit(opening: str, closing: str) -> None:
-    levels = MOST_LEVELS // opening.replace("{", "[").count("[")
+    levels = MAX_DEPTH // opening.replace("{", "[").count("[")
     allowed = nested(levels, opening, closing)
     assert read_json(allowed) == json.loads(allowed)
     for more in (1, 100, 100_000):
@@ -27,7 +27,7 @@ def test_depth_has_a_limit(opening: str, closing: str) -> None:
 def test_depth_is_found_among_shallow_neighbours() -> None:
     wide = ",".join(["[]", '{"a": []}'] * 50)
     assert len(read_json(f"[{wide}]".encode())) == 100
-    deep = nested(MOST_LEVELS, "[", "]").decode()
+    deep = nested(MAX_DEPTH, "[", "]").decode()
     with pytest.raises(MalformedJSON, match=TOO_DEEP):
         read_json(f"[{wide},{deep},{wide}]".encode())
 

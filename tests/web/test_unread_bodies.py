@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from taskapi.web.routing import FORM, JSON, MAX_ANONYMOUS_BODY_BYTES, MOST_MEMBERS, StrictRoute
+from taskapi.web.routing import FORM, JSON, MAX_ANONYMOUS_BODY_BYTES, MAX_MEMBERS, StrictRoute
 from tests.client import Account, is_problem, signed_in, wrong_fields
 from tests.walk import calls
 
@@ -90,10 +90,10 @@ async def test_strangers_may_send_little(app: FastAPI, shared: httpx.AsyncClient
 @pytest.mark.parametrize("path", ["/token", "/revoke"])
 async def test_a_form_has_few_fields(shared: httpx.AsyncClient, path: str) -> None:
     headers = {"Content-Type": FORM}
-    for content in (b"&" * MOST_MEMBERS, b"&".join([b"a=1"] * (MOST_MEMBERS + 1))):
+    for content in (b"&" * MAX_MEMBERS, b"&".join([b"a=1"] * (MAX_MEMBERS + 1))):
         answer = await shared.post(path, content=content, headers=headers)
         assert wrong_fields(answer) == {"": "too_many_fields"}
-    answer = await shared.post(path, content=b"&".join([b"a=1"] * MOST_MEMBERS), headers=headers)
+    answer = await shared.post(path, content=b"&".join([b"a=1"] * MAX_MEMBERS), headers=headers)
     assert "too_many_fields" not in wrong_fields(answer).values()
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from taskapi.accounts.security.scopes import MEANING, Scope
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, Composed, Id, Moment, Trimmed, Visible
 
-LONGEST_DAYS = 365
+MAX_DAYS = 365
 TOKEN_EXAMPLE: dict[str, Any] = {"name": "nightly report", "scopes": ["tasks:read"]}
 READ_EXAMPLE: dict[str, Any] = {
     "id": OBJECT_ID_EXAMPLE,
@@ -34,7 +34,7 @@ class ApiTokenCreate(BaseModel):
         list[Scope],
         Field(min_length=1, max_length=len(MEANING), description="Of those that you hold yourself in this session."),
     ]
-    expires_in_days: Annotated[int, Field(strict=True, ge=1, le=LONGEST_DAYS)] = 90
+    expires_in_days: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 90
 
 
 class ApiTokenRead(BaseModel):

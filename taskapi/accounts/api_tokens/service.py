@@ -8,7 +8,7 @@ from datetime import timedelta
 from bson import ObjectId
 
 from taskapi.accounts.api_tokens import repository as api_tokens
-from taskapi.accounts.api_tokens.schemas import LONGEST_DAYS, ApiTokenCreate, ApiTokenMade, ApiTokenRead
+from taskapi.accounts.api_tokens.schemas import MAX_DAYS, ApiTokenCreate, ApiTokenMade, ApiTokenRead
 from taskapi.accounts.api_tokens.text import hash_of, new_token
 from taskapi.accounts.errors import InvalidScope, InvalidToken, TokenNameTaken, TooManyTokens
 from taskapi.accounts.security.scopes import OF_ROLE, Scopes
@@ -101,7 +101,7 @@ async def rotate(user: UserRead, session: ObjectId, held: Scopes, token_id: Obje
     text = new_token()
     changes = {
         "hash": hash_of(text),
-        "expires_at": utc_now() + timedelta(days=max(1, min(damaged.integer(token.get("days")), LONGEST_DAYS))),
+        "expires_at": utc_now() + timedelta(days=max(1, min(damaged.integer(token.get("days")), MAX_DAYS))),
         "last_used_at": None,
     }
     if not await api_tokens.change(user.object_id, session, token_id, changes):

@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "taskapi"
 ACCESS = "access"
-LONGEST_TOKEN = 2048  # characters; ours have about 450
+MAX_TOKEN_LENGTH = 2048  # characters; ours have about 450
 REMEMBERED_TOKENS = 4096
 BCRYPT_BYTES = 72
 CLOCK_SKEW_SECONDS = 60  # between the servers that sign and those that read
@@ -132,7 +132,7 @@ class TokenCodec:
         Raises:
             InvalidToken: the signature, the algorithm or any claim is wrong, or the token has expired.
         """
-        if len(token) > LONGEST_TOKEN:
+        if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidToken
         claims = self._verified(token)
         if claims.expiry <= utc_now().timestamp():

@@ -12,7 +12,7 @@ from taskapi.core.unicode import caseless, nfc
 
 MAX_LENGTH = 128  # characters in NFC
 MAX_TYPED_LENGTH = 4 * MAX_LENGTH  # in any form: NFC makes one character of four at most
-MOST_COMMON = 10_000
+COMMON_PASSWORDS = 10_000
 _opaque_string = get_profile("OpaqueString")
 
 
@@ -67,4 +67,4 @@ def _common() -> frozenset[str]:
     assert lists.loader
     module = module_from_spec(lists)
     lists.loader.exec_module(module)
-    return frozenset(module.FREQUENCY_LISTS["passwords"][:MOST_COMMON])  # ordered, the most common first; in lower case
+    return frozenset(module.FREQUENCY_LISTS["passwords"][:COMMON_PASSWORDS])  # ordered, the most common first; in lower case

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 MINUTE = 60_000_000_000  # nanoseconds
 SECOND = 1_000_000_000
-MOST_ACCOUNTS = 100_000
+MAX_ACCOUNTS = 100_000
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -40,7 +40,7 @@ class RequestLimit:
         missing = ahead + self._interval - self._window
         if missing <= 0:
             ahead += self._interval
-            if len(self._free_at) >= MOST_ACCOUNTS:
+            if len(self._free_at) >= MAX_ACCOUNTS:
                 self._forget(now)
             self._free_at[account] = now + ahead
         remaining = (self._window - ahead) // self._interval
@@ -54,5 +54,5 @@ class RequestLimit:
     def _forget(self, now: int) -> None:
         """Makes room: for those whose quota is whole there is nothing to remember."""
         self._free_at = {account: moment for account, moment in self._free_at.items() if moment > now}
-        if len(self._free_at) > MOST_ACCOUNTS // 2:  # looking through them for each new one would cost too much
+        if len(self._free_at) > MAX_ACCOUNTS // 2:  # looking through them for each new one would cost too much
             self._free_at.clear()

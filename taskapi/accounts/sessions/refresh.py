@@ -18,7 +18,7 @@ PREFIX = "tsr_"
 SECRET_BYTES = 20
 LAYOUT = struct.Struct(f">12sI{SECRET_BYTES}s")
 TEXT_CHARACTERS = len(PREFIX) + LAYOUT.size * 4 // 3
-LONGEST_CHAIN = 5000  # steps that are walked, at about 1 us each, to recognise a spent token; 90 days have 4,320 half hours
+MAX_CHAIN_LENGTH = 5000  # steps that are walked, at about 1 us each, to recognise a spent token; 90 days have 4,320 half hours
 
 
 @dataclass(frozen=True, slots=True)

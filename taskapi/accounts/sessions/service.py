@@ -12,11 +12,11 @@ from bson import ObjectId
 from taskapi.accounts.errors import InvalidGrant
 from taskapi.accounts.security.scopes import OF_ROLE, Scopes, granted
 from taskapi.accounts.sessions.documents import SessionDocument
-from taskapi.accounts.sessions.refresh import LONGEST_CHAIN, RefreshToken
+from taskapi.accounts.sessions.refresh import MAX_CHAIN_LENGTH, RefreshToken
 from taskapi.accounts.sessions.schemas import SessionRead
 from taskapi.accounts.users import service as users
 from taskapi.accounts.users.schemas import Account
-from taskapi.audit.recorder import LONGEST_AGENT, Trail
+from taskapi.audit.recorder import MAX_AGENT_LENGTH, Trail
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import NotFound
 from taskapi.core.keys import Signer
@@ -27,7 +27,7 @@ from taskapi.db.connection import BSON, collection
 RETRY: Final = timedelta(seconds=10)  # how long a client may ask again for a successor that did not reach it
 ROTATIONS_KEPT = 10  # that is how many a client may fall behind within that time
 CHAIN_BYTES = 32
-MOST_SESSIONS = 100  # of one account; those last seen longest ago make room
+MAX_SESSIONS = 100  # of one account; those last seen longest ago make room
 
 LookUp = Callable[[ObjectId], Awaitable[Account | None]]
 
@@ -89,7 +89,7 @@ async def begin(user: Account, proof: str, renewed: str | None, scopes: Scopes, 
         return None
     if admission.cancelled_leaving:
         await trail.record("account_deletion_cancelled", user.object_id)
-    if len(admission.sessions) > MOST_SESSIONS:
+    if len(admission.sessions) > MAX_SESSIONS:
         await _make_room(user.object_id, admission.sessions)
     return Grant(user, token.session, scopes, str(token), ends_at)
 
@@ -208,7 +208,7 @@ def _is_current(token: RefreshToken, session: BSON, rules: Rules) -> bool:
 def _is_of(token: RefreshToken, session: BSON, rules: Rules) -> bool:
     """Whether ``token`` is the current one of ``session``, or was."""
     steps = session["generation"] - token.generation
-    return 0 <= steps <= LONGEST_CHAIN and _is_current(token.later(session["chain"], steps), session, rules)
+    return 0 <= steps <= MAX_CHAIN_LENGTH and _is_current(token.later(session["chain"], steps), session, rules)
 
 
 def _is_retry(token: RefreshToken, session: BSON, trail: Trail) -> bool:
@@ -229,11 +229,11 @@ async def _stop(session: BSON, trail: Trail) -> None:
 async def _make_room(user: ObjectId, listed: list[ObjectId]) -> None:
     """Ends those of the sessions ``listed`` that were seen longest ago, or have expired."""
     found = collection(SessionDocument).find({"_id": {"$in": listed}}, {"_id": 1}, sort=[("last_seen_at", -1), ("_id", -1)])
-    newest = [session["_id"] async for session in found][:MOST_SESSIONS]
+    newest = [session["_id"] async for session in found][:MAX_SESSIONS]
     superfluous = [session for session in listed if session not in newest]
     await users.dismiss(user, superfluous)
     await collection(SessionDocument).delete_many({"_id": {"$in": superfluous}})
 
 
 def _client(trail: Trail) -> dict[str, str]:
-    return {"address": trail.address, "agent": trail.agent[:LONGEST_AGENT]}
+    return {"address": trail.address, "agent": trail.agent[:MAX_AGENT_LENGTH]}

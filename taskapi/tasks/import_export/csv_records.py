@@ -5,13 +5,13 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
 from taskapi.core.cooperative import Turns
-from taskapi.core.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput, MalformedImport
+from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, Fault, InvalidInput, MalformedImport
 from taskapi.core.strict_json import BOM
 from taskapi.tasks.import_export.csv_cells import COLUMNS, read_cells
-from taskapi.tasks.import_export.records import BLANK, MOST_BYTES, Record, Records, too_long
+from taskapi.tasks.import_export.records import BLANK, MAX_BYTES, Record, Records, too_long
 
 SEPARATORS = ",;\t"  # spreadsheets write the second one where the comma is in numbers
-MOST_COLUMNS = 100  # each unknown one costs an error
+MAX_COLUMNS = 100  # each unknown one costs an error
 QUOTE, LINE_END = b'"\n'
 PAIRED = rb'[^"]*+(?:""[^"]*+)*+'  # from within a quoted cell to the mark that ends it: two of them are one
 PAIRS = re.compile(PAIRED)
@@ -41,25 +41,27 @@ async def csv_records(chunks: AsyncIterable[bytes]) -> Records:
 def _names(text: bytes, separator: str) -> list[str]:
     """The columns that the first record names."""
     try:
-        names = [name.strip().lower() for name in _cells(text, separator)] if len(text) <= MOST_BYTES else []
+        names = [name.strip().lower() for name in _cells(text, separator)] if len(text) <= MAX_BYTES else []
     except (UnicodeDecodeError, csv.Error):
         names = []
     if not names or any("\x00" in name for name in names):
         raise MalformedImport("The first line is not CSV in UTF-8.")
-    if len(names) > MOST_COLUMNS:
-        raise MalformedImport(f"The first line names more than {MOST_COLUMNS} columns.")
-    faults = [Fault(name[:LONGEST_FIELD], "There is no such field", "extra_forbidden") for name in names if name not in COLUMNS]
+    if len(names) > MAX_COLUMNS:
+        raise MalformedImport(f"The first line names more than {MAX_COLUMNS} columns.")
+    faults = [
+        Fault(name[:MAX_FIELD_LENGTH], "There is no such field", "extra_forbidden") for name in names if name not in COLUMNS
+    ]
     repeated = dict.fromkeys(name for name in names if name in COLUMNS and names.count(name) > 1)
     faults += [Fault(name, "Names more than one column", "repeated_column") for name in repeated]
     if "title" not in names:
         faults.append(Fault("title", "Field required", "missing"))
     if faults:
-        raise InvalidInput(faults[:MOST_FAULTS])
+        raise InvalidInput(faults[:MAX_FAULTS])
     return names
 
 
 def _record(number: int, text: bytes, names: Sequence[str], separator: str) -> Record:
-    if len(text) > MOST_BYTES:
+    if len(text) > MAX_BYTES:
         return too_long(number)
     fault = None
     try:
@@ -81,7 +83,7 @@ def _cells(text: bytes, separator: str) -> list[str]:
 
 
 async def _split(chunks: AsyncIterable[bytes], marks: "_Marks") -> AsyncIterator[tuple[int, bytes]]:
-    """The records, with the lines on which they begin. One of more than ``MOST_BYTES`` is cut after one byte more."""
+    """The records, with the lines on which they begin. One of more than ``MAX_BYTES`` is cut after one byte more."""
     record, line, begins, turns = bytearray(), 1, 1, Turns()
     async for chunk in chunks:
         at = 0
@@ -89,7 +91,7 @@ async def _split(chunks: AsyncIterable[bytes], marks: "_Marks") -> AsyncIterator
             await turns.give_way()
             end = marks.end(chunk, at)
             line += chunk.count(b"\n", at, end)
-            record += chunk[at : min(end, at + MOST_BYTES + 1 - len(record))]
+            record += chunk[at : min(end, at + MAX_BYTES + 1 - len(record))]
             if end < len(chunk):
                 yield begins, bytes(record)
                 record.clear()

@@ -11,8 +11,8 @@ from taskapi.core.errors import Fault, TooManyLines, faults_of
 from taskapi.tasks.import_export.import_line import Line, line_of
 from taskapi.tasks.import_export.records import Record, Records
 from taskapi.tasks.import_export.schemas import (
-    MOST_ERRORS,
-    MOST_LINES,
+    MAX_ERRORS,
+    MAX_LINES,
     ImportQuery,
     ImportReport,
     LineError,
@@ -22,8 +22,8 @@ from taskapi.tasks.import_export.schemas import (
 from taskapi.tasks.import_export.upsert import Rehearsal, Upsert, Writer
 from taskapi.tasks.services.tasks import LookUp
 
-MOST_LINES_OF_TEXT = 2 * MOST_LINES  # with the empty ones, which take time as well
-MOST_FIELDS = 100  # of one line; each unknown one would cost an error
+MAX_TEXT_LINES = 2 * MAX_LINES  # with the empty ones, which take time as well
+MAX_FIELDS = 100  # of one line; each unknown one would cost an error
 BATCH_LINES = 250
 BATCH_BYTES = 1024 * 1024
 
@@ -44,9 +44,9 @@ async def run(owner: UserRead, records: Records, look_up: LookUp, query: ImportQ
         async for record in records:
             count += 1
             await turns.give_way()
-            if count > MOST_LINES_OF_TEXT or (record and report.lines == MOST_LINES):
+            if count > MAX_TEXT_LINES or (record and report.lines == MAX_LINES):
                 await batch.finish()
-                raise TooManyLines(MOST_LINES, not query.dry_run)
+                raise TooManyLines(MAX_LINES, not query.dry_run)
             if record is None:
                 continue
             report.lines += 1
@@ -62,8 +62,8 @@ async def run(owner: UserRead, records: Records, look_up: LookUp, query: ImportQ
 def _read(record: Record, model: type[TaskImport]) -> TaskImport | Sequence[Fault]:
     if record.faults:
         return record.faults
-    if isinstance(record.value, dict) and len(record.value) > MOST_FIELDS:
-        return [Fault("", f"should have at most {MOST_FIELDS} fields", "too_many_fields")]
+    if isinstance(record.value, dict) and len(record.value) > MAX_FIELDS:
+        return [Fault("", f"should have at most {MAX_FIELDS} fields", "too_many_fields")]
     try:
         return model.model_validate(record.value)
     except ValidationError as error:
@@ -72,7 +72,7 @@ def _read(record: Record, model: type[TaskImport]) -> TaskImport | Sequence[Faul
 
 def _fail(report: ImportReport, number: int, faults: Sequence[Fault]) -> None:
     report.failed += 1
-    room = MOST_ERRORS - len(report.errors)
+    room = MAX_ERRORS - len(report.errors)
     report.errors += [LineError(line=number, field=f.field, message=f.message, type=f.type) for f in faults[:room]]
     report.errors_omitted += len(faults[room:])
 

@@ -8,7 +8,7 @@ from taskapi.core.json_pieces import read_json
 from taskapi.core.strict_json import BOM
 from taskapi.web.streaming import lines
 
-MOST_BYTES = 256 * 1024  # of one record
+MAX_BYTES = 256 * 1024  # of one record
 BLANK = b" \t\r"
 
 
@@ -25,20 +25,20 @@ Records = AsyncIterator[Record | None]  # None: an empty line
 
 
 def too_long(number: int) -> Record:
-    """A record of more than ``MOST_BYTES``."""
-    return Record(number, MOST_BYTES, faults=[Fault("", f"should take at most {MOST_BYTES} bytes", "line_too_long")])
+    """A record of more than ``MAX_BYTES``."""
+    return Record(number, MAX_BYTES, faults=[Fault("", f"should take at most {MAX_BYTES} bytes", "line_too_long")])
 
 
 async def json_lines(chunks: AsyncIterable[bytes]) -> Records:
     """The records of JSON Lines. Raises MalformedImport, instead of the first record, for a body that is one JSON value."""
     number, begun = 0, False
-    async for line in lines(chunks, MOST_BYTES):
+    async for line in lines(chunks, MAX_BYTES):
         number += 1
         text = (line.removeprefix(BOM) if number == 1 else line).strip(BLANK)
         if text and not begun:
             begun = True
             _check_beginning(text)
-        if len(line) > MOST_BYTES:
+        if len(line) > MAX_BYTES:
             yield too_long(number)
         else:
             yield await _record(number, text) if text else None

@@ -11,9 +11,9 @@ from taskapi.core.clock import utc_now
 from taskapi.core.fields import Flag, IdSent, Optional, ReadModel, Storable
 from taskapi.tasks.schemas import TASK_EXAMPLE, Status, TaskCreate
 
-MOST_LINES = 100_000
-MOST_ERRORS = 100
-LONGEST_KEY = 100
+MAX_LINES = 100_000
+MAX_ERRORS = 100
+MAX_KEY_LENGTH = 100
 CLOCK_SKEW = timedelta(minutes=5)  # between the clocks of two services
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -38,7 +38,7 @@ Past = Annotated[
     BeforeValidator(_past),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T09:15:00.123Z"]}),
 ]
-Key = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY), Storable]
+Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH), Storable]
 Ignored = Annotated[Any, Field(description="The server's own; ignored.")]
 
 
@@ -136,5 +136,5 @@ class ImportReport(ReadModel):
     updated: int = 0
     unchanged: int = Field(0, description="Lines whose task is already as they say.")
     failed: int = 0
-    errors: list[LineError] = Field([], max_length=MOST_ERRORS, description="The first 100 errors; a line may have several.")
+    errors: list[LineError] = Field([], max_length=MAX_ERRORS, description="The first 100 errors; a line may have several.")
     errors_omitted: int = Field(0, description="How many more errors there were.")

@@ -29,7 +29,7 @@ from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import at_version
 from taskapi.tasks.storage.pipelines import literal, update
 from taskapi.tasks.storage.reading import version_of
-from taskapi.tasks.storage.repository import MOST_ATTEMPTS
+from taskapi.tasks.storage.repository import MAX_ATTEMPTS
 
 IN_MEMORY = 4 * 1024 * 1024  # bytes of drafts; more go to a file
 AWARE = CodecOptions[BSON](tz_aware=True)
@@ -55,7 +55,7 @@ class Upsert(AbstractContextManager["Upsert"]):
     async def write(self, lines: list[Line], report: ImportReport) -> None:
         """As ``Writer``. Raises Contended when others were faster, a hundred times."""
         ids = [identity for line in lines for identity in (*line.ids, line.task["_id"])]
-        for _ in range(MOST_ATTEMPTS):
+        for _ in range(MAX_ATTEMPTS):
             lines = await self._attempt(lines, report)
             if not lines:
                 break

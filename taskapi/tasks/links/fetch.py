@@ -23,8 +23,8 @@ from taskapi.core.public_addresses import is_public
 from taskapi.core.resolver import NameNotResolved, Resolver
 
 USER_AGENT = "taskapi-links/1"
-MOST_BYTES = 256 * 1024
-MOST_REDIRECTS = 5
+MAX_BYTES = 256 * 1024
+MAX_REDIRECTS = 5
 MAX_PAGES = 100  # fetched at once by a worker; each has at most two sockets: two look-ups, then a connection
 MAX_PAGES_PER_ACCOUNT = 10  # as many as one task can have
 STOPPING_SECONDS = 1.0  # for a page that is being fetched when the server is told to stop
@@ -190,7 +190,7 @@ class PageFetcher:
 @asynccontextmanager
 async def _opened(client: httpx.AsyncClient, url: str) -> AsyncIterator[httpx.Response]:
     request: httpx.Request | None = client.build_request("GET", url)
-    for _ in range(MOST_REDIRECTS + 1):
+    for _ in range(MAX_REDIRECTS + 1):
         assert request is not None
         response = await client.send(request, stream=True, follow_redirects=False)
         try:
@@ -211,7 +211,7 @@ async def read_start(response: httpx.Response) -> bytes:
     async for piece in response.aiter_raw():
         parts.append(piece)
         size += len(piece)
-        if size >= MOST_BYTES or len(parts) >= MAX_PIECES:
+        if size >= MAX_BYTES or len(parts) >= MAX_PIECES:
             break
         await turns.give_way()
-    return b"".join(parts)[:MOST_BYTES]
+    return b"".join(parts)[:MAX_BYTES]

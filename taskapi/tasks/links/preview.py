@@ -16,7 +16,7 @@ from taskapi.tasks.links import fetch
 
 log = logging.getLogger(__name__)
 
-LONGEST_TITLE = 300
+MAX_TITLE_LENGTH = 300
 TITLE_WITHIN = 64 * 1024  # bytes at the start of a page
 META_WITHIN = 4096
 _OPENING = re.compile(r"<title[\s>]", re.IGNORECASE)
@@ -69,8 +69,8 @@ def title_of(body: bytes, charset: str | None) -> str | None:
     if begin == 0:
         return None
     closing = _CLOSING.search(text, begin)
-    inside = html.unescape(text[begin : closing.start() if closing else begin + 10 * LONGEST_TITLE])
-    return _BLANK.sub(" ", inside).strip()[:LONGEST_TITLE] or None
+    inside = html.unescape(text[begin : closing.start() if closing else begin + 10 * MAX_TITLE_LENGTH])
+    return _BLANK.sub(" ", inside).strip()[:MAX_TITLE_LENGTH] or None
 
 
 def _known(charset: str | None) -> str | None:

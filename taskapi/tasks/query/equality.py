@@ -13,7 +13,7 @@ from taskapi.core.unicode import nfc, spellings
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import is_index
 
-MOST_ELEMENTS = 8192  # of an array in metadata, by its limit of bytes
+MAX_ELEMENTS = 8192  # of an array in metadata, by its limit of bytes
 EMPTY_BYTES = 8  # of an empty object in an array, as BSON
 AFFIRMED = frozenset({"$eq", "$in", "$all"})
 DENIED = frozenset({"$ne", "$nin"})
@@ -174,7 +174,7 @@ def _reached(names: Sequence[str], schema: BSON) -> BSON:
 
 def _place(name: str) -> int | None:
     """The place in an array that a name within a path may stand for."""
-    return place if is_index(name) and (place := int(name[:5])) < MOST_ELEMENTS else None
+    return place if is_index(name) and (place := int(name[:5])) < MAX_ELEMENTS else None
 
 
 def _member(name: str, schema: BSON) -> BSON:

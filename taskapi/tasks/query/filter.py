@@ -19,11 +19,11 @@ from taskapi.core.errors import WORDS, InvalidInput
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import Kind, PublicField, field, free
 from taskapi.tasks.query import equality
-from taskapi.tasks.query.operands import DEEPEST, MOST_MEMBERS, SIZE, TYPES, Faults, invalid
+from taskapi.tasks.query.operands import DEEPEST, MAX_MEMBERS, SIZE, TYPES, Faults, invalid
 
-LONGEST_TEXT = 2000  # characters of a filter in a query string
-LARGEST_BYTES = 64 * 1024  # of a filter as JSON, and of what it compiles to as BSON
-MOST_CONDITIONS = 50
+MAX_TEXT_LENGTH = 2000  # characters of a filter in a query string
+MAX_BYTES = 64 * 1024  # of a filter as JSON, and of what it compiles to as BSON
+MAX_CONDITIONS = 50
 
 LOGICAL = frozenset({"$and", "$or", "$nor"})
 EQUALITY = frozenset({"$eq", "$ne"})
@@ -38,11 +38,11 @@ EXAMPLE: dict[str, Any] = {"status": {"$ne": "done"}, "$or": [{"priority": {"$gt
 
 WhereText = Annotated[
     str,
-    Field(max_length=LONGEST_TEXT),
+    Field(max_length=MAX_TEXT_LENGTH),
     WithJsonSchema(
         {
             "type": "string",
-            "maxLength": LONGEST_TEXT,
+            "maxLength": MAX_TEXT_LENGTH,
             "examples": [json.dumps(EXAMPLE)],
             "description": "A filter as JSON, in the manner of MongoDB: the `where` of `POST /tasks/search`.",
         }
@@ -53,14 +53,14 @@ WhereText = Annotated[
 
 def _checked(where: BSON) -> BSON:
     with suppress(RecursionError):  # the compiler knows what is too deep
-        if len(json.dumps(where)) > LARGEST_BYTES:  # before any work is done for it
+        if len(json.dumps(where)) > MAX_BYTES:  # before any work is done for it
             raise _too_large()
     compiled(where)  # whatever is done with it next may trip over what is refused here: depth, lone surrogates
     return where
 
 
 def _too_many() -> InvalidInput:
-    return invalid("where", "too_many_conditions", f"should hold at most {MOST_CONDITIONS} conditions")
+    return invalid("where", "too_many_conditions", f"should hold at most {MAX_CONDITIONS} conditions")
 
 
 def _too_large() -> InvalidInput:
@@ -91,8 +91,8 @@ def parsed(text: str) -> BSON:
     Raises:
         InvalidInput: it is no JSON, or no object, or an object in it holds a name twice.
     """
-    if len(text) > LONGEST_TEXT:
-        raise invalid("where", "string_too_long", f"should have at most {LONGEST_TEXT} characters")
+    if len(text) > MAX_TEXT_LENGTH:
+        raise invalid("where", "string_too_long", f"should have at most {MAX_TEXT_LENGTH} characters")
     try:
         where = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse, object_pairs_hook=_members)
     except PydanticCustomError as error:
@@ -112,13 +112,13 @@ def compiled(where: Any) -> BSON:
     Raises:
         InvalidInput: names the path of each fault, as in ``where.$or.1.priority.$gt``.
     """
-    if _count_conditions(where, 1) > MOST_CONDITIONS:  # before any operand is read: there may be thousands
+    if _count_conditions(where, 1) > MAX_CONDITIONS:  # before any operand is read: there may be thousands
         raise _too_many()
     compiler = _Compiler()
     result = compiler.document(where, "where", field, 1)
     if compiler.faults:
         raise InvalidInput(compiler.faults)
-    if len(bson.encode(result)) > LARGEST_BYTES:
+    if len(bson.encode(result)) > MAX_BYTES:
         raise _too_large()
     return result
 
@@ -141,7 +141,7 @@ def _count_conditions(given: Any, depth: int) -> int:
     count = 0
     for name, operand in given.items():
         if name in LOGICAL:
-            if isinstance(operand, list) and len(operand) <= MOST_MEMBERS:
+            if isinstance(operand, list) and len(operand) <= MAX_MEMBERS:
                 count += sum(_count_conditions(member, depth + 1) for member in operand)
         elif not name.startswith("$") and field(name):
             operators = isinstance(operand, dict) and any(each.startswith("$") for each in operand)
@@ -205,7 +205,7 @@ class _Compiler:
     def operand(self, known: PublicField, operator: str, given: Any, at: str, depth: int) -> Any:
         """The operand of an operator, as the field's type has it."""
         self.conditions += 1
-        if self.conditions > MOST_CONDITIONS:
+        if self.conditions > MAX_CONDITIONS:
             raise _too_many()
         if operator not in _operators_of(known):
             self._no_operator(operator, at, "does not apply to this field")
@@ -225,7 +225,7 @@ class _Compiler:
     def _value(self, known: PublicField, given: Any, at: str, *, ordered: bool = False) -> Any:
         value = self.faults.value(known, given, at, ordered=ordered)
         self.bytes += equality.size(known.stored, value)
-        if self.bytes > LARGEST_BYTES:  # before it is written out
+        if self.bytes > MAX_BYTES:  # before it is written out
             raise _too_large()
         return value
 

@@ -8,14 +8,14 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, TypeAdapter, 
 from pydantic_core import PydanticCustomError
 
 from taskapi.core.clock import midnight
-from taskapi.core.errors import LONGEST_FIELD, MOST_FAULTS, Fault, InvalidInput
+from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, Fault, InvalidInput
 from taskapi.core.fields import Day, IdSent, SentMoment, Storable
 from taskapi.tasks.fields import Kind, PublicField
-from taskapi.tasks.metadata import LARGEST_INTEGER, SMALLEST_INTEGER, is_unicode
+from taskapi.tasks.metadata import MAX_INTEGER, MIN_INTEGER, is_unicode
 from taskapi.tasks.schemas import Link, Status
 
 DEEPEST = 6  # levels of documents within each other, and of a value
-MOST_MEMBERS = 100  # of any list
+MAX_MEMBERS = 100  # of any list
 
 
 def _unicode(text: str) -> str:
@@ -31,7 +31,7 @@ TYPES: Mapping[Kind, TypeAdapter[Any]] = {
     Kind.link: TypeAdapter(Link),  # a link is stored in its normal form
     Kind.status: TypeAdapter(Status),
     Kind.flag: TypeAdapter(StrictBool),
-    Kind.integer: TypeAdapter(Annotated[StrictInt, Field(ge=SMALLEST_INTEGER, le=LARGEST_INTEGER)]),
+    Kind.integer: TypeAdapter(Annotated[StrictInt, Field(ge=MIN_INTEGER, le=MAX_INTEGER)]),
     Kind.number: TypeAdapter(Annotated[float, Field(strict=True, allow_inf_nan=False)]),
     Kind.day: TypeAdapter(Annotated[Day, AfterValidator(midnight)]),
     Kind.moment: TypeAdapter(SentMoment),
@@ -42,7 +42,7 @@ SIZE = TypeAdapter(Annotated[StrictInt, Field(ge=0, le=2**31 - 1)])
 
 def invalid(at: str, kind: str, message: str) -> InvalidInput:
     """The error of one fault, for what cannot be read any further."""
-    return InvalidInput([Fault(at[:LONGEST_FIELD], message, kind)])
+    return InvalidInput([Fault(at[:MAX_FIELD_LENGTH], message, kind)])
 
 
 class Faults(list[Fault]):
@@ -50,8 +50,8 @@ class Faults(list[Fault]):
 
     def note(self, at: str, kind: str, message: str) -> None:
         """Adds the fault at the place ``at``. Raises InvalidInput when there are too many."""
-        self.append(Fault(at[:LONGEST_FIELD], message, kind))
-        if len(self) == MOST_FAULTS:
+        self.append(Fault(at[:MAX_FIELD_LENGTH], message, kind))
+        if len(self) == MAX_FAULTS:
             raise InvalidInput(self)
 
     def is_object(self, given: Any, at: str, depth: int) -> bool:
@@ -66,8 +66,8 @@ class Faults(list[Fault]):
         _check_depth(at, depth)
         if not isinstance(given, list):
             self.note(at, "list_type", "should be a list")
-        elif len(given) > MOST_MEMBERS:
-            self.note(at, "too_long", f"should have at most {MOST_MEMBERS} members")
+        elif len(given) > MAX_MEMBERS:
+            self.note(at, "too_long", f"should have at most {MAX_MEMBERS} members")
         else:
             yield from ((f"{at}.{index}", member) for index, member in enumerate(given))
 

@@ -17,7 +17,7 @@ from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.query.places import place
 from taskapi.tasks.query.projection import Projection, TaskPart
-from taskapi.tasks.query.search import MOST_COUNTED, Count, Plan, TaskSearch
+from taskapi.tasks.query.search import MAX_COUNTED, Count, Plan, TaskSearch
 from taskapi.tasks.schemas import OwnerRead, TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.reading import SOURCE, version_of
@@ -42,7 +42,7 @@ class Page(NamedTuple):
     @property
     def is_least(self) -> bool:
         """Whether there may be more than the total says."""
-        return self.is_estimate and self.total == MOST_COUNTED
+        return self.is_estimate and self.total == MAX_COUNTED
 
     def json(self) -> bytes:
         """The tasks as a JSON array."""

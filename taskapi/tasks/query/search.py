@@ -20,7 +20,7 @@ from taskapi.tasks.query.selection import Selection, TaskFilters, WhereParameter
 from taskapi.tasks.query.sort import Order, Sort
 from taskapi.web.pagination import LIMIT, PageQuery, header
 
-MOST_COUNTED = 10_000  # by an estimate
+MAX_COUNTED = 10_000  # by an estimate
 MAX_CHEAP_START = 1000  # entries that may be passed over at hardly any cost
 MAX_CHEAP_LIMIT = 20  # tasks of a page: the default
 INDEXED_FILTERS = {"status", "completed", "priority", "tag"}  # each alone, newest first
@@ -60,7 +60,7 @@ class TaskSearch(Selection):
     cursor: CursorText | None = None
     count: Count | None = Field(
         None,
-        description=f"The total: `exact` (also without this, but for a cursor's page); `estimate`, at most {MOST_COUNTED:,} with "
+        description=f"The total: `exact` (also without this, but for a cursor's page); `estimate`, at most {MAX_COUNTED:,} with "
         "`X-Total-Count-Relation` saying whether it is just this (`eq`) or at least this (`gte`); or `none`.",
     )
 
@@ -114,7 +114,7 @@ class TaskSearch(Selection):
         return self._total(pages.matching(self.filter(owner), self.order))
 
     def _total(self, matching: BSON) -> list[BSON]:
-        most = [{"$limit": MOST_COUNTED}] if self.counting is Count.estimate else []
+        most = [{"$limit": MAX_COUNTED}] if self.counting is Count.estimate else []
         return [{"$match": matching}, *most, {"$count": "total"}]
 
 

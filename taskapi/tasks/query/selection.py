@@ -10,16 +10,16 @@ from taskapi.core.fields import Composed, Day, Flag, Storable, TimeZone
 from taskapi.db.connection import BSON
 from taskapi.tasks.query.equality import forms
 from taskapi.tasks.query.filter import WhereDocument, WhereText, compiled, parsed
-from taskapi.tasks.schemas import LONGEST_TAG, Status
+from taskapi.tasks.schemas import MAX_TAG_LENGTH, Status
 
-LONGEST_SEARCH = 200
+MAX_SEARCH_LENGTH = 200
 
 
 Words = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=LONGEST_SEARCH,
+        max_length=MAX_SEARCH_LENGTH,
         description="Holds one of these words in title, tags, checklist or description, in any case and with or without "
         'accents; `"a phrase"` as it is; not the words after a `-`.',
         examples=["quarterly report"],
@@ -66,7 +66,7 @@ class TaskFilters(Selection):
     status: Status | None = Field(None, description="Has this status.")
     completed: Flag | None = Field(None, description="Whether the task is done.")
     priority: int | None = Field(None, ge=1, le=5, description="Has this priority; 5 is the highest.")
-    tag: Annotated[str, Field(min_length=1, max_length=LONGEST_TAG), Storable, Composed] | None = Field(
+    tag: Annotated[str, Field(min_length=1, max_length=MAX_TAG_LENGTH), Storable, Composed] | None = Field(
         None, description="Carries this tag, in any case."
     )
     tz: TimeZone | None = None

@@ -22,7 +22,7 @@ Order = Mapping[str, int]
 """Stored fields and directions, the first the most significant; ends in ``_id``."""
 
 NEWEST: Order = {"created_at": DESCENDING, "_id": DESCENDING}
-MOST_RELEVANT: Order = {RELEVANCE: DESCENDING, "_id": DESCENDING}
+BY_RELEVANCE: Order = {RELEVANCE: DESCENDING, "_id": DESCENDING}
 
 
 def _sortable(sort: str) -> str:
@@ -62,7 +62,7 @@ def chosen(sort: str | None, q: str | None) -> Order:
     """The order that ``sort`` names; without it the newest first, or the most relevant of a search for ``q``."""
     if sort is not None:
         return parsed(sort)
-    return NEWEST if q is None else MOST_RELEVANT
+    return NEWEST if q is None else BY_RELEVANCE
 
 
 def has_undated_last(order: Order) -> bool:

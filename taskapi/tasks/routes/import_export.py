@@ -11,7 +11,7 @@ from taskapi.tasks.import_export import export, importer
 from taskapi.tasks.import_export.csv_records import csv_records
 from taskapi.tasks.import_export.export import ExportQuery, Format
 from taskapi.tasks.import_export.records import Records, json_array, json_lines
-from taskapi.tasks.import_export.schemas import MOST_LINES, ImportQuery, ImportReport, TaskImport
+from taskapi.tasks.import_export.schemas import MAX_LINES, ImportQuery, ImportReport, TaskImport
 from taskapi.tasks.schemas import READ_EXAMPLE, TASK_EXAMPLE
 from taskapi.web import admission
 from taskapi.web.negotiation import negotiated
@@ -39,7 +39,7 @@ EXPORTED = {
     CSV: {"schema": {"type": "string"}, "example": ",".join(READ_EXAMPLE) + "\r\n"},
 }
 LINES = '{"key": "a-1", "title": "From another tool"}\n{"title": "Without a key", "status": "done"}\n'
-TASKS = {"type": "array", "maxItems": MOST_LINES, "items": {"$ref": "#/components/schemas/TaskImport"}}
+TASKS = {"type": "array", "maxItems": MAX_LINES, "items": {"$ref": "#/components/schemas/TaskImport"}}
 TAKEN = {
     JSON: {"schema": {**TASKS, **definitions(TaskImport)}, "example": [TASK_EXAMPLE]},  # first: what tools choose unasked
     **dict.fromkeys(NAMES, _json_lines("TaskImport", LINES)),

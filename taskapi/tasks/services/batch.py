@@ -9,7 +9,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.cooperative import Turns
-from taskapi.core.errors import MOST_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, Fault, InvalidInput, faults_of
+from taskapi.core.errors import MAX_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, Fault, InvalidInput, faults_of
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, DescribedAs, Flag, IdSent
 from taskapi.db.connection import BSON, Session, collection
 from taskapi.db.errors import DUPLICATE_KEY, lacks_durability, to_domain_error
@@ -18,11 +18,11 @@ from taskapi.tasks.schemas import TaskCreate, TaskUpdate
 from taskapi.tasks.services import tasks as service
 from taskapi.tasks.services import trash
 from taskapi.tasks.services.tasks import LookUp
-from taskapi.tasks.services.versions import LARGEST_VERSION
+from taskapi.tasks.services.versions import MAX_VERSION
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.repository import Versions
 
-MOST_OPERATIONS = 1000
+MAX_OPERATIONS = 1000
 
 
 class _Operation(BaseModel):
@@ -38,7 +38,7 @@ class CreateTask(_Operation):
 
 class _OfOneTask(_Operation):
     id: IdSent
-    version: Annotated[int, Field(strict=True, ge=1, le=LARGEST_VERSION)] | None = Field(
+    version: Annotated[int, Field(strict=True, ge=1, le=MAX_VERSION)] | None = Field(
         None, description="Only this version is changed."
     )
 
@@ -86,7 +86,7 @@ class Bulk(BaseModel):
 
     operations: list[OperationSent] = Field(
         min_length=1,
-        max_length=MOST_OPERATIONS,
+        max_length=MAX_OPERATIONS,
         description="Each runs independently unless `atomic=true`; an invalid one is named in its place of the answer.",
     )
 
@@ -177,10 +177,10 @@ async def all_or_none(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int) -
     async for step in _steps(owner, bulk.operations):
         faults += at_operation(len(steps), step.error) if step.error else ()
         steps.append(step)
-        if len(faults) >= MOST_FAULTS:
+        if len(faults) >= MAX_FAULTS:
             break
     if faults:
-        raise InvalidInput(faults[:MOST_FAULTS])
+        raise InvalidInput(faults[:MAX_FAULTS])
     made = [step for step in steps if step.task]
 
     async def work(session: Session | None) -> None:

@@ -20,9 +20,9 @@ from taskapi.tasks.services.trash import moving
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.pipelines import fields_of, update
 
-MOST_MATCHES = 100_000
-MOST_EXPECTED = 10_000  # what one transaction changes within its time
-MOST_MERGED = 1000  # metadata is merged task by task
+MAX_MATCHES = 100_000
+MAX_EXPECTED = 10_000  # what one transaction changes within its time
+MAX_MERGED = 1000  # metadata is merged task by task
 BATCH = 1000
 
 
@@ -30,7 +30,7 @@ class ManyQuery(TaskFilters):
     """Which tasks, and with what caution."""
 
     dry_run: Flag = Field(False, description="Only count them.")
-    expect: int | None = Field(None, ge=0, le=MOST_EXPECTED, description="Refuse unless the filter finds this many.")
+    expect: int | None = Field(None, ge=0, le=MAX_EXPECTED, description="Refuse unless the filter finds this many.")
 
     @model_validator(mode="after")
     def _says_which(self) -> Self:
@@ -53,7 +53,7 @@ class _Change(NamedTuple):
 
     pipeline: list[BSON] | None
     one_by_one: TaskUpdate | None = None
-    most: int = MOST_MATCHES
+    most: int = MAX_MATCHES
 
 
 async def change(owner: UserRead, query: ManyQuery, data: TaskUpdate, milliseconds: int) -> ManyResult:
@@ -64,7 +64,7 @@ async def change(owner: UserRead, query: ManyQuery, data: TaskUpdate, millisecon
         InvalidInput: the metadata of one would be over its limits; nothing was changed.
     """
     if "metadata" in data.model_fields_set:
-        return await _apply(owner, query, _Change(None, data, MOST_MERGED), milliseconds)
+        return await _apply(owner, query, _Change(None, data, MAX_MERGED), milliseconds)
     pipeline = update(fields_of(data), owner) if data.model_fields_set else None
     return await _apply(owner, query, _Change(pipeline), milliseconds)
 

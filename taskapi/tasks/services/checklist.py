@@ -8,14 +8,14 @@ from taskapi.core.errors import Fault, InvalidInput, NotFound, PreconditionFaile
 from taskapi.core.fields import object_id
 from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON, collection
-from taskapi.tasks.schemas import MOST_ITEMS, ItemCreate, ItemUpdate, TaskRead, TaskUpdate
+from taskapi.tasks.schemas import MAX_ITEMS, ItemCreate, ItemUpdate, TaskRead, TaskUpdate
 from taskapi.tasks.services import tasks as service
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.pipelines import STORED_CHECKLIST, update
 from taskapi.tasks.storage.reading import read
 from taskapi.tasks.storage.repository import PUBLIC, Versions, find, one
 
-HAS_ROOM = {f"checklist.{MOST_ITEMS - 1}": {"$exists": False}}
+HAS_ROOM = {f"checklist.{MAX_ITEMS - 1}": {"$exists": False}}
 
 
 async def add(owner: UserRead, task_id: str, data: ItemCreate, versions: Versions) -> tuple[TaskRead, str]:

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, Validat
 
 from taskapi.core.cooperative import Turns
 from taskapi.core.errors import Fault, InvalidInput, PatchTestFailed, faults_of
-from taskapi.core.strict_json import MOST_LEVELS, is_deeper
+from taskapi.core.strict_json import MAX_DEPTH, is_deeper
 from taskapi.tasks.schemas import TaskRead, TaskUpdate
 from taskapi.web.routing import COMPONENT, schema_of
 
 MEDIA_TYPE = "application/json-patch+json"
-MOST_OPERATIONS = 100
-LARGEST_VALUES = 128 * 1024  # characters of JSON that all operations bring or copy; the largest task has half as many
+MAX_OPERATIONS = 100
+MAX_VALUES_LENGTH = 128 * 1024  # characters of JSON that all operations bring or copy; the largest task has half as many
 EMPTIED = ("description", "due_date", "tags", "links", "checklist", "metadata")  # what may be removed
 POINTER: dict[str, JsonValue] = {"pattern": "^(/([^/~]|~[01])*)*$"}
 # Of an operation beside its path (RFC 6902, section 4).
@@ -36,7 +36,7 @@ class Operation(BaseModel):
     value: Any = Field(None, description="Any JSON.")
 
 
-class Patch(RootModel[Annotated[list[Operation], Field(max_length=MOST_OPERATIONS)]]):
+class Patch(RootModel[Annotated[list[Operation], Field(max_length=MAX_OPERATIONS)]]):
     """Operations on a task, applied in their order, all or none."""
 
     model_config = ConfigDict(
@@ -83,7 +83,7 @@ async def patched(document: Any, operations: Sequence[Operation]) -> Any:
         try:
             value = resolve_pointer(document, operation.from_) if operation.op == "copy" else operation.value
             size += len(json.dumps(value, ensure_ascii=False, default=str))
-            if size > LARGEST_VALUES:  # copies of copies grow fast, and a large value costs at every step
+            if size > MAX_VALUES_LENGTH:  # copies of copies grow fast, and a large value costs at every step
                 raise _too_large(index)
             document = JsonPatch([operation.model_dump(exclude_unset=True)]).apply(document, in_place=True)
         except JsonPatchTestFailed:
@@ -93,7 +93,7 @@ async def patched(document: Any, operations: Sequence[Operation]) -> Any:
         except RecursionError:
             raise _too_large(index) from None
         await turns.give_way()
-    if is_deeper(document, MOST_LEVELS):
+    if is_deeper(document, MAX_DEPTH):
         raise _too_large(len(operations) - 1)
     return document
 

@@ -22,7 +22,7 @@ from taskapi.tasks.storage.repository import PUBLIC, Versions, find, revise
 WITH_HISTORY = {**PUBLIC, "history": 1}
 REVERTED = {*TaskUpdate.model_fields, "completed_at", "progress"}
 UNRECORDED = frozenset({"_id", "owner", "version"})  # what tells a task from others, which no change touches
-LARGEST_VERSION = 2**31 - 1
+MAX_VERSION = 2**31 - 1
 
 
 class Change(BaseModel):
@@ -63,7 +63,7 @@ class PastQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: int | None = Field(None, ge=1, le=LARGEST_VERSION, description="As it was in this version.")
+    version: int | None = Field(None, ge=1, le=MAX_VERSION, description="As it was in this version.")
     as_of: SentMoment | None = Field(None, description="As it was at this time (RFC 3339).")
 
     @model_validator(mode="after")
@@ -83,7 +83,7 @@ class Revert(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 1}]})
 
-    version: int = Field(ge=1, le=LARGEST_VERSION, strict=True)
+    version: int = Field(ge=1, le=MAX_VERSION, strict=True)
 
 
 async def history(owner: UserRead, task_id: str) -> list[HistoryEntry]:

@@ -13,8 +13,8 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
 
-MOST_ENTRIES = 100
-LARGEST_BYTES = 64 * 1024  # of all entries, as BSON; the older half goes when they are larger
+MAX_ENTRIES = 100
+MAX_BYTES = 64 * 1024  # of all entries, as BSON; the older half goes when they are larger
 LACKING: Mapping[str, Any] = {"checklist": [], "metadata": {}, "progress": 0.0}
 """What tasks of an earlier version of the service lack, and the values that stand for it."""
 
@@ -91,10 +91,10 @@ def recorded(stages: Iterable[BSON], touched: Iterable[str], action: Action, by:
 def _capped(entries: BSON) -> BSON:
     """The newest of ``entries``, within both limits."""
     half = {"$multiply": [-1, {"$ceil": {"$divide": [{"$size": "$$newest"}, 2]}}]}
-    large = {"$gt": [{"$bsonSize": {"entries": "$$newest"}}, LARGEST_BYTES]}
+    large = {"$gt": [{"$bsonSize": {"entries": "$$newest"}}, MAX_BYTES]}
     return {
         "$let": {
-            "vars": {"newest": {"$slice": [entries, -MOST_ENTRIES]}},
+            "vars": {"newest": {"$slice": [entries, -MAX_ENTRIES]}},
             "in": {"$cond": [large, {"$slice": ["$$newest", half]}, "$$newest"]},
         }
     }

@@ -16,7 +16,7 @@ from taskapi.tasks.storage.reading import read, version_of
 Versions = frozenset[int] | None  # those a change may meet; None for any
 
 PUBLIC: Mapping[str, int] = {str(field.validation_alias or name): 1 for name, field in TaskRead.model_fields.items()}
-MOST_ATTEMPTS = 100
+MAX_ATTEMPTS = 100
 
 
 def one(owner: UserRead, task_id: str, versions: Versions = None) -> BSON:
@@ -75,7 +75,7 @@ async def revise(
         NotFound, PreconditionFailed: as ``write``, and whatever ``work`` raises.
         Contended: others were faster, a hundred times.
     """
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         stored = await find(owner, task_id, projection, session)
         version = version_of(stored)
         if versions is not None and version not in versions:

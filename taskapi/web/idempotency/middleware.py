@@ -25,7 +25,7 @@ VISIBLE = re.compile(rb"[!-~]{1,255}")
 ANONYMOUS = "/register"
 SEARCH = "/tasks/search"
 UNFINISHED = "unfinished"  # set on ``request.state`` by a route whose answer a repeat should better
-LARGEST_ANSWER = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
+MAX_ANSWER_BYTES = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
 
 
 def takes_key(path: str) -> bool:
@@ -123,7 +123,7 @@ async def _captured(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
 
 def _is_final(answer: Answer) -> bool:
     """Whether repeats get this answer. A failure of ours may pass, and for 406 and 429 nothing was done."""
-    return answer.status < 500 and answer.status not in (406, 429) and len(answer.body) <= LARGEST_ANSWER
+    return answer.status < 500 and answer.status not in (406, 429) and len(answer.body) <= MAX_ANSWER_BYTES
 
 
 def _response(answer: Answer, *more: tuple[str, str]) -> Response:

@@ -52,7 +52,7 @@ def test_every_request_counts_as_one(clock: list[int], per_minute: int) -> None:
 
 
 def test_what_is_remembered_is_bounded(clock: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_quota, "MOST_ACCOUNTS", 100)
+    monkeypatch.setattr(request_quota, "MAX_ACCOUNTS", 100)
     limit = RequestLimit(6)
     for n in range(1000):
         assert told(limit, f"user{n}") == (6, 5, 10, 0)

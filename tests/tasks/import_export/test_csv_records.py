@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from taskapi.core.errors import DomainError
 from taskapi.tasks.import_export.csv_cells import COLUMNS, read_cells, write_cell
 from taskapi.tasks.import_export.csv_records import csv_records
-from taskapi.tasks.import_export.records import MOST_BYTES, Record
+from taskapi.tasks.import_export.records import MAX_BYTES, Record
 from tests.client import Account, is_problem, wrong_fields
 from tests.tasks.import_export.test_export import RICH, records
 from tests.tasks.import_export.test_importer import count, tasks_of
@@ -265,7 +265,7 @@ async def test_no_bytes_break_it_and_none_is_held_for_long() -> None:
         await read(b'"')
     (endless,) = await read(b'title\n"', *[b'x""' * 20_000] * 20)
     assert endless
-    assert (endless.number, endless.size, endless.faults[0].type) == (2, MOST_BYTES, "line_too_long")
+    assert (endless.number, endless.size, endless.faults[0].type) == (2, MAX_BYTES, "line_too_long")
 
 
 async def test_only_utf8_with_a_first_line_of_names_is_taken(ada: Account) -> None:

@@ -163,8 +163,8 @@ async def test_where_cannot_reach_the_tasks_of_others(ada: Account, bob: Account
 async def test_counts(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         await ada.make_task(f"Task {number}")
-    monkeypatch.setattr(query, "MOST_COUNTED", 3)
-    monkeypatch.setattr("taskapi.tasks.query.pages.MOST_COUNTED", 3)
+    monkeypatch.setattr(query, "MAX_COUNTED", 3)
+    monkeypatch.setattr("taskapi.tasks.query.pages.MAX_COUNTED", 3)
     for parameters, total, relation, links in [
         ("", "3", None, {"first", "next", "last"}),
         ("count=exact&", "3", None, {"first", "next", "last"}),

@@ -9,7 +9,7 @@ import pytest
 from taskapi.core.clock import in_utc, rfc3339
 from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import LARGEST_BYTES, MOST_ENTRIES
+from taskapi.tasks.storage.history import MAX_BYTES, MAX_ENTRIES
 from tests.client import Account, is_problem, stored_task, wrong_fields
 
 
@@ -173,7 +173,7 @@ async def test_reverts_that_cannot_be(ada: Account, bob: Account) -> None:
 async def test_the_history_is_capped_by_number(ada: Account) -> None:
     task = await ada.make_task()
     path = f"/tasks/{task['id']}"
-    for n in range(MOST_ENTRIES + 3):
+    for n in range(MAX_ENTRIES + 3):
         await ada.patch(path, json={"title": f"Title {n}"})
     entries = (await ada.get(f"{path}/history")).json()
     assert [entries[0]["version"], entries[-1]["version"], len(entries)] == [104, 5, 100]
@@ -191,6 +191,6 @@ async def test_the_history_is_capped_by_size(ada: Account) -> None:
     for n in range(12):
         await ada.patch(path, json={"metadata": {"text": f"{n:05}" * 3200}})
         kept = (await stored_task(task["id"]))["history"]
-        assert sum(len(str(entry["before"])) for entry in kept) <= LARGEST_BYTES
+        assert sum(len(str(entry["before"])) for entry in kept) <= MAX_BYTES
     assert 1 < len(kept) < 12
     assert (await ada.get(f"{path}?version={kept[0]['version']}")).status_code == 200
