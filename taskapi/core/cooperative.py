@@ -12,11 +12,20 @@ MAX_PAUSE_SECONDS = 1.0  # of a job in the background
 MAX_SHARE_SECONDS = 0.02  # for all others, after one turn
 
 
+class Activity:
+    """How many requests this process is answering."""
+
+    requests = 0
+
+
+activity = Activity()
+
+
 class Turns:
     """Lets others run while somebody has much to do.
 
-    In each pass of the event loop at most one of those who have much to do goes on, however many they are. After one of several,
-    the loop is left to all others for as long as it took.
+    In each pass of the event loop at most one of those who have much to do goes on, however many they are. Unless it is all that
+    there is to do, the loop is left to all others afterwards for as long as that took.
     """
 
     def __init__(self) -> None:
@@ -65,7 +74,7 @@ class _Queue:
 
     def _leave(self) -> None:
         last, _ = self._waiting.popleft()
-        if self._waiting and self._waiting[0][0] is last:  # nobody else has much to do
+        if self._waiting and self._waiting[0][0] is last and activity.requests <= 1:  # nobody else wants anything
             self._next()
         elif self._waiting:
             self._loop.call_later(min(self._loop.time() - self._began, MAX_SHARE_SECONDS), self._next)

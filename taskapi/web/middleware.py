@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Mapping
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from taskapi.core.cooperative import activity
 from taskapi.core.errors import BodyTooLarge, ServerBusy, TargetTooLong
 from taskapi.core.logs import request_id
 from taskapi.db.damaged import Findings, findings, note_unnamed
@@ -74,6 +75,7 @@ class RequestContext:
             return
         reads = scope["method"] in READS
         self.load.reads += reads
+        activity.requests += 1
         started = time.perf_counter()
         scope["headers"] = _drop_blanks(scope["headers"])
         given = _header(scope, b"x-request-id")
@@ -103,6 +105,7 @@ class RequestContext:
             await self.app(scope, receive, send_with_context)
         finally:
             self.load.reads -= reads
+            activity.requests -= 1
             if access_log.isEnabledFor(logging.INFO):
                 fields = {
                     "method": scope["method"],

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from taskapi.core.cooperative import Turns
+from taskapi.core.cooperative import Turns, activity
 
 
 async def work(turns: Turns, steps: int, done: list[str], name: str) -> None:
@@ -32,6 +32,19 @@ async def test_one_alone_goes_on_without_a_pause(monkeypatch: pytest.MonkeyPatch
     done: list[str] = []
     await work(Turns(), 20, done, "a")
     assert len(done) == 20
+
+
+async def test_one_alone_pauses_while_there_are_other_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, pauses = asyncio.get_running_loop(), list[float]()
+
+    def call_later(seconds: float, call: object) -> None:
+        pauses.append(seconds)
+        loop.call_soon(call)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "call_later", call_later)
+    monkeypatch.setattr(activity, "requests", 2)
+    await work(Turns(), 20, [], "a")
+    assert len(pauses) == 19
 
 
 async def test_after_one_of_several_the_others_have_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
