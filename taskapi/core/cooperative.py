@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from weakref import WeakKeyDictionary
 
 TURN_SECONDS = 0.0005
@@ -29,17 +30,18 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._since = time.monotonic()
+        _since.setdefault(_task(), time.monotonic())  # of the whole task: its parts have one turn together
 
     async def give_way(self) -> None:
         """Goes on at once, or when it is its turn, after this took longer than ``TURN_SECONDS``."""
-        if time.monotonic() - self._since > TURN_SECONDS:
+        if time.monotonic() - _since[_task()] > TURN_SECONDS:
             await self.wait()
 
     async def wait(self) -> None:
         """Goes on when it is its turn."""
-        await _queue().wait(self)
-        self._since = time.monotonic()
+        task = _task()
+        await _queue().wait(task)
+        _since[task] = time.monotonic()
 
 
 @asynccontextmanager
@@ -55,12 +57,12 @@ class _Queue:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: deque[tuple[Turns, asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[asyncio.Task[Any], asyncio.Future[None]]] = deque()
         self._began = 0.0
 
-    async def wait(self, turns: Turns) -> None:
+    async def wait(self, task: "asyncio.Task[Any]") -> None:
         turn = self._loop.create_future()
-        self._waiting.append((turns, turn))
+        self._waiting.append((task, turn))
         if len(self._waiting) == 1:
             self._loop.call_soon(self._next)
         await turn
@@ -80,6 +82,13 @@ class _Queue:
             self._loop.call_later(min(self._loop.time() - self._began, MAX_SHARE_SECONDS), self._next)
 
 
+def _task() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    assert task
+    return task
+
+
+_since: WeakKeyDictionary["asyncio.Task[Any]", float] = WeakKeyDictionary()  # when the turn of each task began
 _queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
 
 

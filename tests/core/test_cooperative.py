@@ -26,6 +26,26 @@ async def test_those_with_much_to_do_go_on_in_turn() -> None:
     assert "".join(done) == "abcabcabc"
 
 
+async def test_the_parts_of_one_task_have_one_turn_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = 0
+    original = Turns.wait
+
+    async def wait(turns: Turns) -> None:
+        nonlocal waits
+        waits += 1
+        await original(turns)
+
+    monkeypatch.setattr(Turns, "wait", wait)
+    reader, writer = Turns(), Turns()
+    until = time.monotonic() + 0.02
+    while time.monotonic() < until:
+        pass
+    for _ in range(10):  # which take no time
+        await reader.give_way()
+        await writer.give_way()
+    assert waits < 5
+
+
 async def test_one_alone_goes_on_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "call_later", None)
