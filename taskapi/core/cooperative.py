@@ -34,7 +34,8 @@ class Turns:
 
     async def give_way(self) -> None:
         """Goes on at once, or when it is its turn, after this took longer than ``TURN_SECONDS``."""
-        if time.monotonic() - _since[_task()] > TURN_SECONDS:
+        now = time.monotonic()
+        if now - _since.setdefault(_task(), now) > TURN_SECONDS:  # an answer that is streamed goes on in another task
             await self.wait()
 
     async def wait(self) -> None:

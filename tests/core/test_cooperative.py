@@ -46,6 +46,12 @@ async def test_the_parts_of_one_task_have_one_turn_together(monkeypatch: pytest.
     assert waits < 5
 
 
+async def test_work_may_go_on_in_another_task() -> None:
+    turns = Turns()
+    await asyncio.create_task(turns.give_way())
+    await asyncio.create_task(turns.wait())
+
+
 async def test_one_alone_goes_on_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "call_later", None)
