@@ -10,7 +10,7 @@ from taskapi.audit.schemas import AllEventsQuery, EventQuery, SecurityEventRead
 from taskapi.core.errors import QueryTimeout
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
-from taskapi.web.routing import page_headers, parameters, read_query
+from taskapi.web.routing import page_headers, parameters, path_to, read_query
 from taskapi.web.routing import router as strict_router
 
 router = strict_router()
@@ -31,7 +31,7 @@ async def list_own_events(user: AccountHolder, request: Request, response: Respo
     """What was done to your account and when, newest first: sign-ins, failures, changes of passwords, tokens and roles."""
     query = read_query(EventQuery, request)
     page = await queries.own(user.object_id, query, request.app.state.settings.query_timeout_ms)
-    response.headers.update(page_headers(request, "/users/me/events", query, page.total))
+    response.headers.update(page_headers(path_to(request, router, "list_own_events"), query, page.total))
     return page.events
 
 
@@ -46,5 +46,5 @@ async def list_events(_: Admin, request: Request, response: Response) -> list[Se
     """The security events of all accounts, newest first; for admins."""
     query = read_query(AllEventsQuery, request)
     page = await queries.everybodys(query, request.app.state.settings.query_timeout_ms)
-    response.headers.update(page_headers(request, "/events", query, page.total))
+    response.headers.update(page_headers(path_to(request, router, "list_events"), query, page.total))
     return page.events

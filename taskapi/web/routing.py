@@ -114,10 +114,15 @@ def read_query(model: type[Model], request: Request) -> Model:
         raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
 
 
-def page_headers(request: Request, path: str, query: PageQuery, total: int) -> dict[str, str]:
+def page_headers(path: str, query: PageQuery, total: int) -> dict[str, str]:
     """The headers of a page by number of the list at ``path``: the total, and the links to the other pages."""
-    links = query.links(f"{request.scope.get('root_path', '')}{path}", total, more=query.start + query.limit < total)
+    links = query.links(path, total, more=query.start + query.limit < total)
     return {"X-Total-Count": str(total), "Link": links}
+
+
+def path_to(request: Request, router: APIRouter, name: str, **values: str) -> str:
+    """The path of the route called ``name`` in ``router``, as the caller addresses it."""
+    return f"{request.scope.get('root_path', '')}{router.url_path_for(name, **values)}"
 
 
 def path_id(what: str) -> Any:

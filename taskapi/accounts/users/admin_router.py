@@ -14,7 +14,7 @@ from taskapi.core.errors import QueryTimeout
 from taskapi.core.fields import object_id
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
-from taskapi.web.routing import page_headers, parameters, path_id, read_query
+from taskapi.web.routing import page_headers, parameters, path_id, path_to, read_query
 from taskapi.web.routing import router as strict_router
 
 router = strict_router(prefix="/users", tags=["admin"])
@@ -33,7 +33,7 @@ async def list_users(_: Admin, request: Request, response: Response) -> list[Use
     """All accounts, in the order of their names; for admins."""
     query = read_query(UserQuery, request)
     page = await admins.page(query, request.app.state.settings.query_timeout_ms)
-    response.headers.update(page_headers(request, "/users", query, page.total))
+    response.headers.update(page_headers(path_to(request, router, "list_users"), query, page.total))
     return page.users
 
 

@@ -9,7 +9,7 @@ from taskapi.accounts.users.schemas import UserCreate, UserRead, UserUpdate
 from taskapi.audit.dependencies import CallerTrail
 from taskapi.mail.dependencies import Mail
 from taskapi.web.problems import responses
-from taskapi.web.routing import LOCATION
+from taskapi.web.routing import LOCATION, path_to
 from taskapi.web.routing import router as strict_router
 
 router = strict_router()
@@ -30,7 +30,7 @@ async def register(
     data: UserCreate, tools: Tools, mail: Mail, trail: CallerTrail, request: Request, response: Response
 ) -> UserRead:
     """Make an account. User names and e-mail addresses are unique without regard to case."""
-    response.headers["Location"] = f"{request.scope.get('root_path', '')}/users/me"
+    response.headers["Location"] = path_to(request, router, "read_me")
     await tools.throttle.registration(trail.address)
     return await service.register(data, tools.hasher, mail, trail)
 

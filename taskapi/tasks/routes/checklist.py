@@ -1,20 +1,23 @@
 """Routes of the checklist inside a task."""
 
-from fastapi import Request, Response
+from typing import Any
+
+from fastapi import Request
 
 from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask, TooManyItems
 from taskapi.tasks.routes.dependencies import ItemId, TaskId, Tasks
+from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead
 from taskapi.tasks.services import checklist
-from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
+from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions
 from taskapi.web.problems import responses
-from taskapi.web.routing import LOCATION
+from taskapi.web.routing import LOCATION, path_to
 from taskapi.web.routing import router as strict_router
 
 router = strict_router(prefix="/tasks/{task_id}/checklist", tags=["checklist"])
 
-TASK = "The task after the change."
+TASK: dict[str, Any] = {"response_model": TaskRead, "response_description": "The task after the change."}
 REMOVED = {200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, DamagedTask, 412)}
 CHANGED = {**REMOVED, **responses(400, 413, 415, 422)}
 ADDED = {
@@ -29,32 +32,27 @@ async def read_checklist(task_id: TaskId, user: TaskReader, tasks: Tasks) -> lis
     return (await tasks.get(user, task_id)).checklist
 
 
-@router.post("", status_code=201, summary="Add an item", response_description=TASK, responses=ADDED, openapi_extra=IF_MATCH)
+@router.post("", status_code=201, summary="Add an item", **TASK, responses=ADDED, openapi_extra=IF_MATCH)
 async def add_checklist_item(
-    task_id: TaskId, data: ItemCreate, user: TaskWriter, versions: OfferedVersions, request: Request, response: Response
-) -> TaskRead:
+    task_id: TaskId, data: ItemCreate, user: TaskWriter, versions: OfferedVersions, request: Request
+) -> TaskResponse:
     """Add an item at the end or before another; the answer is the task, the `Location` that of the item."""
     task, item_id = await checklist.add(user, task_id, data, versions)
-    response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}/checklist/{item_id}"
-    response.headers["ETag"] = etag(task.version, user.renames)
-    return task
+    location = path_to(request, router, "update_checklist_item", task_id=task.id, item_id=item_id)
+    return TaskResponse(task, user, location)
 
 
-@router.patch("/{item_id}", summary="Change an item", response_description=TASK, responses=CHANGED, openapi_extra=IF_MATCH)
+@router.patch("/{item_id}", summary="Change an item", **TASK, responses=CHANGED, openapi_extra=IF_MATCH)
 async def update_checklist_item(
-    task_id: TaskId, item_id: ItemId, data: ItemUpdate, user: TaskWriter, versions: OfferedVersions, response: Response
-) -> TaskRead:
+    task_id: TaskId, item_id: ItemId, data: ItemUpdate, user: TaskWriter, versions: OfferedVersions
+) -> TaskResponse:
     """Change an item's text, tick it, or move it before another; the answer is the task."""
     task = await checklist.change(user, task_id, item_id, data, versions)
-    response.headers["ETag"] = etag(task.version, user.renames)
-    return task
+    return TaskResponse(task, user)
 
 
-@router.delete("/{item_id}", summary="Remove an item", response_description=TASK, responses=REMOVED, openapi_extra=IF_MATCH)
-async def remove_checklist_item(
-    task_id: TaskId, item_id: ItemId, user: TaskWriter, versions: OfferedVersions, response: Response
-) -> TaskRead:
+@router.delete("/{item_id}", summary="Remove an item", **TASK, responses=REMOVED, openapi_extra=IF_MATCH)
+async def remove_checklist_item(task_id: TaskId, item_id: ItemId, user: TaskWriter, versions: OfferedVersions) -> TaskResponse:
     """Remove an item; the answer is the task."""
     task = await checklist.remove(user, task_id, item_id, versions)
-    response.headers["ETag"] = etag(task.version, user.renames)
-    return task
+    return TaskResponse(task, user)

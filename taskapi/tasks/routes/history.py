@@ -1,14 +1,13 @@
 """Routes of what a task was."""
 
-from fastapi import Response
-
 from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import Contended, DamagedTask
 from taskapi.tasks.routes.dependencies import TaskId
+from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.services import versions
 from taskapi.tasks.services.versions import HistoryEntry, Revert
-from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
+from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions
 from taskapi.web.problems import responses
 from taskapi.web.routing import router as strict_router
 
@@ -29,12 +28,12 @@ async def read_task_history(task_id: TaskId, user: TaskReader) -> list[HistoryEn
 @router.post(
     "/revert",
     summary="Revert to an earlier version",
+    response_model=TaskRead,
     response_description="The task, at a new version.",
     responses={200: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 404, DamagedTask, 410, 412, 413, 415, 422, Contended)},
     openapi_extra=IF_MATCH,
 )
-async def revert_task(task_id: TaskId, data: Revert, user: TaskWriter, offered: OfferedVersions, response: Response) -> TaskRead:
+async def revert_task(task_id: TaskId, data: Revert, user: TaskWriter, offered: OfferedVersions) -> TaskResponse:
     """Go back to an earlier version; it becomes the newest one, so nothing in between is lost."""
     task = await versions.revert(user, task_id, data.version, offered)
-    response.headers["ETag"] = etag(task.version, user.renames)
-    return task
+    return TaskResponse(task, user)

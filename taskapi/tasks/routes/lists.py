@@ -17,7 +17,7 @@ from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
-from taskapi.web.routing import JSON, parameters, read_query
+from taskapi.web.routing import JSON, parameters, path_to, read_query
 from taskapi.web.routing import router as strict_router
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
@@ -50,7 +50,7 @@ async def list_tasks(user: TaskReader, request: Request) -> Response:
     """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
     query = read_query(TaskQuery, request)
     page = await _page(query, user, request)
-    path = f"{request.scope.get('root_path', '')}/tasks"
+    path = path_to(request, router, "list_tasks")
     headers = validators(request, _etag(page, user)) | _headers(page)
     if link := query.link_header(path, None if page.is_least else page.total, page.cursor):
         headers["Link"] = link

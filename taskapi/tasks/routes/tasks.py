@@ -13,6 +13,7 @@ from taskapi.tasks.put import TaskPut
 from taskapi.tasks.query.projection import TaskPart
 from taskapi.tasks.routes.dependencies import TaskId, Tasks
 from taskapi.tasks.routes.dependencies import tools_of as task_tools
+from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
 from taskapi.tasks.services import json_patch, trash, view
 from taskapi.tasks.services import tasks as service
@@ -21,7 +22,7 @@ from taskapi.tasks.services.view import SummaryQuery, TaskView
 from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
 from taskapi.web.problems import responses
-from taskapi.web.routing import JSON, LOCATION, media_type, parameters, read_json, read_query
+from taskapi.web.routing import JSON, LOCATION, media_type, parameters, path_to, read_json, read_query
 from taskapi.web.routing import router as strict_router
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
@@ -34,7 +35,7 @@ PATCHES = {
     json_patch.MEDIA_TYPE: {"schema": json_patch.schema()},
 }
 PROBLEMS = (400, 401, 403, 404, DamagedTask, 412, 413, 415, 422, 428, Contended)
-WRITE: dict[str, Any] = {"response_description": "The task after the change."}
+WRITE: dict[str, Any] = {"response_model": TaskRead, "response_description": "The task after the change."}
 ANSWER: dict[int | str, Any] = {200: {"headers": ETAG_HEADER}}
 
 
@@ -48,15 +49,14 @@ async def page_fetcher(request: Request) -> PageFetcher:
     "",
     status_code=201,
     summary="Create a task",
+    response_model=TaskRead,
     response_description="The new task.",
     responses={201: {"headers": {**ETAG_HEADER, **LOCATION}}, **responses(400, 401, 403, 413, 415, 422)},
 )
-async def create_task(data: TaskCreate, user: TaskWriter, request: Request, response: Response) -> TaskRead:
+async def create_task(data: TaskCreate, user: TaskWriter, request: Request) -> TaskResponse:
     """Make a task."""
     task = await service.create(user, data, task_tools(request).inserts, tools_of(request).accounts.get)
-    response.headers["Location"] = f"{request.scope.get('root_path', '')}/tasks/{task.id}"
-    response.headers["ETag"] = etag(task.version, user.renames)
-    return task
+    return TaskResponse(task, user, path_to(request, router, "read_task", task_id=task.id))
 
 
 @router.get(
@@ -112,9 +112,7 @@ async def read_task_links(
     responses={**ANSWER, **responses(*PROBLEMS, PatchTestFailed)},
     openapi_extra={**IF_MATCH, "requestBody": {"content": PATCHES, "required": True}},
 )
-async def update_task(
-    task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request, response: Response
-) -> TaskRead:
+async def update_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request) -> TaskResponse:
     """Change a task: send the fields that change (RFC 7396), or a JSON Patch (RFC 6902).
 
     With `If-Match`, only the version you know changes.
@@ -124,8 +122,7 @@ async def update_task(
         task = await service.patch(user, task_id, operations, versions)
     else:
         task = await service.change(user, task_id, await read_json(TaskUpdate, request), versions)
-    response.headers["ETag"] = etag(task.version, user.renames)
-    return task
+    return TaskResponse(task, user)
 
 
 @router.put(
@@ -135,11 +132,10 @@ async def update_task(
     responses={**ANSWER, **responses(*PROBLEMS)},
     openapi_extra=IF_MATCH,
 )
-async def put_task(task_id: TaskId, data: TaskPut, user: TaskWriter, versions: ExpectedVersions, response: Response) -> TaskRead:
+async def put_task(task_id: TaskId, data: TaskPut, user: TaskWriter, versions: ExpectedVersions) -> TaskResponse:
     """Change a task: only the fields you send, as PATCH does. You may send all that you read: the server's fields as well."""
     task = await service.put(user, task_id, data, versions)
-    response.headers["ETag"] = etag(task.version, user.renames)
-    return task
+    return TaskResponse(task, user)
 
 
 @router.delete(

@@ -6,13 +6,14 @@ from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter, tools_of
 from taskapi.core.errors import KeyTaken, QueryTimeout
 from taskapi.tasks.query.search import MAX_CHEAP_START
 from taskapi.tasks.routes.dependencies import TaskId
+from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import TaskRead, TrashedTask
 from taskapi.tasks.services import trash
 from taskapi.web import admission
-from taskapi.web.conditional import ETAG_HEADER, etag
+from taskapi.web.conditional import ETAG_HEADER
 from taskapi.web.pagination import LIST_HEADERS, PageQuery
 from taskapi.web.problems import responses
-from taskapi.web.routing import page_headers, parameters, read_query
+from taskapi.web.routing import page_headers, parameters, path_to, read_query
 from taskapi.web.routing import router as strict_router
 
 router = strict_router(tags=["trash"])
@@ -31,21 +32,21 @@ async def list_trash(user: TaskReader, request: Request, response: Response) -> 
     work = admission.LISTS if query.start <= MAX_CHEAP_START else admission.QUERIES
     async with admission.admit(work, request):
         page = await trash.page(user, query, request.app.state.settings.query_timeout_ms)
-    response.headers.update(page_headers(request, "/trash", query, page.total))
+    response.headers.update(page_headers(path_to(request, router, "list_trash"), query, page.total))
     return page.tasks
 
 
 @router.post(
     "/tasks/{task_id}/restore",
     summary="Restore a task",
+    response_model=TaskRead,
     response_description="The task.",
     responses={200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, KeyTaken)},
 )
-async def restore_task(task_id: TaskId, user: TaskWriter, request: Request, response: Response) -> TaskRead:
+async def restore_task(task_id: TaskId, user: TaskWriter, request: Request) -> TaskResponse:
     """Take a task out of the trash."""
     task = await trash.restore(user, task_id, tools_of(request).accounts.get)
-    response.headers["ETag"] = etag(task.version, user.renames)
-    return task
+    return TaskResponse(task, user)
 
 
 @router.delete(
