@@ -23,10 +23,10 @@ from taskapi.accounts.auth.service import AuthTools
 from taskapi.accounts.deletion import service as leaving
 from taskapi.accounts.deletion.export import Exported
 from taskapi.accounts.deletion.router import router as leaving_router
-from taskapi.accounts.deletion.service import Forget
+from taskapi.accounts.deletion.service import Eraser
 from taskapi.accounts.recovery import tokens as one_time_tokens
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
-from taskapi.accounts.recovery.letters import Letters
+from taskapi.accounts.recovery.letters import AccountEmails
 from taskapi.accounts.recovery.router import router as recovery_router
 from taskapi.accounts.recovery.tokens import OneTimeTokens
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
@@ -36,9 +36,9 @@ from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions import service as sessions
 from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.sessions.router import router as sessions_router
-from taskapi.accounts.sessions.service import Rules
+from taskapi.accounts.sessions.service import SessionPolicy
 from taskapi.accounts.two_factor.router import router as two_factor_router
-from taskapi.accounts.two_factor.service import Seals, report_unreadable
+from taskapi.accounts.two_factor.service import TwoFactorKeys, report_unreadable
 from taskapi.accounts.users import renaming
 from taskapi.accounts.users import service as users
 from taskapi.accounts.users.admin_router import router as admin_router
@@ -48,10 +48,10 @@ from taskapi.audit import account_data as leaving_events
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.router import router as events_router
 from taskapi.core import background, logs, startup_warnings
-from taskapi.core.data_loader import Coalescer
+from taskapi.core.data_loader import DataLoader
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
-from taskapi.core.last_used import Sightings
+from taskapi.core.last_used import LastUsedRecorder
 from taskapi.core.memory import MemoryReturn
 from taskapi.core.resolver import Resolver
 from taskapi.core.settings import Settings, load_settings
@@ -60,7 +60,7 @@ from taskapi.db.primary import PrimaryProbe
 from taskapi.db.service_state import ServiceStateDocument
 from taskapi.mail import queue as mail
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.queue import Outbox, Postman
+from taskapi.mail.queue import MailWorker, Outbox
 from taskapi.mail.transports import choose
 from taskapi.tasks.links.fetch import PageFetcher
 from taskapi.tasks.routes.bulk import router as bulk_router
@@ -95,7 +95,7 @@ DOCUMENTS = (
     ServiceStateDocument,
 )
 # What belongs to an account, beside the account itself. Who leaves has it removed, in this order …
-BELONGINGS: Mapping[type[Document], Forget] = {
+ACCOUNT_ERASERS: Mapping[type[Document], Eraser] = {
     TaskDocument: leaving_tasks.forget,
     SessionDocument: sessions.forget,
     IdempotencyDocument: idempotency.forget,
@@ -104,7 +104,7 @@ BELONGINGS: Mapping[type[Document], Forget] = {
     SecurityEventDocument: leaving_events.forget,
 }
 # … and can take it along, in these files.
-EXPORTED: Mapping[str, Exported] = {
+ACCOUNT_EXPORTERS: Mapping[str, Exported] = {
     "account.jsonl": users.exported,
     "tasks.jsonl": leaving_tasks.exported,
     "trash.jsonl": leaving_tasks.exported_trash,
@@ -159,11 +159,11 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
             Middleware(middleware.RequestContext, load=load),
             Middleware(middleware.SecurityHeaders),
             Middleware(cors.CORS, origins=settings.cors_origins),
-            Middleware(middleware.OneSpelling),
+            Middleware(middleware.StripTrailingSlash),
             Middleware(middleware.LoadShedding, load=load),
             Middleware(oauth.OAuthErrors),
             Middleware(middleware.UnexpectedErrors),
-            Middleware(methods.Head),
+            Middleware(methods.HeadMiddleware),
             Middleware(middleware.TargetLimit),
             Middleware(
                 middleware.BodyLimit,
@@ -175,7 +175,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
         ],
     )
     app.state.settings = settings
-    app.state.exported = EXPORTED
+    app.state.exported = ACCOUNT_EXPORTERS
     app.state.admission = Admission(load)
     app.state.memory = MemoryReturn()
     problems.install(app)
@@ -237,30 +237,30 @@ def _lifespan(
 
 
 def _jobs(app: FastAPI) -> list[background.Job]:
-    removal = background.Job("the removal of accounts", partial(leaving.remove_due, BELONGINGS.values()), REMOVAL_SECONDS)
+    removal = background.Job("the removal of accounts", partial(leaving.remove_due, ACCOUNT_ERASERS.values()), REMOVAL_SECONDS)
     factors = background.Job("the check of second factors", partial(report_unreadable, app.state.auth.seals.cipher), DAY_SECONDS)
     return [app.state.mail, app.state.renaming, removal, factors]
 
 
 def _mail(settings: Settings, resolver: Resolver, tokens: OneTimeTokens) -> background.Job:
-    letters = Letters(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
-    return background.Job("mail", Postman(letters.compose, choose(settings, resolver)).work, MAIL_SECONDS)
+    letters = AccountEmails(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
+    return background.Job("mail", MailWorker(letters.compose, choose(settings, resolver)).work, MAIL_SECONDS)
 
 
 def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
     return AuthTools(
         hasher=PasswordHasher(**settings.hashing),
         codec=TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)),
-        rules=Rules(
+        rules=SessionPolicy(
             idle=timedelta(days=settings.refresh_token_days),
             longest=timedelta(days=settings.session_days),
             signer=keys.signer("refresh tokens"),
         ),
-        accounts=Coalescer(users.active),
-        seen=Sightings(sessions.saw),
-        tokens=Coalescer(tokens.holders),
-        used=Sightings(api_tokens.saw),
-        seals=Seals(keys.cipher("second factors"), keys.signer("recovery codes")),
+        accounts=DataLoader(users.active),
+        seen=LastUsedRecorder(sessions.saw),
+        tokens=DataLoader(tokens.holders),
+        used=LastUsedRecorder(api_tokens.saw),
+        seals=TwoFactorKeys(keys.cipher("second factors"), keys.signer("recovery codes")),
         throttle=Throttle(keys.signer("throttles"), registrations=settings.registrations_per_address),
         limit=RequestLimit(settings.requests_per_minute) if settings.requests_per_minute else None,
     )

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from taskapi.audit.recorder import Trail
+from taskapi.audit.recorder import AuditLog
 
 
-async def trail(request: Request) -> Trail:
+async def audit_log(request: Request) -> AuditLog:
     """Where this request comes from."""
     address = request.client.host if request.client else ""
-    return Trail(address, request.headers.get("user-agent", ""), timedelta(days=request.app.state.settings.event_days))
+    return AuditLog(address, request.headers.get("user-agent", ""), timedelta(days=request.app.state.settings.event_days))
 
 
-CallerTrail = Annotated[Trail, Depends(trail)]
+CallerAuditLog = Annotated[AuditLog, Depends(audit_log)]

@@ -44,7 +44,7 @@ MAX_AGENT_LENGTH = 200  # characters that are kept of a User-Agent
 
 
 @dataclass(frozen=True, slots=True)
-class Trail:
+class AuditLog:
     """Where a caller comes from, and for how long what they do to an account is remembered."""
 
     address: str

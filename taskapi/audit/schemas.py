@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from taskapi.audit.recorder import Kind, Outcome
-from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, IdSent, Moment
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, ObjectIdIn, UTCDateTime
 from taskapi.web.pagination import PageQuery
 
 
@@ -29,7 +29,7 @@ class EventQuery(PageQuery):
 class AllEventsQuery(EventQuery):
     """Which events of all accounts."""
 
-    user: IdSent | None = Field(None, description="Only events about the account with this id.")
+    user: ObjectIdIn | None = Field(None, description="Only events about the account with this id.")
     outcome: Outcome | None = Field(None, description="Only successes, or only failures.")
 
 
@@ -56,7 +56,7 @@ class SecurityEventRead(BaseModel):
     )
 
     id: Annotated[Id, Field(validation_alias="_id")]
-    at: Moment
+    at: UTCDateTime
     kind: str
     outcome: Outcome
     user: Annotated[Who, Field(description="Whose account it is about; null when somebody tried a name that nobody has.")]

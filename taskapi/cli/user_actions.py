@@ -18,9 +18,9 @@ from taskapi.accounts.users.admin_schemas import AccountChange, NewPassword, Use
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.schemas import UserCreate
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.audit.recorder import Trail
+from taskapi.audit.recorder import AuditLog
 from taskapi.core import logs
-from taskapi.core.errors import DomainError, StartupError, faults_of
+from taskapi.core.errors import DomainError, StartupError, field_errors
 from taskapi.core.settings import Settings, load_settings
 from taskapi.db import connection, embedded
 from taskapi.mail.documents import MailJobDocument
@@ -33,17 +33,17 @@ MAX_QUERY_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class UserCommands:
     """Whoever sits at the command line, and their tools."""
 
     hasher: PasswordHasher
     mail: Outbox
-    trail: Trail
+    audit_log: AuditLog
 
     async def create(self, name: str, email: str | None, password: str, *, admin: bool) -> str:
         """Makes an account."""
         data = UserCreate(username=name, email=email, password=password)
-        user = await users.register(data, self.hasher, self.mail, self.trail)
+        user = await users.register(data, self.hasher, self.mail, self.audit_log)
         if admin:
             await self._change(user.username, AccountChange(role="admin"))
         return f"{user.username} is {'an admin' if admin else 'a user'}, with the id {user.id}."
@@ -69,14 +69,14 @@ class Operator:
     async def reset_password(self, name: str, password: str | None) -> str:
         """Gives an account a new password; None: one that is made up, and told."""
         new = NewPassword(password=secrets.token_urlsafe(GENERATED_BYTES) if password is None else password)
-        username = await admins.reset_password(await admins.named(name), new, self.hasher, self.mail, self.trail)
+        username = await admins.reset_password(await admins.named(name), new, self.hasher, self.mail, self.audit_log)
         if password is None:
             return new.password
         return f"{username} has a new password, and its sessions have ended; its API tokens go on."
 
     async def remove_two_factor(self, name: str) -> str:
         """Takes a second factor that was lost off an account."""
-        removed = await two_factor.remove(await admins.named(name), self.trail)
+        removed = await two_factor.remove(await admins.named(name), self.audit_log)
         return f"{name} {'signs in with the password alone' if removed else 'has no second factor'}."
 
     async def list(self) -> str:
@@ -93,18 +93,18 @@ class Operator:
             query = UserQuery(limit=query.limit, offset=query.start + query.limit)
 
     async def _change(self, name: str, change: AccountChange) -> str:
-        return (await admins.change(await admins.named(name), change, self.trail)).username
+        return (await admins.change(await admins.named(name), change, self.audit_log)).username
 
 
 ACTIONS: Final[dict[str, Callable[..., Awaitable[str]]]] = {
-    "create": Operator.create,
-    "promote": Operator.promote,
-    "demote": Operator.demote,
-    "disable": Operator.disable,
-    "enable": Operator.enable,
-    "reset-password": Operator.reset_password,
-    "remove-two-factor": Operator.remove_two_factor,
-    "list": Operator.list,
+    "create": UserCommands.create,
+    "promote": UserCommands.promote,
+    "demote": UserCommands.demote,
+    "disable": UserCommands.disable,
+    "enable": UserCommands.enable,
+    "reset-password": UserCommands.reset_password,
+    "remove-two-factor": UserCommands.remove_two_factor,
+    "list": UserCommands.list,
 }
 
 
@@ -130,7 +130,7 @@ def run(action: str, **options: Any) -> str:
 def why(error: BaseException) -> str:
     """Why something cannot be done, in one line."""
     if isinstance(error, ValidationError):
-        faults = faults_of(error.errors(include_input=False, include_url=False))
+        faults = field_errors(error.errors(include_input=False, include_url=False))
         return "; ".join(f"{fault.field}: {fault.message}" for fault in faults)
     if isinstance(error, DomainError):
         return "; ".join(f"{fault.field}: {fault.message}" for fault in error.faults or ()) or error.detail
@@ -142,7 +142,7 @@ async def _run(settings: Settings, action: str, options: dict[str, Any]) -> str:
     try:
         async with connection.open_database(settings, DOCUMENTS):
             mail = Outbox(lambda: None, settings.email_local_domains)  # the servers look for mail by themselves
-            operator = Operator(hasher, mail, Trail("", AGENT, timedelta(days=settings.event_days)))
+            operator = UserCommands(hasher, mail, AuditLog("", AGENT, timedelta(days=settings.event_days)))
             return await ACTIONS[action](operator, **options)
     finally:
         hasher.close()

@@ -22,7 +22,7 @@ class Activity:
 activity = Activity()
 
 
-class Turns:
+class CooperativeYield:
     """Lets others run while somebody has much to do.
 
     In each pass of the event loop at most one of those who have much to do goes on, however many they are. Unless it is all that
@@ -32,7 +32,7 @@ class Turns:
     def __init__(self) -> None:
         _since.setdefault(_task(), time.monotonic())  # of the whole task: its parts have one turn together
 
-    async def give_way(self) -> None:
+    async def checkpoint(self) -> None:
         """Goes on at once, or when it is its turn, after this took longer than ``TURN_SECONDS``."""
         now = time.monotonic()
         if now - _since.setdefault(_task(), now) > TURN_SECONDS:  # an answer that is streamed goes on in another task

@@ -15,7 +15,7 @@ MAX_KEYS = 100
 MAX_WAIT_SECONDS = 2.0  # for a query to begin: with MongoDB gone those under way end by their time limits
 
 
-class Coalescer(Generic[Key, Value]):
+class DataLoader(Generic[Key, Value]):
     """Gathers the keys asked for in one turn of the event loop, and while queries are under way, and fetches them with one.
 
     The pattern of a group commit: a lone look-up goes out at once; those that come while it runs share the next query.

@@ -39,8 +39,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-WORDS = {"extra_forbidden": "There is no such field", "missing": "Field required", "list_type": "Input should be a list"}
-WORDS |= dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
+MESSAGES = {"extra_forbidden": "There is no such field", "missing": "Field required", "list_type": "Input should be a list"}
+MESSAGES |= dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
 MAX_FAULTS = 50
 MAX_FIELD_LENGTH = 100  # characters of a field name that came from the caller
 
@@ -58,7 +58,7 @@ class DomainError(TaskAPIError):
 
     code: ClassVar[str] = "error"
     detail: str = "The request cannot be met."
-    faults: "tuple[Fault, ...] | None" = None  # the values that are wrong
+    faults: "tuple[FieldError, ...] | None" = None  # the values that are wrong
 
     def __init__(self, detail: str | None = None) -> None:
         if detail is not None:
@@ -67,7 +67,7 @@ class DomainError(TaskAPIError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldError:
     """One wrong value: where it stands, what is wrong with it, and the kind of rule it breaks."""
 
     field: str
@@ -75,12 +75,12 @@ class Fault:
     type: str
 
 
-def faults_of(validation_errors: Sequence[Any], skip: int = 0) -> list[Fault]:
+def field_errors(validation_errors: Sequence[Any], skip: int = 0) -> list[FieldError]:
     """Pydantic's errors in our words, without the values that were sent; ``skip`` leading parts of each place are left out."""
     return [
-        Fault(
+        FieldError(
             field=".".join(str(part) for part in error["loc"][skip:])[:MAX_FIELD_LENGTH],
-            message=WORDS.get(error["type"], error["msg"]),
+            message=MESSAGES.get(error["type"], error["msg"]),
             type=error["type"],
         )
         for error in validation_errors[:MAX_FAULTS]
@@ -92,9 +92,9 @@ class InvalidInput(DomainError):
 
     code = "validation_error"
     detail = "Some values are not valid."
-    faults: tuple[Fault, ...]
+    faults: tuple[FieldError, ...]
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[FieldError]) -> None:
         super().__init__()
         self.faults = tuple(faults)
 
@@ -111,7 +111,7 @@ class BulkRefused(DomainError):
 
     code = "bulk_refused"
 
-    def __init__(self, index: int, faults: Sequence[Fault]) -> None:
+    def __init__(self, index: int, faults: Sequence[FieldError]) -> None:
         super().__init__(f"Operation {index} cannot be carried out; nothing was changed.")
         self.faults = tuple(faults)
 

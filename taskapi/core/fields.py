@@ -98,7 +98,7 @@ Composed = BeforeValidator(_composed)
 
 Trimmed = StringConstraints(strip_whitespace=True)
 
-Flag = Annotated[bool, BeforeValidator(_flag)]
+QueryBool = Annotated[bool, BeforeValidator(_flag)]
 """True or false in a query string."""
 
 Id = Annotated[
@@ -109,14 +109,14 @@ Id = Annotated[
 ]
 """An ObjectId as 24 hexadecimal digits."""
 
-IdSent = Annotated[
+ObjectIdIn = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9a-fA-F]{24}$", to_lower=True),
     Field(json_schema_extra={"examples": [OBJECT_ID_EXAMPLE]}),
 ]
 """An ObjectId that a caller sends as 24 hexadecimal digits."""
 
-Moment = Annotated[
+UTCDateTime = Annotated[
     datetime,
     Strict(),
     PlainSerializer(rfc3339, return_type=str),
@@ -134,7 +134,7 @@ SentMoment = Annotated[
 
 _DAY_SCHEMA = WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-01-31"]})
 
-Day = Annotated[date, BeforeValidator(_date_only), _DAY_SCHEMA]
+CalendarDate = Annotated[date, BeforeValidator(_date_only), _DAY_SCHEMA]
 """A calendar date that a caller sends, ``YYYY-MM-DD``."""
 
 TimeZone = Annotated[
@@ -157,7 +157,7 @@ def absent() -> Any:
     return None
 
 
-def Optional(**rules: Any) -> Any:  # noqa: N802 - reads like Pydantic's own Field
+def omittable(**rules: Any) -> Any:
     """A field that may be left out of a change: no default shows in the schema, and null is not its absence."""
     return Field(default_factory=absent, **rules)
 

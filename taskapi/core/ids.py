@@ -16,7 +16,7 @@ _sequence: ContextVar[Iterator[ObjectId] | None] = ContextVar("sequence", defaul
 
 
 def new_id() -> ObjectId:
-    """An id for a new document: inside ``repeatable`` the next of its sequence, else any.
+    """An id for a new document: inside ``deterministic_ids`` the next of its sequence, else any.
 
     A write that meets its own id (DuplicateKeyError on ``_id``) was done by an earlier run of the same request.
     Draw ids in an order that depends on the request alone, and outside of what MongoDB may have run again (a transaction).
@@ -43,7 +43,7 @@ def new_seed() -> ObjectId:
 
 
 @contextmanager
-def repeatable(seed: ObjectId) -> Iterator[None]:
+def deterministic_ids(seed: ObjectId) -> Iterator[None]:
     """Inside, ``new_id`` gives the sequence that begins with ``seed``: the same at every run."""
     token = _sequence.set(_from(seed))
     try:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from taskapi.core import strict_json
-from taskapi.core.cooperative import Turns
+from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.strict_json import BOM, DECODER, MAX_DEPTH, TWICE, Refused, malformed
 
 MAX_PIECE = 16 * 1024  # characters that are read at once, but for a longer string; some 0.5 ms
@@ -42,7 +42,7 @@ async def read_json(text: bytes, what: str = "The body", max_values: int | None 
     """
     if len(text) <= MAX_PIECE:
         return strict_json.read_json(text, what)
-    turns = Turns()
+    turns = CooperativeYield()
     await turns.wait()
     try:
         reading = read(text.removeprefix(BOM).decode("utf-8"), max_values=max_values)
@@ -51,7 +51,7 @@ async def read_json(text: bytes, what: str = "The body", max_values: int | None 
                 next(reading)
             except StopIteration as end:
                 return end.value
-            await turns.give_way()
+            await turns.checkpoint()
     except (ValueError, RecursionError) as error:
         raise malformed(error, text, what) from None
 

@@ -16,7 +16,7 @@ MAX_KEYS = 100_000
 log = logging.getLogger(__name__)
 
 
-class Sightings(Generic[Key]):
+class LastUsedRecorder(Generic[Key]):
     """Writes down that a key was used: at once the first time, then at most once a minute, while the caller goes on."""
 
     def __init__(self, write: Callable[[Key], Awaitable[None]]) -> None:

@@ -10,15 +10,15 @@ from typing import Literal
 from bson import ObjectId
 from pymongo import ReturnDocument
 
-from taskapi.audit.recorder import MAX_AGENT_LENGTH, Trail
+from taskapi.audit.recorder import MAX_AGENT_LENGTH, AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.email_addresses import is_local
-from taskapi.core.errors import Fault, InvalidInput
+from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.core.logs import request_id
 from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON, collection
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.transports import NotSent, Send
+from taskapi.mail.transports import DeliveryError, Send
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +48,9 @@ class Outbox:
             InvalidInput: its domain is a local one, and those are not taken.
         """
         if address and not self.local_domains and is_local(address):
-            raise InvalidInput([Fault("email", "must not end in .test, .local or .localhost on this server", "email")])
+            raise InvalidInput([FieldError("email", "must not end in .test, .local or .localhost on this server", "email")])
 
-    async def enqueue(self, kind: Kind, trail: Trail, *, user: ObjectId | None = None, address: str | None = None) -> None:
+    async def enqueue(self, kind: Kind, audit_log: AuditLog, *, user: ObjectId | None = None, address: str | None = None) -> None:
         """Notes that a mail is to be sent: to the account ``user``, or about ``address`` as somebody gave it."""
         now = utc_now()
         await collection(MailJobDocument).insert_one(
@@ -58,7 +58,11 @@ class Outbox:
                 "kind": kind,
                 "user": user,
                 "address": address,
-                "origin": {"address": trail.address, "agent": trail.agent[:MAX_AGENT_LENGTH], "request_id": request_id.get()},
+                "origin": {
+                    "address": audit_log.address,
+                    "agent": audit_log.agent[:MAX_AGENT_LENGTH],
+                    "request_id": request_id.get(),
+                },
                 "due_at": now,
                 "leased_until": now,
                 "attempts": 0,
@@ -75,7 +79,7 @@ async def forget(user: ObjectId) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Postman:
+class MailWorker:
     """Sends what is due: ``compose`` makes the mail of a job, or None when there is nothing to say any more."""
 
     compose: Compose
@@ -95,7 +99,7 @@ class Postman:
         if message is not None:
             try:
                 await self.send(message)
-            except NotSent as error:
+            except DeliveryError as error:
                 await _put_off(job, error)
                 return
         await collection(MailJobDocument).delete_one({"_id": job["_id"]})
@@ -111,12 +115,12 @@ async def _lease() -> BSON | None:
     )
 
 
-async def _put_off(job: BSON, error: NotSent) -> None:
+async def _put_off(job: BSON, error: DeliveryError) -> None:
     """Leaves a job for later, or gives it up after a day."""
     now = utc_now()
     mine = {"_id": job["_id"], "attempts": job["attempts"]}
     pause = min(FIRST_PAUSE * 2 ** (job["attempts"] - 1), MAX_PAUSE)
-    if error.for_good or now + pause > in_utc(job["created_at"]) + PATIENCE:
+    if error.permanent or now + pause > in_utc(job["created_at"]) + PATIENCE:
         log.error("mail %s (%s) is given up at attempt %d: %s", job["_id"], job["kind"], job["attempts"], error)
         await collection(MailJobDocument).delete_one(mine)
         return

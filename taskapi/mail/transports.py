@@ -26,19 +26,19 @@ Send = Callable[[EmailMessage], Awaitable[None]]
 TIMEOUT_SECONDS = 30.0
 
 
-class NotSent(TaskAPIError):
+class DeliveryError(TaskAPIError):
     """A mail was not sent. The message names the kind of failure, and never an address or anything of the mail.
 
-    ``for_good`` says that the server will never take it.
+    ``permanent`` says that the server will never take it.
     """
 
-    def __init__(self, reason: str, *, for_good: bool = False) -> None:
+    def __init__(self, reason: str, *, permanent: bool = False) -> None:
         super().__init__(reason)
-        self.for_good = for_good
+        self.permanent = permanent
 
 
 @dataclass(frozen=True, slots=True)
-class SmtpServer:
+class SmtpTransport:
     """Sends through an SMTP server (RFC 5321), by STARTTLS or TLS with its certificate verified, or in clear."""
 
     resolver: Resolver
@@ -53,7 +53,7 @@ class SmtpServer:
         """Returns when the server has taken ``message``.
 
         Raises:
-            NotSent: it did not, or cannot be reached.
+            DeliveryError: it did not, or cannot be reached.
         """
         try:
             async with asyncio.timeout(self.timeout):
@@ -72,12 +72,12 @@ class SmtpServer:
                         await client.send_message(message)
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [refused.code for refused in error.recipients]
-            raise NotSent(f"{type(error).__name__} {codes[0]}", for_good=min(codes) >= 500) from None
+            raise DeliveryError(f"{type(error).__name__} {codes[0]}", permanent=min(codes) >= 500) from None
         except aiosmtplib.SMTPResponseException as error:
-            for_good = isinstance(error, aiosmtplib.SMTPDataError) and error.code >= 500
-            raise NotSent(f"{type(error).__name__} {error.code}", for_good=for_good) from None
+            permanent = isinstance(error, aiosmtplib.SMTPDataError) and error.code >= 500
+            raise DeliveryError(f"{type(error).__name__} {error.code}", permanent=permanent) from None
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise NotSent(type(error).__name__) from None
+            raise DeliveryError(type(error).__name__) from None
 
     async def _connect(self) -> socket.socket:
         """A connection to the first address of the server that takes one."""
@@ -122,7 +122,7 @@ def _address_literal(connection: socket.socket) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Mailbox:
+class FileTransport:
     """Keeps mails as files that mail programs open, for those who have no SMTP server."""
 
     folder: Path
@@ -131,13 +131,13 @@ class Mailbox:
         """Writes ``message``, for the eyes of this user alone, and logs where.
 
         Raises:
-            NotSent: it cannot be written.
+            DeliveryError: it cannot be written.
         """
         path = self.folder / f"{utc_now():%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.eml"
         try:
             await asyncio.to_thread(_write_whole, path, message.as_bytes(policy=SMTPUTF8))
         except OSError as error:
-            raise NotSent(type(error).__name__) from None
+            raise DeliveryError(type(error).__name__) from None
         log.info("mail kept in %s (no TASKAPI_SMTP_HOST)", path)
 
 
@@ -154,8 +154,8 @@ def _write_whole(path: Path, content: bytes) -> None:
 def choose(settings: Settings, resolver: Resolver) -> Send:
     """How mails leave by these settings."""
     if settings.smtp_host is None:
-        return Mailbox(settings.data_dir / "mailbox").send
+        return FileTransport(settings.data_dir / "mailbox").send
     password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
-    return SmtpServer(
+    return SmtpTransport(
         resolver, settings.smtp_host, settings.smtp_port, settings.smtp_security, settings.smtp_username, password
     ).send

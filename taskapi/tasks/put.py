@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from pydantic import Field, PlainSerializer, StrictInt, WithJsonSchema
 
 from taskapi.core.clock import rfc3339
-from taskapi.core.errors import Fault
-from taskapi.core.fields import IdSent, Optional, SentMoment
+from taskapi.core.errors import FieldError
+from taskapi.core.fields import ObjectIdIn, SentMoment, omittable
 from taskapi.tasks.import_export.schemas import MAX_KEY_LENGTH
 from taskapi.tasks.metadata import JSONObject, exact
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
@@ -25,21 +25,21 @@ VersionAsRead = Annotated[StrictInt, Field(json_schema_extra={"minimum": 1, "max
 class TaskPut(TaskUpdate):
     """Changes to a task, which may be all of it as it was read: the server's fields are not to differ."""
 
-    id: IdSent = Optional(description=UNCHANGED)
-    completed_at: MomentAsRead | None = Optional(description=UNCHANGED)
-    progress: Annotated[float, Field(strict=True)] = Optional(description=UNCHANGED)
-    key: KeyAsRead | None = Optional(description=UNCHANGED)
-    owner: OwnerAsRead = Optional(description=UNCHANGED)
-    created_at: MomentAsRead = Optional(description=UNCHANGED)
-    updated_at: MomentAsRead = Optional(description=UNCHANGED)
-    version: VersionAsRead = Optional(description=UNCHANGED)
+    id: ObjectIdIn = omittable(description=UNCHANGED)
+    completed_at: MomentAsRead | None = omittable(description=UNCHANGED)
+    progress: Annotated[float, Field(strict=True)] = omittable(description=UNCHANGED)
+    key: KeyAsRead | None = omittable(description=UNCHANGED)
+    owner: OwnerAsRead = omittable(description=UNCHANGED)
+    created_at: MomentAsRead = omittable(description=UNCHANGED)
+    updated_at: MomentAsRead = omittable(description=UNCHANGED)
+    version: VersionAsRead = omittable(description=UNCHANGED)
 
     @property
     def has_read_only(self) -> bool:
         """Whether any of the server's fields was sent."""
         return not self.model_fields_set.isdisjoint(READ_ONLY)
 
-    def differences(self, task: TaskRead) -> list[Fault]:
+    def differences(self, task: TaskRead) -> list[FieldError]:
         """The server's fields that were sent and are not those of ``task``."""
         names = self.model_fields_set & set(READ_ONLY)
         sent: dict[str, Any] = self.model_dump(mode="json", include=names)

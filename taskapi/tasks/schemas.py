@@ -22,18 +22,18 @@ from pydantic_core import PydanticCustomError
 from taskapi.core.clock import in_utc, today, utc_now
 from taskapi.core.fields import (
     OBJECT_ID_EXAMPLE,
+    CalendarDate,
     Composed,
-    Day,
     Id,
-    IdSent,
-    Moment,
-    Optional,
+    ObjectIdIn,
     Plain,
     ReadModel,
     Storable,
     StoredDay,
     Trimmed,
+    UTCDateTime,
     Visible,
+    omittable,
 )
 from taskapi.core.unicode import nfc
 from taskapi.tasks.metadata import METADATA_EXAMPLE, Metadata, StoredMetadata
@@ -97,7 +97,7 @@ class ChecklistItem(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: IdSent = Optional(description="The item's id, when it is to keep it.")
+    id: ObjectIdIn = omittable(description="The item's id, when it is to keep it.")
     text: ItemText
     done: StrictBool = False
 
@@ -162,10 +162,10 @@ class TaskCreate(_Completion):
 
     title: Title
     description: Description = ""
-    status: Status = Optional(description="`todo` unless sent.")
-    completed: StrictBool = Optional(description="True exactly when the status is `done`; send either.")
+    status: Status = omittable(description="`todo` unless sent.")
+    completed: StrictBool = omittable(description="True exactly when the status is `done`; send either.")
     priority: Priority = 1
-    due_date: Day | None = None
+    due_date: CalendarDate | None = None
     tags: Tags = []
     links: Links = []
     checklist: Checklist = []
@@ -181,16 +181,16 @@ class TaskUpdate(_Completion):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"status": "in_progress", "priority": 5}]})
 
-    title: Title = Optional()
-    description: Annotated[Description | None, _null_empties(str)] = Optional()
-    status: Status = Optional()
-    completed: StrictBool = Optional(description="True sets the status to `done`, false takes it back to `todo`.")
-    priority: Priority = Optional()
-    due_date: Day | None = Optional()
-    tags: Annotated[Tags | None, _null_empties(list)] = Optional()
-    links: Annotated[Links | None, _null_empties(list)] = Optional()
-    checklist: Annotated[Checklist | None, _null_empties(list)] = Optional()
-    metadata: Metadata | None = Optional()
+    title: Title = omittable()
+    description: Annotated[Description | None, _null_empties(str)] = omittable()
+    status: Status = omittable()
+    completed: StrictBool = omittable(description="True sets the status to `done`, false takes it back to `todo`.")
+    priority: Priority = omittable()
+    due_date: CalendarDate | None = omittable()
+    tags: Annotated[Tags | None, _null_empties(list)] = omittable()
+    links: Annotated[Links | None, _null_empties(list)] = omittable()
+    checklist: Annotated[Checklist | None, _null_empties(list)] = omittable()
+    metadata: Metadata | None = omittable()
 
 
 class ItemCreate(BaseModel):
@@ -200,7 +200,7 @@ class ItemCreate(BaseModel):
 
     text: ItemText
     done: StrictBool = False
-    before: IdSent | None = Field(None, description="The item that it comes before; null: the end.")
+    before: ObjectIdIn | None = Field(None, description="The item that it comes before; null: the end.")
 
 
 class ItemUpdate(BaseModel):
@@ -208,9 +208,9 @@ class ItemUpdate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"done": True}]})
 
-    text: ItemText = Optional()
-    done: StrictBool = Optional()
-    before: IdSent | None = Optional(description="Moves it before this item; null: to the end.")
+    text: ItemText = omittable()
+    done: StrictBool = omittable()
+    before: ObjectIdIn | None = omittable(description="Moves it before this item; null: to the end.")
 
 
 class OwnerRead(BaseModel):
@@ -240,7 +240,7 @@ class TaskRead(ReadModel):
     description: str
     status: Status
     completed: bool
-    completed_at: Moment | None
+    completed_at: UTCDateTime | None
     priority: int
     due_date: StoredDay | None
     tags: list[str]
@@ -250,8 +250,8 @@ class TaskRead(ReadModel):
     metadata: StoredMetadata = Field({})
     key: str | None = Field(None, description="The caller's own name for it, given by an import.")
     owner: OwnerRead
-    created_at: Moment
-    updated_at: Moment
+    created_at: UTCDateTime
+    updated_at: UTCDateTime
     version: StrictInt = Field(description="Counts the writes to this task.")
 
 
@@ -264,8 +264,8 @@ class TrashedTask(TaskRead):
         }
     )
 
-    deleted_at: Moment
-    expires_at: Moment = Field(description="When it will be gone for good.")
+    deleted_at: UTCDateTime
+    expires_at: UTCDateTime = Field(description="When it will be gone for good.")
 
 
 class TaskSummary(BaseModel):

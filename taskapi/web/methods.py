@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 HEAD = "taskapi.head"  # in the scope of a GET that stands for a HEAD
 
 
-class Head:
+class HeadMiddleware:
     """Answers HEAD as GET would be answered, without the content. A stream is stopped at its first part."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -49,7 +49,7 @@ def takes_content(request: Request) -> bool:
     return HEAD not in request.scope
 
 
-def allowance(request: Request, known: str = "") -> dict[str, str]:
+def allow_headers(request: Request, known: str = "") -> dict[str, str]:
     """The headers Allow, and Accept-Patch where there is PATCH, of the request's address: what all its routes take.
 
     ``known`` is an Allow header with methods that are known already, those of a mounted application.

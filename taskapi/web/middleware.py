@@ -250,7 +250,7 @@ class BodyLimit:
         return self.app(scope, counted, send)
 
 
-class OneSpelling:
+class StripTrailingSlash:
     """``/tasks/`` is ``/tasks``: a trailing slash is dropped instead of redirected."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -5,19 +5,19 @@ from typing import Final
 
 from taskapi.accounts import errors as account_errors
 from taskapi.core import errors
-from taskapi.core.errors import DomainError, Fault
+from taskapi.core.errors import DomainError, FieldError
 
 REQUEST_ID: Final = "0f8fad5bd9cb469fa165b70867728950"
-FAULTS: Final[Sequence[Fault]] = (
-    Fault("title", "String should have at least 3 characters", "string_too_short"),
-    Fault("owner", "There is no such field", "extra_forbidden"),
+FAULTS: Final[Sequence[FieldError]] = (
+    FieldError("title", "String should have at least 3 characters", "string_too_short"),
+    FieldError("owner", "There is no such field", "extra_forbidden"),
 )
 # Of those that are made with what they are about; the others say the same each time.
 MADE: Final[Mapping[type[DomainError], DomainError]] = {
     type(error): error
     for error in (
         errors.InvalidInput(FAULTS),
-        errors.BulkRefused(1, [Fault("operations.1", errors.NotFound.detail, errors.NotFound.code)]),
+        errors.BulkRefused(1, [FieldError("operations.1", errors.NotFound.detail, errors.NotFound.code)]),
         errors.CountDiffers(7, 5),
         errors.TooManyMatches(100_000),
         errors.PatchTestFailed(0),

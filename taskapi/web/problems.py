@@ -18,16 +18,16 @@ from taskapi.accounts.errors import InsufficientScope, NotAuthenticated
 from taskapi.core import errors
 from taskapi.core.errors import (
     DomainError,
-    Fault,
+    FieldError,
     InvalidInput,
     NotAcceptable,
     PreconditionFailed,
     Unavailable,
     UnsupportedContentCoding,
     UnsupportedMediaType,
-    faults_of,
+    field_errors,
 )
-from taskapi.core.fields import Optional
+from taskapi.core.fields import omittable
 from taskapi.core.logs import request_id
 from taskapi.db.errors import to_domain_error
 from taskapi.web import methods, problem_samples
@@ -78,7 +78,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.IdempotencyInFlight: 409,
     errors.Unavailable: 503,
 }
-SENTENCES: Final[Mapping[int, str]] = {404: "There is nothing at this address.", 405: "This address does not take that method."}
+DETAILS: Final[Mapping[int, str]] = {404: "There is nothing at this address.", 405: "This address does not take that method."}
 
 
 class ProblemDetail(BaseModel):
@@ -98,7 +98,7 @@ class Problem(BaseModel):
     detail: str = Field(description="A sentence about this occurrence.")
     error: str = Field(description="A stable code for programs.")
     request_id: str
-    details: list[ProblemDetail] = Optional(description="The wrong values, for status 422.")
+    details: list[ProblemDetail] = omittable(description="The wrong values, for status 422.")
 
 
 INTERNAL_ERROR: Final = ("internal_error", "Something went wrong on our side; the request id finds it in the log.")
@@ -177,7 +177,7 @@ def render(
     code: str,
     detail: str,
     *,
-    faults: Sequence[Fault] | None = None,
+    faults: Sequence[FieldError] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The response for one problem."""
@@ -185,7 +185,7 @@ def render(
     return Response(json.dumps(body, separators=(",", ":")), status, headers, MEDIA_TYPE)
 
 
-def _body(status: int, code: str, detail: str, faults: Sequence[Fault] | None, request: str) -> dict[str, Any]:
+def _body(status: int, code: str, detail: str, faults: Sequence[FieldError] | None, request: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": f"urn:taskapi:problem:{code}",
         "title": HTTPStatus(status).phrase,
@@ -243,15 +243,15 @@ def install(app: FastAPI) -> None:
 
     async def validation(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return of_domain(InvalidInput(faults_of(error.errors(), skip=1)))
+        return of_domain(InvalidInput(field_errors(error.errors(), skip=1)))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = HTTPStatus(error.status_code).name.lower()
-        sentence = SENTENCES.get(error.status_code, str(error.detail))
+        sentence = DETAILS.get(error.status_code, str(error.detail))
         headers = dict(error.headers or {})
         if error.status_code == 405:
-            headers |= methods.allowance(request, headers.get("Allow", ""))
+            headers |= methods.allow_headers(request, headers.get("Allow", ""))
             if request.method == "OPTIONS":
                 return Response(status_code=204, headers=headers)
         return render(error.status_code, code, sentence, headers=headers)

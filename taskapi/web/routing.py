@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, compile_path
 
 from taskapi.core import json_pieces
-from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, Fault, InvalidInput, UnsupportedMediaType, faults_of
+from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput, UnsupportedMediaType, field_errors
 from taskapi.web.admission import BODIES, LARGE_BODY_BYTES, admit, work_of
 from taskapi.web.negotiation import Negotiated, refuse_codings
 from taskapi.web.pagination import PageQuery
@@ -57,7 +57,7 @@ class StrictRequest(Request):
 
 def _refuse_many(fields: int) -> None:
     if fields > MAX_MEMBERS:
-        raise InvalidInput([Fault("", f"should have at most {MAX_MEMBERS} fields", "too_many_fields")])
+        raise InvalidInput([FieldError("", f"should have at most {MAX_MEMBERS} fields", "too_many_fields")])
 
 
 def media_type(request: Request) -> str:
@@ -89,7 +89,7 @@ async def read_json(model: type[Model], request: Request) -> Model:
     try:
         return model.model_validate(await request.json())
     except ValidationError as error:
-        raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+        raise InvalidInput(field_errors(error.errors(include_input=False, include_url=False))) from None
 
 
 def read_query(model: type[Model], request: Request) -> Model:
@@ -101,17 +101,17 @@ def read_query(model: type[Model], request: Request) -> Model:
         InvalidInput: names each wrong parameter.
     """
     values: dict[str, str] = {}
-    repeated: dict[str, Fault] = {}
+    repeated: dict[str, FieldError] = {}
     for name, value in request.query_params.multi_items():
         if name in values:
-            repeated[name] = Fault(name[:MAX_FIELD_LENGTH], "was given more than once", "repeated_parameter")
+            repeated[name] = FieldError(name[:MAX_FIELD_LENGTH], "was given more than once", "repeated_parameter")
         values[name] = value
     if repeated:
         raise InvalidInput(list(repeated.values())[:MAX_FAULTS])
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+        raise InvalidInput(field_errors(error.errors(include_input=False, include_url=False))) from None
 
 
 def page_headers(path: str, query: PageQuery, total: int) -> dict[str, str]:

@@ -16,9 +16,9 @@ from pymongo.errors import AutoReconnect
 from taskapi.accounts.errors import LastAdmin
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.audit.recorder import Trail
+from taskapi.audit.recorder import AuditLog
 from taskapi.cli import users as cli_users
-from taskapi.cli.user_actions import AGENT, Operator, run, why
+from taskapi.cli.user_actions import AGENT, UserCommands, run, why
 from taskapi.core.errors import DomainError, InvalidInput, NotFound, StartupError
 from taskapi.db.connection import collection
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, signed_in, stored_user
@@ -27,8 +27,8 @@ NEW = "another good password"
 
 
 @pytest.fixture
-def operator(app: FastAPI, anonymous: httpx.AsyncClient) -> Operator:
-    return Operator(app.state.auth.hasher, app.state.outbox, Trail("", AGENT, timedelta(days=1)))
+def operator(app: FastAPI, anonymous: httpx.AsyncClient) -> UserCommands:
+    return UserCommands(app.state.auth.hasher, app.state.outbox, AuditLog("", AGENT, timedelta(days=1)))
 
 
 async def events() -> list[tuple[str, dict[str, Any]]]:
@@ -38,7 +38,7 @@ async def events() -> list[tuple[str, dict[str, Any]]]:
     return [(event["kind"], event["details"]) for event in found]
 
 
-async def test_an_admin_is_made_who_can_sign_in(operator: Operator, anonymous: httpx.AsyncClient) -> None:
+async def test_an_admin_is_made_who_can_sign_in(operator: UserCommands, anonymous: httpx.AsyncClient) -> None:
     said = await operator.create("Root", "root@example.com", PASSWORD, admin=True)
     user = await collection(UserDocument).find_one({"username_key": "root"})
     assert user is not None
@@ -48,12 +48,12 @@ async def test_an_admin_is_made_who_can_sign_in(operator: Operator, anonymous: h
     assert await events() == [("account_created", {}), ("role_changed", {"before": "user", "after": "admin"})]
 
 
-async def test_a_user_is_made_who_is_no_admin(operator: Operator, anonymous: httpx.AsyncClient) -> None:
+async def test_a_user_is_made_who_is_no_admin(operator: UserCommands, anonymous: httpx.AsyncClient) -> None:
     assert "is a user" in await operator.create("ada", None, PASSWORD, admin=False)
     assert (await sign_in(anonymous, "ada")).json()["scope"] == "account tasks:read tasks:write"
 
 
-async def test_roles_and_states_change_by_the_rules_of_the_api(operator: Operator, ada: Account) -> None:
+async def test_roles_and_states_change_by_the_rules_of_the_api(operator: UserCommands, ada: Account) -> None:
     await operator.promote("ADA")
     promoted = await signed_in(ada.client, ada)
     assert (await promoted.get("/users")).status_code == 200
@@ -72,7 +72,7 @@ async def test_roles_and_states_change_by_the_rules_of_the_api(operator: Operato
     assert [kind for kind, _ in await events()] == kinds
 
 
-async def test_a_new_password_ends_the_sessions(operator: Operator, ada: Account, bob: Account) -> None:
+async def test_a_new_password_ends_the_sessions(operator: UserCommands, ada: Account, bob: Account) -> None:
     assert (
         await operator.reset_password("ADA", NEW) == "ada has a new password, and its sessions have ended; its API tokens go on."
     )
@@ -83,7 +83,7 @@ async def test_a_new_password_ends_the_sessions(operator: Operator, ada: Account
     assert await events() == [("password_reset", {})]
 
 
-async def test_a_password_is_made_up(operator: Operator, ada: Account) -> None:
+async def test_a_password_is_made_up(operator: UserCommands, ada: Account) -> None:
     first, second = [await operator.reset_password("ada", None) for _ in range(2)]
     assert len(first) == 20
     assert first != second
@@ -91,7 +91,7 @@ async def test_a_password_is_made_up(operator: Operator, ada: Account) -> None:
     assert (await sign_in(ada.client, "ada", second)).status_code == 200
 
 
-async def test_a_lost_second_factor_is_taken_off(operator: Operator, ada: Account) -> None:
+async def test_a_lost_second_factor_is_taken_off(operator: UserCommands, ada: Account) -> None:
     factor = {"two_factor": True, "authenticator": {"secret": b"sealed", "last_step": 1, "recovery": []}}
     await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": factor})
     is_problem(await sign_in(ada.client, "ada"), 401, "second_factor_required")
@@ -103,9 +103,10 @@ async def test_a_lost_second_factor_is_taken_off(operator: Operator, ada: Accoun
 
 
 @pytest.mark.parametrize(
-    "action", [Operator.promote, Operator.demote, Operator.disable, Operator.enable, Operator.remove_two_factor]
+    "action",
+    [UserCommands.promote, UserCommands.demote, UserCommands.disable, UserCommands.enable, UserCommands.remove_two_factor],
 )
-async def test_nobody_is_not_found(operator: Operator, action: Any) -> None:
+async def test_nobody_is_not_found(operator: UserCommands, action: Any) -> None:
     with pytest.raises(NotFound):
         await action(operator, "nobody")
     with pytest.raises(NotFound):
@@ -124,7 +125,7 @@ async def test_nobody_is_not_found(operator: Operator, action: Any) -> None:
     ],
 )
 async def test_why_no_account_is_made_is_said_in_one_line(
-    operator: Operator, ada: Account, fields: dict[str, str], says: str
+    operator: UserCommands, ada: Account, fields: dict[str, str], says: str
 ) -> None:
     with pytest.raises((ValidationError, DomainError)) as caught:
         await operator.create(**{"name": "bob", "email": None, "password": PASSWORD, **fields}, admin=True)  # type: ignore[arg-type]
@@ -133,7 +134,7 @@ async def test_why_no_account_is_made_is_said_in_one_line(
     assert await collection(UserDocument).count_documents({}) == 1
 
 
-async def test_why_a_password_is_refused_is_said(operator: Operator, ada: Account) -> None:
+async def test_why_a_password_is_refused_is_said(operator: UserCommands, ada: Account) -> None:
     before = await stored_user(ada.id)
     with pytest.raises(ValidationError) as caught:
         await operator.reset_password("ada", "")
@@ -152,7 +153,7 @@ def test_a_database_error_is_said_without_its_addresses() -> None:
     assert why(KeyboardInterrupt()) == "interrupted"
 
 
-async def test_all_accounts_are_listed(operator: Operator, ada: Account) -> None:
+async def test_all_accounts_are_listed(operator: UserCommands, ada: Account) -> None:
     user = await stored_user(ada.id)
     names = [f"user{n:03}" for n in range(250)]
     await collection(UserDocument).insert_many(

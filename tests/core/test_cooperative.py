@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from taskapi.core.cooperative import Turns, activity
+from taskapi.core.cooperative import CooperativeYield, activity
 
 
-async def work(turns: Turns, steps: int, done: list[str], name: str) -> None:
+async def work(turns: CooperativeYield, steps: int, done: list[str], name: str) -> None:
     for _ in range(steps):
         done.append(name)
         await turns.wait()
@@ -22,33 +22,33 @@ async def passes(done: list[str], name: str, count: int) -> None:
 
 async def test_those_with_much_to_do_go_on_in_turn() -> None:
     done: list[str] = []
-    await asyncio.gather(*(work(Turns(), 3, done, name) for name in "abc"))
+    await asyncio.gather(*(work(CooperativeYield(), 3, done, name) for name in "abc"))
     assert "".join(done) == "abcabcabc"
 
 
 async def test_the_parts_of_one_task_have_one_turn_together(monkeypatch: pytest.MonkeyPatch) -> None:
     waits = 0
-    original = Turns.wait
+    original = CooperativeYield.wait
 
-    async def wait(turns: Turns) -> None:
+    async def wait(turns: CooperativeYield) -> None:
         nonlocal waits
         waits += 1
         await original(turns)
 
-    monkeypatch.setattr(Turns, "wait", wait)
-    reader, writer = Turns(), Turns()
+    monkeypatch.setattr(CooperativeYield, "wait", wait)
+    reader, writer = CooperativeYield(), CooperativeYield()
     until = time.monotonic() + 0.02
     while time.monotonic() < until:
         pass
     for _ in range(10):  # which take no time
-        await reader.give_way()
-        await writer.give_way()
+        await reader.checkpoint()
+        await writer.checkpoint()
     assert waits < 5
 
 
 async def test_work_may_go_on_in_another_task() -> None:
-    turns = Turns()
-    await asyncio.create_task(turns.give_way())
+    turns = CooperativeYield()
+    await asyncio.create_task(turns.checkpoint())
     await asyncio.create_task(turns.wait())
 
 
@@ -56,7 +56,7 @@ async def test_one_alone_goes_on_without_a_pause(monkeypatch: pytest.MonkeyPatch
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "call_later", None)
     done: list[str] = []
-    await work(Turns(), 20, done, "a")
+    await work(CooperativeYield(), 20, done, "a")
     assert len(done) == 20
 
 
@@ -69,7 +69,7 @@ async def test_one_alone_pauses_while_there_are_other_requests(monkeypatch: pyte
 
     monkeypatch.setattr(loop, "call_later", call_later)
     monkeypatch.setattr(activity, "requests", 2)
-    await work(Turns(), 20, [], "a")
+    await work(CooperativeYield(), 20, [], "a")
     assert len(pauses) == 19
 
 
@@ -83,7 +83,7 @@ async def test_after_one_of_several_the_others_have_as_long(monkeypatch: pytest.
     monkeypatch.setattr(loop, "call_later", call_later)
 
     async def busy() -> None:
-        turns = Turns()
+        turns = CooperativeYield()
         for _ in range(3):
             await turns.wait()
             until = time.monotonic() + 0.002

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import pytest
 
-from taskapi.core.data_loader import Coalescer
+from taskapi.core.data_loader import DataLoader
 from taskapi.core.errors import ServerBusy
 
 
@@ -31,7 +31,7 @@ class Store:
 
 async def test_those_that_come_during_a_query_share_the_next() -> None:
     store = Store()
-    coalescer = Coalescer(store.fetch)
+    coalescer = DataLoader(store.fetch)
     first = asyncio.create_task(coalescer.get("a"))
     await store.asked.get()
     rest = [asyncio.create_task(coalescer.get(key)) for key in ("a", "b", "b", "missing")]
@@ -42,7 +42,7 @@ async def test_those_that_come_during_a_query_share_the_next() -> None:
 
 async def test_a_look_up_never_joins_a_query_that_was_sent() -> None:
     store = Store()
-    coalescer = Coalescer(store.fetch)
+    coalescer = DataLoader(store.fetch)
     early = asyncio.create_task(coalescer.get("a"))
     await store.asked.get()
     late = asyncio.create_task(coalescer.get("a"))
@@ -54,7 +54,7 @@ async def test_a_look_up_never_joins_a_query_that_was_sent() -> None:
 
 async def test_an_error_reaches_its_own_round_only() -> None:
     store = Store()
-    coalescer = Coalescer(store.fetch)
+    coalescer = DataLoader(store.fetch)
     store.error = RuntimeError("gone")
     store.gate.set()
     with pytest.raises(RuntimeError, match="gone"):
@@ -65,7 +65,7 @@ async def test_an_error_reaches_its_own_round_only() -> None:
 
 async def test_when_the_query_is_cancelled_nobody_waits_for_ever() -> None:
     store = Store()
-    coalescer = Coalescer(store.fetch)
+    coalescer = DataLoader(store.fetch)
     waiting = [asyncio.create_task(coalescer.get("a"))]
     await store.asked.get()
     waiting.append(asyncio.create_task(coalescer.get("b")))
@@ -80,7 +80,7 @@ async def test_when_the_query_is_cancelled_nobody_waits_for_ever() -> None:
 
 async def test_a_caller_that_goes_away_leaves_the_others_alone() -> None:
     store = Store()
-    coalescer = Coalescer(store.fetch)
+    coalescer = DataLoader(store.fetch)
     leaving, staying = asyncio.create_task(coalescer.get("a")), asyncio.create_task(coalescer.get("a"))
     await store.asked.get()
     leaving.cancel()
@@ -93,7 +93,7 @@ async def test_a_caller_that_goes_away_leaves_the_others_alone() -> None:
 
 async def test_several_queries_run_at_the_same_time() -> None:
     store = Store()
-    coalescer = Coalescer(store.fetch, queries=2, max_keys=2)
+    coalescer = DataLoader(store.fetch, queries=2, max_keys=2)
     callers = []
     for key in ("a", "b", "c"):
         callers.append(asyncio.create_task(coalescer.get(key)))
@@ -110,7 +110,7 @@ async def test_several_queries_run_at_the_same_time() -> None:
 async def test_who_would_wait_too_long_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taskapi.core.data_loader.MAX_WAIT_SECONDS", -1)
     store = Store()
-    coalescer = Coalescer(store.fetch)
+    coalescer = DataLoader(store.fetch)
     first = asyncio.create_task(coalescer.get("a"))
     await store.asked.get()
     second = asyncio.create_task(coalescer.get("b"))
@@ -123,7 +123,7 @@ async def test_who_would_wait_too_long_is_told_at_once(monkeypatch: pytest.Monke
 
 async def test_keys_that_one_query_leaves_over_are_asked_for_at_once() -> None:
     store = Store()
-    coalescer = Coalescer(store.fetch, queries=2, max_keys=2)
+    coalescer = DataLoader(store.fetch, queries=2, max_keys=2)
     callers = [asyncio.create_task(coalescer.get(key)) for key in ("a", "b", "c")]
     assert [await store.asked.get(), await store.asked.get()] == [{"a", "b"}, {"c"}]
     store.gate.set()
@@ -132,7 +132,7 @@ async def test_keys_that_one_query_leaves_over_are_asked_for_at_once() -> None:
 
 async def test_a_query_that_is_cancelled_before_it_begins_leaves_nobody_waiting() -> None:
     store = Store()
-    coalescer = Coalescer(store.fetch)
+    coalescer = DataLoader(store.fetch)
     waiting = asyncio.create_task(coalescer.get("a"))
     await asyncio.sleep(0)
     (worker,) = coalescer._workers

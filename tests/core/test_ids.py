@@ -2,14 +2,14 @@
 
 from bson import ObjectId
 
-from taskapi.core.ids import new_id, new_seed, repeatable
+from taskapi.core.ids import deterministic_ids, new_id, new_seed
 
 
 def test_a_seed_gives_the_same_ids_at_every_run() -> None:
     seed = new_seed()
-    with repeatable(seed):
+    with deterministic_ids(seed):
         first = [new_id() for _ in range(300)]
-    with repeatable(seed):
+    with deterministic_ids(seed):
         again = [new_id() for _ in range(300)]
     assert first == again == sorted(set(first))
     assert first[0] == seed
@@ -24,6 +24,6 @@ def test_seeds_share_nothing_with_each_other_or_with_ordinary_ids() -> None:
 
 
 def test_outside_of_a_repeatable_request_every_id_is_new() -> None:
-    with repeatable(new_seed()):
+    with deterministic_ids(new_seed()):
         inside = new_id()
     assert new_id().binary[4:9] == ObjectId().binary[4:9] != inside.binary[4:9]

@@ -8,7 +8,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from taskapi.core import last_used
-from taskapi.core.last_used import PAUSE_SECONDS, Sightings
+from taskapi.core.last_used import PAUSE_SECONDS, LastUsedRecorder
 
 
 class Clock:
@@ -30,7 +30,7 @@ async def test_a_use_is_written_at_once_and_then_once_a_minute(clock: Clock) -> 
     async def write(key: str) -> None:
         written.append(key)
 
-    seen = Sightings(write)
+    seen = LastUsedRecorder(write)
     for seconds in (0, 1, PAUSE_SECONDS - 2, 1, 0, PAUSE_SECONDS - 1):
         clock.now += seconds
         seen.note("ada")
@@ -47,7 +47,7 @@ async def test_the_caller_does_not_wait_for_the_write(clock: Clock) -> None:
         await gate.wait()
         written.append(key)
 
-    seen = Sightings(write)
+    seen = LastUsedRecorder(write)
     seen.note("ada")
     assert written == []
     gate.set()
@@ -62,7 +62,7 @@ async def test_a_write_that_fails_is_nobodys_problem(clock: Clock, caplog: pytes
         tries.append(key)
         raise AutoReconnect("db.internal closed")
 
-    seen = Sightings(write)
+    seen = LastUsedRecorder(write)
     with caplog.at_level(logging.INFO, "taskapi"):
         seen.note("ada")
         await seen.close()
@@ -81,7 +81,7 @@ async def test_its_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPat
     async def write(key: int) -> None:
         written.append(key)
 
-    seen = Sightings(write)
+    seen = LastUsedRecorder(write)
     for key in range(10):
         seen.note(key)
     await seen.close()

@@ -139,7 +139,7 @@ def test_a_sane_request_id_is_kept_and_an_odd_one_replaced(site: Site, alice: ht
 
 
 def test_errors_of_the_api_pass_unchanged(alice: httpx.Client) -> None:
-    is_problem(alice.get("/nowhere"), 404, "not_found", problems.SENTENCES[404])
+    is_problem(alice.get("/nowhere"), 404, "not_found", problems.DETAILS[404])
     is_problem(alice.post("/tasks", json={}), 422, "validation_error")
     refused = alice.get("/tasks", headers={"Authorization": ""})
     is_problem(refused, 401, "not_authenticated")
@@ -218,8 +218,8 @@ def test_the_api_believes_forwarded_headers_of_a_trusted_proxy_alone(site: Site,
 
 
 def test_methods_and_requests_that_nginx_refuses_are_problems_too(site: Site, alice: httpx.Client) -> None:
-    is_problem(alice.request("TRACE", "/tasks"), 405, "method_not_allowed", problems.SENTENCES[405])
-    is_problem(alice.get("/.problem"), 404, "not_found", problems.SENTENCES[404])
+    is_problem(alice.request("TRACE", "/tasks"), 405, "method_not_allowed", problems.DETAILS[405])
+    is_problem(alice.get("/.problem"), 404, "not_found", problems.DETAILS[404])
     is_problem(alice.get("/tasks", params={"tag": "x" * 9000}), 414, "uri_too_long")
     is_problem(alice.get("/tasks", headers={"X-Long": "x" * 9000}), 431, "headers_too_large")
     with socket.create_connection(("127.0.0.1", int(site.url.rpartition(":")[2])), timeout=5) as raw:

@@ -18,7 +18,7 @@ def test_the_words_of_nginx_are_those_of_the_api() -> None:
     renamed = {413, 414}  # by Python 3.13, after RFC 9110
     for status, title in tables["title"].items():
         assert int(status) in renamed or title == HTTPStatus(int(status)).phrase
-    for number, sentence in problems.SENTENCES.items():
+    for number, sentence in problems.DETAILS.items():
         assert tables["problem"][str(number)] == HTTPStatus(number).name.lower()
         assert tables["sentence"][str(number)] == sentence
     assert tables["problem"].keys() == tables["title"].keys()

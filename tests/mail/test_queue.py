@@ -10,19 +10,19 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.audit.recorder import Trail
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON, collection
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.queue import LEASE, Outbox, Postman
-from taskapi.mail.transports import NotSent
+from taskapi.mail.queue import LEASE, MailWorker, Outbox
+from taskapi.mail.transports import DeliveryError
 from tests.client import make_account
 from tests.conftest import another
 from tests.mailbox import PATIENCE_SECONDS, smtp_server
 
 ADDRESS = "ada@example.com"
-TRAIL = Trail("192.0.2.7", "curl/8.5.0", timedelta(days=1))
+TRAIL = AuditLog("192.0.2.7", "curl/8.5.0", timedelta(days=1))
 
 pytestmark = pytest.mark.usefixtures("anonymous")
 
@@ -98,7 +98,7 @@ async def test_what_is_due_is_sent_and_forgotten() -> None:
     await enqueue("a@example.com", None, "b@example.com")
     request_id.reset(name)
     post = Postbox()
-    await Postman(compose, post.send).work()
+    await MailWorker(compose, post.send).work()
     assert sorted(post.taken) == ["a@example.com", "b@example.com"]
     assert (post.named, request_id.get()) == (["request-7"] * 2, "-")
     assert await jobs() == []
@@ -108,15 +108,15 @@ async def test_many_workers_send_each_mail_once() -> None:
     addresses = [f"user{number}@example.com" for number in range(40)]
     await enqueue(*addresses)
     posts = [Postbox() for _ in range(4)]
-    await asyncio.gather(*(Postman(compose, post.send).work() for post in posts))
+    await asyncio.gather(*(MailWorker(compose, post.send).work() for post in posts))
     assert sorted(address for post in posts for address in post.taken) == sorted(addresses)
     assert await jobs() == []
 
 
 async def test_a_server_that_fails_is_tried_again_later_and_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
     await enqueue(ADDRESS, "b@example.com")
-    post = Postbox(NotSent("SMTPConnectError"))
-    postman = Postman(compose, post.send)
+    post = Postbox(DeliveryError("SMTPConnectError"))
+    postman = MailWorker(compose, post.send)
     await postman.work()
     job = await the_job()
     assert post.taken == ["b@example.com"]
@@ -137,19 +137,19 @@ async def test_pauses_grow_to_an_hour() -> None:
     pauses = []
     for attempts in (0, 1, 2, 8, 9, 30):
         await change(attempts=attempts, due_at=utc_now())
-        await Postman(compose, Postbox(NotSent("x")).send).work()
+        await MailWorker(compose, Postbox(DeliveryError("x")).send).work()
         job = await the_job()
         pauses.append(round((in_utc(job["due_at"]) - utc_now()).total_seconds()))
     assert pauses == [10, 20, 40, 2560, 3600, 3600]
 
 
 @pytest.mark.parametrize("for_good", [True, False])
-async def test_a_mail_is_given_up_when_it_is_refused_or_a_day_old(caplog: pytest.LogCaptureFixture, for_good: bool) -> None:
+async def test_a_mail_is_given_up_when_it_is_refused_or_a_day_old(caplog: pytest.LogCaptureFixture, permanent: bool) -> None:
     await enqueue(ADDRESS)
-    if not for_good:
+    if not permanent:
         await change(created_at=utc_now() - timedelta(days=1), attempts=30)
     job = await the_job()
-    await Postman(compose, Postbox(NotSent("SMTPRecipientsRefused 550", for_good=for_good)).send).work()
+    await MailWorker(compose, Postbox(DeliveryError("SMTPRecipientsRefused 550", permanent=permanent)).send).work()
     assert await jobs() == []
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
@@ -162,7 +162,7 @@ async def test_a_mail_nobody_could_try_for_a_day_is_tried() -> None:
     await enqueue(ADDRESS)
     await change(created_at=utc_now() - timedelta(days=1, hours=1))
     post = Postbox()
-    await Postman(compose, post.send).work()
+    await MailWorker(compose, post.send).work()
     assert post.taken == [ADDRESS]
 
 
@@ -174,17 +174,17 @@ async def test_a_killed_worker_loses_no_mail() -> None:
         sending.set()
         await asyncio.Event().wait()
 
-    killed = asyncio.create_task(Postman(compose, hang).work())
+    killed = asyncio.create_task(MailWorker(compose, hang).work())
     await sending.wait()
     killed.cancel()
     await asyncio.gather(killed, return_exceptions=True)
     post = Postbox()
-    await Postman(compose, post.send).work()
+    await MailWorker(compose, post.send).work()
     assert post.taken == []  # it may still be at work
     job = await the_job()
     assert in_utc(job["leased_until"]) - utc_now() > LEASE / 2
     await change(leased_until=utc_now())
-    await Postman(compose, post.send).work()
+    await MailWorker(compose, post.send).work()
     assert (post.taken, await jobs()) == ([ADDRESS], [])
 
 
@@ -194,9 +194,9 @@ async def test_a_worker_that_was_thought_dead_does_not_undo_the_work_of_the_next
 
     async def slow(_: EmailMessage) -> None:
         await change(attempts=2, leased_until=later)  # another worker has it now
-        raise NotSent("SMTPReadTimeoutError")
+        raise DeliveryError("SMTPReadTimeoutError")
 
-    await Postman(compose, slow).work()
+    await MailWorker(compose, slow).work()
     job = await the_job()
     assert (job["attempts"], in_utc(job["leased_until"])) == (2, later)
 
@@ -208,7 +208,7 @@ async def test_a_mail_that_cannot_be_written_is_left_for_later() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await Postman(broken, Postbox().send).work()
+        await MailWorker(broken, Postbox().send).work()
     assert (await the_job())["attempts"] == 1
 
 

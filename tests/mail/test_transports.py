@@ -24,7 +24,7 @@ from taskapi.core import resolver
 from taskapi.core.clock import utc_now
 from taskapi.core.resolver import NameServer, Resolver
 from taskapi.mail.templates import Template, write
-from taskapi.mail.transports import Mailbox, NotSent, SmtpServer
+from taskapi.mail.transports import DeliveryError, FileTransport, SmtpTransport
 from tests.mailbox import smtp_server, text_of
 from tests.name_server import SILENT, name_server
 from tests.tools import free_port
@@ -38,8 +38,8 @@ def a_mail(recipient: str = ADDRESS) -> EmailMessage:
     return write(Template("A subject", ("Hello {name},", ".", "{name}")), "Tasks <tasks@example.com>", recipient, {"name": "ada"})
 
 
-def server(port: int, host: str = "127.0.0.1", *servers: NameServer, **options: Any) -> SmtpServer:
-    return SmtpServer(Resolver(servers), host, port, **{"security": "none", "timeout": 5.0, **options})
+def server(port: int, host: str = "127.0.0.1", *servers: NameServer, **options: Any) -> SmtpTransport:
+    return SmtpTransport(Resolver(servers), host, port, **{"security": "none", "timeout": 5.0, **options})
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +92,9 @@ async def test_the_server_may_want_an_account() -> None:
         await server(inbox.port, username=ACCOUNT[0], password=ACCOUNT[1]).send(a_mail())
         assert len(inbox.taken) == 1
         for wrong in ({"username": ACCOUNT[0], "password": "wrong"}, {}):
-            with pytest.raises(NotSent) as caught:
+            with pytest.raises(DeliveryError) as caught:
                 await server(inbox.port, **wrong).send(a_mail())
-            assert not caught.value.for_good  # the operator can set it right
+            assert not caught.value.permanent  # the operator can set it right
             assert "wrong" not in str(caught.value)
     assert len(inbox.taken) == 1
 
@@ -109,22 +109,22 @@ async def test_the_server_may_want_an_account() -> None:
     ],
     ids=str,
 )
-async def test_a_refusal_says_whether_to_try_again_and_never_the_address(answers: dict[str, str], for_good: bool) -> None:
+async def test_a_refusal_says_whether_to_try_again_and_never_the_address(answers: dict[str, str], permanent: bool) -> None:
     with smtp_server() as inbox:
         for name, answer in answers.items():
             setattr(inbox, name, answer)
-        with pytest.raises(NotSent) as caught:
+        with pytest.raises(DeliveryError) as caught:
             await server(inbox.port).send(a_mail())
-    assert caught.value.for_good is for_good
+    assert caught.value.permanent is permanent
     assert ADDRESS not in str(caught.value)
     assert next(iter(answers.values()))[:3] in str(caught.value)
     assert caught.value.__cause__ is None
 
 
 async def test_nobody_listens() -> None:
-    with pytest.raises(NotSent) as caught:
+    with pytest.raises(DeliveryError) as caught:
         await server(free_port()).send(a_mail())
-    assert not caught.value.for_good
+    assert not caught.value.permanent
 
 
 @pytest.mark.parametrize("greeting", [b"", b"220 hello\r\n", b"nonsense\r\n" * 100])
@@ -138,7 +138,7 @@ async def test_a_server_that_hangs_or_talks_nonsense_is_left(greeting: bytes) ->
         writer.close()
 
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as listening:
-        with pytest.raises(NotSent):
+        with pytest.raises(DeliveryError):
             await server(listening.sockets[0].getsockname()[1], timeout=0.2).send(a_mail())
         await asyncio.wait_for(left.wait(), 5)
 
@@ -167,9 +167,9 @@ async def test_a_server_whose_name_servers_are_silent_is_a_mail_not_sent(monkeyp
         await asyncio.wait([sending])
         assert sending.cancelled()
         monkeypatch.setattr(resolver, "LOOKUP_SECONDS", 0.1)
-        with pytest.raises(NotSent) as caught:
+        with pytest.raises(DeliveryError) as caught:
             await relay.send(a_mail())
-        assert not caught.value.for_good
+        assert not caught.value.permanent
 
 
 async def test_starttls_with_a_certificate_that_is_trusted(
@@ -184,7 +184,7 @@ async def test_starttls_with_a_certificate_that_is_trusted(
 async def test_nothing_is_sent_without_the_encryption_that_is_wanted(tls: ssl.SSLContext) -> None:
     with smtp_server(tls=tls) as stranger, smtp_server() as plain:
         for port, security in ((stranger.port, "starttls"), (plain.port, "starttls"), (plain.port, "tls")):
-            with pytest.raises(NotSent):
+            with pytest.raises(DeliveryError):
                 await server(port, security=security, timeout=2.0).send(a_mail())
         assert (stranger.taken, plain.taken) == ([], [])
 
@@ -201,7 +201,7 @@ async def test_the_next_connection_is_not_taken_for_that_of_the_mail(
     with smtp_server(**options) as inbox:
         async with site() as here:
             for _ in range(3):
-                with suppress(NotSent):
+                with suppress(DeliveryError):
                     await server(inbox.port, security=security, timeout=0.5).send(a_mail())
                 reader, writer = await asyncio.open_connection(*here.base.removeprefix("http://").split(":"))
                 writer.write(b"GET /a HTTP/1.0\r\n\r\n")
@@ -212,7 +212,7 @@ async def test_the_next_connection_is_not_taken_for_that_of_the_mail(
 async def test_the_folder_keeps_whole_mails_for_its_owner_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "data" / "mailbox"
     with caplog.at_level(logging.INFO, "taskapi"):
-        await asyncio.gather(*(Mailbox(folder).send(a_mail()) for _ in range(20)))
+        await asyncio.gather(*(FileTransport(folder).send(a_mail()) for _ in range(20)))
     paths = list(folder.iterdir())
     assert {path.suffix for path in paths} == {".eml"}
     assert len(paths) == 20
@@ -226,5 +226,5 @@ async def test_the_folder_keeps_whole_mails_for_its_owner_alone(tmp_path: Path, 
 
 async def test_a_folder_that_cannot_be_written_is_a_mail_not_sent(tmp_path: Path) -> None:
     (tmp_path / "mailbox").write_text("a file")
-    with pytest.raises(NotSent):
-        await Mailbox(tmp_path / "mailbox").send(a_mail())
+    with pytest.raises(DeliveryError):
+        await FileTransport(tmp_path / "mailbox").send(a_mail())

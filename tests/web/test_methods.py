@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match, Route
 
-from taskapi.web.methods import Head
+from taskapi.web.methods import HeadMiddleware
 from taskapi.web.middleware import UnexpectedErrors
 from taskapi.web.routing import prefer_exact_paths
 from tests.client import Account, is_problem, make_admin, signed_in
@@ -101,7 +101,7 @@ async def test_a_stream_is_not_run_to_its_end(kind: str, version: str, caplog: p
             made.append(number)
             yield b"x" * 100
 
-    app = FastAPI(middleware=[Middleware(UnexpectedErrors), Middleware(Head)])
+    app = FastAPI(middleware=[Middleware(UnexpectedErrors), Middleware(HeadMiddleware)])
 
     @app.get("/export")
     async def export() -> StreamingResponse:
@@ -119,7 +119,7 @@ async def test_a_stream_is_not_run_to_its_end(kind: str, version: str, caplog: p
 
 
 async def test_an_error_under_head_is_still_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    app = FastAPI(middleware=[Middleware(UnexpectedErrors), Middleware(Head)])
+    app = FastAPI(middleware=[Middleware(UnexpectedErrors), Middleware(HeadMiddleware)])
 
     @app.get("/broken")
     async def broken() -> None:

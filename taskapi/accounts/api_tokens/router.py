@@ -4,9 +4,9 @@ from typing import Annotated
 
 from taskapi.accounts.api_tokens import service
 from taskapi.accounts.api_tokens.schemas import ApiTokenCreate, ApiTokenMade, ApiTokenRead
-from taskapi.accounts.auth.dependencies import AccountHolder, HoldersSession
+from taskapi.accounts.auth.dependencies import AccountHolder, AccountSession
 from taskapi.accounts.errors import InvalidScope, SessionRequired, TokenNameTaken, TooManyTokens
-from taskapi.audit.dependencies import CallerTrail
+from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.fields import object_id
 from taskapi.web.problems import responses
 from taskapi.web.routing import path_id
@@ -24,9 +24,9 @@ TokenId = Annotated[str, path_id("The id of the token.")]
     response_description="The token with its secret, which is shown this once.",
     responses=responses(400, TokenNameTaken, InvalidScope, 401, 403, SessionRequired, TooManyTokens, 413, 415, 422),
 )
-async def create_token(data: ApiTokenCreate, caller: HoldersSession, trail: CallerTrail) -> ApiTokenMade:
+async def create_token(data: ApiTokenCreate, caller: AccountSession, audit_log: CallerAuditLog) -> ApiTokenMade:
     """Make a token for a script. The token is shown this once; it can do no more than you in this session."""
-    return await service.make(caller.user, caller.session, caller.scopes, data, trail)
+    return await service.make(caller.user, caller.session, caller.scopes, data, audit_log)
 
 
 @router.get("", summary="List your API tokens", response_description="Your tokens.", responses=responses(401, 403))
@@ -41,12 +41,12 @@ async def list_tokens(user: AccountHolder) -> list[ApiTokenRead]:
     response_description="The token with its new secret, which is shown this once.",
     responses=responses(InvalidScope, 401, 403, SessionRequired, 404),
 )
-async def rotate_token(token_id: TokenId, caller: HoldersSession, trail: CallerTrail) -> ApiTokenMade:
+async def rotate_token(token_id: TokenId, caller: AccountSession, audit_log: CallerAuditLog) -> ApiTokenMade:
     """Give a token a new secret, good for as many days as the first; the old one is worth nothing from now on."""
-    return await service.rotate(caller.user, caller.session, caller.scopes, object_id(token_id), trail)
+    return await service.rotate(caller.user, caller.session, caller.scopes, object_id(token_id), audit_log)
 
 
 @router.delete("/{token_id}", status_code=204, summary="Delete an API token", responses=responses(401, 403, 404))
-async def delete_token(token_id: TokenId, user: AccountHolder, trail: CallerTrail) -> None:
+async def delete_token(token_id: TokenId, user: AccountHolder, audit_log: CallerAuditLog) -> None:
     """Revoke a token: it is worth nothing from now on."""
-    await service.revoke(user, object_id(token_id), trail)
+    await service.revoke(user, object_id(token_id), audit_log)

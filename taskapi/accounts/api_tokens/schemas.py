@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from taskapi.accounts.security.scopes import MEANING, Scope
-from taskapi.core.fields import OBJECT_ID_EXAMPLE, Composed, Id, Moment, Trimmed, Visible
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, Composed, Id, Trimmed, UTCDateTime, Visible
 
 MAX_DAYS = 365
 TOKEN_EXAMPLE: dict[str, Any] = {"name": "nightly report", "scopes": ["tasks:read"]}
@@ -45,9 +45,9 @@ class ApiTokenRead(BaseModel):
     id: Id
     name: str
     scopes: list[Scope]
-    created_at: Moment
-    expires_at: Annotated[Moment, Field(description="From then on it is refused.")]
-    last_used_at: Annotated[Moment | None, Field(description="Written at most once a minute.")]
+    created_at: UTCDateTime
+    expires_at: Annotated[UTCDateTime, Field(description="From then on it is refused.")]
+    last_used_at: Annotated[UTCDateTime | None, Field(description="Written at most once a minute.")]
 
 
 class ApiTokenMade(ApiTokenRead):

@@ -13,7 +13,7 @@ from taskapi.accounts.api_tokens.text import hash_of, new_token
 from taskapi.accounts.errors import InvalidScope, InvalidToken, TokenNameTaken, TooManyTokens
 from taskapi.accounts.security.scopes import OF_ROLE, Scopes
 from taskapi.accounts.users.schemas import Account, UserRead
-from taskapi.audit.recorder import Kind, Trail
+from taskapi.audit.recorder import AuditLog, Kind
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import NotFound
 from taskapi.core.unicode import caseless, spellings
@@ -24,26 +24,26 @@ SOURCE = "users"  # whose documents hold the tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class TokenOwner:
     """Whose a token is, and what it may be used for."""
 
     user: Account
     scopes: Scopes
 
 
-async def holders(hashes: Keys[bytes]) -> dict[bytes, Holder]:
+async def holders(hashes: Keys[bytes]) -> dict[bytes, TokenOwner]:
     """What those of the tokens, given by their hashes, are worth that are good: not expired, of an active account."""
     now, good = utc_now(), {}
     for hashed, (user, token) in (await api_tokens.holders(hashes)).items():
         try:
             if in_utc(token["expires_at"]) > now:
-                good[hashed] = Holder(user, OF_ROLE[user.role].intersection(token["scopes"]))
+                good[hashed] = TokenOwner(user, OF_ROLE[user.role].intersection(token["scopes"]))
         except (KeyError, TypeError, AttributeError):  # it is damaged, and so worth nothing; the others are not
             damaged.note(SOURCE, user.id, ["api_tokens"])
     return good
 
 
-async def make(user: UserRead, session: ObjectId, held: Scopes, data: ApiTokenCreate, trail: Trail) -> ApiTokenMade:
+async def make(user: UserRead, session: ObjectId, held: Scopes, data: ApiTokenCreate, audit_log: AuditLog) -> ApiTokenMade:
     """Makes a token for ``user``, who holds the scopes ``held`` in ``session``.
 
     Raises:
@@ -70,7 +70,7 @@ async def make(user: UserRead, session: ObjectId, held: Scopes, data: ApiTokenCr
             raise TooManyTokens
         if any(other.get("name_key") in spellings(token["name_key"]) for other in others):
             raise TokenNameTaken
-    await _record("token_created", user.object_id, token, trail)
+    await _record("token_created", user.object_id, token, audit_log)
     return ApiTokenMade.model_validate({**token, "token": text})
 
 
@@ -85,7 +85,7 @@ async def exported(user: Account) -> AsyncGenerator[str, None]:
         yield token.model_dump_json()
 
 
-async def rotate(user: UserRead, session: ObjectId, held: Scopes, token_id: ObjectId | None, trail: Trail) -> ApiTokenMade:
+async def rotate(user: UserRead, session: ObjectId, held: Scopes, token_id: ObjectId | None, audit_log: AuditLog) -> ApiTokenMade:
     """Gives a token of ``user``, who holds the scopes ``held`` in ``session``, a new secret, good for as long as the first was.
 
     Raises:
@@ -106,11 +106,11 @@ async def rotate(user: UserRead, session: ObjectId, held: Scopes, token_id: Obje
     }
     if not await api_tokens.change(user.object_id, session, token_id, changes):
         raise NotFound("Token not found")
-    await _record("token_rotated", user.object_id, token, trail)
+    await _record("token_rotated", user.object_id, token, audit_log)
     return ApiTokenMade.model_validate({**token, **changes, "token": text})
 
 
-async def revoke(user: UserRead, token_id: ObjectId | None, trail: Trail) -> None:
+async def revoke(user: UserRead, token_id: ObjectId | None, audit_log: AuditLog) -> None:
     """Removes a token of ``user``.
 
     Raises:
@@ -119,16 +119,16 @@ async def revoke(user: UserRead, token_id: ObjectId | None, trail: Trail) -> Non
     removed = await api_tokens.remove({"id": token_id}, {"_id": user.object_id}) if token_id else None
     if removed is None:
         raise NotFound("Token not found")
-    await _record("token_revoked", *removed, trail)
+    await _record("token_revoked", *removed, audit_log)
 
 
-async def give_back(text: str, trail: Trail) -> bool:
+async def give_back(text: str, audit_log: AuditLog) -> bool:
     """Removes the token that ``text`` is (RFC 7009). False when it is none."""
     hashed = hash_of(text)
     removed = await api_tokens.remove({"hash": hashed}, {}) if hashed else None
     if removed is None:
         return False
-    await _record("token_revoked", *removed, trail)
+    await _record("token_revoked", *removed, audit_log)
     return True
 
 
@@ -145,9 +145,9 @@ def _require(asked: Keys[str], held: Scopes) -> None:
         raise InvalidScope(f"You cannot give what you do not hold in this session: {', '.join(missing)}.")
 
 
-async def _record(kind: Kind, user: ObjectId, token: BSON, trail: Trail) -> None:
+async def _record(kind: Kind, user: ObjectId, token: BSON, audit_log: AuditLog) -> None:
     token = _sound(token, user)
-    await trail.record(kind, user, name=token["name"], scopes=" ".join(token["scopes"]))
+    await audit_log.record(kind, user, name=token["name"], scopes=" ".join(token["scopes"]))
 
 
 def _sound(token: BSON, user: ObjectId) -> BSON:

@@ -158,7 +158,7 @@ async def holders_call(_: AccountHolder, request: Request) -> Caller:
     return await authenticate(request)
 
 
-HoldersCall = Annotated[Caller, Depends(holders_call)]
+AccountPrincipal = Annotated[Caller, Depends(holders_call)]
 Session = Annotated[SignedIn, Security(current_session)]
-HoldersSession = Annotated[SignedIn, Security(current_session, scopes=["account"])]
+AccountSession = Annotated[SignedIn, Security(current_session, scopes=["account"])]
 Tools = Annotated[AuthTools, Depends(auth_tools)]

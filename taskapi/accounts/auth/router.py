@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Form, Response
 
 from taskapi.accounts.auth import service
-from taskapi.accounts.auth.dependencies import HoldersSession, Session, Tools
+from taskapi.accounts.auth.dependencies import AccountSession, Session, Tools
 from taskapi.accounts.auth.schemas import Revocation, Token, TokenRequest
 from taskapi.accounts.errors import (
     BadCredentials,
@@ -20,7 +20,7 @@ from taskapi.accounts.errors import (
     UnreadableFactor,
 )
 from taskapi.accounts.sessions import service as sessions
-from taskapi.audit.dependencies import CallerTrail
+from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web.problems import responses
 from taskapi.web.routing import router as strict_router
 
@@ -37,9 +37,9 @@ WRONG = (BadCredentials, SecondFactorRequired, BadSecondFactor)
         InvalidGrant, InvalidScope, InactiveUser, *WRONG, 413, 415, 422, TooManyAttempts, Overloaded, UnreadableFactor
     ),
 )
-async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, trail: CallerTrail) -> Token:
+async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, audit_log: CallerAuditLog) -> Token:
     """Sign in with user name and password, or go on with a refresh token; send the access token as `Authorization: Bearer …`."""
-    return await service.grant(form, tools, trail)
+    return await service.grant(form, tools, audit_log)
 
 
 @router.post(
@@ -49,18 +49,18 @@ async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, trail: Ca
     response_description="The token is revoked, or was not a valid one.",
     responses=responses(413, 415, 422),
 )
-async def revoke_token(form: Annotated[Revocation, Form()], tools: Tools, trail: CallerTrail) -> None:
+async def revoke_token(form: Annotated[Revocation, Form()], tools: Tools, audit_log: CallerAuditLog) -> None:
     """Give a token back (RFC 7009): an API token ends, or the session of a refresh or access token; else nothing happens."""
-    await service.revoke(form.token, tools, trail)
+    await service.revoke(form.token, tools, audit_log)
 
 
 @router.post("/logout", status_code=204, summary="Sign out", responses=responses(401, SessionRequired))
-async def sign_out(caller: Session, trail: CallerTrail) -> None:
+async def sign_out(caller: Session, audit_log: CallerAuditLog) -> None:
     """End this session: its access and refresh tokens are worth nothing from now on."""
-    await sessions.end(caller.user.object_id, caller.session, trail)
+    await sessions.end(caller.user.object_id, caller.session, audit_log)
 
 
 @router.post("/logout/all", status_code=204, summary="Sign out everywhere", responses=responses(401, 403, SessionRequired))
-async def sign_out_everywhere(caller: HoldersSession, trail: CallerTrail) -> None:
+async def sign_out_everywhere(caller: AccountSession, audit_log: CallerAuditLog) -> None:
     """End all your sessions, this one too."""
-    await sessions.end_all(caller.user.object_id, trail)
+    await sessions.end_all(caller.user.object_id, audit_log)

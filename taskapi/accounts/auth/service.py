@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bson import ObjectId
 
 from taskapi.accounts.api_tokens import service as api_tokens
-from taskapi.accounts.api_tokens.service import Holder
+from taskapi.accounts.api_tokens.service import TokenOwner
 from taskapi.accounts.auth.schemas import Token, TokenRequest
 from taskapi.accounts.errors import BadCredentials, InactiveUser, InvalidGrant, InvalidToken
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
@@ -14,18 +14,18 @@ from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.accounts.security.scopes import OF_ROLE, granted
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions import service as sessions
-from taskapi.accounts.sessions.service import Grant, Rules
+from taskapi.accounts.sessions.service import SessionGrant, SessionPolicy
 from taskapi.accounts.two_factor import service as two_factor
-from taskapi.accounts.two_factor.service import Seals
+from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users import service as users
 from taskapi.accounts.users.schemas import Account
-from taskapi.accounts.users.service import Prover
-from taskapi.audit.recorder import Trail
+from taskapi.accounts.users.service import Reauthenticator
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
-from taskapi.core.data_loader import Coalescer
-from taskapi.core.errors import Fault, InvalidInput, NotFound
+from taskapi.core.data_loader import DataLoader
+from taskapi.core.errors import FieldError, InvalidInput, NotFound
 from taskapi.core.fields import object_id
-from taskapi.core.last_used import Sightings
+from taskapi.core.last_used import LastUsedRecorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +34,21 @@ class AuthTools:
 
     hasher: PasswordHasher
     codec: TokenCodec
-    rules: Rules
-    accounts: Coalescer[ObjectId, Account]
-    seen: Sightings[ObjectId]  # sessions
-    tokens: Coalescer[bytes, Holder]  # API tokens by their hashes
-    used: Sightings[bytes]  # the same
-    seals: Seals
+    rules: SessionPolicy
+    accounts: DataLoader[ObjectId, Account]
+    seen: LastUsedRecorder[ObjectId]  # sessions
+    tokens: DataLoader[bytes, TokenOwner]  # API tokens by their hashes
+    used: LastUsedRecorder[bytes]  # the same
+    seals: TwoFactorKeys
     throttle: Throttle
     limit: RequestLimit | None
 
-    def prover(self, session: ObjectId | None, trail: Trail) -> Prover:
+    def prover(self, session: ObjectId | None, audit_log: AuditLog) -> Reauthenticator:
         """Asks for current passwords within ``session``."""
-        return Prover(self.hasher, self.throttle, session, trail)
+        return Reauthenticator(self.hasher, self.throttle, session, audit_log)
 
 
-async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
+async def grant(form: TokenRequest, tools: AuthTools, audit_log: AuditLog) -> Token:
     """An access token and a refresh token, for a password or for the refresh token before.
 
     Raises:
@@ -60,16 +60,16 @@ async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
     """
     needed = ("refresh_token",) if form.grant_type == "refresh_token" else ("username", "password")
     if missing := [name for name in needed if getattr(form, name) is None]:
-        raise InvalidInput([Fault(name, "Field required", "missing") for name in missing])
+        raise InvalidInput([FieldError(name, "Field required", "missing") for name in missing])
     if form.refresh_token is not None and form.grant_type == "refresh_token":
         try:
-            given = await sessions.refresh(form.refresh_token, form.scope, tools.accounts.get, trail, tools.rules)
+            given = await sessions.refresh(form.refresh_token, form.scope, tools.accounts.get, audit_log, tools.rules)
         except InvalidGrant:
-            await tools.throttle.refused_refresh(trail.address)
+            await tools.throttle.refused_refresh(audit_log.address)
             raise
     else:
-        async with tools.throttle.sign_in(form.username or "", trail.address):
-            given = await _sign_in(form.username or "", form.password or "", form.otp, form.scope, tools, trail)
+        async with tools.throttle.sign_in(form.username or "", audit_log.address):
+            given = await _sign_in(form.username or "", form.password or "", form.otp, form.scope, tools, audit_log)
     lifetime = min(tools.codec.lifetime, given.ends_at - utc_now())  # no token outlives its session
     return Token(
         access_token=tools.codec.encode(given.user.id, str(given.session), given.scopes, lifetime),
@@ -79,7 +79,9 @@ async def grant(form: TokenRequest, tools: AuthTools, trail: Trail) -> Token:
     )
 
 
-async def _sign_in(username: str, password: str, otp: str | None, scope: str, tools: AuthTools, trail: Trail) -> Grant:
+async def _sign_in(
+    username: str, password: str, otp: str | None, scope: str, tools: AuthTools, audit_log: AuditLog
+) -> SessionGrant:
     """A session for a user name and password, and what proves a second factor. An unknown name takes as long as a wrong password.
 
     Raises:
@@ -92,23 +94,23 @@ async def _sign_in(username: str, password: str, otp: str | None, scope: str, to
     user, stored = await users.for_sign_in(username)
     matches, renewed = await tools.hasher.verify(password, stored)
     if user is None or stored is None or not matches:
-        await trail.record("sign_in", user.object_id if user else None, outcome="failure")
+        await audit_log.record("sign_in", user.object_id if user else None, outcome="failure")
         raise BadCredentials
     if user.disabled:
-        await trail.record("sign_in", user.object_id, outcome="failure", reason="disabled")
+        await audit_log.record("sign_in", user.object_id, outcome="failure", reason="disabled")
         raise InactiveUser
     scopes = granted(scope, OF_ROLE[user.role])  # before the second factor is proven: a code serves once
-    await two_factor.prove(user, otp, trail, tools.seals)
-    given = await sessions.begin(user, stored, renewed, scopes, trail, tools.rules)
+    await two_factor.prove(user, otp, audit_log, tools.seals)
+    given = await sessions.begin(user, stored, renewed, scopes, audit_log, tools.rules)
     if given is None:
         raise BadCredentials
-    await trail.record("sign_in", user.object_id, session=str(given.session))
+    await audit_log.record("sign_in", user.object_id, session=str(given.session))
     return given
 
 
-async def revoke(token: str, tools: AuthTools, trail: Trail) -> None:
+async def revoke(token: str, tools: AuthTools, audit_log: AuditLog) -> None:
     """Ends the session that a refresh or access token belongs to, or an API token itself. Any other is none to worry about."""
-    if await sessions.revoke(token, trail, tools.rules) or await api_tokens.give_back(token, trail):
+    if await sessions.revoke(token, audit_log, tools.rules) or await api_tokens.give_back(token, audit_log):
         return
     try:
         claims = tools.codec.read(token)
@@ -117,4 +119,4 @@ async def revoke(token: str, tools: AuthTools, trail: Trail) -> None:
     user, session = object_id(claims.subject), object_id(claims.session)
     if user:
         with suppress(NotFound):
-            await sessions.end(user, session, trail)
+            await sessions.end(user, session, audit_log)

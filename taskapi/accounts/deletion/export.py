@@ -10,9 +10,9 @@ from bson import ObjectId
 
 from taskapi.accounts.errors import ExportUnderWay
 from taskapi.accounts.users.schemas import Account
-from taskapi.audit.recorder import Trail
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
-from taskapi.core.cooperative import Turns
+from taskapi.core.cooperative import CooperativeYield
 
 PART_BYTES = 16 * 1024
 README = """\
@@ -60,7 +60,7 @@ class _Pipe(io.RawIOBase):
         return taken
 
 
-async def parts(user: Account, files: Mapping[str, Exported], trail: Trail | None) -> AsyncGenerator[bytes, None]:
+async def parts(user: Account, files: Mapping[str, Exported], audit_log: AuditLog | None) -> AsyncGenerator[bytes, None]:
     """The export in small parts; close it when you leave early. The event is recorded before the first leaves.
 
     Raises:
@@ -69,8 +69,8 @@ async def parts(user: Account, files: Mapping[str, Exported], trail: Trail | Non
     with _alone(user.object_id):
         async with aclosing(_packed(user, files)) as packed:
             first = await anext(packed)
-            if trail:
-                await trail.record("account_exported", user.object_id)
+            if audit_log:
+                await audit_log.record("account_exported", user.object_id)
             yield first
             async for part in packed:
                 yield part
@@ -88,7 +88,7 @@ def _alone(user: ObjectId) -> Iterator[None]:
 
 
 async def _packed(user: Account, files: Mapping[str, Exported]) -> AsyncGenerator[bytes, None]:
-    pipe, turns, now = _Pipe(), Turns(), utc_now().timetuple()[:6]
+    pipe, turns, now = _Pipe(), CooperativeYield(), utc_now().timetuple()[:6]
     with ZipFile(pipe, "w", ZIP_DEFLATED) as archive:
         archive.writestr(ZipInfo("README.txt", now), README.format(username=user.username))
         for name, exported in files.items():
@@ -101,5 +101,5 @@ async def _packed(user: Account, files: Mapping[str, Exported]) -> AsyncGenerato
                         file.write(f"{line}\n".encode())
                         if len(pipe) >= PART_BYTES:
                             yield pipe.take()
-                        await turns.give_way()
+                        await turns.checkpoint()
     yield pipe.take()

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from fastapi import Request, Response, Security
 
-from taskapi.accounts.auth.dependencies import Caller, HoldersSession, Tools, holders_call
+from taskapi.accounts.auth.dependencies import AccountSession, Caller, Tools, holders_call
 from taskapi.accounts.deletion import export
 from taskapi.accounts.deletion import service as leaving
 from taskapi.accounts.deletion.schemas import Departure, LeavingRead
 from taskapi.accounts.errors import ExportUnderWay, LastAdmin, Overloaded, SessionRequired, TooManyAttempts, WrongPassword
-from taskapi.audit.dependencies import CallerTrail
+from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web import admission
 from taskapi.web.methods import takes_content
 from taskapi.web.problems import responses
@@ -33,13 +33,15 @@ ExportCall = Annotated[Caller, Security(holders_call, scopes=["tasks:read"])]
     response_description="When the account will be removed.",
     responses=responses(400, WrongPassword, 401, 403, SessionRequired, LastAdmin, 413, 415, 422, TooManyAttempts, Overloaded),
 )
-async def delete_me(data: Departure, caller: HoldersSession, tools: Tools, trail: CallerTrail, request: Request) -> LeavingRead:
+async def delete_me(
+    data: Departure, caller: AccountSession, tools: Tools, audit_log: CallerAuditLog, request: Request
+) -> LeavingRead:
     """Delete your account: your sessions end and your tokens are refused at once, and all that is yours goes at `due_at`.
 
     That is 14 days later, unless the server is set otherwise. Until then you can come back by signing in.
     """
     grace = timedelta(days=request.app.state.settings.leaving_days)
-    return await leaving.request(caller.user, data.password, grace, tools.prover(caller.session, trail), trail)
+    return await leaving.request(caller.user, data.password, grace, tools.prover(caller.session, audit_log), audit_log)
 
 
 @router.get(
@@ -50,11 +52,11 @@ async def delete_me(data: Departure, caller: HoldersSession, tools: Tools, trail
     responses={200: {"content": ARCHIVE, "headers": ATTACHMENT}, **responses(401, 403, ExportUnderWay, *admission.PROBLEMS)},
 )
 @admission.limited(admission.ACCOUNT_EXPORTS)
-async def export_me(caller: ExportCall, trail: CallerTrail, request: Request) -> Response:
+async def export_me(caller: ExportCall, audit_log: CallerAuditLog, request: Request) -> Response:
     """All that is kept of you, as a ZIP of JSON Lines; one without its end was cut off."""
     headers = {
         "Content-Type": ZIP,
         "Content-Disposition": f'attachment; filename="taskapi-{caller.user.username}.zip"',
     }
     files = request.app.state.exported
-    return await Streamed.begun(export.parts(caller.user, files, trail if takes_content(request) else None), headers)
+    return await Streamed.begun(export.parts(caller.user, files, audit_log if takes_content(request) else None), headers)

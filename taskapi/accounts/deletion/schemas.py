@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from taskapi.accounts.users.schemas import CurrentPassword
-from taskapi.core.fields import Moment
+from taskapi.core.fields import UTCDateTime
 
 
 class Departure(BaseModel):
@@ -23,5 +23,5 @@ class LeavingRead(BaseModel):
         json_schema_extra={"examples": [{"requested_at": "2027-01-31T09:15:00.123Z", "due_at": "2027-02-14T09:15:00.123Z"}]}
     )
 
-    requested_at: Moment
-    due_at: Annotated[Moment, Field(description="Until then you can come back by signing in; afterwards it is removed.")]
+    requested_at: UTCDateTime
+    due_at: Annotated[UTCDateTime, Field(description="Until then you can come back by signing in; afterwards it is removed.")]

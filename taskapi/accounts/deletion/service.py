@@ -19,8 +19,8 @@ from taskapi.accounts.users import service as users
 from taskapi.accounts.users.admins import set_unless_last
 from taskapi.accounts.users.documents import ACTIVE, NO_LIST, UserDocument
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.accounts.users.service import Prover
-from taskapi.audit.recorder import Trail
+from taskapi.accounts.users.service import Reauthenticator
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import BSON, collection
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 LEASE: Final = timedelta(minutes=10)  # after which another worker goes on; two at once do no harm
 DUE: Final = {"leaving.due_at": ASCENDING}
 
-Forget = Callable[[ObjectId], Awaitable[None]]  # deletes all that one domain keeps of an account; can be repeated
+Eraser = Callable[[ObjectId], Awaitable[None]]  # deletes all that one domain keeps of an account; can be repeated
 
 
 class Removal(NamedTuple):
@@ -39,7 +39,7 @@ class Removal(NamedTuple):
     mine: BSON  # the filter of the account, as long as this worker holds it
 
 
-async def request(user: UserRead, password: str, grace: timedelta, prover: Prover, trail: Trail) -> LeavingRead:
+async def request(user: UserRead, password: str, grace: timedelta, prover: Reauthenticator, audit_log: AuditLog) -> LeavingRead:
     """Ends every session of ``user``, and lets the account go after ``grace``.
 
     Raises:
@@ -55,11 +55,11 @@ async def request(user: UserRead, password: str, grace: timedelta, prover: Prove
     if await set_unless_last({**account, "password_hash": proof}, {"leaving": leaving, "sessions": []}) is None:
         raise WrongPassword if await users.active([user.object_id]) else InvalidToken
     await sessions.forget(user.object_id)
-    await trail.record("account_deletion_requested", user.object_id)
+    await audit_log.record("account_deletion_requested", user.object_id)
     return LeavingRead.model_validate(leaving)
 
 
-async def remove_due(belongings: Iterable[Forget]) -> None:
+async def remove_due(belongings: Iterable[Eraser]) -> None:
     """Removes every account whose time is over: what ``belongings`` delete, in their order, then the account itself."""
     while removal := await _lease():
         for forget in belongings:

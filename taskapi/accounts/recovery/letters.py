@@ -7,8 +7,8 @@ from typing import Final
 
 from taskapi.accounts.recovery.tokens import OneTimeTokens, Purpose
 from taskapi.accounts.users import addresses
-from taskapi.accounts.users.addresses import Holder
-from taskapi.audit.recorder import Trail
+from taskapi.accounts.users.addresses import AccountWithPassword
+from taskapi.audit.recorder import AuditLog
 from taskapi.db.connection import BSON
 from taskapi.mail.templates import Template, write
 
@@ -51,7 +51,7 @@ CALLS: Final = {"password_reset": "POST /password/reset, with a new password", "
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
+class AccountEmails:
     """Writes the mail of each job. ``app_url`` is the web application whose pages take the tokens, when there is one."""
 
     tokens: OneTimeTokens
@@ -71,7 +71,7 @@ class Letters:
         return self._notice(EMAIL_CHANGES if job["kind"] == "notice_email" else PASSWORD_CHANGED, holder, job["address"])
 
     async def _proving(
-        self, template: Template, purpose: Purpose, holder: Holder | None, address: str | None
+        self, template: Template, purpose: Purpose, holder: AccountWithPassword | None, address: str | None
     ) -> EmailMessage | None:
         if holder is None or address is None:
             return None
@@ -83,17 +83,17 @@ class Letters:
         values = {"username": holder.user.username, "address": address, "how": how, "proof": proof}
         return write(template, self.sender, address, values)
 
-    def _notice(self, template: Template, holder: Holder | None, address: str) -> EmailMessage | None:
+    def _notice(self, template: Template, holder: AccountWithPassword | None, address: str) -> EmailMessage | None:
         if holder is None:
             return None
         return write(template, self.sender, address, {"username": holder.user.username, "address": address})
 
-    async def _note(self, job: BSON, holder: Holder | None) -> None:
+    async def _note(self, job: BSON, holder: AccountWithPassword | None) -> None:
         """Leaves the event of a reset that was asked for: here, since the request did not look up whose it is."""
         if job["attempts"] > 1:
             return
-        trail = Trail(job["origin"]["address"], job["origin"]["agent"], self.events_kept)
+        audit_log = AuditLog(job["origin"]["address"], job["origin"]["agent"], self.events_kept)
         if holder:
-            await trail.record("password_reset_requested", holder.user.object_id)
+            await audit_log.record("password_reset_requested", holder.user.object_id)
         else:
-            await trail.record("password_reset_requested", None, outcome="failure")
+            await audit_log.record("password_reset_requested", None, outcome="failure")

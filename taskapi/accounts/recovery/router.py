@@ -7,7 +7,7 @@ from taskapi.accounts.errors import EmailTaken, InvalidOneTimeToken, NothingToVe
 from taskapi.accounts.recovery import service
 from taskapi.accounts.recovery.dependencies import MailedTokens
 from taskapi.accounts.recovery.schemas import EmailVerification, ForgottenPassword, PasswordReset
-from taskapi.audit.dependencies import CallerTrail
+from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.mail.dependencies import Mail
 from taskapi.web.problems import responses
 from taskapi.web.routing import router as strict_router
@@ -24,9 +24,9 @@ router = strict_router()
     response_description="A mail is on its way, if an account has the address.",
     responses=responses(400, 413, 415, 422, TooManyAttempts),
 )
-async def forgot_password(data: ForgottenPassword, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
+async def forgot_password(data: ForgottenPassword, tools: Tools, mail: Mail, audit_log: CallerAuditLog) -> None:
     """Have a mail sent that lets you choose a new password. The answer is the same whether an account has the address."""
-    await service.forgot(data.email, tools.throttle, mail, trail)
+    await service.forgot(data.email, tools.throttle, mail, audit_log)
 
 
 @router.post(
@@ -36,9 +36,9 @@ async def forgot_password(data: ForgottenPassword, tools: Tools, mail: Mail, tra
     summary="Reset your password",
     responses=responses(400, InvalidOneTimeToken, 413, 415, 422, Overloaded),
 )
-async def reset_password(data: PasswordReset, tokens: MailedTokens, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
+async def reset_password(data: PasswordReset, tokens: MailedTokens, tools: Tools, mail: Mail, audit_log: CallerAuditLog) -> None:
     """Choose a new password with the token of a mail. It ends all your sessions: sign in again."""
-    await service.reset(data.token, data.password, tokens, tools.hasher, tools.throttle, mail, trail)
+    await service.reset(data.token, data.password, tokens, tools.hasher, tools.throttle, mail, audit_log)
 
 
 @router.post(
@@ -48,9 +48,9 @@ async def reset_password(data: PasswordReset, tokens: MailedTokens, tools: Tools
     summary="Verify an e-mail address",
     responses=responses(400, InvalidOneTimeToken, EmailTaken, 413, 415, 422),
 )
-async def verify_email(data: EmailVerification, tokens: MailedTokens, trail: CallerTrail) -> None:
+async def verify_email(data: EmailVerification, tokens: MailedTokens, audit_log: CallerAuditLog) -> None:
     """Prove with the token of a mail that an address is yours; an address that waited for it takes the place of the old one."""
-    await service.verify(data.token, tokens, trail)
+    await service.verify(data.token, tokens, audit_log)
 
 
 @router.post(
@@ -62,6 +62,6 @@ async def verify_email(data: EmailVerification, tokens: MailedTokens, trail: Cal
     response_description="The mail is on its way.",
     responses=responses(401, 403, NothingToVerify, TooManyAttempts),
 )
-async def send_verification(user: AccountHolder, tools: Tools, mail: Mail, trail: CallerTrail) -> None:
+async def send_verification(user: AccountHolder, tools: Tools, mail: Mail, audit_log: CallerAuditLog) -> None:
     """Have the mail sent again that verifies your address, or the address that is to take its place."""
-    await service.verify_again(user, tools.throttle, mail, trail)
+    await service.verify_again(user, tools.throttle, mail, audit_log)

@@ -8,11 +8,11 @@ from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.users import addresses
 from taskapi.accounts.users import service as users
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.audit.recorder import Trail
+from taskapi.audit.recorder import AuditLog
 from taskapi.mail.queue import Outbox
 
 
-async def forgot(email: str, throttle: Throttle, mail: Outbox, trail: Trail) -> None:
+async def forgot(email: str, throttle: Throttle, mail: Outbox, audit_log: AuditLog) -> None:
     """Has a mail sent to the account of that address, if there is one.
 
     The same writes whatever the address: who holds it is looked up when the mail is written, so an answer takes no time that
@@ -21,12 +21,18 @@ async def forgot(email: str, throttle: Throttle, mail: Outbox, trail: Trail) -> 
     Raises:
         TooManyAttempts: it was asked for too often, for that address or from that of the caller.
     """
-    await throttle.reset_request(email, trail.address)
-    await mail.enqueue("password_reset", trail, address=email)
+    await throttle.reset_request(email, audit_log.address)
+    await mail.enqueue("password_reset", audit_log, address=email)
 
 
 async def reset(
-    token: str, password: str, tokens: OneTimeTokens, hasher: PasswordHasher, throttle: Throttle, mail: Outbox, trail: Trail
+    token: str,
+    password: str,
+    tokens: OneTimeTokens,
+    hasher: PasswordHasher,
+    throttle: Throttle,
+    mail: Outbox,
+    audit_log: AuditLog,
 ) -> None:
     """Sets a new password, which ends every session; whoever has the token reads the address, so it counts as verified.
 
@@ -41,11 +47,11 @@ async def reset(
         raise InvalidOneTimeToken
     await tokens.forget("password_reset", token)
     await throttle.forgive(holder.user.username)
-    await trail.record("password_reset", holder.user.object_id)
-    await mail.enqueue("notice_password", trail, user=holder.user.object_id, address=address)
+    await audit_log.record("password_reset", holder.user.object_id)
+    await mail.enqueue("notice_password", audit_log, user=holder.user.object_id, address=address)
 
 
-async def verify(token: str, tokens: OneTimeTokens, trail: Trail) -> None:
+async def verify(token: str, tokens: OneTimeTokens, audit_log: AuditLog) -> None:
     """Verifies an address: the account's own, or the one that is to take its place.
 
     Raises:
@@ -57,10 +63,10 @@ async def verify(token: str, tokens: OneTimeTokens, trail: Trail) -> None:
     if not await (addresses.confirm if replaces else addresses.verify)(holder, address):
         raise InvalidOneTimeToken
     await tokens.forget("verify_email", token)
-    await trail.record("email_changed" if replaces else "email_verified", holder.user.object_id)
+    await audit_log.record("email_changed" if replaces else "email_verified", holder.user.object_id)
 
 
-async def verify_again(user: UserRead, throttle: Throttle, mail: Outbox, trail: Trail) -> None:
+async def verify_again(user: UserRead, throttle: Throttle, mail: Outbox, audit_log: AuditLog) -> None:
     """Has the mail that verifies an address sent again.
 
     Raises:
@@ -70,4 +76,4 @@ async def verify_again(user: UserRead, throttle: Throttle, mail: Outbox, trail: 
     if addresses.unverified(user) is None:
         raise NothingToVerify
     await throttle.verification(user.object_id)
-    await mail.enqueue("verify_email", trail, user=user.object_id)
+    await mail.enqueue("verify_email", audit_log, user=user.object_id)

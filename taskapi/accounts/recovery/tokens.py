@@ -14,7 +14,7 @@ from bson import ObjectId
 from taskapi.accounts.errors import InvalidOneTimeToken
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
 from taskapi.accounts.users import addresses
-from taskapi.accounts.users.addresses import Holder
+from taskapi.accounts.users.addresses import AccountWithPassword
 from taskapi.core.clock import utc_now
 from taskapi.core.keys import Signer
 from taskapi.db.batches import delete_all
@@ -32,7 +32,7 @@ class OneTimeTokens:
 
     signer: Signer
 
-    async def make(self, purpose: Purpose, holder: Holder, address: str) -> str:
+    async def make(self, purpose: Purpose, holder: AccountWithPassword, address: str) -> str:
         """A token that proves that the account reads ``address``. The one before for that purpose is dead."""
         token = secrets.token_urlsafe(SECRET_BYTES)
         values = {
@@ -46,7 +46,7 @@ class OneTimeTokens:
         )
         return token
 
-    async def find(self, purpose: Purpose, token: str) -> tuple[Holder, str]:
+    async def find(self, purpose: Purpose, token: str) -> tuple[AccountWithPassword, str]:
         """Whose token it is, and the address that it proves.
 
         Raises:

@@ -16,7 +16,7 @@ MEMORY: Final = timedelta(hours=1)  # failures are forgotten so long after the l
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class BackoffPolicy:
     """The wait after that many failures: none below ``free``, then 1 s and twice as long each time, up to ``longest`` s."""
 
     kind: bytes
@@ -36,7 +36,7 @@ class Counter:
     """What is counted under ``identity``."""
 
     identity: bytes
-    pace: Pace
+    pace: BackoffPolicy
 
     async def is_live(self) -> bool:
         """Whether it is stored and has not expired."""

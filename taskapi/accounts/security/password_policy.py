@@ -7,7 +7,7 @@ from importlib.util import find_spec, module_from_spec
 
 from precis_i18n import get_profile
 
-from taskapi.core.errors import Fault, InvalidInput
+from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.core.unicode import caseless, nfc
 
 MAX_LENGTH = 128  # characters in NFC
@@ -52,9 +52,9 @@ def check(password: str, *own_names: str | None, field: str = "password") -> Non
     given = caseless(password)
     names = {caseless(part) for name in own_names if name for part in (name, name.partition("@")[0])}
     if given in names:
-        raise InvalidInput([Fault(field, "must not be one of your own names", "password_is_name")])
+        raise InvalidInput([FieldError(field, "must not be one of your own names", "password_is_name")])
     if given in _common():
-        raise InvalidInput([Fault(field, "must not be one of the 10,000 most common passwords", "password_is_common")])
+        raise InvalidInput([FieldError(field, "must not be one of the 10,000 most common passwords", "password_is_common")])
 
 
 @cache

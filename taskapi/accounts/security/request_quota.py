@@ -13,7 +13,7 @@ MAX_ACCOUNTS = 100_000
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-class Taken(NamedTuple):
+class QuotaDecision(NamedTuple):
     """What a request was told: headers for its answer, and in how many seconds to come back; 0 when it may go on."""
 
     headers: Headers
@@ -29,7 +29,7 @@ class RequestLimit:
         self._limit = (b"ratelimit-limit", b"%d" % per_minute)
         self._free_at: dict[str, int] = {}  # when an account that sends no more has its whole quota again
 
-    def take(self, account: str) -> Taken:
+    def take(self, account: str) -> QuotaDecision:
         """Counts a request of ``account``.
 
         The headers are those of draft-ietf-httpapi-ratelimit-headers-06; ``RateLimit-Reset`` is the number of seconds after
@@ -49,7 +49,7 @@ class RequestLimit:
             (b"ratelimit-remaining", b"%d" % remaining),
             (b"ratelimit-reset", b"%d" % -(-ahead // SECOND)),
         )
-        return Taken(headers, max(-(-missing // SECOND), 0))
+        return QuotaDecision(headers, max(-(-missing // SECOND), 0))
 
     def _forget(self, now: int) -> None:
         """Makes room: for those whose quota is whole there is nothing to remember."""

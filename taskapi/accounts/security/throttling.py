@@ -11,7 +11,7 @@ from pymongo import UpdateOne
 
 from taskapi.accounts.errors import InactiveUser, InvalidScope, SecondFactorRequired
 from taskapi.accounts.security import attempt_counters
-from taskapi.accounts.security.attempt_counters import Counter, Pace
+from taskapi.accounts.security.attempt_counters import BackoffPolicy, Counter
 from taskapi.core.errors import Unavailable
 from taskapi.core.keys import Signer
 
@@ -19,16 +19,16 @@ KNOWN: Final = timedelta(days=30)  # an address is known to an account so long a
 IPV6_HOST_BITS = 64  # one customer has at least all addresses of a /64 (RFC 6177)
 
 # Strangers and a known address together get below 100 wrong passwords an hour at one account, as ASVS 2.2.1 asks.
-ACCOUNT = Pace(b"account", free=5)
-KNOWN_ADDRESS = Pace(b"account from a known address", free=10, longest=60)
-ADDRESS = Pace(b"address", free=50)
-CURRENT_PASSWORD = Pace(b"current password", free=5)
-REFRESH = Pace(b"refresh", free=50)
-RESET_EMAIL = Pace(b"reset by e-mail address", free=5)
-RESET_ADDRESS = Pace(b"reset by address", free=20)
-VERIFICATION = Pace(b"verification of an address", free=10)
-NAMES = Pace(b"names that an account asks for", free=20)
-CONFIRMATION = Pace(b"confirmation of a second factor", free=5)
+ACCOUNT = BackoffPolicy(b"account", free=5)
+KNOWN_ADDRESS = BackoffPolicy(b"account from a known address", free=10, longest=60)
+ADDRESS = BackoffPolicy(b"address", free=50)
+CURRENT_PASSWORD = BackoffPolicy(b"current password", free=5)
+REFRESH = BackoffPolicy(b"refresh", free=50)
+RESET_EMAIL = BackoffPolicy(b"reset by e-mail address", free=5)
+RESET_ADDRESS = BackoffPolicy(b"reset by address", free=20)
+VERIFICATION = BackoffPolicy(b"verification of an address", free=10)
+NAMES = BackoffPolicy(b"names that an account asks for", free=20)
+CONFIRMATION = BackoffPolicy(b"confirmation of a second factor", free=5)
 REGISTRATION = b"registration"
 
 NO_GUESS: Final = (Unavailable, InactiveUser, InvalidScope, SecondFactorRequired)
@@ -41,7 +41,7 @@ class Throttle:
     def __init__(self, signer: Signer, *, registrations: int) -> None:
         """``signer`` makes the counters' ids; ``registrations`` are free for one address."""
         self._signer = signer
-        self._registration = Pace(REGISTRATION, registrations)
+        self._registration = BackoffPolicy(REGISTRATION, registrations)
 
     @asynccontextmanager
     async def sign_in(self, username: str, address: str) -> AsyncIterator[None]:
@@ -110,7 +110,7 @@ class Throttle:
         await account.remove()
         await account.forget_known()
 
-    def _counter(self, pace: Pace, subject: str) -> Counter:
+    def _counter(self, pace: BackoffPolicy, subject: str) -> Counter:
         return Counter(self._signer.sign(pace.kind, subject.encode()), pace)
 
 

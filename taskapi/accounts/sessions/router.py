@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from taskapi.accounts.auth.dependencies import AccountHolder, HoldersCall
+from taskapi.accounts.auth.dependencies import AccountHolder, AccountPrincipal
 from taskapi.accounts.sessions import service
 from taskapi.accounts.sessions.schemas import SessionRead
-from taskapi.audit.dependencies import CallerTrail
+from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.fields import object_id
 from taskapi.web.problems import responses
 from taskapi.web.routing import path_id
@@ -17,12 +17,12 @@ SessionId = Annotated[str, path_id("The id of the session.")]
 
 
 @router.get("", summary="List your sessions", response_description="Your sessions.", responses=responses(401, 403))
-async def list_sessions(caller: HoldersCall) -> list[SessionRead]:
+async def list_sessions(caller: AccountPrincipal) -> list[SessionRead]:
     """Your sessions, last seen first."""
     return await service.of(caller.user, caller.session)
 
 
 @router.delete("/{session_id}", status_code=204, summary="End a session", responses=responses(401, 403, 404))
-async def end_session(session_id: SessionId, user: AccountHolder, trail: CallerTrail) -> None:
+async def end_session(session_id: SessionId, user: AccountHolder, audit_log: CallerAuditLog) -> None:
     """End one of your sessions: its access and refresh tokens are worth nothing from now on."""
-    await service.end(user.object_id, object_id(session_id), trail)
+    await service.end(user.object_id, object_id(session_id), audit_log)

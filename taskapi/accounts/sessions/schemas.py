@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from taskapi.accounts.security.scopes import Scope
-from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, Moment
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, UTCDateTime
 
 
 class SessionRead(BaseModel):
@@ -29,9 +29,9 @@ class SessionRead(BaseModel):
     )
 
     id: Annotated[Id, Field(validation_alias="_id")]
-    created_at: Moment
-    last_seen_at: Annotated[Moment, Field(description="At most a minute old.")]
-    expires_at: Annotated[Moment, Field(description="When it ends unless it is refreshed.")]
+    created_at: UTCDateTime
+    last_seen_at: Annotated[UTCDateTime, Field(description="At most a minute old.")]
+    expires_at: Annotated[UTCDateTime, Field(description="When it ends unless it is refreshed.")]
     address: str
     agent: Annotated[str, Field(description="The start of the User-Agent.")]
     scopes: list[Scope]

@@ -16,7 +16,7 @@ from taskapi.accounts.sessions.refresh import MAX_CHAIN_LENGTH, RefreshToken
 from taskapi.accounts.sessions.schemas import SessionRead
 from taskapi.accounts.users import service as users
 from taskapi.accounts.users.schemas import Account
-from taskapi.audit.recorder import MAX_AGENT_LENGTH, Trail
+from taskapi.audit.recorder import MAX_AGENT_LENGTH, AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import NotFound
 from taskapi.core.keys import Signer
@@ -33,7 +33,7 @@ LookUp = Callable[[ObjectId], Awaitable[Account | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SessionPolicy:
     """How long sessions live, and what signs the hashes of their refresh tokens."""
 
     idle: timedelta
@@ -50,7 +50,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class SessionGrant:
     """A session, the refresh token that carries it on, and what the access token beside it may be used for."""
 
     user: Account
@@ -60,7 +60,9 @@ class Grant:
     ends_at: datetime  # the session, at the latest
 
 
-async def begin(user: Account, proof: str, renewed: str | None, scopes: Scopes, trail: Trail, rules: Rules) -> Grant | None:
+async def begin(
+    user: Account, proof: str, renewed: str | None, scopes: Scopes, audit_log: AuditLog, rules: SessionPolicy
+) -> SessionGrant | None:
     """Begins a session for ``user``, whose password hash is ``proof``; ``renewed`` replaces that hash.
 
     None when the account was disabled, or its password, role or second factor changed meanwhile.
@@ -76,7 +78,7 @@ async def begin(user: Account, proof: str, renewed: str | None, scopes: Scopes, 
         "generation": 0,
         "chain": secrets.token_bytes(CHAIN_BYTES),
         "rotations": [],
-        **_client(trail),
+        **_client(audit_log),
         "created_at": now,
         "last_seen_at": now,
         "ends_at": ends_at,
@@ -88,13 +90,13 @@ async def begin(user: Account, proof: str, renewed: str | None, scopes: Scopes, 
         await collection(SessionDocument).delete_one({"_id": token.session})
         return None
     if admission.cancelled_leaving:
-        await trail.record("account_deletion_cancelled", user.object_id)
+        await audit_log.record("account_deletion_cancelled", user.object_id)
     if len(admission.sessions) > MAX_SESSIONS:
         await _make_room(user.object_id, admission.sessions)
-    return Grant(user, token.session, scopes, str(token), ends_at)
+    return SessionGrant(user, token.session, scopes, str(token), ends_at)
 
 
-async def refresh(text: str, scope: str, look_up: LookUp, trail: Trail, rules: Rules) -> Grant:
+async def refresh(text: str, scope: str, look_up: LookUp, audit_log: AuditLog, rules: SessionPolicy) -> SessionGrant:
     """Rotates a refresh token (RFC 9700, section 4.14.2): the session goes on with another. ``scope`` says what is wanted.
 
     The client that did so may ask again within 10 s, and gets the same successor. Any other use of a spent token ends
@@ -112,25 +114,25 @@ async def refresh(text: str, scope: str, look_up: LookUp, trail: Trail, rules: R
     while session and _is_current(token, session, rules):
         scopes = _granted(scope, session, user)
         successor = token.later(session["chain"])
-        if await _rotate(session, successor, trail, rules):
-            return Grant(user, token.session, scopes, str(successor), in_utc(session["ends_at"]))
+        if await _rotate(session, successor, audit_log, rules):
+            return SessionGrant(user, token.session, scopes, str(successor), in_utc(session["ends_at"]))
         session = await _find(token.session)  # another request was quicker
     if session and _is_of(token, session, rules):
-        if _is_retry(token, session, trail):
+        if _is_retry(token, session, audit_log):
             scopes, successor = _granted(scope, session, user), token.later(session["chain"])
-            return Grant(user, token.session, scopes, str(successor), in_utc(session["ends_at"]))
-        await _stop(session, trail)
+            return SessionGrant(user, token.session, scopes, str(successor), in_utc(session["ends_at"]))
+        await _stop(session, audit_log)
     raise InvalidGrant
 
 
-async def revoke(text: str, trail: Trail, rules: Rules) -> bool:
+async def revoke(text: str, audit_log: AuditLog, rules: SessionPolicy) -> bool:
     """Ends the session of a refresh token, current or spent (RFC 7009). False when it belongs to none."""
     token = RefreshToken.read(text)
     session = await _find(token.session) if token else None
     if token is None or session is None or not _is_of(token, session, rules):
         return False
     with suppress(NotFound):  # it has ended: a new password, say, leaves the details of the others behind
-        await end(session["user"], token.session, trail)
+        await end(session["user"], token.session, audit_log)
     return True
 
 
@@ -142,7 +144,7 @@ async def of(user: Account, current: ObjectId | None) -> list[SessionRead]:
     return damaged.read_all(SessionRead, listed, SessionDocument.Settings.name)
 
 
-async def end(user: ObjectId, session: ObjectId | None, trail: Trail) -> None:
+async def end(user: ObjectId, session: ObjectId | None, audit_log: AuditLog) -> None:
     """Ends one session of ``user``.
 
     Raises:
@@ -151,14 +153,14 @@ async def end(user: ObjectId, session: ObjectId | None, trail: Trail) -> None:
     if session is None or not await users.dismiss(user, [session]):
         raise NotFound("Session not found")
     await collection(SessionDocument).delete_one({"_id": session})
-    await trail.record("session_ended", user, session=str(session))
+    await audit_log.record("session_ended", user, session=str(session))
 
 
-async def end_all(user: ObjectId, trail: Trail, *, by: ObjectId | None = None) -> None:
+async def end_all(user: ObjectId, audit_log: AuditLog, *, by: ObjectId | None = None) -> None:
     """Ends every session of ``user``."""
     await users.dismiss(user, None)
     await forget(user)
-    await trail.record("sessions_ended", user, by=by)
+    await audit_log.record("sessions_ended", user, by=by)
 
 
 async def exported(user: Account) -> AsyncGenerator[str, None]:
@@ -185,8 +187,8 @@ async def _find(session: ObjectId) -> BSON | None:
     return await collection(SessionDocument).find_one({"_id": session, "expires_at": {"$gt": utc_now()}})
 
 
-async def _rotate(session: BSON, successor: RefreshToken, trail: Trail, rules: Rules) -> bool:
-    now, client = utc_now(), _client(trail)
+async def _rotate(session: BSON, successor: RefreshToken, audit_log: AuditLog, rules: SessionPolicy) -> bool:
+    now, client = utc_now(), _client(audit_log)
     changes = {
         "token_hash": rules.hashes(successor)[0],
         "generation": successor.generation,
@@ -201,29 +203,29 @@ async def _rotate(session: BSON, successor: RefreshToken, trail: Trail, rules: R
     return written.modified_count == 1
 
 
-def _is_current(token: RefreshToken, session: BSON, rules: Rules) -> bool:
+def _is_current(token: RefreshToken, session: BSON, rules: SessionPolicy) -> bool:
     return token.generation == session["generation"] and session["token_hash"] in rules.hashes(token)
 
 
-def _is_of(token: RefreshToken, session: BSON, rules: Rules) -> bool:
+def _is_of(token: RefreshToken, session: BSON, rules: SessionPolicy) -> bool:
     """Whether ``token`` is the current one of ``session``, or was."""
     steps = session["generation"] - token.generation
     return 0 <= steps <= MAX_CHAIN_LENGTH and _is_current(token.later(session["chain"], steps), session, rules)
 
 
-def _is_retry(token: RefreshToken, session: BSON, trail: Trail) -> bool:
+def _is_retry(token: RefreshToken, session: BSON, audit_log: AuditLog) -> bool:
     steps = session["generation"] - token.generation
     if steps > len(session["rotations"]):
         return False
     rotation = session["rotations"][-steps]
-    return utc_now() - in_utc(rotation.pop("at")) <= RETRY and rotation == _client(trail)
+    return utc_now() - in_utc(rotation.pop("at")) <= RETRY and rotation == _client(audit_log)
 
 
-async def _stop(session: BSON, trail: Trail) -> None:
+async def _stop(session: BSON, audit_log: AuditLog) -> None:
     """Ends a session one of whose spent tokens came back."""
     if await users.dismiss(session["user"], [session["_id"]]):
         await collection(SessionDocument).delete_one({"_id": session["_id"]})
-        await trail.record("refresh_token_reused", session["user"], outcome="failure", session=str(session["_id"]))
+        await audit_log.record("refresh_token_reused", session["user"], outcome="failure", session=str(session["_id"]))
 
 
 async def _make_room(user: ObjectId, listed: list[ObjectId]) -> None:
@@ -235,5 +237,5 @@ async def _make_room(user: ObjectId, listed: list[ObjectId]) -> None:
     await collection(SessionDocument).delete_many({"_id": {"$in": superfluous}})
 
 
-def _client(trail: Trail) -> dict[str, str]:
-    return {"address": trail.address, "agent": trail.agent[:MAX_AGENT_LENGTH]}
+def _client(audit_log: AuditLog) -> dict[str, str]:
+    return {"address": audit_log.address, "agent": audit_log.agent[:MAX_AGENT_LENGTH]}

@@ -1,6 +1,6 @@
 """Routes of one's own second factor."""
 
-from taskapi.accounts.auth.dependencies import HoldersSession, Tools
+from taskapi.accounts.auth.dependencies import AccountSession, Tools
 from taskapi.accounts.errors import (
     NoEnrolment,
     Overloaded,
@@ -13,7 +13,7 @@ from taskapi.accounts.errors import (
 )
 from taskapi.accounts.two_factor import service
 from taskapi.accounts.two_factor.schemas import Confirmation, Enrolment, Proof, RecoveryCodesMade
-from taskapi.audit.dependencies import CallerTrail
+from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web.problems import responses
 from taskapi.web.routing import router as strict_router
 
@@ -30,9 +30,9 @@ WITH_PASSWORD = (*USUAL, WrongPassword, TooManyAttempts, Overloaded)
     response_description="The secret for the authenticator.",
     responses=responses(*WITH_PASSWORD, TwoFactorOn),
 )
-async def begin_two_factor(data: Proof, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> Enrolment:
+async def begin_two_factor(data: Proof, caller: AccountSession, tools: Tools, audit_log: CallerAuditLog) -> Enrolment:
     """Begin with a second factor: give the secret to an authenticator, then confirm it within ten minutes."""
-    return await service.begin(caller.user, data.password, tools.prover(caller.session, trail), tools.seals)
+    return await service.begin(caller.user, data.password, tools.prover(caller.session, audit_log), tools.seals)
 
 
 @router.post(
@@ -41,12 +41,14 @@ async def begin_two_factor(data: Proof, caller: HoldersSession, tools: Tools, tr
     response_description="Ten recovery codes, which are shown this once.",
     responses=responses(*USUAL, WrongCode, NoEnrolment, TooManyAttempts),
 )
-async def confirm_two_factor(data: Confirmation, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> RecoveryCodesMade:
+async def confirm_two_factor(
+    data: Confirmation, caller: AccountSession, tools: Tools, audit_log: CallerAuditLog
+) -> RecoveryCodesMade:
     """Turn the second factor on with a code of the authenticator: from now on signing in takes one in the field `otp`.
 
     Your other sessions end, since they never gave a code.
     """
-    return await service.confirm(caller.user, caller.session, data.code, tools.throttle, trail, tools.seals)
+    return await service.confirm(caller.user, caller.session, data.code, tools.throttle, audit_log, tools.seals)
 
 
 @router.post(
@@ -56,12 +58,14 @@ async def confirm_two_factor(data: Confirmation, caller: HoldersSession, tools: 
     response_description="Ten recovery codes, which are shown this once.",
     responses=responses(*WITH_PASSWORD, TwoFactorOff),
 )
-async def renew_recovery_codes(data: Proof, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> RecoveryCodesMade:
+async def renew_recovery_codes(data: Proof, caller: AccountSession, tools: Tools, audit_log: CallerAuditLog) -> RecoveryCodesMade:
     """Make ten new recovery codes; those from before are worth nothing from now on."""
-    return await service.renew_recovery_codes(caller.user, data.password, tools.prover(caller.session, trail), trail, tools.seals)
+    return await service.renew_recovery_codes(
+        caller.user, data.password, tools.prover(caller.session, audit_log), audit_log, tools.seals
+    )
 
 
 @router.post("/disable", status_code=204, summary="Disable the second factor", responses=responses(*WITH_PASSWORD, TwoFactorOff))
-async def disable_two_factor(data: Proof, caller: HoldersSession, tools: Tools, trail: CallerTrail) -> None:
+async def disable_two_factor(data: Proof, caller: AccountSession, tools: Tools, audit_log: CallerAuditLog) -> None:
     """Turn the second factor off: signing in takes the password alone."""
-    await service.disable(caller.user, data.password, tools.prover(caller.session, trail), trail)
+    await service.disable(caller.user, data.password, tools.prover(caller.session, audit_log), audit_log)

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from taskapi.accounts.auth.schemas import Secret
-from taskapi.core.fields import Moment, Storable
+from taskapi.core.fields import Storable, UTCDateTime
 
 
 class Proof(BaseModel):
@@ -41,7 +41,7 @@ class Enrolment(BaseModel):
 
     secret: Annotated[str, Field(description="For authenticators in which it is typed.")]
     uri: Annotated[str, Field(description="For those that read it as a QR code.")]
-    expires_at: Annotated[Moment, Field(description="Until when it can be confirmed.")]
+    expires_at: Annotated[UTCDateTime, Field(description="Until when it can be confirmed.")]
 
 
 class RecoveryCodesMade(BaseModel):

@@ -23,8 +23,8 @@ from taskapi.accounts.two_factor import codes
 from taskapi.accounts.two_factor import repository as two_factor
 from taskapi.accounts.two_factor.schemas import Enrolment, RecoveryCodesMade
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.accounts.users.service import Prover
-from taskapi.audit.recorder import Trail
+from taskapi.accounts.users.service import Reauthenticator
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.keys import Cipher, Signer
 
@@ -40,7 +40,7 @@ REMEDY: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Seals:
+class TwoFactorKeys:
     """What keeps the secrets of second factors from whoever reads the database."""
 
     cipher: Cipher  # of the secrets
@@ -51,7 +51,7 @@ class Seals:
         return list(self.signer.signatures(user.binary, codes.plain(code).encode()))
 
 
-async def begin(user: UserRead, password: str, prover: Prover, seals: Seals) -> Enrolment:
+async def begin(user: UserRead, password: str, prover: Reauthenticator, seals: TwoFactorKeys) -> Enrolment:
     """Makes a secret for ``user``, in place of one that they did not confirm. Nothing is asked for until they do.
 
     Raises:
@@ -68,7 +68,7 @@ async def begin(user: UserRead, password: str, prover: Prover, seals: Seals) -> 
 
 
 async def confirm(
-    user: UserRead, session: ObjectId, code: str, throttle: Throttle, trail: Trail, seals: Seals
+    user: UserRead, session: ObjectId, code: str, throttle: Throttle, audit_log: AuditLog, seals: TwoFactorKeys
 ) -> RecoveryCodesMade:
     """Turns the second factor on that ``user`` has begun, as their authenticator has its secret. It ends their other sessions.
 
@@ -92,11 +92,13 @@ async def confirm(
     hashes = [seals.hashes(user.object_id, made)[0] for made in recovery]
     if not await two_factor.confirm(user.object_id, session, authenticator["secret"], step, hashes):
         raise NoEnrolment
-    await trail.record("two_factor_enabled", user.object_id)
+    await audit_log.record("two_factor_enabled", user.object_id)
     return RecoveryCodesMade(recovery_codes=recovery)
 
 
-async def renew_recovery_codes(user: UserRead, password: str, prover: Prover, trail: Trail, seals: Seals) -> RecoveryCodesMade:
+async def renew_recovery_codes(
+    user: UserRead, password: str, prover: Reauthenticator, audit_log: AuditLog, seals: TwoFactorKeys
+) -> RecoveryCodesMade:
     """Other recovery codes in place of those that are left.
 
     Raises:
@@ -108,11 +110,11 @@ async def renew_recovery_codes(user: UserRead, password: str, prover: Prover, tr
     hashes = [seals.hashes(user.object_id, made)[0] for made in recovery]
     if not await two_factor.replace_recovery(user.object_id, proof, hashes):
         raise TwoFactorOff
-    await trail.record("recovery_codes_made", user.object_id)
+    await audit_log.record("recovery_codes_made", user.object_id)
     return RecoveryCodesMade(recovery_codes=recovery)
 
 
-async def disable(user: UserRead, password: str, prover: Prover, trail: Trail) -> None:
+async def disable(user: UserRead, password: str, prover: Reauthenticator, audit_log: AuditLog) -> None:
     """Turns the second factor of ``user`` off.
 
     Raises:
@@ -122,18 +124,18 @@ async def disable(user: UserRead, password: str, prover: Prover, trail: Trail) -
     proof = await prover.prove(user, password)
     if not await two_factor.remove(user.object_id, {"password_hash": proof}):
         raise TwoFactorOff
-    await trail.record("two_factor_disabled", user.object_id)
+    await audit_log.record("two_factor_disabled", user.object_id)
 
 
-async def remove(user: ObjectId, trail: Trail) -> bool:
+async def remove(user: ObjectId, audit_log: AuditLog) -> bool:
     """Takes a lost second factor off an account, for operators. False when it had none."""
     removed = await two_factor.remove(user, {})
     if removed:
-        await trail.record("two_factor_disabled", user)
+        await audit_log.record("two_factor_disabled", user)
     return removed
 
 
-async def prove(user: UserRead, code: str | None, trail: Trail, seals: Seals) -> None:
+async def prove(user: UserRead, code: str | None, audit_log: AuditLog, seals: TwoFactorKeys) -> None:
     """Returns when ``user``, whose password was right, has no second factor or proves it: each code serves once.
 
     Raises:
@@ -144,33 +146,33 @@ async def prove(user: UserRead, code: str | None, trail: Trail, seals: Seals) ->
     if not user.two_factor:
         return
     if not code:
-        await trail.record("sign_in", user.object_id, outcome="failure", reason="no second factor")
+        await audit_log.record("sign_in", user.object_id, outcome="failure", reason="no second factor")
         raise SecondFactorRequired
     _, authenticator = await two_factor.of(user.object_id)
     sealed = authenticator["secret"] if authenticator else b""
     secret = seals.cipher.decrypt(sealed)
     if secret and await _is_of_this_moment(user, code, sealed, secret, seals):
         return
-    if await _is_left(user, code, trail, seals):
+    if await _is_left(user, code, audit_log, seals):
         return
     if sealed and secret is None:
         log.error("the second factor of %s was %s: %s", user.id, UNREADABLE, REMEDY)
-        await trail.record("sign_in", user.object_id, outcome="failure", reason="second factor unreadable")
+        await audit_log.record("sign_in", user.object_id, outcome="failure", reason="second factor unreadable")
         raise UnreadableFactor
-    await trail.record("sign_in", user.object_id, outcome="failure", reason="wrong second factor")
+    await audit_log.record("sign_in", user.object_id, outcome="failure", reason="wrong second factor")
     raise BadSecondFactor
 
 
-async def _is_of_this_moment(user: UserRead, code: str, sealed: bytes, secret: str, seals: Seals) -> bool:
+async def _is_of_this_moment(user: UserRead, code: str, sealed: bytes, secret: str, seals: TwoFactorKeys) -> bool:
     step = codes.step_of(code, secret, utc_now())
     return step is not None and await two_factor.pass_step(user.object_id, sealed, step, seals.cipher.renewed(sealed))
 
 
-async def _is_left(user: UserRead, code: str, trail: Trail, seals: Seals) -> bool:
+async def _is_left(user: UserRead, code: str, audit_log: AuditLog, seals: TwoFactorKeys) -> bool:
     left = await two_factor.spend(user.object_id, seals.hashes(user.object_id, code))
     if left is None:
         return False
-    await trail.record("recovery_code_used", user.object_id, left=str(left))
+    await audit_log.record("recovery_code_used", user.object_id, left=str(left))
     return True
 
 

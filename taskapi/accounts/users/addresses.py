@@ -13,16 +13,16 @@ from pymongo.errors import DuplicateKeyError
 from taskapi.accounts.errors import EmailTaken
 from taskapi.accounts.users.documents import MAY_SIGN_IN, PUBLIC, SOURCE, UserDocument
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.audit.recorder import Trail
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
-from taskapi.core.errors import Fault, InvalidInput
+from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.db import damaged
 from taskapi.db.connection import BSON, collection
 from taskapi.mail.queue import Outbox
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class AccountWithPassword:
     """An active account, with the password hash that its single-use tokens are bound to."""
 
     user: UserRead
@@ -40,22 +40,22 @@ class Change:
     to_verify: bool = False
     gives_up: str | None = None  # a verified address, whose reader is told
 
-    async def follow(self, user: ObjectId, mail: Outbox, trail: Trail) -> None:
+    async def follow(self, user: ObjectId, mail: Outbox, audit_log: AuditLog) -> None:
         """Does what follows the write."""
         if self.is_event:
-            await trail.record("email_changed", user)
+            await audit_log.record("email_changed", user)
         if self.to_verify:
-            await mail.enqueue("verify_email", trail, user=user)
+            await mail.enqueue("verify_email", audit_log, user=user)
         if self.gives_up:
-            await mail.enqueue("notice_email", trail, user=user, address=self.gives_up)
+            await mail.enqueue("notice_email", audit_log, user=user, address=self.gives_up)
 
 
-async def holder(user: ObjectId) -> Holder | None:
+async def holder(user: ObjectId) -> AccountWithPassword | None:
     """The account ``user``, unless it is disabled."""
     return await _holder({"_id": user})
 
 
-async def holder_of(address: str) -> Holder | None:
+async def holder_of(address: str) -> AccountWithPassword | None:
     """The account that has ``address``, in any case, unless it is disabled."""
     return await _holder({"email_key": address.lower()})
 
@@ -98,18 +98,18 @@ async def change(user: UserRead, email: str | None, *, proven: bool, signed_in: 
 def password_needed() -> InvalidInput:
     """The error of whoever changes an address without the password that it takes."""
     return InvalidInput(
-        [Fault("current_password", "Send your password: the address is verified, or you use an API token", "missing")]
+        [FieldError("current_password", "Send your password: the address is verified, or you use an API token", "missing")]
     )
 
 
-async def verify(holder: Holder, address: str) -> bool:
+async def verify(holder: AccountWithPassword, address: str) -> bool:
     """Marks the address of an account as verified. False when it is so already, or the account changed meanwhile."""
     matching = {**_unchanged(holder), "email_key": address.lower(), "email_verified": {"$ne": True}}
     values = {"email_verified": True, "updated_at": utc_now()}
     return (await collection(UserDocument).update_one(matching, {"$set": values})).modified_count == 1
 
 
-async def confirm(holder: Holder, address: str) -> bool:
+async def confirm(holder: AccountWithPassword, address: str) -> bool:
     """Puts the address that waits in the place of the one before. False when the account changed meanwhile.
 
     Raises:
@@ -124,10 +124,10 @@ async def confirm(holder: Holder, address: str) -> bool:
         raise EmailTaken from None
 
 
-def _unchanged(holder: Holder) -> BSON:
+def _unchanged(holder: AccountWithPassword) -> BSON:
     return {"_id": holder.user.object_id, "password_hash": holder.password_hash, **MAY_SIGN_IN}
 
 
-async def _holder(matching: BSON) -> Holder | None:
+async def _holder(matching: BSON) -> AccountWithPassword | None:
     user = await collection(UserDocument).find_one({**matching, **MAY_SIGN_IN}, {**PUBLIC, "password_hash": 1})
-    return Holder(damaged.read(UserRead, user, SOURCE), str(user.get("password_hash"))) if user else None
+    return AccountWithPassword(damaged.read(UserRead, user, SOURCE), str(user.get("password_hash"))) if user else None

@@ -9,7 +9,7 @@ from taskapi.accounts.errors import LastAdmin
 from taskapi.accounts.sessions import service as sessions
 from taskapi.accounts.users import admins
 from taskapi.accounts.users.admin_schemas import AccountChange, UserForAdmin, UserQuery
-from taskapi.audit.dependencies import CallerTrail
+from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import QueryTimeout
 from taskapi.core.fields import object_id
 from taskapi.web.pagination import LIST_HEADERS
@@ -49,15 +49,15 @@ async def read_user(user_id: UserId, _: Admin) -> UserForAdmin:
     response_description="The account after the change.",
     responses=responses(400, 401, 403, 404, LastAdmin, 413, 415, 422),
 )
-async def update_user(user_id: UserId, data: AccountChange, admin: Admin, trail: CallerTrail) -> UserForAdmin:
+async def update_user(user_id: UserId, data: AccountChange, admin: Admin, audit_log: CallerAuditLog) -> UserForAdmin:
     """Disable or enable an account, or change its role; for admins. The last active admin stays one."""
-    return await admins.change(object_id(user_id), data, trail, by=admin.object_id)
+    return await admins.change(object_id(user_id), data, audit_log, by=admin.object_id)
 
 
 @router.delete(
     "/{user_id}/sessions", status_code=204, summary="End all sessions of an account", responses=responses(401, 403, 404)
 )
-async def end_users_sessions(user_id: UserId, admin: Admin, trail: CallerTrail) -> None:
+async def end_users_sessions(user_id: UserId, admin: Admin, audit_log: CallerAuditLog) -> None:
     """End all sessions of an account; for admins."""
     user = await admins.read(object_id(user_id))
-    await sessions.end_all(user.object_id, trail, by=admin.object_id)
+    await sessions.end_all(user.object_id, audit_log, by=admin.object_id)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from taskapi.accounts.security.scopes import Role
 from taskapi.accounts.users.schemas import Password, UserRead
-from taskapi.core.fields import Flag, Moment, Optional, Storable, Trimmed
+from taskapi.core.fields import QueryBool, Storable, Trimmed, UTCDateTime, omittable
 from taskapi.web.pagination import PageQuery
 
 USER_READ: Any = UserRead.model_config["json_schema_extra"]
@@ -21,7 +21,7 @@ class UserQuery(PageQuery):
         "Every account is looked at, for as long as a query may take (then 503).",
     )
     role: Role | None = Field(None, description="Has this role.")
-    disabled: Flag | None = Field(None, description="Whether the account is disabled.")
+    disabled: QueryBool | None = Field(None, description="Whether the account is disabled.")
 
 
 def _count(sessions: Any) -> int:
@@ -43,7 +43,7 @@ class UserForAdmin(UserRead):
 
     sessions: Annotated[int, BeforeValidator(_count), Field(description="How many sign-ins have not ended.")] = 0
     leaves_at: Annotated[
-        Moment | None,
+        UTCDateTime | None,
         BeforeValidator(_due),
         Field(validation_alias="leaving", description="When the account is removed, if its owner does not come back."),
     ] = None
@@ -54,8 +54,8 @@ class AccountChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"disabled": True}]})
 
-    disabled: StrictBool = Optional(description="A disabled account cannot sign in; its sessions and API tokens end.")
-    role: Role = Optional(
+    disabled: StrictBool = omittable(description="A disabled account cannot sign in; its sessions and API tokens end.")
+    role: Role = omittable(
         description="Rights begin with the next sign-in. Who ceases to be an admin is signed out, and API tokens lose `admin`."
     )
 

@@ -12,7 +12,7 @@ from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.users.admin_schemas import AccountChange, NewPassword, UserForAdmin, UserQuery
 from taskapi.accounts.users.documents import ACTIVE, SOURCE, UserDocument
 from taskapi.accounts.users.service import PROVING
-from taskapi.audit.recorder import Trail
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.errors import NotFound
 from taskapi.core.unicode import spellings
 from taskapi.db import damaged
@@ -80,7 +80,9 @@ async def named(username: str) -> ObjectId:
     return identity
 
 
-async def change(identity: ObjectId | None, data: AccountChange, trail: Trail, *, by: ObjectId | None = None) -> UserForAdmin:
+async def change(
+    identity: ObjectId | None, data: AccountChange, audit_log: AuditLog, *, by: ObjectId | None = None
+) -> UserForAdmin:
     """Changes the fields that were sent.
 
     Rights that are taken away do not come back: disabling an account ends its sessions and API tokens, and an admin who becomes
@@ -110,13 +112,13 @@ async def change(identity: ObjectId | None, data: AccountChange, trail: Trail, *
     user: ObjectId = before["_id"]
     old, new = (damaged.read(UserForAdmin, user, SOURCE) for user in (before, {**before, **values}))
     if new.disabled != old.disabled:
-        await trail.record("account_disabled" if new.disabled else "account_enabled", user, by=by)
+        await audit_log.record("account_disabled" if new.disabled else "account_enabled", user, by=by)
     if new.role != old.role:
-        await trail.record("role_changed", user, by=by, before=old.role, after=new.role)
+        await audit_log.record("role_changed", user, by=by, before=old.role, after=new.role)
     return new
 
 
-async def reset_password(identity: ObjectId, data: NewPassword, hasher: PasswordHasher, mail: Outbox, trail: Trail) -> str:
+async def reset_password(identity: ObjectId, data: NewPassword, hasher: PasswordHasher, mail: Outbox, audit_log: AuditLog) -> str:
     """Gives an account a new password, and ends its sessions in the same write; its owner is told. Returns its user name.
 
     Raises:
@@ -130,9 +132,9 @@ async def reset_password(identity: ObjectId, data: NewPassword, hasher: Password
     update = {"$set": values, "$unset": {"pending_email": ""}}  # an address that an intruder had given
     if (await collection(UserDocument).update_one({"_id": identity}, update)).matched_count == 0:
         raise NotFound("User not found")
-    await trail.record("password_reset", identity)
+    await audit_log.record("password_reset", identity)
     if user.email_verified:
-        await mail.enqueue("notice_password", trail, user=identity, address=user.email)
+        await mail.enqueue("notice_password", audit_log, user=identity, address=user.email)
     return user.username
 
 

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from taskapi.accounts.security import password_policy
 from taskapi.accounts.security.scopes import Role
 from taskapi.core import email_addresses
-from taskapi.core.fields import Composed, Id, Moment, Optional, ReadModel, Storable, Trimmed, Visible
+from taskapi.core.fields import Composed, Id, ReadModel, Storable, Trimmed, UTCDateTime, Visible, omittable
 
 Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$")]
 
@@ -73,11 +73,11 @@ class UserUpdate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"full_name": "Ada King"}]})
 
-    username: Username = Optional()
+    username: Username = omittable()
     email: Email | None = None
     full_name: FullName | None = None
-    password: Password = Optional()
-    current_password: CurrentPassword = Optional(
+    password: Password = omittable()
+    current_password: CurrentPassword = omittable(
         description="Needed to change the password, or a verified address; with an API token, any address."
     )
 
@@ -123,8 +123,8 @@ class UserRead(ReadModel):
     disabled: bool
     role: Role = "user"
     two_factor: bool = False
-    created_at: Moment
-    updated_at: Moment
+    created_at: UTCDateTime
+    updated_at: UTCDateTime
 
     @property
     def object_id(self) -> ObjectId:

@@ -15,11 +15,11 @@ from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.scopes import Scopes
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.users import addresses, renaming
-from taskapi.accounts.users.addresses import Holder
+from taskapi.accounts.users.addresses import AccountWithPassword
 from taskapi.accounts.users.documents import ACTIVE, MAY_SIGN_IN, PUBLIC, SOURCE, STILL_THERE, UserDocument
 from taskapi.accounts.users.mending import mending
 from taskapi.accounts.users.schemas import Account, UserCreate, UserRead, UserUpdate
-from taskapi.audit.recorder import Trail
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
 from taskapi.core.ids import new_id
 from taskapi.db import damaged
@@ -37,13 +37,13 @@ class Admission(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Prover:
+class Reauthenticator:
     """Asks somebody who has signed in for their current password."""
 
     hasher: PasswordHasher
     throttle: Throttle
     session: ObjectId | None
-    trail: Trail
+    audit_log: AuditLog
 
     async def prove(self, user: UserRead, password: str) -> str:
         """The stored hash of the password of ``user``, which is ``password``: a write that requires it requires this one.
@@ -57,12 +57,12 @@ class Prover:
             _, stored = await for_sign_in(user.username)
             matches, _ = await self.hasher.verify(password, stored)
             if stored is None or not matches:
-                await self.trail.record("current_password", user.object_id, outcome="failure")
+                await self.audit_log.record("current_password", user.object_id, outcome="failure")
                 raise WrongPassword
         return stored
 
 
-async def register(data: UserCreate, hasher: PasswordHasher, mail: Outbox, trail: Trail) -> UserRead:
+async def register(data: UserCreate, hasher: PasswordHasher, mail: Outbox, audit_log: AuditLog) -> UserRead:
     """Makes an account, and has a mail sent to its address.
 
     When an earlier run of the same request has made it, the answer is what that run would have given.
@@ -99,9 +99,9 @@ async def register(data: UserCreate, hasher: PasswordHasher, mail: Outbox, trail
             raise _taken(error) from None
         user |= {"created_at": first["created_at"], "updated_at": first["created_at"]}
     else:
-        await trail.record("account_created", user["_id"])
+        await audit_log.record("account_created", user["_id"])
     if data.email:
-        await mail.enqueue("verify_email", trail, user=user["_id"])
+        await mail.enqueue("verify_email", audit_log, user=user["_id"])
     return UserRead.model_validate(user)
 
 
@@ -170,7 +170,7 @@ def ids_in(sessions: Iterable[Any]) -> list[ObjectId]:
     return [session for session in sessions if isinstance(session, ObjectId)]
 
 
-async def reset_password(holder: Holder, address: str, password: str, hasher: PasswordHasher) -> bool:
+async def reset_password(holder: AccountWithPassword, address: str, password: str, hasher: PasswordHasher) -> bool:
     """Gives a new password to whoever reads ``address``, and ends every session in the same write.
 
     When nobody had shown before that they read it, API tokens and a second factor end as well: whoever made the account may be
@@ -189,7 +189,7 @@ async def reset_password(holder: Holder, address: str, password: str, hasher: Pa
     return written.modified_count == 1
 
 
-async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox, trail: Trail) -> UserRead:
+async def change(user: UserRead, data: UserUpdate, prover: Reauthenticator, mail: Outbox, audit_log: AuditLog) -> UserRead:
     """Changes the fields that were sent; the copies of a new user name inside the user's tasks follow later.
 
     A new password ends every session but the one that asks for it, and calls a pending change of the address off.
@@ -198,7 +198,7 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
         InvalidInput: the new password is too easy to guess, the current one is needed to change the address, or the new
             address is a local one where those are not taken.
         UsernameTaken, EmailTaken: somebody else has it.
-        WrongPassword, TooManyAttempts, Overloaded: as ``Prover`` says of ``current_password``.
+        WrongPassword, TooManyAttempts, Overloaded: as ``Reauthenticator`` says of ``current_password``.
         TooManyAttempts: also when the account had too many addresses verified, or it or the address it calls from has asked for
             too many names or addresses.
         InvalidToken: the account was disabled or deleted meanwhile.
@@ -207,7 +207,7 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
         return user
     mail.check(data.email)
     if _asks_for_names(user, data):
-        await prover.throttle.change_of_name(user.object_id, trail.address)
+        await prover.throttle.change_of_name(user.object_id, audit_log.address)
     conditions: BSON = {"_id": user.object_id, **ACTIVE}
     values: BSON = {"updated_at": utc_now(), **data.model_dump(include={"full_name"}, exclude_unset=True)}
     removed: BSON = {}
@@ -252,13 +252,13 @@ async def change(user: UserRead, data: UserUpdate, prover: Prover, mail: Outbox,
             raise WrongPassword
         raise addresses.password_needed() if moved and await _now(user.object_id) else InvalidToken
     if "password_hash" in values:
-        await trail.record("password_changed", user.object_id)
+        await audit_log.record("password_changed", user.object_id)
         if user.email_verified:
-            await mail.enqueue("notice_password", trail, user=user.object_id, address=user.email)
+            await mail.enqueue("notice_password", audit_log, user=user.object_id, address=user.email)
     if moved:
-        await moved.follow(user.object_id, mail, trail)
+        await moved.follow(user.object_id, mail, audit_log)
     if renames:
-        await trail.record("username_changed", user.object_id, before=user.username, after=data.username)
+        await audit_log.record("username_changed", user.object_id, before=user.username, after=data.username)
     return damaged.read(UserRead, changed, SOURCE)
 
 

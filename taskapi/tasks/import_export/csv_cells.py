@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from taskapi.core.errors import Fault, MalformedJSON
+from taskapi.core.errors import FieldError, MalformedJSON
 from taskapi.core.strict_json import read_json
 from taskapi.tasks.metadata import JSONObject
 from taskapi.tasks.schemas import TaskRead
@@ -29,7 +29,7 @@ _INNER = re.compile(rf"(?<=[{_SEPARATORS}])(?='*+{_LEFT_OUT}{_SIGN})")
 _INNER_GUARD = re.compile(rf"(?<=[{_SEPARATORS}])'(?='*+{_LEFT_OUT}{_SIGN})")
 _IN_JSON = re.compile(rf"([{_SEPARATORS}]{_LEFT_OUT})({_SIGN})")
 _JSON_TEXT = re.compile(r',?"(?:[^"\\]|\\.)*+"')  # with the comma before it: what is no text may be a negative number
-EMPTIED: Mapping[str, Any] = {  # what an empty cell means; in any other column it says nothing
+EMPTY_CELLS: Mapping[str, Any] = {  # what an empty cell means; in any other column it says nothing
     "description": "",
     "due_date": None,
     "completed_at": None,
@@ -58,7 +58,7 @@ def _escape_signs(text: re.Match[str]) -> str:
     return _IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", text[0])
 
 
-def read_cells(cells: Iterable[tuple[str, str]]) -> tuple[JSONObject, list[Fault]]:
+def read_cells(cells: Iterable[tuple[str, str]]) -> tuple[JSONObject, list[FieldError]]:
     """The values of a task whose cells are given by column, as JSON has them; and what is wrong with cells."""
     values: JSONObject = {}
     faults = []
@@ -66,12 +66,12 @@ def read_cells(cells: Iterable[tuple[str, str]]) -> tuple[JSONObject, list[Fault
         if name in IGNORED:
             continue
         if text == "":
-            values |= {name: EMPTIED[name]} if name in EMPTIED else {}
+            values |= {name: EMPTY_CELLS[name]} if name in EMPTY_CELLS else {}
             continue
         try:
             values[name] = READERS.get(name, str.strip)(text)
         except MalformedJSON as error:
-            faults.append(Fault(name, error.detail, error.code))
+            faults.append(FieldError(name, error.detail, error.code))
     return values, faults
 
 

@@ -4,8 +4,8 @@ import csv
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
-from taskapi.core.cooperative import Turns
-from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, Fault, InvalidInput, MalformedImport
+from taskapi.core.cooperative import CooperativeYield
+from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput, MalformedImport
 from taskapi.core.strict_json import BOM
 from taskapi.tasks.import_export.csv_cells import COLUMNS, read_cells
 from taskapi.tasks.import_export.records import BLANK, MAX_BYTES, Record, Records, too_long
@@ -49,12 +49,12 @@ def _names(text: bytes, separator: str) -> list[str]:
     if len(names) > MAX_COLUMNS:
         raise MalformedImport(f"The first line names more than {MAX_COLUMNS} columns.")
     faults = [
-        Fault(name[:MAX_FIELD_LENGTH], "There is no such field", "extra_forbidden") for name in names if name not in COLUMNS
+        FieldError(name[:MAX_FIELD_LENGTH], "There is no such field", "extra_forbidden") for name in names if name not in COLUMNS
     ]
     repeated = dict.fromkeys(name for name in names if name in COLUMNS and names.count(name) > 1)
-    faults += [Fault(name, "Names more than one column", "repeated_column") for name in repeated]
+    faults += [FieldError(name, "Names more than one column", "repeated_column") for name in repeated]
     if "title" not in names:
-        faults.append(Fault("title", "Field required", "missing"))
+        faults.append(FieldError("title", "Field required", "missing"))
     if faults:
         raise InvalidInput(faults[:MAX_FAULTS])
     return names
@@ -67,11 +67,11 @@ def _record(number: int, text: bytes, names: Sequence[str], separator: str) -> R
     try:
         cells = _cells(text, separator)
         if len(cells) != len(names):
-            fault = Fault("", f"The line has {len(cells)} cells, but the first line has {len(names)}", "cell_count")
+            fault = FieldError("", f"The line has {len(cells)} cells, but the first line has {len(names)}", "cell_count")
     except UnicodeDecodeError:
-        fault = Fault("", "The line is not UTF-8", "malformed_csv")
+        fault = FieldError("", "The line is not UTF-8", "malformed_csv")
     except csv.Error:
-        fault = Fault("", "The line has a cell with unmatched quotation marks, or one that is too long", "malformed_csv")
+        fault = FieldError("", "The line has a cell with unmatched quotation marks, or one that is too long", "malformed_csv")
     if fault:
         return Record(number, len(text), faults=[fault])
     values, faults = read_cells(zip(names, cells, strict=True))
@@ -84,11 +84,11 @@ def _cells(text: bytes, separator: str) -> list[str]:
 
 async def _split(chunks: AsyncIterable[bytes], marks: "_Marks") -> AsyncIterator[tuple[int, bytes]]:
     """The records, with the lines on which they begin. One of more than ``MAX_BYTES`` is cut after one byte more."""
-    record, line, begins, turns = bytearray(), 1, 1, Turns()
+    record, line, begins, turns = bytearray(), 1, 1, CooperativeYield()
     async for chunk in chunks:
         at = 0
         while at < len(chunk):
-            await turns.give_way()
+            await turns.checkpoint()
             end = marks.end(chunk, at)
             line += chunk.count(b"\n", at, end)
             record += chunk[at : min(end, at + MAX_BYTES + 1 - len(record))]

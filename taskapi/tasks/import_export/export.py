@@ -12,7 +12,7 @@ from pydantic import Field
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core import strict_json
-from taskapi.core.fields import Flag
+from taskapi.core.fields import QueryBool
 from taskapi.db.connection import BSON
 from taskapi.db.snapshots import batches_in_first_order, stream_batches
 from taskapi.tasks.import_export.csv_cells import COLUMNS, write_cell
@@ -43,7 +43,7 @@ class ExportQuery(TaskFilters):
 
     sort: Sort | None = None
     format: Format | None = Field(None, description="Without it the one that `Accept` prefers, else `jsonl`.")
-    bom: Flag = Field(False, description="Begin CSV with a byte order mark, by which Excel knows that it is UTF-8.")
+    bom: QueryBool = Field(False, description="Begin CSV with a byte order mark, by which Excel knows that it is UTF-8.")
 
     @property
     def order(self) -> Order:

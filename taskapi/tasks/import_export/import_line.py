@@ -16,11 +16,22 @@ from taskapi.tasks.schemas import Status
 from taskapi.tasks.services.tasks import new_task
 from taskapi.tasks.storage.reading import sound
 
-PLAIN = ("title", "description", "priority", "due_date", "tags", "links", "metadata", "created_at", "updated_at", "completed_at")
+IMPORTED_FIELDS = (
+    "title",
+    "description",
+    "priority",
+    "due_date",
+    "tags",
+    "links",
+    "metadata",
+    "created_at",
+    "updated_at",
+    "completed_at",
+)
 TIMES = ("due_date", "created_at", "updated_at", "completed_at")
 
 
-class Line(NamedTuple):
+class ImportLine(NamedTuple):
     """A line that can be imported: what it says, the task that it is when it is about none yet, and the ids of that one."""
 
     data: TaskImport
@@ -38,14 +49,14 @@ class Line(NamedTuple):
         return {*self.ids, *(() if self.key is None else (self.key,))}
 
 
-def line_of(owner: UserRead, data: TaskImport) -> Line:
+def line_of(owner: UserRead, data: TaskImport) -> ImportLine:
     """The line that says ``data``; ids are drawn here, in the order of the lines."""
     task = _new(owner, data)
     if not isinstance(data, TaskImportById) or data.id is None:
-        return Line(data, task)
+        return ImportLine(data, task)
     given = ObjectId(data.id)
     task["_id"] = id_within(owner.object_id, given)
-    return Line(data, task, (given, task["_id"]))
+    return ImportLine(data, task, (given, task["_id"]))
 
 
 def _new(owner: UserRead, data: TaskImport) -> BSON:
@@ -69,10 +80,10 @@ def complete(stored: BSON, owner: UserRead) -> BSON:
     return {**shown, **times, "_id": stored["_id"], "version": stored.get("version")}
 
 
-def changed(line: Line, stored: BSON) -> BSON:
+def changed(line: ImportLine, stored: BSON) -> BSON:
     """The fields that the line gives, when any of them differs from the stored task; else none."""
     data, given = line.data, line.data.model_fields_set
-    fields = {name: line.task[name] for name in PLAIN if name in given}
+    fields = {name: line.task[name] for name in IMPORTED_FIELDS if name in given}
     if data.completed_at is None:
         fields.pop("completed_at", None)
     if "updated_at" in fields and fields["updated_at"] <= stored["updated_at"]:
@@ -86,7 +97,7 @@ def changed(line: Line, stored: BSON) -> BSON:
     return fields if any(exact(value) != exact(stored[name]) for name, value in fields.items()) else {}
 
 
-def _with_ids(line: Line, stored: list[BSON]) -> list[BSON]:
+def _with_ids(line: ImportLine, stored: list[BSON]) -> list[BSON]:
     """The checklist of a line; an item that names no id is the stored one of the same text."""
     named = {item.id for item in line.data.checklist}
     free: dict[str, list[ObjectId]] = {}

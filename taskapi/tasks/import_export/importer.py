@@ -6,9 +6,9 @@ from bson import ObjectId
 from pydantic import ValidationError
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.cooperative import Turns
-from taskapi.core.errors import Fault, TooManyLines, faults_of
-from taskapi.tasks.import_export.import_line import Line, line_of
+from taskapi.core.cooperative import CooperativeYield
+from taskapi.core.errors import FieldError, TooManyLines, field_errors
+from taskapi.tasks.import_export.import_line import ImportLine, line_of
 from taskapi.tasks.import_export.records import Record, Records
 from taskapi.tasks.import_export.schemas import (
     MAX_ERRORS,
@@ -19,7 +19,7 @@ from taskapi.tasks.import_export.schemas import (
     TaskImport,
     TaskImportById,
 )
-from taskapi.tasks.import_export.upsert import Rehearsal, Upsert, Writer
+from taskapi.tasks.import_export.upsert import DryRunWriter, Upsert, Writer
 from taskapi.tasks.services.tasks import LookUp
 
 MAX_TEXT_LINES = 2 * MAX_LINES  # with the empty ones, which take time as well
@@ -37,13 +37,13 @@ async def run(owner: UserRead, records: Records, look_up: LookUp, query: ImportQ
         TooManyLines: there are more than 100,000, or 200,000 with the empty ones; those are imported.
         Contended: others change the same tasks all the time.
     """
-    report, turns, count = ImportReport(), Turns(), 0
+    report, turns, count = ImportReport(), CooperativeYield(), 0
     model = TaskImportById if query.match == "id" else TaskImport
-    with Rehearsal(owner) if query.dry_run else Upsert(owner, look_up) as writer:
+    with DryRunWriter(owner) if query.dry_run else Upsert(owner, look_up) as writer:
         batch = _Batch(writer, report)
         async for record in records:
             count += 1
-            await turns.give_way()
+            await turns.checkpoint()
             if count > MAX_TEXT_LINES or (record and report.lines == MAX_LINES):
                 await batch.finish()
                 raise TooManyLines(MAX_LINES, not query.dry_run)
@@ -59,18 +59,18 @@ async def run(owner: UserRead, records: Records, look_up: LookUp, query: ImportQ
     return report
 
 
-def _read(record: Record, model: type[TaskImport]) -> TaskImport | Sequence[Fault]:
+def _read(record: Record, model: type[TaskImport]) -> TaskImport | Sequence[FieldError]:
     if record.faults:
         return record.faults
     if isinstance(record.value, dict) and len(record.value) > MAX_FIELDS:
-        return [Fault("", f"should have at most {MAX_FIELDS} fields", "too_many_fields")]
+        return [FieldError("", f"should have at most {MAX_FIELDS} fields", "too_many_fields")]
     try:
         return model.model_validate(record.value)
     except ValidationError as error:
-        return faults_of(error.errors(include_input=False, include_url=False))
+        return field_errors(error.errors(include_input=False, include_url=False))
 
 
-def _fail(report: ImportReport, number: int, faults: Sequence[Fault]) -> None:
+def _fail(report: ImportReport, number: int, faults: Sequence[FieldError]) -> None:
     report.failed += 1
     room = MAX_ERRORS - len(report.errors)
     report.errors += [LineError(line=number, field=f.field, message=f.message, type=f.type) for f in faults[:room]]
@@ -83,11 +83,11 @@ class _Batch:
     def __init__(self, writer: Writer, report: ImportReport) -> None:
         self._writer = writer
         self._report = report
-        self._lines: list[Line] = []
+        self._lines: list[ImportLine] = []
         self._names: set[str | ObjectId] = set()
         self._bytes = 0
 
-    async def take(self, line: Line, size: int) -> None:
+    async def take(self, line: ImportLine, size: int) -> None:
         """Adds a line of ``size`` bytes, and writes when there are enough."""
         names = line.names
         if not self._names.isdisjoint(names):

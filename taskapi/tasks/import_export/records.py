@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from taskapi.core.errors import Fault, MalformedImport, MalformedJSON
+from taskapi.core.errors import FieldError, MalformedImport, MalformedJSON
 from taskapi.core.json_pieces import read_json
 from taskapi.core.strict_json import BOM
 from taskapi.web.streaming import lines
@@ -18,7 +18,7 @@ class Record(NamedTuple):
     number: int
     size: int
     value: Any = None
-    faults: Sequence[Fault] = ()
+    faults: Sequence[FieldError] = ()
 
 
 Records = AsyncIterator[Record | None]  # None: an empty line
@@ -26,7 +26,7 @@ Records = AsyncIterator[Record | None]  # None: an empty line
 
 def too_long(number: int) -> Record:
     """A record of more than ``MAX_BYTES``."""
-    return Record(number, MAX_BYTES, faults=[Fault("", f"should take at most {MAX_BYTES} bytes", "line_too_long")])
+    return Record(number, MAX_BYTES, faults=[FieldError("", f"should take at most {MAX_BYTES} bytes", "line_too_long")])
 
 
 async def json_lines(chunks: AsyncIterable[bytes]) -> Records:
@@ -57,7 +57,7 @@ async def _record(number: int, text: bytes) -> Record:
     try:
         return Record(number, len(text), await read_json(text, "The line"))
     except MalformedJSON as error:
-        return Record(number, len(text), faults=[Fault("", error.detail, error.code)])
+        return Record(number, len(text), faults=[FieldError("", error.detail, error.code)])
 
 
 async def json_array(value: Any, size: int) -> Records:

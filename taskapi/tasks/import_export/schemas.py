@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from taskapi.core.clock import utc_now
-from taskapi.core.fields import Flag, IdSent, Optional, ReadModel, Storable
+from taskapi.core.fields import ObjectIdIn, QueryBool, ReadModel, Storable, omittable
 from taskapi.tasks.schemas import TASK_EXAMPLE, Status, TaskCreate
 
 MAX_LINES = 100_000
@@ -47,7 +47,7 @@ class ImportQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    dry_run: Flag = Field(False, description="Say what would become of the lines, and write nothing.")
+    dry_run: QueryBool = Field(False, description="Say what would become of the lines, and write nothing.")
     match: Literal["key", "id"] = Field(
         "key",
         description="`id`: a line whose `id` is that of a task of yours changes it, and takes it out of the trash. When there is "
@@ -65,8 +65,8 @@ class TaskImport(TaskCreate):
     key: Key | None = Field(
         None, description="Your own name for the task, kept in Unicode NFC. A task that has it already, in any form, is changed."
     )
-    created_at: Past = Optional()
-    updated_at: Past = Optional(description="Of a task that is changed, only a later one than it has counts.")
+    created_at: Past = omittable()
+    updated_at: Past = omittable(description="Of a task that is changed, only a later one than it has counts.")
     completed_at: Past | None = Field(None, description="For a task that is done.")
     id: Annotated[Any, Field(description="Ignored, but for `match=id`.")] = None
     owner: Ignored = None
@@ -98,7 +98,7 @@ class TaskImport(TaskCreate):
 class TaskImportById(TaskImport):
     """A line of an import whose id counts."""
 
-    id: IdSent | None = None
+    id: ObjectIdIn | None = None
 
 
 class LineError(BaseModel):

@@ -14,16 +14,16 @@ from pymongo.errors import BulkWriteError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import utc_now
-from taskapi.core.cooperative import Turns
+from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.errors import Contended
 from taskapi.core.logs import request_id
 from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON, collection
 from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
-from taskapi.tasks.import_export.import_line import Line, after, changed
+from taskapi.tasks.import_export.import_line import ImportLine, after, changed
 from taskapi.tasks.import_export.schemas import ImportReport
 from taskapi.tasks.query.matching import Known, keys_of
-from taskapi.tasks.services.tasks import LookUp, settle_new
+from taskapi.tasks.services.tasks import LookUp, sync_owner_name
 from taskapi.tasks.services.trash import restore_pipeline
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import at_version
@@ -38,7 +38,7 @@ AWARE = CodecOptions[BSON](tz_aware=True)
 class Writer(Protocol):
     """What the lines of an import are given to."""
 
-    async def write(self, lines: list[Line], report: ImportReport) -> None:
+    async def write(self, lines: list[ImportLine], report: ImportReport) -> None:
         """Writes lines of which no two have a name in common, and counts them in ``report``."""
 
 
@@ -52,7 +52,7 @@ class Upsert(AbstractContextManager["Upsert"]):
     def __exit__(self, *_: object) -> None:
         """Nothing is held."""
 
-    async def write(self, lines: list[Line], report: ImportReport) -> None:
+    async def write(self, lines: list[ImportLine], report: ImportReport) -> None:
         """As ``Writer``. Raises Contended when others were faster, a hundred times."""
         ids = [identity for line in lines for identity in (*line.ids, line.task["_id"])]
         for _ in range(MAX_ATTEMPTS):
@@ -61,15 +61,15 @@ class Upsert(AbstractContextManager["Upsert"]):
                 break
         else:
             raise Contended
-        await settle_new(self._owner, self._look_up, ids)
+        await sync_owner_name(self._owner, self._look_up, ids)
 
-    async def _attempt(self, lines: list[Line], report: ImportReport) -> list[Line]:
+    async def _attempt(self, lines: list[ImportLine], report: ImportReport) -> list[ImportLine]:
         """Writes once; the lines that somebody else, or a line before, came before."""
-        known, turns, now = await Known.of(self._owner, lines), Turns(), utc_now()
-        inserts, updates, waiting = dict[int, Line](), dict[ObjectId, Line](), list[Line]()
+        known, turns, now = await Known.of(self._owner, lines), CooperativeYield(), utc_now()
+        inserts, updates, waiting = dict[int, ImportLine](), dict[ObjectId, ImportLine](), list[ImportLine]()
         operations = list[InsertOne[BSON] | UpdateOne]()
         for line in lines:
-            await turns.give_way()
+            await turns.checkpoint()
             task = known.task(line)
             if task is None:
                 inserts[len(operations)] = line
@@ -94,7 +94,7 @@ class Upsert(AbstractContextManager["Upsert"]):
         report.updated += len(landed) - restored
         return [*missed, *(line for identity, line in updates.items() if identity not in landed), *waiting]
 
-    def _pipeline(self, line: Line, task: BSON, known: Known, now: datetime) -> list[BSON]:
+    def _pipeline(self, line: ImportLine, task: BSON, known: Known, now: datetime) -> list[BSON]:
         """The update of a stored task that makes it what a line says; empty when it is so already."""
         back = restore_pipeline(self._owner, now, keeps_key=known.keeps_key(task)) if "trash" in task else []
         fields = changed(line, task)
@@ -121,7 +121,7 @@ async def _bulk(operations: list[InsertOne[BSON] | UpdateOne]) -> tuple[dict[int
     return {}, result.matched_count
 
 
-class Rehearsal(AbstractContextManager["Rehearsal"]):
+class DryRunWriter(AbstractContextManager["DryRunWriter"]):
     """Writes nothing, and counts what ``Upsert`` would do. What the lines make of tasks with names is kept in a file."""
 
     def __init__(self, owner: UserRead) -> None:
@@ -133,14 +133,14 @@ class Rehearsal(AbstractContextManager["Rehearsal"]):
         """The file goes."""
         self._drafts.close()
 
-    async def write(self, lines: list[Line], report: ImportReport) -> None:
+    async def write(self, lines: list[ImportLine], report: ImportReport) -> None:
         """As ``Writer``, but for the writing."""
-        known, turns = await Known.of(self._owner, lines), Turns()
+        known, turns = await Known.of(self._owner, lines), CooperativeYield()
         for name in {name for line in lines for name in line.names}:
             if draft := self._draft(name):
                 known.add(draft)
         for line in lines:
-            await turns.give_way()
+            await turns.checkpoint()
             task = known.task(line)
             if task is None:
                 report.created += 1

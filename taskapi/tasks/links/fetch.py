@@ -18,7 +18,7 @@ import httpcore
 import httpx
 from httpcore._backends.auto import AutoBackend
 
-from taskapi.core.cooperative import Turns
+from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.public_addresses import is_public
 from taskapi.core.resolver import NameNotResolved, Resolver
 
@@ -207,11 +207,11 @@ async def _opened(client: httpx.AsyncClient, url: str) -> AsyncIterator[httpx.Re
 async def read_start(response: httpx.Response) -> bytes:
     """The first 256 KiB of a streamed body, or 4,096 pieces; not decompressed: what comes small stays small."""
     parts: list[bytes] = []
-    size, turns = 0, Turns()
+    size, turns = 0, CooperativeYield()
     async for piece in response.aiter_raw():
         parts.append(piece)
         size += len(piece)
         if size >= MAX_BYTES or len(parts) >= MAX_PIECES:
             break
-        await turns.give_way()
+        await turns.checkpoint()
     return b"".join(parts)[:MAX_BYTES]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import bson
 from pydantic import Field
 
-from taskapi.core.errors import Fault, InvalidInput
+from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.core.keys import SIGNATURE_BYTES, Signer, decode_base64url, encode_base64url
 from taskapi.db.connection import CODEC
 
@@ -40,4 +40,4 @@ def read(cursor: str, query: bytes, signer: Signer) -> list[Any]:
 
 
 def _wrong() -> InvalidInput:
-    return InvalidInput([Fault("cursor", "does not belong to this query; start again at the first page", "wrong_cursor")])
+    return InvalidInput([FieldError("cursor", "does not belong to this query; start again at the first page", "wrong_cursor")])

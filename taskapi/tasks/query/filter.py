@@ -15,7 +15,7 @@ import bson
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from taskapi.core.errors import WORDS, InvalidInput
+from taskapi.core.errors import MESSAGES, InvalidInput
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import Kind, PublicField, field, free
 from taskapi.tasks.query import equality
@@ -33,7 +33,7 @@ ANY = frozenset({"$exists", "$not"})
 LISTS = frozenset({"$size", "$elemMatch"})
 OPERATORS = EQUALITY | ORDER | MEMBERSHIP | ANY | LISTS  # of a field
 
-NO_FIELD = ("unknown_field", WORDS["extra_forbidden"])
+NO_FIELD = ("unknown_field", MESSAGES["extra_forbidden"])
 EXAMPLE: dict[str, Any] = {"status": {"$ne": "done"}, "$or": [{"priority": {"$gte": 4}}, {"metadata.project": "Apollo"}]}
 
 WhereText = Annotated[

@@ -7,7 +7,7 @@ from bson import ObjectId
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.unicode import nfc, spellings
 from taskapi.db.connection import BSON, collection
-from taskapi.tasks.import_export.import_line import Line, complete
+from taskapi.tasks.import_export.import_line import ImportLine, complete
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.repository import PUBLIC
 
@@ -27,7 +27,7 @@ class Known:
             self.add(task)
 
     @classmethod
-    async def of(cls, owner: UserRead, lines: Sequence[Line]) -> "Known":
+    async def of(cls, owner: UserRead, lines: Sequence[ImportLine]) -> "Known":
         """Those that ``lines`` name, and those that have the keys of what is in the trash."""
         ids = [identity for line in lines for identity in line.ids]
         keys = [line.data.key for line in lines if line.data.key is not None]
@@ -46,7 +46,7 @@ class Known:
         if "trash" not in task:
             self._by_key |= dict.fromkeys(map(nfc, keys_of(task)), task)
 
-    def task(self, line: Line) -> BSON | None:
+    def task(self, line: ImportLine) -> BSON | None:
         """The task that a line is about: the one of its id, else that of its key, else the one of its id in the trash."""
         named = [self.by_id[identity] for identity in line.ids if identity in self.by_id]
         outside = [task for task in named if "trash" not in task]

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, TypeAdapter, 
 from pydantic_core import PydanticCustomError
 
 from taskapi.core.clock import midnight
-from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, Fault, InvalidInput
-from taskapi.core.fields import Day, IdSent, SentMoment, Storable
+from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput
+from taskapi.core.fields import CalendarDate, ObjectIdIn, SentMoment, Storable
 from taskapi.tasks.fields import Kind, PublicField
 from taskapi.tasks.metadata import MAX_INTEGER, MIN_INTEGER, is_unicode
 from taskapi.tasks.schemas import Link, Status
@@ -33,24 +33,24 @@ TYPES: Mapping[Kind, TypeAdapter[Any]] = {
     Kind.flag: TypeAdapter(StrictBool),
     Kind.integer: TypeAdapter(Annotated[StrictInt, Field(ge=MIN_INTEGER, le=MAX_INTEGER)]),
     Kind.number: TypeAdapter(Annotated[float, Field(strict=True, allow_inf_nan=False)]),
-    Kind.day: TypeAdapter(Annotated[Day, AfterValidator(midnight)]),
+    Kind.day: TypeAdapter(Annotated[CalendarDate, AfterValidator(midnight)]),
     Kind.moment: TypeAdapter(SentMoment),
-    Kind.identity: TypeAdapter(Annotated[IdSent, AfterValidator(ObjectId)]),
+    Kind.identity: TypeAdapter(Annotated[ObjectIdIn, AfterValidator(ObjectId)]),
 }
 SIZE = TypeAdapter(Annotated[StrictInt, Field(ge=0, le=2**31 - 1)])
 
 
 def invalid(at: str, kind: str, message: str) -> InvalidInput:
     """The error of one fault, for what cannot be read any further."""
-    return InvalidInput([Fault(at[:MAX_FIELD_LENGTH], message, kind)])
+    return InvalidInput([FieldError(at[:MAX_FIELD_LENGTH], message, kind)])
 
 
-class Faults(list[Fault]):
+class Faults(list[FieldError]):
     """The faults of one filter. Reading goes on after each, so that all are named; what it gives is then not used."""
 
     def note(self, at: str, kind: str, message: str) -> None:
         """Adds the fault at the place ``at``. Raises InvalidInput when there are too many."""
-        self.append(Fault(at[:MAX_FIELD_LENGTH], message, kind))
+        self.append(FieldError(at[:MAX_FIELD_LENGTH], message, kind))
         if len(self) == MAX_FAULTS:
             raise InvalidInput(self)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pymongo.errors import OperationFailure
 
-from taskapi.core.data_loader import Coalescer
+from taskapi.core.data_loader import DataLoader
 from taskapi.db.connection import BSON
 from taskapi.db.queries import aggregate
 from taskapi.tasks.query import stages as pages
@@ -30,7 +30,7 @@ class PageLoader:
     """Pages of lists, for one application. A list may share a query once it is known to be short."""
 
     def __init__(self) -> None:
-        self._found = Coalescer(_find_together, QUERIES, MAX_SHARED)
+        self._found = DataLoader(_find_together, QUERIES, MAX_SHARED)
         self._totals: OrderedDict[bytes, int] = OrderedDict()  # by what a cursor is bound to: owner, filters and order
 
     def note(self, identity: bytes, total: int) -> None:

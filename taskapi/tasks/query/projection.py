@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 from pydantic_core import PydanticCustomError
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.fields import Id, Moment, Optional, StoredDay
+from taskapi.core.fields import Id, StoredDay, UTCDateTime, omittable
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import field, is_index
@@ -35,22 +35,22 @@ Fields = Annotated[
 ]
 
 
-MAY_LACK = {name for name, info in TaskRead.model_fields.items() if not info.is_required()}
+OPTIONAL_FIELDS = {name for name, info in TaskRead.model_fields.items() if not info.is_required()}
 
 
 class OwnerPart(BaseModel):
     """Whose task it is, in part."""
 
-    id: Id = Optional()
-    username: str = Optional()
+    id: Id = omittable()
+    username: str = omittable()
 
 
 class ChecklistItemPart(BaseModel):
     """An item of a checklist, in part."""
 
-    id: Id = Optional()
-    text: str = Optional()
-    done: bool = Optional()
+    id: Id = omittable()
+    text: str = omittable()
+    done: bool = omittable()
 
 
 class TaskPart(BaseModel):
@@ -58,24 +58,24 @@ class TaskPart(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{name: READ_EXAMPLE[name] for name in ("id", "title")}]})
 
-    id: Annotated[Id, Field(validation_alias="_id")] = Optional()
-    title: str = Optional()
-    description: str = Optional()
-    status: Status = Optional()
-    completed: bool = Optional()
-    completed_at: Moment | None = Optional()
-    priority: int = Optional()
-    due_date: StoredDay | None = Optional()
-    tags: list[str] = Optional()
-    links: list[str] = Optional()
-    checklist: list[ChecklistItemPart] = Optional()
-    progress: float = Optional(ge=0, le=1)
-    metadata: StoredMetadata = Optional()
-    key: str | None = Optional()
-    owner: OwnerPart = Optional()
-    created_at: Moment = Optional()
-    updated_at: Moment = Optional()
-    version: StrictInt = Optional()
+    id: Annotated[Id, Field(validation_alias="_id")] = omittable()
+    title: str = omittable()
+    description: str = omittable()
+    status: Status = omittable()
+    completed: bool = omittable()
+    completed_at: UTCDateTime | None = omittable()
+    priority: int = omittable()
+    due_date: StoredDay | None = omittable()
+    tags: list[str] = omittable()
+    links: list[str] = omittable()
+    checklist: list[ChecklistItemPart] = omittable()
+    progress: float = omittable(ge=0, le=1)
+    metadata: StoredMetadata = omittable()
+    key: str | None = omittable()
+    owner: OwnerPart = omittable()
+    created_at: UTCDateTime = omittable()
+    updated_at: UTCDateTime = omittable()
+    version: StrictInt = omittable()
 
 
 Tree = dict[str, "Tree"]
@@ -106,7 +106,7 @@ class Projection:
             for name in path.split("."):
                 below = below.setdefault(name, {})
         theirs = {"id": owner.id, "username": owner.username}
-        lacking = {name: TaskRead.model_fields[name].get_default() for name in tree.keys() & MAY_LACK}
+        lacking = {name: TaskRead.model_fields[name].get_default() for name in tree.keys() & OPTIONAL_FIELDS}
         part = _only({**lacking, **task, "owner": theirs}, tree)
         return damaged.read_part(TaskPart, part, tree.keys(), task, SOURCE)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 from bson import ObjectId
 from pydantic import ConfigDict, Field, model_validator
 
-from taskapi.core.errors import Fault, InvalidInput
+from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.db.connection import BSON
 from taskapi.tasks.query import index_hints
 from taskapi.tasks.query import sort as order
@@ -126,7 +126,7 @@ class TaskQuery(PageQuery, TaskSearch, TaskFilters):
     @model_validator(mode="after")
     def _has_one_start(self) -> Self:
         if self.cursor is not None and (self.offset, self.skip) != (None, None):
-            raise InvalidInput([Fault("cursor", "cannot be combined with offset or skip", "two_starts")])
+            raise InvalidInput([FieldError("cursor", "cannot be combined with offset or skip", "two_starts")])
         return self
 
     def link_header(self, path: str, total: int | None, cursor: str | None) -> str:

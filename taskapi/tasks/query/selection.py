@@ -6,7 +6,7 @@ from bson import ObjectId
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo, WithJsonSchema, field_validator
 
 from taskapi.core.clock import midnight, today
-from taskapi.core.fields import Composed, Day, Flag, Storable, TimeZone
+from taskapi.core.fields import CalendarDate, Composed, QueryBool, Storable, TimeZone
 from taskapi.db.connection import BSON
 from taskapi.tasks.query.equality import forms
 from taskapi.tasks.query.filter import WhereDocument, WhereText, compiled, parsed
@@ -35,7 +35,7 @@ WhereParameter = Annotated[WhereDocument, BeforeValidator(parsed), WithJsonSchem
 
 TODAY = "today"
 Due = Annotated[
-    Day,
+    CalendarDate,
     WithJsonSchema({"type": "string", "pattern": rf"^(\d{{4}}-\d{{2}}-\d{{2}}|{TODAY})$", "examples": ["2027-01-31", TODAY]}),
 ]
 """A calendar date that a caller sends, or the word for the one that it is."""
@@ -64,7 +64,7 @@ class TaskFilters(Selection):
 
     where: WhereParameter | None = None
     status: Status | None = Field(None, description="Has this status.")
-    completed: Flag | None = Field(None, description="Whether the task is done.")
+    completed: QueryBool | None = Field(None, description="Whether the task is done.")
     priority: int | None = Field(None, ge=1, le=5, description="Has this priority; 5 is the highest.")
     tag: Annotated[str, Field(min_length=1, max_length=MAX_TAG_LENGTH), Storable, Composed] | None = Field(
         None, description="Carries this tag, in any case."
@@ -72,7 +72,7 @@ class TaskFilters(Selection):
     tz: TimeZone | None = None
     due_before: Due | None = Field(None, description="Due before this day, or before `today`, which `tz` decides.")
     due_after: Due | None = Field(None, description="Due after this day, or after `today`.")
-    overdue: Flag | None = Field(
+    overdue: QueryBool | None = Field(
         None, description="Whether the due date has passed, in `tz` or UTC, without the task being done."
     )
 

@@ -7,12 +7,12 @@ from fastapi import Request, Response
 from pydantic import ConfigDict, Field
 
 from taskapi.accounts.auth.dependencies import TaskWriter, tools_of
-from taskapi.core.cooperative import Turns
+from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.errors import BulkRefused, CountDiffers, DomainError, QueryTimeout, TooManyMatches, Unavailable
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, ReadModel
 from taskapi.tasks.schemas import TaskUpdate
 from taskapi.tasks.services import batch, bulk_by_filter
-from taskapi.tasks.services.batch import Bulk, BulkQuery, DeleteTask, Step
+from taskapi.tasks.services.batch import Bulk, BulkQuery, DeleteTask, OperationState
 from taskapi.tasks.services.bulk_by_filter import ManyQuery, ManyResult
 from taskapi.web import admission
 from taskapi.web.problems import ProblemDetail, responses, status_of
@@ -44,7 +44,7 @@ class OperationResult(ReadModel):
     error: OperationError | None = None
 
     @classmethod
-    def of(cls, index: int, step: Step) -> "OperationResult":
+    def of(cls, index: int, step: OperationState) -> "OperationResult":
         """The result of a step."""
         if step.error:
             return cls(index=index, status=status_of(step.error), error=_shown(step.error))
@@ -59,12 +59,12 @@ def _shown(error: DomainError) -> OperationError:
     return OperationError(error=error.code, detail=error.detail, details=details)
 
 
-async def _rendered(steps: Sequence[Step]) -> Response:
+async def _rendered(steps: Sequence[OperationState]) -> Response:
     """The results of the steps; others get their turns while they are written down."""
-    turns, results = Turns(), list[bytes]()
+    turns, results = CooperativeYield(), list[bytes]()
     for index, step in enumerate(steps):
         results.append(OperationResult.of(index, step).model_dump_json().encode())
-        await turns.give_way()
+        await turns.checkpoint()
     return Response(b"[%b]" % b",".join(results), media_type=JSON)
 
 
@@ -82,7 +82,7 @@ async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> Resp
 
     The answer has the outcome of each, in their order.
     """
-    run = batch.all_or_none if read_query(BulkQuery, request).atomic else batch.each
+    run = batch.run_atomically if read_query(BulkQuery, request).atomic else batch.each
     steps = await run(user, data, tools_of(request).accounts.get, request.app.state.settings.trash_days)
     request.state.unfinished = any(isinstance(step.error, Unavailable) for step in steps)
     return await _rendered(steps)

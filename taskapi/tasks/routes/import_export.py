@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter, tools_of
-from taskapi.core.errors import Contended, Fault, InvalidInput, MalformedImport, TooManyLines, UnsupportedMediaType
+from taskapi.core.errors import Contended, FieldError, InvalidInput, MalformedImport, TooManyLines, UnsupportedMediaType
 from taskapi.tasks.import_export import export, importer
 from taskapi.tasks.import_export.csv_records import csv_records
 from taskapi.tasks.import_export.export import ExportQuery, Format
@@ -67,7 +67,7 @@ async def export_tasks(user: TaskReader, request: Request) -> Response:
     query = read_query(ExportQuery, request)
     chosen = negotiated(request, tuple(name for name, kind in FORMATS.items() if query.format in (kind, None)))
     if query.bom and chosen != CSV:
-        raise InvalidInput([Fault("bom", "is for CSV alone; send format=csv with it", "csv_only")])
+        raise InvalidInput([FieldError("bom", "is for CSV alone; send format=csv with it", "csv_only")])
     headers = {
         "Content-Type": TYPED_CSV if chosen == CSV else chosen,
         "Content-Disposition": f'attachment; filename="tasks.{FORMATS[chosen]}"',

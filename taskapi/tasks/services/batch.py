@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.cooperative import Turns
-from taskapi.core.errors import MAX_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, Fault, InvalidInput, faults_of
-from taskapi.core.fields import OBJECT_ID_EXAMPLE, DescribedAs, Flag, IdSent
+from taskapi.core.cooperative import CooperativeYield
+from taskapi.core.errors import MAX_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, FieldError, InvalidInput, field_errors
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, DescribedAs, ObjectIdIn, QueryBool
 from taskapi.db.connection import BSON, Session, collection
 from taskapi.db.errors import DUPLICATE_KEY, lacks_durability, to_domain_error
 from taskapi.db.transactions import transaction
@@ -37,7 +37,7 @@ class CreateTask(_Operation):
 
 
 class _OfOneTask(_Operation):
-    id: IdSent
+    id: ObjectIdIn
     version: Annotated[int, Field(strict=True, ge=1, le=MAX_VERSION)] | None = Field(
         None, description="Only this version is changed."
     )
@@ -96,11 +96,11 @@ class BulkQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    atomic: Flag = Field(False, description="All or none: in one transaction.")
+    atomic: QueryBool = Field(False, description="All or none: in one transaction.")
 
 
 @dataclass(slots=True)
-class Step:
+class OperationState:
     """One operation, and what became of it: the task it made or changed, or why it could not."""
 
     operation: Operation | None = None
@@ -110,30 +110,30 @@ class Step:
     error: DomainError | None = None
 
 
-def _step(owner: UserRead, raw: dict[str, Any]) -> Step:
+def _step(owner: UserRead, raw: dict[str, Any]) -> OperationState:
     kind = KINDS.get(raw["op"]) if isinstance(raw.get("op"), str) else None
     if kind is None:
-        return Step(error=InvalidInput([Fault("op", "should be create, update or delete", "enum")]))
+        return OperationState(error=InvalidInput([FieldError("op", "should be create, update or delete", "enum")]))
     try:
         operation = kind.model_validate(raw)
     except ValidationError as error:
-        return Step(error=InvalidInput(faults_of(error.errors(include_input=False, include_url=False))))
+        return OperationState(error=InvalidInput(field_errors(error.errors(include_input=False, include_url=False))))
     if isinstance(operation, CreateTask):
         task = service.new_task(owner, operation.task)
-        return Step(operation, task, id=str(task["_id"]), version=1)
-    return Step(operation)
+        return OperationState(operation, task, id=str(task["_id"]), version=1)
+    return OperationState(operation)
 
 
-async def _steps(owner: UserRead, raws: Iterable[dict[str, Any]]) -> AsyncIterator[Step]:
+async def _steps(owner: UserRead, raws: Iterable[dict[str, Any]]) -> AsyncIterator[OperationState]:
     """The operations as they are found right or wrong, which takes a while: others get their turns meanwhile."""
-    turns = Turns()
+    turns = CooperativeYield()
     await turns.wait()
     for raw in raws:
         yield _step(owner, raw)
-        await turns.give_way()
+        await turns.checkpoint()
 
 
-async def each(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int) -> list[Step]:
+async def each(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int) -> list[OperationState]:
     """Carries out the operations, each for itself: what is to be made first, then the rest in its order.
 
     Deleted tasks are kept for ``days`` days. When the database fails, that is what became of the operations that remain.
@@ -165,7 +165,7 @@ async def _failure(work: Awaitable[None]) -> DomainError | None:
     return None
 
 
-async def all_or_none(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int) -> list[Step]:
+async def run_atomically(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int) -> list[OperationState]:
     """Carries out the operations in one transaction.
 
     Raises:
@@ -173,7 +173,7 @@ async def all_or_none(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int) -
         BulkRefused: one cannot be carried out; nothing was changed.
         TransactionsUnsupported: the MongoDB is a standalone server.
     """
-    steps, faults = list[Step](), list[Fault]()
+    steps, faults = list[OperationState](), list[FieldError]()
     async for step in _steps(owner, bulk.operations):
         faults += at_operation(len(steps), step.error) if step.error else ()
         steps.append(step)
@@ -198,21 +198,21 @@ async def all_or_none(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int) -
     return steps
 
 
-def at_operation(index: int, error: DomainError) -> list[Fault]:
+def at_operation(index: int, error: DomainError) -> list[FieldError]:
     """What is wrong with one operation, by its place in the list."""
     place = f"operations.{index}"
     if error.faults is None:
-        return [Fault(place, error.detail, error.code)]
-    return [Fault(f"{place}.{fault.field}", fault.message, fault.type) for fault in error.faults]
+        return [FieldError(place, error.detail, error.code)]
+    return [FieldError(f"{place}.{fault.field}", fault.message, fault.type) for fault in error.faults]
 
 
-async def _is_stored(owner: UserRead, step: Step) -> bool:
+async def _is_stored(owner: UserRead, step: OperationState) -> bool:
     assert step.task
     theirs = {"$or": [{"owner.id": owner.object_id}, {"trash.owner.id": owner.object_id}]}
     return await collection(TaskDocument).find_one({"_id": step.task["_id"], **theirs}, {"_id": 1}) is not None
 
 
-async def _insert(made: Sequence[Step], session: Session | None) -> None:
+async def _insert(made: Sequence[OperationState], session: Session | None) -> None:
     tasks = [step.task for step in made if step.task]
     if not tasks:
         return
@@ -225,7 +225,7 @@ async def _insert(made: Sequence[Step], session: Session | None) -> None:
             raise
 
 
-async def _carry_out(owner: UserRead, step: Step, days: int, session: Session | None) -> None:
+async def _carry_out(owner: UserRead, step: OperationState, days: int, session: Session | None) -> None:
     operation = step.operation
     if isinstance(operation, UpdateTask):
         task = await service.change(owner, operation.id, operation.changes, operation.versions, session)
@@ -235,6 +235,6 @@ async def _carry_out(owner: UserRead, step: Step, days: int, session: Session | 
         step.id = operation.id
 
 
-async def _settle(owner: UserRead, made: Sequence[Step], look_up: LookUp) -> None:
+async def _settle(owner: UserRead, made: Sequence[OperationState], look_up: LookUp) -> None:
     if made and not made[0].error:
-        await service.settle_new(owner, look_up, [step.task["_id"] for step in made if step.task])
+        await service.sync_owner_name(owner, look_up, [step.task["_id"] for step in made if step.task])

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import CountDiffers, NotFound, TooManyMatches
-from taskapi.core.fields import Flag
+from taskapi.core.fields import QueryBool
 from taskapi.db.connection import BSON, Session, collection
 from taskapi.db.queries import aggregate
 from taskapi.db.transactions import transaction
@@ -29,7 +29,7 @@ BATCH = 1000
 class ManyQuery(TaskFilters):
     """Which tasks, and with what caution."""
 
-    dry_run: Flag = Field(False, description="Only count them.")
+    dry_run: QueryBool = Field(False, description="Only count them.")
     expect: int | None = Field(None, ge=0, le=MAX_EXPECTED, description="Refuse unless the filter finds this many.")
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.errors import Fault, InvalidInput, NotFound, PreconditionFailed, TooManyItems
+from taskapi.core.errors import FieldError, InvalidInput, NotFound, PreconditionFailed, TooManyItems
 from taskapi.core.fields import object_id
 from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON, collection
@@ -126,5 +126,5 @@ async def _write(
     if versions is not None and task.version not in versions:
         raise PreconditionFailed(task.version)
     if before and before not in present:
-        raise InvalidInput([Fault("before", "There is no such item", "unknown_item")])
+        raise InvalidInput([FieldError("before", "There is no such item", "unknown_item")])
     raise TooManyItems if new else NotFound("Checklist item not found")

@@ -9,8 +9,8 @@ from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
 from jsonpointer import JsonPointerException, resolve_pointer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, ValidationError
 
-from taskapi.core.cooperative import Turns
-from taskapi.core.errors import Fault, InvalidInput, PatchTestFailed, faults_of
+from taskapi.core.cooperative import CooperativeYield
+from taskapi.core.errors import FieldError, InvalidInput, PatchTestFailed, field_errors
 from taskapi.core.strict_json import MAX_DEPTH, is_deeper
 from taskapi.tasks.schemas import TaskRead, TaskUpdate
 from taskapi.web.routing import COMPONENT, schema_of
@@ -18,7 +18,7 @@ from taskapi.web.routing import COMPONENT, schema_of
 MEDIA_TYPE = "application/json-patch+json"
 MAX_OPERATIONS = 100
 MAX_VALUES_LENGTH = 128 * 1024  # characters of JSON that all operations bring or copy; the largest task has half as many
-EMPTIED = ("description", "due_date", "tags", "links", "checklist", "metadata")  # what may be removed
+NULLABLE_FIELDS = ("description", "due_date", "tags", "links", "checklist", "metadata")  # what may be removed
 POINTER: dict[str, JsonValue] = {"pattern": "^(/([^/~]|~[01])*)*$"}
 # Of an operation beside its path (RFC 6902, section 4).
 MEMBERS = {"add": "value", "remove": None, "replace": "value", "move": "from", "copy": "from", "test": "value"}
@@ -77,7 +77,7 @@ async def patched(document: Any, operations: Sequence[Operation]) -> Any:
         PatchTestFailed: a ``test`` does not hold.
         InvalidInput: an operation cannot be carried out; names it.
     """
-    document, turns = copy.deepcopy(document), Turns()
+    document, turns = copy.deepcopy(document), CooperativeYield()
     size = 0
     for index, operation in enumerate(operations):
         try:
@@ -89,17 +89,17 @@ async def patched(document: Any, operations: Sequence[Operation]) -> Any:
         except JsonPatchTestFailed:
             raise PatchTestFailed(index) from None
         except (JsonPatchException, JsonPointerException) as error:
-            raise InvalidInput([Fault(str(index), f"Cannot be carried out: {_reason(error)}", "patch_operation")]) from None
+            raise InvalidInput([FieldError(str(index), f"Cannot be carried out: {_reason(error)}", "patch_operation")]) from None
         except RecursionError:
             raise _too_large(index) from None
-        await turns.give_way()
+        await turns.checkpoint()
     if is_deeper(document, MAX_DEPTH):
         raise _too_large(len(operations) - 1)
     return document
 
 
 def _too_large(index: int) -> InvalidInput:
-    return InvalidInput([Fault(str(index), "Makes the task too large", "patch_size")])
+    return InvalidInput([FieldError(str(index), "Makes the task too large", "patch_size")])
 
 
 def _reason(error: Exception) -> str:
@@ -115,23 +115,23 @@ async def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate
     before: dict[str, Any] = task.model_dump(mode="json")
     after = await patched(before, operations)
     if not isinstance(after, dict):
-        raise InvalidInput([Fault("", "The task must stay an object", "task_type")])
-    faults = [Fault(name, "There is no such field", "extra_forbidden") for name in after if name not in before]
+        raise InvalidInput([FieldError("", "The task must stay an object", "task_type")])
+    faults = [FieldError(name, "There is no such field", "extra_forbidden") for name in after if name not in before]
     changed = [name for name, value in before.items() if name not in after or not _same(value, after[name])]
     faults += [read_only(name) for name in changed if name in READ_ONLY]
     missing = [name for name in changed if name not in after]
-    faults += [Fault(name, "Field required", "missing") for name in missing if name not in (*EMPTIED, *READ_ONLY)]
+    faults += [FieldError(name, "Field required", "missing") for name in missing if name not in (*NULLABLE_FIELDS, *READ_ONLY)]
     if faults:
         raise InvalidInput(faults)
     try:
         return TaskUpdate.model_validate({name: after.get(name) for name in changed})
     except ValidationError as error:
-        raise InvalidInput(faults_of(error.errors(include_input=False, include_url=False))) from None
+        raise InvalidInput(field_errors(error.errors(include_input=False, include_url=False))) from None
 
 
-def read_only(name: str) -> Fault:
+def read_only(name: str) -> FieldError:
     """What is wrong with another value for one of the server's fields."""
-    return Fault(name, "Cannot be changed", "read_only")
+    return FieldError(name, "Cannot be changed", "read_only")
 
 
 def _same(one: Any, other: Any) -> bool:

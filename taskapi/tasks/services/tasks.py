@@ -8,7 +8,7 @@ from pymongo.errors import DuplicateKeyError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import midnight, utc_now
-from taskapi.core.errors import DatabaseUnavailable, Fault, InvalidInput
+from taskapi.core.errors import DatabaseUnavailable, FieldError, InvalidInput
 from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON, Session, acknowledged, collection
 from taskapi.tasks.metadata import check, merged
@@ -48,10 +48,10 @@ async def create(owner: UserRead, data: TaskCreate, inserter: TaskInserter, look
 
 async def settled(owner: UserRead, task: BSON, look_up: LookUp) -> TaskRead:
     """A task that has just become one of ``owner``, under the name they have once it is stored."""
-    return read(task, await settle_new(owner, look_up, [task["_id"]]))
+    return read(task, await sync_owner_name(owner, look_up, [task["_id"]]))
 
 
-async def settle_new(owner: UserRead, look_up: LookUp, ids: Sequence[ObjectId]) -> UserRead:
+async def sync_owner_name(owner: UserRead, look_up: LookUp, ids: Sequence[ObjectId]) -> UserRead:
     """Gives tasks that have just been stored the name their owner has now; the owner by that name."""
     # The copies of a name that changed before these were stored may have been written already; later ones find these.
     while (current := await look_up(owner.object_id)) is not None and current.username != owner.username:
@@ -136,7 +136,7 @@ def _with_metadata(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON]:
     try:
         check(metadata)
     except PydanticCustomError as error:
-        raise InvalidInput([Fault("metadata", error.message(), error.type)]) from None
+        raise InvalidInput([FieldError("metadata", error.message(), error.type)]) from None
     return update({**fields_of(data), **literal({"metadata": metadata})}, by)
 
 

@@ -21,7 +21,7 @@ from taskapi.tasks.services.tasks import LookUp, settled
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import Action, list_or_empty, recorded
 from taskapi.tasks.storage.reading import SOURCE, reference
-from taskapi.tasks.storage.repository import PUBLIC, Versions, one, why_unmatched
+from taskapi.tasks.storage.repository import PUBLIC, Versions, explain_no_match, one
 from taskapi.web.pagination import PageQuery
 
 RESTORED_LAST: BSON = {"$expr": {"$eq": [{"$last": list_or_empty("$history.action")}, Action.restore]}}
@@ -47,7 +47,7 @@ async def put(owner: UserRead, task_id: str, versions: Versions, days: int, sess
     """Moves one task to the trash, when it has one of ``versions``. Raises NotFound, PreconditionFailed."""
     result = await collection(TaskDocument).update_one(one(owner, task_id, versions), moving(owner, days), session=session)
     if result.matched_count == 0:
-        raise await why_unmatched(owner, task_id, session)
+        raise await explain_no_match(owner, task_id, session)
 
 
 def _theirs(owner: UserRead) -> BSON:

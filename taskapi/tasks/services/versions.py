@@ -9,18 +9,18 @@ from pydantic_core import PydanticCustomError
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import in_utc
 from taskapi.core.errors import NotFound, VersionNotKept
-from taskapi.core.fields import Moment, SentMoment
+from taskapi.core.fields import SentMoment, UTCDateTime
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
-from taskapi.tasks.storage.history import LACKING, Action
+from taskapi.tasks.storage.history import LEGACY_DEFAULTS, Action
 from taskapi.tasks.storage.pipelines import literal, update
 from taskapi.tasks.storage.reading import SOURCE, read, reference, sound, version_of
 from taskapi.tasks.storage.repository import PUBLIC, Versions, find, revise
 
 WITH_HISTORY = {**PUBLIC, "history": 1}
-REVERTED = {*TaskUpdate.model_fields, "completed_at", "progress"}
+REVERTED_FIELDS = {*TaskUpdate.model_fields, "completed_at", "progress"}
 UNRECORDED = frozenset({"_id", "owner", "version"})  # what tells a task from others, which no change touches
 MAX_VERSION = 2**31 - 1
 
@@ -51,7 +51,7 @@ class HistoryEntry(BaseModel):
     )
 
     version: StrictInt = Field(description="The version that it made.")
-    at: Moment
+    at: UTCDateTime
     by: OwnerRead
     action: Action
     request_id: str
@@ -93,7 +93,7 @@ async def history(owner: UserRead, task_id: str) -> list[HistoryEntry]:
 
 def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:
     """The writes of a task of ``owner``, stored with its history, the newest first."""
-    state = {**LACKING, **stored}
+    state = {**LEGACY_DEFAULTS, **stored}
     found = []
     after = read(state, owner).model_dump(mode="json")
     for entry in reversed(_kept(stored)):
@@ -142,7 +142,7 @@ def back_to(stored: BSON, version: int) -> BSON:
     earliest = entries[0]["version"] - (entries[0]["action"] != Action.create) if entries else version_of(stored)
     if version < earliest:
         raise VersionNotKept
-    state = {**LACKING, **stored}
+    state = {**LEGACY_DEFAULTS, **stored}
     for entry in reversed(entries):
         if entry["version"] <= version:
             break
@@ -191,7 +191,7 @@ async def revert(owner: UserRead, task_id: str, version: int, versions: Versions
 
     async def going_back(stored: BSON) -> list[BSON] | None:
         past, now = (sound(back_to(stored, number), owner) for number in (version, version_of(stored)))
-        values = {name: past[name] for name in sorted(REVERTED)}
+        values = {name: past[name] for name in sorted(REVERTED_FIELDS)}
         if all(exact(value) == exact(now[name]) for name, value in values.items()):
             return None
         return update(literal(values), owner, Action.revert, derive=False)

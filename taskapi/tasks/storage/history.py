@@ -15,7 +15,7 @@ from taskapi.db.connection import BSON
 
 MAX_ENTRIES = 100
 MAX_BYTES = 64 * 1024  # of all entries, as BSON; the older half goes when they are larger
-LACKING: Mapping[str, Any] = {"checklist": [], "metadata": {}, "progress": 0.0}
+LEGACY_DEFAULTS: Mapping[str, Any] = {"checklist": [], "metadata": {}, "progress": 0.0}
 """What tasks of an earlier version of the service lack, and the values that stand for it."""
 
 
@@ -66,7 +66,7 @@ def first(by: UserRead, at: datetime) -> list[BSON]:
 def recorded(stages: Iterable[BSON], touched: Iterable[str], action: Action, by: UserRead, at: datetime) -> list[BSON]:
     """The stages of an update, with those that raise the version and record which of the ``touched`` fields changed."""
     stored: BSON = {name: f"${name}" for name in touched}
-    stored |= {name: {"$ifNull": [f"${name}", {"$literal": empty}]} for name, empty in LACKING.items() if name in stored}
+    stored |= {name: {"$ifNull": [f"${name}", {"$literal": empty}]} for name, empty in LEGACY_DEFAULTS.items() if name in stored}
     before: BSON = {
         name: {"$cond": [{"$ne": [f"$before.{name}", now]}, f"$before.{name}", "$$REMOVE"]} for name, now in stored.items()
     }

@@ -7,7 +7,7 @@ from typing import Any
 from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError, WriteError
 
-from taskapi.core.data_loader import Coalescer
+from taskapi.core.data_loader import DataLoader
 from taskapi.db.connection import BSON, collection
 from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
 from taskapi.tasks.storage.documents import TaskDocument
@@ -25,7 +25,7 @@ class TaskInserter:
     """Stores the new tasks of one application, each as durably as alone."""
 
     def __init__(self) -> None:
-        self._failures = Coalescer(_insert, WRITES, MAX_INSERTED)
+        self._failures = DataLoader(_insert, WRITES, MAX_INSERTED)
 
     async def insert(self, task: BSON) -> None:
         """Stores a task. Raises what the driver would raise for it alone, such as DuplicateKeyError."""

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from bson import ObjectId
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.data_loader import Coalescer
+from taskapi.core.data_loader import DataLoader
 from taskapi.core.errors import NotFound
 from taskapi.core.fields import object_id
 from taskapi.db.connection import BSON, collection
@@ -23,7 +23,7 @@ class TaskLoader:
     """The tasks that one application reads by their ids. The owner is in every filter: a foreign task is a missing task."""
 
     def __init__(self) -> None:
-        self._found = Coalescer(_find, QUERIES)
+        self._found = DataLoader(_find, QUERIES)
 
     async def get(self, owner: UserRead, task_id: str) -> TaskRead:
         """A task of ``owner``, as it is now. Raises NotFound."""

@@ -7,7 +7,7 @@ from taskapi.db import damaged
 from taskapi.db.connection import BSON
 from taskapi.tasks.schemas import OwnerRead, TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import LACKING
+from taskapi.tasks.storage.history import LEGACY_DEFAULTS
 
 SOURCE = TaskDocument.Settings.name
 
@@ -19,7 +19,7 @@ def read(stored: BSON, owner: UserRead) -> TaskRead:
 
 def sound(stored: BSON, owner: UserRead) -> BSON:
     """A stored task of ``owner`` in which each public field is as ``read`` shows it."""
-    return {**LACKING, **damaged.sound(TaskRead, {**stored, "owner": reference(owner)}, SOURCE)}
+    return {**LEGACY_DEFAULTS, **damaged.sound(TaskRead, {**stored, "owner": reference(owner)}, SOURCE)}
 
 
 def reference(owner: UserRead) -> BSON:

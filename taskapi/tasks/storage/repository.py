@@ -36,7 +36,7 @@ async def find(owner: UserRead, task_id: str, projection: Mapping[str, int] = PU
     return stored
 
 
-async def why_unmatched(owner: UserRead, task_id: str, session: Session | None = None) -> NotFound | PreconditionFailed:
+async def explain_no_match(owner: UserRead, task_id: str, session: Session | None = None) -> NotFound | PreconditionFailed:
     """Why a write of a task that was to have certain versions met none."""
     found = await collection(TaskDocument).find_one(one(owner, task_id), {"version": 1}, session=session)
     return PreconditionFailed(version_of(found)) if found else NotFound("Task not found")
@@ -55,7 +55,7 @@ async def write(
         one(owner, task_id, versions), pipeline, PUBLIC, return_document=ReturnDocument.AFTER, session=session
     )
     if changed is None:
-        raise await why_unmatched(owner, task_id, session)
+        raise await explain_no_match(owner, task_id, session)
     return read(changed, owner)
 
 

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi.accounts.auth.dependencies import authenticate
 from taskapi.accounts.errors import NotAuthenticated
-from taskapi.core.errors import DomainError, Fault, InvalidInput
-from taskapi.core.ids import repeatable
+from taskapi.core.errors import DomainError, FieldError, InvalidInput
+from taskapi.core.ids import deterministic_ids
 from taskapi.web import problems
 from taskapi.web.idempotency import service
 from taskapi.web.idempotency.fingerprint import FingerprintedBody
@@ -76,7 +76,7 @@ class IdempotencyKeys:
             return _response(found.answer, REPLAY)
         body.reserved(found)
         async with service.holding(found, self.lease):
-            with repeatable(found.seed):
+            with deterministic_ids(found.seed):
                 answer = await _captured(self.app, scope, body.receive)
             await body.finish()
             final = _is_final(answer) and not scope.get("state", {}).get(UNFINISHED)
@@ -87,7 +87,7 @@ class IdempotencyKeys:
 def _only(keys: list[bytes]) -> str:
     if len(keys) > 1 or not VISIBLE.fullmatch(keys[0]):
         message = "must be 1 to 255 visible ASCII characters, and sent once"
-        raise InvalidInput([Fault("Idempotency-Key", message, "idempotency_key")])
+        raise InvalidInput([FieldError("Idempotency-Key", message, "idempotency_key")])
     return keys[0].decode("ascii")
 
 

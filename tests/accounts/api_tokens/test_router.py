@@ -18,7 +18,7 @@ from taskapi.accounts.api_tokens.schemas import ApiTokenCreate
 from taskapi.accounts.errors import InvalidToken
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.audit.recorder import Trail
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.db.connection import collection
 from tests.accounts.api_tokens.calls import PATH, change, events, make, use
@@ -241,10 +241,10 @@ async def test_a_request_that_was_under_way_when_its_session_ended_gives_no_toke
     kept = await make(ada)
     user = UserRead.model_validate(before := await stored_user(ada.id))
     (session,) = before["sessions"]
-    held, trail = frozenset(kept["scopes"]), Trail("192.0.2.7", "curl/8.5.0", timedelta(days=1))
+    held, audit_log = frozenset(kept["scopes"]), AuditLog("192.0.2.7", "curl/8.5.0", timedelta(days=1))
     assert (await ada.post("/logout/all")).status_code == 204
     with pytest.raises(InvalidToken):
-        await service.make(user, session, held, ApiTokenCreate(name="another", scopes=["tasks:read"]), trail)
+        await service.make(user, session, held, ApiTokenCreate(name="another", scopes=["tasks:read"]), audit_log)
     with pytest.raises(InvalidToken):
-        await service.rotate(user, session, held, ObjectId(kept["id"]), trail)
+        await service.rotate(user, session, held, ObjectId(kept["id"]), audit_log)
     assert (await stored_user(ada.id))["api_tokens"] == before["api_tokens"]

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.audit.recorder import Trail
-from taskapi.cli.user_actions import AGENT, Operator, why
+from taskapi.audit.recorder import AuditLog
+from taskapi.cli.user_actions import AGENT, UserCommands, why
 from taskapi.db.connection import collection
 from tests.client import Account, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.mailbox import Mailbox
@@ -93,7 +93,7 @@ async def test_what_rfc_8265_refuses_is_refused_wherever_a_password_is_chosen(
     assert fault["message"] == "must not contain control, invisible or unassigned characters (some emoji hold them)"
     assert wrong_fields(await carol.patch("/users/me", json={"password": password, "current_password": NFD})) == expected
     assert wrong_fields(await carol.client.post("/password/reset", json={"token": "x", "password": password})) == expected
-    operator = Operator(app.state.auth.hasher, app.state.outbox, Trail("", AGENT, timedelta(days=1)))
+    operator = UserCommands(app.state.auth.hasher, app.state.outbox, AuditLog("", AGENT, timedelta(days=1)))
     for refused in (operator.create("dave", None, password, admin=False), operator.reset_password("carol", password)):
         with pytest.raises(ValidationError) as caught:
             await refused

@@ -13,7 +13,7 @@ from taskapi.accounts.recovery import service
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.audit.recorder import Trail
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import BSON, collection
 from taskapi.mail.documents import MailJobDocument
@@ -126,9 +126,9 @@ async def test_an_unknown_and_a_disabled_address_leave_the_same_job_and_no_mail(
     await set_user(carol, disabled=True)
     await mailbox.settle()
     mailbox.empty()
-    trail, asleep = Trail("192.0.2.7", "curl/8.5.0", timedelta(days=1)), Outbox(lambda: None)
+    audit_log, asleep = AuditLog("192.0.2.7", "curl/8.5.0", timedelta(days=1)), Outbox(lambda: None)
     for address in (ADDRESS, "nobody@example.com", "carol@example.com"):
-        await service.forgot(address, app.state.auth.throttle, asleep, trail)
+        await service.forgot(address, app.state.auth.throttle, asleep, audit_log)
     varying = {"_id", "address", "due_at", "leased_until", "created_at", "expires_at"}
     jobs = await collection(MailJobDocument).find({}).to_list(None)
     shown = [{name: value for name, value in job.items() if name not in varying} for job in jobs]

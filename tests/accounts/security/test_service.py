@@ -11,7 +11,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.accounts.errors import BadCredentials, TooManyAttempts
-from taskapi.accounts.security.attempt_counters import Pace
+from taskapi.accounts.security.attempt_counters import BackoffPolicy
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.security.throttling import (
     ACCOUNT,
@@ -32,7 +32,7 @@ from tests.conftest import another
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
-async def failures(app: FastAPI, pace: Pace, subject: str) -> int | None:
+async def failures(app: FastAPI, pace: BackoffPolicy, subject: str) -> int | None:
     """What is stored for a counter; None when it is not."""
     identity = app.state.auth.throttle._counter(pace, subject).identity
     found = await collection(ThrottleDocument).find_one({"_id": identity})

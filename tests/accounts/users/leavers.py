@@ -9,7 +9,7 @@ from taskapi.accounts.deletion.service import remove_due
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import collection
-from taskapi.main import BELONGINGS
+from taskapi.main import ACCOUNT_ERASERS
 from tests.client import PASSWORD, Account
 
 
@@ -34,4 +34,4 @@ async def _set(account: Account, name: str) -> None:
 
 async def remove() -> None:
     """What a worker does every few minutes."""
-    await remove_due(BELONGINGS.values())
+    await remove_due(ACCOUNT_ERASERS.values())

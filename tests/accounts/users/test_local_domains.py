@@ -6,8 +6,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from taskapi.audit.recorder import Trail
-from taskapi.cli.user_actions import AGENT, Operator, why
+from taskapi.audit.recorder import AuditLog
+from taskapi.cli.user_actions import AGENT, UserCommands, why
 from taskapi.core.errors import InvalidInput
 from taskapi.mail.queue import Outbox
 from tests.client import PASSWORD, Account, is_problem, make_account, sign_in, stored_user, wrong_fields
@@ -26,7 +26,7 @@ async def test_they_are_refused_unless_it_says_so(app: FastAPI, bob: Account, ad
     ):
         assert wrong_fields(answer) == {"email": "email"}
         assert answer.json()["details"][0]["message"] == REFUSED
-    operator = Operator(app.state.auth.hasher, app.state.outbox, Trail("", AGENT, timedelta(days=1)))
+    operator = UserCommands(app.state.auth.hasher, app.state.outbox, AuditLog("", AGENT, timedelta(days=1)))
     with pytest.raises(InvalidInput) as caught:
         await operator.create("ada", address, PASSWORD, admin=False)
     assert why(caught.value) == f"email: {REFUSED}"
@@ -55,5 +55,5 @@ async def test_they_are_taken_where_it_says_so(app: FastAPI, anonymous: httpx.As
 
 async def test_the_command_line_takes_them_where_it_says_so(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
     outbox = Outbox(lambda: None, local_domains=True)
-    operator = Operator(app.state.auth.hasher, outbox, Trail("", AGENT, timedelta(days=1)))
+    operator = UserCommands(app.state.auth.hasher, outbox, AuditLog("", AGENT, timedelta(days=1)))
     assert "is a user" in await operator.create("ada", "ada@mail.test", PASSWORD, admin=False)

@@ -19,7 +19,7 @@ from taskapi.core.clock import utc_now
 from taskapi.db.connection import collection
 from taskapi.db.service_state import ServiceStateDocument
 from taskapi.mail.documents import MailJobDocument
-from taskapi.main import BELONGINGS, DOCUMENTS
+from taskapi.main import ACCOUNT_ERASERS, DOCUMENTS
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from tests.accounts.users.leavers import is_due, lease_ends, leave, remove
@@ -62,7 +62,7 @@ async def test_removal_waits_until_it_is_time(ada: Account) -> None:
 
 
 def test_every_document_belongs_to_an_account_or_is_one() -> None:
-    assert set(BELONGINGS) | {UserDocument} == set(DOCUMENTS) - NOBODYS
+    assert set(ACCOUNT_ERASERS) | {UserDocument} == set(DOCUMENTS) - NOBODYS
 
 
 @pytest.mark.real
@@ -118,7 +118,7 @@ async def test_an_interrupted_removal_goes_on_where_nobody_can_come_back(anonymo
     await everywhere(leaver)
     await leave(leaver)
     await is_due(leaver)
-    steps: list[Callable[[ObjectId], Awaitable[None]]] = list(BELONGINGS.values())
+    steps: list[Callable[[ObjectId], Awaitable[None]]] = list(ACCOUNT_ERASERS.values())
     for place in range(len(steps) + 1):
         with pytest.raises(Interrupted):
             await remove_due([*steps[:place], interrupt])
@@ -169,7 +169,7 @@ async def test_two_workers_share_the_removals(anonymous: httpx.AsyncClient) -> N
     async def noting(user: ObjectId) -> None:
         removed.append(user)
 
-    await asyncio.gather(*(remove_due([noting, *BELONGINGS.values()]) for _ in range(2)))
+    await asyncio.gather(*(remove_due([noting, *ACCOUNT_ERASERS.values()]) for _ in range(2)))
     assert sorted(removed) == sorted(ObjectId(account.id) for account in accounts[:5])
     assert [str(user["_id"]) async for user in collection(UserDocument).find()] == [accounts[5].id]
 

@@ -11,7 +11,7 @@ from bson import ObjectId
 from starlette.requests import ClientDisconnect
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.ids import new_seed, repeatable
+from taskapi.core.ids import deterministic_ids, new_seed
 from taskapi.db.connection import collection
 from taskapi.tasks.import_export import importer
 from taskapi.tasks.import_export.records import Record
@@ -230,11 +230,11 @@ async def test_an_interrupted_import_that_is_repeated_makes_nothing_twice(ada: A
         return owner
 
     seed = new_seed()
-    with pytest.raises(ClientDisconnect), repeatable(seed):
+    with pytest.raises(ClientDisconnect), deterministic_ids(seed):
         await importer.run(owner, sent(1100), look_up, ImportQuery())
     before = {task["title"]: task for task in await tasks_of(ada)}
     assert len(before) == 1000
-    with repeatable(seed):
+    with deterministic_ids(seed):
         report = await importer.run(owner, sent(1200), look_up, ImportQuery())
     assert (report.created, report.unchanged, report.updated) == (1200, 0, 0)
     after = {task["title"]: task for task in await tasks_of(ada)}

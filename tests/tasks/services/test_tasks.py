@@ -3,7 +3,7 @@
 from bson import ObjectId
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.tasks.services.tasks import settle_new
+from taskapi.tasks.services.tasks import sync_owner_name
 from tests.client import Account, stored_task, stored_user
 
 
@@ -15,6 +15,6 @@ async def test_a_name_that_was_overtaken_is_not_the_one_that_stays(ada: Account)
     async def look_up(_: ObjectId) -> UserRead:
         return present.model_copy(update={"username": next(names)})
 
-    owner = await settle_new(present, look_up, [ObjectId(task["id"])])
+    owner = await sync_owner_name(present, look_up, [ObjectId(task["id"])])
     assert owner.username == (await stored_task(task["id"]))["owner"]["username"] == "countess"
     assert next(names, None) is None
