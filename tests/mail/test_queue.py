@@ -143,7 +143,7 @@ async def test_pauses_grow_to_an_hour() -> None:
     assert pauses == [10, 20, 40, 2560, 3600, 3600]
 
 
-@pytest.mark.parametrize("for_good", [True, False])
+@pytest.mark.parametrize("permanent", [True, False])
 async def test_a_mail_is_given_up_when_it_is_refused_or_a_day_old(caplog: pytest.LogCaptureFixture, permanent: bool) -> None:
     await enqueue(ADDRESS)
     if not permanent:

@@ -100,7 +100,7 @@ async def test_the_server_may_want_an_account() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "for_good"),
+    ("answers", "permanent"),
     [
         ({"refuse": "550 no such user ada@example.com"}, True),
         ({"refuse": "450 try again, ada@example.com"}, False),
