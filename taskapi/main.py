@@ -3,7 +3,7 @@
 import gc
 import multiprocessing
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -14,14 +14,14 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from taskapi import __version__
-from taskapi.accounts.api_tokens import repository as api_tokens
 from taskapi.accounts.api_tokens import service as tokens
 from taskapi.accounts.api_tokens.router import router as tokens_router
 from taskapi.accounts.auth import admission, oauth
+from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed, TokenOwnerLoader
 from taskapi.accounts.auth.router import router as auth_router
-from taskapi.accounts.auth.service import AuthTools
+from taskapi.accounts.auth.service import SignIn
 from taskapi.accounts.deletion import service as leaving
-from taskapi.accounts.deletion.export import Exported
+from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.deletion.router import router as leaving_router
 from taskapi.accounts.deletion.service import Eraser
 from taskapi.accounts.recovery import tokens as one_time_tokens
@@ -43,15 +43,15 @@ from taskapi.accounts.users import renaming
 from taskapi.accounts.users import service as users
 from taskapi.accounts.users.admin_router import router as admin_router
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.accounts.users.router import router as users_router
 from taskapi.audit import account_data as leaving_events
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.router import router as events_router
 from taskapi.core import background, logs, startup_warnings
-from taskapi.core.data_loader import DataLoader
+from taskapi.core.background import Job, Jobs
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
-from taskapi.core.last_used import LastUsedRecorder
 from taskapi.core.memory import MemoryReturn
 from taskapi.core.resolver import Resolver
 from taskapi.core.settings import Settings, load_settings
@@ -60,12 +60,13 @@ from taskapi.db.primary import PrimaryProbe
 from taskapi.db.service_state import ServiceStateDocument
 from taskapi.mail import queue as mail
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.queue import MailWorker, Outbox
+from taskapi.mail.queue import MailJob, MailWorker, Outbox
 from taskapi.mail.transports import choose
 from taskapi.tasks.links.fetch import PageFetcher
+from taskapi.tasks.query.cursor import CursorSigner
+from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.routes.bulk import router as bulk_router
 from taskapi.tasks.routes.checklist import router as checklist_router
-from taskapi.tasks.routes.dependencies import TaskTools
 from taskapi.tasks.routes.history import router as past_router
 from taskapi.tasks.routes.import_export import router as transfer_router
 from taskapi.tasks.routes.lists import router as listing_router
@@ -73,14 +74,18 @@ from taskapi.tasks.routes.tasks import router as tasks_router
 from taskapi.tasks.routes.trash import router as trash_router
 from taskapi.tasks.services import account_data as leaving_tasks
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.inserter import TaskInserter
+from taskapi.tasks.storage.loader import TaskLoader
 from taskapi.web import about, cors, docs, methods, middleware, openapi, problems, routing
 from taskapi.web.admission import Admission
 from taskapi.web.health import router as status_router
 from taskapi.web.http_protocol import ON_STOP
 from taskapi.web.idempotency import service as idempotency
 from taskapi.web.idempotency.documents import IdempotencyDocument
+from taskapi.web.idempotency.fingerprint import FingerprintKeys
 from taskapi.web.idempotency.middleware import IdempotencyKeys, takes_key
 from taskapi.web.load import Load
+from taskapi.web.services import Services
 
 GC_THRESHOLDS = (20_000, 20, 20)  # Python's 700 look for cycles within one list of tasks, where there are none
 DOCUMENTS = (
@@ -104,15 +109,17 @@ ACCOUNT_ERASERS: Mapping[type[Document], Eraser] = {
     SecurityEventDocument: leaving_events.forget,
 }
 # … and can take it along, in these files.
-ACCOUNT_EXPORTERS: Mapping[str, Exported] = {
-    "account.jsonl": users.exported,
-    "tasks.jsonl": leaving_tasks.exported,
-    "trash.jsonl": leaving_tasks.exported_trash,
-    "history.jsonl": leaving_tasks.exported_history,
-    "sessions.jsonl": sessions.exported,
-    "tokens.jsonl": tokens.exported,
-    "events.jsonl": leaving_events.exported,
-}
+ACCOUNT_EXPORTERS = AccountExporters(
+    {
+        "account.jsonl": users.exported,
+        "tasks.jsonl": leaving_tasks.exported,
+        "trash.jsonl": leaving_tasks.exported_trash,
+        "history.jsonl": leaving_tasks.exported_history,
+        "sessions.jsonl": sessions.exported,
+        "tokens.jsonl": tokens.exported,
+        "events.jsonl": leaving_events.exported,
+    }
+)
 REMOVAL_SECONDS = 300
 RENAMING_SECONDS = 60  # between two looks for names that other workers left
 DAY_SECONDS = 86_400
@@ -147,7 +154,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
         description=about.DESCRIPTION,
         contact=about.CONTACT,
         openapi_tags=about.TAGS,
-        lifespan=_lifespan(settings, connect),
+        lifespan=_lifespan(settings, connect, load),
         openapi_url="/openapi.json" if settings.docs else None,
         docs_url=None,
         redoc_url=None,
@@ -174,10 +181,6 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
             Middleware(IdempotencyKeys, lease=timedelta(seconds=settings.idempotency_lease_seconds)),
         ],
     )
-    app.state.settings = settings
-    app.state.exported = ACCOUNT_EXPORTERS
-    app.state.admission = Admission(load)
-    app.state.memory = MemoryReturn()
     problems.install(app)
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # include_router would match every request twice
@@ -191,7 +194,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
 
 
 def _lifespan(
-    settings: Settings, connect: Callable[[Settings], connection.Client]
+    settings: Settings, connect: Callable[[Settings], connection.Client], load: Load
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
@@ -199,36 +202,42 @@ def _lifespan(
             child_process.die_with_parent(signal.SIGTERM)
         try:
             with embedded.provide(settings) as complete:
-                resolver = Resolver(settings.dns_servers)
+                resolver = Resolver(complete.dns_servers)
                 async with (
-                    connection.open_database(complete, DOCUMENTS, connect) as app.state.database,
+                    connection.open_database(complete, DOCUMENTS, connect) as database,
                     PageFetcher(
-                        resolver, allow_private=settings.links_allow_private, timeout=settings.links_timeout_seconds
-                    ) as app.state.pages,
+                        resolver, allow_private=complete.links_allow_private, timeout=complete.links_timeout_seconds
+                    ) as fetcher,
                 ):
-                    app.state.tasks = TaskTools()
-                    app.state.keys = keys = Keyring(complete.secrets)
+                    keys = Keyring(complete.secrets)
                     await service_state.check(keys)
-                    app.state.auth = _auth_tools(complete, keys)
-                    app.state.fingerprint_keys = keys.derived("fingerprints of requests")
-                    app.state.cursors = keys.signer("cursors")
-                    app.state.one_time_tokens = OneTimeTokens(keys.signer("one-time tokens"))
-                    app.state.mail = mail = _mail(complete, resolver, app.state.one_time_tokens)
-                    app.state.outbox = Outbox(mail.wake, settings.email_local_domains)
-                    app.state.renaming = background.Job("renaming", renaming.follow_due, RENAMING_SECONDS)
-                    app.state.jobs = _jobs(app)
-                    app.state.probe = PrimaryProbe(complete)
+                    app.state.services = services = Services(
+                        complete,
+                        database,
+                        fetcher,
+                        Admission(load),
+                        MemoryReturn(),
+                        PrimaryProbe(complete),
+                        FingerprintKeys(keys.derived("fingerprints of requests")),
+                        CursorSigner(keys.derived("cursors")),
+                        TaskLoader(),
+                        PageLoader(),
+                        TaskInserter(),
+                        ACCOUNT_EXPORTERS,
+                        *_accounts(complete, keys),
+                        *_jobs(complete, keys, resolver),
+                    )
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
                     gc.set_threshold(*GC_THRESHOLDS)
                     try:
-                        async with background.running(app.state.jobs):
-                            yield {ON_STOP: app.state.pages.stop}
+                        async with background.running(services[Jobs]):
+                            yield {ON_STOP: fetcher.stop}
                     finally:
-                        await app.state.probe.close()
-                        await app.state.auth.seen.close()
-                        await app.state.auth.used.close()
-                        app.state.auth.hasher.close()
+                        await services[PrimaryProbe].close()
+                        await services[SessionsLastUsed].close()
+                        await services[ApiTokensLastUsed].close()
+                        services[PasswordHasher].close()
         except StartupError as error:
             app.state.startup_error = str(error)
             raise
@@ -236,34 +245,33 @@ def _lifespan(
     return lifespan
 
 
-def _jobs(app: FastAPI) -> list[background.Job]:
-    removal = background.Job("the removal of accounts", partial(leaving.remove_due, ACCOUNT_ERASERS.values()), REMOVAL_SECONDS)
-    factors = background.Job("the check of second factors", partial(report_unreadable, app.state.auth.seals.cipher), DAY_SECONDS)
-    return [app.state.mail, app.state.renaming, removal, factors]
+def _accounts(settings: Settings, keys: Keyring) -> Iterator[object]:
+    """What proves who calls."""
+    yield (hasher := PasswordHasher(**settings.hashing))
+    yield (codec := TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)))
+    yield (factors := TwoFactorKeys(keys.cipher("second factors"), keys.signer("recovery codes")))
+    yield (throttle := Throttle(keys.signer("throttles"), registrations=settings.registrations_per_address))
+    yield (accounts := AccountLoader())
+    yield TokenOwnerLoader()
+    yield SessionsLastUsed()
+    yield ApiTokensLastUsed()
+    if settings.requests_per_minute:
+        yield RequestLimit(settings.requests_per_minute)
+    idle, longest = timedelta(days=settings.refresh_token_days), timedelta(days=settings.session_days)
+    policy = SessionPolicy(idle=idle, longest=longest, signer=keys.signer("refresh tokens"))
+    yield SignIn(hasher, codec, policy, factors, throttle, accounts)
 
 
-def _mail(settings: Settings, resolver: Resolver, tokens: OneTimeTokens) -> background.Job:
-    letters = AccountEmails(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
-    return background.Job("mail", MailWorker(letters.compose, choose(settings, resolver)).work, MAIL_SECONDS)
-
-
-def _auth_tools(settings: Settings, keys: Keyring) -> AuthTools:
-    return AuthTools(
-        hasher=PasswordHasher(**settings.hashing),
-        codec=TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)),
-        rules=SessionPolicy(
-            idle=timedelta(days=settings.refresh_token_days),
-            longest=timedelta(days=settings.session_days),
-            signer=keys.signer("refresh tokens"),
-        ),
-        accounts=DataLoader(users.active),
-        seen=LastUsedRecorder(sessions.saw),
-        tokens=DataLoader(tokens.holders),
-        used=LastUsedRecorder(api_tokens.saw),
-        seals=TwoFactorKeys(keys.cipher("second factors"), keys.signer("recovery codes")),
-        throttle=Throttle(keys.signer("throttles"), registrations=settings.registrations_per_address),
-        limit=RequestLimit(settings.requests_per_minute) if settings.requests_per_minute else None,
-    )
+def _jobs(settings: Settings, keys: Keyring, resolver: Resolver) -> Iterator[object]:
+    """What is done in the background, and what requests leave to it."""
+    yield (tokens := OneTimeTokens(keys.signer("one-time tokens")))
+    emails = AccountEmails(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
+    yield (mail := MailJob("mail", MailWorker(emails.compose, choose(settings, resolver)).work, MAIL_SECONDS))
+    yield Outbox(mail.wake, settings.email_local_domains)
+    yield (names := RenamingJob("renaming", renaming.follow_due, RENAMING_SECONDS))
+    removal = Job("the removal of accounts", partial(leaving.remove_due, ACCOUNT_ERASERS.values()), REMOVAL_SECONDS)
+    factors = Job("the check of second factors", partial(report_unreadable, keys.cipher("second factors")), DAY_SECONDS)
+    yield Jobs((mail, names, removal, factors))
 
 
 def __getattr__(name: str) -> Any:

@@ -15,8 +15,10 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi import main
+from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.core.settings import Settings
 from taskapi.db import connection, embedded
+from taskapi.db.connection import Database
 from taskapi.main import DOCUMENTS, create_app
 from tests.client import Account, make_account
 from tests.leaks import keep_output, keep_secret
@@ -111,7 +113,7 @@ async def beside(app: FastAPI, second: FastAPI) -> AsyncIterator[httpx.AsyncClie
         async with running(second) as client:
             yield client
     finally:
-        await app.state.database.bind(DOCUMENTS)
+        await app.state.services[Database].bind(DOCUMENTS)
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +161,7 @@ async def made_anew(app: FastAPI) -> AsyncIterator[None]:
     """For modules that store lists where there are none: an index that has met one plans otherwise for ever."""
     yield
     await asyncio.gather(*(connection.collection(document).drop() for document in DOCUMENTS))
-    await app.state.database.bind(DOCUMENTS)
+    await app.state.services[Database].bind(DOCUMENTS)
 
 
 @pytest.fixture
@@ -181,7 +183,7 @@ async def mailbox(anonymous: httpx.AsyncClient) -> AsyncIterator[Mailbox]:
 def copies_wait(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """The application does not write the copies of a new user name by itself: the test does; how often it was to."""
     woken: list[None] = []
-    monkeypatch.setattr(app.state.renaming, "wake", lambda: woken.append(None))
+    monkeypatch.setattr(app.state.services[RenamingJob], "wake", lambda: woken.append(None))
     return woken
 
 

@@ -6,12 +6,14 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from taskapi.audit.recorder import AuditLog
+from taskapi.core.settings import Settings
+from taskapi.web.services import services_of
 
 
 async def audit_log(request: Request) -> AuditLog:
     """Where this request comes from."""
     address = request.client.host if request.client else ""
-    return AuditLog(address, request.headers.get("user-agent", ""), timedelta(days=request.app.state.settings.event_days))
+    return AuditLog(address, request.headers.get("user-agent", ""), timedelta(days=services_of(request)[Settings].event_days))
 
 
 CallerAuditLog = Annotated[AuditLog, Depends(audit_log)]

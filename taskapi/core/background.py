@@ -41,6 +41,10 @@ class Job:
                 await asyncio.wait_for(self._woken.wait(), self._seconds)
 
 
+class Jobs(tuple[Job, ...]):
+    """All jobs of an application."""
+
+
 @asynccontextmanager
 async def running(jobs: Sequence[Job]) -> AsyncIterator[None]:
     """The jobs run inside; at the end they are cancelled and awaited."""

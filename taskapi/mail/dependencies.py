@@ -2,15 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
 from taskapi.mail.queue import Outbox
+from taskapi.web.services import provided
 
-
-async def outbox(request: Request) -> Outbox:
-    """The outbox of the application that answers."""
-    box: Outbox = request.app.state.outbox
-    return box
-
-
-Mail = Annotated[Outbox, Depends(outbox)]
+Mail = Annotated[Outbox, Depends(provided(Outbox))]

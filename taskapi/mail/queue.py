@@ -11,6 +11,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 
 from taskapi.audit.recorder import MAX_AGENT_LENGTH, AuditLog
+from taskapi.core.background import Job
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.email_addresses import is_local
 from taskapi.core.errors import FieldError, InvalidInput
@@ -76,6 +77,10 @@ class Outbox:
 async def forget(user: ObjectId) -> None:
     """Deletes the mails to ``user`` that are still to be sent."""
     await delete_all(MailJobDocument, {"user": user})
+
+
+class MailJob(Job):
+    """Sends mails in the background."""
 
 
 @dataclass(frozen=True, slots=True)

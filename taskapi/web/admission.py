@@ -17,6 +17,7 @@ from taskapi.accounts.errors import ExportUnderWay, TooManyAtOnce
 from taskapi.core.errors import DomainError, ServerBusy
 from taskapi.web.disconnect import Disconnect, of_scope
 from taskapi.web.load import READS, Load
+from taskapi.web.services import services_of
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -152,8 +153,7 @@ class Admission:
 
 def admit(work: Work, request: Request) -> AbstractAsyncContextManager[None]:
     """The ``work`` of a request whose caller is known, as ``Admission.admit``."""
-    admission: Admission = request.app.state.admission
-    return admission.admit(work, request.state.caller.user.id, request.scope)
+    return services_of(request)[Admission].admit(work, request.state.caller.user.id, request.scope)
 
 
 def limited(work: Work) -> Callable[[Endpoint], Endpoint]:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 
 from taskapi.core.errors import PreconditionRequired
+from taskapi.core.settings import Settings
+from taskapi.web.services import services_of
 
 ANY = "*"
 ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
@@ -89,7 +91,7 @@ async def expected_versions(request: Request) -> frozenset[int] | None:
     Raises:
         PreconditionRequired: the service insists on If-Match and there is none.
     """
-    if request.app.state.settings.require_if_match and "if-match" not in request.headers:
+    if services_of(request)[Settings].require_if_match and "if-match" not in request.headers:
         raise PreconditionRequired
     return await offered_versions(request)
 

@@ -9,6 +9,7 @@ from taskapi.core.fields import ReadModel
 from taskapi.db.primary import PrimaryProbe
 from taskapi.web.problems import responses
 from taskapi.web.routing import router as strict_router
+from taskapi.web.services import provided
 
 router = strict_router(tags=["status"])
 
@@ -43,12 +44,6 @@ class Readiness(ReadModel):
     status: Literal["ready"] = "ready"
 
 
-async def probe(request: Request) -> PrimaryProbe:
-    """The application's look at its database."""
-    found: PrimaryProbe = request.app.state.probe
-    return found
-
-
 @router.get("/", summary="Welcome", response_description="The version, and the addresses of the service.")
 async def welcome(request: Request) -> Welcome:
     """A greeting, and where to go from here."""
@@ -66,7 +61,7 @@ async def health() -> Health:
 
 
 @router.get("/ready", summary="Check readiness", response_description="Requests can be served.", responses=responses(503))
-async def ready(probe: Annotated[PrimaryProbe, Depends(probe)]) -> Readiness:
+async def ready(probe: Annotated[PrimaryProbe, Depends(provided(PrimaryProbe))]) -> Readiness:
     """Whether a write would go through now: MongoDB has a primary, and it reaches a majority. Answers within two seconds."""
     await probe.require_primary()
     return Readiness()

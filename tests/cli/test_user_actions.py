@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pymongo.errors import AutoReconnect
 
 from taskapi.accounts.errors import LastAdmin
+from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.recorder import AuditLog
@@ -21,6 +22,7 @@ from taskapi.cli import users as cli_users
 from taskapi.cli.user_actions import AGENT, UserCommands, run, why
 from taskapi.core.errors import DomainError, InvalidInput, NotFound, StartupError
 from taskapi.db.connection import collection
+from taskapi.mail.queue import Outbox
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, signed_in, stored_user
 
 NEW = "another good password"
@@ -28,7 +30,7 @@ NEW = "another good password"
 
 @pytest.fixture
 def operator(app: FastAPI, anonymous: httpx.AsyncClient) -> UserCommands:
-    return UserCommands(app.state.auth.hasher, app.state.outbox, AuditLog("", AGENT, timedelta(days=1)))
+    return UserCommands(app.state.services[PasswordHasher], app.state.services[Outbox], AuditLog("", AGENT, timedelta(days=1)))
 
 
 async def events() -> list[tuple[str, dict[str, Any]]]:

@@ -7,6 +7,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from taskapi.db.connection import Database
+from taskapi.web.services import Services
 from tests.client import is_problem
 from tests.conftest import another
 
@@ -20,7 +22,7 @@ async def test_welcome_says_where_to_go(anonymous: httpx.AsyncClient) -> None:
 
 
 async def test_health_needs_no_database(app: FastAPI, anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(app.state._state, "database", None)
+    monkeypatch.setitem(app.state._state, "services", Services())
     answer = await anonymous.get("/health")
     assert (answer.status_code, answer.json()) == (200, {"status": "healthy"})
 
@@ -41,7 +43,7 @@ async def test_many_who_ask_whether_it_is_ready_share_one_look(app: FastAPI, ano
 
 async def _linearizable_reads(app: FastAPI) -> int:
     """How many the server has answered."""
-    status = await app.state.database._client.admin.command("serverStatus")
+    status = await app.state.services[Database]._client.admin.command("serverStatus")
     return int(status["readConcernCounters"]["nonTransactionOps"]["linearizable"])
 
 

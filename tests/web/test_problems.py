@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from pymongo import errors as pymongo_errors
 
 from taskapi.accounts import errors as account_errors
+from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core import errors
 from taskapi.db.errors import to_domain_error
 from taskapi.web import problem_samples, problems
@@ -136,7 +137,7 @@ async def test_an_unexpected_error_is_logged_and_hidden(
         async def get(self, _: Any) -> None:
             raise ZeroDivisionError("the secret recipe")
 
-    monkeypatch.setattr(app.state.auth.accounts, "get", Broken().get)
+    monkeypatch.setattr(app.state.services[AccountLoader], "get", Broken().get)
     answer = await ada.get("/tasks", headers={"Origin": "http://localhost:3000"})
     problem = is_problem(answer, 500, "internal_error")
     assert "recipe" not in answer.text
@@ -218,7 +219,7 @@ async def test_a_database_error_asks_to_come_back(app: FastAPI, ada: Account, mo
     async def fail(_: Any) -> None:
         raise pymongo_errors.AutoReconnect("db.internal:27017 closed")
 
-    monkeypatch.setattr(app.state.auth.accounts, "get", fail)
+    monkeypatch.setattr(app.state.services[AccountLoader], "get", fail)
     answer = await ada.get("/tasks")
     is_problem(answer, 503, "database_unavailable")
     assert answer.headers["retry-after"] == "2"

@@ -8,8 +8,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from taskapi.accounts.auth.dependencies import authenticate
+from taskapi.core.memory import MemoryReturn
 from taskapi.web.admission import Work, admit, work_of
 from taskapi.web.negotiation import Negotiated
+from taskapi.web.services import services_of
 
 
 class _Admitted:
@@ -26,7 +28,7 @@ class _Admitted:
             try:
                 await self.app(scope, receive, send)
             finally:
-                request.app.state.memory.schedule()
+                services_of(request)[MemoryReturn].schedule()
 
 
 def install(routes: Iterable[BaseRoute]) -> None:

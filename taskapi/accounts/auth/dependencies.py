@@ -1,4 +1,4 @@
-"""What routes ask for in their signatures: the caller, and the tools of signing in."""
+"""What routes ask for in their signatures: the caller, and what proves who they are."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,12 +8,20 @@ from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
 from taskapi.accounts.api_tokens.text import PREFIX, hash_of
-from taskapi.accounts.auth.service import AuthTools
+from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed, TokenOwnerLoader
+from taskapi.accounts.auth.service import SignIn
 from taskapi.accounts.errors import InsufficientScope, InvalidToken, NotAuthenticated, SessionRequired, TooManyRequests
+from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
+from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.accounts.security.scopes import MEANING, OF_ROLE, Scopes
+from taskapi.accounts.security.throttling import Throttle
+from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users.schemas import Account
+from taskapi.accounts.users.service import Reauthenticator
+from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.fields import object_id
 from taskapi.web.middleware import QUOTA_HEADERS
+from taskapi.web.services import Services, provided, services_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +42,6 @@ class SignedIn:
     session: ObjectId
 
 
-async def auth_tools(request: Request) -> AuthTools:
-    """The tools of the application that answers."""
-    return tools_of(request)
-
-
-def tools_of(request: Request) -> AuthTools:
-    """The same, for whoever is no route."""
-    tools: AuthTools = request.app.state.auth
-    return tools
-
-
 async def authenticate(request: Request) -> Caller:
     """Who is behind a request's bearer token (RFC 6750): one look-up for each request, never an older answer.
 
@@ -60,10 +57,10 @@ async def authenticate(request: Request) -> Caller:
     token = token.lstrip(" ")  # as many as they like: RFC 9110, section 11.4
     if scheme.lower() != "bearer" or not token:
         raise NotAuthenticated
-    tools = tools_of(request)
-    caller = await (_by_api_token if token.startswith(PREFIX) else _by_session)(token, tools)
-    if tools.limit:
-        taken = tools.limit.take(caller.user.id)
+    services = services_of(request)
+    caller = await (_by_api_token if token.startswith(PREFIX) else _by_session)(token, services)
+    if limit := services.get(RequestLimit):
+        taken = limit.take(caller.user.id)
         setattr(request.state, QUOTA_HEADERS, taken.headers)
         if taken.retry_after:
             raise TooManyRequests(taken.retry_after)
@@ -71,22 +68,22 @@ async def authenticate(request: Request) -> Caller:
     return caller
 
 
-async def _by_session(token: str, tools: AuthTools) -> Caller:
-    claims = tools.codec.read(token)
+async def _by_session(token: str, services: Services) -> Caller:
+    claims = services[TokenCodec].read(token)
     identity, session = object_id(claims.subject), object_id(claims.session)
-    user = await tools.accounts.get(identity) if identity else None
+    user = await services[AccountLoader].get(identity) if identity else None
     if user is None or session is None or session not in user.sessions:
         raise InvalidToken
-    tools.seen.note(session)
+    services[SessionsLastUsed].note(session)
     return Caller(user, claims.scopes & OF_ROLE[user.role], session)
 
 
-async def _by_api_token(token: str, tools: AuthTools) -> Caller:
+async def _by_api_token(token: str, services: Services) -> Caller:
     hashed = hash_of(token)
-    holder = await tools.tokens.get(hashed) if hashed else None
+    holder = await services[TokenOwnerLoader].get(hashed) if hashed else None
     if hashed is None or holder is None:
         raise InvalidToken
-    tools.used.note(hashed)
+    services[ApiTokensLastUsed].note(hashed)
     return Caller(holder.user, holder.scopes, None)
 
 
@@ -158,7 +155,17 @@ async def holders_call(_: AccountHolder, request: Request) -> Caller:
     return await authenticate(request)
 
 
+async def reauthenticator(request: Request, audit_log: CallerAuditLog) -> Reauthenticator:
+    """Asks the caller for their current password, within their session."""
+    caller, services = await authenticate(request), services_of(request)
+    return Reauthenticator(services[PasswordHasher], services[Throttle], caller.session, audit_log)
+
+
 AccountPrincipal = Annotated[Caller, Depends(holders_call)]
 Session = Annotated[SignedIn, Security(current_session)]
 AccountSession = Annotated[SignedIn, Security(current_session, scopes=["account"])]
-Tools = Annotated[AuthTools, Depends(auth_tools)]
+Hasher = Annotated[PasswordHasher, Depends(provided(PasswordHasher))]
+Throttling = Annotated[Throttle, Depends(provided(Throttle))]
+SecondFactorKeys = Annotated[TwoFactorKeys, Depends(provided(TwoFactorKeys))]
+SignInService = Annotated[SignIn, Depends(provided(SignIn))]
+CurrentPassword = Annotated[Reauthenticator, Depends(reauthenticator)]

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from fastapi import Form, Response
 
-from taskapi.accounts.auth import service
-from taskapi.accounts.auth.dependencies import AccountSession, Session, Tools
+from taskapi.accounts.auth.dependencies import AccountSession, Session, SignInService
 from taskapi.accounts.auth.schemas import Revocation, Token, TokenRequest
 from taskapi.accounts.errors import (
     BadCredentials,
@@ -37,9 +36,9 @@ WRONG = (BadCredentials, SecondFactorRequired, BadSecondFactor)
         InvalidGrant, InvalidScope, InactiveUser, *WRONG, 413, 415, 422, TooManyAttempts, Overloaded, UnreadableFactor
     ),
 )
-async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, audit_log: CallerAuditLog) -> Token:
+async def sign_in(form: Annotated[TokenRequest, Form()], service: SignInService, audit_log: CallerAuditLog) -> Token:
     """Sign in with user name and password, or go on with a refresh token; send the access token as `Authorization: Bearer …`."""
-    return await service.grant(form, tools, audit_log)
+    return await service.grant(form, audit_log)
 
 
 @router.post(
@@ -49,9 +48,9 @@ async def sign_in(form: Annotated[TokenRequest, Form()], tools: Tools, audit_log
     response_description="The token is revoked, or was not a valid one.",
     responses=responses(413, 415, 422),
 )
-async def revoke_token(form: Annotated[Revocation, Form()], tools: Tools, audit_log: CallerAuditLog) -> None:
+async def revoke_token(form: Annotated[Revocation, Form()], service: SignInService, audit_log: CallerAuditLog) -> None:
     """Give a token back (RFC 7009): an API token ends, or the session of a refresh or access token; else nothing happens."""
-    await service.revoke(form.token, tools, audit_log)
+    await service.revoke(form.token, audit_log)
 
 
 @router.post("/logout", status_code=204, summary="Sign out", responses=responses(401, SessionRequired))

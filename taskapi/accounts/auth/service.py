@@ -3,14 +3,11 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bson import ObjectId
-
 from taskapi.accounts.api_tokens import service as api_tokens
-from taskapi.accounts.api_tokens.service import TokenOwner
+from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.auth.schemas import Token, TokenRequest
 from taskapi.accounts.errors import BadCredentials, InactiveUser, InvalidGrant, InvalidToken
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
-from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.accounts.security.scopes import OF_ROLE, granted
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions import service as sessions
@@ -18,105 +15,88 @@ from taskapi.accounts.sessions.service import SessionGrant, SessionPolicy
 from taskapi.accounts.two_factor import service as two_factor
 from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users import service as users
-from taskapi.accounts.users.schemas import Account
-from taskapi.accounts.users.service import Reauthenticator
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
-from taskapi.core.data_loader import DataLoader
 from taskapi.core.errors import FieldError, InvalidInput, NotFound
 from taskapi.core.fields import object_id
-from taskapi.core.last_used import LastUsedRecorder
 
 
 @dataclass(frozen=True, slots=True)
-class AuthTools:
-    """What ``main`` makes for signing in and keeps in ``app.state.auth``."""
+class SignIn:
+    """Signs people in, and takes back what that gave them."""
 
     hasher: PasswordHasher
     codec: TokenCodec
-    rules: SessionPolicy
-    accounts: DataLoader[ObjectId, Account]
-    seen: LastUsedRecorder[ObjectId]  # sessions
-    tokens: DataLoader[bytes, TokenOwner]  # API tokens by their hashes
-    used: LastUsedRecorder[bytes]  # the same
-    seals: TwoFactorKeys
+    policy: SessionPolicy
+    keys: TwoFactorKeys
     throttle: Throttle
-    limit: RequestLimit | None
+    accounts: AccountLoader
 
-    def prover(self, session: ObjectId | None, audit_log: AuditLog) -> Reauthenticator:
-        """Asks for current passwords within ``session``."""
-        return Reauthenticator(self.hasher, self.throttle, session, audit_log)
+    async def grant(self, form: TokenRequest, audit_log: AuditLog) -> Token:
+        """An access token and a refresh token, for a password or for the refresh token before.
 
+        Raises:
+            InvalidInput: a field that the grant needs is missing.
+            BadCredentials, InactiveUser, SecondFactorRequired, BadSecondFactor, Overloaded: as ``_sign_in`` says.
+            InvalidGrant: the refresh token is wrong, spent or expired.
+            InvalidScope: none of the scopes can be had.
+            TooManyAttempts: too many were wrong lately.
+        """
+        needed = ("refresh_token",) if form.grant_type == "refresh_token" else ("username", "password")
+        if missing := [name for name in needed if getattr(form, name) is None]:
+            raise InvalidInput([FieldError(name, "Field required", "missing") for name in missing])
+        if form.refresh_token is not None and form.grant_type == "refresh_token":
+            try:
+                given = await sessions.refresh(form.refresh_token, form.scope, self.accounts.get, audit_log, self.policy)
+            except InvalidGrant:
+                await self.throttle.refused_refresh(audit_log.address)
+                raise
+        else:
+            async with self.throttle.sign_in(form.username or "", audit_log.address):
+                given = await self._sign_in(form.username or "", form.password or "", form.otp, form.scope, audit_log)
+        lifetime = min(self.codec.lifetime, given.ends_at - utc_now())  # no token outlives its session
+        return Token(
+            access_token=self.codec.encode(given.user.id, str(given.session), given.scopes, lifetime),
+            expires_in=int(lifetime.total_seconds()),
+            refresh_token=given.refresh_token,
+            scope=" ".join(sorted(given.scopes)),
+        )
 
-async def grant(form: TokenRequest, tools: AuthTools, audit_log: AuditLog) -> Token:
-    """An access token and a refresh token, for a password or for the refresh token before.
+    async def _sign_in(self, username: str, password: str, otp: str | None, scope: str, audit_log: AuditLog) -> SessionGrant:
+        """A session for a user name, a password and a second factor's code. An unknown name takes as long as a wrong password.
 
-    Raises:
-        InvalidInput: a field that the grant needs is missing.
-        BadCredentials, InactiveUser, SecondFactorRequired, BadSecondFactor, Overloaded: as ``_sign_in`` says.
-        InvalidGrant: the refresh token is wrong, spent or expired.
-        InvalidScope: none of the scopes can be had.
-        TooManyAttempts: too many were wrong lately.
-    """
-    needed = ("refresh_token",) if form.grant_type == "refresh_token" else ("username", "password")
-    if missing := [name for name in needed if getattr(form, name) is None]:
-        raise InvalidInput([FieldError(name, "Field required", "missing") for name in missing])
-    if form.refresh_token is not None and form.grant_type == "refresh_token":
+        Raises:
+            BadCredentials: they do not match an account.
+            InactiveUser: they do, but it is disabled.
+            SecondFactorRequired, BadSecondFactor: as ``twofactor.service.prove`` says.
+            InvalidScope: it cannot have any of these scopes.
+            Overloaded: too many others are signing in.
+        """
+        user, stored = await users.for_sign_in(username)
+        matches, renewed = await self.hasher.verify(password, stored)
+        if user is None or stored is None or not matches:
+            await audit_log.record("sign_in", user.object_id if user else None, outcome="failure")
+            raise BadCredentials
+        if user.disabled:
+            await audit_log.record("sign_in", user.object_id, outcome="failure", reason="disabled")
+            raise InactiveUser
+        scopes = granted(scope, OF_ROLE[user.role])  # before the second factor is proven: a code serves once
+        await two_factor.prove(user, otp, audit_log, self.keys)
+        given = await sessions.begin(user, stored, renewed, scopes, audit_log, self.policy)
+        if given is None:
+            raise BadCredentials
+        await audit_log.record("sign_in", user.object_id, session=str(given.session))
+        return given
+
+    async def revoke(self, token: str, audit_log: AuditLog) -> None:
+        """Revokes an API token, or ends the session of a refresh or access token. Any other text is ignored."""
+        if await sessions.revoke(token, audit_log, self.policy) or await api_tokens.give_back(token, audit_log):
+            return
         try:
-            given = await sessions.refresh(form.refresh_token, form.scope, tools.accounts.get, audit_log, tools.rules)
-        except InvalidGrant:
-            await tools.throttle.refused_refresh(audit_log.address)
-            raise
-    else:
-        async with tools.throttle.sign_in(form.username or "", audit_log.address):
-            given = await _sign_in(form.username or "", form.password or "", form.otp, form.scope, tools, audit_log)
-    lifetime = min(tools.codec.lifetime, given.ends_at - utc_now())  # no token outlives its session
-    return Token(
-        access_token=tools.codec.encode(given.user.id, str(given.session), given.scopes, lifetime),
-        expires_in=int(lifetime.total_seconds()),
-        refresh_token=given.refresh_token,
-        scope=" ".join(sorted(given.scopes)),
-    )
-
-
-async def _sign_in(
-    username: str, password: str, otp: str | None, scope: str, tools: AuthTools, audit_log: AuditLog
-) -> SessionGrant:
-    """A session for a user name and password, and what proves a second factor. An unknown name takes as long as a wrong password.
-
-    Raises:
-        BadCredentials: they do not match an account.
-        InactiveUser: they do, but it is disabled.
-        SecondFactorRequired, BadSecondFactor: as ``twofactor.service.prove`` says.
-        InvalidScope: it cannot have any of these scopes.
-        Overloaded: too many others are signing in.
-    """
-    user, stored = await users.for_sign_in(username)
-    matches, renewed = await tools.hasher.verify(password, stored)
-    if user is None or stored is None or not matches:
-        await audit_log.record("sign_in", user.object_id if user else None, outcome="failure")
-        raise BadCredentials
-    if user.disabled:
-        await audit_log.record("sign_in", user.object_id, outcome="failure", reason="disabled")
-        raise InactiveUser
-    scopes = granted(scope, OF_ROLE[user.role])  # before the second factor is proven: a code serves once
-    await two_factor.prove(user, otp, audit_log, tools.seals)
-    given = await sessions.begin(user, stored, renewed, scopes, audit_log, tools.rules)
-    if given is None:
-        raise BadCredentials
-    await audit_log.record("sign_in", user.object_id, session=str(given.session))
-    return given
-
-
-async def revoke(token: str, tools: AuthTools, audit_log: AuditLog) -> None:
-    """Ends the session that a refresh or access token belongs to, or an API token itself. Any other is none to worry about."""
-    if await sessions.revoke(token, audit_log, tools.rules) or await api_tokens.give_back(token, audit_log):
-        return
-    try:
-        claims = tools.codec.read(token)
-    except InvalidToken:
-        return
-    user, session = object_id(claims.subject), object_id(claims.session)
-    if user:
-        with suppress(NotFound):
-            await sessions.end(user, session, audit_log)
+            claims = self.codec.read(token)
+        except InvalidToken:
+            return
+        user, session = object_id(claims.subject), object_id(claims.session)
+        if user:
+            with suppress(NotFound):
+                await sessions.end(user, session, audit_log)

@@ -1,7 +1,7 @@
 """All that the service keeps of an account, as a ZIP of JSON Lines that is made while it is sent."""
 
 import io
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -30,7 +30,12 @@ Each file is as of the moment at which it was begun. What was read later than fi
 moment: nothing is in it twice, and nothing is missing that was there all the time.
 """
 
-Exported = Callable[[Account], AsyncGenerator[str, None]]  # what one file holds of an account, line by line
+AccountExporter = Callable[[Account], AsyncGenerator[str, None]]  # what one file holds of an account, line by line
+
+
+class AccountExporters(dict[str, AccountExporter]):
+    """What an account's export holds, by the names of its files."""
+
 
 _running: set[ObjectId] = set()
 
@@ -60,7 +65,7 @@ class _Pipe(io.RawIOBase):
         return taken
 
 
-async def parts(user: Account, files: Mapping[str, Exported], audit_log: AuditLog | None) -> AsyncGenerator[bytes, None]:
+async def parts(user: Account, files: AccountExporters, audit_log: AuditLog | None) -> AsyncGenerator[bytes, None]:
     """The export in small parts; close it when you leave early. The event is recorded before the first leaves.
 
     Raises:
@@ -87,7 +92,7 @@ def _alone(user: ObjectId) -> Iterator[None]:
         _running.remove(user)
 
 
-async def _packed(user: Account, files: Mapping[str, Exported]) -> AsyncGenerator[bytes, None]:
+async def _packed(user: Account, files: AccountExporters) -> AsyncGenerator[bytes, None]:
     pipe, turns, now = _Pipe(), CooperativeYield(), utc_now().timetuple()[:6]
     with ZipFile(pipe, "w", ZIP_DEFLATED) as archive:
         archive.writestr(ZipInfo("README.txt", now), README.format(username=user.username))

@@ -5,17 +5,20 @@ from typing import Annotated
 
 from fastapi import Request, Response, Security
 
-from taskapi.accounts.auth.dependencies import AccountSession, Caller, Tools, holders_call
+from taskapi.accounts.auth.dependencies import AccountSession, Caller, CurrentPassword, holders_call
 from taskapi.accounts.deletion import export
 from taskapi.accounts.deletion import service as leaving
+from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.deletion.schemas import Departure, LeavingRead
 from taskapi.accounts.errors import ExportUnderWay, LastAdmin, Overloaded, SessionRequired, TooManyAttempts, WrongPassword
 from taskapi.audit.dependencies import CallerAuditLog
+from taskapi.core.settings import Settings
 from taskapi.web import admission
 from taskapi.web.methods import takes_content
 from taskapi.web.problems import responses
 from taskapi.web.routing import ATTACHMENT
 from taskapi.web.routing import router as strict_router
+from taskapi.web.services import services_of
 from taskapi.web.streaming import Streamed
 
 router = strict_router(prefix="/users/me", tags=["users"])
@@ -34,14 +37,14 @@ ExportCall = Annotated[Caller, Security(holders_call, scopes=["tasks:read"])]
     responses=responses(400, WrongPassword, 401, 403, SessionRequired, LastAdmin, 413, 415, 422, TooManyAttempts, Overloaded),
 )
 async def delete_me(
-    data: Departure, caller: AccountSession, tools: Tools, audit_log: CallerAuditLog, request: Request
+    data: Departure, caller: AccountSession, proof: CurrentPassword, audit_log: CallerAuditLog, request: Request
 ) -> LeavingRead:
     """Delete your account: your sessions end and your tokens are refused at once, and all that is yours goes at `due_at`.
 
     That is 14 days later, unless the server is set otherwise. Until then you can come back by signing in.
     """
-    grace = timedelta(days=request.app.state.settings.leaving_days)
-    return await leaving.request(caller.user, data.password, grace, tools.prover(caller.session, audit_log), audit_log)
+    grace = timedelta(days=services_of(request)[Settings].leaving_days)
+    return await leaving.request(caller.user, data.password, grace, proof, audit_log)
 
 
 @router.get(
@@ -58,5 +61,5 @@ async def export_me(caller: ExportCall, audit_log: CallerAuditLog, request: Requ
         "Content-Type": ZIP,
         "Content-Disposition": f'attachment; filename="taskapi-{caller.user.username}.zip"',
     }
-    files = request.app.state.exported
+    files = services_of(request)[AccountExporters]
     return await Streamed.begun(export.parts(caller.user, files, audit_log if takes_content(request) else None), headers)

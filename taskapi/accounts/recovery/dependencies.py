@@ -2,15 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
 from taskapi.accounts.recovery.tokens import OneTimeTokens
+from taskapi.web.services import provided
 
-
-async def one_time_tokens(request: Request) -> OneTimeTokens:
-    """The tokens of the application that answers."""
-    tokens: OneTimeTokens = request.app.state.one_time_tokens
-    return tokens
-
-
-MailedTokens = Annotated[OneTimeTokens, Depends(one_time_tokens)]
+MailedTokens = Annotated[OneTimeTokens, Depends(provided(OneTimeTokens))]

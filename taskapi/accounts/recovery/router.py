@@ -2,7 +2,7 @@
 
 from fastapi import Response
 
-from taskapi.accounts.auth.dependencies import AccountHolder, Tools
+from taskapi.accounts.auth.dependencies import AccountHolder, Hasher, Throttling
 from taskapi.accounts.errors import EmailTaken, InvalidOneTimeToken, NothingToVerify, Overloaded, TooManyAttempts
 from taskapi.accounts.recovery import service
 from taskapi.accounts.recovery.dependencies import MailedTokens
@@ -24,9 +24,9 @@ router = strict_router()
     response_description="A mail is on its way, if an account has the address.",
     responses=responses(400, 413, 415, 422, TooManyAttempts),
 )
-async def forgot_password(data: ForgottenPassword, tools: Tools, mail: Mail, audit_log: CallerAuditLog) -> None:
+async def forgot_password(data: ForgottenPassword, throttle: Throttling, mail: Mail, audit_log: CallerAuditLog) -> None:
     """Have a mail sent that lets you choose a new password. The answer is the same whether an account has the address."""
-    await service.forgot(data.email, tools.throttle, mail, audit_log)
+    await service.forgot(data.email, throttle, mail, audit_log)
 
 
 @router.post(
@@ -36,9 +36,11 @@ async def forgot_password(data: ForgottenPassword, tools: Tools, mail: Mail, aud
     summary="Reset your password",
     responses=responses(400, InvalidOneTimeToken, 413, 415, 422, Overloaded),
 )
-async def reset_password(data: PasswordReset, tokens: MailedTokens, tools: Tools, mail: Mail, audit_log: CallerAuditLog) -> None:
+async def reset_password(
+    data: PasswordReset, tokens: MailedTokens, hasher: Hasher, throttle: Throttling, mail: Mail, audit_log: CallerAuditLog
+) -> None:
     """Choose a new password with the token of a mail. It ends all your sessions: sign in again."""
-    await service.reset(data.token, data.password, tokens, tools.hasher, tools.throttle, mail, audit_log)
+    await service.reset(data.token, data.password, tokens, hasher, throttle, mail, audit_log)
 
 
 @router.post(
@@ -62,6 +64,6 @@ async def verify_email(data: EmailVerification, tokens: MailedTokens, audit_log:
     response_description="The mail is on its way.",
     responses=responses(401, 403, NothingToVerify, TooManyAttempts),
 )
-async def send_verification(user: AccountHolder, tools: Tools, mail: Mail, audit_log: CallerAuditLog) -> None:
+async def send_verification(user: AccountHolder, throttle: Throttling, mail: Mail, audit_log: CallerAuditLog) -> None:
     """Have the mail sent again that verifies your address, or the address that is to take its place."""
-    await service.verify_again(user, tools.throttle, mail, audit_log)
+    await service.verify_again(user, throttle, mail, audit_log)

@@ -1,6 +1,6 @@
 """Routes of one's own second factor."""
 
-from taskapi.accounts.auth.dependencies import AccountSession, Tools
+from taskapi.accounts.auth.dependencies import AccountSession, CurrentPassword, SecondFactorKeys, Throttling
 from taskapi.accounts.errors import (
     NoEnrolment,
     Overloaded,
@@ -30,9 +30,9 @@ WITH_PASSWORD = (*USUAL, WrongPassword, TooManyAttempts, Overloaded)
     response_description="The secret for the authenticator.",
     responses=responses(*WITH_PASSWORD, TwoFactorOn),
 )
-async def begin_two_factor(data: Proof, caller: AccountSession, tools: Tools, audit_log: CallerAuditLog) -> Enrolment:
+async def begin_two_factor(data: Proof, caller: AccountSession, proof: CurrentPassword, keys: SecondFactorKeys) -> Enrolment:
     """Begin with a second factor: give the secret to an authenticator, then confirm it within ten minutes."""
-    return await service.begin(caller.user, data.password, tools.prover(caller.session, audit_log), tools.seals)
+    return await service.begin(caller.user, data.password, proof, keys)
 
 
 @router.post(
@@ -42,13 +42,13 @@ async def begin_two_factor(data: Proof, caller: AccountSession, tools: Tools, au
     responses=responses(*USUAL, WrongCode, NoEnrolment, TooManyAttempts),
 )
 async def confirm_two_factor(
-    data: Confirmation, caller: AccountSession, tools: Tools, audit_log: CallerAuditLog
+    data: Confirmation, caller: AccountSession, throttle: Throttling, keys: SecondFactorKeys, audit_log: CallerAuditLog
 ) -> RecoveryCodesMade:
     """Turn the second factor on with a code of the authenticator: from now on signing in takes one in the field `otp`.
 
     Your other sessions end, since they never gave a code.
     """
-    return await service.confirm(caller.user, caller.session, data.code, tools.throttle, audit_log, tools.seals)
+    return await service.confirm(caller.user, caller.session, data.code, throttle, audit_log, keys)
 
 
 @router.post(
@@ -58,14 +58,14 @@ async def confirm_two_factor(
     response_description="Ten recovery codes, which are shown this once.",
     responses=responses(*WITH_PASSWORD, TwoFactorOff),
 )
-async def renew_recovery_codes(data: Proof, caller: AccountSession, tools: Tools, audit_log: CallerAuditLog) -> RecoveryCodesMade:
+async def renew_recovery_codes(
+    data: Proof, caller: AccountSession, proof: CurrentPassword, keys: SecondFactorKeys, audit_log: CallerAuditLog
+) -> RecoveryCodesMade:
     """Make ten new recovery codes; those from before are worth nothing from now on."""
-    return await service.renew_recovery_codes(
-        caller.user, data.password, tools.prover(caller.session, audit_log), audit_log, tools.seals
-    )
+    return await service.renew_recovery_codes(caller.user, data.password, proof, audit_log, keys)
 
 
 @router.post("/disable", status_code=204, summary="Disable the second factor", responses=responses(*WITH_PASSWORD, TwoFactorOff))
-async def disable_two_factor(data: Proof, caller: AccountSession, tools: Tools, audit_log: CallerAuditLog) -> None:
+async def disable_two_factor(data: Proof, caller: AccountSession, proof: CurrentPassword, audit_log: CallerAuditLog) -> None:
     """Turn the second factor off: signing in takes the password alone."""
-    await service.disable(caller.user, data.password, tools.prover(caller.session, audit_log), audit_log)
+    await service.disable(caller.user, data.password, proof, audit_log)

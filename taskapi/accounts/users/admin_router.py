@@ -12,10 +12,12 @@ from taskapi.accounts.users.admin_schemas import AccountChange, UserForAdmin, Us
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import QueryTimeout
 from taskapi.core.fields import object_id
+from taskapi.core.settings import Settings
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
 from taskapi.web.routing import page_headers, parameters, path_id, path_to, read_query
 from taskapi.web.routing import router as strict_router
+from taskapi.web.services import services_of
 
 router = strict_router(prefix="/users", tags=["admin"])
 
@@ -32,7 +34,7 @@ UserId = Annotated[str, path_id("The id of the account.")]
 async def list_users(_: Admin, request: Request, response: Response) -> list[UserForAdmin]:
     """All accounts, in the order of their names; for admins."""
     query = read_query(UserQuery, request)
-    page = await admins.page(query, request.app.state.settings.query_timeout_ms)
+    page = await admins.page(query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_users"), query, page.total))
     return page.users
 

@@ -13,6 +13,7 @@ from bson import ObjectId
 from pymongo import ASCENDING
 
 from taskapi.accounts.users.documents import NO_LIST, SOURCE, UserDocument
+from taskapi.core.background import Job
 from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import background_batch
 from taskapi.db import damaged
@@ -22,6 +23,10 @@ from taskapi.tasks.storage import owner_names
 LEASE: Final = timedelta(minutes=2)  # after which another worker goes on; two at once do no harm
 SETTLING: Final = timedelta(minutes=1)  # longer than a request takes
 DUE: Final = {"renaming.due_at": ASCENDING}
+
+
+class RenamingJob(Job):
+    """Follows new user names in the background."""
 
 
 def renamed(now: datetime) -> BSON:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.keys import Signer
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
 from taskapi.db.queries import aggregate
 from taskapi.tasks.query import cursor
 from taskapi.tasks.query import stages as pages
+from taskapi.tasks.query.cursor import CursorSigner
 from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.query.places import place
 from taskapi.tasks.query.projection import Projection, TaskPart
@@ -51,7 +51,7 @@ class Page(NamedTuple):
         return _tasks.dump_json(self.tasks)
 
 
-async def page(owner: UserRead, query: TaskSearch, signer: Signer, milliseconds: int, lists: PageLoader) -> Page:
+async def page(owner: UserRead, query: TaskSearch, signer: CursorSigner, milliseconds: int, lists: PageLoader) -> Page:
     """The page that ``query`` asks for, in one round trip or in two at once.
 
     Raises:

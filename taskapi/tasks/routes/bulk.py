@@ -6,10 +6,12 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import ConfigDict, Field
 
-from taskapi.accounts.auth.dependencies import TaskWriter, tools_of
+from taskapi.accounts.auth.dependencies import TaskWriter
+from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.errors import BulkRefused, CountDiffers, DomainError, QueryTimeout, TooManyMatches, Unavailable
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, ReadModel
+from taskapi.core.settings import Settings
 from taskapi.tasks.schemas import TaskUpdate
 from taskapi.tasks.services import batch, bulk_by_filter
 from taskapi.tasks.services.batch import Bulk, BulkQuery, DeleteTask, OperationState
@@ -18,6 +20,7 @@ from taskapi.web import admission
 from taskapi.web.problems import ProblemDetail, responses, status_of
 from taskapi.web.routing import JSON, parameters, read_query
 from taskapi.web.routing import router as strict_router
+from taskapi.web.services import services_of
 
 router = strict_router(prefix="/tasks", tags=["bulk"])
 
@@ -83,7 +86,7 @@ async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> Resp
     The answer has the outcome of each, in their order.
     """
     run = batch.run_atomically if read_query(BulkQuery, request).atomic else batch.each
-    steps = await run(user, data, tools_of(request).accounts.get, request.app.state.settings.trash_days)
+    steps = await run(user, data, services_of(request)[AccountLoader].get, services_of(request)[Settings].trash_days)
     request.state.unfinished = any(isinstance(step.error, Unavailable) for step in steps)
     return await _rendered(steps)
 
@@ -101,7 +104,9 @@ async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> 
 
     First with `dry_run=true`, then with `expect=` and the number it gave, changes exactly what you have seen.
     """
-    return await bulk_by_filter.change(user, read_query(ManyQuery, request), data, request.app.state.settings.query_timeout_ms)
+    return await bulk_by_filter.change(
+        user, read_query(ManyQuery, request), data, services_of(request)[Settings].query_timeout_ms
+    )
 
 
 @router.delete(
@@ -114,5 +119,5 @@ async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> 
 @admission.limited(admission.BY_FILTER)
 async def delete_tasks(user: TaskWriter, request: Request) -> ManyResult:
     """Move all tasks that the filters find to the trash; `where={}` finds all."""
-    settings = request.app.state.settings
+    settings = services_of(request)[Settings]
     return await bulk_by_filter.put_in_trash(user, read_query(ManyQuery, request), settings.trash_days, settings.query_timeout_ms)

@@ -5,7 +5,8 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter, tools_of
+from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
+from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.errors import Contended, FieldError, InvalidInput, MalformedImport, TooManyLines, UnsupportedMediaType
 from taskapi.tasks.import_export import export, importer
 from taskapi.tasks.import_export.csv_records import csv_records
@@ -18,6 +19,7 @@ from taskapi.web.negotiation import negotiated
 from taskapi.web.problems import responses
 from taskapi.web.routing import ATTACHMENT, JSON, definitions, media_parameter, media_type, parameters, read_query
 from taskapi.web.routing import router as strict_router
+from taskapi.web.services import services_of
 from taskapi.web.streaming import Streamed
 
 router = strict_router(prefix="/tasks", tags=["export and import"])
@@ -94,7 +96,7 @@ async def import_tasks(user: TaskWriter, request: Request) -> ImportReport:
     `tags` with commas and `links` with blanks between them. An empty cell empties what can be empty, else it says nothing.
     """
     query = read_query(ImportQuery, request)
-    return await importer.run(user, await _records(request), tools_of(request).accounts.get, query)
+    return await importer.run(user, await _records(request), services_of(request)[AccountLoader].get, query)
 
 
 async def _records(request: Request) -> Records:

@@ -7,11 +7,13 @@ from fastapi import Request, Response
 from taskapi.accounts.auth.dependencies import TaskReader
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import QueryTimeout
+from taskapi.core.settings import Settings
 from taskapi.tasks.query import pages
+from taskapi.tasks.query.cursor import CursorSigner
+from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.query.pages import Page
 from taskapi.tasks.query.projection import TaskPart
 from taskapi.tasks.query.search import TaskQuery, TaskSearch
-from taskapi.tasks.routes.dependencies import tools_of
 from taskapi.tasks.schemas import TaskRead
 from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
@@ -19,6 +21,7 @@ from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
 from taskapi.web.routing import JSON, parameters, path_to, read_query
 from taskapi.web.routing import router as strict_router
+from taskapi.web.services import services_of
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
 
@@ -67,9 +70,9 @@ async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) ->
 
 
 async def _page(query: TaskSearch, user: UserRead, request: Request) -> Page:
-    state, work = request.app.state, admission.QUERIES if query.is_dear else admission.LISTS
+    services, work = services_of(request), admission.QUERIES if query.is_dear else admission.LISTS
     async with admission.admit(work, request):
-        return await pages.page(user, query, state.cursors, state.settings.query_timeout_ms, tools_of(request).lists)
+        return await pages.page(user, query, services[CursorSigner], services[Settings].query_timeout_ms, services[PageLoader])
 
 
 def _etag(page: Page, owner: UserRead) -> str:

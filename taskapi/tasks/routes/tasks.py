@@ -4,26 +4,30 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 
-from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter, tools_of
+from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
+from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.errors import Contended, DamagedTask, PatchTestFailed
+from taskapi.core.settings import Settings
 from taskapi.tasks.links import preview as links
 from taskapi.tasks.links.fetch import PageFetcher
 from taskapi.tasks.links.preview import LinkRead
 from taskapi.tasks.put import TaskPut
 from taskapi.tasks.query.projection import TaskPart
 from taskapi.tasks.routes.dependencies import TaskId, Tasks
-from taskapi.tasks.routes.dependencies import tools_of as task_tools
 from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
 from taskapi.tasks.services import json_patch, trash, view
 from taskapi.tasks.services import tasks as service
 from taskapi.tasks.services.json_patch import Patch
 from taskapi.tasks.services.view import SummaryQuery, TaskView
+from taskapi.tasks.storage.inserter import TaskInserter
+from taskapi.tasks.storage.loader import TaskLoader
 from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
 from taskapi.web.problems import responses
 from taskapi.web.routing import JSON, LOCATION, media_type, parameters, path_to, read_json, read_query
 from taskapi.web.routing import router as strict_router
+from taskapi.web.services import provided, services_of
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
 
@@ -39,12 +43,6 @@ WRITE: dict[str, Any] = {"response_model": TaskRead, "response_description": "Th
 ANSWER: dict[int | str, Any] = {200: {"headers": ETAG_HEADER}}
 
 
-async def page_fetcher(request: Request) -> PageFetcher:
-    """The application's fetcher of pages behind links."""
-    fetcher: PageFetcher = request.app.state.pages
-    return fetcher
-
-
 @router.post(
     "",
     status_code=201,
@@ -55,7 +53,8 @@ async def page_fetcher(request: Request) -> PageFetcher:
 )
 async def create_task(data: TaskCreate, user: TaskWriter, request: Request) -> TaskResponse:
     """Make a task."""
-    task = await service.create(user, data, task_tools(request).inserts, tools_of(request).accounts.get)
+    services = services_of(request)
+    task = await service.create(user, data, services[TaskInserter], services[AccountLoader].get)
     return TaskResponse(task, user, path_to(request, router, "read_task", task_id=task.id))
 
 
@@ -70,9 +69,9 @@ async def create_task(data: TaskCreate, user: TaskWriter, request: Request) -> T
 async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Response:
     """One task, whole or in part: as it is, or as it was in an earlier version or at a time."""
     if request.scope["query_string"]:
-        found = await view.read(user, task_id, read_query(TaskView, request), task_tools(request).reads)
+        found = await view.read(user, task_id, read_query(TaskView, request), services_of(request)[TaskLoader])
         return Response(found.json(), headers=validators(request, etag(found.version, user.renames)), media_type=JSON)
-    task = await task_tools(request).reads.get(user, task_id)
+    task = await services_of(request)[TaskLoader].get(user, task_id)
     headers = validators(request, etag(task.version, user.renames))
     return Response(task.model_dump_json(), headers=headers, media_type=JSON)
 
@@ -98,7 +97,7 @@ async def read_task_summary(task_id: TaskId, user: TaskReader, tasks: Tasks, req
 )
 @admission.limited(admission.LINKS)
 async def read_task_links(
-    task_id: TaskId, user: TaskReader, tasks: Tasks, fetcher: Annotated[PageFetcher, Depends(page_fetcher)]
+    task_id: TaskId, user: TaskReader, tasks: Tasks, fetcher: Annotated[PageFetcher, Depends(provided(PageFetcher))]
 ) -> list[LinkRead]:
     """Title, status and time of each page the task links to; a page that fails says how, and never fails the call."""
     task = await tasks.get(user, task_id)
@@ -148,4 +147,4 @@ async def put_task(task_id: TaskId, data: TaskPut, user: TaskWriter, versions: E
 )
 async def delete_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request) -> None:
     """Move a task to the trash, from which it can be restored. With `If-Match`, only the version you know."""
-    await trash.put(user, task_id, versions, request.app.state.settings.trash_days)
+    await trash.put(user, task_id, versions, services_of(request)[Settings].trash_days)

@@ -2,8 +2,10 @@
 
 from fastapi import Request, Response
 
-from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter, tools_of
+from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
+from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.errors import KeyTaken, QueryTimeout
+from taskapi.core.settings import Settings
 from taskapi.tasks.query.search import MAX_CHEAP_START
 from taskapi.tasks.routes.dependencies import TaskId
 from taskapi.tasks.routes.responses import TaskResponse
@@ -15,6 +17,7 @@ from taskapi.web.pagination import LIST_HEADERS, PageQuery
 from taskapi.web.problems import responses
 from taskapi.web.routing import page_headers, parameters, path_to, read_query
 from taskapi.web.routing import router as strict_router
+from taskapi.web.services import services_of
 
 router = strict_router(tags=["trash"])
 
@@ -31,7 +34,7 @@ async def list_trash(user: TaskReader, request: Request, response: Response) -> 
     query = read_query(PageQuery, request)
     work = admission.LISTS if query.start <= MAX_CHEAP_START else admission.QUERIES
     async with admission.admit(work, request):
-        page = await trash.page(user, query, request.app.state.settings.query_timeout_ms)
+        page = await trash.page(user, query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_trash"), query, page.total))
     return page.tasks
 
@@ -45,7 +48,7 @@ async def list_trash(user: TaskReader, request: Request, response: Response) -> 
 )
 async def restore_task(task_id: TaskId, user: TaskWriter, request: Request) -> TaskResponse:
     """Take a task out of the trash."""
-    task = await trash.restore(user, task_id, tools_of(request).accounts.get)
+    task = await trash.restore(user, task_id, services_of(request)[AccountLoader].get)
     return TaskResponse(task, user)
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 from collections import deque
-from collections.abc import Sequence
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
@@ -15,6 +14,10 @@ from taskapi.web.idempotency.service import Fingerprints, Reservation
 READ_AHEAD = 65_536  # bytes of a body that are read before anything is reserved: most bodies whole
 
 
+class FingerprintKeys(tuple[bytes, ...]):
+    """The keys of fingerprints, the current one first."""
+
+
 class FingerprintedBody:
     """A request's body, hashed as it passes by and never kept beyond its first ``READ_AHEAD`` bytes.
 
@@ -24,7 +27,7 @@ class FingerprintedBody:
     themselves.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, keys: Sequence[bytes]) -> None:
+    def __init__(self, scope: Scope, receive: Receive, keys: FingerprintKeys) -> None:
         self._receive = receive
         self._keys = keys
         self._ahead: deque[Message] = deque()

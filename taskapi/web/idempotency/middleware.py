@@ -15,9 +15,10 @@ from taskapi.core.errors import DomainError, FieldError, InvalidInput
 from taskapi.core.ids import deterministic_ids
 from taskapi.web import problems
 from taskapi.web.idempotency import service
-from taskapi.web.idempotency.fingerprint import FingerprintedBody
+from taskapi.web.idempotency.fingerprint import FingerprintedBody, FingerprintKeys
 from taskapi.web.idempotency.service import Answer, Recorded
 from taskapi.web.negotiation import refuse_codings
+from taskapi.web.services import services_of
 
 HEADER = b"idempotency-key"
 REPLAY = ("idempotent-replay", "true")
@@ -68,7 +69,7 @@ class IdempotencyKeys:
 
     async def _once(self, caller: str, key: str, scope: Scope, receive: Receive) -> Response:
         """The recorded answer, or that of a run of the request; recorded before it is sent."""
-        body = FingerprintedBody(scope, receive, scope["app"].state.fingerprint_keys)
+        body = FingerprintedBody(scope, receive, services_of(scope)[FingerprintKeys])
         await body.begin()
         found = await service.reserve(caller, key, body.fingerprints, self.lease)
         if isinstance(found, Recorded):

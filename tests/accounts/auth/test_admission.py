@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from taskapi.db import driver_threads
 from taskapi.main import create_app
 from taskapi.web import admission, load
-from taskapi.web.admission import Bulkhead, Work
+from taskapi.web.admission import Admission, Bulkhead, Work
 from tests.client import Account, is_problem
 from tests.conftest import make_settings
 
@@ -40,7 +40,7 @@ DEAR = {
 def impatient(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> dict[Work, Bulkhead]:
     """The bulkheads of the application, which let nobody wait."""
     bulkheads = {work: Bulkhead(work._replace(per_account=1, wait_seconds=0)) for work in admission.KINDS}
-    monkeypatch.setattr(app.state.admission, "_bulkheads", bulkheads)
+    monkeypatch.setattr(app.state.services[Admission], "_bulkheads", bulkheads)
     return bulkheads
 
 
@@ -164,7 +164,7 @@ async def test_more_reads_than_a_worker_answers_in_a_second_are_refused(
 
 
 async def test_every_request_is_counted_once_and_to_its_end(app: FastAPI, ada: Account) -> None:
-    counted = app.state.admission._load
+    counted = app.state.services[Admission]._load
     paths = ("/tasks", "/tasks?q=word", "/tasks/export", "/users/me/export", "/trash", "/tasks/export?bom=7", "/none")
     await asyncio.gather(*(ada.get(path) for path in paths), *(ada.call("HEAD", path) for path in paths))
     assert counted.reads == 0

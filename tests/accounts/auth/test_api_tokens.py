@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from taskapi.accounts.api_tokens.service import holders
 from taskapi.accounts.api_tokens.text import hash_of, new_token
+from taskapi.accounts.auth.loaders import ApiTokensLastUsed, TokenOwnerLoader
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.db.connection import collection
@@ -44,7 +45,7 @@ async def test_a_mistyped_token_costs_no_query(app: FastAPI, ada: Account, monke
     async def get(key: bytes) -> None:
         asked.append(key)
 
-    monkeypatch.setattr(app.state.auth.tokens, "get", get)
+    monkeypatch.setattr(app.state.services[TokenOwnerLoader], "get", get)
     for wrong in (token[:-1], token[:-1] + ("a" if token[-1] != "a" else "b"), f"{token}0", "tsk_", token.lower()):
         is_problem(await use(ada, {"token": wrong}), 401, "invalid_token")
     assert asked == []
@@ -106,7 +107,7 @@ async def test_the_last_use_is_written_at_most_once_a_minute(app: FastAPI, ada: 
     made, idle = await make(ada), await make(ada, "idle")
 
     async def last_used() -> Any:
-        await app.state.auth.used.close()
+        await app.state.services[ApiTokensLastUsed].close()
         return [token["last_used_at"] for token in (await stored_user(ada.id))["api_tokens"]]
 
     assert await last_used() == [None, None]

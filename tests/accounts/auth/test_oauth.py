@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from taskapi.accounts.auth.oauth import PATHS, add_oauth_error
 from taskapi.accounts.errors import Overloaded
+from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.throttling import ACCOUNT
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.db.connection import collection
@@ -80,7 +81,7 @@ async def test_what_oauth_has_no_word_for_keeps_its_code(app: FastAPI, ada: Acco
         async def broken(*_: str, error: type[Exception] = error) -> None:
             raise error
 
-        monkeypatch.setattr(app.state.auth.hasher, "verify", broken)
+        monkeypatch.setattr(app.state.services[PasswordHasher], "verify", broken)
         assert oauth_error(await ada.client.post("/token", data=ADA), status, code, code)
     monkeypatch.undo()
     answers = [await ada.client.post("/token", data={**ADA, "username": "grace"}) for _ in range(ACCOUNT.free + 1)]

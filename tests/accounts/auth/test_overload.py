@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.db.connection import collection
 from taskapi.main import create_app
@@ -27,7 +28,7 @@ async def test_when_the_hashes_are_busy_other_requests_are_answered(
     release = threading.Event()
     async with beside(app, small) as client:
         ada = await make_account(client, "ada")
-        hasher = small.state.auth.hasher
+        hasher = small.state.services[PasswordHasher]
         verify = hasher._context.verify
 
         def blocked(password: str, stored: str) -> bool:

@@ -9,11 +9,13 @@ from bson import ObjectId
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.recorder import AuditLog
 from taskapi.cli.user_actions import AGENT, UserCommands, why
 from taskapi.db.connection import collection
+from taskapi.mail.queue import Outbox
 from tests.client import Account, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.mailbox import Mailbox
 
@@ -41,7 +43,7 @@ async def carol(anonymous: httpx.AsyncClient) -> Account:
 
 async def keep_old(app: FastAPI, account: Account, password: str) -> str:
     """Gives the account the hash that version 1.2 made of ``password``."""
-    hashed: str = await app.state.auth.hasher.hash(password)
+    hashed: str = await app.state.services[PasswordHasher].hash(password)
     await collection(UserDocument).update_one({"_id": ObjectId(account.id)}, {"$set": {"password_hash": hashed}})
     return hashed
 
@@ -93,7 +95,9 @@ async def test_what_rfc_8265_refuses_is_refused_wherever_a_password_is_chosen(
     assert fault["message"] == "must not contain control, invisible or unassigned characters (some emoji hold them)"
     assert wrong_fields(await carol.patch("/users/me", json={"password": password, "current_password": NFD})) == expected
     assert wrong_fields(await carol.client.post("/password/reset", json={"token": "x", "password": password})) == expected
-    operator = UserCommands(app.state.auth.hasher, app.state.outbox, AuditLog("", AGENT, timedelta(days=1)))
+    operator = UserCommands(
+        app.state.services[PasswordHasher], app.state.services[Outbox], AuditLog("", AGENT, timedelta(days=1))
+    )
     for refused in (operator.create("dave", None, password, admin=False), operator.reset_password("carol", password)):
         with pytest.raises(ValidationError) as caught:
             await refused
@@ -143,13 +147,13 @@ async def test_how_many_hashes_a_wrong_password_takes_tells_nothing_of_the_accou
     app: FastAPI, carol: Account, monkeypatch: pytest.MonkeyPatch, typed: str, hashes: int
 ) -> None:
     verified: list[str] = []
-    verify = app.state.auth.hasher._context.verify
+    verify = app.state.services[PasswordHasher]._context.verify
 
     def counted(password: str, stored: str) -> bool:
         verified.append(stored)
         return bool(verify(password, stored))
 
-    monkeypatch.setattr(app.state.auth.hasher._context, "verify", counted)
+    monkeypatch.setattr(app.state.services[PasswordHasher]._context, "verify", counted)
     for name in ("carol", "nobody"):
         await collection(ThrottleDocument).delete_many({})
         verified.clear()

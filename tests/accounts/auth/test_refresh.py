@@ -11,6 +11,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 from jose import jwt
 
+from taskapi.accounts.security.access_tokens import TokenCodec
 from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.sessions.refresh import LAYOUT, RefreshToken
 from taskapi.accounts.users.documents import UserDocument
@@ -253,7 +254,7 @@ async def test_an_access_token_dies_with_its_session_at_the_latest(app: FastAPI,
     for _ in range(2):  # the second is a retry
         body = (await refresh(ada)).json()
         assert 0 < body["expires_in"] <= 300
-        assert app.state.auth.codec.read(body["access_token"]).expiry <= utc_now().timestamp() + 300
+        assert app.state.services[TokenCodec].read(body["access_token"]).expiry <= utc_now().timestamp() + 300
 
 
 @pytest.mark.real

@@ -11,13 +11,14 @@ from fastapi import FastAPI
 
 from taskapi.accounts.recovery import service
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
+from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import BSON, collection
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.queue import Outbox
+from taskapi.mail.queue import MailJob, Outbox
 from taskapi.main import DOCUMENTS
 from tests.client import PASSWORD, Account, at, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.conftest import another
@@ -128,13 +129,13 @@ async def test_an_unknown_and_a_disabled_address_leave_the_same_job_and_no_mail(
     mailbox.empty()
     audit_log, asleep = AuditLog("192.0.2.7", "curl/8.5.0", timedelta(days=1)), Outbox(lambda: None)
     for address in (ADDRESS, "nobody@example.com", "carol@example.com"):
-        await service.forgot(address, app.state.auth.throttle, asleep, audit_log)
+        await service.forgot(address, app.state.services[Throttle], asleep, audit_log)
     varying = {"_id", "address", "due_at", "leased_until", "created_at", "expires_at"}
     jobs = await collection(MailJobDocument).find({}).to_list(None)
     shown = [{name: value for name, value in job.items() if name not in varying} for job in jobs]
     origin = {"address": "192.0.2.7", "agent": "curl/8.5.0", "request_id": "-"}
     assert shown == [{"kind": "password_reset", "user": None, "origin": origin, "attempts": 0}] * 3
-    app.state.mail.wake()
+    app.state.services[MailJob].wake()
     assert [mail["To"] for mail in await mailbox.all()] == [ADDRESS]
     outcomes = [(event["user"], event["outcome"], event["address"]) for event in await events("password_reset_requested")]
     assert outcomes == [(ObjectId(ada.id), "success", "192.0.2.7"), *[(None, "failure", "192.0.2.7")] * 2]

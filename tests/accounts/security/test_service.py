@@ -34,7 +34,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 async def failures(app: FastAPI, pace: BackoffPolicy, subject: str) -> int | None:
     """What is stored for a counter; None when it is not."""
-    identity = app.state.auth.throttle._counter(pace, subject).identity
+    identity = app.state.services[Throttle]._counter(pace, subject).identity
     found = await collection(ThrottleDocument).find_one({"_id": identity})
     return int(found["failures"]) if found else None
 
@@ -111,7 +111,7 @@ async def test_a_success_takes_its_attempt_back(app: FastAPI, ada: Account) -> N
 
 
 async def test_a_success_leaves_the_block_that_others_led_to(app: FastAPI, ada: Account) -> None:
-    throttle: Throttle = app.state.auth.throttle
+    throttle: Throttle = app.state.services[Throttle]
     async with at(app, "192.0.2.1") as stranger:
         async with throttle.sign_in("ada", "192.0.2.9"):
             assert await guess(stranger, ACCOUNT.free - 1) == [401] * (ACCOUNT.free - 1)
@@ -220,7 +220,7 @@ async def test_wrong_refresh_tokens_are_counted_and_right_ones_are_not(app: Fast
 
 
 async def test_requests_for_a_new_password_are_counted_by_both_addresses(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
-    throttle: Throttle = app.state.auth.throttle
+    throttle: Throttle = app.state.services[Throttle]
     for n in range(RESET_EMAIL.free):
         await throttle.reset_request("Ada@example.com", f"192.0.2.{n}")
     with pytest.raises(TooManyAttempts) as caught:
@@ -231,7 +231,7 @@ async def test_requests_for_a_new_password_are_counted_by_both_addresses(app: Fa
 
 
 async def test_who_has_proved_who_they_are_starts_anew(app: FastAPI, ada: Account) -> None:
-    throttle: Throttle = app.state.auth.throttle
+    throttle: Throttle = app.state.services[Throttle]
     for n in range(ACCOUNT.free):
         with pytest.raises(BadCredentials):
             async with throttle.sign_in("ada", f"192.0.2.{n}"):

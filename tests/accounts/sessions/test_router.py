@@ -8,6 +8,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
+from taskapi.accounts.auth.loaders import SessionsLastUsed
 from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.sessions.refresh import RefreshToken
 from taskapi.audit.documents import SecurityEventDocument
@@ -41,7 +42,7 @@ async def test_sessions_are_listed_last_seen_first(
         "/token", data={"username": "ada", "password": "correct horse battery", "scope": "account"}, headers=agent
     )
     telephone = Account(anonymous, ada.id, "ada", answer.json()["access_token"], answer.json()["refresh_token"])
-    await app.state.auth.seen.close()
+    await app.state.services[SessionsLastUsed].close()
     await seen(session_id(ada), timedelta(minutes=5))
     first, second = (await telephone.get("/users/me/sessions")).json()
     assert set(first) == FIELDS
@@ -101,13 +102,13 @@ async def test_a_session_is_seen_when_it_is_used(app: FastAPI, ada: Account) -> 
     await seen(session_id(second), timedelta(days=1))
     used = utc_now()
     await second.get("/tasks")
-    await app.state.auth.seen.close()
+    await app.state.services[SessionsLastUsed].close()
     kept = await stored(SessionDocument, session_id(second))
     assert kept
     assert in_utc(kept["last_seen_at"]) >= used > long_ago
     await seen(session_id(second), timedelta(days=1))
     await second.get("/tasks")  # within a minute of the one before
-    await app.state.auth.seen.close()
+    await app.state.services[SessionsLastUsed].close()
     kept = await stored(SessionDocument, session_id(second))
     assert kept
     assert in_utc(kept["last_seen_at"]) <= long_ago + timedelta(minutes=1)

@@ -9,7 +9,9 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi.accounts.two_factor import service
+from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.core.background import Jobs
 from taskapi.core.keys import Keyring
 from taskapi.db.connection import collection
 from taskapi.main import create_app
@@ -96,13 +98,13 @@ async def test_the_start_says_how_many_cannot_be_checked(
     app: FastAPI, ada: Account, bob: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     await turn_on(ada)
-    await service.report_unreadable(app.state.auth.seals.cipher)
+    await service.report_unreadable(app.state.services[TwoFactorKeys].cipher)
     assert caplog.messages == []
     await turn_on(bob)
     caplog.clear()
     second = create_app(make_settings(secret_key=SecretStr(NEW)))
     async with beside(app, second):
-        (job,) = [job for job in second.state.jobs if job.name == "the check of second factors"]
+        (job,) = [job for job in second.state.services[Jobs] if job.name == "the check of second factors"]
         await job._work()  # as at the start, where nobody waits for it
     (line, *_) = [message for message in caplog.messages if "second factors were" in message]
     assert line.startswith("2 second factors were made with a secret key that is not set")

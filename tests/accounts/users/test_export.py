@@ -173,14 +173,14 @@ async def test_of_several_at_once_one_goes_on(ada: Account, bob: Account) -> Non
 
 
 async def test_a_fault_before_the_first_byte_is_a_problem(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(app.state._state, "exported", {**ACCOUNT_EXPORTERS, "tasks.jsonl": broken_after(0)})
+    monkeypatch.setitem(ACCOUNT_EXPORTERS, "tasks.jsonl", broken_after(0))
     is_problem(await ada.get("/users/me/export"), 503, "database_unavailable")
     assert await exports(ada) == 0
     monkeypatch.undo()
     assert (await ada.get("/users/me/export")).status_code == 200
 
 
-def broken_after(lines: int) -> export.Exported:
+def broken_after(lines: int) -> export.AccountExporter:
     async def broken(_: Exporter) -> Any:
         for number in range(lines):
             yield json.dumps([zlib.crc32(f"{number} {place}".encode()) for place in range(500)])
@@ -192,7 +192,7 @@ def broken_after(lines: int) -> export.Exported:
 async def test_a_fault_in_the_middle_cuts_it_off(
     app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(app.state._state, "exported", {**ACCOUNT_EXPORTERS, "tasks.jsonl": broken_after(100)})
+    monkeypatch.setitem(ACCOUNT_EXPORTERS, "tasks.jsonl", broken_after(100))
     with caplog.at_level(logging.ERROR):
         start, *rest = await raw(app, "GET", "/users/me/export", ada.headers)
     assert start["status"] == 200

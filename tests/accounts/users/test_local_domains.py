@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.audit.recorder import AuditLog
 from taskapi.cli.user_actions import AGENT, UserCommands, why
 from taskapi.core.errors import InvalidInput
@@ -26,7 +27,9 @@ async def test_they_are_refused_unless_it_says_so(app: FastAPI, bob: Account, ad
     ):
         assert wrong_fields(answer) == {"email": "email"}
         assert answer.json()["details"][0]["message"] == REFUSED
-    operator = UserCommands(app.state.auth.hasher, app.state.outbox, AuditLog("", AGENT, timedelta(days=1)))
+    operator = UserCommands(
+        app.state.services[PasswordHasher], app.state.services[Outbox], AuditLog("", AGENT, timedelta(days=1))
+    )
     with pytest.raises(InvalidInput) as caught:
         await operator.create("ada", address, PASSWORD, admin=False)
     assert why(caught.value) == f"email: {REFUSED}"
@@ -55,5 +58,5 @@ async def test_they_are_taken_where_it_says_so(app: FastAPI, anonymous: httpx.As
 
 async def test_the_command_line_takes_them_where_it_says_so(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
     outbox = Outbox(lambda: None, local_domains=True)
-    operator = UserCommands(app.state.auth.hasher, outbox, AuditLog("", AGENT, timedelta(days=1)))
+    operator = UserCommands(app.state.services[PasswordHasher], outbox, AuditLog("", AGENT, timedelta(days=1)))
     assert "is a user" in await operator.create("ada", "ada@mail.test", PASSWORD, admin=False)

@@ -15,6 +15,7 @@ from taskapi.accounts.recovery.documents import OneTimeTokenDocument
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import GONE, SecurityEventDocument
+from taskapi.core.background import Jobs
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import collection
 from taskapi.db.service_state import ServiceStateDocument
@@ -192,7 +193,7 @@ async def test_a_worker_whose_lease_was_taken_over_leaves_the_account_to_the_oth
 async def test_a_job_of_every_worker_removes_what_is_due(app: FastAPI, ada: Account) -> None:
     await leave(ada)
     await is_due(ada)
-    for job in app.state.jobs:
+    for job in app.state.services[Jobs]:
         job.wake()
     async with asyncio.timeout(10):
         while await stored(UserDocument, ada.id):  # noqa: ASYNC110 - only MongoDB knows

@@ -16,6 +16,7 @@ from pymongo.errors import WriteError
 
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
+from taskapi.core.settings import Settings
 from taskapi.db.backup.format import BadFile, Reader, Writer
 from taskapi.db.service_state import RESTORE
 from tests.accounts.two_factor.test_router import enter, turn_on
@@ -78,7 +79,7 @@ async def test_an_application_goes_on_where_it_was(app: FastAPI, ada: Account, t
     tasks = [await ada.make_task(f"Task {number}", tags=["a"]) for number in range(3)]
     async with another(app, mongodb_database=target.name):
         pass  # has made its collections and a note
-    own = target.client[app.state.settings.mongodb_database]
+    own = target.client[app.state.services[Settings].mongodb_database]
     await asyncio.to_thread(lambda: restore(target, back_up(own)))
     assert contents(target) == contents(own)
     async with another(app, mongodb_database=target.name) as client:
@@ -240,7 +241,7 @@ def test_a_key_that_is_not_the_one_that_signs_is_named(source: Store) -> None:
 
 async def test_sessions_are_restored(app: FastAPI, ada: Account, anonymous: httpx.AsyncClient, target: Store) -> None:
     second = await signed_in(anonymous, ada)
-    own = target.client[app.state.settings.mongodb_database]
+    own = target.client[app.state.services[Settings].mongodb_database]
     file = await asyncio.to_thread(back_up, own)
     await asyncio.to_thread(restore, target, file)
     async with another(app, mongodb_database=target.name) as client:

@@ -10,7 +10,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.db.connection import collection
-from taskapi.tasks.query.cursor import written
+from taskapi.tasks.query.cursor import CursorSigner, written
 from taskapi.tasks.query.sort import SORTABLE, parsed
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account, wrong_fields
@@ -195,8 +195,8 @@ async def test_a_cursor_of_an_order_that_has_changed_is_refused(ada: Account, ap
     """Version 1.2 began with the tasks without a due date, and sorted titles by code points."""
     for sort in ("due_date", "title"):
         identity = f"{ada.id} {parsed(sort)} {{}}".encode()
-        cursor = written([None, ObjectId()], identity, app.state.cursors)
+        cursor = written([None, ObjectId()], identity, app.state.services[CursorSigner])
         assert wrong_fields(await ada.get(f"/tasks?sort={sort}&cursor={cursor}")) == {"cursor": "wrong_cursor"}
     identity = f"{ada.id} {parsed('-due_date')} {{}}".encode()
-    cursor = written([DAY, ObjectId()], identity, app.state.cursors)
+    cursor = written([DAY, ObjectId()], identity, app.state.services[CursorSigner])
     assert (await ada.get(f"/tasks?sort=-due_date&cursor={cursor}")).status_code == 200

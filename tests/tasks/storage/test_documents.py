@@ -9,7 +9,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON, Database, collection
 from taskapi.db.queries import aggregate
 from taskapi.main import DOCUMENTS
 from taskapi.tasks.query import stages as pages
@@ -235,4 +235,4 @@ async def test_lists_go_on_while_an_index_is_missing(shared: httpx.AsyncClient, 
         await collection(TaskDocument).drop_index("owner_text")
         is_problem(await bob.get("/tasks?q=task"), 503, "database_unavailable")
     finally:
-        await app.state.database.bind(DOCUMENTS)
+        await app.state.services[Database].bind(DOCUMENTS)

@@ -12,6 +12,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 from pymongo.errors import AutoReconnect
 
+from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import DatabaseUnavailable
 from taskapi.main import create_app
@@ -35,7 +36,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 def at_look_up(app: FastAPI, number: int, do: Callable[[], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the account's look-up of that number do something first; the others only look up."""
-    accounts, count = app.state.auth.accounts, 0
+    accounts, count = app.state.services[AccountLoader], 0
     look_up = accounts.get
 
     async def get(identity: ObjectId) -> Any:

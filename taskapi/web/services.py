@@ -1,0 +1,39 @@
+"""What an application holds while it runs, and how requests get at it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+Kind = TypeVar("Kind")
+
+
+class Services:
+    """The objects that an application was started with, one of each class. It never changes."""
+
+    def __init__(self, *instances: object) -> None:
+        self._instances: Mapping[type[Any], Any] = MappingProxyType({type(each): each for each in instances})
+
+    def __getitem__(self, kind: type[Kind]) -> Kind:
+        return cast(Kind, self._instances[kind])
+
+    def get(self, kind: type[Kind]) -> Kind | None:
+        """The object of this class; None when the settings do without it."""
+        return self._instances.get(kind)
+
+
+def services_of(source: Request | Scope) -> Services:
+    """What the application holds that answers a request."""
+    services: Services = source["app"].state.services
+    return services
+
+
+def provided(kind: type[Kind]) -> Callable[[Request], Awaitable[Kind]]:
+    """The dependency that gives a route the application's object of this class."""
+
+    async def provide(request: Request) -> Kind:
+        return services_of(request)[kind]
+
+    return provide
