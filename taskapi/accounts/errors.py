@@ -1,48 +1,43 @@
-"""What can go wrong with accounts and credentials: a branch of the tree in ``errors.py``.
+"""What can go wrong with accounts and credentials: members of the categories in ``core.errors``.
 
-DomainError
+BadRequest
 ├── AlreadyTaken             a unique name is in use
 │   ├── UsernameTaken
 │   ├── EmailTaken
 │   └── TokenNameTaken       the account has an API token of this name
-├── TooManyTokens            the account has as many API tokens as one may have
-├── LastAdmin                no active admin would be left
-├── ExportUnderWay           the account is being exported already
 ├── WrongPassword            the current password was not given correctly
 ├── WrongCode                the code is not one of the authenticator that is to be confirmed
-├── TwoFactorState           the second factor is not as this needs it
-│   ├── NoEnrolment
-│   ├── TwoFactorOn
-│   └── TwoFactorOff
 ├── InactiveUser             the account is disabled
 ├── InvalidGrant             the refresh token is wrong, spent or expired
 ├── InvalidOneTimeToken      the token of a mail is wrong, used or expired
+└── InvalidScope             there is no such scope
+NotAuthenticated
+├── BadCredentials
+├── SecondFactorRequired
+└── BadSecondFactor
+Forbidden
+└── SessionRequired          an API token is not enough
+Conflict
+├── TooManyTokens            the account has as many API tokens as one may have
+├── LastAdmin                no active admin would be left
+├── ExportUnderWay           the account is being exported already
 ├── NothingToVerify          no address of the account waits to be verified
-├── InvalidScope             there is no such scope
-├── Forbidden                the credential is good, but not for this
-│   ├── InsufficientScope
-│   └── SessionRequired
-├── NotAuthenticated         no valid proof of who calls
-│   ├── BadCredentials
-│   ├── SecondFactorRequired
-│   ├── BadSecondFactor
-│   └── InvalidToken
-└── Unavailable
-    ├── Overloaded           too many passwords are being hashed
-    ├── UnreadableFactor     the service lacks the key of a second factor
-    └── TooMany              the caller is to slow down
-        ├── TooManyAttempts  what they do looks like guessing
-        ├── TooManyRequests  the account has used up its requests for now
-        └── TooManyAtOnce    the account has too many expensive requests under way
+└── TwoFactorState           the second factor is not as this needs it
+    ├── NoEnrolment
+    ├── TwoFactorOn
+    └── TwoFactorOff
+Unavailable
+├── Overloaded               too many passwords are being hashed
+├── UnreadableFactor         the service lacks the key of a second factor
+└── RateLimited
+    └── TooManyAttempts      what the caller does looks like guessing
 """
 
-from taskapi.core.errors import DomainError, Unavailable
+from taskapi.core.errors import BadRequest, Conflict, Forbidden, NotAuthenticated, RateLimited, Unavailable
 
 
-class AlreadyTaken(DomainError):
+class AlreadyTaken(BadRequest):
     """A value that must be unique is in use."""
-
-    code = "already_taken"
 
 
 class UsernameTaken(AlreadyTaken):
@@ -55,12 +50,12 @@ class EmailTaken(AlreadyTaken):
     detail = "Email already registered"
 
 
-class LastAdmin(DomainError):
+class LastAdmin(Conflict):
     code = "last_admin"
     detail = "This is the last active admin; make somebody else one first."
 
 
-class ExportUnderWay(DomainError):
+class ExportUnderWay(Conflict):
     code = "export_under_way"
     detail = "An export of your account is under way; wait until it is complete."
 
@@ -70,25 +65,23 @@ class TokenNameTaken(AlreadyTaken):
     detail = "You have a token of this name; rotate it, or delete it first."
 
 
-class TooManyTokens(DomainError):
+class TooManyTokens(Conflict):
     code = "too_many_tokens"
     detail = "You have 50 tokens; delete one first."
 
 
-class WrongPassword(DomainError):
+class WrongPassword(BadRequest):
     code = "wrong_password"
     detail = "Current password is incorrect"
 
 
-class WrongCode(DomainError):
+class WrongCode(BadRequest):
     code = "wrong_code"
     detail = "That code is not valid right now. Check your authenticator's clock."
 
 
-class TwoFactorState(DomainError):
+class TwoFactorState(Conflict):
     """The second factor is not as this needs it."""
-
-    code = "two_factor_state"
 
 
 class NoEnrolment(TwoFactorState):
@@ -106,55 +99,34 @@ class TwoFactorOff(TwoFactorState):
     detail = "You have no second factor."
 
 
-class InactiveUser(DomainError):
+class InactiveUser(BadRequest):
     code = "inactive_user"
     detail = "Inactive user"
 
 
-class InvalidGrant(DomainError):
+class InvalidGrant(BadRequest):
     code = "invalid_grant"  # as RFC 6749, section 5.2 names it
     detail = "The refresh token is no longer valid; sign in again."
 
 
-class InvalidOneTimeToken(DomainError):
+class InvalidOneTimeToken(BadRequest):
     code = "invalid_one_time_token"
     detail = "The token is wrong, already used or expired; request a new mail."
 
 
-class NothingToVerify(DomainError):
+class NothingToVerify(Conflict):
     code = "nothing_to_verify"
     detail = "No address of yours waits to be verified."
 
 
-class InvalidScope(DomainError):
+class InvalidScope(BadRequest):
     code = "invalid_scope"  # as RFC 6749, section 5.2 names it
     detail = "There is no such scope; there are tasks:read, tasks:write, account and admin."
-
-
-class Forbidden(DomainError):
-    """The credential is good, but not for this."""
-
-    code = "forbidden"
-
-
-class InsufficientScope(Forbidden):
-    """The token lacks ``scope``, which the route needs (RFC 6750, section 3.1)."""
-
-    code = "insufficient_scope"
-
-    def __init__(self, scope: str) -> None:
-        super().__init__(f"Your token does not hold the scope {scope}.")
-        self.scope = scope
 
 
 class SessionRequired(Forbidden):
     code = "session_required"
     detail = "Sign in for this: an API token is not enough."
-
-
-class NotAuthenticated(DomainError):
-    code = "not_authenticated"
-    detail = "Not authenticated"
 
 
 class BadCredentials(NotAuthenticated):
@@ -172,11 +144,6 @@ class BadSecondFactor(NotAuthenticated):
     detail = "The code is wrong, expired or already used; wait for the next one."
 
 
-class InvalidToken(NotAuthenticated):
-    code = "invalid_token"
-    detail = "Could not validate credentials"
-
-
 class Overloaded(Unavailable):
     code = "overloaded"
     detail = "Too many passwords are being checked at the moment; try again shortly."
@@ -190,26 +157,6 @@ class UnreadableFactor(Unavailable):
     retry_after = 300
 
 
-class TooMany(Unavailable):
-    """The caller is to slow down, and may come back in ``retry_after`` seconds."""
-
-    code = "too_many"
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__()
-        self.retry_after = retry_after
-
-
-class TooManyAttempts(TooMany):
+class TooManyAttempts(RateLimited):
     code = "too_many_attempts"
     detail = "There were too many attempts; try again later."
-
-
-class TooManyRequests(TooMany):
-    code = "too_many_requests"
-    detail = "You have sent too many requests; slow down."
-
-
-class TooManyAtOnce(TooMany):
-    code = "too_many_at_once"
-    detail = "Your account has too many requests of this kind under way; wait for their answers."

@@ -1,43 +1,32 @@
-"""What can go wrong, in the domain's words. Nothing here knows HTTP; ``problems.py`` renders it.
+"""What can go wrong, in words that know no HTTP. ``web.problems`` gives each category its status.
 
 TaskAPIError
-├── StartupError                 the process cannot start; one line for the operator
-└── DomainError                  the caller's request cannot be met
-    ├── InvalidInput             a value is wrong (carries the faults by field)
-    ├── NotFound                 missing, or somebody else's
-    ├── …                        with accounts and credentials: account_errors.py
-    ├── BulkRefused              one of many operations cannot be carried out, so none was
-    ├── CountDiffers             a filter finds another number of tasks than the caller expects
-    ├── TooManyMatches           a filter finds more tasks than one request changes
-    ├── TransactionsUnsupported  the MongoDB is a standalone server
-    ├── KeyTaken                 another task of the owner has this external key
-    ├── DamagedTask              what a script has stored keeps MongoDB from changing it
-    ├── TooManyItems             the checklist is full
-    ├── PatchTestFailed          a `test` of a JSON Patch does not hold
-    ├── VersionNotKept           the history no longer reaches back so far
-    ├── PreconditionFailed       the task has another version than the caller expects
-    ├── PreconditionRequired     the caller has to say which version they change
-    ├── NotAcceptable            the caller takes none of the media types there are
-    ├── TargetTooLong            the address is longer than any that can be right
-    ├── UnreadableBody           the body is not what its route takes
-    │   ├── MalformedJSON
-    │   ├── MalformedImport
-    │   ├── UnsupportedMediaType
-    │   ├── UnsupportedContentCoding
-    │   ├── BodyTooLarge
-    │   └── TooManyLines
-    ├── IdempotencyKeyReused     the key stands for another request
-    └── Unavailable              try again later
-        ├── DatabaseUnavailable
-        ├── QueryTimeout
-        ├── ServerBusy           more requests wait than can be answered in time
-        ├── Contended
-        └── IdempotencyInFlight  the same request is still being answered
+├── StartupError             the process cannot start; one line for the operator
+└── DomainError              the caller's request cannot be met
+    ├── BadRequest           it is not what the operation takes
+    ├── NotAuthenticated     no valid proof of who calls
+    ├── Forbidden            the credential is good, but not for this
+    ├── NotFound             missing, or somebody else's
+    ├── NotAcceptable        the caller takes none of the media types there are
+    ├── Conflict             what is stored, or under way, does not allow it
+    ├── Gone                 it was there once
+    ├── PreconditionFailed   the task has another version than the caller expects
+    ├── PreconditionRequired the caller has to say which version they change
+    ├── TooLarge             the body is larger than is read
+    ├── TargetTooLong        the address is longer than any that can be right
+    ├── Unsupported          the body comes in a form that is not read
+    ├── Unprocessable        it is well formed, but cannot be right
+    │   └── InvalidInput     a value is wrong (carries the faults by field)
+    ├── TransactionsUnsupported
+    └── Unavailable          try again later
+        └── RateLimited      the caller is to slow down
+
+Those that all rooms use follow their category; ``accounts.errors`` and ``tasks.errors`` add their own.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 MESSAGES = {"extra_forbidden": "There is no such field", "missing": "Field required", "list_type": "Input should be a list"}
 MESSAGES |= dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
@@ -59,11 +48,17 @@ class DomainError(TaskAPIError):
     code: ClassVar[str] = "error"
     detail: str = "The request cannot be met."
     faults: "tuple[FieldError, ...] | None" = None  # the values that are wrong
+    retry_after: int | None = None  # seconds, when the same request may succeed later
 
     def __init__(self, detail: str | None = None) -> None:
         if detail is not None:
             self.detail = detail
         super().__init__(self.detail)
+
+    @classmethod
+    def sample(cls) -> Self:
+        """An error of this class as callers meet it, for the documentation."""
+        return cls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +82,45 @@ def field_errors(validation_errors: Sequence[Any], skip: int = 0) -> list[FieldE
     ]
 
 
-class InvalidInput(DomainError):
-    """Some values are wrong. Never holds the values themselves: they may be secrets."""
+class BadRequest(DomainError):
+    """The request is not what the operation takes."""
 
-    code = "validation_error"
-    detail = "Some values are not valid."
-    faults: tuple[FieldError, ...]
 
-    def __init__(self, faults: Sequence[FieldError]) -> None:
-        super().__init__()
-        self.faults = tuple(faults)
+class MalformedJSON(BadRequest):
+    code = "malformed_json"
+    detail = "The body is not valid JSON."
+
+
+class NotAuthenticated(DomainError):
+    """There is no valid proof of who calls."""
+
+    code = "not_authenticated"
+    detail = "Not authenticated"
+
+
+class InvalidToken(NotAuthenticated):
+    code = "invalid_token"
+    detail = "Could not validate credentials"
+
+
+class Forbidden(DomainError):
+    """The credential is good, but not for this."""
+
+    scope: str | None = None  # what a credential would need
+
+
+class InsufficientScope(Forbidden):
+    """The token lacks ``scope``, which the route needs (RFC 6750, section 3.1)."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"Your token does not hold the scope {scope}.")
+        self.scope = scope
+
+    @classmethod
+    def sample(cls) -> Self:
+        return cls("tasks:write")
 
 
 class NotFound(DomainError):
@@ -106,60 +130,36 @@ class NotFound(DomainError):
     detail = "Not found"
 
 
-class BulkRefused(DomainError):
-    """``faults`` say why the operation of that index cannot be carried out."""
+class NotAcceptable(DomainError):
+    """The caller takes none of ``offers``, the media types there are."""
 
-    code = "bulk_refused"
+    code = "not_acceptable"
 
-    def __init__(self, index: int, faults: Sequence[FieldError]) -> None:
-        super().__init__(f"Operation {index} cannot be carried out; nothing was changed.")
-        self.faults = tuple(faults)
+    def __init__(self, offers: Sequence[str]) -> None:
+        super().__init__(f"This address can only return {' or '.join(offers)}.")
 
-
-class CountDiffers(DomainError):
-    code = "count_differs"
-
-    def __init__(self, found: int, expected: int) -> None:
-        super().__init__(f"The filter matches {found} tasks, not the {expected} you expected. Nothing was changed.")
+    @classmethod
+    def sample(cls) -> Self:
+        return cls(["application/json"])
 
 
-class TooManyMatches(DomainError):
-    code = "too_many_matches"
-
-    def __init__(self, most: int) -> None:
-        super().__init__(f"The filter matches more than {most} tasks; narrow it. Nothing was changed.")
+class Conflict(DomainError):
+    """What is stored, or under way, does not allow the request."""
 
 
-class TransactionsUnsupported(DomainError):
-    code = "transactions_unsupported"
-    detail = "Atomic operations need a MongoDB replica set; this server's MongoDB is standalone."
-
-
-class KeyTaken(DomainError):
-    code = "key_taken"
-    detail = "Another task has this key."
-
-
-class DamagedTask(DomainError):
+class DamagedTask(Conflict):
     code = "damaged_task"
     detail = "This task is stored in a damaged form that keeps it from being changed in this way; delete it, or have it mended."
 
 
-class TooManyItems(DomainError):
-    code = "too_many_items"
-    detail = "The checklist is full: it holds 100 items."
+class IdempotencyInFlight(Conflict):
+    code = "idempotency_in_flight"
+    detail = "A request with this Idempotency-Key is being answered at the moment; repeat it shortly."
+    retry_after = 1
 
 
-class PatchTestFailed(DomainError):
-    code = "patch_test_failed"
-
-    def __init__(self, index: int) -> None:
-        super().__init__(f"The test of operation {index} does not hold; nothing was changed.")
-
-
-class VersionNotKept(DomainError):
-    code = "version_not_kept"
-    detail = "The history of this task no longer reaches back so far."
+class Gone(DomainError):
+    """What the caller asks for was there once."""
 
 
 class PreconditionFailed(DomainError):
@@ -173,19 +173,29 @@ class PreconditionFailed(DomainError):
         )
         self.version = version
 
+    @classmethod
+    def sample(cls) -> Self:
+        return cls(4)
+
 
 class PreconditionRequired(DomainError):
     code = "precondition_required"
     detail = "Send If-Match with the ETag of your copy."
 
 
-class NotAcceptable(DomainError):
-    """The caller takes none of ``offers``, the media types there are."""
+class TooLarge(DomainError):
+    """The body is larger than the operation reads."""
 
-    code = "not_acceptable"
 
-    def __init__(self, offers: Sequence[str]) -> None:
-        super().__init__(f"This address can only return {' or '.join(offers)}.")
+class BodyTooLarge(TooLarge):
+    code = "body_too_large"
+
+    def __init__(self, limit: int, hint: str = "") -> None:
+        super().__init__(f"The body is larger than {limit} bytes.{hint and ' '}{hint}")
+
+    @classmethod
+    def sample(cls) -> Self:
+        return cls(1_048_576)
 
 
 class TargetTooLong(DomainError):
@@ -193,22 +203,11 @@ class TargetTooLong(DomainError):
     detail = "The address is too long. POST /tasks/search takes long filters."
 
 
-class UnreadableBody(DomainError):
-    code = "unreadable_body"
+class Unsupported(DomainError):
+    """The body comes in a form that the operation does not read."""
 
 
-class MalformedJSON(UnreadableBody):
-    code = "malformed_json"
-    detail = "The body is not valid JSON."
-
-
-class MalformedImport(UnreadableBody):
-    """The body of an import does not hold tasks in the way that its media type says."""
-
-    code = "malformed_import"
-
-
-class UnsupportedMediaType(UnreadableBody):
+class UnsupportedMediaType(Unsupported):
     code = "unsupported_media_type"
 
     def __init__(self, expected: Sequence[str]) -> None:
@@ -216,38 +215,50 @@ class UnsupportedMediaType(UnreadableBody):
         super().__init__(f"Send the body as {', '.join(others)}{' or ' if others else ''}{last}.")
         self.expected = tuple(expected)
 
+    @classmethod
+    def sample(cls) -> Self:
+        return cls(["application/json"])
 
-class UnsupportedContentCoding(UnreadableBody):
+
+class UnsupportedContentCoding(Unsupported):
     code = "unsupported_content_coding"
     detail = "Send the body uncompressed, without Content-Encoding."
 
 
-class BodyTooLarge(UnreadableBody):
-    code = "body_too_large"
-
-    def __init__(self, limit: int, hint: str = "") -> None:
-        super().__init__(f"The body is larger than {limit} bytes.{hint and ' '}{hint}")
+class Unprocessable(DomainError):
+    """The request is well formed, but cannot be right."""
 
 
-class TooManyLines(UnreadableBody):
-    """An import has more than ``limit`` lines; ``kept`` says whether those before are stored."""
+class InvalidInput(Unprocessable):
+    """Some values are wrong. Never holds the values themselves: they may be secrets."""
 
-    code = "too_many_lines"
+    code = "validation_error"
+    detail = "Some values are not valid."
+    faults: tuple[FieldError, ...]
 
-    def __init__(self, limit: int, kept: bool) -> None:
-        outcome = "those were imported, and nothing after them" if kept else "nothing was imported"
-        super().__init__(f"An import has at most {limit} lines; {outcome}.")
+    def __init__(self, faults: Sequence[FieldError]) -> None:
+        super().__init__()
+        self.faults = tuple(faults)
+
+    @classmethod
+    def sample(cls) -> Self:
+        short = FieldError("title", "String should have at least 3 characters", "string_too_short")
+        return cls([short, FieldError("owner", MESSAGES["extra_forbidden"], "extra_forbidden")])
 
 
-class IdempotencyKeyReused(DomainError):
+class IdempotencyKeyReused(Unprocessable):
     code = "idempotency_key_reused"
     detail = "This Idempotency-Key was sent with another request; use a new key for each."
+
+
+class TransactionsUnsupported(DomainError):
+    code = "transactions_unsupported"
+    detail = "Atomic operations need a MongoDB replica set; this server's MongoDB is standalone."
 
 
 class Unavailable(DomainError):
     """Nothing is wrong with the request; ``retry_after`` says in how many seconds to repeat it."""
 
-    code = "unavailable"
     retry_after: int = 1
 
 
@@ -267,11 +278,23 @@ class ServerBusy(Unavailable):
     detail = "The server has more requests of this kind than it can answer at the moment; try again shortly."
 
 
-class Contended(Unavailable):
-    code = "contended"
-    detail = "Too many change this task at the same time; try again shortly."
+class RateLimited(Unavailable):
+    """The caller is to slow down, and may come back in ``retry_after`` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+    @classmethod
+    def sample(cls) -> Self:
+        return cls(1)
 
 
-class IdempotencyInFlight(Unavailable):
-    code = "idempotency_in_flight"
-    detail = "A request with this Idempotency-Key is being answered at the moment; repeat it shortly."
+class TooManyRequests(RateLimited):
+    code = "too_many_requests"
+    detail = "You have sent too many requests; slow down."
+
+
+class TooManyAtOnce(RateLimited):
+    code = "too_many_at_once"
+    detail = "Your account has too many requests of this kind under way; wait for their answers."

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 from starlette.requests import Request
 from starlette.types import Scope
 
-from taskapi.accounts.errors import ExportUnderWay, TooManyAtOnce
-from taskapi.core.errors import DomainError, ServerBusy
+from taskapi.accounts.errors import ExportUnderWay
+from taskapi.core.errors import DomainError, ServerBusy, TooManyAtOnce
 from taskapi.web.disconnect import Disconnect, of_scope
 from taskapi.web.load import READS, Load
 from taskapi.web.services import services_of

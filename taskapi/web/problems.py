@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,69 +13,35 @@ from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from taskapi.accounts import errors as account_errors
-from taskapi.accounts.errors import InsufficientScope, NotAuthenticated
 from taskapi.core import errors
-from taskapi.core.errors import (
-    DomainError,
-    FieldError,
-    InvalidInput,
-    NotAcceptable,
-    PreconditionFailed,
-    Unavailable,
-    UnsupportedContentCoding,
-    UnsupportedMediaType,
-    field_errors,
-)
+from taskapi.core.errors import DomainError, FieldError, InvalidInput, UnsupportedMediaType, field_errors
 from taskapi.core.fields import omittable
 from taskapi.core.logs import request_id
 from taskapi.db.errors import to_domain_error
-from taskapi.web import methods, problem_samples
+from taskapi.web import methods
 from taskapi.web.conditional import ETAG_HEADER, NotModified, etag
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+SAMPLE_REQUEST_ID: Final = "0f8fad5bd9cb469fa165b70867728950"
 
 STATUS: Final[Mapping[type[DomainError], int]] = {
-    errors.InvalidInput: 422,
+    errors.BadRequest: 400,
+    errors.NotAuthenticated: 401,
+    errors.Forbidden: 403,
     errors.NotFound: 404,
-    account_errors.AlreadyTaken: 400,
-    account_errors.TooManyTokens: 409,
-    errors.BulkRefused: 409,
-    errors.CountDiffers: 409,
-    errors.TooManyMatches: 422,
-    errors.TransactionsUnsupported: 501,
-    errors.KeyTaken: 409,
-    errors.DamagedTask: 409,
-    errors.TooManyItems: 409,
-    errors.PatchTestFailed: 409,
-    errors.VersionNotKept: 410,
-    errors.PreconditionFailed: 412,
-    errors.PreconditionRequired: 428,
-    account_errors.LastAdmin: 409,
-    account_errors.ExportUnderWay: 409,
-    account_errors.WrongPassword: 400,
-    account_errors.WrongCode: 400,
-    account_errors.TwoFactorState: 409,
-    account_errors.InactiveUser: 400,
-    account_errors.InvalidGrant: 400,
-    account_errors.InvalidScope: 400,
-    account_errors.InvalidOneTimeToken: 400,
-    account_errors.NothingToVerify: 409,
-    account_errors.Forbidden: 403,
-    account_errors.NotAuthenticated: 401,
-    account_errors.TooMany: 429,
     errors.NotAcceptable: 406,
+    errors.Conflict: 409,
+    errors.Gone: 410,
+    errors.PreconditionFailed: 412,
+    errors.TooLarge: 413,
     errors.TargetTooLong: 414,
-    errors.MalformedJSON: 400,
-    errors.MalformedImport: 400,
-    errors.UnsupportedMediaType: 415,
-    errors.UnsupportedContentCoding: 415,
-    errors.BodyTooLarge: 413,
-    errors.TooManyLines: 413,
-    errors.IdempotencyKeyReused: 422,
-    errors.IdempotencyInFlight: 409,
+    errors.Unsupported: 415,
+    errors.Unprocessable: 422,
+    errors.PreconditionRequired: 428,
+    errors.RateLimited: 429,
+    errors.TransactionsUnsupported: 501,
     errors.Unavailable: 503,
 }
 DETAILS: Final[Mapping[int, str]] = {404: "There is nothing at this address.", 405: "This address does not take that method."}
@@ -105,17 +71,16 @@ INTERNAL_ERROR: Final = ("internal_error", "Something went wrong on our side; th
 # What a status stands for wherever a route answers it; a route names what it alone answers.
 USUAL: Final[Mapping[int, Sequence[type[DomainError]]]] = {
     400: [errors.MalformedJSON],
-    401: [account_errors.NotAuthenticated, account_errors.InvalidToken],
-    403: [account_errors.InsufficientScope],
+    401: [errors.NotAuthenticated, errors.InvalidToken],
+    403: [errors.InsufficientScope],
     404: [errors.NotFound],
     406: [errors.NotAcceptable],
-    410: [errors.VersionNotKept],
     412: [errors.PreconditionFailed],
     413: [errors.BodyTooLarge],
     415: [errors.UnsupportedMediaType, errors.UnsupportedContentCoding],
     422: [errors.InvalidInput],
     428: [errors.PreconditionRequired],
-    429: [account_errors.TooManyRequests],
+    429: [errors.TooManyRequests],
     501: [errors.TransactionsUnsupported],
     503: [errors.DatabaseUnavailable],
 }
@@ -155,11 +120,18 @@ def _response(status: int, codes: Sequence[str]) -> dict[str, Any]:
 def examples(codes: Set[str]) -> dict[str, dict[str, Any]]:
     """By code: the OpenAPI example of each problem that ``responses`` names."""
     code, detail = INTERNAL_ERROR
-    made = {code: {"summary": detail, "value": _body(500, code, detail, None, problem_samples.REQUEST_ID)}}
-    for error in problem_samples.samples(codes):
-        value = _body(status_of(error), error.code, error.detail, error.faults, problem_samples.REQUEST_ID)
+    made = {code: {"summary": detail, "value": _body(500, code, detail, None, SAMPLE_REQUEST_ID)}}
+    for error in (kind.sample() for kind in _kinds(DomainError) if kind.code in codes):
+        value = _body(status_of(error), error.code, error.detail, error.faults, SAMPLE_REQUEST_ID)
         made[error.code] = {"summary": error.detail, "value": value}
     return made
+
+
+def _kinds(family: type[DomainError]) -> Iterator[type[DomainError]]:
+    """All classes below ``family``, those of the domains among them."""
+    for kind in family.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
 
 
 def status_of(error: DomainError) -> int:
@@ -202,17 +174,17 @@ def _body(status: int, code: str, detail: str, faults: Sequence[FieldError] | No
 def of_domain(error: DomainError) -> Response:
     """The response for a domain error."""
     headers: dict[str, str] = {}
-    if isinstance(error, NotAuthenticated):
+    if isinstance(error, errors.NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, InsufficientScope):
+    if isinstance(error, errors.Forbidden) and error.scope:
         headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{error.scope}"'
-    if isinstance(error, Unavailable):
+    if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, PreconditionFailed):
+    if isinstance(error, errors.PreconditionFailed):
         headers["ETag"] = etag(error.version)
-    if isinstance(error, UnsupportedContentCoding):
+    if isinstance(error, errors.UnsupportedContentCoding):
         headers["Accept-Encoding"] = "identity"  # RFC 9110, section 15.5.16
-    if isinstance(error, NotAcceptable):
+    if isinstance(error, errors.NotAcceptable):
         headers["Vary"] = "Accept"
     return render(status_of(error), error.code, error.detail, faults=error.faults, headers=headers)
 

@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from taskapi.accounts.errors import ExportUnderWay, TooManyAtOnce
-from taskapi.core.errors import ServerBusy
+from taskapi.accounts.errors import ExportUnderWay
+from taskapi.core.errors import ServerBusy, TooManyAtOnce
 from taskapi.web import admission
 from taskapi.web.admission import Bulkhead, Work
 from taskapi.web.disconnect import Disconnect

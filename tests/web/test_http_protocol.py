@@ -12,7 +12,7 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from taskapi.accounts.errors import TooManyAtOnce
+from taskapi.core.errors import TooManyAtOnce
 from taskapi.web import http_reading
 from taskapi.web.admission import Bulkhead, Work
 from taskapi.web.disconnect import of_scope

@@ -10,12 +10,12 @@ from bson import ObjectId
 from taskapi.accounts.api_tokens import repository as api_tokens
 from taskapi.accounts.api_tokens.schemas import MAX_DAYS, ApiTokenCreate, ApiTokenMade, ApiTokenRead
 from taskapi.accounts.api_tokens.text import hash_of, new_token
-from taskapi.accounts.errors import InvalidScope, InvalidToken, TokenNameTaken, TooManyTokens
+from taskapi.accounts.errors import InvalidScope, TokenNameTaken, TooManyTokens
 from taskapi.accounts.security.scopes import OF_ROLE, Scopes
 from taskapi.accounts.users.schemas import Account, UserRead
 from taskapi.audit.recorder import AuditLog, Kind
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.core.errors import NotFound
+from taskapi.core.errors import InvalidToken, NotFound
 from taskapi.core.unicode import caseless, spellings
 from taskapi.db import damaged
 from taskapi.db.connection import BSON

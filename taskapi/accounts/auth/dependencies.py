@@ -10,7 +10,7 @@ from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from taskapi.accounts.api_tokens.text import PREFIX, hash_of
 from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed, TokenOwnerLoader
 from taskapi.accounts.auth.service import SignIn
-from taskapi.accounts.errors import InsufficientScope, InvalidToken, NotAuthenticated, SessionRequired, TooManyRequests
+from taskapi.accounts.errors import SessionRequired
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
 from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.accounts.security.scopes import MEANING, OF_ROLE, Scopes
@@ -19,6 +19,7 @@ from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users.schemas import Account
 from taskapi.accounts.users.service import Reauthenticator
 from taskapi.audit.dependencies import CallerAuditLog
+from taskapi.core.errors import InsufficientScope, InvalidToken, NotAuthenticated, TooManyRequests
 from taskapi.core.fields import object_id
 from taskapi.web.middleware import QUOTA_HEADERS
 from taskapi.web.services import Services, provided, services_of

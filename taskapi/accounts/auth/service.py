@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from taskapi.accounts.api_tokens import service as api_tokens
 from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.auth.schemas import Token, TokenRequest
-from taskapi.accounts.errors import BadCredentials, InactiveUser, InvalidGrant, InvalidToken
+from taskapi.accounts.errors import BadCredentials, InactiveUser, InvalidGrant
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
 from taskapi.accounts.security.scopes import OF_ROLE, granted
 from taskapi.accounts.security.throttling import Throttle
@@ -17,7 +17,7 @@ from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users import service as users
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
-from taskapi.core.errors import FieldError, InvalidInput, NotFound
+from taskapi.core.errors import FieldError, InvalidInput, InvalidToken, NotFound
 from taskapi.core.fields import object_id
 
 

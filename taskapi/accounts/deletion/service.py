@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo import ASCENDING
 
 from taskapi.accounts.deletion.schemas import LeavingRead
-from taskapi.accounts.errors import InvalidToken, WrongPassword
+from taskapi.accounts.errors import WrongPassword
 from taskapi.accounts.sessions import service as sessions
 from taskapi.accounts.users import service as users
 from taskapi.accounts.users.admins import set_unless_last
@@ -22,6 +22,7 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.accounts.users.service import Reauthenticator
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
+from taskapi.core.errors import InvalidToken
 from taskapi.db.connection import BSON, collection
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,10 @@ from typing import TypeVar
 from jose import JWTError, jwk, jwt
 from passlib.context import CryptContext
 
-from taskapi.accounts.errors import InvalidToken, Overloaded
+from taskapi.accounts.errors import Overloaded
 from taskapi.accounts.security.password_policy import candidates
 from taskapi.core.clock import utc_now
+from taskapi.core.errors import InvalidToken
 from taskapi.core.keys import SigningKey, decode_base64url
 
 Result = TypeVar("Result")

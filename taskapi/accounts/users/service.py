@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from taskapi.accounts.errors import EmailTaken, InvalidToken, UsernameTaken, WrongPassword
+from taskapi.accounts.errors import EmailTaken, UsernameTaken, WrongPassword
 from taskapi.accounts.security import password_policy
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.scopes import Scopes
@@ -21,6 +21,7 @@ from taskapi.accounts.users.mending import mending
 from taskapi.accounts.users.schemas import Account, UserCreate, UserRead, UserUpdate
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
+from taskapi.core.errors import InvalidToken
 from taskapi.core.ids import new_id
 from taskapi.db import damaged
 from taskapi.db.connection import BSON, collection

@@ -5,8 +5,9 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
 from taskapi.core.cooperative import CooperativeYield
-from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput, MalformedImport
+from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput
 from taskapi.core.strict_json import BOM
+from taskapi.tasks.errors import MalformedImport
 from taskapi.tasks.import_export.csv_cells import COLUMNS, read_cells
 from taskapi.tasks.import_export.records import BLANK, MAX_BYTES, Record, Records, too_long
 

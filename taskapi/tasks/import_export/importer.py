@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.cooperative import CooperativeYield
-from taskapi.core.errors import FieldError, TooManyLines, field_errors
+from taskapi.core.errors import FieldError, field_errors
+from taskapi.tasks.errors import TooManyLines
 from taskapi.tasks.import_export.import_line import ImportLine, line_of
 from taskapi.tasks.import_export.records import Record, Records
 from taskapi.tasks.import_export.schemas import (

@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from taskapi.core.errors import FieldError, MalformedImport, MalformedJSON
+from taskapi.core.errors import FieldError, MalformedJSON
 from taskapi.core.json_pieces import read_json
 from taskapi.core.strict_json import BOM
+from taskapi.tasks.errors import MalformedImport
 from taskapi.web.streaming import lines
 
 MAX_BYTES = 256 * 1024  # of one record

@@ -15,11 +15,11 @@ from pymongo.errors import BulkWriteError
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import CooperativeYield
-from taskapi.core.errors import Contended
 from taskapi.core.logs import request_id
 from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON, collection
 from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
+from taskapi.tasks.errors import Contended
 from taskapi.tasks.import_export.import_line import ImportLine, after, changed
 from taskapi.tasks.import_export.schemas import ImportReport
 from taskapi.tasks.query.matching import Known, keys_of

@@ -9,9 +9,10 @@ from pydantic import ConfigDict, Field
 from taskapi.accounts.auth.dependencies import TaskWriter
 from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.cooperative import CooperativeYield
-from taskapi.core.errors import BulkRefused, CountDiffers, DomainError, QueryTimeout, TooManyMatches, Unavailable
+from taskapi.core.errors import DomainError, QueryTimeout, Unavailable
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, ReadModel
 from taskapi.core.settings import Settings
+from taskapi.tasks.errors import BulkRefused, CountDiffers, TooManyMatches
 from taskapi.tasks.schemas import TaskUpdate
 from taskapi.tasks.services import batch, bulk_by_filter
 from taskapi.tasks.services.batch import Bulk, BulkQuery, DeleteTask, OperationState

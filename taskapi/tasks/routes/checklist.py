@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import Request
 
 from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
-from taskapi.core.errors import DamagedTask, TooManyItems
+from taskapi.core.errors import DamagedTask
+from taskapi.tasks.errors import TooManyItems
 from taskapi.tasks.routes.dependencies import ItemId, TaskId, Tasks
 from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead

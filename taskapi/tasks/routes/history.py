@@ -1,7 +1,8 @@
 """Routes of what a task was."""
 
 from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
-from taskapi.core.errors import Contended, DamagedTask
+from taskapi.core.errors import DamagedTask
+from taskapi.tasks.errors import Contended, VersionNotKept
 from taskapi.tasks.routes.dependencies import TaskId
 from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import TaskRead
@@ -30,7 +31,10 @@ async def read_task_history(task_id: TaskId, user: TaskReader) -> list[HistoryEn
     summary="Revert to an earlier version",
     response_model=TaskRead,
     response_description="The task, at a new version.",
-    responses={200: {"headers": ETAG_HEADER}, **responses(400, 401, 403, 404, DamagedTask, 410, 412, 413, 415, 422, Contended)},
+    responses={
+        200: {"headers": ETAG_HEADER},
+        **responses(400, 401, 403, 404, DamagedTask, VersionNotKept, 412, 413, 415, 422, Contended),
+    },
     openapi_extra=IF_MATCH,
 )
 async def revert_task(task_id: TaskId, data: Revert, user: TaskWriter, offered: OfferedVersions) -> TaskResponse:

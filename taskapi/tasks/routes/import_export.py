@@ -7,7 +7,8 @@ from fastapi import Request, Response
 
 from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
 from taskapi.accounts.auth.loaders import AccountLoader
-from taskapi.core.errors import Contended, FieldError, InvalidInput, MalformedImport, TooManyLines, UnsupportedMediaType
+from taskapi.core.errors import FieldError, InvalidInput, UnsupportedMediaType
+from taskapi.tasks.errors import Contended, MalformedImport, TooManyLines
 from taskapi.tasks.import_export import export, importer
 from taskapi.tasks.import_export.csv_records import csv_records
 from taskapi.tasks.import_export.export import ExportQuery, Format

@@ -6,8 +6,9 @@ from fastapi import Depends, Request, Response
 
 from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
 from taskapi.accounts.auth.loaders import AccountLoader
-from taskapi.core.errors import Contended, DamagedTask, PatchTestFailed
+from taskapi.core.errors import DamagedTask
 from taskapi.core.settings import Settings
+from taskapi.tasks.errors import Contended, PatchTestFailed, VersionNotKept
 from taskapi.tasks.links import preview as links
 from taskapi.tasks.links.fetch import PageFetcher
 from taskapi.tasks.links.preview import LinkRead
@@ -63,7 +64,7 @@ async def create_task(data: TaskCreate, user: TaskWriter, request: Request) -> T
     summary="Read a task",
     response_model=TaskRead | TaskPart,
     response_description="The task, or the fields of it that were asked for.",
-    responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(410, 422)},
+    responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(VersionNotKept, 422)},
     openapi_extra={"parameters": [*parameters(TaskView), *IF_NONE_MATCH["parameters"]]},
 )
 async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Response:

@@ -4,8 +4,9 @@ from fastapi import Request, Response
 
 from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
 from taskapi.accounts.auth.loaders import AccountLoader
-from taskapi.core.errors import KeyTaken, QueryTimeout
+from taskapi.core.errors import QueryTimeout
 from taskapi.core.settings import Settings
+from taskapi.tasks.errors import KeyTaken
 from taskapi.tasks.query.search import MAX_CHEAP_START
 from taskapi.tasks.routes.dependencies import TaskId
 from taskapi.tasks.routes.responses import TaskResponse

@@ -9,11 +9,12 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.cooperative import CooperativeYield
-from taskapi.core.errors import MAX_FAULTS, BulkRefused, DatabaseUnavailable, DomainError, FieldError, InvalidInput, field_errors
+from taskapi.core.errors import MAX_FAULTS, DatabaseUnavailable, DomainError, FieldError, InvalidInput, field_errors
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, DescribedAs, ObjectIdIn, QueryBool
 from taskapi.db.connection import BSON, Session, collection
 from taskapi.db.errors import DUPLICATE_KEY, lacks_durability, to_domain_error
 from taskapi.db.transactions import transaction
+from taskapi.tasks.errors import BulkRefused
 from taskapi.tasks.schemas import TaskCreate, TaskUpdate
 from taskapi.tasks.services import tasks as service
 from taskapi.tasks.services import trash

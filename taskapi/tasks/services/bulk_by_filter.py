@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.errors import CountDiffers, NotFound, TooManyMatches
+from taskapi.core.errors import NotFound
 from taskapi.core.fields import QueryBool
 from taskapi.db.connection import BSON, Session, collection
 from taskapi.db.queries import aggregate
 from taskapi.db.transactions import transaction
+from taskapi.tasks.errors import CountDiffers, TooManyMatches
 from taskapi.tasks.query import index_hints
 from taskapi.tasks.query.selection import TaskFilters
 from taskapi.tasks.schemas import TaskUpdate

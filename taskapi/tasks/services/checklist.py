@@ -4,10 +4,11 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.errors import FieldError, InvalidInput, NotFound, PreconditionFailed, TooManyItems
+from taskapi.core.errors import FieldError, InvalidInput, NotFound, PreconditionFailed
 from taskapi.core.fields import object_id
 from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON, collection
+from taskapi.tasks.errors import TooManyItems
 from taskapi.tasks.schemas import MAX_ITEMS, ItemCreate, ItemUpdate, TaskRead, TaskUpdate
 from taskapi.tasks.services import tasks as service
 from taskapi.tasks.storage.documents import TaskDocument

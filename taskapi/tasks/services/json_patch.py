@@ -10,8 +10,9 @@ from jsonpointer import JsonPointerException, resolve_pointer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, ValidationError
 
 from taskapi.core.cooperative import CooperativeYield
-from taskapi.core.errors import FieldError, InvalidInput, PatchTestFailed, field_errors
+from taskapi.core.errors import FieldError, InvalidInput, field_errors
 from taskapi.core.strict_json import MAX_DEPTH, is_deeper
+from taskapi.tasks.errors import PatchTestFailed
 from taskapi.tasks.schemas import TaskRead, TaskUpdate
 from taskapi.web.routing import COMPONENT, schema_of
 

@@ -12,10 +12,11 @@ from pymongo.errors import DuplicateKeyError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import utc_now
-from taskapi.core.errors import KeyTaken, NotFound
+from taskapi.core.errors import NotFound
 from taskapi.core.fields import object_id
 from taskapi.db import damaged
 from taskapi.db.connection import BSON, Session, collection
+from taskapi.tasks.errors import KeyTaken
 from taskapi.tasks.schemas import TaskRead, TrashedTask
 from taskapi.tasks.services.tasks import LookUp, settled
 from taskapi.tasks.storage.documents import TaskDocument

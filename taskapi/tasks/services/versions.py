@@ -8,10 +8,11 @@ from pydantic_core import PydanticCustomError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import in_utc
-from taskapi.core.errors import NotFound, VersionNotKept
+from taskapi.core.errors import NotFound
 from taskapi.core.fields import SentMoment, UTCDateTime
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
+from taskapi.tasks.errors import VersionNotKept
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
 from taskapi.tasks.storage.history import LEGACY_DEFAULTS, Action

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pymongo import ReturnDocument
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.errors import Contended, NotFound, PreconditionFailed
+from taskapi.core.errors import NotFound, PreconditionFailed
 from taskapi.core.fields import object_id
 from taskapi.db.connection import BSON, Session, collection
+from taskapi.tasks.errors import Contended
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import at_version

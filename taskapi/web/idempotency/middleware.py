@@ -10,8 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi.accounts.auth.dependencies import authenticate
-from taskapi.accounts.errors import NotAuthenticated
-from taskapi.core.errors import DomainError, FieldError, InvalidInput
+from taskapi.core.errors import DomainError, FieldError, InvalidInput, NotAuthenticated
 from taskapi.core.ids import deterministic_ids
 from taskapi.web import problems
 from taskapi.web.idempotency import service

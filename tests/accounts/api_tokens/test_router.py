@@ -15,11 +15,11 @@ from fastapi import FastAPI
 
 from taskapi.accounts.api_tokens import service
 from taskapi.accounts.api_tokens.schemas import ApiTokenCreate
-from taskapi.accounts.errors import InvalidToken
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.errors import InvalidToken
 from taskapi.db.connection import collection
 from tests.accounts.api_tokens.calls import PATH, change, events, make, use
 from tests.client import PASSWORD, Account, is_problem, make_account, signed_in, stored_user, wrong_fields

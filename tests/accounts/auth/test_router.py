@@ -15,9 +15,9 @@ from jose import jwt
 from jose.utils import base64url_encode
 from passlib.hash import bcrypt
 
-from taskapi.accounts.errors import InvalidToken
 from taskapi.accounts.security.access_tokens import TokenCodec
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.core.errors import InvalidToken
 from taskapi.core.keys import Keyring
 from taskapi.db.connection import collection
 from tests.client import PASSWORD, Account, is_problem, sign_in, stored_user

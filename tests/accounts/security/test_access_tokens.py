@@ -9,8 +9,9 @@ import pytest
 from jose import jwt
 from passlib.hash import bcrypt
 
-from taskapi.accounts.errors import InvalidToken, Overloaded
+from taskapi.accounts.errors import Overloaded
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
+from taskapi.core.errors import InvalidToken
 from taskapi.core.keys import Keyring
 
 SECRET = "0123456789abcdef0123456789abcdef"

@@ -1,0 +1,113 @@
+"""What can go wrong with tasks: members of the categories in ``core.errors``.
+
+BadRequest
+└── MalformedImport     the body does not hold tasks in the way that its media type says
+Conflict
+├── BulkRefused         one of many operations cannot be carried out, so none was
+├── CountDiffers        a filter finds another number of tasks than the caller expects
+├── KeyTaken            another task of the owner has this external key
+├── PatchTestFailed     a `test` of a JSON Patch does not hold
+└── TooManyItems        the checklist is full
+Gone
+└── VersionNotKept      the history no longer reaches back so far
+TooLarge
+└── TooManyLines        an import has more lines than one request takes
+Unprocessable
+└── TooManyMatches      a filter finds more tasks than one request changes
+Unavailable
+└── Contended           too many change the same task at once
+"""
+
+from collections.abc import Sequence
+from typing import Self
+
+from taskapi.core.errors import BadRequest, Conflict, FieldError, Gone, NotFound, TooLarge, Unavailable, Unprocessable
+
+
+class MalformedImport(BadRequest):
+    code = "malformed_import"
+
+    @classmethod
+    def sample(cls) -> Self:
+        return cls("The body is one JSON string. Send the lines themselves, not quoted.")
+
+
+class BulkRefused(Conflict):
+    """``faults`` say why the operation of that index cannot be carried out."""
+
+    code = "bulk_refused"
+
+    def __init__(self, index: int, faults: Sequence[FieldError]) -> None:
+        super().__init__(f"Operation {index} cannot be carried out; nothing was changed.")
+        self.faults = tuple(faults)
+
+    @classmethod
+    def sample(cls) -> Self:
+        return cls(1, [FieldError("operations.1", NotFound.detail, NotFound.code)])
+
+
+class CountDiffers(Conflict):
+    code = "count_differs"
+
+    def __init__(self, found: int, expected: int) -> None:
+        super().__init__(f"The filter matches {found} tasks, not the {expected} you expected. Nothing was changed.")
+
+    @classmethod
+    def sample(cls) -> Self:
+        return cls(7, 5)
+
+
+class KeyTaken(Conflict):
+    code = "key_taken"
+    detail = "Another task has this key."
+
+
+class PatchTestFailed(Conflict):
+    code = "patch_test_failed"
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"The test of operation {index} does not hold; nothing was changed.")
+
+    @classmethod
+    def sample(cls) -> Self:
+        return cls(0)
+
+
+class TooManyItems(Conflict):
+    code = "too_many_items"
+    detail = "The checklist is full: it holds 100 items."
+
+
+class VersionNotKept(Gone):
+    code = "version_not_kept"
+    detail = "The history of this task no longer reaches back so far."
+
+
+class TooManyLines(TooLarge):
+    """An import has more than ``limit`` lines; ``kept`` says whether those before are stored."""
+
+    code = "too_many_lines"
+
+    def __init__(self, limit: int, kept: bool) -> None:
+        outcome = "those were imported, and nothing after them" if kept else "nothing was imported"
+        super().__init__(f"An import has at most {limit} lines; {outcome}.")
+
+    @classmethod
+    def sample(cls) -> Self:
+        return cls(100_000, kept=True)
+
+
+class TooManyMatches(Unprocessable):
+    code = "too_many_matches"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The filter matches more than {most} tasks; narrow it. Nothing was changed.")
+
+    @classmethod
+    def sample(cls) -> Self:
+        return cls(100_000)
+
+
+class Contended(Unavailable):
+    code = "contended"
+    detail = "Too many change this task at the same time; try again shortly."
