@@ -42,7 +42,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Does what was asked for, and says so on standard error. Raises StartupError with one line of why not."""
+    """Runs the command and reports on standard error. Raises StartupError with the reason in one line."""
     settings = load_settings()
     logs.configure("error", settings.log_format)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -178,11 +178,11 @@ class _Progress:
         print(line, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
-        """Says something that stays."""
+        """Prints a line that stays."""
         self.end()
         print(line, file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Takes away the line that changes."""
+        """Removes the line that changes."""
         if self._terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)

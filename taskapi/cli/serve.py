@@ -34,7 +34,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command. Exit status 0 after a clean stop, 2 for wrong arguments, else another one with one line of why.
+    """Runs the command. Exit status 0 after a clean stop, 2 for wrong arguments, else another one and a line with the reason.
 
     Of ``serve``: 1 when a stop had to cut requests, 3 when the application or a worker does not start, or the port cannot be had.
     """
@@ -140,7 +140,7 @@ def _stop(_: int, __: FrameType | None) -> NoReturn:
 
 
 def _ignore_signals() -> None:
-    """Lets the MongoDB end cleanly, however often an end is asked for."""
+    """Lets MongoDB stop cleanly, however often a stop is requested."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -65,7 +65,7 @@ def refuse_new_connections(listener: socket.socket) -> None:
 
 
 class Server(uvicorn.Server):
-    """Stops when asked once, within 30 s; asked again it ends at once through ``cut``, as it does after 30 s."""
+    """Stops within 30 s of the first signal; ends at once through ``cut`` at the second signal, or after 30 s."""
 
     def __init__(self, config: uvicorn.Config, cut: Callable[[int], NoReturn]) -> None:
         super().__init__(config)

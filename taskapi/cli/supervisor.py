@@ -124,7 +124,7 @@ class Supervisor:
                 if not self._was_ready:
                     log.error("worker %d did not start (%s): the service ends", ended.pid, ended.end)
                     status = max(ended.status or 0, 0) or STARTUP_FAILURE
-                elif not self._workers:  # nobody would serve what the kernel takes: rather have it refused
+                elif not self._workers:  # nobody would serve what the kernel accepts: better that it refuses
                     self._listener.close()
                     self._listener = self._config.bind_socket()
         self._stop()

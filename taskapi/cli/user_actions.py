@@ -1,4 +1,4 @@
-"""What the operator does to accounts from the command line: by the services, rules and events of the API."""
+"""The operator's commands on accounts: the same services, rules and security events as the API."""
 
 import asyncio
 import secrets
@@ -34,7 +34,7 @@ MAX_QUERY_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class UserCommands:
-    """Whoever sits at the command line, and their tools."""
+    """The commands of an operator, and what they need."""
 
     hasher: PasswordHasher
     mail: Outbox
@@ -49,11 +49,11 @@ class UserCommands:
         return f"{user.username} is {'an admin' if admin else 'a user'}, with the id {user.id}."
 
     async def promote(self, name: str) -> str:
-        """Makes somebody an admin."""
+        """Makes an account an admin."""
         return f"{await self._change(name, AccountChange(role='admin'))} is an admin, from the next sign-in on."
 
     async def demote(self, name: str) -> str:
-        """Makes an admin a user."""
+        """Makes an admin an ordinary user."""
         return f"{await self._change(name, AccountChange(role='user'))} is no admin."
 
     async def disable(self, name: str) -> str:
@@ -67,7 +67,7 @@ class UserCommands:
         return f"{await self._change(name, AccountChange(disabled=False))} can sign in."
 
     async def reset_password(self, name: str, password: str | None) -> str:
-        """Gives an account a new password; None: one that is made up, and told."""
+        """Sets a new password; None generates one and prints it."""
         new = NewPassword(password=secrets.token_urlsafe(GENERATED_BYTES) if password is None else password)
         username = await admins.reset_password(await admins.named(name), new, self.hasher, self.mail, self.audit_log)
         if password is None:
@@ -75,7 +75,7 @@ class UserCommands:
         return f"{username} has a new password, and its sessions have ended; its API tokens go on."
 
     async def remove_two_factor(self, name: str) -> str:
-        """Takes a second factor that was lost off an account."""
+        """Removes the second factor of an account."""
         removed = await two_factor.remove(await admins.named(name), self.audit_log)
         return f"{name} {'signs in with the password alone' if removed else 'has no second factor'}."
 
@@ -128,7 +128,7 @@ def run(action: str, **options: Any) -> str:
 
 
 def why(error: BaseException) -> str:
-    """Why something cannot be done, in one line."""
+    """The reason for a failure, in one line."""
     if isinstance(error, ValidationError):
         faults = field_errors(error.errors(include_input=False, include_url=False))
         return "; ".join(f"{fault.field}: {fault.message}" for fault in faults)

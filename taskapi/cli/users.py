@@ -1,4 +1,4 @@
-"""The command ``taskapi users``: what it is asked for. What it does is in ``operating``, which is slow to import."""
+"""The command ``taskapi users``: what it is asked for. Its actions are in ``user_actions``, which is slow to import."""
 
 import argparse
 import getpass
@@ -40,7 +40,7 @@ def _action(actions: Any, name: str, about: str) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Does what was asked for, and prints what came of it. Raises StartupError with one line of why not."""
+    """Runs the command and prints the result. Raises StartupError with the reason in one line."""
     wanted: dict[str, Any] = {"name": options.name} if options.action != "list" else {}
     if options.action == "create":
         wanted |= {"email": options.email, "admin": options.admin, "password": _ask_password()}

@@ -15,7 +15,7 @@ from taskapi.db import child_process
 
 
 def run(config: uvicorn.Config, listener: socket.socket, heartbeat: Connection, parent: int) -> None:
-    """Answers what comes to ``listener`` until SIGTERM; ``heartbeat`` gets a byte a second from when it is ready."""
+    """Serves ``listener`` until SIGTERM; sends ``heartbeat`` a byte per second once it is ready."""
     for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal they come to all processes; the parent decides
         signal.signal(number, signal.SIG_IGN)
     child_process.die_with_parent(signal.SIGTERM, parent)
@@ -37,7 +37,7 @@ class _Worker(Server):
         return os.getppid() != self._parent
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Asks for an end once; more than that is the parent's business."""
+        """Requests one stop; the parent decides about any other."""
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Job:
-    """Calls ``work`` when woken, and at least every ``seconds``. ``work`` does all there is to do at the moment."""
+    """Calls ``work`` when woken, and at least every ``seconds``. ``work`` does all that is due."""
 
     def __init__(self, name: str, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         self.name = name
@@ -24,11 +24,11 @@ class Job:
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """There is something to do."""
+        """Runs the job again at once."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Works until it is cancelled. What goes wrong is logged, and tried again at the next turn."""
+        """Runs until it is cancelled. A failure is logged, and the work is tried again at the next turn."""
         while True:
             self._woken.clear()
             try:
@@ -47,7 +47,7 @@ class Jobs(tuple[Job, ...]):
 
 @asynccontextmanager
 async def running(jobs: Sequence[Job]) -> AsyncIterator[None]:
-    """The jobs run inside; at the end they are cancelled and awaited."""
+    """Runs the jobs inside the block; cancels and awaits them at its end."""
     tasks = [asyncio.create_task(job.run(), name=job.name) for job in jobs]
     try:
         yield

@@ -23,23 +23,23 @@ activity = Activity()
 
 
 class CooperativeYield:
-    """Lets others run while somebody has much to do.
+    """Yields to other requests during a long computation.
 
-    In each pass of the event loop at most one of those who have much to do goes on, however many they are. Unless it is all that
-    there is to do, the loop is left to all others afterwards for as long as that took.
+    At most one long computation runs in each pass of the event loop, however many there are. Afterwards the loop is free for
+    as long as that took, unless nothing else waits.
     """
 
     def __init__(self) -> None:
         _since.setdefault(_task(), time.monotonic())  # of the whole task: its parts have one turn together
 
     async def checkpoint(self) -> None:
-        """Goes on at once, or when it is its turn, after this took longer than ``TURN_SECONDS``."""
+        """Returns at once, or waits for the next turn when this one took longer than ``TURN_SECONDS``."""
         now = time.monotonic()
         if now - _since.setdefault(_task(), now) > TURN_SECONDS:  # an answer that is streamed goes on in another task
             await self.wait()
 
     async def wait(self) -> None:
-        """Goes on when it is its turn."""
+        """Waits for the next turn."""
         task = _task()
         await _queue().wait(task)
         _since[task] = time.monotonic()
@@ -47,14 +47,14 @@ class CooperativeYield:
 
 @asynccontextmanager
 async def background_batch() -> AsyncIterator[None]:
-    """A batch of a job in the background. Afterwards it waits as long as the batch took: half of the time is the callers'."""
+    """A batch of a background job, followed by a pause of the same length, so that requests get half of the time."""
     began = time.monotonic()
     yield
     await asyncio.sleep(min(time.monotonic() - began, MAX_PAUSE_SECONDS))
 
 
 class _Queue:
-    """Those who wait for their turn on one event loop."""
+    """The computations that wait for their turn on one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -70,14 +70,14 @@ class _Queue:
 
     def _next(self) -> None:
         (_, turn), self._began = self._waiting[0], self._loop.time()
-        if not turn.done():  # nobody went away
+        if not turn.done():  # the request was not cancelled
             turn.set_result(None)
-        # Only in the next pass it makes room: who comes meanwhile waits behind it.
+        # Leaves the queue only in the next pass: what arrives meanwhile waits behind it.
         self._loop.call_soon(self._leave)
 
     def _leave(self) -> None:
         last, _ = self._waiting.popleft()
-        if self._waiting and self._waiting[0][0] is last and activity.requests <= 1:  # nobody else wants anything
+        if self._waiting and self._waiting[0][0] is last and activity.requests <= 1:  # nothing else waits
             self._next()
         elif self._waiting:
             self._loop.call_later(min(self._loop.time() - self._began, MAX_SHARE_SECONDS), self._next)

@@ -1,4 +1,4 @@
-"""Answering look-ups that arrive together with one query."""
+"""One query for look-ups that arrive together."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ class DataLoader(Generic[Key, Value]):
         self._waiting: dict[Key, list[asyncio.Future[Value | None]]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._since = 0.0  # when the first of those that wait came, or a query began after it
-        self._is_starting = False  # one of them, which has taken no key yet
+        self._is_starting = False  # a query that has taken no key yet
 
     async def get(self, key: Key) -> Value | None:
         """The value of ``key``, or None.
@@ -45,7 +45,7 @@ class DataLoader(Generic[Key, Value]):
         """
         if self._waiting and time.monotonic() - self._since > MAX_WAIT_SECONDS:
             raise ServerBusy
-        # One for each caller: who goes away disturbs no other.
+        # One future a caller: a cancelled request does not affect the others.
         future: asyncio.Future[Value | None] = asyncio.get_running_loop().create_future()
         if key in self._waiting:
             self._waiting[key].append(future)
@@ -94,7 +94,7 @@ class DataLoader(Generic[Key, Value]):
                     if not future.done():
                         future.set_result(found.get(key))
         finally:
-            _cancel(asked)  # those still open: the worker was cancelled itself, and nobody may wait for ever
+            _cancel(asked)  # the worker itself was cancelled: no caller may wait forever
 
 
 def _cancel(waiting: Mapping[Key, list[asyncio.Future[Value | None]]]) -> None:

@@ -26,7 +26,7 @@ def new_id() -> ObjectId:
 
 
 def id_within(owner: ObjectId, given: ObjectId) -> ObjectId:
-    """The id that stands for ``given`` in the account of ``owner``: always the same, and none that anybody could choose.
+    """The id that stands for ``given`` in the account of ``owner``: always the same, and one that no caller can choose.
 
     An id that a caller gives may be that of somebody else's document, which the caller must not learn, or one that the
     service is about to draw.

@@ -1,4 +1,4 @@
-"""JSON of any size, read in pieces: a large body keeps nobody waiting for longer than a piece takes."""
+"""JSON of any size, read in pieces: a large body blocks the event loop no longer than one piece takes."""
 
 import json
 import re

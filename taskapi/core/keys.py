@@ -52,7 +52,7 @@ class Keyring:
         return tuple(SigningKey(kid, secret) for kid, secret in zip(names, self._secrets, strict=True))
 
     def fingerprints(self) -> tuple[str, ...]:
-        """What each secret is recognized by; nothing of it can be found out from that."""
+        """A name for each secret that reveals nothing of it."""
         return tuple(key.hex()[:FINGERPRINT_CHARACTERS] for key in self.derived("fingerprint of the secret"))
 
     def derived(self, purpose: str) -> tuple[bytes, ...]:
@@ -103,7 +103,7 @@ class Cipher:
         return self._fernet.encrypt(text.encode())
 
     def decrypt(self, sealed: bytes) -> str | None:
-        """The text, or None when none of the keys made it."""
+        """The text, or None when none of the keys encrypted it."""
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken:

@@ -1,4 +1,4 @@
-"""Logging: one line an event, for people (console) or programs (JSON), each with its request id."""
+"""Logging: one line per event, for people (console) or programs (JSON), each with its request id."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {

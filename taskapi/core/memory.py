@@ -16,14 +16,14 @@ def _find_trim() -> Callable[[int], int] | None:
 
 
 class MemoryReturn:
-    """Gives back what is free, a while after it was asked to and at most once in that while."""
+    """Returns free memory to the system some seconds after a large request, at most once in that time."""
 
     def __init__(self) -> None:
         self._trim = _find_trim()
         self._timer: asyncio.TimerHandle | None = None
 
     def schedule(self) -> None:
-        """A large request has ended."""
+        """Call when a large request has ended."""
         if self._trim and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._give_back)
 

@@ -1,6 +1,6 @@
 """Names to addresses: what getaddrinfo finds by /etc/hosts and the DNS, in look-ups that end in time and can be cancelled.
 
-getaddrinfo works in threads that nobody can stop: a few names whose servers do not answer keep them all for minutes. Left
+getaddrinfo works in threads that cannot be stopped: a few names whose servers do not answer keep them all for minutes. Left
 out are the modules of nsswitch.conf beside ``files`` and ``dns``.
 """
 
@@ -31,7 +31,7 @@ NameServer = tuple[str, int]
 
 
 class NameNotResolved(OSError):
-    """A name has no address, or no server says so."""
+    """A name has no address, or no server answered."""
 
 
 class _Server(Do53Nameserver):

@@ -21,7 +21,7 @@ MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 PAGE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
 NAME_SERVER = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
-# The API's own addresses: under such a root path nobody could tell whether a proxy has taken it off.
+# The API's own addresses: under such a root path it is unclear whether a proxy has taken it off.
 OWN_PATH = re.compile(
     r"/(docs|email|events|health|logout|openapi\.json|password|ready|redoc|register|revoke|tasks|token|trash|users)(/.*)?"
 )

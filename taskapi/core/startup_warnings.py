@@ -1,4 +1,4 @@
-"""What the start warns of: settings that are read differently from what their author may think."""
+"""Warnings at start: settings that may not mean what their author thinks."""
 
 import difflib
 import logging

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it and no more: UTF-8, numbers that are finite, each member named once, a depth anybody can process."""
+"""JSON as RFC 8259 has it and no more: UTF-8, numbers that are finite, unique member names, limited depth."""
 
 import json
 import math
@@ -12,7 +12,7 @@ MAX_DEPTH = 32  # of arrays and objects inside each other
 
 
 class Refused(ValueError):
-    """What Python's parser would take; the message completes "The body …"."""
+    """Input that Python's parser would accept; the message completes "The body …"."""
 
 
 def read_json(text: bytes, what: str = "The body") -> Any:

@@ -33,8 +33,8 @@ async def test_a_use_is_written_at_once_and_then_once_a_minute(clock: Clock) -> 
     seen = LastUsedRecorder(write)
     for seconds in (0, 1, PAUSE_SECONDS - 2, 1, 0, PAUSE_SECONDS - 1):
         clock.now += seconds
-        seen.note("ada")
-    seen.note("bob")
+        seen.touch("ada")
+    seen.touch("bob")
     await seen.close()
     assert written == ["ada", "ada", "bob"]
 
@@ -48,7 +48,7 @@ async def test_the_caller_does_not_wait_for_the_write(clock: Clock) -> None:
         written.append(key)
 
     seen = LastUsedRecorder(write)
-    seen.note("ada")
+    seen.touch("ada")
     assert written == []
     gate.set()
     await seen.close()
@@ -64,10 +64,10 @@ async def test_a_write_that_fails_is_nobodys_problem(clock: Clock, caplog: pytes
 
     seen = LastUsedRecorder(write)
     with caplog.at_level(logging.INFO, "taskapi"):
-        seen.note("ada")
+        seen.touch("ada")
         await seen.close()
     clock.now += PAUSE_SECONDS
-    seen.note("ada")
+    seen.touch("ada")
     await seen.close()
     assert tries == ["ada", "ada"]
     assert "AutoReconnect" in caplog.text
@@ -83,7 +83,7 @@ async def test_its_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPat
 
     seen = LastUsedRecorder(write)
     for key in range(10):
-        seen.note(key)
+        seen.touch(key)
     await seen.close()
     assert written == list(range(10))
     assert len(seen._noted) <= 3

@@ -75,7 +75,7 @@ async def _by_session(token: str, services: Services) -> Caller:
     user = await services[AccountLoader].get(identity) if identity else None
     if user is None or session is None or session not in user.sessions:
         raise InvalidToken
-    services[SessionsLastUsed].note(session)
+    services[SessionsLastUsed].touch(session)
     return Caller(user, claims.scopes & OF_ROLE[user.role], session)
 
 
@@ -84,7 +84,7 @@ async def _by_api_token(token: str, services: Services) -> Caller:
     holder = await services[TokenOwnerLoader].get(hashed) if hashed else None
     if hashed is None or holder is None:
         raise InvalidToken
-    services[ApiTokensLastUsed].note(hashed)
+    services[ApiTokensLastUsed].touch(hashed)
     return Caller(holder.user, holder.scopes, None)
 
 
