@@ -26,9 +26,9 @@ MEMBERS = 3
 PROBE_MS = 1000  # to ask one member; a frozen one does not answer
 START_SECONDS = 120
 OPTIONS = ("--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "128")
-# What an operator sets for a quick fail-over (README): a member that follows a frozen one gives it up after two seconds, not
-# after thirteen; a new primary does not wait for what a frozen one may have, which no majority has acknowledged; and it hears
-# how far the others are in their heartbeats, as they go on reporting it to the frozen one.
+# What an operator sets for a quick fail-over (docs/deployment.md): a member that follows a frozen one gives it up after two
+# seconds, not after thirteen; a new primary does not wait for what a frozen one may have, which no majority has acknowledged;
+# and it hears how far the others are in their heartbeats, as they go on reporting it to the frozen one.
 QUICK_PARAMETERS = {"oplogNetworkTimeoutBufferSeconds": 1, "oplogFetcherSteadyStateMaxFetcherRestarts": 0}
 QUICK_SETTINGS = {"catchUpTimeoutMillis": 0, "heartbeatIntervalMillis": 500}
 

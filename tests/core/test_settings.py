@@ -264,10 +264,10 @@ def test_no_root_path_is_taken_for_a_path_of_the_api() -> None:
     assert [path for path in paths if not OWN_PATH.fullmatch(path)] == ["/"]
 
 
-def test_the_example_file_and_the_readme_name_every_setting() -> None:
+def test_the_example_file_and_the_documentation_name_every_setting() -> None:
     root = Path(__file__).parents[2]
-    example, readme = (root / ".env.example").read_text(), (root / "README.md").read_text()
+    example, page = (root / ".env.example").read_text(), (root / "docs/configuration.md").read_text()
     for name in Settings.model_fields:
         variable = f"TASKAPI_{name.upper()}"
         assert f"{variable}=" in example
-        assert f"`{variable}`" in readme
+        assert f"`{variable}`" in page

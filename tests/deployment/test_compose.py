@@ -247,7 +247,7 @@ def test_the_image_installs_every_pinned_package_but_the_embedded_mongodb() -> N
 
 
 def test_the_way_in_for_analysts_is_a_port_on_loopback_alone() -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/deployment.md").read_text(), re.DOTALL)
     override: dict[str, Any] = yaml.safe_load(text)
     assert override["services"]["mongo"]["ports"] == ["127.0.0.1:27017:27017"]
     assert set(override["services"]["mongo"]["networks"]) == {"data", *override["networks"]}

@@ -25,7 +25,7 @@ def test_a_key_in_env_signs_and_the_own_one_still_verifies_on_every_worker(folde
         assert len(server.warnings) == 0
 
     env = folder.parent / ".env"
-    env.write_text(f"TASKAPI_SECRET_KEY={GIVEN}\n")  # as the container step of the README does
+    env.write_text(f"TASKAPI_SECRET_KEY={GIVEN}\n")  # as the container step of docs/deployment.md does
     with serving(folder, "--workers", "2") as server, server.client() as client:
         assert statuses(server, own) == {200}
         given = sign_in(client, "ada")
