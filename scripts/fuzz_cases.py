@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from taskapi.tasks.fields import FIELDS, Kind, PublicField
+from taskapi.tasks.definitions import Kind
+from taskapi.tasks.fields import FIELDS, PublicField
 from taskapi.tasks.query.filter import LOGICAL, OPERATORS
 from taskapi.tasks.schemas import TaskUpdate
 from taskapi.tasks.services.json_patch import MEDIA_TYPE as JSON_PATCH

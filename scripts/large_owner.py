@@ -29,8 +29,8 @@ from tqdm import tqdm
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
-from taskapi.tasks.fields import FIELDS, Kind
-from taskapi.tasks.query.sort import SORTABLE
+from taskapi.tasks.definitions import Kind
+from taskapi.tasks.fields import FIELDS, SORTABLE
 from taskapi.tasks.services.trash import moving
 
 BSON = dict[str, Any]

@@ -1,30 +1,17 @@
-"""The public fields of a task by name: where MongoDB keeps each, and what it holds."""
+"""The public fields of a task by name, and what follows from how ``TaskRead``, ``TaskCreate`` and ``TaskUpdate`` define them."""
 
-from collections.abc import Mapping
-from enum import Enum, auto
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_origin
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from taskapi.tasks.definitions import Kind, NotAfter, TaskField
 from taskapi.tasks.metadata import is_unicode
+from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskUpdate
 
 MAX_PATH_DEPTH = 6  # names below `metadata`, which is nested as deep
-
-
-class Kind(Enum):
-    """What a field holds, or each member of a field that is a list."""
-
-    text = auto()
-    tag = auto()  # text, trimmed and in lower case
-    link = auto()  # text: a web address
-    status = auto()
-    flag = auto()
-    integer = auto()
-    number = auto()
-    day = auto()  # midnight UTC of the day
-    moment = auto()
-    identity = auto()  # an ObjectId
-    members = auto()  # an object whose members are fields of their own
-    metadata = auto()  # the whole object
-    json = auto()  # whatever callers keep below `metadata`
 
 
 class PublicField(NamedTuple):
@@ -34,33 +21,44 @@ class PublicField(NamedTuple):
     kind: Kind
     nullable: bool = False
     listed: bool = False  # a list of such values
+    sortable: bool = False
 
 
-FIELDS: Mapping[str, PublicField] = {
-    "id": PublicField("_id", Kind.identity),
-    "title": PublicField("title", Kind.text),
-    "description": PublicField("description", Kind.text),
-    "status": PublicField("status", Kind.status),
-    "completed": PublicField("completed", Kind.flag),
-    "completed_at": PublicField("completed_at", Kind.moment, nullable=True),
-    "priority": PublicField("priority", Kind.integer),
-    "due_date": PublicField("due_date", Kind.day, nullable=True),
-    "tags": PublicField("tags", Kind.tag, listed=True),
-    "links": PublicField("links", Kind.link, listed=True),
-    "checklist": PublicField("checklist", Kind.members, listed=True),
-    "checklist.id": PublicField("checklist.id", Kind.identity),
-    "checklist.text": PublicField("checklist.text", Kind.text),
-    "checklist.done": PublicField("checklist.done", Kind.flag),
-    "progress": PublicField("progress", Kind.number),
-    "metadata": PublicField("metadata", Kind.metadata),
-    "key": PublicField("key", Kind.text, nullable=True),
-    "owner": PublicField("owner", Kind.members),
-    "owner.id": PublicField("owner.id", Kind.identity),
-    "owner.username": PublicField("owner.username", Kind.text),
-    "created_at": PublicField("created_at", Kind.moment),
-    "updated_at": PublicField("updated_at", Kind.moment),
-    "version": PublicField("version", Kind.integer),
+def _is_nullable(info: FieldInfo) -> bool:
+    return NoneType in get_args(info.annotation)
+
+
+def _public(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, PublicField]]:
+    """The fields of ``model`` and of the models within it, by their dotted names."""
+    for name, info in model.model_fields.items():
+        (definition,) = (each for each in info.metadata if isinstance(each, TaskField))
+        path, listed = prefix + name, get_origin(info.annotation) is list
+        stored = prefix + str(info.validation_alias or name)
+        yield path, PublicField(stored, definition.kind, _is_nullable(info), listed, definition.sortable)
+        member = get_args(info.annotation)[0] if listed else info.annotation
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            yield from _public(member, f"{path}.")
+
+
+FIELDS: Mapping[str, PublicField] = dict(_public(TaskRead))
+SORTABLE = tuple(name for name, known in FIELDS.items() if known.sortable)
+DAYS = frozenset(name for name, known in FIELDS.items() if known.kind is Kind.day)
+TIMES = frozenset(name for name, known in FIELDS.items() if known.kind in (Kind.day, Kind.moment))
+
+OPTIONAL_FIELDS = frozenset(name for name, info in TaskRead.model_fields.items() if not info.is_required())
+LEGACY_DEFAULTS: Mapping[str, Any] = {name: TaskRead.model_fields[name].get_default() for name in OPTIONAL_FIELDS - {"key"}}
+"""What tasks of an earlier version of the service lack, and the values that stand for it. A key is absent in any version."""
+
+DIRECT_FIELDS = tuple(name for name in TaskUpdate.model_fields if name not in ("status", "completed", "checklist", "metadata"))
+"""What is stored as it is sent, days as their midnight; the others depend on what is stored."""
+EMPTY_VALUES: Mapping[str, Any] = {
+    name: TaskCreate.model_fields[name].get_default() for name, info in TaskUpdate.model_fields.items() if _is_nullable(info)
 }
+"""The fields that null empties, and their values then."""
+NOT_AFTER: Mapping[str, str] = {
+    name: rule.other for name, info in TaskUpdate.model_fields.items() for rule in info.metadata if isinstance(rule, NotAfter)
+}
+"""Fields that must not be after another one, and that one."""
 
 
 def is_index(name: str) -> bool:

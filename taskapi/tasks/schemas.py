@@ -19,7 +19,6 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from taskapi.core.clock import in_utc, today, utc_now
 from taskapi.core.fields import (
     OBJECT_ID_EXAMPLE,
     CalendarDate,
@@ -36,6 +35,7 @@ from taskapi.core.fields import (
     omittable,
 )
 from taskapi.core.unicode import nfc
+from taskapi.tasks.definitions import Kind, TaskField
 from taskapi.tasks.metadata import METADATA_EXAMPLE, Metadata, StoredMetadata
 
 MAX_ITEMS = 100
@@ -216,8 +216,8 @@ class ItemUpdate(BaseModel):
 class OwnerRead(BaseModel):
     """Whose task it is."""
 
-    id: Id
-    username: str
+    id: Annotated[Id, TaskField(Kind.identity)]
+    username: Annotated[str, TaskField(Kind.text)]
 
 
 class ChecklistItemRead(BaseModel):
@@ -225,34 +225,40 @@ class ChecklistItemRead(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [READ_EXAMPLE["checklist"][0]]})
 
-    id: Id
-    text: str
-    done: bool
+    id: Annotated[Id, TaskField(Kind.identity)]
+    text: Annotated[str, TaskField(Kind.text)]
+    done: Annotated[bool, TaskField(Kind.flag)]
 
 
 class TaskRead(ReadModel):
     """A task as its owner sees it."""
 
+    # The definition of each field. A default stands for what the tasks of an earlier version of the service lack.
+
     model_config = ConfigDict(json_schema_extra={"examples": [READ_EXAMPLE]})
 
-    id: Annotated[Id, Field(validation_alias="_id")]
-    title: str
-    description: str
-    status: Status
-    completed: bool
-    completed_at: UTCDateTime | None
-    priority: int
-    due_date: StoredDay | None
-    tags: list[str]
-    links: list[str]
-    checklist: list[ChecklistItemRead] = Field([])  # what a task of an earlier version of the service lacks is empty
-    progress: float = Field(0.0, ge=0, le=1, description="The part of the checklist that is done; without one, 1 when done.")
-    metadata: StoredMetadata = Field({})
-    key: str | None = Field(None, description="The caller's own name for it, given by an import.")
-    owner: OwnerRead
-    created_at: UTCDateTime
-    updated_at: UTCDateTime
-    version: StrictInt = Field(description="Counts the writes to this task.")
+    id: Annotated[Id, Field(validation_alias="_id"), TaskField(Kind.identity)]
+    title: Annotated[str, TaskField(Kind.text, sortable=True)]
+    description: Annotated[str, TaskField(Kind.text)]
+    status: Annotated[Status, TaskField(Kind.status)]
+    completed: Annotated[bool, TaskField(Kind.flag)]
+    completed_at: Annotated[UTCDateTime | None, TaskField(Kind.moment)]
+    priority: Annotated[int, TaskField(Kind.integer, sortable=True)]
+    due_date: Annotated[StoredDay | None, TaskField(Kind.day, sortable=True)]
+    tags: Annotated[list[str], TaskField(Kind.tag)]
+    links: Annotated[list[str], TaskField(Kind.link)]
+    checklist: Annotated[list[ChecklistItemRead], TaskField(Kind.members)] = Field([])
+    progress: Annotated[float, TaskField(Kind.number)] = Field(
+        0.0, ge=0, le=1, description="The part of the checklist that is done; without one, 1 when done."
+    )
+    metadata: Annotated[StoredMetadata, TaskField(Kind.metadata)] = Field({})
+    key: Annotated[str | None, TaskField(Kind.text)] = Field(
+        None, description="The caller's own name for it, given by an import."
+    )
+    owner: Annotated[OwnerRead, TaskField(Kind.members)]
+    created_at: Annotated[UTCDateTime, TaskField(Kind.moment, sortable=True)]
+    updated_at: Annotated[UTCDateTime, TaskField(Kind.moment, sortable=True)]
+    version: Annotated[StrictInt, TaskField(Kind.integer)] = Field(description="Counts the writes to this task.")
 
 
 class TrashedTask(TaskRead):
@@ -266,34 +272,3 @@ class TrashedTask(TaskRead):
 
     deleted_at: UTCDateTime
     expires_at: UTCDateTime = Field(description="When it will be gone for good.")
-
-
-class TaskSummary(BaseModel):
-    """A task in brief."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    **{name: READ_EXAMPLE[name] for name in ("id", "title", "status", "due_date")},
-                    "overdue": False,
-                    "age_days": 3,
-                }
-            ]
-        }
-    )
-
-    id: Annotated[Id, Field(validation_alias="_id")]
-    title: str
-    status: Status
-    due_date: StoredDay | None
-    overdue: bool = Field(description="Its due date has passed, in `tz` or UTC, and it is not done.")
-    age_days: int = Field(ge=0, description="Whole days since it was created.")
-
-    @classmethod
-    def of(cls, task: TaskRead, zone: str | None = None) -> "TaskSummary":
-        """The summary of a task, as of now in a time zone."""
-        age = utc_now() - in_utc(task.created_at)
-        overdue = task.due_date is not None and task.due_date < today(zone).date() and task.status is not Status.done
-        brief = {"_id": task.id, "title": task.title, "status": task.status, "due_date": task.due_date}
-        return cls.model_validate({**brief, "overdue": overdue, "age_days": max(age.days, 0)})

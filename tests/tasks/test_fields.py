@@ -1,12 +1,16 @@
 """The catalog of public fields agrees with what callers see of a task."""
 
+import re
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from taskapi.tasks.fields import FIELDS, Kind, field
-from taskapi.tasks.schemas import TaskRead
+from taskapi.tasks.definitions import Kind
+from taskapi.tasks.fields import FIELDS, field
+from taskapi.tasks.schemas import READ_EXAMPLE, TASK_EXAMPLE, TaskCreate, TaskRead, TaskUpdate
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.repository import PUBLIC
 
@@ -78,3 +82,27 @@ def test_paths_below_metadata_are_free(name: str) -> None:
     known = field(name)
     assert known is not None
     assert (known.stored, known.kind, known.nullable, known.listed) == (name, Kind.json, True, False)
+
+
+STORED = {Kind.text: str, Kind.integer: int, Kind.flag: bool, Kind.number: float, Kind.day: datetime, Kind.moment: datetime}
+TABLE = (Path(__file__).parents[2] / "docs/COLLECTIONS.md").read_text().partition("\n## `tasks`\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("name", TaskUpdate.model_fields)
+def test_what_callers_write_is_known_everywhere(name: str) -> None:
+    assert name in TaskCreate.model_fields
+    assert name in TaskRead.model_fields
+    assert name in TASK_EXAMPLE or name in ("status", "completed")
+    assert READ_EXAMPLE.keys() == TaskRead.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS.keys() & TaskDocument.model_fields.keys()))
+def test_a_field_is_stored_as_its_kind_says(name: str) -> None:
+    known, kept = FIELDS[name], TaskDocument.model_fields[name].annotation
+    if known.kind in STORED and not known.listed:
+        assert kept == (STORED[known.kind] | None if known.nullable else STORED[known.kind])
+
+
+@pytest.mark.parametrize("name", [known.stored for known in FIELDS.values() if not known.stored.startswith("checklist.")])
+def test_a_field_is_documented_for_scripts(name: str) -> None:
+    assert re.search(rf"^\|[^|]*`{re.escape(name)}`", TABLE, re.MULTILINE)

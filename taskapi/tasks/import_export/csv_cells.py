@@ -7,6 +7,8 @@ from typing import Any
 
 from taskapi.core.errors import FieldError, MalformedJSON
 from taskapi.core.strict_json import read_json
+from taskapi.tasks.definitions import Kind
+from taskapi.tasks.fields import EMPTY_VALUES, FIELDS
 from taskapi.tasks.metadata import JSONObject
 from taskapi.tasks.schemas import TaskRead
 
@@ -29,16 +31,8 @@ _INNER = re.compile(rf"(?<=[{_SEPARATORS}])(?='*+{_LEFT_OUT}{_SIGN})")
 _INNER_GUARD = re.compile(rf"(?<=[{_SEPARATORS}])'(?='*+{_LEFT_OUT}{_SIGN})")
 _IN_JSON = re.compile(rf"([{_SEPARATORS}]{_LEFT_OUT})({_SIGN})")
 _JSON_TEXT = re.compile(r',?"(?:[^"\\]|\\.)*+"')  # with the comma before it: what is no text may be a negative number
-EMPTY_CELLS: Mapping[str, Any] = {  # what an empty cell means; in any other column it says nothing
-    "description": "",
-    "due_date": None,
-    "completed_at": None,
-    "key": None,
-    "tags": [],
-    "links": [],
-    "checklist": [],
-    "metadata": {},
-}
+# What an empty cell means; in any other column it says nothing.
+EMPTY_CELLS: Mapping[str, Any] = {**EMPTY_VALUES, "completed_at": None, "key": None}
 IGNORED = {"owner", "progress", "version"}  # the server's own: whatever a spreadsheet has made of them
 
 
@@ -69,7 +63,7 @@ def read_cells(cells: Iterable[tuple[str, str]]) -> tuple[JSONObject, list[Field
             values |= {name: EMPTY_CELLS[name]} if name in EMPTY_CELLS else {}
             continue
         try:
-            values[name] = READERS.get(name, str.strip)(text)
+            values[name] = READERS.get(FIELDS[name].kind, str.strip)(text)
         except MalformedJSON as error:
             faults.append(FieldError(name, error.detail, error.code))
     return values, faults
@@ -102,14 +96,12 @@ def _list(separator: str) -> Callable[[str], Any]:
     return read
 
 
-READERS: Mapping[str, Callable[[str], Any]] = {
-    "title": _text,
-    "description": _text,
-    "key": _text,
-    "priority": _integer,
-    "completed": _boolean,
-    "tags": _list("[,;]"),
-    "links": _list(r"\s"),
-    "checklist": _json,
-    "metadata": _json,
+READERS: Mapping[Kind, Callable[[str], Any]] = {
+    Kind.text: _text,
+    Kind.integer: _integer,
+    Kind.flag: _boolean,
+    Kind.tag: _list("[,;]"),
+    Kind.link: _list(r"\s"),
+    Kind.members: _json,
+    Kind.metadata: _json,
 }

@@ -10,25 +10,14 @@ from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.ids import id_within
 from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON
+from taskapi.tasks.fields import DIRECT_FIELDS, TIMES
 from taskapi.tasks.import_export.schemas import TaskImport, TaskImportById
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.services.tasks import new_task
 from taskapi.tasks.storage.reading import sound
 
-IMPORTED_FIELDS = (
-    "title",
-    "description",
-    "priority",
-    "due_date",
-    "tags",
-    "links",
-    "metadata",
-    "created_at",
-    "updated_at",
-    "completed_at",
-)
-TIMES = ("due_date", "created_at", "updated_at", "completed_at")
+IMPORTED_FIELDS = (*DIRECT_FIELDS, "metadata", "created_at", "updated_at", "completed_at")
 
 
 class ImportLine(NamedTuple):

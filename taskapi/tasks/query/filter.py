@@ -17,7 +17,8 @@ from pydantic_core import PydanticCustomError
 
 from taskapi.core.errors import MESSAGES, InvalidInput
 from taskapi.db.connection import BSON
-from taskapi.tasks.fields import Kind, PublicField, field, free
+from taskapi.tasks.definitions import Kind
+from taskapi.tasks.fields import PublicField, field, free
 from taskapi.tasks.query import equality
 from taskapi.tasks.query.operands import DEEPEST, MAX_MEMBERS, SIZE, TYPES, Faults, invalid
 

@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 from taskapi.core.clock import midnight
 from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput
 from taskapi.core.fields import CalendarDate, ObjectIdIn, SentMoment, Storable
-from taskapi.tasks.fields import Kind, PublicField
+from taskapi.tasks.definitions import Kind
+from taskapi.tasks.fields import PublicField
 from taskapi.tasks.metadata import MAX_INTEGER, MIN_INTEGER, is_unicode
 from taskapi.tasks.schemas import Link, Status
 

@@ -14,6 +14,8 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import DESCENDING
 
 from taskapi.db.connection import BSON
+from taskapi.tasks.definitions import Kind
+from taskapi.tasks.fields import FIELDS, SORTABLE
 
 # The types by their order (MongoDB manual, "Comparison/Sort Order").
 TYPES: Sequence[Sequence[str]] = (
@@ -38,8 +40,9 @@ COMPARED: Mapping[type, int] = {
     Timestamp: 10, MaxKey: 12,
 }  # fmt: skip
 PLAIN = {type(None), int, datetime, ObjectId}  # what nearly every place is made of
-SOUND = {"title": 3, "priority": 2, "relevance": 2, "_id": 7}  # and for times
 TIME = 9
+RANKS = {Kind.text: 3, Kind.integer: 2, Kind.day: TIME, Kind.moment: TIME}
+SOUND = {"relevance": 2, "_id": 7} | {name: RANKS[FIELDS[name].kind] for name in SORTABLE}
 MAX_TEXT = 200  # characters that tell a sound title from others
 NO_LIST: BSON = {"$not": {"$type": "array"}}
 LAST_CHARACTER = "\U0010ffff"

@@ -1,18 +1,18 @@
 """Some fields of a task in place of all: which are read, and how they look."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.fields import Id, StoredDay, UTCDateTime, omittable
+from taskapi.core.fields import omittable
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
-from taskapi.tasks.fields import field, is_index
-from taskapi.tasks.metadata import StoredMetadata
-from taskapi.tasks.schemas import READ_EXAMPLE, Status, TaskRead
+from taskapi.tasks.fields import OPTIONAL_FIELDS, field, is_index
+from taskapi.tasks.schemas import READ_EXAMPLE, ChecklistItemRead, OwnerRead, TaskRead
 from taskapi.tasks.storage.reading import SOURCE
 
 
@@ -35,47 +35,40 @@ Fields = Annotated[
 ]
 
 
-OPTIONAL_FIELDS = {name for name, info in TaskRead.model_fields.items() if not info.is_required()}
+Part = TypeVar("Part", bound=BaseModel)
 
 
+def _part_of(whole: type[BaseModel], **inner: Any) -> Callable[[type[Part]], type[Part]]:
+    """Gives a class each field of ``whole``, which may be left out; ``inner`` has the types of those that are in part as well."""
+
+    def with_fields(part: type[Part]) -> type[Part]:
+        fields: dict[str, Any] = {
+            name: (
+                inner.get(name, Annotated[(info.annotation, *info.metadata)]),
+                omittable(validation_alias=info.validation_alias, description=info.description),
+            )
+            for name, info in whole.model_fields.items()
+        }
+        return create_model(part.__name__, __base__=part, __module__=part.__module__, __doc__=part.__doc__, **fields)
+
+    return with_fields
+
+
+@_part_of(OwnerRead)
 class OwnerPart(BaseModel):
     """Whose task it is, in part."""
 
-    id: Id = omittable()
-    username: str = omittable()
 
-
+@_part_of(ChecklistItemRead)
 class ChecklistItemPart(BaseModel):
     """An item of a checklist, in part."""
 
-    id: Id = omittable()
-    text: str = omittable()
-    done: bool = omittable()
 
-
+@_part_of(TaskRead, owner=OwnerPart, checklist=list[ChecklistItemPart])
 class TaskPart(BaseModel):
     """The fields of a task that were asked for, each as in the whole task."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{name: READ_EXAMPLE[name] for name in ("id", "title")}]})
-
-    id: Annotated[Id, Field(validation_alias="_id")] = omittable()
-    title: str = omittable()
-    description: str = omittable()
-    status: Status = omittable()
-    completed: bool = omittable()
-    completed_at: UTCDateTime | None = omittable()
-    priority: int = omittable()
-    due_date: StoredDay | None = omittable()
-    tags: list[str] = omittable()
-    links: list[str] = omittable()
-    checklist: list[ChecklistItemPart] = omittable()
-    progress: float = omittable(ge=0, le=1)
-    metadata: StoredMetadata = omittable()
-    key: str | None = omittable()
-    owner: OwnerPart = omittable()
-    created_at: UTCDateTime = omittable()
-    updated_at: UTCDateTime = omittable()
-    version: StrictInt = omittable()
 
 
 Tree = dict[str, "Tree"]

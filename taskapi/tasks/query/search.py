@@ -24,7 +24,6 @@ MAX_COUNTED = 10_000  # by an estimate
 MAX_CHEAP_START = 1000  # entries that may be passed over at hardly any cost
 MAX_CHEAP_LIMIT = 20  # tasks of a page: the default
 INDEXED_FILTERS = {"status", "completed", "priority", "tag"}  # each alone, newest first
-INDEXED_SORTS = {None, "-priority,due_date", "priority,-due_date", *order.SORTABLE, *(f"-{name}" for name in order.SORTABLE)}
 
 
 class Count(StrEnum):
@@ -82,7 +81,9 @@ class TaskSearch(Selection):
     @property
     def is_dear(self) -> bool:
         """Whether the page is long, or no index serves filters and order together: MongoDB may look at many more tasks."""
-        if self.q or self.where or self.start > MAX_CHEAP_START or self.sort not in INDEXED_SORTS or self.limit > MAX_CHEAP_LIMIT:
+        if self.q or self.where or self.start > MAX_CHEAP_START or self.limit > MAX_CHEAP_LIMIT:
+            return True
+        if not index_hints.is_served(self.order):
             return True
         filters = self.model_fields_set & _FILTERS - {"where", "q", "tz"}
         return bool(filters) and (self.sort is not None or len(filters) > 1 or not filters <= INDEXED_FILTERS)

@@ -9,9 +9,9 @@ from pydantic_core import PydanticCustomError
 from pymongo import ASCENDING, DESCENDING
 
 from taskapi.db.connection import BSON
+from taskapi.tasks.fields import SORTABLE
 from taskapi.tasks.query.places import beyond, equal_to
 
-SORTABLE = ("created_at", "updated_at", "due_date", "priority", "title")
 RELEVANCE = "relevance"  # the text score, under the name that it has within a pipeline
 DUE = "due_date"
 DATED: BSON = {DUE: {"$ne": None}}

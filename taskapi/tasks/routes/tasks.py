@@ -16,11 +16,11 @@ from taskapi.tasks.put import TaskPut
 from taskapi.tasks.query.projection import TaskPart
 from taskapi.tasks.routes.dependencies import TaskId, Tasks
 from taskapi.tasks.routes.responses import TaskResponse
-from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskSummary, TaskUpdate
+from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskUpdate
 from taskapi.tasks.services import json_patch, trash, view
 from taskapi.tasks.services import tasks as service
 from taskapi.tasks.services.json_patch import Patch
-from taskapi.tasks.services.view import SummaryQuery, TaskView
+from taskapi.tasks.services.view import SummaryQuery, TaskSummary, TaskView
 from taskapi.tasks.storage.inserter import TaskInserter
 from taskapi.tasks.storage.loader import TaskLoader
 from taskapi.web import admission

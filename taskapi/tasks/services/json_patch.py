@@ -13,13 +13,13 @@ from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.errors import FieldError, InvalidInput, field_errors
 from taskapi.core.strict_json import MAX_DEPTH, is_deeper
 from taskapi.tasks.errors import PatchTestFailed
+from taskapi.tasks.fields import EMPTY_VALUES
 from taskapi.tasks.schemas import TaskRead, TaskUpdate
 from taskapi.web.routing import COMPONENT, schema_of
 
 MEDIA_TYPE = "application/json-patch+json"
 MAX_OPERATIONS = 100
 MAX_VALUES_LENGTH = 128 * 1024  # characters of JSON that all operations bring or copy; the largest task has half as many
-NULLABLE_FIELDS = ("description", "due_date", "tags", "links", "checklist", "metadata")  # what may be removed
 POINTER: dict[str, JsonValue] = {"pattern": "^(/([^/~]|~[01])*)*$"}
 # Of an operation beside its path (RFC 6902, section 4).
 MEMBERS = {"add": "value", "remove": None, "replace": "value", "move": "from", "copy": "from", "test": "value"}
@@ -121,7 +121,7 @@ async def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate
     changed = [name for name, value in before.items() if name not in after or not _same(value, after[name])]
     faults += [read_only(name) for name in changed if name in READ_ONLY]
     missing = [name for name in changed if name not in after]
-    faults += [FieldError(name, "Field required", "missing") for name in missing if name not in (*NULLABLE_FIELDS, *READ_ONLY)]
+    faults += [FieldError(name, "Field required", "missing") for name in missing if name not in (*EMPTY_VALUES, *READ_ONLY)]
     if faults:
         raise InvalidInput(faults)
     try:

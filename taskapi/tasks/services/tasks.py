@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 from pymongo.errors import DuplicateKeyError
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.clock import midnight, utc_now
+from taskapi.core.clock import utc_now
 from taskapi.core.errors import DatabaseUnavailable, FieldError, InvalidInput
 from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON, Session, acknowledged, collection
@@ -18,7 +18,7 @@ from taskapi.tasks.services.json_patch import Operation, changes
 from taskapi.tasks.storage import history, owner_names
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.inserter import TaskInserter
-from taskapi.tasks.storage.pipelines import fields_of, literal, progress, stored_items, update
+from taskapi.tasks.storage.pipelines import direct_values, fields_of, literal, progress, stored_items, update
 from taskapi.tasks.storage.reading import read, reference, sound
 from taskapi.tasks.storage.repository import Versions, revise, write
 
@@ -67,15 +67,10 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
     checklist = stored_items(data.checklist)
     return {
         "_id": new_id(),
-        "title": data.title,
-        "description": data.description,
+        **direct_values(data, unset=True),
         "status": data.status or (Status.done if done else Status.todo),
         "completed": done,
         "completed_at": now if done else None,
-        "priority": data.priority,
-        "due_date": data.due_date and midnight(data.due_date),
-        "tags": data.tags,
-        "links": data.links,
         "checklist": checklist,
         "progress": progress(checklist, done),
         "metadata": data.metadata,

@@ -13,9 +13,10 @@ from taskapi.core.fields import SentMoment, UTCDateTime
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
 from taskapi.tasks.errors import VersionNotKept
+from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
-from taskapi.tasks.storage.history import LEGACY_DEFAULTS, Action
+from taskapi.tasks.storage.history import Action
 from taskapi.tasks.storage.pipelines import literal, update
 from taskapi.tasks.storage.reading import SOURCE, read, reference, sound, version_of
 from taskapi.tasks.storage.repository import PUBLIC, Versions, find, revise

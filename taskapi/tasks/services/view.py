@@ -1,13 +1,14 @@
 """One task, in the state and with the fields that are asked for."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.fields import TimeZone
+from taskapi.core.clock import in_utc, today, utc_now
+from taskapi.core.fields import Id, StoredDay, TimeZone
 from taskapi.tasks.query.projection import Fields, Projection, TaskPart
-from taskapi.tasks.schemas import TaskRead
+from taskapi.tasks.schemas import READ_EXAMPLE, Status, TaskRead
 from taskapi.tasks.services import versions
 from taskapi.tasks.services.versions import PastQuery
 from taskapi.tasks.storage.loader import TaskLoader
@@ -25,6 +26,37 @@ class SummaryQuery(BaseModel):
     """Where it is that a task is overdue. Other parameters are ignored."""
 
     tz: TimeZone | None = None
+
+
+class TaskSummary(BaseModel):
+    """A task in brief."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **{name: READ_EXAMPLE[name] for name in ("id", "title", "status", "due_date")},
+                    "overdue": False,
+                    "age_days": 3,
+                }
+            ]
+        }
+    )
+
+    id: Annotated[Id, Field(validation_alias="_id")]
+    title: str
+    status: Status
+    due_date: StoredDay | None
+    overdue: bool = Field(description="Its due date has passed, in `tz` or UTC, and it is not done.")
+    age_days: int = Field(ge=0, description="Whole days since it was created.")
+
+    @classmethod
+    def of(cls, task: TaskRead, zone: str | None = None) -> "TaskSummary":
+        """The summary of a task, as of now in a time zone."""
+        age = utc_now() - in_utc(task.created_at)
+        overdue = task.due_date is not None and task.due_date < today(zone).date() and task.status is not Status.done
+        brief = {"_id": task.id, "title": task.title, "status": task.status, "due_date": task.due_date}
+        return cls.model_validate({**brief, "overdue": overdue, "age_days": max(age.days, 0)})
 
 
 class View(NamedTuple):

@@ -4,19 +4,17 @@ An entry holds what the fields it changed held *before*. What came after is what
 or the task itself: half the bytes, and the two can never disagree.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
+from taskapi.tasks.fields import LEGACY_DEFAULTS
 
 MAX_ENTRIES = 100
 MAX_BYTES = 64 * 1024  # of all entries, as BSON; the older half goes when they are larger
-LEGACY_DEFAULTS: Mapping[str, Any] = {"checklist": [], "metadata": {}, "progress": 0.0}
-"""What tasks of an earlier version of the service lack, and the values that stand for it."""
 
 
 _SHOWN_VERSION: BSON = {

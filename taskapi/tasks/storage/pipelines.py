@@ -10,7 +10,8 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import midnight, utc_now
 from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON
-from taskapi.tasks.schemas import ChecklistItem, Status, TaskUpdate
+from taskapi.tasks.fields import DAYS, DIRECT_FIELDS
+from taskapi.tasks.schemas import ChecklistItem, Status, TaskCreate, TaskUpdate
 from taskapi.tasks.storage.history import Action, list_or_empty, recorded
 
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -79,11 +80,16 @@ def update(
     return recorded(stages, touched, action, by, now)
 
 
+def direct_values(data: TaskCreate | TaskUpdate, *, unset: bool = False) -> BSON:
+    """The fields that are stored as they are sent, as MongoDB keeps them; with ``unset`` also those that were not sent."""
+    names = DIRECT_FIELDS if unset else [name for name in DIRECT_FIELDS if name in data.model_fields_set]
+    values = {name: getattr(data, name) for name in names}
+    return values | {name: midnight(values[name]) for name in DAYS & values.keys() if values[name] is not None}
+
+
 def fields_of(data: TaskUpdate) -> BSON:
     """What a change sets, as expressions, but for metadata, which is merged into what is there."""
-    values = data.model_dump(exclude_unset=True, exclude={"status", "completed", "checklist", "metadata"})
-    if values.get("due_date"):
-        values["due_date"] = midnight(values["due_date"])
+    values = direct_values(data)
     if data.checklist is not None:
         values["checklist"] = stored_items(data.checklist)
     fields = literal(values)

@@ -5,9 +5,9 @@ from typing import Any
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
+from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.schemas import OwnerRead, TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import LEGACY_DEFAULTS
 
 SOURCE = TaskDocument.Settings.name
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from taskapi.db.connection import collection
-from taskapi.tasks.query.sort import SORTABLE
+from taskapi.tasks.fields import SORTABLE
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, stored_task, wrong_fields
 

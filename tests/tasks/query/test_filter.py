@@ -9,7 +9,8 @@ from bson import ObjectId
 from pydantic import TypeAdapter
 
 from taskapi.core.errors import InvalidInput
-from taskapi.tasks.fields import FIELDS, Kind
+from taskapi.tasks.definitions import Kind
+from taskapi.tasks.fields import FIELDS
 from taskapi.tasks.query.filter import LOGICAL, OPERATORS, WhereDocument, compiled, parsed
 
 ID = "65f1a2b3c4d5e6f708192a3b"

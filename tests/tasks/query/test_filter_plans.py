@@ -8,7 +8,8 @@ from bson import ObjectId
 
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import collection
-from taskapi.tasks.fields import FIELDS, Kind
+from taskapi.tasks.definitions import Kind
+from taskapi.tasks.fields import FIELDS
 from taskapi.tasks.query.filter import compiled
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import make_account

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from taskapi.core.errors import InvalidInput
-from taskapi.tasks.fields import FIELDS, Kind
+from taskapi.tasks.definitions import Kind
+from taskapi.tasks.fields import FIELDS
 from taskapi.tasks.query.filter import compiled
 
 HUGE = 10**400

@@ -12,10 +12,10 @@ from taskapi.core.clock import utc_now
 from taskapi.db.connection import BSON, Database, collection
 from taskapi.db.queries import aggregate
 from taskapi.main import DOCUMENTS
+from taskapi.tasks.fields import SORTABLE
 from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.pages import LISTED
 from taskapi.tasks.query.search import TaskQuery
-from taskapi.tasks.query.sort import SORTABLE
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import is_problem, make_account
 from tests.plans import explain, found_in, stages
