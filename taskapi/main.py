@@ -24,6 +24,7 @@ from taskapi.accounts.deletion import service as leaving
 from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.deletion.router import router as leaving_router
 from taskapi.accounts.deletion.service import Eraser
+from taskapi.accounts.events_router import router as events_router
 from taskapi.accounts.recovery import tokens as one_time_tokens
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
 from taskapi.accounts.recovery.letters import AccountEmails
@@ -45,9 +46,8 @@ from taskapi.accounts.users.admin_router import router as admin_router
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.accounts.users.router import router as users_router
-from taskapi.audit import account_data as leaving_events
+from taskapi.audit import account_data as event_data
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.audit.router import router as events_router
 from taskapi.core import background, logs, startup_warnings
 from taskapi.core.background import Job, Jobs
 from taskapi.core.errors import StartupError
@@ -68,11 +68,13 @@ from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.routes.bulk import router as bulk_router
 from taskapi.tasks.routes.checklist import router as checklist_router
 from taskapi.tasks.routes.history import router as past_router
+from taskapi.tasks.routes.idempotency import caller_of, takes_key
 from taskapi.tasks.routes.import_export import router as transfer_router
 from taskapi.tasks.routes.lists import router as listing_router
 from taskapi.tasks.routes.tasks import router as tasks_router
 from taskapi.tasks.routes.trash import router as trash_router
 from taskapi.tasks.services import account_data as leaving_tasks
+from taskapi.tasks.storage import owner_names
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.inserter import TaskInserter
 from taskapi.tasks.storage.loader import TaskLoader
@@ -83,7 +85,7 @@ from taskapi.web.http_protocol import ON_STOP
 from taskapi.web.idempotency import service as idempotency
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from taskapi.web.idempotency.fingerprint import FingerprintKeys
-from taskapi.web.idempotency.middleware import IdempotencyKeys, takes_key
+from taskapi.web.idempotency.middleware import IdempotencyKeys
 from taskapi.web.load import Load
 from taskapi.web.services import Services
 
@@ -106,7 +108,7 @@ ACCOUNT_ERASERS: Mapping[type[Document], Eraser] = {
     IdempotencyDocument: idempotency.forget,
     MailJobDocument: mail.forget,
     OneTimeTokenDocument: one_time_tokens.forget,
-    SecurityEventDocument: leaving_events.forget,
+    SecurityEventDocument: event_data.delete_for_user,
 }
 # … and can take it along, in these files.
 ACCOUNT_EXPORTERS = AccountExporters(
@@ -117,7 +119,7 @@ ACCOUNT_EXPORTERS = AccountExporters(
         "history.jsonl": leaving_tasks.exported_history,
         "sessions.jsonl": sessions.exported,
         "tokens.jsonl": tokens.exported,
-        "events.jsonl": leaving_events.exported,
+        "events.jsonl": lambda user: event_data.export_events(user.object_id),
     }
 )
 REMOVAL_SECONDS = 300
@@ -178,7 +180,12 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
                 others=routing.anonymous_limits(ROUTERS, settings.max_body_bytes)
                 | {("POST", "/tasks/import"): settings.max_import_bytes},
             ),
-            Middleware(IdempotencyKeys, lease=timedelta(seconds=settings.idempotency_lease_seconds)),
+            Middleware(
+                IdempotencyKeys,
+                takes_key=takes_key,
+                caller_of=caller_of,
+                lease=timedelta(seconds=settings.idempotency_lease_seconds),
+            ),
         ],
     )
     problems.install(app)
@@ -268,7 +275,7 @@ def _jobs(settings: Settings, keys: Keyring, resolver: Resolver) -> Iterator[obj
     emails = AccountEmails(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
     yield (mail := MailJob("mail", MailWorker(emails.compose, choose(settings, resolver)).work, MAIL_SECONDS))
     yield Outbox(mail.wake, settings.email_local_domains)
-    yield (names := RenamingJob("renaming", renaming.follow_due, RENAMING_SECONDS))
+    yield (names := RenamingJob("renaming", partial(renaming.follow_due, owner_names), RENAMING_SECONDS))
     removal = Job("the removal of accounts", partial(leaving.remove_due, ACCOUNT_ERASERS.values()), REMOVAL_SECONDS)
     factors = Job("the check of second factors", partial(report_unreadable, keys.cipher("second factors")), DAY_SECONDS)
     yield Jobs((mail, names, removal, factors))

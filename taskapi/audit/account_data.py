@@ -1,11 +1,10 @@
-"""What becomes of the events of somebody who leaves."""
+"""The events of one account: their export, and their deletion with the account."""
 
 from collections.abc import AsyncGenerator
 
 from bson import ObjectId
 from pymongo import ASCENDING
 
-from taskapi.accounts.users.schemas import UserRead
 from taskapi.audit.documents import GONE, SecurityEventDocument
 from taskapi.audit.queries import PUBLIC, SOURCE, for_owner
 from taskapi.audit.schemas import SecurityEventRead
@@ -19,14 +18,14 @@ OLDEST = {"at": ASCENDING, "_id": ASCENDING}
 BATCH = 1000
 
 
-def exported(user: UserRead) -> AsyncGenerator[str, None]:
+def export_events(user: ObjectId) -> AsyncGenerator[str, None]:
     """The events of ``user``, oldest first, each as JSON."""
 
     def stages(last: BSON | None) -> list[BSON]:
-        theirs: BSON = {"user": user.object_id}
+        theirs: BSON = {"user": user}
         if last:
-            at, identity = last["at"], last["_id"]
-            theirs["$or"] = [{"at": {"$gt": at}}, {"at": at, "_id": {"$gt": identity}}]
+            at, event_id = last["at"], last["_id"]
+            theirs["$or"] = [{"at": {"$gt": at}}, {"at": at, "_id": {"$gt": event_id}}]
         return [{"$match": theirs}, {"$sort": OLDEST}, {"$project": PUBLIC}]
 
     return rendered(stream_batches(SecurityEventDocument, stages, BATCH), _line)
@@ -36,7 +35,7 @@ def _line(event: BSON) -> list[str]:
     return [for_owner(damaged.read(SecurityEventRead, event, SOURCE)).model_dump_json()]
 
 
-async def forget(user: ObjectId) -> None:
+async def delete_for_user(user: ObjectId) -> None:
     """Deletes the events of ``user``, and takes them out of those of others."""
     await delete_all(SecurityEventDocument, {"user": user})
     nobody = {"by": GONE, "address": "", "agent": ""}

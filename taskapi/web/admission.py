@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 from starlette.requests import Request
 from starlette.types import Scope
 
-from taskapi.accounts.errors import ExportUnderWay
 from taskapi.core.errors import DomainError, ServerBusy, TooManyAtOnce
 from taskapi.web.disconnect import Disconnect, of_scope
 from taskapi.web.load import READS, Load
@@ -43,10 +42,8 @@ IMPORTS = Work("imports", 2, 8, 10)
 BULK = Work("bulk", 1, 4, 10)
 BY_FILTER = Work("changes by filter", 1, 4, 10)
 LINKS = Work("previews of links", 4, 32, 10)
-ACCOUNT_EXPORTS = Work("exports of accounts", 1, 4, 1, ExportUnderWay)
 LARGE_BODY_BYTES = 32 * 1024  # of JSON take about a millisecond to read
 BODIES = Work("reading large bodies of other requests", 2, 8, 10)
-KINDS = (LISTS, QUERIES, EXPORTS, IMPORTS, BULK, BY_FILTER, LINKS, ACCOUNT_EXPORTS, BODIES)
 
 
 class Bulkhead:
@@ -136,24 +133,25 @@ class Admission:
     """The bulkheads of one application; what is behind one counts no longer towards its load."""
 
     def __init__(self, load: Load) -> None:
-        self._bulkheads = {work: Bulkhead(work) for work in KINDS}
+        self._bulkheads: dict[Work, Bulkhead] = {}  # each made for the first request that does its work
         self._load = load
 
     @asynccontextmanager
     async def admit(self, work: Work, account: str, scope: Scope) -> AsyncIterator[None]:
         """The ``work`` of the request of ``scope``, begun when it is its account's turn. Raises as ``Bulkhead.admit``."""
+        bulkhead = self._bulkheads.get(work) or self._bulkheads.setdefault(work, Bulkhead(work))
         reads = scope["method"] in READS
         self._load.reads -= reads
         try:
-            async with self._bulkheads[work].admit(account, of_scope(scope)):
+            async with bulkhead.admit(account, of_scope(scope)):
                 yield
         finally:
             self._load.reads += reads
 
 
 def admit(work: Work, request: Request) -> AbstractAsyncContextManager[None]:
-    """The ``work`` of a request whose caller is known, as ``Admission.admit``."""
-    return services_of(request)[Admission].admit(work, request.state.caller.user.id, request.scope)
+    """As ``Admission.admit``, for a request whose caller is known: ``request.state.account`` is the id of their account."""
+    return services_of(request)[Admission].admit(work, request.state.account, request.scope)
 
 
 def limited(work: Work) -> Callable[[Endpoint], Endpoint]:

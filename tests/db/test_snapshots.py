@@ -143,7 +143,12 @@ async def test_what_an_account_export_holds_goes_on(eve: Account) -> None:
     tasks = collection(TaskDocument)
     for task in await tasks.find({"owner.id": user.object_id}, {"_id": 1}, limit=COUNT // 2).to_list(None):
         await tasks.update_one({"_id": task["_id"]}, trash.moving(user, 1))
-    kinds = (account_data.exported, account_data.exported_trash, account_data.exported_history, events.exported)
+    kinds = (
+        account_data.exported,
+        account_data.exported_trash,
+        account_data.exported_history,
+        lambda user: events.export_events(user.object_id),
+    )
     whole = [[line async for line in exported(user)] for exported in kinds]
     slow = [exported(user) for exported in kinds]
     begun = [[await anext(lines)] for lines in slow]

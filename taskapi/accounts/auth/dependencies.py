@@ -66,6 +66,7 @@ async def authenticate(request: Request) -> Caller:
         if taken.retry_after:
             raise TooManyRequests(taken.retry_after)
     request.state.caller = caller
+    request.state.account = caller.user.id
     return caller
 
 

@@ -13,8 +13,10 @@ from taskapi.accounts.users.schemas import Account
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import CooperativeYield
+from taskapi.web.admission import Work
 
 PART_BYTES = 16 * 1024
+ACCOUNT_EXPORTS = Work("exports of accounts", 1, 4, 1, ExportUnderWay)
 README = """\
 All that is kept of the account {username}, as JSON Lines: one JSON object a line, in UTF-8.
 

@@ -54,7 +54,7 @@ async def delete_me(
     response_description="A ZIP of JSON Lines.",
     responses={200: {"content": ARCHIVE, "headers": ATTACHMENT}, **responses(401, 403, ExportUnderWay, *admission.PROBLEMS)},
 )
-@admission.limited(admission.ACCOUNT_EXPORTS)
+@admission.limited(export.ACCOUNT_EXPORTS)
 async def export_me(caller: ExportCall, audit_log: CallerAuditLog, request: Request) -> Response:
     """All that is kept of you, as a ZIP of JSON Lines; one without its end was cut off."""
     headers = {

@@ -5,9 +5,10 @@ another one begins again, and skips what has the name already. Requests that beg
 name, so all is gone through once more a minute later.
 """
 
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from bson import ObjectId
 from pymongo import ASCENDING
@@ -18,7 +19,6 @@ from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import background_batch
 from taskapi.db import damaged
 from taskapi.db.connection import BSON, collection, relaxed_writes
-from taskapi.tasks.storage import owner_names
 
 LEASE: Final = timedelta(minutes=2)  # after which another worker goes on; two at once do no harm
 SETTLING: Final = timedelta(minutes=1)  # longer than a request takes
@@ -29,15 +29,25 @@ class RenamingJob(Job):
     """Follows new user names in the background."""
 
 
+class NameCopies(Protocol):
+    """Where the names of accounts are copied to, in batches of ids."""
+
+    def batches(self, user: ObjectId, /) -> AsyncGenerator[list[ObjectId], None]:
+        """The ids of all that holds a copy of the name of ``user``. One that changes meanwhile may be left out or come twice."""
+
+    async def write(self, user: ObjectId, username: str, ids: Sequence[ObjectId], /) -> int:
+        """Gives those copies the name ``username``; how many had another."""
+
+
 def renamed(now: datetime) -> BSON:
     """The update of an account that changes its name: copies have to follow, and entity tags differ. A lease goes on."""
     return {"$set": {"renaming.renamed_at": now, "renaming.due_at": now}, "$inc": {"renames": 1}}
 
 
-async def follow_due() -> None:
-    """Writes the present names of all accounts whose copies have to follow."""
+async def follow_due(copies: NameCopies) -> None:
+    """Writes the present names of all accounts whose ``copies`` have to follow."""
     while mine := await _lease():
-        await _follow(mine)
+        await _follow(mine, copies)
 
 
 async def _lease() -> BSON | None:
@@ -49,17 +59,17 @@ async def _lease() -> BSON | None:
     return {"_id": user["_id"], "renaming.holder": holder} if user else None
 
 
-async def _follow(mine: BSON) -> None:
+async def _follow(mine: BSON, copies: NameCopies) -> None:
     changed = -1
     while changed:
         began, changed = utc_now(), 0
-        async with aclosing(owner_names.batches(mine["_id"])) as batches:
+        async with aclosing(copies.batches(mine["_id"])) as batches:
             async for ids in batches:
                 username = await _renew(mine)
                 if username is None:  # the account is gone, has no name, or is somebody else's by now
                     return
                 async with background_batch():
-                    changed += await owner_names.write(mine["_id"], username, ids)
+                    changed += await copies.write(mine["_id"], username, ids)
     await _release(mine, began)
 
 

@@ -1,16 +1,14 @@
 """``Idempotency-Key``: a POST that is repeated under its key gets its first answer again. Pure ASGI, next to the routes."""
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from fastapi import Request
 from pymongo.errors import PyMongoError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskapi.accounts.auth.dependencies import authenticate
-from taskapi.core.errors import DomainError, FieldError, InvalidInput, NotAuthenticated
+from taskapi.core.errors import DomainError, FieldError, InvalidInput
 from taskapi.core.ids import deterministic_ids
 from taskapi.web import problems
 from taskapi.web.idempotency import service
@@ -22,25 +20,30 @@ from taskapi.web.services import services_of
 HEADER = b"idempotency-key"
 REPLAY = ("idempotent-replay", "true")
 VISIBLE = re.compile(rb"[!-~]{1,255}")
-ANONYMOUS = "/register"
-SEARCH = "/tasks/search"
 UNFINISHED = "unfinished"  # set on ``request.state`` by a route whose answer a repeat should better
 MAX_ANSWER_BYTES = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
 
 
-def takes_key(path: str) -> bool:
-    """Whether a POST to ``path`` takes a key. Other answers hold tokens and codes, which must not be stored.
-
-    A search writes nothing, and who may write may not always read: a repeat would show them what was found.
-    """
-    return path == ANONYMOUS or (path.startswith("/tasks") and path != SEARCH)
-
-
 class IdempotencyKeys:
-    """Runs each keyed POST once. ``lease`` is how long a key stays locked after its process was killed."""
+    """Runs each keyed POST once.
 
-    def __init__(self, app: ASGIApp, lease: timedelta) -> None:
+    Args:
+        takes_key: says of a path whether a POST to it takes a key.
+        caller_of: says who sends the request to that path, in words that are theirs alone; None when its route will refuse it.
+        lease: how long a key stays locked after its process was killed.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        takes_key: Callable[[str], bool],
+        caller_of: Callable[[Scope, str], Awaitable[str | None]],
+        lease: timedelta,
+    ) -> None:
         self.app = app
+        self.takes_key = takes_key
+        self.caller_of = caller_of
         self.lease = lease
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -48,13 +51,13 @@ class IdempotencyKeys:
             return self.app(scope, receive, send)
         keys = [value for name, value in scope["headers"] if name == HEADER]
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if not keys or not takes_key(path):
+        if not keys or not self.takes_key(path):
             return self.app(scope, receive, send)
         return self._answer(path, keys, scope, receive, send)
 
     async def _answer(self, path: str, keys: list[bytes], scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            caller = _address(scope) if path == ANONYMOUS else await _user(scope)
+            caller = await self.caller_of(scope, path)
             if caller is None:  # the route says what is missing
                 await self.app(scope, receive, send)
                 return
@@ -89,20 +92,6 @@ def _only(keys: list[bytes]) -> str:
         message = "must be 1 to 255 visible ASCII characters, and sent once"
         raise InvalidInput([FieldError("Idempotency-Key", message, "idempotency_key")])
     return keys[0].decode("ascii")
-
-
-async def _user(scope: Scope) -> str | None:
-    """The caller by their account; None for whoever the route will not let write."""
-    try:
-        caller = await authenticate(Request(scope))
-    except NotAuthenticated:
-        return None
-    return f"user:{caller.user.id}" if "tasks:write" in caller.scopes else None
-
-
-def _address(scope: Scope) -> str:
-    client = scope.get("client")
-    return f"address:{client[0] if client else ''}"
 
 
 async def _captured(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:

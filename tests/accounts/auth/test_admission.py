@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from taskapi.accounts.deletion.export import ACCOUNT_EXPORTS
 from taskapi.db import driver_threads
 from taskapi.main import create_app
 from taskapi.web import admission, load
@@ -35,11 +36,13 @@ DEAR = {
     "/tasks/export": admission.EXPORTS,
 }
 
+KINDS = (admission.LISTS, admission.QUERIES, admission.EXPORTS, admission.BULK, admission.BODIES)
+
 
 @pytest.fixture
 def impatient(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> dict[Work, Bulkhead]:
     """The bulkheads of the application, which let nobody wait."""
-    bulkheads = {work: Bulkhead(work._replace(per_account=1, wait_seconds=0)) for work in admission.KINDS}
+    bulkheads = {work: Bulkhead(work._replace(per_account=1, wait_seconds=0)) for work in KINDS}
     monkeypatch.setattr(app.state.services[Admission], "_bulkheads", bulkheads)
     return bulkheads
 
@@ -115,7 +118,7 @@ def test_every_dear_route_is_marked(app: FastAPI) -> None:
         "update_tasks": admission.BY_FILTER,
         "delete_tasks": admission.BY_FILTER,
         "read_task_links": admission.LINKS,
-        "export_me": admission.ACCOUNT_EXPORTS,
+        "export_me": ACCOUNT_EXPORTS,
     }
 
 

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.accounts.users.renaming import follow_due
 from taskapi.db.connection import collection
+from tests.accounts.users.renamer import follow_due
 from tests.client import PASSWORD, Account, is_problem, make_account, sign_in, stored_task, stored_user, wrong_fields
 
 VALID = {"username": "ada", "password": PASSWORD, "email": " Ada@Example.com\t", "full_name": " Ada Lovelace "}
