@@ -54,7 +54,9 @@ async def request(user: UserRead, password: str, grace: timedelta, prover: Reaut
     leaving = {"requested_at": now, "due_at": now + grace}
     account: BSON = {"_id": user.object_id, **ACTIVE}
     if await set_unless_last({**account, "password_hash": proof}, {"leaving": leaving, "sessions": []}) is None:
-        raise WrongPassword if await users.active([user.object_id]) else InvalidToken
+        if await users.active([user.object_id]):
+            raise WrongPassword
+        raise InvalidToken
     await sessions.forget(user.object_id)
     await audit_log.record("account_deletion_requested", user.object_id)
     return LeavingRead.model_validate(leaving)

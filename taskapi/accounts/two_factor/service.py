@@ -63,7 +63,9 @@ async def begin(user: UserRead, password: str, prover: Reauthenticator, seals: T
     secret, expires_at = codes.new_secret(), utc_now() + ENROLMENT
     if not await two_factor.begin(user.object_id, proof, seals.cipher.encrypt(secret), expires_at):
         on, _ = await two_factor.of(user.object_id)
-        raise TwoFactorOn if on else WrongPassword
+        if on:
+            raise TwoFactorOn
+        raise WrongPassword
     return Enrolment(secret=secret, uri=codes.uri_of(secret, user.username), expires_at=expires_at)
 
 

@@ -4,7 +4,7 @@ from fastapi import Request, Response
 
 from taskapi.accounts.auth.dependencies import AccountHolder, AccountPrincipal, CurrentPassword, Hasher, Throttling
 from taskapi.accounts.errors import EmailTaken, Overloaded, TooManyAttempts, UsernameTaken, WrongPassword
-from taskapi.accounts.users import service
+from taskapi.accounts.users import profile, service
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.accounts.users.schemas import UserCreate, UserRead, UserUpdate
 from taskapi.audit.dependencies import CallerAuditLog
@@ -69,7 +69,7 @@ async def update_me(
 
     A new user name is shown at once wherever you see yourself; filters on `owner.username` find it minutes later.
     """
-    changed = await service.change(caller.user, data, proof, mail, audit_log)
+    changed = await profile.change(caller.user, data, proof, mail, audit_log)
     if changed.username != caller.user.username:
         services_of(request)[RenamingJob].wake()
     return changed

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bson import ObjectId
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from taskapi.accounts.errors import EmailTaken, UsernameTaken, WrongPassword
@@ -14,14 +13,12 @@ from taskapi.accounts.security import password_policy
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.scopes import Scopes
 from taskapi.accounts.security.throttling import Throttle
-from taskapi.accounts.users import addresses, renaming
 from taskapi.accounts.users.addresses import AccountWithPassword
 from taskapi.accounts.users.documents import ACTIVE, MAY_SIGN_IN, PUBLIC, SOURCE, STILL_THERE, UserDocument
 from taskapi.accounts.users.mending import mending
-from taskapi.accounts.users.schemas import Account, UserCreate, UserRead, UserUpdate
+from taskapi.accounts.users.schemas import Account, UserCreate, UserRead
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
-from taskapi.core.errors import InvalidToken
 from taskapi.core.ids import new_id
 from taskapi.db import damaged
 from taskapi.db.connection import BSON, collection
@@ -97,7 +94,7 @@ async def register(data: UserCreate, hasher: PasswordHasher, mail: Outbox, audit
     except DuplicateKeyError as error:
         first = await collection(UserDocument).find_one({"_id": user["_id"]}, {"created_at": 1})
         if first is None:
-            raise _taken(error) from None
+            raise name_conflict(error) from None
         user |= {"created_at": first["created_at"], "updated_at": first["created_at"]}
     else:
         await audit_log.record("account_created", user["_id"])
@@ -127,10 +124,6 @@ async def active(ids: Keys[ObjectId]) -> dict[ObjectId, Account]:
         return {only: damaged.read(Account, user, SOURCE)} if user else {}
     cursor = collection(UserDocument).find({"_id": {"$in": list(ids)}, **ACTIVE}, PROVING, batch_size=len(ids) + 1)
     return {user["_id"]: damaged.read(Account, user, SOURCE) for user in await cursor.to_list(None)}
-
-
-async def _now(identity: ObjectId) -> Account | None:
-    return (await active([identity])).get(identity)
 
 
 async def admit(user: UserRead, session: ObjectId, scopes: Scopes, proof: str, renewed: str | None) -> Admission | None:
@@ -190,85 +183,9 @@ async def reset_password(holder: AccountWithPassword, address: str, password: st
     return written.modified_count == 1
 
 
-async def change(user: UserRead, data: UserUpdate, prover: Reauthenticator, mail: Outbox, audit_log: AuditLog) -> UserRead:
-    """Changes the fields that were sent; the copies of a new user name inside the user's tasks follow later.
-
-    A new password ends every session but the one that asks for it, and calls a pending change of the address off.
-
-    Raises:
-        InvalidInput: the new password is too easy to guess, the current one is needed to change the address, or the new
-            address is a local one where those are not taken.
-        UsernameTaken, EmailTaken: somebody else has it.
-        WrongPassword, TooManyAttempts, Overloaded: as ``Reauthenticator`` says of ``current_password``.
-        TooManyAttempts: also when the account had too many addresses verified, or it or the address it calls from has asked for
-            too many names or addresses.
-        InvalidToken: the account was disabled or deleted meanwhile.
-    """
-    if not data.model_fields_set:
-        return user
-    mail.check(data.email)
-    if _asks_for_names(user, data):
-        await prover.throttle.change_of_name(user.object_id, audit_log.address)
-    conditions: BSON = {"_id": user.object_id, **ACTIVE}
-    values: BSON = {"updated_at": utc_now(), **data.model_dump(include={"full_name"}, exclude_unset=True)}
-    removed: BSON = {}
-    if "password" in data.model_fields_set:
-        password_policy.check(data.password, user.username, user.email, user.full_name, data.username, data.email, data.full_name)
-    if "current_password" in data.model_fields_set:
-        proof = await prover.prove(user, data.current_password)
-        conditions["password_hash"] = proof  # a change of the password in between makes this one void
-    if "password" in data.model_fields_set:
-        values["password_hash"] = await prover.hasher.hash(data.password)
-        values["sessions"] = [prover.session] if prover.session else []
-        removed["pending_email"] = ""
-    moved = None
-    if "email" in data.model_fields_set:
-        moved = await addresses.change(
-            user, data.email, proven="password_hash" in conditions, signed_in=prover.session is not None
-        )
-        if moved.to_verify:
-            await prover.throttle.verification(user.object_id)
-        conditions |= moved.holds
-        values |= moved.values
-        removed = moved.removed
-    renames = "username" in data.model_fields_set and data.username != user.username
-    update: BSON = {"$unset": removed} if removed else {}
-    if renames:
-        values |= {"username": data.username, "username_key": data.username.lower()}
-        follows = renaming.renamed(utc_now())
-        values |= follows.pop("$set")
-        update |= follows
-    update["$set"] = values
-    try:
-        changed = await mending(
-            user.object_id,
-            lambda: collection(UserDocument).find_one_and_update(
-                conditions, update, PUBLIC, return_document=ReturnDocument.AFTER
-            ),
-        )
-    except DuplicateKeyError as error:
-        raise _taken(error) from None
-    if changed is None:
-        if "password_hash" in conditions:
-            raise WrongPassword
-        raise addresses.password_needed() if moved and await _now(user.object_id) else InvalidToken
-    if "password_hash" in values:
-        await audit_log.record("password_changed", user.object_id)
-        if user.email_verified:
-            await mail.enqueue("notice_password", audit_log, user=user.object_id, address=user.email)
-    if moved:
-        await moved.follow(user.object_id, mail, audit_log)
-    if renames:
-        await audit_log.record("username_changed", user.object_id, before=user.username, after=data.username)
-    return damaged.read(UserRead, changed, SOURCE)
-
-
-def _asks_for_names(user: UserRead, data: UserUpdate) -> bool:
-    """Whether the answer says if a user name or an address, other than their own, is taken."""
-    wanted = ((data.username, user.username), (data.email, user.email)) if data.model_fields_set else ()
-    return any(new and new.lower() != (own or "").lower() for new, own in wanted)
-
-
-def _taken(error: DuplicateKeyError) -> UsernameTaken | EmailTaken:
+def name_conflict(error: DuplicateKeyError) -> UsernameTaken | EmailTaken:
+    """Which of the two names of an account is taken, by the index that refused a write."""
     pattern = (error.details or {}).get("keyPattern", {})
-    return EmailTaken() if "email_key" in pattern else UsernameTaken()
+    if "email_key" in pattern:
+        return EmailTaken()
+    return UsernameTaken()

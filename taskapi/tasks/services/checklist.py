@@ -128,4 +128,6 @@ async def _write(
         raise PreconditionFailed(task.version)
     if before and before not in present:
         raise InvalidInput([FieldError("before", "There is no such item", "unknown_item")])
-    raise TooManyItems if new else NotFound("Checklist item not found")
+    if new:
+        raise TooManyItems
+    raise NotFound("Checklist item not found")
