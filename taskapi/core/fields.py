@@ -98,6 +98,9 @@ Composed = BeforeValidator(_composed)
 
 Trimmed = StringConstraints(strip_whitespace=True)
 
+Secret = Annotated[str, Field(max_length=1000, json_schema_extra={"format": "password"}), Storable]
+"""A password, code or token that a caller sends."""
+
 QueryBool = Annotated[bool, BeforeValidator(_flag)]
 """True or false in a query string."""
 

@@ -4,11 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.core.fields import ReadModel, Storable, Trimmed
+from taskapi.core.fields import ReadModel, Secret, Storable, Trimmed
 
 Text = Annotated[str, Field(max_length=1000), Storable]
 Name = Annotated[str, Trimmed, Field(max_length=1000), Storable]
-Secret = Annotated[str, Field(max_length=1000, json_schema_extra={"format": "password"}), Storable]
 
 
 class TokenRequest(BaseModel):

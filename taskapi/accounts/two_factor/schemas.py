@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.accounts.auth.schemas import Secret
-from taskapi.core.fields import Storable, UTCDateTime
+from taskapi.core.fields import Secret, Storable, UTCDateTime
 
 
 class Proof(BaseModel):
