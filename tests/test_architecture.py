@@ -14,6 +14,14 @@ PACKAGE = ROOT / "taskapi"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = ("core", "db", "web", "audit", "mail", "accounts", "tasks")  # each may use those before it
 ABOVE = {"main", "cli"}  # where everything meets
+# Routers ask ``auth.dependencies`` for the caller, and auth asks the services beside those routers.
+RINGS = {
+    ("accounts", "api_tokens", "auth"),
+    ("accounts", "auth", "sessions"),
+    ("accounts", "auth", "two_factor"),
+    ("accounts", "auth", "users"),
+    ("accounts", "sessions", "users"),
+}
 BELOW_ROUTES = {"service", "documents", "repository", "recorder", "queue", "search"}
 
 
@@ -54,6 +62,18 @@ def test_a_room_imports_no_room_above_it() -> None:
         for name in own(path)
         if name.partition(".")[0] not in {"__version__", *ROOMS[: number + 1]}
     }
+
+
+def test_inside_a_room_no_two_folders_import_each_other() -> None:
+    arrows = {
+        (room, path.relative_to(PACKAGE).parts[1], used[1])
+        for room in ROOMS
+        for path in (PACKAGE / room).glob("*/**/*.py")
+        for used in (name.split(".") for name in own(path))
+        if used[0] == room and len(used) > 1 and (PACKAGE / room / used[1]).is_dir()
+    }
+    pairs = {(room, one, other) for room, one, other in arrows if one < other and (room, other, one) in arrows}
+    assert pairs == RINGS
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.stem in BELOW_ROUTES], ids=name_of)

@@ -23,10 +23,9 @@ from taskapi.tasks.query.selection import TaskFilters
 from taskapi.tasks.query.sort import Order, Sort
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.reading import read
+from taskapi.tasks.storage.reading import EXPORT_BATCH, read
 from taskapi.tasks.storage.repository import PUBLIC
 
-BATCH = 100  # tasks; what they take is what an export takes
 LASTING = {"created_at", "_id"}  # what no write changes
 PART_BYTES = 16 * 1024  # rendered in one or two milliseconds
 
@@ -99,6 +98,6 @@ def _batches(owner: UserRead, query: ExportQuery) -> AsyncGenerator[list[BSON], 
         return [{"$match": {"_id": {"$in": ids}, "owner.id": owner.object_id}}, {"$project": fields}]
 
     if order.keys() <= LASTING:
-        return stream_batches(TaskDocument, stages, BATCH, collation)
+        return stream_batches(TaskDocument, stages, EXPORT_BATCH, collation)
     ids = [*pages.stages(matching, order, dict.fromkeys(order, 1)), {"$project": {"_id": 1}}]
-    return batches_in_first_order(TaskDocument, ids, stages(None), by_id, BATCH, collation)
+    return batches_in_first_order(TaskDocument, ids, stages(None), by_id, EXPORT_BATCH, collation)

@@ -21,8 +21,8 @@ from taskapi.db.connection import BSON, collection
 from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
 from taskapi.tasks.errors import Contended
 from taskapi.tasks.import_export.import_line import ImportLine, after, changed
+from taskapi.tasks.import_export.matching import Known, keys_of
 from taskapi.tasks.import_export.schemas import ImportReport
-from taskapi.tasks.query.matching import Known, keys_of
 from taskapi.tasks.services.tasks import LookUp, sync_owner_name
 from taskapi.tasks.services.trash import restore_pipeline
 from taskapi.tasks.storage.documents import TaskDocument

@@ -13,7 +13,6 @@ from taskapi.db import damaged
 from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON
 from taskapi.db.snapshots import Stages, stream_batches
-from taskapi.tasks.import_export.export import BATCH
 from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.places import place
 from taskapi.tasks.query.sort import Order
@@ -21,7 +20,7 @@ from taskapi.tasks.schemas import TrashedTask
 from taskapi.tasks.services import trash, versions
 from taskapi.tasks.services.versions import HistoryEntry
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.reading import SOURCE, read
+from taskapi.tasks.storage.reading import EXPORT_BATCH, SOURCE, read
 from taskapi.tasks.storage.repository import PUBLIC
 from taskapi.web.streaming import rendered
 
@@ -92,4 +91,4 @@ def all_in_trash(user: ObjectId, last: BSON | None = None) -> list[BSON]:
 
 
 def _lines(stages: Stages, render: Callable[[BSON], Iterable[str]]) -> AsyncGenerator[str, None]:
-    return rendered(stream_batches(TaskDocument, stages, BATCH), render)
+    return rendered(stream_batches(TaskDocument, stages, EXPORT_BATCH), render)

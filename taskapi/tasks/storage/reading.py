@@ -10,6 +10,7 @@ from taskapi.tasks.schemas import OwnerRead, TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 
 SOURCE = TaskDocument.Settings.name
+EXPORT_BATCH = 100  # tasks read at once; the memory they take is what an export takes
 
 
 def read(stored: BSON, owner: UserRead) -> TaskRead:
