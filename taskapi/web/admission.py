@@ -16,6 +16,7 @@ from starlette.types import Scope
 from taskapi.core.errors import DomainError, ServerBusy, TooManyAtOnce
 from taskapi.web.disconnect import Disconnect, of_scope
 from taskapi.web.load import READS, Load
+from taskapi.web.request_state import state_of
 from taskapi.web.services import services_of
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -113,7 +114,9 @@ class Bulkhead:
                 self._forget(account, turn)
             else:  # it was let in at the very moment when it went away
                 self._leave(account)
-            raise self._refusal(account) if isinstance(error, (TimeoutError, ConnectionResetError)) else error from None
+            if isinstance(error, TimeoutError | ConnectionResetError):
+                raise self._refusal(account) from None
+            raise
 
     def _forget(self, account: str, turn: "asyncio.Future[None]") -> None:
         queue = self._waiting.get(account, deque())
@@ -150,8 +153,8 @@ class Admission:
 
 
 def admit(work: Work, request: Request) -> AbstractAsyncContextManager[None]:
-    """As ``Admission.admit``, for a request whose caller is known: ``request.state.account`` is the id of their account."""
-    return services_of(request)[Admission].admit(work, request.state.account, request.scope)
+    """As ``Admission.admit``, for a request whose caller is known."""
+    return services_of(request)[Admission].admit(work, state_of(request).account, request.scope)
 
 
 def limited(work: Work) -> Callable[[Endpoint], Endpoint]:

@@ -20,6 +20,7 @@ from taskapi.core.logs import request_id
 from taskapi.db.damaged import Findings, findings, note_unnamed
 from taskapi.web import problems
 from taskapi.web.load import READS, Load
+from taskapi.web.request_state import begin_state
 from taskapi.web.routing import JSON, media_type
 
 access_log = logging.getLogger("taskapi.access")
@@ -32,7 +33,6 @@ SECURITY_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 MAX_TARGET_BYTES = 64_000  # of path and query; a list with every parameter at its longest takes some 42,000
-QUOTA_HEADERS = "quota_headers"  # the name in a request's state of what its account's limit adds to the answer
 PROBES = ("/health", "/ready")
 API_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -83,7 +83,7 @@ class RequestContext:
         token = request_id.set(identity.decode())
         met: Findings = set()
         findings_token = findings.set(met)
-        state = scope.setdefault("state", {})  # made here, so that whoever copies the scope shares it
+        state = begin_state(scope)
         status = 0
 
         def milliseconds() -> str:
@@ -97,7 +97,7 @@ class RequestContext:
                     *message.get("headers", ()),
                     (b"x-request-id", identity),
                     (b"x-process-time-ms", milliseconds().encode()),
-                    *state.get(QUOTA_HEADERS, ()),
+                    *state.quota_headers,
                 ]
             await send(message)
 

@@ -21,7 +21,7 @@ from taskapi.accounts.users.service import Reauthenticator
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import InsufficientScope, InvalidToken, NotAuthenticated, TooManyRequests
 from taskapi.core.fields import object_id
-from taskapi.web.middleware import QUOTA_HEADERS
+from taskapi.web.request_state import state_of
 from taskapi.web.services import Services, provided, services_of
 
 
@@ -51,9 +51,9 @@ async def authenticate(request: Request) -> Caller:
         InvalidToken: it is wrong, expired or revoked, its session has ended, or its account was disabled or deleted.
         TooManyRequests: the account has used up its requests for now.
     """
-    known: Caller | None = getattr(request.state, "caller", None)
-    if known:
-        return known
+    state = state_of(request)
+    if isinstance(state.caller, Caller):
+        return state.caller
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     token = token.lstrip(" ")  # as many as they like: RFC 9110, section 11.4
     if scheme.lower() != "bearer" or not token:
@@ -62,11 +62,10 @@ async def authenticate(request: Request) -> Caller:
     caller = await (_by_api_token if token.startswith(PREFIX) else _by_session)(token, services)
     if limit := services.get(RequestLimit):
         taken = limit.take(caller.user.id)
-        setattr(request.state, QUOTA_HEADERS, taken.headers)
+        state.quota_headers = taken.headers
         if taken.retry_after:
             raise TooManyRequests(taken.retry_after)
-    request.state.caller = caller
-    request.state.account = caller.user.id
+    state.caller, state.account = caller, caller.user.id
     return caller
 
 

@@ -19,6 +19,7 @@ from taskapi.tasks.services.batch import Bulk, BulkQuery, DeleteTask, OperationS
 from taskapi.tasks.services.bulk_by_filter import ManyQuery, ManyResult
 from taskapi.web import admission
 from taskapi.web.problems import ProblemDetail, responses, status_of
+from taskapi.web.request_state import state_of
 from taskapi.web.routing import JSON, parameters, read_query
 from taskapi.web.routing import router as strict_router
 from taskapi.web.services import services_of
@@ -88,7 +89,7 @@ async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> Resp
     """
     run = batch.run_atomically if read_query(BulkQuery, request).atomic else batch.each
     steps = await run(user, data, services_of(request)[AccountLoader].get, services_of(request)[Settings].trash_days)
-    request.state.unfinished = any(isinstance(step.error, Unavailable) for step in steps)
+    state_of(request).is_unfinished = any(isinstance(step.error, Unavailable) for step in steps)
     return await _rendered(steps)
 
 

@@ -15,12 +15,12 @@ from taskapi.web.idempotency import service
 from taskapi.web.idempotency.fingerprint import FingerprintedBody, FingerprintKeys
 from taskapi.web.idempotency.service import Answer, Recorded
 from taskapi.web.negotiation import refuse_codings
+from taskapi.web.request_state import state_of
 from taskapi.web.services import services_of
 
 HEADER = b"idempotency-key"
 REPLAY = ("idempotent-replay", "true")
 VISIBLE = re.compile(rb"[!-~]{1,255}")
-UNFINISHED = "unfinished"  # set on ``request.state`` by a route whose answer a repeat should better
 MAX_ANSWER_BYTES = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
 
 
@@ -82,7 +82,7 @@ class IdempotencyKeys:
             with deterministic_ids(found.seed):
                 answer = await _captured(self.app, scope, body.receive)
             await body.finish()
-            final = _is_final(answer) and not scope.get("state", {}).get(UNFINISHED)
+            final = _is_final(answer) and not state_of(scope).is_unfinished
             await (service.record(found, answer) if final else service.release(found))
         return _response(answer)
 
