@@ -105,8 +105,8 @@ DOCUMENTS = (
 ACCOUNT_ERASERS: Mapping[type[Document], Eraser] = {
     TaskDocument: leaving_tasks.forget,
     SessionDocument: sessions.forget,
-    IdempotencyDocument: idempotency.forget,
-    MailJobDocument: mail.forget,
+    IdempotencyDocument: idempotency.delete_for_user,
+    MailJobDocument: mail.delete_for_user,
     OneTimeTokenDocument: one_time_tokens.forget,
     SecurityEventDocument: event_data.delete_for_user,
 }
@@ -273,7 +273,7 @@ def _jobs(settings: Settings, keys: Keyring, resolver: Resolver) -> Iterator[obj
     """What is done in the background, and what requests leave to it."""
     yield (tokens := OneTimeTokens(keys.signer("one-time tokens")))
     emails = AccountEmails(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
-    yield (mail := MailJob("mail", MailWorker(emails.compose, choose(settings, resolver)).work, MAIL_SECONDS))
+    yield (mail := MailJob("mail", MailWorker(emails.compose, choose(settings, resolver)).run_due, MAIL_SECONDS))
     yield Outbox(mail.wake, settings.email_local_domains)
     yield (names := RenamingJob("renaming", partial(renaming.follow_due, owner_names), RENAMING_SECONDS))
     removal = Job("the removal of accounts", partial(leaving.remove_due, ACCOUNT_ERASERS.values()), REMOVAL_SECONDS)

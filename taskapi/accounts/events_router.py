@@ -32,7 +32,7 @@ PAGE: dict[str, Any] = {
 async def list_own_events(user: AccountHolder, request: Request, response: Response) -> list[SecurityEventRead]:
     """What was done to your account and when, newest first: sign-ins, failures, changes of passwords, tokens and roles."""
     query = read_query(EventQuery, request)
-    page = await queries.own(user.object_id, query, services_of(request)[Settings].query_timeout_ms)
+    page = await queries.of_account(user.object_id, query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_own_events"), query, page.total))
     return page.events
 
@@ -47,6 +47,6 @@ async def list_own_events(user: AccountHolder, request: Request, response: Respo
 async def list_events(_: Admin, request: Request, response: Response) -> list[SecurityEventRead]:
     """The security events of all accounts, newest first; for admins."""
     query = read_query(AllEventsQuery, request)
-    page = await queries.everybodys(query, services_of(request)[Settings].query_timeout_ms)
+    page = await queries.of_all_accounts(query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_events"), query, page.total))
     return page.events

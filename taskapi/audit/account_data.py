@@ -36,7 +36,7 @@ def _line(event: BSON) -> list[str]:
 
 
 async def delete_for_user(user: ObjectId) -> None:
-    """Deletes the events of ``user``, and takes them out of those of others."""
+    """Deletes the events of ``user``, and makes what they did to other accounts anonymous."""
     await delete_all(SecurityEventDocument, {"user": user})
-    nobody = {"by": GONE, "address": "", "agent": ""}
-    await collection(SecurityEventDocument).update_many({"by": user}, {"$set": nobody})
+    anonymous = {"by": GONE, "address": "", "agent": ""}
+    await collection(SecurityEventDocument).update_many({"by": user}, {"$set": anonymous})

@@ -1,4 +1,4 @@
-"""What routes ask for to leave a trail of security events."""
+"""The audit log, as routes ask for it."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -11,7 +11,7 @@ from taskapi.web.services import services_of
 
 
 async def audit_log(request: Request) -> AuditLog:
-    """Where this request comes from."""
+    """The audit log for what this request does."""
     address = request.client.host if request.client else ""
     return AuditLog(address, request.headers.get("user-agent", ""), timedelta(days=services_of(request)[Settings].event_days))
 

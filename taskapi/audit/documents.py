@@ -7,17 +7,17 @@ from beanie import Document, PydanticObjectId
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-GONE = ObjectId("0" * 24)  # stands for somebody whose account was removed
+GONE = ObjectId("0" * 24)  # stands for a deleted account
 
 
 class SecurityEventDocument(Document):
-    """One event. It holds no secret, and nothing that somebody typed in who is not known."""
+    """One event. It holds no secret, and nothing that an unknown caller typed."""
 
     at: datetime
     kind: str
     outcome: str  # "success" or "failure"
     user: PydanticObjectId | None  # whose account it is about; None when there is none
-    by: PydanticObjectId | None  # who did it, when that is somebody else
+    by: PydanticObjectId | None  # the admin who did it; None when the account itself did
     address: str
     agent: str
     request_id: str

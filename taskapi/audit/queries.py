@@ -22,18 +22,18 @@ class EventPage(NamedTuple):
     total: int
 
 
-async def own(user: ObjectId, query: EventQuery, milliseconds: int) -> EventPage:
-    """The events of ``user``, found within ``milliseconds``; without where others were who did something to the account."""
+async def of_account(user: ObjectId, query: EventQuery, milliseconds: int) -> EventPage:
+    """The events of ``user``, found within ``milliseconds``, without the IP addresses and user agents of admins."""
     page = await _page(query, {"user": user}, milliseconds)
     return EventPage([for_owner(event) for event in page.events], page.total)
 
 
 def for_owner(event: SecurityEventRead) -> SecurityEventRead:
-    """``event`` as its account may see it: where an admin was is not theirs to know."""
+    """``event`` as its account may see it: without the IP address and user agent of an admin."""
     return event.model_copy(update={"address": "", "agent": ""}) if event.by else event
 
 
-async def everybodys(query: AllEventsQuery, milliseconds: int) -> EventPage:
+async def of_all_accounts(query: AllEventsQuery, milliseconds: int) -> EventPage:
     """The events of all accounts, found within ``milliseconds``."""
     conditions: BSON = {"user": ObjectId(query.user)} if query.user else {}
     if query.outcome:

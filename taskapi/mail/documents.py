@@ -36,6 +36,6 @@ class MailJobDocument(Document):
             IndexModel([("due_at", ASCENDING)], name="due"),
             # the mails to an account that is removed
             IndexModel([("user", ASCENDING)], name="mail_user"),
-            # MongoDB removes what nobody could send
+            # MongoDB removes what could not be sent
             IndexModel([("expires_at", ASCENDING)], name="mail_expiry", expireAfterSeconds=0),
         ]

@@ -29,7 +29,7 @@ Compose = Callable[[BSON], Awaitable[EmailMessage | None]]
 LEASE = timedelta(minutes=2)  # longer than one mail can take
 FIRST_PAUSE, MAX_PAUSE = timedelta(seconds=10), timedelta(hours=1)
 PATIENCE = timedelta(days=1)
-KEPT = timedelta(days=2)  # longer, so that whoever gives a mail up can say so
+KEPT = timedelta(days=2)  # longer than PATIENCE, so that the worker that gives a mail up can log it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Outbox:
             raise InvalidInput([FieldError("email", "must not end in .test, .local or .localhost on this server", "email")])
 
     async def enqueue(self, kind: Kind, audit_log: AuditLog, *, user: ObjectId | None = None, address: str | None = None) -> None:
-        """Notes that a mail is to be sent: to the account ``user``, or about ``address`` as somebody gave it."""
+        """Queues a mail to the account ``user``, or about ``address`` as a caller typed it."""
         now = utc_now()
         await collection(MailJobDocument).insert_one(
             {
@@ -74,8 +74,8 @@ class Outbox:
         self.wake()
 
 
-async def forget(user: ObjectId) -> None:
-    """Deletes the mails to ``user`` that are still to be sent."""
+async def delete_for_user(user: ObjectId) -> None:
+    """Deletes the mails to ``user`` that are not sent yet."""
     await delete_all(MailJobDocument, {"user": user})
 
 
@@ -85,12 +85,12 @@ class MailJob(Job):
 
 @dataclass(frozen=True, slots=True)
 class MailWorker:
-    """Sends what is due: ``compose`` makes the mail of a job, or None when there is nothing to say any more."""
+    """Sends what is due: ``compose`` makes the mail of a job, or None when it is no longer needed."""
 
     compose: Compose
     send: Send
 
-    async def work(self) -> None:
+    async def run_due(self) -> None:
         """Sends every mail that is due. One that is being sent when its worker is killed is sent again."""
         while job := await _lease():
             named = request_id.set(job["origin"]["request_id"])

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 
 from taskapi.core.errors import PreconditionRequired
 from taskapi.core.settings import Settings
@@ -37,11 +37,6 @@ def list_etag(members: Iterable[tuple[str, int]], about: str) -> str:
     """The entity tag of a page of tasks, from their ids and versions, and what is said about the whole list."""
     text = f"{about};" + ";".join(f"{identity}:{version}" for identity, version in members)
     return f'"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"'
-
-
-def tag(request: Request, response: Response, current: str) -> None:
-    """Marks ``response`` with the entity tag ``current``. Raises NotModified, as ``validators`` does."""
-    response.headers.update(validators(request, current))
 
 
 def validators(request: Request, current: str) -> dict[str, str]:
@@ -86,7 +81,7 @@ async def offered_versions(request: Request) -> frozenset[int] | None:
 
 
 async def expected_versions(request: Request) -> frozenset[int] | None:
-    """The same, for a route that may insist.
+    """As ``offered_versions``, for a route that changes a task.
 
     Raises:
         PreconditionRequired: the service insists on If-Match and there is none.

@@ -98,7 +98,7 @@ async def test_what_is_due_is_sent_and_forgotten() -> None:
     await enqueue("a@example.com", None, "b@example.com")
     request_id.reset(name)
     post = Postbox()
-    await MailWorker(compose, post.send).work()
+    await MailWorker(compose, post.send).run_due()
     assert sorted(post.taken) == ["a@example.com", "b@example.com"]
     assert (post.named, request_id.get()) == (["request-7"] * 2, "-")
     assert await jobs() == []
@@ -108,7 +108,7 @@ async def test_many_workers_send_each_mail_once() -> None:
     addresses = [f"user{number}@example.com" for number in range(40)]
     await enqueue(*addresses)
     posts = [Postbox() for _ in range(4)]
-    await asyncio.gather(*(MailWorker(compose, post.send).work() for post in posts))
+    await asyncio.gather(*(MailWorker(compose, post.send).run_due() for post in posts))
     assert sorted(address for post in posts for address in post.taken) == sorted(addresses)
     assert await jobs() == []
 
@@ -116,16 +116,16 @@ async def test_many_workers_send_each_mail_once() -> None:
 async def test_a_server_that_fails_is_tried_again_later_and_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
     await enqueue(ADDRESS, "b@example.com")
     post = Postbox(DeliveryError("SMTPConnectError"))
-    postman = MailWorker(compose, post.send)
-    await postman.work()
+    worker = MailWorker(compose, post.send)
+    await worker.run_due()
     job = await the_job()
     assert post.taken == ["b@example.com"]
     assert job["attempts"] == 1
     assert timedelta(0) < in_utc(job["due_at"]) - utc_now() <= timedelta(seconds=10)
-    await postman.work()
+    await worker.run_due()
     assert (await the_job())["attempts"] == 1
     await change(due_at=utc_now())
-    await postman.work()
+    await worker.run_due()
     assert (post.taken, await jobs()) == (["b@example.com", ADDRESS], [])
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -137,7 +137,7 @@ async def test_pauses_grow_to_an_hour() -> None:
     pauses = []
     for attempts in (0, 1, 2, 8, 9, 30):
         await change(attempts=attempts, due_at=utc_now())
-        await MailWorker(compose, Postbox(DeliveryError("x")).send).work()
+        await MailWorker(compose, Postbox(DeliveryError("x")).send).run_due()
         job = await the_job()
         pauses.append(round((in_utc(job["due_at"]) - utc_now()).total_seconds()))
     assert pauses == [10, 20, 40, 2560, 3600, 3600]
@@ -149,7 +149,7 @@ async def test_a_mail_is_given_up_when_it_is_refused_or_a_day_old(caplog: pytest
     if not permanent:
         await change(created_at=utc_now() - timedelta(days=1), attempts=30)
     job = await the_job()
-    await MailWorker(compose, Postbox(DeliveryError("SMTPRecipientsRefused 550", permanent=permanent)).send).work()
+    await MailWorker(compose, Postbox(DeliveryError("SMTPRecipientsRefused 550", permanent=permanent)).send).run_due()
     assert await jobs() == []
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
@@ -162,7 +162,7 @@ async def test_a_mail_nobody_could_try_for_a_day_is_tried() -> None:
     await enqueue(ADDRESS)
     await change(created_at=utc_now() - timedelta(days=1, hours=1))
     post = Postbox()
-    await MailWorker(compose, post.send).work()
+    await MailWorker(compose, post.send).run_due()
     assert post.taken == [ADDRESS]
 
 
@@ -174,17 +174,17 @@ async def test_a_killed_worker_loses_no_mail() -> None:
         sending.set()
         await asyncio.Event().wait()
 
-    killed = asyncio.create_task(MailWorker(compose, hang).work())
+    killed = asyncio.create_task(MailWorker(compose, hang).run_due())
     await sending.wait()
     killed.cancel()
     await asyncio.gather(killed, return_exceptions=True)
     post = Postbox()
-    await MailWorker(compose, post.send).work()
+    await MailWorker(compose, post.send).run_due()
     assert post.taken == []  # it may still be at work
     job = await the_job()
     assert in_utc(job["leased_until"]) - utc_now() > LEASE / 2
     await change(leased_until=utc_now())
-    await MailWorker(compose, post.send).work()
+    await MailWorker(compose, post.send).run_due()
     assert (post.taken, await jobs()) == ([ADDRESS], [])
 
 
@@ -196,7 +196,7 @@ async def test_a_worker_that_was_thought_dead_does_not_undo_the_work_of_the_next
         await change(attempts=2, leased_until=later)  # another worker has it now
         raise DeliveryError("SMTPReadTimeoutError")
 
-    await MailWorker(compose, slow).work()
+    await MailWorker(compose, slow).run_due()
     job = await the_job()
     assert (job["attempts"], in_utc(job["leased_until"])) == (2, later)
 
@@ -208,7 +208,7 @@ async def test_a_mail_that_cannot_be_written_is_left_for_later() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await MailWorker(broken, Postbox().send).work()
+        await MailWorker(broken, Postbox().send).run_due()
     assert (await the_job())["attempts"] == 1
 
 

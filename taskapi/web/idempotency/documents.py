@@ -9,7 +9,7 @@ from pymongo import ASCENDING, IndexModel
 
 
 class CallersKey(BaseModel):
-    """Whose key it is, and the key: together they are the ``_id``, so MongoDB decides who comes first."""
+    """Whose key it is, and the key: together they are the ``_id``, so MongoDB decides which request is first."""
 
     scope: str
     key: str

@@ -181,7 +181,7 @@ async def _update(reservation: Reservation, changes: BSON) -> None:
         raise IdempotencyInFlight
 
 
-async def forget(user: ObjectId) -> None:
+async def delete_for_user(user: ObjectId) -> None:
     """Deletes what is kept of the requests of ``user``."""
     scope = f"user:{user}"
     # A range of whole ids: their index knows no ``_id.scope``.
