@@ -26,6 +26,7 @@ class ImportLine(NamedTuple):
     data: TaskImport
     task: BSON
     ids: tuple[ObjectId, ...] = ()
+    number: int = 0  # where it begins
 
     @property
     def key(self) -> str | None:
@@ -38,14 +39,14 @@ class ImportLine(NamedTuple):
         return {*self.ids, *(() if self.key is None else (self.key,))}
 
 
-def line_of(owner: UserRead, data: TaskImport) -> ImportLine:
-    """The line that says ``data``; ids are drawn here, in the order of the lines."""
+def line_of(owner: UserRead, data: TaskImport, number: int) -> ImportLine:
+    """The line at ``number`` that says ``data``; ids are drawn here, in the order of the lines."""
     task = _new(owner, data)
     if not isinstance(data, TaskImportById) or data.id is None:
-        return ImportLine(data, task)
+        return ImportLine(data, task, number=number)
     given = ObjectId(data.id)
     task["_id"] = id_within(owner.object_id, given)
-    return ImportLine(data, task, (given, task["_id"]))
+    return ImportLine(data, task, (given, task["_id"]), number)
 
 
 def _new(owner: UserRead, data: TaskImport) -> BSON:

@@ -12,11 +12,9 @@ from taskapi.tasks.errors import TooManyLines
 from taskapi.tasks.import_export.import_line import ImportLine, line_of
 from taskapi.tasks.import_export.records import Record, Records
 from taskapi.tasks.import_export.schemas import (
-    MAX_ERRORS,
     MAX_LINES,
     ImportQuery,
     ImportReport,
-    LineError,
     TaskImport,
     TaskImportById,
 )
@@ -53,9 +51,9 @@ async def run(owner: UserRead, records: Records, look_up: LookUp, query: ImportQ
             report.lines += 1
             data = _read(record, model)
             if isinstance(data, TaskImport):
-                await batch.take(line_of(owner, data), record.size)
+                await batch.take(line_of(owner, data, record.number), record.size)
             else:
-                _fail(report, record.number, data)
+                report.fail(record.number, data)
         await batch.finish()
     return report
 
@@ -69,13 +67,6 @@ def _read(record: Record, model: type[TaskImport]) -> TaskImport | Sequence[Fiel
         return model.model_validate(record.value)
     except ValidationError as error:
         return field_errors(error.errors(include_input=False, include_url=False))
-
-
-def _fail(report: ImportReport, number: int, faults: Sequence[FieldError]) -> None:
-    report.failed += 1
-    room = MAX_ERRORS - len(report.errors)
-    report.errors += [LineError(line=number, field=f.field, message=f.message, type=f.type) for f in faults[:room]]
-    report.errors_omitted += len(faults[room:])
 
 
 class _Batch:

@@ -1,6 +1,7 @@
 """Imports as callers send them, and what became of them."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -8,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from taskapi.core.clock import utc_now
+from taskapi.core.errors import FieldError
 from taskapi.core.fields import ObjectIdIn, QueryBool, ReadModel, Storable, omittable
 from taskapi.tasks.schemas import TASK_EXAMPLE, Status, TaskCreate
 
@@ -138,3 +140,10 @@ class ImportReport(ReadModel):
     failed: int = 0
     errors: list[LineError] = Field([], max_length=MAX_ERRORS, description="The first 100 errors; a line may have several.")
     errors_omitted: int = Field(0, description="How many more errors there were.")
+
+    def fail(self, number: int, faults: Sequence[FieldError]) -> None:
+        """Counts the line at ``number`` as one that cannot be imported, and names what is wrong with it."""
+        self.failed += 1
+        room = MAX_ERRORS - len(self.errors)
+        self.errors += [LineError(line=number, field=f.field, message=f.message, type=f.type) for f in faults[:room]]
+        self.errors_omitted += len(faults[room:])

@@ -25,6 +25,7 @@ from taskapi.tasks.import_export.matching import Known, keys_of
 from taskapi.tasks.import_export.schemas import ImportReport
 from taskapi.tasks.services.tasks import LookUp, sync_owner_name
 from taskapi.tasks.services.trash import restore_pipeline
+from taskapi.tasks.storage import rules
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import at_version
 from taskapi.tasks.storage.pipelines import literal, update
@@ -78,7 +79,9 @@ class Upsert(AbstractContextManager["Upsert"]):
                 waiting.append(line)
             elif not line.ids and task["_id"] == line.task["_id"]:  # an earlier run of this very request made it
                 report.created += 1
-            elif pipeline := self._pipeline(line, task, known, now):
+            elif faults := rules.faults(fields := changed(line, task), task):
+                report.fail(line.number, faults)
+            elif pipeline := self._pipeline(fields, task, known, now):
                 updates[task["_id"]] = line
                 owner = "trash.owner.id" if "trash" in task else "owner.id"
                 looked_at = {"_id": task["_id"], owner: self._owner.object_id, **at_version([version_of(task)])}
@@ -94,10 +97,9 @@ class Upsert(AbstractContextManager["Upsert"]):
         report.updated += len(landed) - restored
         return [*missed, *(line for identity, line in updates.items() if identity not in landed), *waiting]
 
-    def _pipeline(self, line: ImportLine, task: BSON, known: Known, now: datetime) -> list[BSON]:
-        """The update of a stored task that makes it what a line says; empty when it is so already."""
+    def _pipeline(self, fields: BSON, task: BSON, known: Known, now: datetime) -> list[BSON]:
+        """The update that sets the fields of a stored task that a line changes; empty when there is nothing to write."""
         back = restore_pipeline(self._owner, now, keeps_key=known.keeps_key(task)) if "trash" in task else []
-        fields = changed(line, task)
         return back + update(literal(fields), self._owner, now=now) if fields else back
 
     async def _landed(self, updates: Iterable[ObjectId], now: datetime) -> Collection[ObjectId]:
@@ -149,6 +151,9 @@ class DryRunWriter(AbstractContextManager["DryRunWriter"]):
                     self._keep(line.task)
                 continue
             fields, in_trash = changed(line, task), "trash" in task
+            if faults := rules.faults(fields, task):
+                report.fail(line.number, faults)
+                continue
             if in_trash:
                 report.created += 1
                 task = known.restored(task)

@@ -18,6 +18,7 @@ from taskapi.tasks.query.selection import TaskFilters
 from taskapi.tasks.schemas import TaskUpdate
 from taskapi.tasks.services import tasks as service
 from taskapi.tasks.services.trash import moving
+from taskapi.tasks.storage import rules
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.pipelines import fields_of, update
 
@@ -55,6 +56,7 @@ class _Change(NamedTuple):
     pipeline: list[BSON] | None
     one_by_one: TaskUpdate | None = None
     most: int = MAX_MATCHES
+    data: TaskUpdate = TaskUpdate()  # whose rules every task has to keep
 
 
 async def change(owner: UserRead, query: ManyQuery, data: TaskUpdate, milliseconds: int) -> ManyResult:
@@ -62,12 +64,13 @@ async def change(owner: UserRead, query: ManyQuery, data: TaskUpdate, millisecon
 
     Raises:
         CountDiffers, TooManyMatches: nothing was changed.
-        InvalidInput: the metadata of one would be over its limits; nothing was changed.
+        InvalidInput: the metadata of one would be over its limits, or one would break a rule between two fields;
+            nothing was changed.
     """
     if "metadata" in data.model_fields_set:
         return await _apply(owner, query, _Change(None, data, MAX_MERGED), milliseconds)
     pipeline = update(fields_of(data), owner) if data.model_fields_set else None
-    return await _apply(owner, query, _Change(pipeline), milliseconds)
+    return await _apply(owner, query, _Change(pipeline, data=data), milliseconds)
 
 
 async def put_in_trash(owner: UserRead, query: ManyQuery, days: int, milliseconds: int) -> ManyResult:
@@ -110,7 +113,18 @@ async def _write(owner: UserRead, filter_: BSON, ids: list[ObjectId], change: _C
                 continue
             changed += 1
     elif change.pipeline:
-        for start in range(0, len(ids), BATCH):
-            batch = {**filter_, "_id": {"$in": ids[start : start + BATCH]}}
-            changed += (await collection(TaskDocument).update_many(batch, change.pipeline, session=session)).modified_count
+        conditions = rules.conditions(change.data)
+        batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+        for batch in batches if conditions else ():
+            breaking = _narrow(filter_, batch, [{"$nor": [{"$and": conditions}]}])
+            if await collection(TaskDocument).find_one(breaking, {"_id": 1}, session=session):
+                raise rules.broken(change.data)
+        for batch in batches:  # what has come to break a rule meanwhile stays as it is
+            narrowed = _narrow(filter_, batch, conditions)
+            changed += (await collection(TaskDocument).update_many(narrowed, change.pipeline, session=session)).modified_count
     return changed
+
+
+def _narrow(filter_: BSON, ids: list[ObjectId], conditions: list[BSON]) -> BSON:
+    every = [*filter_.get("$and", []), *conditions]
+    return {**filter_, "_id": {"$in": ids}, **({"$and": every} if every else {})}

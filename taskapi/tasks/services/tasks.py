@@ -15,7 +15,7 @@ from taskapi.tasks.metadata import check, merged
 from taskapi.tasks.put import TaskPut
 from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskUpdate
 from taskapi.tasks.services.json_patch import Operation, changes
-from taskapi.tasks.storage import history, owner_names
+from taskapi.tasks.storage import history, owner_names, rules
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.inserter import TaskInserter
 from taskapi.tasks.storage.pipelines import direct_values, fields_of, literal, progress, stored_items, update
@@ -88,16 +88,19 @@ async def change(owner: UserRead, task_id: str, data: TaskUpdate, versions: Vers
     Raises:
         NotFound: there is no such task of ``owner``.
         PreconditionFailed: it has none of ``versions``.
-        InvalidInput: with what it has already, the metadata would be over its limits.
-        Contended: too many change its metadata at once.
+        InvalidInput: with what it has already, the metadata would be over its limits, or a rule between two fields is broken.
+        Contended: too many change it at once.
     """
     if data.model_fields_set and "metadata" not in data.model_fields_set:
-        return await write(owner, task_id, versions, update(fields_of(data), owner), session)
+        pipeline = update(fields_of(data), owner)
+        task = await write(owner, task_id, versions, pipeline, rules.conditions(data), session)
+        if task is not None:
+            return task
 
-    async def merge(stored: BSON) -> list[BSON] | None:
+    async def work(stored: BSON) -> list[BSON] | None:
         return _changed(stored, data, owner)
 
-    return await revise(owner, task_id, versions, merge, session=session)
+    return await revise(owner, task_id, versions, work, session=session)  # or it raises why nothing was written
 
 
 async def put(owner: UserRead, task_id: str, data: TaskPut, versions: Versions) -> TaskRead:
@@ -120,6 +123,7 @@ async def put(owner: UserRead, task_id: str, data: TaskPut, versions: Versions) 
 
 
 def _changed(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON] | None:
+    rules.check(data, stored, by)
     if "metadata" in data.model_fields_set:
         # What the merge makes can be known, and so be checked, only from what is there.
         return _with_metadata(stored, data, by)
@@ -148,6 +152,7 @@ async def patch(owner: UserRead, task_id: str, operations: Sequence[Operation], 
         data = await changes(read(stored, owner), operations)
         if not data.model_fields_set:
             return None
+        rules.check(data, stored, owner)
         whole = {"metadata": data.metadata or {}} if "metadata" in data.model_fields_set else {}
         return update({**fields_of(data), **literal(whole)}, owner)
 

@@ -44,20 +44,26 @@ async def explain_no_match(owner: UserRead, task_id: str, session: Session | Non
 
 
 async def write(
-    owner: UserRead, task_id: str, versions: Versions, pipeline: list[BSON], session: Session | None = None
-) -> TaskRead:
-    """Applies an update pipeline in one atomic write.
+    owner: UserRead,
+    task_id: str,
+    versions: Versions,
+    pipeline: list[BSON],
+    conditions: list[BSON],
+    session: Session | None = None,
+) -> TaskRead | None:
+    """Applies an update pipeline in one atomic write; None when there is no such task, or it does not meet ``conditions``.
 
-    Raises:
-        NotFound: there is no such task of ``owner``.
-        PreconditionFailed: it has none of ``versions``.
+    Raises NotFound for what is not an id at all.
     """
+    filter_ = one(owner, task_id, versions)
     changed = await collection(TaskDocument).find_one_and_update(
-        one(owner, task_id, versions), pipeline, PUBLIC, return_document=ReturnDocument.AFTER, session=session
+        {**filter_, "$and": conditions} if conditions else filter_,
+        pipeline,
+        PUBLIC,
+        return_document=ReturnDocument.AFTER,
+        session=session,
     )
-    if changed is None:
-        raise await explain_no_match(owner, task_id, session)
-    return read(changed, owner)
+    return None if changed is None else read(changed, owner)
 
 
 async def revise(
@@ -73,7 +79,9 @@ async def revise(
     When the task changed in between, ``work`` is asked again; when it gives None, nothing is written.
 
     Raises:
-        NotFound, PreconditionFailed: as ``write``, and whatever ``work`` raises.
+        NotFound: there is no such task of ``owner``.
+        PreconditionFailed: it has none of ``versions``.
+        Whatever ``work`` raises.
         Contended: others were faster, a hundred times.
     """
     for _ in range(MAX_ATTEMPTS):

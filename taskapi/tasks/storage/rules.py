@@ -1,0 +1,66 @@
+"""Rules between two fields of a task, for a change that brings one of them while the other is stored.
+
+What is sent together is checked as it is read: see ``definitions.NotAfter``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.errors import FieldError, InvalidInput
+from taskapi.db.connection import BSON
+from taskapi.tasks.fields import NOT_AFTER
+from taskapi.tasks.schemas import TaskUpdate
+from taskapi.tasks.storage.pipelines import direct_values
+from taskapi.tasks.storage.reading import read
+
+
+def conditions(data: TaskUpdate) -> list[BSON]:
+    """The conditions that a stored task has to meet for ``data`` to break no rule; mostly none.
+
+    Due on 31 January, for example, gives ``{"start_date": {"$not": {"$gt": <31 January>}}}``, which null meets as well.
+    """
+    found: list[BSON] = []
+    for name, other in NOT_AFTER.items():
+        sent = data.model_fields_set & {name, other}
+        values = direct_values(data) if len(sent) == 1 else {}
+        if values.get(name) is not None:
+            found.append({other: {"$not": {"$lt": values[name]}}})
+        if values.get(other) is not None:
+            found.append({name: {"$not": {"$gt": values[other]}}})
+    return found
+
+
+def faults(changes: Mapping[str, Any], task: Mapping[str, Any]) -> list[FieldError]:
+    """The rules that ``task`` breaks once ``changes`` are made to it, each at a field that changes."""
+    after = {**task, **changes}
+    return [
+        FieldError(name, f"must not be after {other}", "wrong_order")
+        if name in changes
+        else FieldError(other, f"must not be before {name}", "wrong_order")
+        for name, other in NOT_AFTER.items()
+        if not changes.keys().isdisjoint((name, other)) and _is_after(after.get(name), after.get(other))
+    ]
+
+
+def _is_after(value: Any, other: Any) -> bool:
+    return value is not None and other is not None and value > other
+
+
+def check(data: TaskUpdate, stored: BSON, owner: UserRead) -> None:
+    """Raises InvalidInput when ``data`` breaks a rule together with what a stored task of ``owner`` has."""
+    if conditions(data):
+        changes = {name: getattr(data, name) for name in data.model_fields_set}
+        if found := faults(changes, dict(read(stored, owner))):
+            raise InvalidInput(found)
+
+
+def broken(data: TaskUpdate) -> InvalidInput:
+    """What is wrong with ``data`` when some of many tasks do not meet its ``conditions``."""
+    found = []
+    for name, other in NOT_AFTER.items():
+        if name in data.model_fields_set:
+            found.append(FieldError(name, f"must not be after {other}, as it would be in some of the tasks", "wrong_order"))
+        elif other in data.model_fields_set:
+            found.append(FieldError(other, f"must not be before {name}, as it would be in some of the tasks", "wrong_order"))
+    return InvalidInput(found)
