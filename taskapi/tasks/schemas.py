@@ -35,7 +35,7 @@ from taskapi.core.fields import (
     omittable,
 )
 from taskapi.core.unicode import nfc
-from taskapi.tasks.definitions import Kind, TaskField
+from taskapi.tasks.definitions import Kind, NotAfter, TaskField
 from taskapi.tasks.metadata import METADATA_EXAMPLE, Metadata, StoredMetadata
 
 MAX_ITEMS = 100
@@ -83,6 +83,7 @@ def _null_empties(kind: type) -> AfterValidator:
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200), Visible, Composed]
 Description = Annotated[str, Field(max_length=2000), Plain, Composed]
 Priority = Annotated[StrictInt, Field(ge=1, le=5)]
+StartDate = Annotated[CalendarDate | None, NotAfter("due_date")]
 Tag = Annotated[str, Trimmed, Field(min_length=1, max_length=MAX_TAG_LENGTH), AfterValidator(_lower_case), Visible, Composed]
 Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_unique)]
 _link = Field(min_length=1, max_length=MAX_LINK_LENGTH, json_schema_extra={"format": "uri"})
@@ -116,6 +117,7 @@ TASK_EXAMPLE: dict[str, Any] = {
     "description": "Figures from finance, then two pages.",
     "priority": 3,
     "due_date": "2027-01-31",
+    "start_date": "2027-01-11",
     "tags": ["work", "writing"],
     "links": ["https://example.com/figures"],
     "checklist": [{"text": "Ask for the figures", "done": True}, {"text": "Two pages"}],
@@ -128,7 +130,7 @@ READ_EXAMPLE: dict[str, Any] = {
     "status": "todo",
     "completed": False,
     "completed_at": None,
-    **{name: TASK_EXAMPLE[name] for name in ("priority", "due_date", "tags", "links")},
+    **{name: TASK_EXAMPLE[name] for name in ("priority", "due_date", "start_date", "tags", "links")},
     "checklist": [
         {"id": "65f1a2b3c4d5e6f708192a3c", "text": "Ask for the figures", "done": True},
         {"id": "65f1a2b3c4d5e6f708192a3d", "text": "Two pages", "done": False},
@@ -166,6 +168,7 @@ class TaskCreate(_Completion):
     completed: StrictBool = omittable(description="True exactly when the status is `done`; send either.")
     priority: Priority = 1
     due_date: CalendarDate | None = None
+    start_date: StartDate = Field(None, description="Not after `due_date`.")
     tags: Tags = []
     links: Links = []
     checklist: Checklist = []
@@ -175,8 +178,8 @@ class TaskCreate(_Completion):
 class TaskUpdate(_Completion):
     """Changes to a task: only the fields sent change.
 
-    Null empties description, due_date, tags, links, checklist and metadata. An object sent as metadata is merged into the
-    one that is there (RFC 7396): a member that is null is removed.
+    Null empties description, due_date, start_date, tags, links, checklist and metadata. An object sent as metadata is merged
+    into the one that is there (RFC 7396): a member that is null is removed.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"status": "in_progress", "priority": 5}]})
@@ -187,6 +190,7 @@ class TaskUpdate(_Completion):
     completed: StrictBool = omittable(description="True sets the status to `done`, false takes it back to `todo`.")
     priority: Priority = omittable()
     due_date: CalendarDate | None = omittable()
+    start_date: StartDate = omittable(description="Not after `due_date`.")
     tags: Annotated[Tags | None, _null_empties(list)] = omittable()
     links: Annotated[Links | None, _null_empties(list)] = omittable()
     checklist: Annotated[Checklist | None, _null_empties(list)] = omittable()
@@ -245,6 +249,7 @@ class TaskRead(ReadModel):
     completed_at: Annotated[UTCDateTime | None, TaskField(Kind.moment)]
     priority: Annotated[int, TaskField(Kind.integer, sortable=True)]
     due_date: Annotated[StoredDay | None, TaskField(Kind.day, sortable=True)]
+    start_date: Annotated[StoredDay | None, TaskField(Kind.day, sortable=True)] = None
     tags: Annotated[list[str], TaskField(Kind.tag)]
     links: Annotated[list[str], TaskField(Kind.link)]
     checklist: Annotated[list[ChecklistItemRead], TaskField(Kind.members)] = Field([])

@@ -72,11 +72,13 @@ class TaskFilters(Selection):
     tz: TimeZone | None = None
     due_before: Due | None = Field(None, description="Due before this day, or before `today`, which `tz` decides.")
     due_after: Due | None = Field(None, description="Due after this day, or after `today`.")
+    start_before: Due | None = Field(None, description="Starts before this day, or before `today`.")
+    start_after: Due | None = Field(None, description="Starts after this day, or after `today`.")
     overdue: QueryBool | None = Field(
         None, description="Whether the due date has passed, in `tz` or UTC, without the task being done."
     )
 
-    @field_validator("due_before", "due_after", mode="before")
+    @field_validator("due_before", "due_after", "start_before", "start_after", mode="before")
     @classmethod
     def _names_a_day(cls, value: Any, info: ValidationInfo) -> Any:
         return today(info.data.get("tz")).date().isoformat() if value == TODAY else value
@@ -95,6 +97,10 @@ class TaskFilters(Selection):
             conditions.append({"due_date": {"$lt": midnight(self.due_before)}})
         if self.due_after is not None:
             conditions.append({"due_date": {"$gt": midnight(self.due_after)}})
+        if self.start_before is not None:
+            conditions.append({"start_date": {"$lt": midnight(self.start_before)}})
+        if self.start_after is not None:
+            conditions.append({"start_date": {"$gt": midnight(self.start_after)}})
         if self.overdue:
             conditions += [{"due_date": {"$lt": today(self.tz)}}, {"status": {"$in": [Status.todo, Status.in_progress]}}]
         elif self.overdue is not None:

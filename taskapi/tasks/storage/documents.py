@@ -64,6 +64,7 @@ class TaskDocument(Document):
     completed_at: datetime | None
     priority: int
     due_date: datetime | None  # midnight UTC of the day
+    start_date: datetime | None = None  # likewise
     tags: list[str]
     links: list[str]
     checklist: list[Item]

@@ -59,7 +59,7 @@ def people_sort(tasks: list[dict[str, Any]], sort: str) -> list[str]:
             undated = [task for task in found if task["due_date"] is None]
             found = [*sorted(dated, key=lambda task: str(task["due_date"]), reverse=descending), *undated]
         else:
-            found.sort(key=lambda task: task[name], reverse=descending)
+            found.sort(key=lambda task: (task[name] is not None, task[name] or 0), reverse=descending)
     return [task["id"] for task in found]
 
 
