@@ -52,7 +52,7 @@ class EmailTaken(AlreadyTaken):
 
 class LastAdmin(Conflict):
     code = "last_admin"
-    detail = "This is the last active admin; make somebody else one first."
+    detail = "This is the last active admin; promote another account first."
 
 
 class ExportUnderWay(Conflict):
@@ -153,7 +153,7 @@ class UnreadableFactor(Unavailable):
     """No code can be checked, right or wrong, until the operator sets the key that made the second factor."""
 
     code = "second_factor_unreadable"
-    detail = "Your second factor cannot be checked: the service runs without the key it was made with. Tell whoever operates it."
+    detail = "Your second factor cannot be checked: the service runs without the key it was made with. Tell its operator."
     retry_after = 300
 
 

@@ -59,7 +59,7 @@ class SecurityEventRead(BaseModel):
     at: UTCDateTime
     kind: str
     outcome: Outcome
-    user: Annotated[Who, Field(description="Whose account it is about; null when somebody tried a name that nobody has.")]
+    user: Annotated[Who, Field(description="Whose account it is about; null when the name that was tried belongs to no account.")]
     by: Annotated[Who, Field(description="Who did it, when that is an admin; all zeros when that account is gone.")]
     address: Annotated[str, Field(description="Where it came from; empty for what others did to your account.")]
     agent: Annotated[str, Field(description="The start of the User-Agent there.")]

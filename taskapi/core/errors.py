@@ -6,7 +6,7 @@ TaskAPIError
     ├── BadRequest           it is not what the operation takes
     ├── NotAuthenticated     no valid proof of who calls
     ├── Forbidden            the credential is good, but not for this
-    ├── NotFound             missing, or somebody else's
+    ├── NotFound             missing, or in another account
     ├── NotAcceptable        the caller takes none of the media types there are
     ├── Conflict             what is stored, or under way, does not allow it
     ├── Gone                 it was there once
@@ -124,7 +124,7 @@ class InsufficientScope(Forbidden):
 
 
 class NotFound(DomainError):
-    """There is no such thing, or it belongs to somebody else; the caller cannot tell which."""
+    """It does not exist, or belongs to another account; the caller cannot tell which."""
 
     code = "not_found"
     detail = "Not found"

@@ -123,7 +123,7 @@ def _address_literal(connection: socket.socket) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileTransport:
-    """Keeps mails as files that mail programs open, for those who have no SMTP server."""
+    """Keeps mails as files that mail programs open, where there is no SMTP server."""
 
     folder: Path
 

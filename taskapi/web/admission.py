@@ -59,7 +59,7 @@ class Bulkhead:
 
     @asynccontextmanager
     async def admit(self, account: str, disconnect: Disconnect | None = None) -> AsyncIterator[None]:
-        """The work of ``account``, begun when it is its turn; who disconnects while it waits is refused.
+        """The work of ``account``, begun when it is its turn; a caller that disconnects while it waits is refused.
 
         Raises:
             TooManyAtOnce, or the refusal of this work: the account itself has been at its limit all the time.

@@ -11,7 +11,7 @@ KEY = "taskapi"
 
 @dataclass(slots=True)
 class RequestState:
-    """Made by the outermost middleware, and shared by whoever copies the scope."""
+    """Made by the outermost middleware, and shared by all copies of the scope."""
 
     quota_headers: Sequence[tuple[bytes, bytes]] = ()  # what the request quota adds to the answer
     caller: object = None  # once they are known, as the room that knows callers has them

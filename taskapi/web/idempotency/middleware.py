@@ -29,7 +29,7 @@ class IdempotencyKeys:
 
     Args:
         takes_key: says of a path whether a POST to it takes a key.
-        caller_of: says who sends the request to that path, in words that are theirs alone; None when its route will refuse it.
+        caller_of: gives an id of the caller of that path; None when its route will refuse the request.
         lease: how long a key stays locked after its process was killed.
     """
 
