@@ -7,8 +7,8 @@ differently the second time (DNS rebinding) gains nothing. See OWASP, Server-Sid
 import asyncio
 import math
 import ssl
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Self
 from weakref import WeakValueDictionary
@@ -16,7 +16,6 @@ from weakref import WeakValueDictionary
 import certifi
 import httpcore
 import httpx
-from httpcore._backends.auto import AutoBackend
 
 from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.public_addresses import is_public
@@ -44,7 +43,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     """Connects to public addresses only, unless ``allow_private``."""
 
     def __init__(self, resolver: Resolver, *, allow_private: bool) -> None:
-        self._backend = AutoBackend()
+        self._backend = httpcore.AnyIOBackend()
         self._resolver = resolver
         self._allow_private = allow_private
 
@@ -122,10 +121,38 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
         return self._stream.get_extra_info(info)
 
 
-class _Transport(httpx.AsyncHTTPTransport):
+@contextmanager
+def _httpx_errors() -> Iterator[None]:
+    """Raises the errors of httpcore as those of httpx, each with its cause."""
+    try:
+        yield
+    except httpcore.TimeoutException as error:
+        raise httpx.TimeoutException(str(error)) from error
+    except httpcore.UnsupportedProtocol as error:
+        raise httpx.UnsupportedProtocol(str(error)) from error
+    except httpcore.ProtocolError as error:
+        raise httpx.ProtocolError(str(error)) from error
+    except httpcore.NetworkError as error:
+        raise httpx.NetworkError(str(error)) from error
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _httpx_errors():
+            async for part in self._response.aiter_stream():
+                yield part
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """Sends through a connection pool with ``backend``, for which httpx's own transport has no parameter."""
+
     def __init__(self, backend: CheckedBackend) -> None:
-        super().__init__(trust_env=False)
-        # httpx has no public parameter for the backend of its pool
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl.create_default_context(cafile=certifi.where()),
             max_connections=MAX_PAGES,
@@ -133,6 +160,25 @@ class _Transport(httpx.AsyncHTTPTransport):
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=backend,
         )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends ``request``, whose body must be an async stream; the body of the answer is not read yet."""
+        url = request.url
+        with _httpx_errors():
+            response = await self._pool.handle_async_request(
+                httpcore.Request(
+                    request.method,
+                    httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions)
+
+    async def aclose(self) -> None:
+        """Closes the pool and its connections."""
+        await self._pool.aclose()
 
 
 class PageFetcher:
