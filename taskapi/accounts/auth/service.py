@@ -81,7 +81,7 @@ class SignIn:
             await audit_log.record("sign_in", user.object_id, outcome="failure", reason="disabled")
             raise InactiveUser
         scopes = granted(scope, OF_ROLE[user.role])  # before the second factor is proven: a code serves once
-        await two_factor.prove(user, otp, audit_log, self.keys)
+        await two_factor.check_code(user, otp, audit_log, self.keys)
         given = await sessions.begin(user, stored, renewed, scopes, audit_log, self.policy)
         if given is None:
             raise BadCredentials

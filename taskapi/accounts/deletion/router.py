@@ -37,14 +37,14 @@ ExportCall = Annotated[Caller, Security(holders_call, scopes=["tasks:read"])]
     responses=responses(400, WrongPassword, 401, 403, SessionRequired, LastAdmin, 413, 415, 422, TooManyAttempts, Overloaded),
 )
 async def delete_me(
-    data: Departure, caller: AccountSession, proof: CurrentPassword, audit_log: CallerAuditLog, request: Request
+    data: Departure, caller: AccountSession, reauthenticator: CurrentPassword, audit_log: CallerAuditLog, request: Request
 ) -> LeavingRead:
     """Delete your account: your sessions end and your tokens are refused at once, and all that is yours goes at `due_at`.
 
     That is 14 days later, unless the server is set otherwise. Until then you can come back by signing in.
     """
     grace = timedelta(days=services_of(request)[Settings].leaving_days)
-    return await leaving.request(caller.user, data.password, grace, proof, audit_log)
+    return await leaving.request(caller.user, data.password, grace, reauthenticator, audit_log)
 
 
 @router.get(

@@ -40,7 +40,9 @@ class Removal(NamedTuple):
     mine: BSON  # the filter of the account, as long as this worker holds it
 
 
-async def request(user: UserRead, password: str, grace: timedelta, prover: Reauthenticator, audit_log: AuditLog) -> LeavingRead:
+async def request(
+    user: UserRead, password: str, grace: timedelta, reauthenticator: Reauthenticator, audit_log: AuditLog
+) -> LeavingRead:
     """Ends every session of ``user``, and lets the account go after ``grace``.
 
     Raises:
@@ -49,11 +51,11 @@ async def request(user: UserRead, password: str, grace: timedelta, prover: Reaut
         InvalidToken: the account was disabled, or is leaving already.
         Overloaded: too many passwords are being hashed.
     """
-    proof = await prover.prove(user, password)
+    password_hash = await reauthenticator.confirm_password(user, password)
     now = utc_now()
     leaving = {"requested_at": now, "due_at": now + grace}
     account: BSON = {"_id": user.object_id, **ACTIVE}
-    if await set_unless_last({**account, "password_hash": proof}, {"leaving": leaving, "sessions": []}) is None:
+    if await set_unless_last({**account, "password_hash": password_hash}, {"leaving": leaving, "sessions": []}) is None:
         if await users.active([user.object_id]):
             raise WrongPassword
         raise InvalidToken

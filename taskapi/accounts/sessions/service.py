@@ -61,9 +61,9 @@ class SessionGrant:
 
 
 async def begin(
-    user: Account, proof: str, renewed: str | None, scopes: Scopes, audit_log: AuditLog, rules: SessionPolicy
+    user: Account, password_hash: str, renewed: str | None, scopes: Scopes, audit_log: AuditLog, rules: SessionPolicy
 ) -> SessionGrant | None:
-    """Begins a session for ``user``, whose password hash is ``proof``; ``renewed`` replaces that hash.
+    """Begins a session for ``user``, who has ``password_hash``; ``renewed`` replaces that hash.
 
     None when the account was disabled, or its password, role or second factor changed meanwhile.
     """
@@ -85,7 +85,7 @@ async def begin(
         "expires_at": rules.expiry(now, ends_at),
     }
     await collection(SessionDocument).insert_one(session)
-    admission = await users.admit(user, token.session, scopes, proof, renewed)
+    admission = await users.admit(user, token.session, scopes, password_hash, renewed)
     if admission is None:
         await collection(SessionDocument).delete_one({"_id": token.session})
         return None

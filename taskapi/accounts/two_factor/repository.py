@@ -25,9 +25,9 @@ async def sealed_secrets(limit: int) -> AsyncIterator[bytes]:
         yield user["authenticator"]["secret"]
 
 
-async def begin(user: ObjectId, proof: str, sealed: bytes, expires_at: datetime) -> bool:
-    """Gives ``user``, whose password hash is ``proof``, one to confirm. False when one is on, or the password changed."""
-    matching = {"_id": user, **ACTIVE, **NOT_ON, "password_hash": proof}
+async def begin(user: ObjectId, password_hash: str, sealed: bytes, expires_at: datetime) -> bool:
+    """Gives ``user``, who has ``password_hash``, one to confirm. False when one is on, or the password changed."""
+    matching = {"_id": user, **ACTIVE, **NOT_ON, "password_hash": password_hash}
     return await _wrote(matching, {"$set": {"authenticator": {"secret": sealed, "expires_at": expires_at}}})
 
 
@@ -56,14 +56,16 @@ async def spend(user: ObjectId, hashes: list[bytes]) -> int | None:
     return len(before["authenticator"]["recovery"]) - 1 if before else None
 
 
-async def replace_recovery(user: ObjectId, proof: str, recovery: list[bytes]) -> bool:
-    """Gives ``user``, whose password hash is ``proof``, other recovery codes. False when they have no second factor."""
-    return await _wrote({"_id": user, **ACTIVE, **ON, "password_hash": proof}, {"$set": {"authenticator.recovery": recovery}})
+async def replace_recovery(user: ObjectId, password_hash: str, recovery: list[bytes]) -> bool:
+    """Gives ``user``, who has ``password_hash``, other recovery codes. False when they have no second factor."""
+    return await _wrote(
+        {"_id": user, **ACTIVE, **ON, "password_hash": password_hash}, {"$set": {"authenticator.recovery": recovery}}
+    )
 
 
-async def remove(user: ObjectId, proof: BSON) -> bool:
-    """Takes it off the account of ``user``, of which ``proof`` is part. False when it was not on."""
-    return await _wrote({"_id": user, **ON, **proof}, {"$unset": {"two_factor": "", "authenticator": ""}})
+async def remove(user: ObjectId, required: BSON) -> bool:
+    """Takes it off the account of ``user``, in the state that ``required`` describes. False when it was not on."""
+    return await _wrote({"_id": user, **ON, **required}, {"$unset": {"two_factor": "", "authenticator": ""}})
 
 
 async def _wrote(matching: BSON, change: BSON) -> bool:

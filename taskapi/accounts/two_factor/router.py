@@ -30,9 +30,11 @@ WITH_PASSWORD = (*USUAL, WrongPassword, TooManyAttempts, Overloaded)
     response_description="The secret for the authenticator.",
     responses=responses(*WITH_PASSWORD, TwoFactorOn),
 )
-async def begin_two_factor(data: Proof, caller: AccountSession, proof: CurrentPassword, keys: SecondFactorKeys) -> Enrolment:
+async def begin_two_factor(
+    data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, keys: SecondFactorKeys
+) -> Enrolment:
     """Begin with a second factor: give the secret to an authenticator, then confirm it within ten minutes."""
-    return await service.begin(caller.user, data.password, proof, keys)
+    return await service.begin(caller.user, data.password, reauthenticator, keys)
 
 
 @router.post(
@@ -59,13 +61,15 @@ async def confirm_two_factor(
     responses=responses(*WITH_PASSWORD, TwoFactorOff),
 )
 async def renew_recovery_codes(
-    data: Proof, caller: AccountSession, proof: CurrentPassword, keys: SecondFactorKeys, audit_log: CallerAuditLog
+    data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, keys: SecondFactorKeys, audit_log: CallerAuditLog
 ) -> RecoveryCodesMade:
     """Make ten new recovery codes; those from before are worth nothing from now on."""
-    return await service.renew_recovery_codes(caller.user, data.password, proof, audit_log, keys)
+    return await service.renew_recovery_codes(caller.user, data.password, reauthenticator, audit_log, keys)
 
 
 @router.post("/disable", status_code=204, summary="Disable the second factor", responses=responses(*WITH_PASSWORD, TwoFactorOff))
-async def disable_two_factor(data: Proof, caller: AccountSession, proof: CurrentPassword, audit_log: CallerAuditLog) -> None:
+async def disable_two_factor(
+    data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, audit_log: CallerAuditLog
+) -> None:
     """Turn the second factor off: signing in takes the password alone."""
-    await service.disable(caller.user, data.password, proof, audit_log)
+    await service.disable(caller.user, data.password, reauthenticator, audit_log)

@@ -51,7 +51,7 @@ class TwoFactorKeys:
         return list(self.signer.signatures(user.binary, codes.plain(code).encode()))
 
 
-async def begin(user: UserRead, password: str, prover: Reauthenticator, seals: TwoFactorKeys) -> Enrolment:
+async def begin(user: UserRead, password: str, reauthenticator: Reauthenticator, seals: TwoFactorKeys) -> Enrolment:
     """Makes a secret for ``user``, in place of one that they did not confirm. Nothing is asked for until they do.
 
     Raises:
@@ -59,9 +59,9 @@ async def begin(user: UserRead, password: str, prover: Reauthenticator, seals: T
         TwoFactorOn: they have a second factor.
         Overloaded: too many passwords are being checked.
     """
-    proof = await prover.prove(user, password)
+    password_hash = await reauthenticator.confirm_password(user, password)
     secret, expires_at = codes.new_secret(), utc_now() + ENROLMENT
-    if not await two_factor.begin(user.object_id, proof, seals.cipher.encrypt(secret), expires_at):
+    if not await two_factor.begin(user.object_id, password_hash, seals.cipher.encrypt(secret), expires_at):
         on, _ = await two_factor.of(user.object_id)
         if on:
             raise TwoFactorOn
@@ -99,7 +99,7 @@ async def confirm(
 
 
 async def renew_recovery_codes(
-    user: UserRead, password: str, prover: Reauthenticator, audit_log: AuditLog, seals: TwoFactorKeys
+    user: UserRead, password: str, reauthenticator: Reauthenticator, audit_log: AuditLog, seals: TwoFactorKeys
 ) -> RecoveryCodesMade:
     """Other recovery codes in place of those that are left.
 
@@ -107,24 +107,24 @@ async def renew_recovery_codes(
         WrongPassword, Overloaded: as for ``begin``.
         TwoFactorOff: they have no second factor.
     """
-    proof = await prover.prove(user, password)
+    password_hash = await reauthenticator.confirm_password(user, password)
     recovery = codes.new_recovery_codes()
     hashes = [seals.hashes(user.object_id, made)[0] for made in recovery]
-    if not await two_factor.replace_recovery(user.object_id, proof, hashes):
+    if not await two_factor.replace_recovery(user.object_id, password_hash, hashes):
         raise TwoFactorOff
     await audit_log.record("recovery_codes_made", user.object_id)
     return RecoveryCodesMade(recovery_codes=recovery)
 
 
-async def disable(user: UserRead, password: str, prover: Reauthenticator, audit_log: AuditLog) -> None:
+async def disable(user: UserRead, password: str, reauthenticator: Reauthenticator, audit_log: AuditLog) -> None:
     """Turns the second factor of ``user`` off.
 
     Raises:
         WrongPassword, Overloaded: as for ``begin``.
         TwoFactorOff: they have none.
     """
-    proof = await prover.prove(user, password)
-    if not await two_factor.remove(user.object_id, {"password_hash": proof}):
+    password_hash = await reauthenticator.confirm_password(user, password)
+    if not await two_factor.remove(user.object_id, {"password_hash": password_hash}):
         raise TwoFactorOff
     await audit_log.record("two_factor_disabled", user.object_id)
 
@@ -137,7 +137,7 @@ async def remove(user: ObjectId, audit_log: AuditLog) -> bool:
     return removed
 
 
-async def prove(user: UserRead, code: str | None, audit_log: AuditLog, seals: TwoFactorKeys) -> None:
+async def check_code(user: UserRead, code: str | None, audit_log: AuditLog, seals: TwoFactorKeys) -> None:
     """Returns when ``user``, whose password was right, has no second factor or proves it: each code serves once.
 
     Raises:

@@ -36,7 +36,9 @@ class _Write:
         return {name: fields for name, fields in operators.items() if fields}
 
 
-async def change(user: UserRead, data: UserUpdate, prover: Reauthenticator, mail: Outbox, audit_log: AuditLog) -> UserRead:
+async def change(
+    user: UserRead, data: UserUpdate, reauthenticator: Reauthenticator, mail: Outbox, audit_log: AuditLog
+) -> UserRead:
     """Changes the fields that were sent; the copies of a new user name inside the user's tasks follow later.
 
     A new password ends every session but the one that asks for it, and cancels a pending change of the address.
@@ -55,16 +57,16 @@ async def change(user: UserRead, data: UserUpdate, prover: Reauthenticator, mail
         return user
     mail.check(data.email)
     if _asks_for_names(user, data):
-        await prover.throttle.change_of_name(user.object_id, audit_log.address)
+        await reauthenticator.throttle.change_of_name(user.object_id, audit_log.address)
     write = _Write({"_id": user.object_id, **ACTIVE}, {"updated_at": utc_now()})
     write.values |= data.model_dump(include={"full_name"}, exclude_unset=True)
     if "password" in sent:
         password_policy.check(data.password, user.username, user.email, user.full_name, data.username, data.email, data.full_name)
     if "current_password" in sent:  # a change of the password in between makes this one void
-        write.conditions["password_hash"] = await prover.prove(user, data.current_password)
+        write.conditions["password_hash"] = await reauthenticator.confirm_password(user, data.current_password)
     if "password" in sent:
-        await _set_password(write, data.password, prover)
-    moved = await _move(write, user, data.email, prover) if "email" in sent else None
+        await _set_password(write, data.password, reauthenticator)
+    moved = await _move(write, user, data.email, reauthenticator) if "email" in sent else None
     if "username" in sent and data.username != user.username:
         _rename(write, data.username)
     try:
@@ -92,18 +94,18 @@ def _asks_for_names(user: UserRead, data: UserUpdate) -> bool:
     return any(new and new.lower() != (own or "").lower() for new, own in wanted)
 
 
-async def _set_password(write: _Write, password: str, prover: Reauthenticator) -> None:
-    write.values["password_hash"] = await prover.hasher.hash(password)
-    write.values["sessions"] = [prover.session] if prover.session else []
+async def _set_password(write: _Write, password: str, reauthenticator: Reauthenticator) -> None:
+    write.values["password_hash"] = await reauthenticator.hasher.hash(password)
+    write.values["sessions"] = [reauthenticator.session] if reauthenticator.session else []
     write.removed["pending_email"] = ""
 
 
-async def _move(write: _Write, user: UserRead, email: str | None, prover: Reauthenticator) -> Change:
+async def _move(write: _Write, user: UserRead, email: str | None, reauthenticator: Reauthenticator) -> Change:
     """Changes the address, or lets the new one wait until it is verified."""
     proven = "password_hash" in write.conditions
-    moved = await addresses.change(user, email, proven=proven, signed_in=prover.session is not None)
+    moved = await addresses.change(user, email, proven=proven, signed_in=reauthenticator.session is not None)
     if moved.to_verify:
-        await prover.throttle.verification(user.object_id)
+        await reauthenticator.throttle.verification(user.object_id)
     write.conditions |= moved.holds
     write.values |= moved.values
     write.removed = moved.removed

@@ -63,13 +63,18 @@ async def read_me(user: AccountHolder) -> UserRead:
     responses=responses(400, WrongPassword, UsernameTaken, EmailTaken, 401, 403, 413, 415, 422, TooManyAttempts, Overloaded),
 )
 async def update_me(
-    data: UserUpdate, caller: AccountPrincipal, proof: CurrentPassword, mail: Mail, audit_log: CallerAuditLog, request: Request
+    data: UserUpdate,
+    caller: AccountPrincipal,
+    reauthenticator: CurrentPassword,
+    mail: Mail,
+    audit_log: CallerAuditLog,
+    request: Request,
 ) -> UserRead:
     """Change your account: only the fields you send. A new password needs the current one, and ends your other sessions.
 
     A new user name is shown at once wherever you see yourself; filters on `owner.username` find it minutes later.
     """
-    changed = await profile.change(caller.user, data, proof, mail, audit_log)
+    changed = await profile.change(caller.user, data, reauthenticator, mail, audit_log)
     if changed.username != caller.user.username:
         services_of(request)[RenamingJob].wake()
     return changed

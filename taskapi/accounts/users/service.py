@@ -43,7 +43,7 @@ class Reauthenticator:
     session: ObjectId | None
     audit_log: AuditLog
 
-    async def prove(self, user: UserRead, password: str) -> str:
+    async def confirm_password(self, user: UserRead, password: str) -> str:
         """The stored hash of the password of ``user``, which is ``password``: a write that requires it requires this one.
 
         Raises:
@@ -126,18 +126,22 @@ async def active(ids: Keys[ObjectId]) -> dict[ObjectId, Account]:
     return {user["_id"]: damaged.read(Account, user, SOURCE) for user in await cursor.to_list(None)}
 
 
-async def admit(user: UserRead, session: ObjectId, scopes: Scopes, proof: str, renewed: str | None) -> Admission | None:
-    """Lists a session of ``user``, whose password hash is still ``proof``; ``renewed`` is a better hash of that password.
+async def admit(user: UserRead, session: ObjectId, scopes: Scopes, password_hash: str, renewed: str | None) -> Admission | None:
+    """Lists a session of ``user``, who still has ``password_hash``; ``renewed`` is a better hash of that password.
 
     An account that was leaving stays. None when it was disabled, its removal began, its password changed, a second factor was
     turned on or the role that ``scopes`` need was lost meanwhile.
     """
-    unchanged: BSON = {"_id": user.object_id, "password_hash": proof, **MAY_SIGN_IN}
+    unchanged: BSON = {"_id": user.object_id, "password_hash": password_hash, **MAY_SIGN_IN}
     if not user.two_factor:
         unchanged["two_factor"] = {"$ne": True}
     if "admin" in scopes:
         unchanged["role"] = "admin"
-    changes: BSON = {"$push": {"sessions": session}, "$set": {"password_hash": renewed or proof}, "$unset": {"leaving": ""}}
+    changes: BSON = {
+        "$push": {"sessions": session},
+        "$set": {"password_hash": renewed or password_hash},
+        "$unset": {"leaving": ""},
+    }
     before = await mending(
         user.object_id,
         lambda: collection(UserDocument).find_one_and_update(unchanged, changes, {"sessions": 1, "leaving": 1}),
