@@ -73,7 +73,7 @@ async def holders(hashes: Keys[bytes]) -> dict[bytes, tuple[Account, BSON]]:
     return {token["hash"]: (user, token) for user, tokens in found for token in tokens if isinstance(token["hash"], bytes)}
 
 
-async def saw(hashed: bytes) -> None:
+async def touch_api_token(hashed: bytes) -> None:
     """Notes that a token was used now, unless some worker did so within the last minute."""
     now = utc_now()
     due = {"used.hash": hashed, "used.last_used_at": {"$not": {"$gt": now - PAUSE}}}

@@ -30,11 +30,11 @@ class SessionsLastUsed(LastUsedRecorder[ObjectId]):
     """When each session was last used."""
 
     def __init__(self) -> None:
-        super().__init__(sessions.saw)
+        super().__init__(sessions.touch_session)
 
 
 class ApiTokensLastUsed(LastUsedRecorder[bytes]):
     """When each API token was last used, by its hash."""
 
     def __init__(self) -> None:
-        super().__init__(stored_tokens.saw)
+        super().__init__(stored_tokens.touch_api_token)

@@ -82,7 +82,7 @@ class SignIn:
             raise InactiveUser
         scopes = granted(scope, OF_ROLE[user.role])  # before the second factor is proven: a code serves once
         await two_factor.check_code(user, otp, audit_log, self.keys)
-        given = await sessions.begin(user, stored, renewed, scopes, audit_log, self.policy)
+        given = await sessions.create_session(user, stored, renewed, scopes, audit_log, self.policy)
         if given is None:
             raise BadCredentials
         await audit_log.record("sign_in", user.object_id, session=str(given.session))

@@ -60,10 +60,10 @@ class SessionGrant:
     ends_at: datetime  # the session, at the latest
 
 
-async def begin(
+async def create_session(
     user: Account, password_hash: str, renewed: str | None, scopes: Scopes, audit_log: AuditLog, rules: SessionPolicy
 ) -> SessionGrant | None:
-    """Begins a session for ``user``, who has ``password_hash``; ``renewed`` replaces that hash.
+    """Creates a session for ``user``, who has ``password_hash``; ``renewed`` replaces that hash.
 
     None when the account was disabled, or its password, role or second factor changed meanwhile.
     """
@@ -85,7 +85,7 @@ async def begin(
         "expires_at": rules.expiry(now, ends_at),
     }
     await collection(SessionDocument).insert_one(session)
-    admission = await users.admit(user, token.session, scopes, password_hash, renewed)
+    admission = await users.add_session(user, token.session, scopes, password_hash, renewed)
     if admission is None:
         await collection(SessionDocument).delete_one({"_id": token.session})
         return None
@@ -150,7 +150,7 @@ async def end(user: ObjectId, session: ObjectId | None, audit_log: AuditLog) -> 
     Raises:
         NotFound: they have no such session.
     """
-    if session is None or not await users.dismiss(user, [session]):
+    if session is None or not await users.remove_sessions(user, [session]):
         raise NotFound("Session not found")
     await collection(SessionDocument).delete_one({"_id": session})
     await audit_log.record("session_ended", user, session=str(session))
@@ -158,7 +158,7 @@ async def end(user: ObjectId, session: ObjectId | None, audit_log: AuditLog) -> 
 
 async def end_all(user: ObjectId, audit_log: AuditLog, *, by: ObjectId | None = None) -> None:
     """Ends every session of ``user``."""
-    await users.dismiss(user, None)
+    await users.remove_sessions(user, None)
     await forget(user)
     await audit_log.record("sessions_ended", user, by=by)
 
@@ -174,7 +174,7 @@ async def forget(user: ObjectId) -> None:
     await delete_all(SessionDocument, {"user": user})
 
 
-async def saw(session: ObjectId) -> None:
+async def touch_session(session: ObjectId) -> None:
     """Notes that ``session`` was used now."""
     await collection(SessionDocument).update_one({"_id": session}, {"$set": {"last_seen_at": utc_now()}})
 
@@ -223,7 +223,7 @@ def _is_retry(token: RefreshToken, session: BSON, audit_log: AuditLog) -> bool:
 
 async def _stop(session: BSON, audit_log: AuditLog) -> None:
     """Ends a session one of whose spent tokens came back."""
-    if await users.dismiss(session["user"], [session["_id"]]):
+    if await users.remove_sessions(session["user"], [session["_id"]]):
         await collection(SessionDocument).delete_one({"_id": session["_id"]})
         await audit_log.record("refresh_token_reused", session["user"], outcome="failure", session=str(session["_id"]))
 
@@ -233,7 +233,7 @@ async def _make_room(user: ObjectId, listed: list[ObjectId]) -> None:
     found = collection(SessionDocument).find({"_id": {"$in": listed}}, {"_id": 1}, sort=[("last_seen_at", -1), ("_id", -1)])
     newest = [session["_id"] async for session in found][:MAX_SESSIONS]
     superfluous = [session for session in listed if session not in newest]
-    await users.dismiss(user, superfluous)
+    await users.remove_sessions(user, superfluous)
     await collection(SessionDocument).delete_many({"_id": {"$in": superfluous}})
 
 

@@ -126,7 +126,9 @@ async def active(ids: Keys[ObjectId]) -> dict[ObjectId, Account]:
     return {user["_id"]: damaged.read(Account, user, SOURCE) for user in await cursor.to_list(None)}
 
 
-async def admit(user: UserRead, session: ObjectId, scopes: Scopes, password_hash: str, renewed: str | None) -> Admission | None:
+async def add_session(
+    user: UserRead, session: ObjectId, scopes: Scopes, password_hash: str, renewed: str | None
+) -> Admission | None:
     """Lists a session of ``user``, who still has ``password_hash``; ``renewed`` is a better hash of that password.
 
     An account that was leaving stays. None when it was disabled, its removal began, its password changed, a second factor was
@@ -154,7 +156,7 @@ async def exported(user: Account) -> AsyncGenerator[str, None]:
     yield user.model_dump_json()
 
 
-async def dismiss(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
+async def remove_sessions(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
     """Takes those sessions of ``user``, or all, off the list: their tokens are worth nothing from now on.
 
     False when there was none of them.
