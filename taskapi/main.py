@@ -73,7 +73,7 @@ from taskapi.tasks.routes.import_export import router as transfer_router
 from taskapi.tasks.routes.lists import router as listing_router
 from taskapi.tasks.routes.tasks import router as tasks_router
 from taskapi.tasks.routes.trash import router as trash_router
-from taskapi.tasks.services import account_data as leaving_tasks
+from taskapi.tasks.services import account_data as task_data
 from taskapi.tasks.storage import owner_names
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.inserter import TaskInserter
@@ -103,22 +103,22 @@ DOCUMENTS = (
 )
 # What belongs to an account, beside the account itself. Who leaves has it removed, in this order …
 ACCOUNT_ERASERS: Mapping[type[Document], Eraser] = {
-    TaskDocument: leaving_tasks.forget,
-    SessionDocument: sessions.forget,
+    TaskDocument: task_data.delete_for_user,
+    SessionDocument: sessions.delete_for_user,
     IdempotencyDocument: idempotency.delete_for_user,
     MailJobDocument: mail.delete_for_user,
-    OneTimeTokenDocument: one_time_tokens.forget,
+    OneTimeTokenDocument: one_time_tokens.delete_for_user,
     SecurityEventDocument: event_data.delete_for_user,
 }
 # … and can take it along, in these files.
 ACCOUNT_EXPORTERS = AccountExporters(
     {
-        "account.jsonl": users.exported,
-        "tasks.jsonl": leaving_tasks.exported,
-        "trash.jsonl": leaving_tasks.exported_trash,
-        "history.jsonl": leaving_tasks.exported_history,
-        "sessions.jsonl": sessions.exported,
-        "tokens.jsonl": tokens.exported,
+        "account.jsonl": users.export_account,
+        "tasks.jsonl": task_data.export_tasks,
+        "trash.jsonl": task_data.export_trash,
+        "history.jsonl": task_data.export_history,
+        "sessions.jsonl": sessions.export_sessions,
+        "tokens.jsonl": tokens.export_api_tokens,
         "events.jsonl": lambda user: event_data.export_events(user.object_id),
     }
 )

@@ -144,9 +144,9 @@ async def test_what_an_account_export_holds_goes_on(eve: Account) -> None:
     for task in await tasks.find({"owner.id": user.object_id}, {"_id": 1}, limit=COUNT // 2).to_list(None):
         await tasks.update_one({"_id": task["_id"]}, trash.moving(user, 1))
     kinds = (
-        account_data.exported,
-        account_data.exported_trash,
-        account_data.exported_history,
+        account_data.export_tasks,
+        account_data.export_trash,
+        account_data.export_history,
         lambda user: events.export_events(user.object_id),
     )
     whole = [[line async for line in exported(user)] for exported in kinds]

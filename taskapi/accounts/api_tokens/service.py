@@ -79,7 +79,7 @@ async def all_of(user: UserRead) -> list[ApiTokenRead]:
     return [damaged.read(ApiTokenRead, {**token, **_place(user.object_id)}, SOURCE) for token in reversed(await _of(user))]
 
 
-async def exported(user: Account) -> AsyncGenerator[str, None]:
+async def export_api_tokens(user: Account) -> AsyncGenerator[str, None]:
     """The tokens of ``user`` without their secrets, each as JSON."""
     for token in await all_of(user):
         yield token.model_dump_json()

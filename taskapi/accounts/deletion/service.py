@@ -59,16 +59,16 @@ async def request(
         if await users.active([user.object_id]):
             raise WrongPassword
         raise InvalidToken
-    await sessions.forget(user.object_id)
+    await sessions.delete_for_user(user.object_id)
     await audit_log.record("account_deletion_requested", user.object_id)
     return LeavingRead.model_validate(leaving)
 
 
-async def remove_due(belongings: Iterable[Eraser]) -> None:
-    """Removes every account whose time is over: what ``belongings`` delete, in their order, then the account itself."""
+async def remove_due(erasers: Iterable[Eraser]) -> None:
+    """Removes every account whose time is over: what ``erasers`` delete, in their order, then the account itself."""
     while removal := await _lease():
-        for forget in belongings:
-            await forget(removal.user)
+        for erase in erasers:
+            await erase(removal.user)
         await collection(UserDocument).delete_one(removal.mine)
         log.info("an account was removed, as its owner wished")
 

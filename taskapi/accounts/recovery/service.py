@@ -45,7 +45,7 @@ async def reset(
     password_policy.check(password, holder.user.username, address, holder.user.full_name)
     if not await users.reset_password(holder, address, password, hasher):
         raise InvalidOneTimeToken
-    await tokens.forget("password_reset", token)
+    await tokens.delete("password_reset", token)
     await throttle.forgive(holder.user.username)
     await audit_log.record("password_reset", holder.user.object_id)
     await mail.enqueue("notice_password", audit_log, user=holder.user.object_id, address=address)
@@ -62,7 +62,7 @@ async def verify(token: str, tokens: OneTimeTokens, audit_log: AuditLog) -> None
     replaces = address == holder.user.pending_email
     if not await (addresses.confirm if replaces else addresses.verify)(holder, address):
         raise InvalidOneTimeToken
-    await tokens.forget("verify_email", token)
+    await tokens.delete("verify_email", token)
     await audit_log.record("email_changed" if replaces else "email_verified", holder.user.object_id)
 
 

@@ -63,7 +63,7 @@ class OneTimeTokens:
             raise InvalidOneTimeToken
         return holder, found["address"]
 
-    async def forget(self, purpose: Purpose, token: str) -> None:
+    async def delete(self, purpose: Purpose, token: str) -> None:
         """Removes a token that was used."""
         await collection(OneTimeTokenDocument).delete_one({"token_hash": {"$in": self._hashes(purpose, token)}})
 
@@ -71,6 +71,6 @@ class OneTimeTokens:
         return list(self.signer.signatures(purpose.encode(), token.encode()))
 
 
-async def forget(user: ObjectId) -> None:
+async def delete_for_user(user: ObjectId) -> None:
     """Deletes the tokens of ``user``."""
     await delete_all(OneTimeTokenDocument, {"user": user})

@@ -159,17 +159,17 @@ async def end(user: ObjectId, session: ObjectId | None, audit_log: AuditLog) -> 
 async def end_all(user: ObjectId, audit_log: AuditLog, *, by: ObjectId | None = None) -> None:
     """Ends every session of ``user``."""
     await users.remove_sessions(user, None)
-    await forget(user)
+    await delete_for_user(user)
     await audit_log.record("sessions_ended", user, by=by)
 
 
-async def exported(user: Account) -> AsyncGenerator[str, None]:
+async def export_sessions(user: Account) -> AsyncGenerator[str, None]:
     """The sessions of ``user``, each as JSON."""
     for session in await of(user, None):
         yield session.model_dump_json(exclude={"current"})
 
 
-async def forget(user: ObjectId) -> None:
+async def delete_for_user(user: ObjectId) -> None:
     """Deletes the details of all sessions of ``user``."""
     await delete_all(SessionDocument, {"user": user})
 

@@ -151,7 +151,7 @@ async def add_session(
     return Admission([*ids_in(before.get("sessions", ())), session], "leaving" in before) if before else None
 
 
-async def exported(user: Account) -> AsyncGenerator[str, None]:
+async def export_account(user: Account) -> AsyncGenerator[str, None]:
     """The account as its owner sees it, as JSON."""
     yield user.model_dump_json()
 

@@ -36,12 +36,12 @@ class TaskHistoryEntry(HistoryEntry):
     task: Id
 
 
-def exported(user: UserRead) -> AsyncGenerator[str, None]:
+def export_tasks(user: UserRead) -> AsyncGenerator[str, None]:
     """The tasks of ``user`` that are not in the trash, each as JSON that an import takes."""
     return _lines(partial(all_present, user.object_id), lambda task: [read(task, user).model_dump_json()])
 
 
-def exported_trash(user: UserRead) -> AsyncGenerator[str, None]:
+def export_trash(user: UserRead) -> AsyncGenerator[str, None]:
     """The tasks of ``user`` in the trash, each as JSON."""
 
     def line(task: BSON) -> list[str]:
@@ -50,7 +50,7 @@ def exported_trash(user: UserRead) -> AsyncGenerator[str, None]:
     return _lines(partial(all_in_trash, user.object_id), line)
 
 
-async def exported_history(user: UserRead) -> AsyncGenerator[str, None]:
+async def export_history(user: UserRead) -> AsyncGenerator[str, None]:
     """The writes of all tasks of ``user``, those in the trash too, each as JSON."""
 
     def lines(task: BSON) -> Iterator[str]:
@@ -63,7 +63,7 @@ async def exported_history(user: UserRead) -> AsyncGenerator[str, None]:
                 yield line
 
 
-async def forget(user: ObjectId) -> None:
+async def delete_for_user(user: ObjectId) -> None:
     """Deletes all tasks of ``user``, those in the trash too."""
     for theirs in _theirs(user):
         await delete_all(TaskDocument, theirs)
