@@ -46,7 +46,7 @@ async def reset(
     if not await users.reset_password(holder, address, password, hasher):
         raise InvalidOneTimeToken
     await tokens.delete("password_reset", token)
-    await throttle.forgive(holder.user.username)
+    await throttle.reset(holder.user.username)
     await audit_log.record("password_reset", holder.user.object_id)
     await mail.enqueue("notice_password", audit_log, user=holder.user.object_id, address=address)
 

@@ -17,17 +17,17 @@ MEMORY: Final = timedelta(hours=1)  # failures are forgotten so long after the l
 
 @dataclass(frozen=True, slots=True)
 class BackoffPolicy:
-    """The wait after that many failures: none below ``free``, then 1 s and twice as long each time, up to ``longest`` s."""
+    """The wait after a number of failures: none below ``free_attempts``, then 1 s, doubled each time, up to ``longest`` s."""
 
     kind: bytes
-    free: int
+    free_attempts: int
     longest: int = 900
 
     def end_of_wait(self, failures: int, now: datetime) -> datetime | None:
         """When the next attempt may come after that many, the last of them ``now``; None: at once."""
-        if failures < self.free:
+        if failures < self.free_attempts:
             return None
-        doublings = min(failures - self.free, self.longest.bit_length())
+        doublings = min(failures - self.free_attempts, self.longest.bit_length())
         return now + timedelta(seconds=min(2**doublings, self.longest))
 
 
@@ -43,7 +43,7 @@ class Counter:
         live = {"_id": self.identity, "expires_at": {"$gt": utc_now()}}
         return await relaxed_writes(ThrottleDocument).find_one(live, {"_id": 1}) is not None
 
-    def made_to_last(self, span: timedelta, account: bytes) -> UpdateOne:
+    def extend(self, span: timedelta, account: bytes) -> UpdateOne:
         """The write that stores the counter, if it is not, and keeps it for ``span`` from now.
 
         ``account`` is the identity of the counter whose ``forget_known`` removes it.
@@ -78,10 +78,10 @@ class Counter:
         return UpdateOne({"_id": self.identity}, _taking_back(self.pace.end_of_wait(remembered + 1, now)))
 
     def _counting(self, now: datetime) -> list[BSON]:
-        # The waits by the number of failures from ``free - 1`` on; those before are none, those after the longest.
-        waits = [self.pace.end_of_wait(self.pace.free - 1 + n, now) for n in range(self.pace.longest.bit_length() + 2)]
+        # The waits by the number of failures from ``free_attempts - 1`` on; those before are none, those after the longest.
+        waits = [self.pace.end_of_wait(self.pace.free_attempts - 1 + n, now) for n in range(self.pace.longest.bit_length() + 2)]
         failures = {"$add": [{"$cond": [{"$gt": ["$forgotten_at", now]}, "$failures", 0]}, 1]}
-        position = {"$max": [0, {"$min": [{"$subtract": [failures, self.pace.free - 1]}, len(waits) - 1]}]}
+        position = {"$max": [0, {"$min": [{"$subtract": [failures, self.pace.free_attempts - 1]}, len(waits) - 1]}]}
         counted = {
             "failures": failures,
             "blocked_until": {"$arrayElemAt": [waits, position]},

@@ -19,16 +19,16 @@ KNOWN: Final = timedelta(days=30)  # an address is known to an account so long a
 IPV6_HOST_BITS = 64  # one customer has at least all addresses of a /64 (RFC 6177)
 
 # Strangers and a known address together get below 100 wrong passwords an hour at one account, as ASVS 2.2.1 asks.
-ACCOUNT = BackoffPolicy(b"account", free=5)
-KNOWN_ADDRESS = BackoffPolicy(b"account from a known address", free=10, longest=60)
-ADDRESS = BackoffPolicy(b"address", free=50)
-CURRENT_PASSWORD = BackoffPolicy(b"current password", free=5)
-REFRESH = BackoffPolicy(b"refresh", free=50)
-RESET_EMAIL = BackoffPolicy(b"reset by e-mail address", free=5)
-RESET_ADDRESS = BackoffPolicy(b"reset by address", free=20)
-VERIFICATION = BackoffPolicy(b"verification of an address", free=10)
-NAMES = BackoffPolicy(b"names that an account asks for", free=20)
-CONFIRMATION = BackoffPolicy(b"confirmation of a second factor", free=5)
+ACCOUNT = BackoffPolicy(b"account", free_attempts=5)
+KNOWN_ADDRESS = BackoffPolicy(b"account from a known address", free_attempts=10, longest=60)
+ADDRESS = BackoffPolicy(b"address", free_attempts=50)
+CURRENT_PASSWORD = BackoffPolicy(b"current password", free_attempts=5)
+REFRESH = BackoffPolicy(b"refresh", free_attempts=50)
+RESET_EMAIL = BackoffPolicy(b"reset by e-mail address", free_attempts=5)
+RESET_ADDRESS = BackoffPolicy(b"reset by address", free_attempts=20)
+VERIFICATION = BackoffPolicy(b"verification of an address", free_attempts=10)
+NAMES = BackoffPolicy(b"names that an account asks for", free_attempts=20)
+CONFIRMATION = BackoffPolicy(b"confirmation of a second factor", free_attempts=5)
 REGISTRATION = b"registration"
 
 NO_GUESS: Final = (Unavailable, InactiveUser, InvalidScope, SecondFactorRequired)
@@ -58,7 +58,7 @@ class Throttle:
         known = self._counter(KNOWN_ADDRESS, f"{home}\n{account}")
         strangers = [self._counter(ACCOUNT, account), self._counter(ADDRESS, home)]
         undo = await attempt_counters.count([known] if await known.is_live() else strangers)
-        async with _attempt(undo, known.made_to_last(KNOWN, self._signer.sign(ACCOUNT.kind, account.encode()))):
+        async with _attempt(undo, known.extend(KNOWN, self._signer.sign(ACCOUNT.kind, account.encode()))):
             yield
 
     @asynccontextmanager
@@ -104,7 +104,7 @@ class Throttle:
         """Counts a refresh token that was refused. Raises TooManyAttempts."""
         await attempt_counters.count([self._counter(REFRESH, _network(address))])
 
-    async def forgive(self, username: str) -> None:
+    async def reset(self, username: str) -> None:
         """Forgets the failures of an account whose owner has shown by other means who they are, and from where it was used."""
         account = self._counter(ACCOUNT, username.lower())
         await account.remove()
@@ -115,14 +115,14 @@ class Throttle:
 
 
 @asynccontextmanager
-async def _attempt(undo: Sequence[UpdateOne], *reward: UpdateOne) -> AsyncIterator[None]:
-    """An attempt that was counted: ``undo`` takes it back, and ``reward`` is for its success."""
+async def _attempt(undo: Sequence[UpdateOne], *on_success: UpdateOne) -> AsyncIterator[None]:
+    """An attempt that was counted: ``undo`` takes it back, and ``on_success`` is written when it succeeds."""
     try:
         yield
     except NO_GUESS:
         await attempt_counters.write(undo)
         raise
-    await attempt_counters.write([*undo, *reward])
+    await attempt_counters.write([*undo, *on_success])
 
 
 def _network(address: str) -> str:

@@ -84,7 +84,7 @@ async def test_what_oauth_has_no_word_for_keeps_its_code(app: FastAPI, ada: Acco
         monkeypatch.setattr(app.state.services[PasswordHasher], "verify", broken)
         assert oauth_error(await ada.client.post("/token", data=ADA), status, code, code)
     monkeypatch.undo()
-    answers = [await ada.client.post("/token", data={**ADA, "username": "grace"}) for _ in range(ACCOUNT.free + 1)]
+    answers = [await ada.client.post("/token", data={**ADA, "username": "grace"}) for _ in range(ACCOUNT.free_attempts + 1)]
     assert oauth_error(answers[-1], 429, "too_many_attempts", "too_many_attempts")
     assert int(answers[-1].headers["retry-after"]) > 0
 

@@ -173,7 +173,7 @@ async def test_an_address_that_somebody_else_has_stays_theirs(verified: Account,
 
 async def test_mails_to_addresses_of_ones_choice_are_limited(fresh: Account, mailbox: Mailbox) -> None:
     """They may be somebody else's."""
-    for number in range(VERIFICATION.free):
+    for number in range(VERIFICATION.free_attempts):
         answer = await (change(fresh, f"ada{number}@example.com") if number % 2 else again(fresh))
         assert answer.is_success
     before, sent = await state(fresh), len(await mailbox.all())
