@@ -1,7 +1,7 @@
-"""Leaving: an account whose owner wants it to go is as good as gone at once, and removed when its time of grace is over.
+"""Account deletion: the account is unusable immediately, and is erased after a grace period.
 
-``users.leaving`` says that it is to go. Signing in takes it back, until a worker has leased the removal: from then on
-there is no way back. The removal can stop anywhere and be taken up by whoever leases it next; the account goes last.
+``users.leaving`` marks the account. Signing in cancels the deletion, until a worker has leased it. A deletion that was
+interrupted at any point is continued by the worker that leases it next; the account itself is deleted last.
 """
 
 import logging
@@ -43,12 +43,12 @@ class Removal(NamedTuple):
 async def request(
     user: UserRead, password: str, grace: timedelta, reauthenticator: Reauthenticator, audit_log: AuditLog
 ) -> LeavingRead:
-    """Ends every session of ``user``, and lets the account go after ``grace``.
+    """Ends every session of ``user``, and schedules the deletion of the account after ``grace``.
 
     Raises:
-        WrongPassword: it is not ``password``, or not any more.
-        LastAdmin: nobody else could look after the accounts.
-        InvalidToken: the account was disabled, or is leaving already.
+        WrongPassword: ``password`` is wrong, or was changed meanwhile.
+        LastAdmin: the account is the only active administrator.
+        InvalidToken: the account is disabled, or its deletion was requested already.
         Overloaded: too many passwords are being hashed.
     """
     password_hash = await reauthenticator.confirm_password(user, password)
@@ -65,7 +65,7 @@ async def request(
 
 
 async def remove_due(erasers: Iterable[Eraser]) -> None:
-    """Removes every account whose time is over: what ``erasers`` delete, in their order, then the account itself."""
+    """Erases every account whose grace period is over: runs ``erasers`` in order, then deletes the account itself."""
     while removal := await _lease():
         for erase in erasers:
             await erase(removal.user)

@@ -28,7 +28,7 @@ PROVING = {**PUBLIC, "sessions": 1, "renames": 1}
 
 
 class Admission(NamedTuple):
-    """What came of listing a session."""
+    """Result of adding a session to an account."""
 
     sessions: list[ObjectId]  # of the account then
     cancelled_leaving: bool
@@ -36,7 +36,7 @@ class Admission(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reauthenticator:
-    """Asks somebody who has signed in for their current password."""
+    """Asks a signed-in user for their current password."""
 
     hasher: PasswordHasher
     throttle: Throttle
@@ -44,10 +44,10 @@ class Reauthenticator:
     audit_log: AuditLog
 
     async def confirm_password(self, user: UserRead, password: str) -> str:
-        """The stored hash of the password of ``user``, which is ``password``: a write that requires it requires this one.
+        """Returns the stored hash of the user's password; a write that requires it fails when the password has changed.
 
         Raises:
-            WrongPassword: it is another.
+            WrongPassword: ``password`` is wrong.
             TooManyAttempts: there were too many wrong ones in this session.
             Overloaded: too many passwords are being hashed.
         """
@@ -61,7 +61,7 @@ class Reauthenticator:
 
 
 async def register(data: UserCreate, hasher: PasswordHasher, mail: Outbox, audit_log: AuditLog) -> UserRead:
-    """Makes an account, and has a mail sent to its address.
+    """Creates an account, and queues a mail that verifies its e-mail address.
 
     When an earlier run of the same request has made it, the answer is what that run would have given.
 
@@ -157,9 +157,9 @@ async def export_account(user: Account) -> AsyncGenerator[str, None]:
 
 
 async def remove_sessions(user: ObjectId, sessions: list[ObjectId] | None) -> bool:
-    """Takes those sessions of ``user``, or all, off the list: their tokens are worth nothing from now on.
+    """Removes those sessions of ``user``, or all: their tokens stop working.
 
-    False when there was none of them.
+    False when none of them was listed.
     """
     change: BSON = {"$set": {"sessions": []}} if sessions is None else {"$pullAll": {"sessions": sessions}}
     return (await mending(user, lambda: collection(UserDocument).update_one({"_id": user}, change))).modified_count == 1
@@ -171,7 +171,7 @@ def ids_in(sessions: Iterable[Any]) -> list[ObjectId]:
 
 
 async def reset_password(holder: AccountWithPassword, address: str, password: str, hasher: PasswordHasher) -> bool:
-    """Gives a new password to whoever reads ``address``, and ends every session in the same write.
+    """Sets a new password after a reset by mail to ``address``, and ends every session in the same write.
 
     When nobody had shown before that they read it, API tokens and a second factor end as well: whoever made the account may be
     somebody else.
