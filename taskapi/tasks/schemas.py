@@ -84,6 +84,7 @@ Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, ma
 Description = Annotated[str, Field(max_length=2000), Plain, Composed]
 Priority = Annotated[StrictInt, Field(ge=1, le=5)]
 StartDate = Annotated[CalendarDate | None, NotAfter("due_date")]
+EstimateMinutes = Annotated[StrictInt, Field(ge=0, le=100_000)]
 Tag = Annotated[str, Trimmed, Field(min_length=1, max_length=MAX_TAG_LENGTH), AfterValidator(_lower_case), Visible, Composed]
 Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_unique)]
 _link = Field(min_length=1, max_length=MAX_LINK_LENGTH, json_schema_extra={"format": "uri"})
@@ -118,6 +119,7 @@ TASK_EXAMPLE: dict[str, Any] = {
     "priority": 3,
     "due_date": "2027-01-31",
     "start_date": "2027-01-11",
+    "estimate_minutes": 240,
     "tags": ["work", "writing"],
     "links": ["https://example.com/figures"],
     "checklist": [{"text": "Ask for the figures", "done": True}, {"text": "Two pages"}],
@@ -130,7 +132,7 @@ READ_EXAMPLE: dict[str, Any] = {
     "status": "todo",
     "completed": False,
     "completed_at": None,
-    **{name: TASK_EXAMPLE[name] for name in ("priority", "due_date", "start_date", "tags", "links")},
+    **{name: TASK_EXAMPLE[name] for name in ("priority", "due_date", "start_date", "estimate_minutes", "tags", "links")},
     "checklist": [
         {"id": "65f1a2b3c4d5e6f708192a3c", "text": "Ask for the figures", "done": True},
         {"id": "65f1a2b3c4d5e6f708192a3d", "text": "Two pages", "done": False},
@@ -169,6 +171,7 @@ class TaskCreate(_Completion):
     priority: Priority = 1
     due_date: CalendarDate | None = None
     start_date: StartDate = Field(None, description="Not after `due_date`.")
+    estimate_minutes: EstimateMinutes | None = None
     tags: Tags = []
     links: Links = []
     checklist: Checklist = []
@@ -178,8 +181,8 @@ class TaskCreate(_Completion):
 class TaskUpdate(_Completion):
     """Changes to a task: only the fields sent change.
 
-    Null empties description, due_date, start_date, tags, links, checklist and metadata. An object sent as metadata is merged
-    into the one that is there (RFC 7396): a member that is null is removed.
+    Null empties description, due_date, start_date, estimate_minutes, tags, links, checklist and metadata. An object sent as
+    metadata is merged into the one that is there (RFC 7396): a member that is null is removed.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"status": "in_progress", "priority": 5}]})
@@ -191,6 +194,7 @@ class TaskUpdate(_Completion):
     priority: Priority = omittable()
     due_date: CalendarDate | None = omittable()
     start_date: StartDate = omittable(description="Not after `due_date`.")
+    estimate_minutes: EstimateMinutes | None = omittable()
     tags: Annotated[Tags | None, _null_empties(list)] = omittable()
     links: Annotated[Links | None, _null_empties(list)] = omittable()
     checklist: Annotated[Checklist | None, _null_empties(list)] = omittable()
@@ -250,6 +254,7 @@ class TaskRead(ReadModel):
     priority: Annotated[int, TaskField(Kind.integer, sortable=True)]
     due_date: Annotated[StoredDay | None, TaskField(Kind.day, sortable=True)]
     start_date: Annotated[StoredDay | None, TaskField(Kind.day, sortable=True)] = None
+    estimate_minutes: Annotated[int | None, TaskField(Kind.integer, sortable=True)] = None
     tags: Annotated[list[str], TaskField(Kind.tag)]
     links: Annotated[list[str], TaskField(Kind.link)]
     checklist: Annotated[list[ChecklistItemRead], TaskField(Kind.members)] = Field([])

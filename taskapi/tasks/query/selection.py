@@ -74,6 +74,8 @@ class TaskFilters(Selection):
     due_after: Due | None = Field(None, description="Due after this day, or after `today`.")
     start_before: Due | None = Field(None, description="Starts before this day, or before `today`.")
     start_after: Due | None = Field(None, description="Starts after this day, or after `today`.")
+    estimate_min: int | None = Field(None, ge=0, le=100_000, description="Is estimated at this many minutes or more.")
+    estimate_max: int | None = Field(None, ge=0, le=100_000, description="Is estimated at this many minutes or fewer.")
     overdue: QueryBool | None = Field(
         None, description="Whether the due date has passed, in `tz` or UTC, without the task being done."
     )
@@ -101,6 +103,10 @@ class TaskFilters(Selection):
             conditions.append({"start_date": {"$lt": midnight(self.start_before)}})
         if self.start_after is not None:
             conditions.append({"start_date": {"$gt": midnight(self.start_after)}})
+        if self.estimate_min is not None:
+            conditions.append({"estimate_minutes": {"$gte": self.estimate_min}})
+        if self.estimate_max is not None:
+            conditions.append({"estimate_minutes": {"$lte": self.estimate_max}})
         if self.overdue:
             conditions += [{"due_date": {"$lt": today(self.tz)}}, {"status": {"$in": [Status.todo, Status.in_progress]}}]
         elif self.overdue is not None:

@@ -65,6 +65,7 @@ class TaskDocument(Document):
     priority: int
     due_date: datetime | None  # midnight UTC of the day
     start_date: datetime | None = None  # likewise
+    estimate_minutes: int | None = None
     tags: list[str]
     links: list[str]
     checklist: list[Item]
