@@ -27,7 +27,7 @@ from taskapi.accounts.deletion.service import Eraser
 from taskapi.accounts.events_router import router as events_router
 from taskapi.accounts.recovery import tokens as one_time_tokens
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
-from taskapi.accounts.recovery.letters import AccountEmails
+from taskapi.accounts.recovery.emails import AccountEmails
 from taskapi.accounts.recovery.router import router as recovery_router
 from taskapi.accounts.recovery.tokens import OneTimeTokens
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec

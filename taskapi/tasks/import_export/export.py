@@ -1,11 +1,8 @@
 """Getting tasks out: all that match, as they were at one moment, as JSON Lines or CSV, in memory of one batch."""
 
-import csv
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from enum import StrEnum
-from io import StringIO
-from typing import Any
 
 from bson import ObjectId
 from pydantic import Field
@@ -15,7 +12,8 @@ from taskapi.core import strict_json
 from taskapi.core.fields import QueryBool
 from taskapi.db.connection import BSON
 from taskapi.db.snapshots import batches_in_first_order, stream_batches
-from taskapi.tasks.import_export.csv_cells import COLUMNS, write_cell
+from taskapi.tasks.import_export.csv_cells import COLUMNS
+from taskapi.tasks.import_export.csv_writer import csv_line, csv_record
 from taskapi.tasks.query import sort as order
 from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.places import place
@@ -55,20 +53,9 @@ def json_line(task: TaskRead) -> str:
     return task.model_dump_json() + "\n"
 
 
-def csv_line(task: TaskRead) -> str:
-    """One record of CSV (RFC 4180), whose texts no spreadsheet takes for formulas."""
-    return _record(write_cell(value) for value in task.model_dump(mode="json").values())
-
-
-def _record(cells: Any) -> str:
-    text = StringIO()
-    csv.writer(text).writerow(cells)
-    return text.getvalue()
-
-
 LINES: Mapping[Format, Callable[[TaskRead], str]] = {Format.jsonl: json_line, Format.csv: csv_line}
 BOM = strict_json.BOM.decode()
-HEADERS: Mapping[Format, str] = {Format.jsonl: "", Format.csv: _record(COLUMNS)}
+HEADERS: Mapping[Format, str] = {Format.jsonl: "", Format.csv: csv_record(COLUMNS)}
 
 
 async def parts(owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGenerator[bytes, None]:

@@ -14,7 +14,8 @@ from taskapi.db.connection import BSON
 from taskapi.tasks.query.exact_text import COLLATED
 from taskapi.tasks.query.filter import LOGICAL
 from taskapi.tasks.query.sort import Order
-from taskapi.tasks.storage.documents import OWNER, TaskDocument
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.indexes import OWNER
 
 ALL_OF_OWNER: Final = "owner_newest"
 WILDCARD: Final = "metadata."  # each path below it is in an index, which knows what is there and not what is missing

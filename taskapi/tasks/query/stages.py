@@ -9,7 +9,8 @@ from taskapi.db.connection import BSON
 from taskapi.tasks.query.exact_text import exact
 from taskapi.tasks.query.index_hints import is_served
 from taskapi.tasks.query.sort import DUE, RELEVANCE, Order, has_undated_last, runs
-from taskapi.tasks.storage.documents import COLLATION, TaskDocument
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.indexes import COLLATION
 
 NO_DATE = "no_date"  # whether a task has no due date, under a name of its own within a pipeline
 

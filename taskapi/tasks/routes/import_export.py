@@ -10,7 +10,7 @@ from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.errors import FieldError, InvalidInput, UnsupportedMediaType
 from taskapi.tasks.errors import Contended, MalformedImport, TooManyLines
 from taskapi.tasks.import_export import export, importer
-from taskapi.tasks.import_export.csv_records import csv_records
+from taskapi.tasks.import_export.csv_reader import csv_records
 from taskapi.tasks.import_export.export import ExportQuery, Format
 from taskapi.tasks.import_export.records import Records, json_array, json_lines
 from taskapi.tasks.import_export.schemas import MAX_LINES, ImportQuery, ImportReport, TaskImport

@@ -15,7 +15,8 @@ from taskapi.db.connection import BSON, collection
 from taskapi.db.snapshots import stream_batches
 from taskapi.tasks.import_export import export
 from taskapi.tasks.import_export.csv_cells import write_cell
-from taskapi.tasks.import_export.export import ExportQuery, Format, csv_line
+from taskapi.tasks.import_export.csv_writer import csv_line
+from taskapi.tasks.import_export.export import ExportQuery, Format
 from taskapi.tasks.schemas import READ_EXAMPLE, TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_user, wrong_fields

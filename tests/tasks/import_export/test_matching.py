@@ -13,7 +13,7 @@ from taskapi.core.ids import id_within
 from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
-from tests.tasks.import_export import test_csv_records
+from tests.tasks.import_export import test_csv_reader
 from tests.tasks.import_export.test_export import RICH
 from tests.tasks.import_export.test_importer import JSONL, count, jsonl, take, tasks_of
 
@@ -56,7 +56,7 @@ async def test_an_export_restores_what_was_changed_and_deleted(ada: Account, kin
     await ada.patch(f"/tasks/{two['id']}", json={"tags": ["x"]})
     for task in (two, three):
         await ada.delete(f"/tasks/{task['id']}")
-    restore = test_csv_records.take if kind == "csv" else take
+    restore = test_csv_reader.take if kind == "csv" else take
     assert await restore(ada, exported, BY_ID) == {"lines": 6, "created": 2, "updated": 2, "unchanged": 2}
     after = await tasks_of(ada)
     assert without(after, "version", "updated_at") == without(before, "version", "updated_at")

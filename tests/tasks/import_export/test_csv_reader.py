@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from taskapi.core.errors import DomainError
 from taskapi.tasks.import_export.csv_cells import COLUMNS, read_cells, write_cell
-from taskapi.tasks.import_export.csv_records import csv_records
+from taskapi.tasks.import_export.csv_reader import csv_records
 from taskapi.tasks.import_export.records import MAX_BYTES, Record
 from tests.client import Account, is_problem, wrong_fields
 from tests.tasks.import_export.test_export import RICH, records

@@ -1,0 +1,63 @@
+"""The indexes of tasks, each with the query that it serves."""
+
+from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel
+from pymongo.collation import Collation, CollationStrength
+
+OWNER = ("owner.id", ASCENDING)
+NEWEST = [("created_at", DESCENDING), ("_id", DESCENDING)]
+BY_ID = ("_id", ASCENDING)
+# Letters as people sort them, accents and case coming after, numbers by their value. The last level tells apart whatever
+# else differs, so that only the two ways to write one text in Unicode are equal.
+COLLATION = Collation(locale="en", strength=CollationStrength.IDENTICAL, numericOrdering=True)
+SEARCHED = {"title": 10, "tags": 5, "checklist.text": 3, "description": 1}  # and what a word counts there
+
+INDEXES = [
+    # GET /tasks: the owner's newest first; and the count of all
+    IndexModel([OWNER, *NEWEST], name="owner_newest"),
+    # ?status= and ?completed= (done or not), newest first; overdue= without its date
+    IndexModel([OWNER, ("status", ASCENDING), *NEWEST], name="owner_status_newest"),
+    # ?priority=, newest first
+    IndexModel([OWNER, ("priority", ASCENDING), *NEWEST], name="owner_priority_newest"),
+    # ?tag=, newest first
+    IndexModel([OWNER, ("tags", ASCENDING), *NEWEST], name="owner_tag_newest"),
+    # ?due_before=, ?due_after=, ?overdue=true; ?sort=due_date either way
+    IndexModel([OWNER, ("due_date", ASCENDING), BY_ID], name="owner_due"),
+    # ?sort=-priority,due_date and its reverse
+    IndexModel([OWNER, ("priority", DESCENDING), ("due_date", ASCENDING), BY_ID], name="owner_priority_due"),
+    # ?sort=priority either way
+    IndexModel([OWNER, ("priority", ASCENDING), BY_ID], name="owner_priority"),
+    # ?sort=title either way, as people sort
+    IndexModel([OWNER, ("title", ASCENDING), BY_ID], name="owner_title_collated", collation=COLLATION),
+    # ?sort=updated_at either way: what changed last
+    IndexModel([OWNER, ("updated_at", ASCENDING), BY_ID], name="owner_updated"),
+    # ?q=, the words as they are: texts come in every language
+    IndexModel(
+        [OWNER, *((name, TEXT) for name in SEARCHED)],
+        name="owner_text",
+        weights=SEARCHED,
+        default_language="none",
+        language_override="no_such_field",
+        partialFilterExpression={"owner.id": {"$exists": True}},  # not for the trash
+    ),
+    # ?where= on what callers keep in metadata, by dotted path
+    IndexModel(
+        [("metadata.$**", ASCENDING)],
+        name="metadata_any",
+        partialFilterExpression={"owner.id": {"$exists": True}},  # not for the trash
+    ),
+    # POST /tasks/import: a key names one task of an owner
+    IndexModel(
+        [OWNER, ("key", ASCENDING)],
+        name="owner_key",
+        unique=True,
+        partialFilterExpression={"key": {"$exists": True}, "owner.id": {"$exists": True}},
+    ),
+    # GET /trash: the last deleted first
+    IndexModel(
+        [("trash.owner.id", ASCENDING), ("trash.deleted_at", DESCENDING), ("_id", DESCENDING)],
+        name="trash_newest",
+        partialFilterExpression={"trash.owner.id": {"$exists": True}},
+    ),
+    # the trash empties itself
+    IndexModel([("trash.expires_at", ASCENDING)], name="trash_expiry", expireAfterSeconds=0, sparse=True),
+]
