@@ -153,6 +153,8 @@ async def test_what_is_shown_in_place_of_what_cannot_be(ada: Account) -> None:
         "completed_at": None,
         "priority": 3,
         "due_date": moment[:10],
+        "start_date": None,
+        "estimate_minutes": None,
         "tags": ["work"],
         "links": ["https://example.com/", "5"],
         "checklist": [{"text": "no id", "done": False}, {"id": str(sound["checklist"][0]["id"]), "text": "5", "done": True}],
