@@ -20,7 +20,7 @@ from taskapi.accounts.auth import admission, oauth
 from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed, TokenOwnerLoader
 from taskapi.accounts.auth.router import router as auth_router
 from taskapi.accounts.auth.service import SignIn
-from taskapi.accounts.deletion import service as leaving
+from taskapi.accounts.deletion import service as deletion
 from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.deletion.router import router as leaving_router
 from taskapi.accounts.deletion.service import Eraser
@@ -276,7 +276,7 @@ def _jobs(settings: Settings, keys: Keyring, resolver: Resolver) -> Iterator[obj
     yield (mail := MailJob("mail", MailWorker(emails.compose, choose(settings, resolver)).run_due, MAIL_SECONDS))
     yield Outbox(mail.wake, settings.email_local_domains)
     yield (names := RenamingJob("renaming", partial(renaming.follow_due, owner_names), RENAMING_SECONDS))
-    removal = Job("the removal of accounts", partial(leaving.remove_due, ACCOUNT_ERASERS.values()), REMOVAL_SECONDS)
+    removal = Job("the removal of accounts", partial(deletion.remove_due, ACCOUNT_ERASERS.values()), REMOVAL_SECONDS)
     factors = Job("the check of second factors", partial(report_unreadable, keys.cipher("second factors")), DAY_SECONDS)
     yield Jobs((mail, names, removal, factors))
 

@@ -7,7 +7,7 @@ from fastapi import Request, Response, Security
 
 from taskapi.accounts.auth.dependencies import AccountSession, Caller, CurrentPassword, holders_call
 from taskapi.accounts.deletion import export
-from taskapi.accounts.deletion import service as leaving
+from taskapi.accounts.deletion import service as deletion
 from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.deletion.schemas import Departure, LeavingRead
 from taskapi.accounts.errors import ExportUnderWay, LastAdmin, Overloaded, SessionRequired, TooManyAttempts, WrongPassword
@@ -44,7 +44,7 @@ async def delete_me(
     That is 14 days later, unless the server is set otherwise. Until then you can come back by signing in.
     """
     grace = timedelta(days=services_of(request)[Settings].leaving_days)
-    return await leaving.request(caller.user, data.password, grace, reauthenticator, audit_log)
+    return await deletion.request(caller.user, data.password, grace, reauthenticator, audit_log)
 
 
 @router.get(
