@@ -89,14 +89,21 @@ def test_a_file_fits_the_head(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 300
 
 
+def has_something_to_say(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    """Whether a name cannot say it all: a class, a route, or a function that raises."""
+    if isinstance(node, ast.ClassDef) or any(isinstance(each, ast.Call) for each in node.decorator_list):
+        return True
+    return any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_every_module_and_every_public_function_says_what_it_is(path: Path) -> None:
+def test_modules_classes_routes_and_what_raises_are_described(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             plain_error = isinstance(node, ast.ClassDef) and name_of(path) in {"core.errors", "accounts.errors", "tasks.errors"}
-            assert ast.get_docstring(node) or plain_error, f"{name_of(path)}.{node.name}"
+            assert ast.get_docstring(node) or plain_error or not has_something_to_say(node), f"{name_of(path)}.{node.name}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

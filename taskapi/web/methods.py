@@ -44,9 +44,9 @@ class HeadMiddleware:
                 raise
 
 
-def takes_content(request: Request) -> bool:
-    """Whether the caller gets the content of the answer: not for HEAD."""
-    return HEAD not in request.scope
+def is_head(request: Request) -> bool:
+    """Whether the caller sent HEAD, and so gets no content."""
+    return HEAD in request.scope
 
 
 def allow_headers(request: Request, known: str = "") -> dict[str, str]:

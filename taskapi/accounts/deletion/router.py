@@ -14,7 +14,7 @@ from taskapi.accounts.errors import ExportUnderWay, LastAdmin, Overloaded, Sessi
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.settings import Settings
 from taskapi.web import admission
-from taskapi.web.methods import takes_content
+from taskapi.web.methods import is_head
 from taskapi.web.problems import responses
 from taskapi.web.routing import ATTACHMENT
 from taskapi.web.routing import router as strict_router
@@ -62,4 +62,4 @@ async def export_me(caller: ExportCall, audit_log: CallerAuditLog, request: Requ
         "Content-Disposition": f'attachment; filename="taskapi-{caller.user.username}.zip"',
     }
     files = services_of(request)[AccountExporters]
-    return await Streamed.begun(export.parts(caller.user, files, audit_log if takes_content(request) else None), headers)
+    return await Streamed.begun(export.parts(caller.user, files, None if is_head(request) else audit_log), headers)
