@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from taskapi import __version__
+from taskapi.accounts.admin_router import router as admin_router
 from taskapi.accounts.api_tokens import service as tokens
 from taskapi.accounts.api_tokens.router import router as tokens_router
 from taskapi.accounts.auth import admission, oauth
@@ -42,7 +43,6 @@ from taskapi.accounts.two_factor.router import router as two_factor_router
 from taskapi.accounts.two_factor.service import TwoFactorKeys, report_unreadable
 from taskapi.accounts.users import renaming
 from taskapi.accounts.users import service as users
-from taskapi.accounts.users.admin_router import router as admin_router
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.accounts.users.router import router as users_router

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from taskapi.accounts.auth.dependencies import AccountHolder, Admin
+from taskapi.accounts.dependencies import AccountHolder, Admin
 from taskapi.audit import queries
 from taskapi.audit.schemas import AllEventsQuery, EventQuery, SecurityEventRead
 from taskapi.core.errors import QueryTimeout

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from taskapi.accounts.api_tokens import service
 from taskapi.accounts.api_tokens.schemas import ApiTokenCreate, ApiTokenMade, ApiTokenRead
-from taskapi.accounts.auth.dependencies import AccountHolder, AccountSession
+from taskapi.accounts.dependencies import AccountHolder, AccountSession
 from taskapi.accounts.errors import InvalidScope, SessionRequired, TokenNameTaken, TooManyTokens
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.fields import object_id

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import Form, Response
 
-from taskapi.accounts.auth.dependencies import AccountSession, Session, SignInService
 from taskapi.accounts.auth.schemas import Revocation, Token, TokenRequest
+from taskapi.accounts.dependencies import AccountSession, Session, SignInService
 from taskapi.accounts.errors import (
     BadCredentials,
     BadSecondFactor,

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import Request, Response, Security
 
-from taskapi.accounts.auth.dependencies import AccountSession, Caller, CurrentPassword, holders_call
 from taskapi.accounts.deletion import export
 from taskapi.accounts.deletion import service as deletion
 from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.deletion.schemas import Departure, LeavingRead
+from taskapi.accounts.dependencies import AccountSession, Caller, CurrentPassword, holders_call
 from taskapi.accounts.errors import ExportUnderWay, LastAdmin, Overloaded, SessionRequired, TooManyAttempts, WrongPassword
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.settings import Settings

@@ -2,7 +2,7 @@
 
 from fastapi import Response
 
-from taskapi.accounts.auth.dependencies import AccountHolder, Hasher, Throttling
+from taskapi.accounts.dependencies import AccountHolder, Hasher, Throttling
 from taskapi.accounts.errors import EmailTaken, InvalidOneTimeToken, NothingToVerify, Overloaded, TooManyAttempts
 from taskapi.accounts.recovery import service
 from taskapi.accounts.recovery.dependencies import MailedTokens

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from taskapi.accounts.auth.dependencies import AccountHolder, AccountPrincipal
+from taskapi.accounts.dependencies import AccountHolder, AccountPrincipal
 from taskapi.accounts.sessions import service
 from taskapi.accounts.sessions.schemas import SessionRead
 from taskapi.audit.dependencies import CallerAuditLog

@@ -1,6 +1,6 @@
 """Routes of one's own second factor."""
 
-from taskapi.accounts.auth.dependencies import AccountSession, CurrentPassword, SecondFactorKeys, Throttling
+from taskapi.accounts.dependencies import AccountSession, CurrentPassword, SecondFactorKeys, Throttling
 from taskapi.accounts.errors import (
     NoEnrolment,
     Overloaded,

@@ -2,7 +2,7 @@
 
 from fastapi import Request, Response
 
-from taskapi.accounts.auth.dependencies import AccountHolder, AccountPrincipal, CurrentPassword, Hasher, Throttling
+from taskapi.accounts.dependencies import AccountHolder, AccountPrincipal, CurrentPassword, Hasher, Throttling
 from taskapi.accounts.errors import EmailTaken, Overloaded, TooManyAttempts, UsernameTaken, WrongPassword
 from taskapi.accounts.users import profile, service
 from taskapi.accounts.users.renaming import RenamingJob

@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import ConfigDict, Field
 
-from taskapi.accounts.auth.dependencies import TaskWriter
 from taskapi.accounts.auth.loaders import AccountLoader
+from taskapi.accounts.dependencies import TaskWriter
 from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.errors import DomainError, QueryTimeout, Unavailable
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, ReadModel

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Request
 
-from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
+from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
 from taskapi.tasks.errors import TooManyItems
 from taskapi.tasks.routes.dependencies import ItemId, TaskId, Tasks

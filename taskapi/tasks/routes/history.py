@@ -1,6 +1,6 @@
 """Routes of what a task was."""
 
-from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
+from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
 from taskapi.tasks.errors import Contended, VersionNotKept
 from taskapi.tasks.routes.dependencies import TaskId

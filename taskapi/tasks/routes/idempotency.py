@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.types import Scope
 
-from taskapi.accounts.auth.dependencies import authenticate
+from taskapi.accounts.dependencies import authenticate
 from taskapi.core.errors import NotAuthenticated
 
 ANONYMOUS = "/register"

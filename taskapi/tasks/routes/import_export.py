@@ -5,8 +5,8 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
 from taskapi.accounts.auth.loaders import AccountLoader
+from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import FieldError, InvalidInput, UnsupportedMediaType
 from taskapi.tasks.errors import Contended, MalformedImport, TooManyLines
 from taskapi.tasks.import_export import export, importer

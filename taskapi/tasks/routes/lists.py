@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from taskapi.accounts.auth.dependencies import TaskReader
+from taskapi.accounts.dependencies import TaskReader
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import QueryTimeout
 from taskapi.core.settings import Settings

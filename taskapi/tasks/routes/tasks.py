@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 
-from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
 from taskapi.accounts.auth.loaders import AccountLoader
+from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
 from taskapi.core.settings import Settings
 from taskapi.tasks.errors import Contended, PatchTestFailed, VersionNotKept

@@ -2,8 +2,8 @@
 
 from fastapi import Request, Response
 
-from taskapi.accounts.auth.dependencies import TaskReader, TaskWriter
 from taskapi.accounts.auth.loaders import AccountLoader
+from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import QueryTimeout
 from taskapi.core.settings import Settings
 from taskapi.tasks.errors import KeyTaken

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Request, Response
 
-from taskapi.accounts.auth.dependencies import Admin
+from taskapi.accounts.dependencies import Admin
 from taskapi.accounts.errors import LastAdmin
 from taskapi.accounts.sessions import service as sessions
 from taskapi.accounts.users import admins
