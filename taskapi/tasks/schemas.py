@@ -41,6 +41,7 @@ from taskapi.tasks.metadata import METADATA_EXAMPLE, Metadata, StoredMetadata
 MAX_ITEMS = 100
 MAX_TAG_LENGTH = 40
 MAX_LINK_LENGTH = 2048
+MAX_ESTIMATE_MINUTES = 100_000
 _url = TypeAdapter(HttpUrl)
 
 
@@ -84,7 +85,7 @@ Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, ma
 Description = Annotated[str, Field(max_length=2000), Plain, Composed]
 Priority = Annotated[StrictInt, Field(ge=1, le=5)]
 StartDate = Annotated[CalendarDate | None, NotAfter("due_date")]
-EstimateMinutes = Annotated[StrictInt, Field(ge=0, le=100_000)]
+EstimateMinutes = Annotated[StrictInt, Field(ge=0, le=MAX_ESTIMATE_MINUTES)]
 Tag = Annotated[str, Trimmed, Field(min_length=1, max_length=MAX_TAG_LENGTH), AfterValidator(_lower_case), Visible, Composed]
 Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_unique)]
 _link = Field(min_length=1, max_length=MAX_LINK_LENGTH, json_schema_extra={"format": "uri"})

@@ -154,7 +154,9 @@ class Admission:
 
 def admit(work: Work, request: Request) -> AbstractAsyncContextManager[None]:
     """As ``Admission.admit``, for a request whose caller is known."""
-    return services_of(request)[Admission].admit(work, state_of(request).account, request.scope)
+    account = state_of(request).account
+    assert account, "the caller is not known yet"
+    return services_of(request)[Admission].admit(work, account, request.scope)
 
 
 def limited(work: Work) -> Callable[[Endpoint], Endpoint]:

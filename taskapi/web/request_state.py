@@ -15,7 +15,7 @@ class RequestState:
 
     quota_headers: Sequence[tuple[bytes, bytes]] = ()  # what the request quota adds to the answer
     caller: object = None  # once they are known, as the room that knows callers has them
-    account: str = ""  # the id of the caller's account
+    account: str | None = None  # the id of the caller's account
     is_unfinished: bool = False  # a repeat under the same Idempotency-Key should try again what failed
 
 

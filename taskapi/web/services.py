@@ -11,10 +11,15 @@ Kind = TypeVar("Kind")
 
 
 class Services:
-    """The objects that an application was started with, one of each class. It never changes."""
+    """The objects that an application was started with, one of each class. It never changes.
+
+    Raises ValueError for two of one class.
+    """
 
     def __init__(self, *instances: object) -> None:
         self._instances: Mapping[type[Any], Any] = MappingProxyType({type(each): each for each in instances})
+        if len(self._instances) != len(instances):
+            raise ValueError("two objects of one class")
 
     def __getitem__(self, kind: type[Kind]) -> Kind:
         return cast(Kind, self._instances[kind])

@@ -68,7 +68,7 @@ class SignIn:
         Raises:
             BadCredentials: they do not match an account.
             InactiveUser: they do, but it is disabled.
-            SecondFactorRequired, BadSecondFactor: as ``twofactor.service.prove`` says.
+            SecondFactorRequired, BadSecondFactor: as ``two_factor.service.check_code`` says.
             InvalidScope: it cannot have any of these scopes.
             Overloaded: too many others are signing in.
         """

@@ -61,7 +61,7 @@ class SessionGrant:
 
 
 async def create_session(
-    user: Account, password_hash: str, renewed: str | None, scopes: Scopes, audit_log: AuditLog, rules: SessionPolicy
+    user: Account, password_hash: str, renewed: str | None, scopes: Scopes, audit_log: AuditLog, policy: SessionPolicy
 ) -> SessionGrant | None:
     """Creates a session for ``user``, who has ``password_hash``; ``renewed`` replaces that hash.
 
@@ -69,12 +69,12 @@ async def create_session(
     """
     now = utc_now()
     token = RefreshToken.first(ObjectId())
-    ends_at = now + rules.longest
+    ends_at = now + policy.longest
     session: BSON = {
         "_id": token.session,
         "user": user.object_id,
         "scopes": sorted(scopes),
-        "token_hash": rules.hashes(token)[0],
+        "token_hash": policy.hashes(token)[0],
         "generation": 0,
         "chain": secrets.token_bytes(CHAIN_BYTES),
         "rotations": [],
@@ -82,7 +82,7 @@ async def create_session(
         "created_at": now,
         "last_seen_at": now,
         "ends_at": ends_at,
-        "expires_at": rules.expiry(now, ends_at),
+        "expires_at": policy.expiry(now, ends_at),
     }
     await collection(SessionDocument).insert_one(session)
     admission = await users.add_session(user, token.session, scopes, password_hash, renewed)
@@ -96,7 +96,7 @@ async def create_session(
     return SessionGrant(user, token.session, scopes, str(token), ends_at)
 
 
-async def refresh(text: str, scope: str, look_up: LookUp, audit_log: AuditLog, rules: SessionPolicy) -> SessionGrant:
+async def refresh(text: str, scope: str, look_up: LookUp, audit_log: AuditLog, policy: SessionPolicy) -> SessionGrant:
     """Rotates a refresh token (RFC 9700, section 4.14.2): the session goes on with another. ``scope`` says what is wanted.
 
     The client that did so may ask again within 10 s, and gets the same successor. Any other use of a spent token ends
@@ -111,13 +111,13 @@ async def refresh(text: str, scope: str, look_up: LookUp, audit_log: AuditLog, r
     user = await look_up(session["user"]) if session else None
     if token is None or user is None or token.session not in user.sessions:
         raise InvalidGrant
-    while session and _is_current(token, session, rules):
+    while session and _is_current(token, session, policy):
         scopes = _granted(scope, session, user)
         successor = token.later(session["chain"])
-        if await _rotate(session, successor, audit_log, rules):
+        if await _rotate(session, successor, audit_log, policy):
             return SessionGrant(user, token.session, scopes, str(successor), in_utc(session["ends_at"]))
         session = await _find(token.session)  # another request was quicker
-    if session and _is_of(token, session, rules):
+    if session and _is_of(token, session, policy):
         if _is_retry(token, session, audit_log):
             scopes, successor = _granted(scope, session, user), token.later(session["chain"])
             return SessionGrant(user, token.session, scopes, str(successor), in_utc(session["ends_at"]))
@@ -125,11 +125,11 @@ async def refresh(text: str, scope: str, look_up: LookUp, audit_log: AuditLog, r
     raise InvalidGrant
 
 
-async def revoke(text: str, audit_log: AuditLog, rules: SessionPolicy) -> bool:
+async def revoke(text: str, audit_log: AuditLog, policy: SessionPolicy) -> bool:
     """Ends the session of a refresh token, current or spent (RFC 7009). False when it belongs to none."""
     token = RefreshToken.read(text)
     session = await _find(token.session) if token else None
-    if token is None or session is None or not _is_of(token, session, rules):
+    if token is None or session is None or not _is_of(token, session, policy):
         return False
     with suppress(NotFound):  # it has ended: a new password, say, leaves the details of the others behind
         await end(session["user"], token.session, audit_log)
@@ -187,14 +187,14 @@ async def _find(session: ObjectId) -> BSON | None:
     return await collection(SessionDocument).find_one({"_id": session, "expires_at": {"$gt": utc_now()}})
 
 
-async def _rotate(session: BSON, successor: RefreshToken, audit_log: AuditLog, rules: SessionPolicy) -> bool:
+async def _rotate(session: BSON, successor: RefreshToken, audit_log: AuditLog, policy: SessionPolicy) -> bool:
     now, client = utc_now(), _client(audit_log)
     changes = {
-        "token_hash": rules.hashes(successor)[0],
+        "token_hash": policy.hashes(successor)[0],
         "generation": successor.generation,
         **client,
         "last_seen_at": now,
-        "expires_at": rules.expiry(now, in_utc(session["ends_at"])),
+        "expires_at": policy.expiry(now, in_utc(session["ends_at"])),
     }
     rotation = {"$each": [{"at": now, **client}], "$slice": -ROTATIONS_KEPT}
     written = await collection(SessionDocument).update_one(
@@ -203,14 +203,14 @@ async def _rotate(session: BSON, successor: RefreshToken, audit_log: AuditLog, r
     return written.modified_count == 1
 
 
-def _is_current(token: RefreshToken, session: BSON, rules: SessionPolicy) -> bool:
-    return token.generation == session["generation"] and session["token_hash"] in rules.hashes(token)
+def _is_current(token: RefreshToken, session: BSON, policy: SessionPolicy) -> bool:
+    return token.generation == session["generation"] and session["token_hash"] in policy.hashes(token)
 
 
-def _is_of(token: RefreshToken, session: BSON, rules: SessionPolicy) -> bool:
+def _is_of(token: RefreshToken, session: BSON, policy: SessionPolicy) -> bool:
     """Whether ``token`` is the current one of ``session``, or was."""
     steps = session["generation"] - token.generation
-    return 0 <= steps <= MAX_CHAIN_LENGTH and _is_current(token.later(session["chain"], steps), session, rules)
+    return 0 <= steps <= MAX_CHAIN_LENGTH and _is_current(token.later(session["chain"], steps), session, policy)
 
 
 def _is_retry(token: RefreshToken, session: BSON, audit_log: AuditLog) -> bool:

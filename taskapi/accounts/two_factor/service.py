@@ -51,7 +51,7 @@ class TwoFactorKeys:
         return list(self.signer.signatures(user.binary, codes.plain(code).encode()))
 
 
-async def begin(user: UserRead, password: str, reauthenticator: Reauthenticator, seals: TwoFactorKeys) -> Enrolment:
+async def begin(user: UserRead, password: str, reauthenticator: Reauthenticator, keys: TwoFactorKeys) -> Enrolment:
     """Makes a secret for ``user``, in place of one that they did not confirm. Nothing is asked for until they do.
 
     Raises:
@@ -61,7 +61,7 @@ async def begin(user: UserRead, password: str, reauthenticator: Reauthenticator,
     """
     password_hash = await reauthenticator.confirm_password(user, password)
     secret, expires_at = codes.new_secret(), utc_now() + ENROLMENT
-    if not await two_factor.begin(user.object_id, password_hash, seals.cipher.encrypt(secret), expires_at):
+    if not await two_factor.begin(user.object_id, password_hash, keys.cipher.encrypt(secret), expires_at):
         on, _ = await two_factor.of(user.object_id)
         if on:
             raise TwoFactorOn
@@ -70,7 +70,7 @@ async def begin(user: UserRead, password: str, reauthenticator: Reauthenticator,
 
 
 async def confirm(
-    user: UserRead, session: ObjectId, code: str, throttle: Throttle, audit_log: AuditLog, seals: TwoFactorKeys
+    user: UserRead, session: ObjectId, code: str, throttle: Throttle, audit_log: AuditLog, keys: TwoFactorKeys
 ) -> RecoveryCodesMade:
     """Turns the second factor on that ``user`` has begun, as their authenticator has its secret. It ends their other sessions.
 
@@ -83,7 +83,7 @@ async def confirm(
     on, authenticator = await two_factor.of(user.object_id)
     if on or authenticator is None or in_utc(authenticator["expires_at"]) <= now:
         raise NoEnrolment
-    secret = seals.cipher.decrypt(authenticator["secret"])
+    secret = keys.cipher.decrypt(authenticator["secret"])
     if secret is None:
         raise NoEnrolment
     async with throttle.confirmation(user.object_id):
@@ -91,7 +91,7 @@ async def confirm(
         if step is None:
             raise WrongCode
     recovery = codes.new_recovery_codes()
-    hashes = [seals.hashes(user.object_id, made)[0] for made in recovery]
+    hashes = [keys.hashes(user.object_id, made)[0] for made in recovery]
     if not await two_factor.confirm(user.object_id, session, authenticator["secret"], step, hashes):
         raise NoEnrolment
     await audit_log.record("two_factor_enabled", user.object_id)
@@ -99,7 +99,7 @@ async def confirm(
 
 
 async def renew_recovery_codes(
-    user: UserRead, password: str, reauthenticator: Reauthenticator, audit_log: AuditLog, seals: TwoFactorKeys
+    user: UserRead, password: str, reauthenticator: Reauthenticator, audit_log: AuditLog, keys: TwoFactorKeys
 ) -> RecoveryCodesMade:
     """Other recovery codes in place of those that are left.
 
@@ -109,7 +109,7 @@ async def renew_recovery_codes(
     """
     password_hash = await reauthenticator.confirm_password(user, password)
     recovery = codes.new_recovery_codes()
-    hashes = [seals.hashes(user.object_id, made)[0] for made in recovery]
+    hashes = [keys.hashes(user.object_id, made)[0] for made in recovery]
     if not await two_factor.replace_recovery(user.object_id, password_hash, hashes):
         raise TwoFactorOff
     await audit_log.record("recovery_codes_made", user.object_id)
@@ -137,7 +137,7 @@ async def remove(user: ObjectId, audit_log: AuditLog) -> bool:
     return removed
 
 
-async def check_code(user: UserRead, code: str | None, audit_log: AuditLog, seals: TwoFactorKeys) -> None:
+async def check_code(user: UserRead, code: str | None, audit_log: AuditLog, keys: TwoFactorKeys) -> None:
     """Returns when ``user``, whose password was right, has no second factor or proves it: each code serves once.
 
     Raises:
@@ -152,10 +152,10 @@ async def check_code(user: UserRead, code: str | None, audit_log: AuditLog, seal
         raise SecondFactorRequired
     _, authenticator = await two_factor.of(user.object_id)
     sealed = authenticator["secret"] if authenticator else b""
-    secret = seals.cipher.decrypt(sealed)
-    if secret and await _is_of_this_moment(user, code, sealed, secret, seals):
+    secret = keys.cipher.decrypt(sealed)
+    if secret and await _is_of_this_moment(user, code, sealed, secret, keys):
         return
-    if await _is_left(user, code, audit_log, seals):
+    if await _is_left(user, code, audit_log, keys):
         return
     if sealed and secret is None:
         log.error("the second factor of %s was %s: %s", user.id, UNREADABLE, REMEDY)
@@ -165,13 +165,13 @@ async def check_code(user: UserRead, code: str | None, audit_log: AuditLog, seal
     raise BadSecondFactor
 
 
-async def _is_of_this_moment(user: UserRead, code: str, sealed: bytes, secret: str, seals: TwoFactorKeys) -> bool:
+async def _is_of_this_moment(user: UserRead, code: str, sealed: bytes, secret: str, keys: TwoFactorKeys) -> bool:
     step = codes.step_of(code, secret, utc_now())
-    return step is not None and await two_factor.pass_step(user.object_id, sealed, step, seals.cipher.renewed(sealed))
+    return step is not None and await two_factor.pass_step(user.object_id, sealed, step, keys.cipher.renewed(sealed))
 
 
-async def _is_left(user: UserRead, code: str, audit_log: AuditLog, seals: TwoFactorKeys) -> bool:
-    left = await two_factor.spend(user.object_id, seals.hashes(user.object_id, code))
+async def _is_left(user: UserRead, code: str, audit_log: AuditLog, keys: TwoFactorKeys) -> bool:
+    left = await two_factor.spend(user.object_id, keys.hashes(user.object_id, code))
     if left is None:
         return False
     await audit_log.record("recovery_code_used", user.object_id, left=str(left))

@@ -1,21 +1,21 @@
 """A line of an import, and what it makes of the task that it is about."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from bson import ObjectId
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc, midnight, utc_now
 from taskapi.core.ids import id_within
 from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON
-from taskapi.tasks.fields import DIRECT_FIELDS, TIMES
+from taskapi.tasks.fields import DAYS, DIRECT_FIELDS, TIMES
 from taskapi.tasks.import_export.schemas import TaskImport, TaskImportById
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.services.tasks import new_task
-from taskapi.tasks.storage.reading import sound
+from taskapi.tasks.storage.reading import read, sound
 
 IMPORTED_FIELDS = (*DIRECT_FIELDS, "metadata", "created_at", "updated_at", "completed_at")
 
@@ -66,7 +66,12 @@ def _new(owner: UserRead, data: TaskImport) -> BSON:
 def complete(stored: BSON, owner: UserRead) -> BSON:
     """A stored task of ``owner`` whose times have their zone, with what tasks of an earlier version lack."""
     shown = sound(stored, owner)
-    times = {name: shown[name] and in_utc(shown[name]) for name in TIMES}
+    times = {name: shown[name] for name in TIMES}
+    if not all(isinstance(time, datetime | None) for time in times.values()):  # text or a number that reads as a time
+        task = read(stored, owner)
+        times = {name: getattr(task, name) for name in TIMES}
+        times |= {name: times[name] and midnight(times[name]) for name in DAYS}
+    times = {name: time and in_utc(time) for name, time in times.items()}
     return {**shown, **times, "_id": stored["_id"], "version": stored.get("version")}
 
 

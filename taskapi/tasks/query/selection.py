@@ -10,7 +10,7 @@ from taskapi.core.fields import CalendarDate, Composed, QueryBool, Storable, Tim
 from taskapi.db.connection import BSON
 from taskapi.tasks.query.equality import forms
 from taskapi.tasks.query.filter import WhereDocument, WhereText, compiled, parsed
-from taskapi.tasks.schemas import MAX_TAG_LENGTH, Status
+from taskapi.tasks.schemas import MAX_ESTIMATE_MINUTES, MAX_TAG_LENGTH, Status
 
 MAX_SEARCH_LENGTH = 200
 
@@ -74,8 +74,12 @@ class TaskFilters(Selection):
     due_after: Due | None = Field(None, description="Due after this day, or after `today`.")
     start_before: Due | None = Field(None, description="Starts before this day, or before `today`.")
     start_after: Due | None = Field(None, description="Starts after this day, or after `today`.")
-    estimate_min: int | None = Field(None, ge=0, le=100_000, description="Is estimated at this many minutes or more.")
-    estimate_max: int | None = Field(None, ge=0, le=100_000, description="Is estimated at this many minutes or fewer.")
+    estimate_min: int | None = Field(
+        None, ge=0, le=MAX_ESTIMATE_MINUTES, description="Is estimated at this many minutes or more."
+    )
+    estimate_max: int | None = Field(
+        None, ge=0, le=MAX_ESTIMATE_MINUTES, description="Is estimated at this many minutes or fewer."
+    )
     overdue: QueryBool | None = Field(
         None, description="Whether the due date has passed, in `tz` or UTC, without the task being done."
     )
