@@ -65,6 +65,8 @@ async def test_create_with_defaults(ada: Account) -> None:
         "completed_at": None,
         "priority": 1,
         "due_date": None,
+        "start_date": None,
+        "estimate_minutes": None,
         "tags": [],
         "links": [],
         "checklist": [],
