@@ -170,7 +170,22 @@ def test_list_parameters_are_documented(app: FastAPI) -> None:
     parameters = {
         parameter["name"] for parameter in app.openapi()["paths"]["/tasks"]["get"]["parameters"] if parameter["in"] == "query"
     }
-    filters = {"where", "q", "status", "completed", "priority", "tag", "due_before", "due_after", "overdue", "tz"}
+    filters = {
+        "where",
+        "q",
+        "status",
+        "completed",
+        "priority",
+        "tag",
+        "due_before",
+        "due_after",
+        "start_before",
+        "start_after",
+        "estimate_min",
+        "estimate_max",
+        "overdue",
+        "tz",
+    }
     assert parameters == {"limit", "offset", "skip", "cursor", "count", "sort", "fields"} | filters
 
 
