@@ -23,7 +23,7 @@ from taskapi.accounts.auth.router import router as auth_router
 from taskapi.accounts.auth.service import SignIn
 from taskapi.accounts.deletion import service as deletion
 from taskapi.accounts.deletion.export import AccountExporters
-from taskapi.accounts.deletion.router import router as leaving_router
+from taskapi.accounts.deletion.router import router as deletion_router
 from taskapi.accounts.deletion.service import Eraser
 from taskapi.accounts.events_router import router as events_router
 from taskapi.accounts.recovery import tokens as one_time_tokens
@@ -67,10 +67,10 @@ from taskapi.tasks.query.cursor import CursorSigner
 from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.routes.bulk import router as bulk_router
 from taskapi.tasks.routes.checklist import router as checklist_router
-from taskapi.tasks.routes.history import router as past_router
+from taskapi.tasks.routes.history import router as history_router
 from taskapi.tasks.routes.idempotency import caller_of, takes_key
-from taskapi.tasks.routes.import_export import router as transfer_router
-from taskapi.tasks.routes.lists import router as listing_router
+from taskapi.tasks.routes.import_export import router as import_export_router
+from taskapi.tasks.routes.lists import router as lists_router
 from taskapi.tasks.routes.tasks import router as tasks_router
 from taskapi.tasks.routes.trash import router as trash_router
 from taskapi.tasks.services import account_data as task_data
@@ -80,7 +80,7 @@ from taskapi.tasks.storage.inserter import TaskInserter
 from taskapi.tasks.storage.loader import TaskLoader
 from taskapi.web import about, cors, docs, methods, middleware, openapi, problems, routing
 from taskapi.web.admission import Admission
-from taskapi.web.health import router as status_router
+from taskapi.web.health import router as health_router
 from taskapi.web.http_protocol import ON_STOP
 from taskapi.web.idempotency import service as idempotency
 from taskapi.web.idempotency.documents import IdempotencyDocument
@@ -126,15 +126,15 @@ REMOVAL_SECONDS = 300
 RENAMING_SECONDS = 60  # between two looks for names that other workers left
 DAY_SECONDS = 86_400
 ROUTERS = (
-    listing_router,
+    lists_router,
     bulk_router,
-    transfer_router,
+    import_export_router,
     tasks_router,
     checklist_router,
-    past_router,
+    history_router,
     trash_router,
     users_router,
-    leaving_router,
+    deletion_router,
     sessions_router,
     tokens_router,
     two_factor_router,
@@ -142,7 +142,7 @@ ROUTERS = (
     recovery_router,
     events_router,
     admin_router,
-    status_router,
+    health_router,
 )
 MAIL_SECONDS = 5  # between two looks for mails that other workers left
 

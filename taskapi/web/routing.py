@@ -122,7 +122,12 @@ def page_headers(path: str, query: PageQuery, total: int) -> dict[str, str]:
 
 def path_to(request: Request, router: APIRouter, name: str, **values: str) -> str:
     """The path of the route called ``name`` in ``router``, as the caller addresses it."""
-    return f"{request.scope.get('root_path', '')}{router.url_path_for(name, **values)}"
+    if name not in _formats:
+        _formats[name] = next(route.path_format for route in router.routes if isinstance(route, APIRoute) and route.name == name)
+    return f"{request.scope.get('root_path', '')}{_formats[name].format(**values)}"
+
+
+_formats: dict[str, str] = {}  # the paths of routes by their names, which are their operation ids and so unique
 
 
 def path_id(what: str) -> Any:
