@@ -224,3 +224,14 @@ async def test_a_task_that_is_made_beside_a_conflict_counts_as_made(ada: Account
     lines = [{"title": "new", "key": "k", "id": str(ObjectId())}, {"title": "old", "id": old["id"]}]
     assert await take_alike(ada, lines) == {"lines": 2, "created": 2}
     assert sorted((task["title"], task["key"]) for task in await tasks_of(ada)) == [("new", "k"), ("old", None)]
+
+
+@pytest.mark.parametrize("name", ["due_date", "start_date"])
+@pytest.mark.parametrize("stored", ["2027-01-01", "2027-01-01T00:00:00", 1_798_761_600])
+async def test_a_day_stored_as_text_or_number_is_read(ada: Account, name: str, stored: Any) -> None:
+    task = await ada.make_task("one")
+    await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$set": {name: stored}})
+    shown = (await ada.get(f"/tasks/{task['id']}")).json()
+    assert await take_alike(ada, [shown]) == {"lines": 1, "unchanged": 1}
+    assert await take_alike(ada, [{**shown, name: "2027-01-02"}]) == {"lines": 1, "updated": 1}
+    assert (await ada.get(f"/tasks/{task['id']}")).json()[name] == "2027-01-02"
