@@ -12,7 +12,8 @@ from tests.client import Account, stored_task
 from tests.damage import BSON, ODD, damaged, store
 
 FIELDS = [
-    "title", "description", "status", "completed", "completed_at", "priority", "due_date", "tags", "links", "checklist",
+    "title", "description", "status", "completed", "completed_at", "priority", "due_date", "start_date", "estimate_minutes",
+    "tags", "links", "checklist",
     "checklist.id", "checklist.text", "checklist.done", "progress", "metadata", "metadata.a", "key", "owner.username",
     "created_at", "updated_at", "version",
 ]  # fmt: skip
@@ -26,6 +27,8 @@ async def sound_task(ada: Account) -> BSON:
     made = await ada.make_task(
         "Sound",
         due_date="2027-01-31",
+        start_date="2027-01-11",
+        estimate_minutes=90,
         tags=["work"],
         links=["https://example.com/"],
         checklist=[{"text": "one", "done": True}, {"text": "two"}],
