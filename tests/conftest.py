@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -39,6 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The process that controls the run starts the server; the workers inherit its address."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&": what tests start would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     main.MAIL_SECONDS = 3600  # an application sends what it was asked for itself, and nothing of another one
     for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
         del os.environ[name]
