@@ -27,7 +27,7 @@ try:
 
     from taskapi.core import logs
     from taskapi.core.settings import Settings
-    from taskapi.db.connection import collection
+    from taskapi.db.connection import Collection, Database
     from taskapi.main import create_app
     from taskapi.tasks.schemas import TASK_EXAMPLE
     from taskapi.tasks.storage.documents import TaskDocument
@@ -43,8 +43,9 @@ MIN_ACCEPTED = 0.01  # of the cases of a target: when all are refused at the doo
 class World:
     """The application with Ada, who sends every case, and Bob, whose tasks she must neither see nor change."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, tasks: Collection) -> None:
         self.client = client
+        self.tasks = tasks
         self.headers: dict[str, str] = {}
         self.ids: dict[str, list[str]] = {}  # by name: the account's id, then the tasks'
         self.statuses: Counter[tuple[str, int]] = Counter()
@@ -68,7 +69,7 @@ class World:
     async def others(self) -> list[Any]:
         """The stored tasks of which Ada's part is none."""
         mine = {"history.0.by.username": "ada"}
-        return await collection(TaskDocument).find({"$nor": [mine]}).sort("_id", 1).to_list(None)
+        return await self.tasks.find({"$nor": [mine]}).sort("_id", 1).to_list(None)
 
     async def send(self, target: str, case: Case) -> None:
         """Sends one case and checks what it did."""
@@ -124,7 +125,8 @@ def main() -> None:
         runner.run(lifespan.__aenter__())
         try:
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            world = World(httpx.AsyncClient(transport=transport, base_url="http://taskapi"))
+            tasks = app.state.services[Database].collection(TaskDocument)
+            world = World(httpx.AsyncClient(transport=transport, base_url="http://taskapi"), tasks)
             runner.run(world.fill())
             start, targets = time.monotonic(), Cases(world.ids).targets()
             for seed, (target, cases) in enumerate(targets.items(), options.seed):

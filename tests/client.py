@@ -10,9 +10,9 @@ from fastapi import FastAPI
 
 from taskapi.accounts.auth import oauth
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.leaks import keep_secret
+from tests.stored import collection
 
 PASSWORD = "correct horse battery"
 

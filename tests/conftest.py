@@ -18,12 +18,13 @@ from pydantic import SecretStr
 from taskapi import main
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.core.settings import Settings
-from taskapi.db import connection, embedded
+from taskapi.db import embedded
 from taskapi.db.connection import Database
 from taskapi.main import DOCUMENTS, create_app
 from tests.client import Account, make_account
 from tests.leaks import keep_output, keep_secret
 from tests.mailbox import Mailbox
+from tests.stored import collection, stored_in
 
 pytest_plugins = ["tests.runlog"]
 
@@ -98,6 +99,7 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """The application, started, and a client that calls it in process."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(app.router.lifespan_context(app))
+        stack.enter_context(stored_in(app.state.services[Database]))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
         yield await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://taskapi"))
 
@@ -105,18 +107,8 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 @asynccontextmanager
 async def another(app: FastAPI, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A second application with other settings, on the same database."""
-    async with beside(app, create_app(make_settings(**changes))) as client:
+    async with running(create_app(make_settings(**changes))) as client:
         yield client
-
-
-@asynccontextmanager
-async def beside(app: FastAPI, second: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """``second``, started; the documents are bound to it, then to ``app`` again."""
-    try:
-        async with running(second) as client:
-            yield client
-    finally:
-        await app.state.services[Database].bind(DOCUMENTS)
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +131,7 @@ async def app(is_mock: bool) -> AsyncIterator[FastAPI]:
 @asynccontextmanager
 async def emptied(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a token, on a database that is empty at first."""
-    await asyncio.gather(*(connection.collection(document).delete_many({}) for document in DOCUMENTS))
+    await asyncio.gather(*(collection(document).delete_many({}) for document in DOCUMENTS))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://taskapi") as client:
         yield client
@@ -163,8 +155,8 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def made_anew(app: FastAPI) -> AsyncIterator[None]:
     """For modules that store lists where there are none: an index that has met one plans otherwise for ever."""
     yield
-    await asyncio.gather(*(connection.collection(document).drop() for document in DOCUMENTS))
-    await app.state.services[Database].bind(DOCUMENTS)
+    await asyncio.gather(*(collection(document).drop() for document in DOCUMENTS))
+    await app.state.services[Database].create_indexes(DOCUMENTS)
 
 
 @pytest.fixture

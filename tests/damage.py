@@ -14,7 +14,7 @@ from bson.raw_bson import RawBSONDocument
 from fastapi import FastAPI
 from pymongo.errors import BulkWriteError
 
-from taskapi.db.connection import collection
+from tests.stored import collection
 
 BSON = dict[str, Any]
 MISSING: Any = object()

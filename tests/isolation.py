@@ -9,9 +9,9 @@ from bson import ObjectId
 
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.db.connection import collection
 from taskapi.main import DOCUMENTS
 from tests.client import PASSWORD, Account, make_account
+from tests.stored import collection
 
 Operation = dict[str, Any]  # of the OpenAPI document, with its ``method`` and ``path``
 OF_TRASH = {"restore_task", "remove_task"}

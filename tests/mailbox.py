@@ -16,8 +16,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope
 
-from taskapi.db.connection import collection
 from taskapi.mail.documents import MailJobDocument
+from tests.stored import collection
 from tests.tools import free_port
 
 PATIENCE_SECONDS = 10

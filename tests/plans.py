@@ -6,7 +6,8 @@ from beanie import Document
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.collation import Collation
 
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
+from tests.stored import collection
 
 UNBOUNDED: CodecOptions[BSON] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)  # ends of ranges
 OTHERS = "rejectedPlans"

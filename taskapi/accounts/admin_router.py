@@ -36,7 +36,7 @@ async def list_users(_: Admin, request: Request, response: Response) -> list[Use
     query = read_query(UserQuery, request)
     page = await admins.page(query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_users"), query, page.total))
-    return page.users
+    return page.entries
 
 
 @router.get("/{user_id}", summary="Read an account", response_description="The account.", responses=responses(401, 403, 404))

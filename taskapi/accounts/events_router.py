@@ -34,7 +34,7 @@ async def list_own_events(user: AccountHolder, request: Request, response: Respo
     query = read_query(EventQuery, request)
     page = await queries.of_account(user.object_id, query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_own_events"), query, page.total))
-    return page.events
+    return page.entries
 
 
 @router.get(
@@ -49,4 +49,4 @@ async def list_events(_: Admin, request: Request, response: Response) -> list[Se
     query = read_query(AllEventsQuery, request)
     page = await queries.of_all_accounts(query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_events"), query, page.total))
-    return page.events
+    return page.entries

@@ -28,7 +28,7 @@ def export_events(user: ObjectId) -> AsyncGenerator[str, None]:
             theirs["$or"] = [{"at": {"$gt": at}}, {"at": at, "_id": {"$gt": event_id}}]
         return [{"$match": theirs}, {"$sort": OLDEST}, {"$project": PUBLIC}]
 
-    return rendered(stream_batches(SecurityEventDocument, stages, BATCH), _line)
+    return rendered(stream_batches(collection(SecurityEventDocument), stages, BATCH), _line)
 
 
 def _line(event: BSON) -> list[str]:
@@ -37,6 +37,6 @@ def _line(event: BSON) -> list[str]:
 
 async def delete_for_user(user: ObjectId) -> None:
     """Deletes the events of ``user``, and makes what they did to other accounts anonymous."""
-    await delete_all(SecurityEventDocument, {"user": user})
+    await delete_all(collection(SecurityEventDocument), {"user": user})
     anonymous = {"by": GONE, "address": "", "agent": ""}
     await collection(SecurityEventDocument).update_many({"by": user}, {"$set": anonymous})

@@ -1,31 +1,23 @@
 """Reading security events, newest first."""
 
-from typing import NamedTuple
-
 from bson import ObjectId
 from pymongo import DESCENDING
 
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.schemas import AllEventsQuery, EventQuery, SecurityEventRead
 from taskapi.db import damaged
-from taskapi.db.connection import BSON
+from taskapi.db.connection import BSON, collection
+from taskapi.web.pagination import Page
 
 NEWEST = {"at": DESCENDING, "_id": DESCENDING}
 PUBLIC = dict.fromkeys(("at", "kind", "outcome", "user", "by", "address", "agent", "request_id", "details"), 1)
 SOURCE = SecurityEventDocument.Settings.name
 
 
-class EventPage(NamedTuple):
-    """Some events, and how many there are in all."""
-
-    events: list[SecurityEventRead]
-    total: int
-
-
-async def of_account(user: ObjectId, query: EventQuery, milliseconds: int) -> EventPage:
+async def of_account(user: ObjectId, query: EventQuery, milliseconds: int) -> Page[SecurityEventRead]:
     """The events of ``user``, found within ``milliseconds``, without the IP addresses and user agents of admins."""
     page = await _page(query, {"user": user}, milliseconds)
-    return EventPage([for_owner(event) for event in page.events], page.total)
+    return Page([for_owner(event) for event in page.entries], page.total)
 
 
 def for_owner(event: SecurityEventRead) -> SecurityEventRead:
@@ -33,7 +25,7 @@ def for_owner(event: SecurityEventRead) -> SecurityEventRead:
     return event.model_copy(update={"address": "", "agent": ""}) if event.by else event
 
 
-async def of_all_accounts(query: AllEventsQuery, milliseconds: int) -> EventPage:
+async def of_all_accounts(query: AllEventsQuery, milliseconds: int) -> Page[SecurityEventRead]:
     """The events of all accounts, found within ``milliseconds``."""
     conditions: BSON = {"user": ObjectId(query.user)} if query.user else {}
     if query.outcome:
@@ -41,7 +33,7 @@ async def of_all_accounts(query: AllEventsQuery, milliseconds: int) -> EventPage
     return await _page(query, conditions, milliseconds)
 
 
-async def _page(query: EventQuery, conditions: BSON, milliseconds: int) -> EventPage:
+async def _page(query: EventQuery, conditions: BSON, milliseconds: int) -> Page[SecurityEventRead]:
     matching = conditions | ({"kind": query.kind} if query.kind else {})
-    found = await query.find(SecurityEventDocument, matching, NEWEST, PUBLIC, milliseconds)
-    return EventPage(damaged.read_all(SecurityEventRead, found.entries, SOURCE), found.total)
+    found = await query.find(collection(SecurityEventDocument), matching, NEWEST, PUBLIC, milliseconds)
+    return Page(damaged.read_all(SecurityEventRead, found.entries, SOURCE), found.total)

@@ -85,7 +85,7 @@ class UserCommands:
         query = UserQuery(limit=100)
         while True:
             page = await admins.page(query, MAX_QUERY_MS)
-            for user in page.users:
+            for user in page.entries:
                 state = "disabled" if user.disabled else "leaving" if user.leaves_at else "active"
                 lines.append(f"{user.role:8}{state:10}{user.created_at:%Y-%m-%d}  {user.username}")
             if query.start + query.limit >= page.total:

@@ -5,7 +5,7 @@ Beanie names its collection) is behind a function here or in ``snapshots``; what
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -85,7 +85,7 @@ def make_client(kind: Callable[..., Made], settings: Settings, options: dict[str
 
 
 class Database:
-    """One service's database: the handle that documents are bound to."""
+    """One service's database: where the collections of its documents are."""
 
     def __init__(self, client: Client, name: str) -> None:
         self._client = client
@@ -97,17 +97,22 @@ class Database:
             read_concern=ReadConcern("local"),
         )
 
-    async def bind(self, documents: Sequence[type[Document]]) -> None:
-        """Points the document classes at this database and makes their indexes."""
+    def collection(self, document: type[Document]) -> Collection:
+        """The collection that holds documents of this class."""
+        return self._handle.get_collection(document.Settings.name)
+
+    async def create_indexes(self, documents: Iterable[type[Document]]) -> None:
+        """Makes the indexes that the documents declare, and drops those that they had before."""
         with pymongo.timeout(INDEX_BUILD_SECONDS):
-            await indexes.bind(self._handle, documents)
+            for document in documents:
+                await indexes.create(self.collection(document), document)
 
 
 @asynccontextmanager
 async def open_database(
-    settings: Settings, documents: Sequence[type[Document]], connect: Callable[[Settings], Client] = connect
+    settings: Settings, documents: Iterable[type[Document]], connect: Callable[[Settings], Client] = connect
 ) -> AsyncIterator[Database]:
-    """A database that answers, with ``documents`` bound to it and indexed; closed at the end.
+    """A database that answers, with the indexes of ``documents``; closed at the end.
 
     Raises:
         StartupError: it cannot be reached or refuses us, in one line with the host and the setting.
@@ -118,10 +123,14 @@ async def open_database(
         try:
             with pymongo.timeout(settings.mongodb_selection_timeout_ms / 1000):
                 await client.admin.command("ping")
-            await database.bind(documents)
+            await database.create_indexes(documents)
         except PyMongoError as error:
             raise StartupError(why_unreachable(error, settings)) from None
-        yield database
+        _current.append(database)
+        try:
+            yield database
+        finally:
+            _current.remove(database)
     finally:
         with pymongo.timeout(CLOSE_SECONDS):
             client.close()
@@ -142,14 +151,17 @@ def why_unreachable(error: PyMongoError, settings: Settings) -> str:
 
 def collection(document: type[Document]) -> Collection:
     """The collection of a document class, for queries."""
-    return document.get_motor_collection()
+    return _current[-1].collection(document)
 
 
-def acknowledged(document: type[Document]) -> Collection:
+_current: list[Database] = []
+
+
+def acknowledged(collection: Collection) -> Collection:
     """The collection as a majority of the replica set has it: nothing of it can be lost."""
-    return collection(document).with_options(read_concern=ReadConcern("majority"))
+    return collection.with_options(read_concern=ReadConcern("majority"))
 
 
-def relaxed_writes(document: type[Document]) -> Collection:
+def relaxed_writes(collection: Collection) -> Collection:
     """The collection with write concern ``w=1``: faster, but a crash may lose the latest writes."""
-    return collection(document).with_options(write_concern=RELAXED)
+    return collection.with_options(write_concern=RELAXED)

@@ -4,18 +4,17 @@ import asyncio
 from collections.abc import Sequence
 
 import pymongo
-from beanie import Document
 from pymongo.collation import Collation
 from pymongo.errors import OperationFailure
 
 from taskapi.core.errors import DatabaseUnavailable
-from taskapi.db.connection import BSON, GRACE_MS, Session, collection
+from taskapi.db.connection import BSON, GRACE_MS, Collection, Session
 
 BAD_VALUE = 2
 
 
 async def aggregate(
-    document: type[Document],
+    collection: Collection,
     pipeline: Sequence[BSON],
     milliseconds: int,
     session: Session | None = None,
@@ -38,14 +37,14 @@ async def aggregate(
                 options: BSON = {"batchSize": 1000, "maxTimeMS": milliseconds, "collation": collation}
                 if hint is not None:
                     options["hint"] = hint
-                cursor = collection(document).aggregate(list(pipeline), session=session, **options)
+                cursor = collection.aggregate(list(pipeline), session=session, **options)
                 return await cursor.to_list(None)
     except TimeoutError:
         raise DatabaseUnavailable from None
     except OperationFailure as error:
         if hint is None or not lacks_index(error):
             raise
-    return await aggregate(document, pipeline, milliseconds, session, collation)
+    return await aggregate(collection, pipeline, milliseconds, session, collation)
 
 
 def lacks_index(error: OperationFailure) -> bool:

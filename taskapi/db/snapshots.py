@@ -11,13 +11,12 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 import pymongo
-from beanie import Document
 from bson import ObjectId
 from pymongo.collation import Collation
 from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi.core.errors import QueryTimeout
-from taskapi.db.connection import BSON, Session, collection
+from taskapi.db.connection import BSON, Collection, Session
 from taskapi.db.errors import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
 from taskapi.db.transactions import is_standalone
 
@@ -33,7 +32,7 @@ CURSOR_SECONDS = 600  # that MongoDB may work for one cursor, the waits for its 
 
 
 async def stream_batches(
-    document: type[Document], stages: Stages, size: int, collation: Collation | None = None
+    collection: Collection, stages: Stages, size: int, collation: Collation | None = None
 ) -> AsyncGenerator[list[BSON], None]:
     """All results of a pipeline in batches of ``size``; close it when you leave early.
 
@@ -47,7 +46,7 @@ async def stream_batches(
     while True:
         begun = last
         try:
-            async with aclosing(_part(document, [(stages(last), size)], collation)) as part:
+            async with aclosing(_part(collection, [(stages(last), size)], collation)) as part:
                 async for batch in part:
                     if batch:
                         last = batch[-1]
@@ -56,11 +55,11 @@ async def stream_batches(
         except OperationFailure as error:
             if last is begun:
                 raise
-            _require_too_old(error, document)
+            _require_too_old(error, collection)
 
 
 async def batches_in_first_order(
-    document: type[Document],
+    collection: Collection,
     ids: Sequence[BSON],
     pipeline: Sequence[BSON],
     by_id: Callable[[list[ObjectId]], Sequence[BSON]],
@@ -74,7 +73,7 @@ async def batches_in_first_order(
     """
     known, given = bytearray(), 0
     try:
-        async with aclosing(_part(document, [(ids, IDS_BATCH), (pipeline, size)], collation)) as part:
+        async with aclosing(_part(collection, [(ids, IDS_BATCH), (pipeline, size)], collation)) as part:
             async for batch in part:
                 if not batch:
                     break
@@ -87,26 +86,26 @@ async def batches_in_first_order(
     except OperationFailure as error:
         if not given:
             raise
-        _require_too_old(error, document)
+        _require_too_old(error, collection)
     for start in range(given * ID_BYTES, len(known), size * ID_BYTES):
         some = bytes(known[start : start + size * ID_BYTES])
         wanted = [ObjectId(some[place : place + ID_BYTES]) for place in range(0, len(some), ID_BYTES)]
-        async with aclosing(_part(document, [(by_id(wanted), size)], None)) as part:
+        async with aclosing(_part(collection, [(by_id(wanted), size)], None)) as part:
             present = {found["_id"]: found async for batch in part for found in batch}
         yield [present[identity] for identity in wanted if identity in present]
 
 
-def _require_too_old(error: OperationFailure, document: type[Document]) -> None:
+def _require_too_old(error: OperationFailure, collection: Collection) -> None:
     if error.code not in (SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE):
         raise error
-    log.warning("MongoDB gave up a snapshot of %s: the rest is read as of now", collection(document).name)
+    log.warning("MongoDB gave up a snapshot of %s: the rest is read as of now", collection.name)
 
 
 async def _part(
-    document: type[Document], pipelines: Sequence[tuple[Sequence[BSON], int]], collation: Collation | None
+    collection: Collection, pipelines: Sequence[tuple[Sequence[BSON], int]], collation: Collation | None
 ) -> AsyncGenerator[list[BSON], None]:
     """The results of pipelines at one moment, each in batches of its size and ended by an empty one."""
-    client = collection(document).database.client
+    client = collection.database.client
     session = None if is_standalone(client) else await client.start_session(snapshot=True, causal_consistency=False)
     cursor: Any = None
     deadline: float | None = asyncio.get_running_loop().time() + FIRST_BATCH_SECONDS
@@ -114,7 +113,7 @@ async def _part(
     try:
         for pipeline, size in pipelines:
             options: BSON = {"batchSize": size, "allowDiskUse": True, "collation": collation}
-            cursor = collection(document).aggregate(list(pipeline), session=session, **options)
+            cursor = collection.aggregate(list(pipeline), session=session, **options)
             while True:
                 # The time-out of ordinary operations would hold for all batches together: the driver sends it as maxTimeMS.
                 with pymongo.timeout(CURSOR_SECONDS):

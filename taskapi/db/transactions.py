@@ -5,10 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pymongo
-from beanie import Document
 
 from taskapi.core.errors import DatabaseUnavailable, TransactionsUnsupported
-from taskapi.db.connection import DURABLE, Session, collection
+from taskapi.db.connection import DURABLE, Collection, Session
 
 Result = TypeVar("Result")
 TRANSACTION_SECONDS = 15
@@ -21,7 +20,7 @@ def is_standalone(client: Any) -> bool:
 
 
 async def transaction(
-    document: type[Document], work: Callable[[Session | None], Awaitable[Result]], *, required: bool = False
+    collection: Collection, work: Callable[[Session | None], Awaitable[Result]], *, required: bool = False
 ) -> Result:
     """Runs ``work`` in one transaction, again when MongoDB asks for it.
 
@@ -30,7 +29,7 @@ async def transaction(
     Raises:
         TransactionsUnsupported: one is ``required``, and the server is such a one.
     """
-    client = collection(document).database.client
+    client = collection.database.client
     if is_standalone(client):
         if required:
             raise TransactionsUnsupported

@@ -76,7 +76,7 @@ class Outbox:
 
 async def delete_for_user(user: ObjectId) -> None:
     """Deletes the mails to ``user`` that are not sent yet."""
-    await delete_all(MailJobDocument, {"user": user})
+    await delete_all(collection(MailJobDocument), {"user": user})
 
 
 class MailJob(Job):

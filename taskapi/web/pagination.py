@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Generic, NamedTuple, Self, TypeVar
 from urllib.parse import urlencode
 
-from beanie import Document
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from taskapi.db.connection import BSON
+from taskapi.db.connection import BSON, Collection
 from taskapi.db.queries import aggregate
+
+Entry = TypeVar("Entry")
 
 MAX_OFFSET = 2**31 - 1
 MAX_LINK_LENGTH = 8000  # of the header with the next page alone; proxies have their limits too
@@ -27,10 +28,10 @@ LIST_HEADERS: dict[str, Any] = {
 }
 
 
-class Page(NamedTuple):
-    """Some entries of a list, as MongoDB keeps them, and how many there are in all."""
+class Page(NamedTuple, Generic[Entry]):
+    """Some entries of a list, and how many there are in all."""
 
-    entries: list[BSON]
+    entries: list[Entry]
     total: int
 
 
@@ -55,8 +56,8 @@ class PageQuery(BaseModel):
         return self.offset or self.skip or 0
 
     async def find(
-        self, document: type[Document], matching: BSON, order: Mapping[str, int], projection: BSON, milliseconds: int
-    ) -> Page:
+        self, collection: Collection, matching: BSON, order: Mapping[str, int], projection: BSON, milliseconds: int
+    ) -> Page[BSON]:
         """The documents that match, on this page of their ``order``.
 
         Raises:
@@ -64,8 +65,8 @@ class PageQuery(BaseModel):
         """
         match = {"$match": matching}
         shown: list[BSON] = [{"$sort": dict(order)}, {"$skip": self.start}, {"$limit": self.limit}, {"$project": projection}]
-        entries = await aggregate(document, [match, *shown], milliseconds)
-        counted = await aggregate(document, [match, {"$count": "total"}], milliseconds)
+        entries = await aggregate(collection, [match, *shown], milliseconds)
+        counted = await aggregate(collection, [match, {"$count": "total"}], milliseconds)
         return Page(entries, counted[0]["total"] if counted else 0)
 
     def last(self, total: int) -> int:

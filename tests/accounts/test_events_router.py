@@ -10,9 +10,10 @@ from fastapi import FastAPI
 
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
+from taskapi.db.shapes import validated
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, wrong_fields
 from tests.conftest import another
+from tests.stored import collection
 
 FIELDS = {"id", "at", "kind", "outcome", "user", "by", "address", "agent", "request_id", "details"}
 
@@ -44,7 +45,7 @@ async def test_what_was_done_to_an_account_is_told_newest_first(ada: Account, bo
     assert [(event["kind"], event["outcome"]) for event in others] == [("sign_in", "success"), ("account_created", "success")]
     kept = await collection(SecurityEventDocument).find_one({"_id": ObjectId(first["id"])})
     assert kept is not None
-    assert SecurityEventDocument.model_validate(kept).request_id == "abc"
+    assert validated(SecurityEventDocument, kept).request_id == "abc"
     assert {event["user"] for event in await events(bob)} == {bob.id}
 
 

@@ -10,9 +10,10 @@ from fastapi import FastAPI
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.queries import NEWEST
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
 from tests.client import Account
 from tests.plans import explain, found_in, stages
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 

@@ -21,9 +21,9 @@ from taskapi.audit.recorder import AuditLog
 from taskapi.cli import users as cli_users
 from taskapi.cli.user_actions import AGENT, UserCommands, run, why
 from taskapi.core.errors import DomainError, InvalidInput, NotFound, StartupError
-from taskapi.db.connection import collection
 from taskapi.mail.queue import Outbox
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, signed_in, stored_user
+from tests.stored import collection
 
 NEW = "another good password"
 

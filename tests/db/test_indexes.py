@@ -8,10 +8,11 @@ from fastapi import FastAPI
 from pymongo import ASCENDING
 from pymongo.errors import OperationFailure
 
-from taskapi.db.connection import Database, collection
+from taskapi.db.connection import Database
 from taskapi.main import DOCUMENTS
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 
@@ -31,7 +32,7 @@ async def test_a_database_of_version_1_2_gets_the_titles_as_people_sort_them(app
     await tasks.create_index([("owner.id", ASCENDING), ("links", ASCENDING)], name="their_own")
     for title in ("banana", "Apple", "apple"):
         await ada.make_task(title)
-    await asyncio.gather(*(app.state.services[Database].bind(DOCUMENTS) for _ in range(workers)))
+    await asyncio.gather(*(app.state.services[Database].create_indexes(DOCUMENTS) for _ in range(workers)))
     assert (await present()).keys() == {*expected, "their_own"}
     assert (await present())["owner_title_collated"] == expected["owner_title_collated"]
     await tasks.drop_index("their_own")
@@ -50,10 +51,10 @@ async def test_an_index_that_cannot_be_dropped_stops_no_start(
     tasks = collection(TaskDocument)
     await tasks.create_index(BY_TITLE, name="owner_title")
     monkeypatch.setattr(type(tasks), "drop_index", refused)
-    await app.state.services[Database].bind(DOCUMENTS)
+    await app.state.services[Database].create_indexes(DOCUMENTS)
     (record,) = [each for each in caplog.records if each.message == "former index not dropped"]
     expected = {"collection": "tasks", "index": "owner_title", "reason": "not authorized to execute command"}
     assert record.__dict__["fields"] == expected
     monkeypatch.undo()
-    await app.state.services[Database].bind(DOCUMENTS)
+    await app.state.services[Database].create_indexes(DOCUMENTS)
     assert "owner_title" not in await present()

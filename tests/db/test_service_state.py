@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
 from taskapi.db import service_state
-from taskapi.db.connection import collection
 from taskapi.db.service_state import RESTORE, SIGNING_KEY, ServiceStateDocument
 from tests.conftest import SECRET, another
 from tests.leaks import keep_secret
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 

@@ -16,7 +16,6 @@ from taskapi.audit import account_data as events
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
-from taskapi.db.connection import collection
 from taskapi.db.errors import SNAPSHOT_TOO_OLD
 from taskapi.db.snapshots import stream_batches
 from taskapi.tasks.import_export import export
@@ -25,6 +24,7 @@ from taskapi.tasks.services import account_data, trash
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account, stored_user
 from tests.conftest import another
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 
@@ -164,7 +164,7 @@ async def test_it_goes_on_more_than_once(eve: Account, caplog: pytest.LogCapture
         after = {"_id": {"$gt": last["_id"]}} if last else {}
         return [{"$match": {"owner.id": owner, **after}}, {"$sort": {"_id": 1}}, {"$project": {"_id": 1}}]
 
-    async for batch in stream_batches(TaskDocument, stages, COUNT // 2):
+    async for batch in stream_batches(collection(TaskDocument), stages, COUNT // 2):
         found += [task["_id"] for task in batch]
         await the_moment_has_passed()
     assert len(found) == len(set(found)) == COUNT

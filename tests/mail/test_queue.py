@@ -13,13 +13,15 @@ from fastapi import FastAPI
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.logs import request_id
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
+from taskapi.db.shapes import validated
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.queue import LEASE, MailWorker, Outbox
 from taskapi.mail.transports import DeliveryError
 from tests.client import make_account
 from tests.conftest import another
 from tests.mailbox import PATIENCE_SECONDS, smtp_server
+from tests.stored import collection
 
 ADDRESS = "ada@example.com"
 TRAIL = AuditLog("192.0.2.7", "curl/8.5.0", timedelta(days=1))
@@ -81,7 +83,7 @@ async def test_a_job_is_stored_then_the_worker_is_woken() -> None:
     await Outbox(lambda: woken.append(1)).enqueue("verify_email", TRAIL, user=ObjectId("65f1a2b3c4d5e6f708192a3b"))
     request_id.reset(name)
     job = await the_job()
-    MailJobDocument.model_validate(job)
+    validated(MailJobDocument, job)
     assert woken == [1]
     assert (job["kind"], str(job["user"]), job["address"], job["attempts"]) == (
         "verify_email",

@@ -17,6 +17,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.db.shapes import validated
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.pipelines import progress
@@ -93,9 +94,9 @@ def test_seeded_documents_are_those_of_the_service(app: FastAPI, database: Datab
     names = {user["_id"]: user["username"] for user in database["users"].find()}
     tasks = list(database["tasks"].find())
     for user in database["users"].find():
-        UserDocument.model_validate(user)
+        validated(UserDocument, user)
     for task in tasks:
-        TaskDocument.model_validate(task)
+        validated(TaskDocument, task)
         TaskRead.model_validate(task)
         assert task["owner"]["username"] == names[task["owner"]["id"]]
         assert task["completed"] == (task["status"] == "done") == (task["completed_at"] is not None)

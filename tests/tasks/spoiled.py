@@ -6,10 +6,10 @@ from typing import Any
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, stored_task
 from tests.damage import BSON, ODD, damaged, store
+from tests.stored import collection
 
 FIELDS = [
     "title", "description", "status", "completed", "completed_at", "priority", "due_date", "start_date", "estimate_minutes",

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from fastapi import FastAPI
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, make_account, stored_task
 from tests.conftest import another
+from tests.stored import collection
 
 CHANGES = [("PATCH", {"priority": 5}), ("PUT", {"priority": 5}), ("PATCH", {}), ("DELETE", None)]
 

@@ -3,9 +3,9 @@
 import pytest
 from bson import ObjectId
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, wrong_fields
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 

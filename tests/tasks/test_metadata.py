@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, stored_task, wrong_fields
+from tests.stored import collection
 
 
 def nested(levels: int) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from taskapi.db.connection import collection
 from taskapi.tasks.put import TaskPut
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.services.json_patch import READ_ONLY
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
+from tests.stored import collection
 from tests.tasks.import_export.test_export import RICH
 from tests.tasks.import_export.test_importer import take, tasks_of
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, stored_task, wrong_fields
+from tests.stored import collection
 from tests.tasks.import_export.test_importer import take
 
 pytestmark = pytest.mark.real

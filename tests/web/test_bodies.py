@@ -8,10 +8,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.web.routing import FORM
 from tests.client import PASSWORD, Account, is_problem, make_admin
+from tests.stored import collection
 from tests.walk import calls
 
 BOM = b"\xef\xbb\xbf"

@@ -73,4 +73,4 @@ class OneTimeTokens:
 
 async def delete_for_user(user: ObjectId) -> None:
     """Deletes the tokens of ``user``."""
-    await delete_all(OneTimeTokenDocument, {"user": user})
+    await delete_all(collection(OneTimeTokenDocument), {"user": user})

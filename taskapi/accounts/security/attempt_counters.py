@@ -10,7 +10,7 @@ from pymongo import ReturnDocument, UpdateOne
 from taskapi.accounts.errors import TooManyAttempts
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.db.connection import BSON, relaxed_writes
+from taskapi.db.connection import BSON, collection, relaxed_writes
 
 MEMORY: Final = timedelta(hours=1)  # failures are forgotten so long after the last one
 
@@ -41,7 +41,7 @@ class Counter:
     async def is_live(self) -> bool:
         """Whether it is stored and has not expired."""
         live = {"_id": self.identity, "expires_at": {"$gt": utc_now()}}
-        return await relaxed_writes(ThrottleDocument).find_one(live, {"_id": 1}) is not None
+        return await relaxed_writes(collection(ThrottleDocument)).find_one(live, {"_id": 1}) is not None
 
     def extend(self, span: timedelta, account: bytes) -> UpdateOne:
         """The write that stores the counter, if it is not, and keeps it for ``span`` from now.
@@ -56,11 +56,11 @@ class Counter:
 
     async def remove(self) -> None:
         """Forgets what was counted."""
-        await relaxed_writes(ThrottleDocument).delete_one({"_id": self.identity})
+        await relaxed_writes(collection(ThrottleDocument)).delete_one({"_id": self.identity})
 
     async def forget_known(self) -> None:
         """Forgets the counters that were made to last for this one."""
-        await relaxed_writes(ThrottleDocument).delete_many({"account": self.identity})
+        await relaxed_writes(collection(ThrottleDocument)).delete_many({"account": self.identity})
 
     async def count(self, now: datetime) -> UpdateOne:
         """Counts an attempt; the write that takes it back.
@@ -68,7 +68,7 @@ class Counter:
         Raises:
             TooManyAttempts: the counter is blocked; nothing has changed.
         """
-        before = await relaxed_writes(ThrottleDocument).find_one_and_update(
+        before = await relaxed_writes(collection(ThrottleDocument)).find_one_and_update(
             {"_id": self.identity}, self._counting(now), upsert=True, return_document=ReturnDocument.BEFORE
         )
         block = before and before["blocked_until"]
@@ -112,7 +112,7 @@ async def count(counters: Sequence[Counter]) -> list[UpdateOne]:
 async def write(updates: Sequence[UpdateOne]) -> None:
     """Carries out updates of counters."""
     if updates:
-        await relaxed_writes(ThrottleDocument).bulk_write(list(updates), ordered=False)
+        await relaxed_writes(collection(ThrottleDocument)).bulk_write(list(updates), ordered=False)
 
 
 def _taking_back(block: datetime | None) -> list[BSON]:

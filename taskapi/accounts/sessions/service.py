@@ -171,7 +171,7 @@ async def export_sessions(user: Account) -> AsyncGenerator[str, None]:
 
 async def delete_for_user(user: ObjectId) -> None:
     """Deletes the details of all sessions of ``user``."""
-    await delete_all(SessionDocument, {"user": user})
+    await delete_all(collection(SessionDocument), {"user": user})
 
 
 async def touch_session(session: ObjectId) -> None:

@@ -1,7 +1,7 @@
 """What admins can do with accounts, and the rule that an active admin is always left."""
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from bson import ObjectId
 from pymongo import ASCENDING
@@ -19,6 +19,7 @@ from taskapi.db import damaged
 from taskapi.db.connection import BSON, Session, collection
 from taskapi.db.transactions import transaction
 from taskapi.mail.queue import Outbox
+from taskapi.web.pagination import Page
 
 ADMIN: BSON = {"role": "admin", **ACTIVE}
 WAS_ADMIN: BSON = {"$eq": ["$role", "admin"]}
@@ -37,17 +38,10 @@ WITHOUT_ADMIN: BSON = {
 SHOWN = {**PROVING, "leaving": 1}
 
 
-class UserPage(NamedTuple):
-    """Some accounts, and how many there are in all."""
-
-    users: list[UserForAdmin]
-    total: int
-
-
-async def page(query: UserQuery, milliseconds: int) -> UserPage:
+async def page(query: UserQuery, milliseconds: int) -> Page[UserForAdmin]:
     """The accounts that ``query`` asks for, in the order of their names; found within ``milliseconds``."""
-    found = await query.find(UserDocument, matching(query), {"username_key": ASCENDING}, SHOWN, milliseconds)
-    return UserPage(damaged.read_all(UserForAdmin, found.entries, SOURCE), found.total)
+    found = await query.find(collection(UserDocument), matching(query), {"username_key": ASCENDING}, SHOWN, milliseconds)
+    return Page(damaged.read_all(UserForAdmin, found.entries, SOURCE), found.total)
 
 
 def matching(query: UserQuery) -> BSON:
@@ -156,7 +150,7 @@ async def set_unless_last(conditions: BSON, values: BSON) -> BSON | None:
             await users.update_one({"_id": before["_id"]}, _undoing(before, values))
         raise LastAdmin
 
-    return await transaction(UserDocument, write)
+    return await transaction(collection(UserDocument), write)
 
 
 def _is_active_admin(user: BSON) -> bool:

@@ -76,7 +76,7 @@ async def _follow(mine: BSON, copies: NameCopies) -> None:
 async def _renew(mine: BSON) -> str | None:
     """The present name of the account, when it is still ours. Of one that has no name the work ends: its tasks keep theirs."""
     later = {"$set": {"renaming.leased_until": utc_now() + LEASE}}
-    user = await relaxed_writes(UserDocument).find_one_and_update(mine, later, {"username": 1})
+    user = await relaxed_writes(collection(UserDocument)).find_one_and_update(mine, later, {"username": 1})
     if user is None:
         return None
     username = user.get("username")

@@ -10,7 +10,7 @@ from pydantic import Field
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core import strict_json
 from taskapi.core.fields import QueryBool
-from taskapi.db.connection import BSON
+from taskapi.db.connection import BSON, collection
 from taskapi.db.snapshots import batches_in_first_order, stream_batches
 from taskapi.tasks.import_export.csv_cells import COLUMNS
 from taskapi.tasks.import_export.csv_writer import csv_line, csv_record
@@ -85,6 +85,6 @@ def _batches(owner: UserRead, query: ExportQuery) -> AsyncGenerator[list[BSON], 
         return [{"$match": {"_id": {"$in": ids}, "owner.id": owner.object_id}}, {"$project": fields}]
 
     if order.keys() <= LASTING:
-        return stream_batches(TaskDocument, stages, EXPORT_BATCH, collation)
+        return stream_batches(collection(TaskDocument), stages, EXPORT_BATCH, collation)
     ids = [*pages.stages(matching, order, dict.fromkeys(order, 1)), {"$project": {"_id": 1}}]
-    return batches_in_first_order(TaskDocument, ids, stages(None), by_id, EXPORT_BATCH, collation)
+    return batches_in_first_order(collection(TaskDocument), ids, stages(None), by_id, EXPORT_BATCH, collation)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pymongo.errors import OperationFailure
 
 from taskapi.core.data_loader import DataLoader
-from taskapi.db.connection import BSON
+from taskapi.db.connection import BSON, collection
 from taskapi.db.queries import aggregate
 from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.search import Plan
@@ -54,11 +54,11 @@ class PageLoader:
 async def _find_together(lists: Collection[_Wanted]) -> dict[_Wanted, list[BSON]]:
     if len(lists) == 1:
         (only,) = lists
-        return {only: await aggregate(TaskDocument, only.pipeline, only.milliseconds)}
+        return {only: await aggregate(collection(TaskDocument), only.pipeline, only.milliseconds)}
     first, *others = [[*each.pipeline, {"$set": {LIST: number}}] for number, each in enumerate(lists)]
     try:
         pipeline = [*first, *map(pages.union, others)]
-        results = await aggregate(TaskDocument, pipeline, min(each.milliseconds for each in lists))
+        results = await aggregate(collection(TaskDocument), pipeline, min(each.milliseconds for each in lists))
     except OperationFailure:
         return {}
     found: list[list[BSON]] = [[] for _ in lists]

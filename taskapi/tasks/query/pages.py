@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.db import damaged
-from taskapi.db.connection import BSON
+from taskapi.db.connection import BSON, collection
 from taskapi.db.queries import aggregate
 from taskapi.tasks.query import cursor
 from taskapi.tasks.query import stages as pages
@@ -84,7 +84,9 @@ async def page(owner: UserRead, query: TaskSearch, signer: CursorSigner, millise
 
 
 async def _find(query: TaskSearch, plan: Plan, milliseconds: int) -> list[BSON]:
-    find = partial(aggregate, TaskDocument, milliseconds=milliseconds, collation=pages.collation(query.order), hint=plan.hint)
+    find = partial(
+        aggregate, collection(TaskDocument), milliseconds=milliseconds, collation=pages.collation(query.order), hint=plan.hint
+    )
     if plan.total is None:
         return await find(plan.page)
     found, total = await asyncio.gather(find(plan.page), find(plan.total))

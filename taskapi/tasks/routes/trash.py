@@ -37,7 +37,7 @@ async def list_trash(user: TaskReader, request: Request, response: Response) -> 
     async with admission.admit(work, request):
         page = await trash.page(user, query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_trash"), query, page.total))
-    return page.tasks
+    return page.entries
 
 
 @router.post(

@@ -11,7 +11,7 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.fields import Id
 from taskapi.db import damaged
 from taskapi.db.batches import delete_all
-from taskapi.db.connection import BSON
+from taskapi.db.connection import BSON, collection
 from taskapi.db.snapshots import Stages, stream_batches
 from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.places import place
@@ -66,7 +66,7 @@ async def export_history(user: UserRead) -> AsyncGenerator[str, None]:
 async def delete_for_user(user: ObjectId) -> None:
     """Deletes all tasks of ``user``, those in the trash too."""
     for theirs in _theirs(user):
-        await delete_all(TaskDocument, theirs)
+        await delete_all(collection(TaskDocument), theirs)
 
 
 def _theirs(user: ObjectId) -> list[BSON]:
@@ -91,4 +91,4 @@ def all_in_trash(user: ObjectId, last: BSON | None = None) -> list[BSON]:
 
 
 def _lines(stages: Stages, render: Callable[[BSON], Iterable[str]]) -> AsyncGenerator[str, None]:
-    return rendered(stream_batches(TaskDocument, stages, EXPORT_BATCH), render)
+    return rendered(stream_batches(collection(TaskDocument), stages, EXPORT_BATCH), render)

@@ -194,7 +194,7 @@ async def run_atomically(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int
                     raise BulkRefused(index, at_operation(index, error)) from None
 
     if not (made and await _is_stored(owner, made[0])):  # or an earlier run of the same request has done it all
-        await transaction(TaskDocument, work, required=True)
+        await transaction(collection(TaskDocument), work, required=True)
     await _settle(owner, made, look_up)
     return steps
 

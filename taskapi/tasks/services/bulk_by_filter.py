@@ -90,13 +90,13 @@ async def _apply(owner: UserRead, query: ManyQuery, change: _Change, millisecond
 
     # What was counted has to be what is changed, and no merge may fail half-way; else each batch may stand for itself.
     together = query.expect is not None or change.one_by_one is not None
-    return await (transaction(TaskDocument, work, required=True) if together and not query.dry_run else work())
+    return await (transaction(collection(TaskDocument), work, required=True) if together and not query.dry_run else work())
 
 
 async def _ids(filter_: BSON, most: int, milliseconds: int, session: Session | None) -> list[ObjectId]:
     pipeline: list[BSON] = [{"$match": filter_}, {"$limit": most + 1}, {"$project": {"_id": 1}}]
     hint = index_hints.choose(filter_, {}) if session is None else None  # one that is missing would end a transaction
-    ids = [found["_id"] for found in await aggregate(TaskDocument, pipeline, milliseconds, session, hint=hint)]
+    ids = [found["_id"] for found in await aggregate(collection(TaskDocument), pipeline, milliseconds, session, hint=hint)]
     if len(ids) > most:
         raise TooManyMatches(most)
     return ids

@@ -35,7 +35,7 @@ async def create(owner: UserRead, data: TaskCreate, inserter: TaskInserter, look
         await inserter.insert(task)
     except DuplicateKeyError:
         theirs = {"$or": [{"owner.id": owner.object_id}, {"trash.owner.id": owner.object_id}]}
-        first = await acknowledged(TaskDocument).find_one({"_id": task["_id"], **theirs}, {"created_at": 1})
+        first = await acknowledged(collection(TaskDocument)).find_one({"_id": task["_id"], **theirs}, {"created_at": 1})
         if first is None:
             if await collection(TaskDocument).find_one({"_id": task["_id"], **theirs}, {"_id": 1}):
                 raise DatabaseUnavailable from None  # what that run has stored may still be lost

@@ -5,7 +5,6 @@ A task in the trash has no ``owner``: what looks for the tasks of an owner canno
 """
 
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -23,16 +22,9 @@ from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import Action, list_or_empty, recorded
 from taskapi.tasks.storage.reading import SOURCE, reference
 from taskapi.tasks.storage.repository import PUBLIC, Versions, explain_no_match, one
-from taskapi.web.pagination import PageQuery
+from taskapi.web.pagination import Page, PageQuery
 
 RESTORED_LAST: BSON = {"$expr": {"$eq": [{"$last": list_or_empty("$history.action")}, Action.restore]}}
-
-
-class TrashPage(NamedTuple):
-    """Some tasks of the trash, and how many there are in all."""
-
-    tasks: list[TrashedTask]
-    total: int
 
 
 def moving(owner: UserRead, days: int) -> list[BSON]:
@@ -63,12 +55,12 @@ def _one(owner: UserRead, task_id: str) -> BSON:
     return {"_id": identity, **_theirs(owner)}
 
 
-async def page(owner: UserRead, query: PageQuery, milliseconds: int) -> TrashPage:
+async def page(owner: UserRead, query: PageQuery, milliseconds: int) -> Page[TrashedTask]:
     """The tasks of ``owner`` in the trash, last deleted first; found within ``milliseconds``."""
     order = {"trash.deleted_at": DESCENDING, "_id": DESCENDING}
-    found = await query.find(TaskDocument, _theirs(owner), order, {**PUBLIC, "trash": 1}, milliseconds)
+    found = await query.find(collection(TaskDocument), _theirs(owner), order, {**PUBLIC, "trash": 1}, milliseconds)
     tasks = damaged.read_all(TrashedTask, [shown(task, owner) for task in found.entries], SOURCE)
-    return TrashPage(tasks, found.total)
+    return Page(tasks, found.total)
 
 
 def shown(task: BSON, owner: UserRead) -> BSON:

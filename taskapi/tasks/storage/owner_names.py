@@ -19,7 +19,7 @@ BATCH = 100  # tasks that one operation changes: others wait for it no longer th
 async def batches(user: ObjectId) -> AsyncGenerator[list[ObjectId], None]:
     """The ids of all tasks of ``user``, those in the trash too. One that changes meanwhile may be left out or come twice."""
     for holder in ("owner.id", "trash.owner.id"):
-        async with aclosing(batches_of_ids(TaskDocument, {holder: user}, BATCH)) as found:
+        async with aclosing(batches_of_ids(collection(TaskDocument), {holder: user}, BATCH)) as found:
             async for ids in found:
                 yield ids
 

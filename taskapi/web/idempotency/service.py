@@ -186,4 +186,4 @@ async def delete_for_user(user: ObjectId) -> None:
     scope = f"user:{user}"
     # A range of whole ids: their index knows no ``_id.scope``.
     theirs = {"$gt": {"scope": scope, "key": MinKey()}, "$lt": {"scope": scope, "key": MaxKey()}}
-    await delete_all(IdempotencyDocument, {"_id": theirs})
+    await delete_all(collection(IdempotencyDocument), {"_id": theirs})

@@ -7,8 +7,8 @@ from bson import ObjectId
 
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.db.connection import collection
 from tests.client import Account
+from tests.stored import collection
 
 PATH = "/users/me/tokens"
 

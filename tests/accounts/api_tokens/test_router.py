@@ -20,11 +20,12 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import InvalidToken
-from taskapi.db.connection import collection
+from taskapi.db.shapes import validated
 from tests.accounts.api_tokens.calls import PATH, change, events, make, use
 from tests.client import PASSWORD, Account, is_problem, make_account, signed_in, stored_user, wrong_fields
 from tests.conftest import another
 from tests.mailbox import Mailbox
+from tests.stored import collection
 
 READ = {"id", "name", "scopes", "created_at", "expires_at", "last_used_at"}
 
@@ -38,7 +39,7 @@ async def test_a_token_is_shown_once_and_stored_as_a_hash(ada: Account) -> None:
     assert kept["hash"] == hashlib.sha256(made["token"].encode()).digest()
     assert kept["expires_at"] - kept["created_at"] == timedelta(days=90)
     assert made["token"] not in str(user)
-    assert UserDocument.model_validate(user).api_tokens[0].name == "Nightly report"
+    assert validated(UserDocument, user).api_tokens[0].name == "Nightly report"
     answer = await ada.get(PATH)
     assert [set(token) for token in answer.json()] == [READ]
     assert made["token"] not in answer.text

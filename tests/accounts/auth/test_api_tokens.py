@@ -14,10 +14,10 @@ from taskapi.accounts.api_tokens.text import hash_of, new_token
 from taskapi.accounts.auth.loaders import ApiTokensLastUsed, TokenOwnerLoader
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.db.connection import collection
 from tests.accounts.api_tokens.calls import PATH, change, events, make, use
 from tests.client import Account, is_problem, sign_in, stored_user
 from tests.conftest import another
+from tests.stored import collection
 
 
 async def test_a_token_does_what_its_scopes_say(ada: Account, bob: Account) -> None:

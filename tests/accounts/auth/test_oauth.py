@@ -12,9 +12,9 @@ from taskapi.accounts.errors import Overloaded
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.throttling import ACCOUNT
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.db.connection import collection
 from tests.accounts.two_factor.test_router import turn_on
 from tests.client import PASSWORD, Account, is_problem
+from tests.stored import collection
 
 ADA = {"username": "ada", "password": PASSWORD}
 REFRESH = {"grant_type": "refresh_token", "refresh_token": "tsr_wrong"}

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.documents import ThrottleDocument
-from taskapi.db.connection import collection
 from taskapi.main import create_app
 from tests.client import at, is_problem, make_account, sign_in
-from tests.conftest import beside, make_settings
+from tests.conftest import make_settings, running
+from tests.stored import collection
 
 DEFAULT_COST = {"argon2_memory_kib": 19_456, "argon2_rounds": 2}
 SAMPLES = 11
@@ -26,7 +26,7 @@ async def test_when_the_hashes_are_busy_other_requests_are_answered(
 ) -> None:
     small = create_app(make_settings(hash_workers=1, hash_queue=2))
     release = threading.Event()
-    async with beside(app, small) as client:
+    async with running(small) as client:
         ada = await make_account(client, "ada")
         hasher = small.state.services[PasswordHasher]
         verify = hasher._context.verify
@@ -61,7 +61,7 @@ async def test_an_unknown_name_takes_as_long_as_a_wrong_password(app: FastAPI, a
     """At the real cost of a hash, which is most of the time: were it left out, the medians would be far apart."""
     dear = create_app(make_settings(**DEFAULT_COST))
     seconds: dict[str, list[float]] = {"ada": [], "nobody": []}
-    async with beside(app, dear) as client, at(dear, "192.0.2.1") as stranger:
+    async with running(dear) as client, at(dear, "192.0.2.1") as stranger:
         await make_account(client, "ada")
         for _ in range(SAMPLES):
             for username, taken in seconds.items():

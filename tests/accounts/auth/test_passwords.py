@@ -14,10 +14,10 @@ from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.recorder import AuditLog
 from taskapi.cli.user_actions import AGENT, UserCommands, why
-from taskapi.db.connection import collection
 from taskapi.mail.queue import Outbox
 from tests.client import Account, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.mailbox import Mailbox
+from tests.stored import collection
 
 NFC = "pässwörter 한국 \u1ebf"
 NFD = unicodedata.normalize("NFD", NFC)

@@ -17,9 +17,11 @@ from taskapi.accounts.sessions.refresh import LAYOUT, RefreshToken
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
+from taskapi.db.shapes import validated
 from tests.client import Account, is_problem, signed_in, stored_user, wrong_fields
 from tests.conftest import another
+from tests.stored import collection
 
 PAIRS = 200
 HOUR = timedelta(hours=1)
@@ -85,7 +87,7 @@ async def test_a_refresh_token_is_good_for_one_use_which_gives_another(ada: Acco
     assert session
     assert session["generation"] == 1
     assert given["refresh_token"] not in str(session)
-    SessionDocument.model_validate(session)
+    validated(SessionDocument, session)
 
 
 async def test_what_is_stored_gives_no_token_away(ada: Account) -> None:

@@ -7,8 +7,8 @@ from bson import ObjectId
 from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.db.connection import collection
 from tests.client import PASSWORD, Account, is_problem, sign_in, signed_in, stored_user, wrong_fields
+from tests.stored import collection
 
 
 async def revoke(account: Account, token: str, **form: str) -> None:

@@ -19,9 +19,9 @@ from taskapi.accounts.security.access_tokens import TokenCodec
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.errors import InvalidToken
 from taskapi.core.keys import Keyring
-from taskapi.db.connection import collection
 from tests.client import PASSWORD, Account, is_problem, sign_in, stored_user
 from tests.conftest import SECRET, another
+from tests.stored import collection
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 

@@ -16,13 +16,14 @@ from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.queue import MailJob, Outbox
 from taskapi.main import DOCUMENTS
 from tests.client import PASSWORD, Account, at, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.conftest import another
 from tests.mailbox import Mailbox, text_of, token_of
+from tests.stored import collection
 
 ADDRESS = "ada@example.com"
 NEW = "a staple of batteries"

@@ -25,9 +25,9 @@ from taskapi.accounts.security.throttling import (
 )
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import in_utc
-from taskapi.db.connection import collection
 from tests.client import PASSWORD, Account, at, is_problem, sign_in, stored_user
 from tests.conftest import another
+from tests.stored import collection
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 

@@ -13,9 +13,9 @@ from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.sessions.refresh import RefreshToken
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.db.connection import collection
 from tests.client import Account, is_problem, make_account, sign_in, signed_in, stored, stored_user
 from tests.plans import explain, found_in, stages
+from tests.stored import collection
 
 MOST = 100
 FIELDS = {"id", "created_at", "last_seen_at", "expires_at", "address", "agent", "scopes", "current"}

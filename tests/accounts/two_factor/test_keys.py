@@ -13,13 +13,13 @@ from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.background import Jobs
 from taskapi.core.keys import Keyring
-from taskapi.db.connection import collection
 from taskapi.main import create_app
 from tests.accounts.two_factor.test_router import NEVER, PATH, begin, enter, events, factor_of, turn_on
 from tests.client import PASSWORD, Account, is_problem, stored_user, wrong_fields
-from tests.conftest import SECRET, another, beside, make_settings
+from tests.conftest import SECRET, another, make_settings, running
 from tests.leaks import keep_secret
 from tests.plans import explain, found_in
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 
@@ -103,7 +103,7 @@ async def test_the_start_says_how_many_cannot_be_checked(
     await turn_on(bob)
     caplog.clear()
     second = create_app(make_settings(secret_key=SecretStr(NEW)))
-    async with beside(app, second):
+    async with running(second):
         (job,) = [job for job in second.state.services[Jobs] if job.name == "the check of second factors"]
         await job._work()  # as at the start, where nobody waits for it
     (line, *_) = [message for message in caplog.messages if "second factors were" in message]

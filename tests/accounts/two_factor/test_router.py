@@ -16,9 +16,10 @@ from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
+from taskapi.db.shapes import validated
 from tests.client import PASSWORD, Account, is_problem, stored_user, wrong_fields
 from tests.conftest import SECRET, another
+from tests.stored import collection
 
 PATH = "/users/me/two-factor"
 NEVER = "000-000"  # a code by chance once in 300,000 runs
@@ -89,7 +90,7 @@ async def test_it_is_on_once_it_is_confirmed(ada: Account, anonymous: httpx.Asyn
 async def test_no_secret_is_stored_that_can_be_read(ada: Account) -> None:
     factor = await turn_on(ada)
     user = await stored_user(ada.id)
-    assert UserDocument.model_validate(user).authenticator is not None
+    assert validated(UserDocument, user).authenticator is not None
     for secret in (factor.secret, *factor.recovery, *(code.replace("-", "") for code in factor.recovery)):
         assert secret not in str(user)
     assert len(user["authenticator"]["recovery"]) == 10

@@ -8,9 +8,9 @@ from bson import ObjectId
 from taskapi.accounts.deletion.service import remove_due
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
 from taskapi.main import ACCOUNT_ERASERS
 from tests.client import PASSWORD, Account
+from tests.stored import collection
 
 
 async def leave(account: Account, password: str = PASSWORD) -> httpx.Response:

@@ -9,10 +9,10 @@ import pytest
 from taskapi.accounts.security.throttling import VERIFICATION
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.db.connection import collection
 from tests.accounts.api_tokens.calls import make as make_token
 from tests.client import PASSWORD, Account, is_problem, make_account, stored_user, wrong_fields
 from tests.mailbox import Mailbox, text_of
+from tests.stored import collection
 
 OLD, NEXT = "ada@example.com", "countess@example.com"
 

@@ -9,8 +9,8 @@ from bson import ObjectId
 
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.db.connection import collection
 from tests.client import PASSWORD, Account, is_problem, make_account, make_admin, sign_in, signed_in, stored_user, wrong_fields
+from tests.stored import collection
 
 ROUNDS = 20
 UNKNOWN = "65f1a2b3c4d5e6f708192a3b"

@@ -11,13 +11,13 @@ from fastapi import FastAPI
 from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.accounts.users.leavers import is_due, leave, remove
 from tests.accounts.users.renamer import follow_due
 from tests.accounts.users.test_export import exported
 from tests.client import Account, is_problem, make_account, make_admin, sign_in, stored_task, stored_user
 from tests.damage import BSON, ODD, damaged, schema, set_at, store
+from tests.stored import collection
 from tests.tasks.spoiled import FIELDS, HISTORY, OTHERS, as_stored
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew")]

@@ -9,11 +9,11 @@ from bson import ObjectId
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
 from tests.accounts.users.leavers import is_due, leave, remove
 from tests.accounts.users.renamer import follow_due
 from tests.client import PASSWORD, Account, make_admin, signed_in, stored_task, stored_user
 from tests.damage import BSON, ODD, set_at
+from tests.stored import collection
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew", "copies_wait")]
 

@@ -9,9 +9,10 @@ from fastapi import FastAPI
 from taskapi.accounts.users.admin_schemas import UserQuery
 from taskapi.accounts.users.admins import ADMIN, matching
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
 from tests.client import Account
 from tests.plans import explain, found_in, stages
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 

@@ -18,12 +18,12 @@ from taskapi.accounts.errors import ExportUnderWay
 from taskapi.accounts.users.schemas import Account as Exporter
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.errors import DatabaseUnavailable
-from taskapi.db.connection import collection
 from taskapi.main import ACCOUNT_EXPORTERS
 from taskapi.tasks.services.account_data import all_in_trash, all_present
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import PASSWORD, Account, is_problem, stored, stored_user
 from tests.plans import explain, found_in, stages
+from tests.stored import collection
 from tests.web.test_methods import raw
 
 pytestmark = pytest.mark.real

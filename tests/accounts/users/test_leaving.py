@@ -12,9 +12,9 @@ from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
 from tests.accounts.users.leavers import leave, remove
 from tests.client import PASSWORD, Account, is_problem, sign_in, stored_user, wrong_fields
+from tests.stored import collection
 
 DAY = timedelta(days=1)
 

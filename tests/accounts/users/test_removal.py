@@ -17,7 +17,6 @@ from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import GONE, SecurityEventDocument
 from taskapi.core.background import Jobs
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
 from taskapi.db.service_state import ServiceStateDocument
 from taskapi.mail.documents import MailJobDocument
 from taskapi.main import ACCOUNT_ERASERS, DOCUMENTS
@@ -25,6 +24,7 @@ from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from tests.accounts.users.leavers import is_due, lease_ends, leave, remove
 from tests.client import Account, is_problem, make_account, sign_in, stored, stored_user
+from tests.stored import collection
 
 DAY = timedelta(days=1)
 # What a throttle counts can be told from nothing in it.

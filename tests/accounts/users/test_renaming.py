@@ -10,12 +10,12 @@ from bson import ObjectId
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.renaming import SETTLING
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
 from taskapi.tasks.storage import owner_names
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.accounts.users.leavers import is_due, leave, remove
 from tests.accounts.users.renamer import follow_due
 from tests.client import Account, is_problem, stored, stored_task, stored_user
+from tests.stored import collection
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("copies_wait")]
 

@@ -7,9 +7,10 @@ import httpx
 import pytest
 
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.db.connection import collection
+from taskapi.db.shapes import validated
 from tests.accounts.users.renamer import follow_due
 from tests.client import PASSWORD, Account, is_problem, make_account, sign_in, stored_task, stored_user, wrong_fields
+from tests.stored import collection
 
 VALID = {"username": "ada", "password": PASSWORD, "email": " Ada@Example.com\t", "full_name": " Ada Lovelace "}
 
@@ -32,7 +33,7 @@ async def test_register_stores_the_account_and_answers_without_a_secret(anonymou
     assert kept["password_hash"].startswith("$argon2id$")
     assert (kept["username_key"], kept["email_key"]) == ("ada", "ada@example.com")
     assert PASSWORD not in str(kept)
-    assert UserDocument.model_validate(kept).username == "ada"
+    assert validated(UserDocument, kept).username == "ada"
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from fastapi import FastAPI
 
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.db.connection import collection
 from tests.accounts.api_tokens.calls import make as make_token
 from tests.accounts.api_tokens.calls import use
 from tests.accounts.two_factor.test_router import NEVER, PATH, begin, turn_on
 from tests.client import PASSWORD, Account, at, is_problem, make_account, make_admin, sign_in, signed_in, stored_user
 from tests.conftest import another
 from tests.mailbox import Mailbox
+from tests.stored import collection
 
 ADDRESS, NEW = "grace@example.com", "a staple of batteries"
 

@@ -11,7 +11,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
 from taskapi.db.snapshots import stream_batches
 from taskapi.tasks.import_export import export
 from taskapi.tasks.import_export.csv_cells import write_cell
@@ -21,6 +21,7 @@ from taskapi.tasks.schemas import READ_EXAMPLE, TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_user, wrong_fields
 from tests.conftest import another
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 
@@ -274,7 +275,9 @@ async def test_the_cursor_goes_when_its_reader_is_cancelled_while_it_waits(ada: 
 
     async def read() -> None:
         owner = ObjectId(ada.id)
-        async for _ in stream_batches(TaskDocument, lambda _: [{"$match": {"owner.id": owner}}, {"$sort": {"_id": 1}}], 2):
+        async for _ in stream_batches(
+            collection(TaskDocument), lambda _: [{"$match": {"owner.id": owner}}, {"$sort": {"_id": 1}}], 2
+        ):
             pass
 
     for seconds in (0.0, 0.002, 0.005, 0.02):
@@ -291,5 +294,5 @@ async def test_an_export_outlasts_the_time_of_one_operation(app: FastAPI, ada: A
     async with another(app, mongodb_timeout_ms=500):
         slow = {"$function": {"lang": "js", "args": [], "body": "function() { sleep(20); return true; }"}}
         pipeline: list[BSON] = [{"$match": {"owner.id": ObjectId(ada.id), "$expr": slow}}]
-        found = [len(batch) async for batch in stream_batches(TaskDocument, lambda _: pipeline, 2)]
+        found = [len(batch) async for batch in stream_batches(collection(TaskDocument), lambda _: pipeline, 2)]
     assert sum(found) == 10

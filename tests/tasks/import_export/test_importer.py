@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
 from tests.conftest import another
+from tests.stored import collection
 from tests.tasks.import_export.test_export import RICH, lines
 
 pytestmark = pytest.mark.real

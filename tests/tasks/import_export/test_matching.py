@@ -10,9 +10,9 @@ from bson import ObjectId
 
 from taskapi.core.clock import utc_now
 from taskapi.core.ids import id_within
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
+from tests.stored import collection
 from tests.tasks.import_export import test_csv_reader
 from tests.tasks.import_export.test_export import RICH
 from tests.tasks.import_export.test_importer import JSONL, count, jsonl, take, tasks_of

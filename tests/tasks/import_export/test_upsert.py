@@ -12,12 +12,12 @@ from starlette.requests import ClientDisconnect
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.ids import deterministic_ids, new_seed
-from taskapi.db.connection import collection
 from taskapi.tasks.import_export import importer
 from taskapi.tasks.import_export.records import Record
 from taskapi.tasks.import_export.schemas import ImportQuery
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, stored_user
+from tests.stored import collection
 from tests.tasks.import_export.test_export import RICH
 from tests.tasks.import_export.test_importer import jsonl, take, tasks_of
 

@@ -11,9 +11,9 @@ from bson import MaxKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 
 from taskapi.core.clock import rfc3339, utc_now
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, stored_task
+from tests.stored import collection
 
 
 async def next_page(account: Account, sort: str, cursor: str | None = None, limit: int = 1) -> tuple[list[str], str | None]:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from taskapi.db.connection import collection
 from taskapi.tasks.fields import SORTABLE
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, stored_task, wrong_fields
+from tests.stored import collection
 
 SORTS = [None, *(f"{sign}{name}" for name in SORTABLE for sign in ("", "-")), "-priority,due_date", "due_date,-title,priority"]
 

@@ -10,10 +10,11 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.errors import InvalidInput
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
 from taskapi.tasks.query.filter import compiled
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 

@@ -7,7 +7,6 @@ import httpx
 import pytest
 from bson import ObjectId, Regex
 
-from taskapi.db.connection import collection
 from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.exact_text import MAX_TEXTS, exact
 from taskapi.tasks.query.search import TaskQuery
@@ -15,6 +14,7 @@ from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account
 from tests.damage import BROKEN, store
 from tests.plans import explain, found_in
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 

@@ -7,13 +7,13 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import FIELDS
 from taskapi.tasks.query.filter import compiled
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import make_account
 from tests.plans import explain, found_in, stages
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 

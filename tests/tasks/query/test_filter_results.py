@@ -6,10 +6,11 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
 from taskapi.tasks.query.filter import compiled
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from taskapi.db.connection import collection
 from taskapi.tasks.query.projection import Projection, TaskPart
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
+from tests.stored import collection
 
 TASK: dict[str, Any] = {
     "title": "Write the report",

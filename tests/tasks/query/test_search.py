@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, wrong_fields
+from tests.stored import collection
 
 TODAY = datetime.now(UTC).date()
 PAST, FUTURE = (TODAY - timedelta(days=10)).isoformat(), (TODAY + timedelta(days=10)).isoformat()

@@ -6,11 +6,11 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.db.connection import collection
 from taskapi.tasks.query import search as query
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
 from tests.conftest import another
+from tests.stored import collection
 from tests.tasks.query.test_cursor import walk
 
 TASKS: list[dict[str, Any]] = [

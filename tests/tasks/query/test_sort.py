@@ -9,12 +9,12 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.db.connection import collection
 from taskapi.tasks.fields import SORTABLE
 from taskapi.tasks.query.cursor import CursorSigner, written
 from taskapi.tasks.query.sort import parsed
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account, wrong_fields
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, stored_task, wrong_fields
+from tests.stored import collection
 from tests.tasks.import_export.test_importer import JSONL, jsonl
 
 BLANK = "\u3164\u200b\u2800"

@@ -10,9 +10,10 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import in_utc
-from taskapi.db.connection import collection
+from taskapi.db.shapes import validated
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
+from tests.stored import collection
 
 MISSING = "65f1a2b3c4d5e6f708192a3b"
 ITEM_CALLS = [
@@ -79,8 +80,7 @@ async def test_create_with_defaults(ada: Account) -> None:
         "version": 1,
     }
     assert kept["created_at"] == kept["updated_at"]
-    assert kept["owner"]["username"] == "ada"
-    assert TaskDocument.model_validate(kept).title == "Water the plants"
+    assert (kept["owner"]["username"], validated(TaskDocument, kept).title) == ("ada", "Water the plants")
 
 
 async def test_create_with_everything(ada: Account) -> None:

@@ -7,9 +7,9 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 UNKNOWN = "65f1a2b3c4d5e6f708192a3b"

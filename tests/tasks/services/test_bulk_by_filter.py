@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored, stored_task, wrong_fields
+from tests.stored import collection
 
 
 async def deleted(account: Account, title: str = "A task") -> dict[str, object]:

@@ -9,10 +9,10 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem
 from tests.damage import ODD, schema
+from tests.stored import collection
 from tests.tasks.spoiled import (
     FIELDS,
     HISTORY,

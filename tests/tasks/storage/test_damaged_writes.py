@@ -6,10 +6,10 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, wrong_fields
 from tests.damage import BSON, schema
+from tests.stored import collection
 from tests.tasks.spoiled import FIELDS, GOOD, HISTORY, OTHERS, SOME, all_pages, in_bulk, sound_task, spoil, strict
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew")]

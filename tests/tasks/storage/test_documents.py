@@ -9,7 +9,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import BSON, Database, collection
+from taskapi.db.connection import BSON, Database
 from taskapi.db.queries import aggregate
 from taskapi.main import DOCUMENTS
 from taskapi.tasks.fields import SORTABLE
@@ -21,6 +21,7 @@ from taskapi.tasks.query.sort import parsed
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import is_problem, make_account
 from tests.plans import explain, found_in, stages
+from tests.stored import collection
 
 pytestmark = pytest.mark.real
 
@@ -65,7 +66,7 @@ async def middle(owner: ObjectId, **parameters: str) -> list[Any]:
     query = TaskQuery.model_validate({"count": "none", "limit": "1", **parameters})
     total = await collection(TaskDocument).count_documents(query.filter(owner))
     stages = pages.stages(query.filter(owner), query.order, dict(LISTED), start=total // 2, most=1)
-    task = (await aggregate(TaskDocument, stages, 5000, collation=pages.collation(query.order)))[0]
+    task = (await aggregate(collection(TaskDocument), stages, 5000, collation=pages.collation(query.order)))[0]
     return [task[name] for name in query.order]
 
 
@@ -237,4 +238,4 @@ async def test_lists_go_on_while_an_index_is_missing(shared: httpx.AsyncClient, 
         await collection(TaskDocument).drop_index("owner_text")
         is_problem(await bob.get("/tasks?q=task"), 503, "database_unavailable")
     finally:
-        await app.state.services[Database].bind(DOCUMENTS)
+        await app.state.services[Database].create_indexes(DOCUMENTS)

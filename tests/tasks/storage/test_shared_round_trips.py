@@ -13,7 +13,6 @@ from pymongo.write_concern import WriteConcern
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import DatabaseUnavailable, NotFound
-from taskapi.db.connection import collection
 from taskapi.db.errors import to_domain_error
 from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.query.search import Plan
@@ -21,6 +20,7 @@ from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.inserter import TaskInserter
 from taskapi.tasks.storage.loader import TaskLoader
 from tests.client import Account, make_account, stored_user
+from tests.stored import collection
 
 SECONDS = 5000  # milliseconds of a query
 

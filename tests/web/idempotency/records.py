@@ -6,9 +6,9 @@ from typing import Any
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.web.idempotency.documents import IdempotencyDocument
+from tests.stored import collection
 
 KEY = "3f1c-key"
 KEYED = {"Idempotency-Key": KEY}

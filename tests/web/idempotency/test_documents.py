@@ -3,8 +3,8 @@
 import pytest
 from fastapi import FastAPI
 
-from taskapi.db.connection import collection
 from taskapi.web.idempotency.documents import IdempotencyDocument
+from tests.stored import collection
 
 
 @pytest.mark.real

@@ -18,7 +18,7 @@ from taskapi.core.errors import DatabaseUnavailable
 from taskapi.main import create_app
 from taskapi.tasks.services import tasks as service
 from tests.client import Account, is_problem
-from tests.conftest import beside, make_settings
+from tests.conftest import make_settings, running
 from tests.web.idempotency.records import KEYED, change_record, records, tasks, the_record
 
 BODY = {"title": "Once"}
@@ -140,7 +140,7 @@ async def hanging(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -
         await go_on.wait()
 
     application = create_app(make_settings(idempotency_lease_seconds=0.5))
-    async with beside(app, application) as client:
+    async with running(application) as client:
         at_look_up(application, AFTER_THE_INSERT, hang, monkeypatch)
         call = client.post("/tasks", json=BODY, headers={**ada.headers, **KEYED})
         answer = asyncio.create_task(call)

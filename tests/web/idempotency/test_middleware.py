@@ -12,9 +12,10 @@ from bson import ObjectId
 
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import collection
+from taskapi.db.shapes import validated
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from tests.client import Account, is_problem, signed_in, stored_task, wrong_fields
+from tests.stored import collection
 from tests.web.idempotency.records import KEY, KEYED, change_record, forget_answer, records, tasks, the_record
 
 JSON = {"content-type": "application/json"}
@@ -40,7 +41,7 @@ async def test_a_repeat_gets_the_first_answer_and_makes_nothing(ada: Account) ->
     assert record["seed"] == ObjectId(first.json()["id"])
     assert (record["status"], record["body"], record["holder"]) == (201, first.content, None)
     assert record["expires_at"] - record["created_at"] == timedelta(hours=24)
-    assert IdempotencyDocument.model_validate(record).status == 201
+    assert validated(IdempotencyDocument, record).status == 201
 
 
 @pytest.mark.real

@@ -5,8 +5,8 @@ import pytest
 from fastapi import FastAPI
 
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.db.connection import collection
 from tests.client import PASSWORD, is_problem, make_account, sign_in, stored_user
+from tests.stored import collection
 from tests.web.idempotency.records import KEY, KEYED, forget_answer, records, the_record
 
 BODY = {"username": "ada", "password": PASSWORD, "email": "ada@example.com"}

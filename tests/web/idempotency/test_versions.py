@@ -10,10 +10,11 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from tests.client import Account, is_problem
 from tests.conftest import SECRET, another
+from tests.stored import collection
 from tests.web.idempotency.records import KEY, KEYED, tasks
 
 SMALL = b'{"title":"Once"}'
