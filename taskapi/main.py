@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from taskapi import __version__
+from taskapi.accounts import wiring as accounts_wiring
 from taskapi.accounts.admin_router import router as admin_router
 from taskapi.accounts.api_tokens import service as tokens
 from taskapi.accounts.api_tokens.router import router as tokens_router
@@ -231,6 +232,7 @@ def _lifespan(
                         PageLoader(),
                         TaskInserter(),
                         ACCOUNT_EXPORTERS,
+                        *accounts_wiring.wire(database),
                         *_accounts(complete, keys),
                         *_jobs(complete, keys, resolver),
                     )

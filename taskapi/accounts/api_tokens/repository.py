@@ -6,9 +6,8 @@ from typing import Final
 
 from bson import ObjectId
 
-from taskapi.accounts.users.documents import ACTIVE, SOURCE, UserDocument
+from taskapi.accounts.users.documents import ACCOUNT, ACTIVE, SOURCE, UserDocument
 from taskapi.accounts.users.schemas import Account
-from taskapi.accounts.users.service import PROVING
 from taskapi.core.clock import utc_now
 from taskapi.core.unicode import spellings
 from taskapi.db import damaged
@@ -66,7 +65,7 @@ async def holders(hashes: Keys[bytes]) -> dict[bytes, tuple[Account, BSON]]:
     several: BSON = {"$filter": {"input": _LISTED, "cond": {"$in": ["$$this.hash", wanted]}}}
     cursor = collection(UserDocument).find(
         {"api_tokens.hash": {"$in": wanted}, **ACTIVE},
-        {**PROVING, "api_tokens": only if len(wanted) == 1 else several},
+        {**ACCOUNT, "api_tokens": only if len(wanted) == 1 else several},
         batch_size=len(wanted) + 1,
     )
     found = [(damaged.read(Account, user, SOURCE), user.get("api_tokens", ())) for user in await cursor.to_list(None)]

@@ -7,7 +7,7 @@ from typing import Final
 
 from taskapi.accounts.recovery.tokens import OneTimeTokens, Purpose
 from taskapi.accounts.users import addresses
-from taskapi.accounts.users.addresses import AccountWithPassword
+from taskapi.accounts.users.email_repository import AccountWithPassword
 from taskapi.audit.recorder import AuditLog
 from taskapi.db.connection import BSON
 from taskapi.mail.templates import Template, write

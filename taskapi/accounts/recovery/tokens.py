@@ -14,7 +14,7 @@ from bson import ObjectId
 from taskapi.accounts.errors import InvalidOneTimeToken
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
 from taskapi.accounts.users import addresses
-from taskapi.accounts.users.addresses import AccountWithPassword
+from taskapi.accounts.users.email_repository import AccountWithPassword
 from taskapi.core.clock import utc_now
 from taskapi.core.keys import Signer
 from taskapi.db.batches import delete_all

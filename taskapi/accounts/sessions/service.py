@@ -15,6 +15,7 @@ from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.sessions.refresh import MAX_CHAIN_LENGTH, RefreshToken
 from taskapi.accounts.sessions.schemas import SessionRead
 from taskapi.accounts.users import service as users
+from taskapi.accounts.users.repository import ids_in
 from taskapi.accounts.users.schemas import Account
 from taskapi.audit.recorder import MAX_AGENT_LENGTH, AuditLog
 from taskapi.core.clock import in_utc, utc_now
@@ -89,7 +90,7 @@ async def create_session(
     if admission is None:
         await collection(SessionDocument).delete_one({"_id": token.session})
         return None
-    if admission.cancelled_leaving:
+    if admission.cancelled_deletion:
         await audit_log.record("account_deletion_cancelled", user.object_id)
     if len(admission.sessions) > MAX_SESSIONS:
         await _make_room(user.object_id, admission.sessions)
@@ -138,7 +139,7 @@ async def revoke(text: str, audit_log: AuditLog, policy: SessionPolicy) -> bool:
 
 async def of(user: Account, current: ObjectId | None) -> list[SessionRead]:
     """The sessions of ``user``, last seen first."""
-    live = {"_id": {"$in": users.ids_in(user.sessions)}, "user": user.object_id, "expires_at": {"$gt": utc_now()}}
+    live = {"_id": {"$in": ids_in(user.sessions)}, "user": user.object_id, "expires_at": {"$gt": utc_now()}}
     found = collection(SessionDocument).find(live, sort=[("last_seen_at", -1), ("_id", -1)])
     listed = [{**session, "current": session["_id"] == current} async for session in found]
     return damaged.read_all(SessionRead, listed, SessionDocument.Settings.name)

@@ -8,25 +8,14 @@ the password.
 from dataclasses import dataclass
 
 from bson import ObjectId
-from pymongo.errors import DuplicateKeyError
 
 from taskapi.accounts.errors import EmailTaken
-from taskapi.accounts.users.documents import MAY_SIGN_IN, PUBLIC, SOURCE, UserDocument
+from taskapi.accounts.users.email_repository import AccountWithPassword, EmailRepository
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.audit.recorder import AuditLog
-from taskapi.core.clock import utc_now
 from taskapi.core.errors import FieldError, InvalidInput
-from taskapi.db import damaged
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON, _current
 from taskapi.mail.queue import Outbox
-
-
-@dataclass(frozen=True, slots=True)
-class AccountWithPassword:
-    """An active account, with the password hash that its single-use tokens are bound to."""
-
-    user: UserRead
-    password_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +39,19 @@ class Change:
             await mail.enqueue("notice_email", audit_log, user=user, address=self.gives_up)
 
 
+def repository() -> EmailRepository:
+    """The addresses of the application that was started last, until all that use them are given the repository."""
+    return EmailRepository(_current[-1])
+
+
 async def holder(user: ObjectId) -> AccountWithPassword | None:
-    """The account ``user``, unless it is disabled."""
-    return await _holder({"_id": user})
+    """As ``EmailRepository.find_account``."""
+    return await repository().find_account(user)
 
 
 async def holder_of(address: str) -> AccountWithPassword | None:
-    """The account that has ``address``, in any case, unless it is disabled."""
-    return await _holder({"email_key": address.lower()})
+    """As ``EmailRepository.find_account_by_email``."""
+    return await repository().find_account_by_email(address)
 
 
 def unverified(user: UserRead) -> str | None:
@@ -90,7 +84,7 @@ async def change(user: UserRead, email: str | None, *, proven: bool, signed_in: 
     holds = {"email_verified": True}
     if not email:
         return Change(holds, values, removed, is_event=True, gives_up=user.email)
-    if await collection(UserDocument).find_one({"email_key": key}, {"_id": 1}):
+    if await repository().is_taken(email):
         raise EmailTaken
     return Change(holds, {"pending_email": email}, {}, to_verify=True, gives_up=user.email)
 
@@ -103,31 +97,10 @@ def password_needed() -> InvalidInput:
 
 
 async def verify(holder: AccountWithPassword, address: str) -> bool:
-    """Marks the address of an account as verified. False when it is so already, or the account changed meanwhile."""
-    matching = {**_unchanged(holder), "email_key": address.lower(), "email_verified": {"$ne": True}}
-    values = {"email_verified": True, "updated_at": utc_now()}
-    return (await collection(UserDocument).update_one(matching, {"$set": values})).modified_count == 1
+    """As ``EmailRepository.verify``."""
+    return await repository().verify(holder, address)
 
 
 async def confirm(holder: AccountWithPassword, address: str) -> bool:
-    """Puts the address that waits in the place of the one before. False when the account changed meanwhile.
-
-    Raises:
-        EmailTaken: another account has it meanwhile.
-    """
-    values = {"email": address, "email_key": address.lower(), "email_verified": True, "updated_at": utc_now()}
-    update = {"$set": values, "$unset": {"pending_email": ""}}
-    matching = {**_unchanged(holder), "pending_email": address}
-    try:
-        return (await collection(UserDocument).update_one(matching, update)).modified_count == 1
-    except DuplicateKeyError:
-        raise EmailTaken from None
-
-
-def _unchanged(holder: AccountWithPassword) -> BSON:
-    return {"_id": holder.user.object_id, "password_hash": holder.password_hash, **MAY_SIGN_IN}
-
-
-async def _holder(matching: BSON) -> AccountWithPassword | None:
-    user = await collection(UserDocument).find_one({**matching, **MAY_SIGN_IN}, {**PUBLIC, "password_hash": 1})
-    return AccountWithPassword(damaged.read(UserRead, user, SOURCE), str(user.get("password_hash"))) if user else None
+    """As ``EmailRepository.confirm_pending``."""
+    return await repository().confirm_pending(holder, address)

@@ -10,8 +10,7 @@ from taskapi.accounts.errors import LastAdmin
 from taskapi.accounts.security import password_policy
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.users.admin_schemas import AccountChange, NewPassword, UserForAdmin, UserQuery
-from taskapi.accounts.users.documents import ACTIVE, SOURCE, UserDocument
-from taskapi.accounts.users.service import PROVING
+from taskapi.accounts.users.documents import ACCOUNT, ACTIVE, SOURCE, UserDocument
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.errors import NotFound
 from taskapi.core.unicode import spellings
@@ -35,7 +34,7 @@ WITHOUT_ADMIN: BSON = {
         ]
     },
 }
-SHOWN = {**PROVING, "leaving": 1}
+SHOWN = {**ACCOUNT, "leaving": 1}
 
 
 async def page(query: UserQuery, milliseconds: int) -> Page[UserForAdmin]:

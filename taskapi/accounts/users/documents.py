@@ -11,6 +11,7 @@ from taskapi.accounts.security.scopes import Role
 
 SHOWN = ("username", "email", "email_verified", "pending_email", "full_name", "disabled", "role", "two_factor")
 PUBLIC = dict.fromkeys((*SHOWN, "created_at", "updated_at"), 1)  # no dotted name: it would cost MongoDB 30 us a request
+ACCOUNT = {**PUBLIC, "sessions": 1, "renames": 1}
 STILL_THERE = {"leaving.leased_until": None}  # the removal of the account has not begun
 MAY_SIGN_IN = {"disabled": False, **STILL_THERE}  # also who leaves: it is the way back
 SOURCE = "users"

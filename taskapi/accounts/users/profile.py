@@ -1,39 +1,16 @@
 """Changing one's own account: its name, e-mail address and password, in one write."""
 
-from dataclasses import dataclass, field
-
-from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
-
 from taskapi.accounts.errors import WrongPassword
 from taskapi.accounts.security import password_policy
 from taskapi.accounts.users import addresses, renaming
 from taskapi.accounts.users.addresses import Change
-from taskapi.accounts.users.documents import ACTIVE, PUBLIC, SOURCE, UserDocument
-from taskapi.accounts.users.mending import mending
+from taskapi.accounts.users.repository import AccountUpdate
 from taskapi.accounts.users.schemas import UserRead, UserUpdate
-from taskapi.accounts.users.service import Reauthenticator, active, name_conflict
+from taskapi.accounts.users.service import Reauthenticator, repository
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import InvalidToken
-from taskapi.db import damaged
-from taskapi.db.connection import BSON, collection
 from taskapi.mail.queue import Outbox
-
-
-@dataclass(slots=True)
-class _Write:
-    """The parts of the one write: what the account must be like, and what is set, removed and counted."""
-
-    conditions: BSON
-    values: BSON
-    removed: BSON = field(default_factory=dict)
-    counted: BSON = field(default_factory=dict)
-
-    @property
-    def update(self) -> BSON:
-        operators = {"$set": self.values, "$unset": self.removed, "$inc": self.counted}
-        return {name: fields for name, fields in operators.items() if fields}
 
 
 async def change(
@@ -58,7 +35,7 @@ async def change(
     mail.check(data.email)
     if _asks_for_names(user, data):
         await reauthenticator.throttle.change_of_name(user.object_id, audit_log.address)
-    write = _Write({"_id": user.object_id, **ACTIVE}, {"updated_at": utc_now()})
+    write = AccountUpdate(values={"updated_at": utc_now()})
     write.values |= data.model_dump(include={"full_name"}, exclude_unset=True)
     if "password" in sent:
         password_policy.check(data.password, user.username, user.email, user.full_name, data.username, data.email, data.full_name)
@@ -69,23 +46,15 @@ async def change(
     moved = await _move(write, user, data.email, reauthenticator) if "email" in sent else None
     if "username" in sent and data.username != user.username:
         _rename(write, data.username)
-    try:
-        changed = await mending(
-            user.object_id,
-            lambda: collection(UserDocument).find_one_and_update(
-                write.conditions, write.update, PUBLIC, return_document=ReturnDocument.AFTER
-            ),
-        )
-    except DuplicateKeyError as error:
-        raise name_conflict(error) from None
+    changed = await repository().update(user.object_id, write)
     if changed is None:
         if "password_hash" in write.conditions:
             raise WrongPassword
-        if moved and await active([user.object_id]):
+        if moved and await repository().is_active(user.object_id):
             raise addresses.password_needed()
         raise InvalidToken
     await _report(write, user, moved, mail, audit_log)
-    return damaged.read(UserRead, changed, SOURCE)
+    return changed
 
 
 def _asks_for_names(user: UserRead, data: UserUpdate) -> bool:
@@ -94,13 +63,13 @@ def _asks_for_names(user: UserRead, data: UserUpdate) -> bool:
     return any(new and new.lower() != (own or "").lower() for new, own in wanted)
 
 
-async def _set_password(write: _Write, password: str, reauthenticator: Reauthenticator) -> None:
+async def _set_password(write: AccountUpdate, password: str, reauthenticator: Reauthenticator) -> None:
     write.values["password_hash"] = await reauthenticator.hasher.hash(password)
     write.values["sessions"] = [reauthenticator.session] if reauthenticator.session else []
     write.removed["pending_email"] = ""
 
 
-async def _move(write: _Write, user: UserRead, email: str | None, reauthenticator: Reauthenticator) -> Change:
+async def _move(write: AccountUpdate, user: UserRead, email: str | None, reauthenticator: Reauthenticator) -> Change:
     """Changes the address, or lets the new one wait until it is verified."""
     proven = "password_hash" in write.conditions
     moved = await addresses.change(user, email, proven=proven, signed_in=reauthenticator.session is not None)
@@ -112,13 +81,13 @@ async def _move(write: _Write, user: UserRead, email: str | None, reauthenticato
     return moved
 
 
-def _rename(write: _Write, username: str) -> None:
+def _rename(write: AccountUpdate, username: str) -> None:
     follows = renaming.renamed(utc_now())
     write.values |= {"username": username, "username_key": username.lower(), **follows["$set"]}
     write.counted |= follows["$inc"]
 
 
-async def _report(write: _Write, user: UserRead, moved: Change | None, mail: Outbox, audit_log: AuditLog) -> None:
+async def _report(write: AccountUpdate, user: UserRead, moved: Change | None, mail: Outbox, audit_log: AuditLog) -> None:
     """Records what was written, and tells the addresses concerned."""
     if "password_hash" in write.values:
         await audit_log.record("password_changed", user.object_id)

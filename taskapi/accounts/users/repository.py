@@ -1,0 +1,199 @@
+"""The accounts in the database: finding those that may call, adding one, changing one, and listing its sessions in it.
+
+What other concerns keep inside an account has a repository of its own on the collection: e-mail addresses, administration,
+renaming, deletion, API tokens and second factors.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Collection as Keys
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple, TypeVar
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from taskapi.accounts.errors import EmailTaken, UsernameTaken
+from taskapi.accounts.security.scopes import Scopes
+from taskapi.accounts.users.documents import ACCOUNT, ACTIVE, MAY_SIGN_IN, PUBLIC, SOURCE, STILL_THERE, UserDocument
+from taskapi.accounts.users.schemas import Account, UserRead
+from taskapi.db import damaged
+from taskapi.db.connection import BSON, Database
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+INAPPLICABLE: Final = {2, 14, 28}  # the server's BadValue, TypeMismatch and PathNotViable
+_TYPE_OF_SESSIONS: Final[BSON] = {"$type": "$sessions"}
+MENDED: Final[BSON] = {
+    "sessions": {
+        "$switch": {
+            "branches": [
+                {"case": {"$eq": [_TYPE_OF_SESSIONS, "array"]}, "then": "$sessions"},
+                {"case": {"$eq": [_TYPE_OF_SESSIONS, "objectId"]}, "then": ["$sessions"]},  # which is how it is read
+            ],
+            "default": [],
+        }
+    },
+    "renames": {
+        "$switch": {
+            "branches": [
+                {"case": {"$eq": [{"$type": "$renames"}, "missing"]}, "then": "$$REMOVE"},
+                {"case": {"$and": [{"$isNumber": "$renames"}, {"$lt": ["$renames", 2**53]}]}, "then": "$renames"},
+            ],
+            "default": 1,
+        }
+    },
+    "renaming": {"$cond": [{"$eq": [{"$type": "$renaming"}, "object"]}, "$renaming", "$$REMOVE"]},
+}
+
+
+class AddedSession(NamedTuple):
+    """Result of adding a session to an account."""
+
+    sessions: list[ObjectId]  # of the account, with the new one
+    cancelled_deletion: bool
+
+
+@dataclass(slots=True)
+class AccountUpdate:
+    """One write to an active account: what the account must be like, and what is set, removed and counted."""
+
+    conditions: BSON = field(default_factory=dict)
+    values: BSON = field(default_factory=dict)
+    removed: BSON = field(default_factory=dict)
+    counted: BSON = field(default_factory=dict)
+
+    @property
+    def operators(self) -> BSON:
+        """The update as MongoDB takes it."""
+        operators = {"$set": self.values, "$unset": self.removed, "$inc": self.counted}
+        return {name: fields for name, fields in operators.items() if fields}
+
+
+class UserRepository:
+    """Finds, adds and changes accounts."""
+
+    def __init__(self, database: Database) -> None:
+        self._users = database.collection(UserDocument)
+
+    async def find_active(self, ids: Keys[ObjectId]) -> dict[ObjectId, Account]:
+        """The accounts with these ids, but for those that do not exist, are disabled or are being deleted."""
+        if len(ids) == 1:
+            (only,) = ids
+            user = await self._users.find_one({"_id": only, **ACTIVE}, ACCOUNT)
+            return {only: damaged.read(Account, user, SOURCE)} if user else {}
+        cursor = self._users.find({"_id": {"$in": list(ids)}, **ACTIVE}, ACCOUNT, batch_size=len(ids) + 1)
+        return {user["_id"]: damaged.read(Account, user, SOURCE) for user in await cursor.to_list(None)}
+
+    async def is_active(self, user_id: ObjectId) -> bool:
+        """Whether the account exists, and is neither disabled nor being deleted."""
+        return bool(await self.find_active([user_id]))
+
+    async def find_for_sign_in(self, username: str) -> tuple[Account | None, str | None]:
+        """The account with this user name in any case, and its password hash; (None, None) when there is none.
+
+        The hash is None, which no password matches, when it is damaged.
+        """
+        named = {"username_key": username.lower(), **STILL_THERE}
+        user = await self._users.find_one(named, {**ACCOUNT, "password_hash": 1})
+        if user is None:
+            return None, None
+        stored = user.get("password_hash")
+        return damaged.read(Account, user, SOURCE), stored if isinstance(stored, str) else None
+
+    async def add(self, user: BSON) -> datetime | None:
+        """Adds an account. When an earlier run of this request has added it, returns when; otherwise None.
+
+        Raises:
+            UsernameTaken, EmailTaken: decided by the unique indexes.
+        """
+        try:
+            await self._users.insert_one(user)
+        except DuplicateKeyError as error:
+            first = await self._users.find_one({"_id": user["_id"]}, {"created_at": 1})
+            if first is None:
+                raise _name_conflict(error) from None
+            created_at: datetime = first["created_at"]
+            return created_at
+        return None
+
+    async def update(self, user_id: ObjectId, update: AccountUpdate) -> UserRead | None:
+        """The account after ``update``; None when it is not active, or does not meet the conditions.
+
+        Raises:
+            UsernameTaken, EmailTaken: decided by the unique indexes.
+        """
+        matching = {"_id": user_id, **ACTIVE, **update.conditions}
+        try:
+            changed = await self._mending(
+                user_id,
+                lambda: self._users.find_one_and_update(matching, update.operators, PUBLIC, return_document=ReturnDocument.AFTER),
+            )
+        except DuplicateKeyError as error:
+            raise _name_conflict(error) from None
+        return damaged.read(UserRead, changed, SOURCE) if changed else None
+
+    async def add_session(
+        self, user: UserRead, session_id: ObjectId, scopes: Scopes, password_hash: str, renewed: str | None
+    ) -> AddedSession | None:
+        """Lists a session of ``user``, who still has ``password_hash``; ``renewed`` is a better hash of that password.
+
+        A scheduled deletion is cancelled. None when the account was disabled, its removal began, its password changed, a second
+        factor was turned on or the role that ``scopes`` need was lost meanwhile.
+        """
+        unchanged: BSON = {"_id": user.object_id, "password_hash": password_hash, **MAY_SIGN_IN}
+        if not user.two_factor:
+            unchanged["two_factor"] = {"$ne": True}
+        if "admin" in scopes:
+            unchanged["role"] = "admin"
+        changes: BSON = {
+            "$push": {"sessions": session_id},
+            "$set": {"password_hash": renewed or password_hash},
+            "$unset": {"leaving": ""},
+        }
+        before = await self._mending(
+            user.object_id,
+            lambda: self._users.find_one_and_update(unchanged, changes, {"sessions": 1, "leaving": 1}),
+        )
+        return AddedSession([*ids_in(before.get("sessions", ())), session_id], "leaving" in before) if before else None
+
+    async def remove_sessions(self, user_id: ObjectId, session_ids: list[ObjectId] | None) -> bool:
+        """Removes these sessions of an account, or all: their tokens stop working.
+
+        False when none of them was listed.
+        """
+        change: BSON = {"$set": {"sessions": []}} if session_ids is None else {"$pullAll": {"sessions": session_ids}}
+        written = await self._mending(user_id, lambda: self._users.update_one({"_id": user_id}, change))
+        return written.modified_count == 1
+
+    async def _mending(self, user_id: ObjectId, write: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of ``write``, an update of the account.
+
+        A script may have left text in place of a list, say, which MongoDB cannot update: that is mended, then written again.
+        """
+        try:
+            return await write()
+        except OperationFailure as error:
+            if error.code not in INAPPLICABLE:
+                raise
+        mended = await self._users.update_one({"_id": user_id}, [{"$set": MENDED}])
+        if mended.modified_count:
+            log.warning("a damaged account was mended", extra={"fields": {"document": str(user_id)}})
+        return await write()
+
+
+def ids_in(sessions: Iterable[Any]) -> list[ObjectId]:
+    """The ids in a stored list of sessions, which may hold anything."""
+    return [session_id for session_id in sessions if isinstance(session_id, ObjectId)]
+
+
+def _name_conflict(error: DuplicateKeyError) -> UsernameTaken | EmailTaken:
+    """Which of the two names of an account is taken, by the index that refused a write."""
+    pattern = (error.details or {}).get("keyPattern", {})
+    if "email_key" in pattern:
+        return EmailTaken()
+    return UsernameTaken()
