@@ -19,9 +19,8 @@ from taskapi.accounts.admin_router import router as admin_router
 from taskapi.accounts.api_tokens import service as tokens
 from taskapi.accounts.api_tokens.router import router as tokens_router
 from taskapi.accounts.auth import admission, oauth
-from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed, TokenOwnerLoader
+from taskapi.accounts.auth.loaders import ApiTokensLastUsed, SessionsLastUsed
 from taskapi.accounts.auth.router import router as auth_router
-from taskapi.accounts.auth.service import SignIn
 from taskapi.accounts.deletion import service as deletion
 from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.deletion.router import router as deletion_router
@@ -29,17 +28,12 @@ from taskapi.accounts.deletion.service import Eraser
 from taskapi.accounts.events_router import router as events_router
 from taskapi.accounts.recovery import tokens as one_time_tokens
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
-from taskapi.accounts.recovery.emails import AccountEmails
 from taskapi.accounts.recovery.router import router as recovery_router
-from taskapi.accounts.recovery.tokens import OneTimeTokens
-from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
+from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.documents import ThrottleDocument
-from taskapi.accounts.security.request_quota import RequestLimit
-from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions import service as sessions
 from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.sessions.router import router as sessions_router
-from taskapi.accounts.sessions.service import SessionPolicy
 from taskapi.accounts.two_factor.router import router as two_factor_router
 from taskapi.accounts.two_factor.service import TwoFactorKeys, report_unreadable
 from taskapi.accounts.users import renaming
@@ -61,7 +55,7 @@ from taskapi.db.primary import PrimaryProbe
 from taskapi.db.service_state import ServiceStateDocument
 from taskapi.mail import queue as mail
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.queue import MailJob, MailWorker, Outbox
+from taskapi.mail.queue import MailJob
 from taskapi.mail.transports import choose
 from taskapi.tasks.links.fetch import PageFetcher
 from taskapi.tasks.query.cursor import CursorSigner
@@ -102,27 +96,6 @@ DOCUMENTS = (
     OneTimeTokenDocument,
     ServiceStateDocument,
 )
-# What belongs to an account, beside the account itself. Who leaves has it removed, in this order …
-ACCOUNT_ERASERS: Mapping[type[Document], Eraser] = {
-    TaskDocument: task_data.delete_for_user,
-    SessionDocument: sessions.delete_for_user,
-    IdempotencyDocument: idempotency.delete_for_user,
-    MailJobDocument: mail.delete_for_user,
-    OneTimeTokenDocument: one_time_tokens.delete_for_user,
-    SecurityEventDocument: event_data.delete_for_user,
-}
-# … and can take it along, in these files.
-ACCOUNT_EXPORTERS = AccountExporters(
-    {
-        "account.jsonl": users.export_account,
-        "tasks.jsonl": task_data.export_tasks,
-        "trash.jsonl": task_data.export_trash,
-        "history.jsonl": task_data.export_history,
-        "sessions.jsonl": sessions.export_sessions,
-        "tokens.jsonl": tokens.export_api_tokens,
-        "events.jsonl": lambda user: event_data.export_events(user.object_id),
-    }
-)
 REMOVAL_SECONDS = 300
 RENAMING_SECONDS = 60  # between two looks for names that other workers left
 DAY_SECONDS = 86_400
@@ -145,7 +118,6 @@ ROUTERS = (
     admin_router,
     health_router,
 )
-MAIL_SECONDS = 5  # between two looks for mails that other workers left
 
 
 def create_app(settings: Settings, connect: Callable[[Settings], connection.Client] = connection.connect) -> FastAPI:
@@ -219,7 +191,7 @@ def _lifespan(
                 ):
                     keys = Keyring(complete.secrets)
                     await service_state.check(keys)
-                    app.state.services = services = Services(
+                    services = Services(
                         complete,
                         database,
                         fetcher,
@@ -231,11 +203,9 @@ def _lifespan(
                         TaskLoader(),
                         PageLoader(),
                         TaskInserter(),
-                        ACCOUNT_EXPORTERS,
-                        *accounts_wiring.wire(database),
-                        *_accounts(complete, keys),
-                        *_jobs(complete, keys, resolver),
+                        *accounts_wiring.wire(complete, database, keys, choose(complete, resolver)),
                     )
+                    app.state.services = services = services.with_more(account_exporters(services), *_jobs(services))
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
                     gc.set_threshold(*GC_THRESHOLDS)
@@ -254,33 +224,39 @@ def _lifespan(
     return lifespan
 
 
-def _accounts(settings: Settings, keys: Keyring) -> Iterator[object]:
-    """What proves who calls."""
-    yield (hasher := PasswordHasher(**settings.hashing))
-    yield (codec := TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)))
-    yield (factors := TwoFactorKeys(keys.cipher("second factors"), keys.signer("recovery codes")))
-    yield (throttle := Throttle(keys.signer("throttles"), registrations=settings.registrations_per_address))
-    yield (accounts := AccountLoader())
-    yield TokenOwnerLoader()
-    yield SessionsLastUsed()
-    yield ApiTokensLastUsed()
-    if settings.requests_per_minute:
-        yield RequestLimit(settings.requests_per_minute)
-    idle, longest = timedelta(days=settings.refresh_token_days), timedelta(days=settings.session_days)
-    policy = SessionPolicy(idle=idle, longest=longest, signer=keys.signer("refresh tokens"))
-    yield SignIn(hasher, codec, policy, factors, throttle, accounts)
+def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
+    """What belongs to an account, beside the account itself, and what deletes it, in this order."""
+    return {
+        TaskDocument: task_data.delete_for_user,
+        SessionDocument: sessions.delete_for_user,
+        IdempotencyDocument: idempotency.delete_for_user,
+        MailJobDocument: mail.delete_for_user,
+        OneTimeTokenDocument: one_time_tokens.delete_for_user,
+        SecurityEventDocument: event_data.delete_for_user,
+    }
 
 
-def _jobs(settings: Settings, keys: Keyring, resolver: Resolver) -> Iterator[object]:
-    """What is done in the background, and what requests leave to it."""
-    yield (tokens := OneTimeTokens(keys.signer("one-time tokens")))
-    emails = AccountEmails(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
-    yield (mail := MailJob("mail", MailWorker(emails.compose, choose(settings, resolver)).run_due, MAIL_SECONDS))
-    yield Outbox(mail.wake, settings.email_local_domains)
+def account_exporters(services: Services) -> AccountExporters:
+    """What the owner of an account can take along, by the names of the files."""
+    return AccountExporters(
+        {
+            "account.jsonl": users.export_account,
+            "tasks.jsonl": task_data.export_tasks,
+            "trash.jsonl": task_data.export_trash,
+            "history.jsonl": task_data.export_history,
+            "sessions.jsonl": sessions.export_sessions,
+            "tokens.jsonl": tokens.export_api_tokens,
+            "events.jsonl": lambda user: event_data.export_events(user.object_id),
+        }
+    )
+
+
+def _jobs(services: Services) -> Iterator[object]:
+    """What is done in the background."""
     yield (names := RenamingJob("renaming", partial(renaming.follow_due, owner_names), RENAMING_SECONDS))
-    removal = Job("the removal of accounts", partial(deletion.remove_due, ACCOUNT_ERASERS.values()), REMOVAL_SECONDS)
-    factors = Job("the check of second factors", partial(report_unreadable, keys.cipher("second factors")), DAY_SECONDS)
-    yield Jobs((mail, names, removal, factors))
+    removal = Job("the removal of accounts", partial(deletion.remove_due, account_erasers(services).values()), REMOVAL_SECONDS)
+    factors = Job("the check of second factors", partial(report_unreadable, services[TwoFactorKeys].cipher), DAY_SECONDS)
+    yield Jobs((services[MailJob], names, removal, factors))
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from taskapi import main
+from taskapi.accounts import wiring
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The process that controls the run starts the server; the workers inherit its address."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&": what tests start would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    main.MAIL_SECONDS = 3600  # an application sends what it was asked for itself, and nothing of another one
+    wiring.MAIL_SECONDS = 3600  # an application sends what it was asked for itself, and nothing of another one
     for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
         del os.environ[name]
     if FOLDER_VARIABLE not in os.environ:
@@ -99,7 +99,7 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """The application, started, and a client that calls it in process."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(app.router.lifespan_context(app))
-        stack.enter_context(stored_in(app.state.services[Database]))
+        stack.enter_context(stored_in(app.state.services))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
         yield await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://taskapi"))
 

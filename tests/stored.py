@@ -1,25 +1,39 @@
-"""What is stored by the application that a test has started last: to look at it, or to store something past the API."""
+"""The application that a test has started last: its objects, and what it stores, to look at it past the API or to change it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from beanie import Document
 
 from taskapi.db.connection import Collection, Database
+from taskapi.web.services import Services
 
-_databases: list[Database] = []
+Kind = TypeVar("Kind")
+
+_started: list[Services] = []
 
 
 @contextmanager
-def stored_in(database: Database) -> Iterator[None]:
-    """Meanwhile ``collection`` gives those of ``database``."""
-    _databases.append(database)
+def stored_in(services: Services) -> Iterator[None]:
+    """Meanwhile ``collection`` gives those of this application."""
+    _started.append(services)
     try:
         yield
     finally:
-        _databases.remove(database)
+        _started.remove(services)
+
+
+def started() -> Services:
+    """The objects of the application."""
+    return _started[-1]
+
+
+def service(kind: type[Kind]) -> Kind:
+    """Its object of this class."""
+    return started()[kind]
 
 
 def collection(document: type[Document]) -> Collection:
     """The collection of a document class."""
-    return _databases[-1].collection(document)
+    return service(Database).collection(document)

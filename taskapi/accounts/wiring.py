@@ -1,13 +1,48 @@
-"""What the accounts are made of: their repositories and services, made once for an application from its database."""
+"""What the accounts are made of: their repositories and services, one object of each class for an application."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
+from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed, TokenOwnerLoader
+from taskapi.accounts.auth.service import SignIn
+from taskapi.accounts.recovery.emails import AccountEmails
+from taskapi.accounts.recovery.tokens import OneTimeTokens
+from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
+from taskapi.accounts.security.request_quota import RequestLimit
+from taskapi.accounts.security.throttling import Throttle
+from taskapi.accounts.sessions.service import SessionPolicy
+from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users.email_repository import EmailRepository
 from taskapi.accounts.users.repository import UserRepository
+from taskapi.core.keys import Keyring
+from taskapi.core.settings import Settings
 from taskapi.db.connection import Database
+from taskapi.mail.queue import MailJob, MailWorker, Outbox
+from taskapi.mail.transports import Send
+
+MAIL_SECONDS = 5  # between two looks for mails that other workers left
 
 
-def wire(database: Database) -> Iterator[object]:
-    """The repositories and services of accounts, one object of each class."""
-    yield UserRepository(database)
+def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> Iterator[object]:
+    """The repositories and services of accounts, and the mails about them, which leave by ``send``."""
+    yield (users := UserRepository(database))
     yield EmailRepository(database)
+    yield (hasher := PasswordHasher(**settings.hashing))
+    yield (codec := TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)))
+    yield (factors := TwoFactorKeys(keys.cipher("second factors"), keys.signer("recovery codes")))
+    yield (throttle := Throttle(keys.signer("throttles"), registrations=settings.registrations_per_address))
+    if settings.requests_per_minute:
+        yield RequestLimit(settings.requests_per_minute)
+
+    yield (tokens := OneTimeTokens(keys.signer("one-time tokens")))
+    emails = AccountEmails(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
+    yield (mail := MailJob("mail", MailWorker(emails.compose, send).run_due, MAIL_SECONDS))
+    yield Outbox(mail.wake, settings.email_local_domains)
+
+    yield (accounts := AccountLoader(users))
+    yield TokenOwnerLoader()
+    yield SessionsLastUsed()
+    yield ApiTokensLastUsed()
+    idle, longest = timedelta(days=settings.refresh_token_days), timedelta(days=settings.session_days)
+    policy = SessionPolicy(idle=idle, longest=longest, signer=keys.signer("refresh tokens"))
+    yield SignIn(hasher, codec, policy, factors, throttle, accounts)

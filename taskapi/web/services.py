@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -20,6 +20,10 @@ class Services:
         self._instances: Mapping[type[Any], Any] = MappingProxyType({type(each): each for each in instances})
         if len(self._instances) != len(instances):
             raise ValueError("two objects of one class")
+
+    def with_more(self, *instances: object) -> Self:
+        """These objects, and others that need some of them."""
+        return type(self)(*self._instances.values(), *instances)
 
     def __getitem__(self, kind: type[Kind]) -> Kind:
         return cast(Kind, self._instances[kind])

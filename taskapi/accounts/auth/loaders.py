@@ -6,7 +6,7 @@ from taskapi.accounts.api_tokens import repository as stored_tokens
 from taskapi.accounts.api_tokens import service as api_tokens
 from taskapi.accounts.api_tokens.service import TokenOwner
 from taskapi.accounts.sessions import service as sessions
-from taskapi.accounts.users import service as users
+from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.schemas import Account
 from taskapi.core.data_loader import DataLoader
 from taskapi.core.last_used import LastUsedRecorder
@@ -15,8 +15,8 @@ from taskapi.core.last_used import LastUsedRecorder
 class AccountLoader(DataLoader[ObjectId, Account]):
     """Active accounts by their ids."""
 
-    def __init__(self) -> None:
-        super().__init__(users.active)
+    def __init__(self, users: UserRepository) -> None:
+        super().__init__(users.find_active)
 
 
 class TokenOwnerLoader(DataLoader[bytes, TokenOwner]):

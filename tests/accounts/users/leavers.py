@@ -8,9 +8,9 @@ from bson import ObjectId
 from taskapi.accounts.deletion.service import remove_due
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import utc_now
-from taskapi.main import ACCOUNT_ERASERS
+from taskapi.main import account_erasers
 from tests.client import PASSWORD, Account
-from tests.stored import collection
+from tests.stored import collection, started
 
 
 async def leave(account: Account, password: str = PASSWORD) -> httpx.Response:
@@ -34,4 +34,4 @@ async def _set(account: Account, name: str) -> None:
 
 async def remove() -> None:
     """What a worker does every few minutes."""
-    await remove_due(ACCOUNT_ERASERS.values())
+    await remove_due(account_erasers(started()).values())

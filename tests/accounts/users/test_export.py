@@ -14,16 +14,16 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.accounts.deletion import export
+from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.errors import ExportUnderWay
 from taskapi.accounts.users.schemas import Account as Exporter
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.errors import DatabaseUnavailable
-from taskapi.main import ACCOUNT_EXPORTERS
 from taskapi.tasks.services.account_data import all_in_trash, all_present
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import PASSWORD, Account, is_problem, stored, stored_user
 from tests.plans import explain, found_in, stages
-from tests.stored import collection
+from tests.stored import collection, service
 from tests.web.test_methods import raw
 
 pytestmark = pytest.mark.real
@@ -58,7 +58,7 @@ async def test_all_that_is_kept_of_the_caller_is_in_it_and_nothing_else(ada: Acc
     assert answer.headers["content-disposition"] == 'attachment; filename="taskapi-ada.zip"'
     assert answer.headers["cache-control"] == "no-store"
     files = unpacked(answer.content)
-    assert list(files) == list(ACCOUNT_EXPORTERS)
+    assert list(files) == list(service(AccountExporters))
     assert files["account.jsonl"] == [(await ada.get("/users/me")).json()]
     assert files["tasks.jsonl"] == [(await ada.get(f"/tasks/{kept['id']}")).json()]
     assert files["trash.jsonl"] == (await ada.get("/trash")).json()
@@ -79,7 +79,7 @@ async def test_it_tells_what_is_in_it(ada: Account) -> None:
     with ZipFile(io.BytesIO(content)) as archive:
         text = archive.read("README.txt").decode()
     assert "ada" in text
-    assert [name for name in ACCOUNT_EXPORTERS if name not in text] == []
+    assert [name for name in service(AccountExporters) if name not in text] == []
 
 
 async def test_no_secret_is_in_it(ada: Account) -> None:
@@ -152,7 +152,7 @@ async def seed(account: Account, count: int) -> None:
 
 async def test_a_large_one_comes_in_small_parts(ada: Account) -> None:
     await seed(ada, 2000)
-    parts = [part async for part in export.parts(await exporter(ada), ACCOUNT_EXPORTERS, None)]
+    parts = [part async for part in export.parts(await exporter(ada), service(AccountExporters), None)]
     assert len(parts) > 5
     assert max(map(len, parts)) < 4 * export.PART_BYTES
     files = unpacked(b"".join(parts))
@@ -161,19 +161,19 @@ async def test_a_large_one_comes_in_small_parts(ada: Account) -> None:
 
 async def test_of_several_at_once_one_goes_on(ada: Account, bob: Account) -> None:
     await seed(ada, 500)
-    first = export.parts(await exporter(ada), ACCOUNT_EXPORTERS, None)
+    first = export.parts(await exporter(ada), service(AccountExporters), None)
     await anext(first)
     is_problem(await ada.get("/users/me/export"), 409, "export_under_way")
     assert (await bob.get("/users/me/export")).status_code == 200
     with pytest.raises(ExportUnderWay):
-        await anext(export.parts(await exporter(ada), ACCOUNT_EXPORTERS, None))
+        await anext(export.parts(await exporter(ada), service(AccountExporters), None))
     await first.aclose()
     assert (await ada.get("/users/me/export")).status_code == 200
     assert await exports(ada) == 1
 
 
 async def test_a_fault_before_the_first_byte_is_a_problem(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ACCOUNT_EXPORTERS, "tasks.jsonl", broken_after(0))
+    monkeypatch.setitem(service(AccountExporters), "tasks.jsonl", broken_after(0))
     is_problem(await ada.get("/users/me/export"), 503, "database_unavailable")
     assert await exports(ada) == 0
     monkeypatch.undo()
@@ -192,7 +192,7 @@ def broken_after(lines: int) -> export.AccountExporter:
 async def test_a_fault_in_the_middle_cuts_it_off(
     app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(ACCOUNT_EXPORTERS, "tasks.jsonl", broken_after(100))
+    monkeypatch.setitem(service(AccountExporters), "tasks.jsonl", broken_after(100))
     with caplog.at_level(logging.ERROR):
         start, *rest = await raw(app, "GET", "/users/me/export", ada.headers)
     assert start["status"] == 200

@@ -19,12 +19,12 @@ from taskapi.core.background import Jobs
 from taskapi.core.clock import utc_now
 from taskapi.db.service_state import ServiceStateDocument
 from taskapi.mail.documents import MailJobDocument
-from taskapi.main import ACCOUNT_ERASERS, DOCUMENTS
+from taskapi.main import DOCUMENTS, account_erasers
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from tests.accounts.users.leavers import is_due, lease_ends, leave, remove
 from tests.client import Account, is_problem, make_account, sign_in, stored, stored_user
-from tests.stored import collection
+from tests.stored import collection, started
 
 DAY = timedelta(days=1)
 # What a throttle counts can be told from nothing in it.
@@ -62,8 +62,8 @@ async def test_removal_waits_until_it_is_time(ada: Account) -> None:
     assert await stored_user(ada.id) == before
 
 
-def test_every_document_belongs_to_an_account_or_is_one() -> None:
-    assert set(ACCOUNT_ERASERS) | {UserDocument} == set(DOCUMENTS) - NOBODYS
+def test_every_document_belongs_to_an_account_or_is_one(app: FastAPI) -> None:
+    assert set(account_erasers(app.state.services)) | {UserDocument} == set(DOCUMENTS) - NOBODYS
 
 
 @pytest.mark.real
@@ -119,7 +119,7 @@ async def test_an_interrupted_removal_goes_on_where_nobody_can_come_back(anonymo
     await everywhere(leaver)
     await leave(leaver)
     await is_due(leaver)
-    steps: list[Callable[[ObjectId], Awaitable[None]]] = list(ACCOUNT_ERASERS.values())
+    steps: list[Callable[[ObjectId], Awaitable[None]]] = list(account_erasers(started()).values())
     for place in range(len(steps) + 1):
         with pytest.raises(Interrupted):
             await remove_due([*steps[:place], interrupt])
@@ -170,7 +170,7 @@ async def test_two_workers_share_the_removals(anonymous: httpx.AsyncClient) -> N
     async def noting(user: ObjectId) -> None:
         removed.append(user)
 
-    await asyncio.gather(*(remove_due([noting, *ACCOUNT_ERASERS.values()]) for _ in range(2)))
+    await asyncio.gather(*(remove_due([noting, *account_erasers(started()).values()]) for _ in range(2)))
     assert sorted(removed) == sorted(ObjectId(account.id) for account in accounts[:5])
     assert [str(user["_id"]) async for user in collection(UserDocument).find()] == [accounts[5].id]
 
