@@ -41,8 +41,9 @@ from taskapi.accounts.users import service as users
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.accounts.users.router import router as users_router
-from taskapi.audit import account_data as event_data
+from taskapi.audit.account_data import export_events
 from taskapi.audit.documents import SecurityEventDocument
+from taskapi.audit.repository import SecurityEventRepository
 from taskapi.core import background, logs, startup_warnings
 from taskapi.core.background import Job, Jobs
 from taskapi.core.errors import StartupError
@@ -50,12 +51,12 @@ from taskapi.core.keys import Keyring
 from taskapi.core.memory import MemoryReturn
 from taskapi.core.resolver import Resolver
 from taskapi.core.settings import Settings, load_settings
-from taskapi.db import child_process, connection, driver_threads, embedded, service_state
+from taskapi.db import child_process, connection, driver_threads, embedded
 from taskapi.db.primary import PrimaryProbe
-from taskapi.db.service_state import ServiceStateDocument
-from taskapi.mail import queue as mail
+from taskapi.db.service_state import ServiceStateDocument, ServiceStateRepository
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.queue import MailJob
+from taskapi.mail.repository import MailRepository
 from taskapi.mail.transports import choose
 from taskapi.tasks.links.fetch import PageFetcher
 from taskapi.tasks.query.cursor import CursorSigner
@@ -77,10 +78,11 @@ from taskapi.web import about, cors, docs, methods, middleware, openapi, problem
 from taskapi.web.admission import Admission
 from taskapi.web.health import router as health_router
 from taskapi.web.http_protocol import ON_STOP
-from taskapi.web.idempotency import service as idempotency
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from taskapi.web.idempotency.fingerprint import FingerprintKeys
 from taskapi.web.idempotency.middleware import IdempotencyKeys
+from taskapi.web.idempotency.repository import IdempotencyRepository
+from taskapi.web.idempotency.service import IdempotencyService
 from taskapi.web.load import Load
 from taskapi.web.services import Services
 
@@ -153,12 +155,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
                 others=routing.anonymous_limits(ROUTERS, settings.max_body_bytes)
                 | {("POST", "/tasks/import"): settings.max_import_bytes},
             ),
-            Middleware(
-                IdempotencyKeys,
-                takes_key=takes_key,
-                caller_of=caller_of,
-                lease=timedelta(seconds=settings.idempotency_lease_seconds),
-            ),
+            Middleware(IdempotencyKeys, takes_key=takes_key, caller_of=caller_of),
         ],
     )
     problems.install(app)
@@ -190,7 +187,8 @@ def _lifespan(
                     ) as fetcher,
                 ):
                     keys = Keyring(complete.secrets)
-                    await service_state.check(keys)
+                    await ServiceStateRepository(database).check(keys)
+                    records = IdempotencyRepository(database, timedelta(seconds=complete.idempotency_lease_seconds))
                     services = Services(
                         complete,
                         database,
@@ -199,6 +197,7 @@ def _lifespan(
                         MemoryReturn(),
                         PrimaryProbe(complete),
                         FingerprintKeys(keys.derived("fingerprints of requests")),
+                        IdempotencyService(records),
                         CursorSigner(keys.derived("cursors")),
                         TaskLoader(),
                         PageLoader(),
@@ -229,10 +228,10 @@ def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
     return {
         TaskDocument: task_data.delete_for_user,
         SessionDocument: sessions.delete_for_user,
-        IdempotencyDocument: idempotency.delete_for_user,
-        MailJobDocument: mail.delete_for_user,
+        IdempotencyDocument: services[IdempotencyService].records.delete_for_user,
+        MailJobDocument: services[MailRepository].delete_for_user,
         OneTimeTokenDocument: one_time_tokens.delete_for_user,
-        SecurityEventDocument: event_data.delete_for_user,
+        SecurityEventDocument: services[SecurityEventRepository].delete_for_user,
     }
 
 
@@ -246,7 +245,7 @@ def account_exporters(services: Services) -> AccountExporters:
             "history.jsonl": task_data.export_history,
             "sessions.jsonl": sessions.export_sessions,
             "tokens.jsonl": tokens.export_api_tokens,
-            "events.jsonl": lambda user: event_data.export_events(user.object_id),
+            "events.jsonl": lambda user: export_events(services[SecurityEventRepository], user.object_id),
         }
     )
 

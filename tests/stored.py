@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from beanie import Document
 
+from taskapi.audit.recorder import AuditLog
+from taskapi.audit.repository import SecurityEventRepository
 from taskapi.db.connection import Collection, Database
 from taskapi.web.services import Services
 
@@ -37,3 +39,8 @@ def service(kind: type[Kind]) -> Kind:
 def collection(document: type[Document]) -> Collection:
     """The collection of a document class."""
     return service(Database).collection(document)
+
+
+def audit_log(address: str = "192.0.2.7", agent: str = "curl/8.5.0") -> AuditLog:
+    """Its audit log, for a caller."""
+    return AuditLog(service(SecurityEventRepository), address, agent)

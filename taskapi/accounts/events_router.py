@@ -6,6 +6,7 @@ from fastapi import Request, Response
 
 from taskapi.accounts.dependencies import AccountHolder, Admin
 from taskapi.audit import queries
+from taskapi.audit.dependencies import SecurityEvents
 from taskapi.audit.schemas import AllEventsQuery, EventQuery, SecurityEventRead
 from taskapi.core.errors import QueryTimeout
 from taskapi.core.settings import Settings
@@ -29,10 +30,12 @@ PAGE: dict[str, Any] = {
     **PAGE,
     openapi_extra={"parameters": parameters(EventQuery)},
 )
-async def list_own_events(user: AccountHolder, request: Request, response: Response) -> list[SecurityEventRead]:
+async def list_own_events(
+    user: AccountHolder, events: SecurityEvents, request: Request, response: Response
+) -> list[SecurityEventRead]:
     """What was done to your account and when, newest first: sign-ins, failures, changes of passwords, tokens and roles."""
     query = read_query(EventQuery, request)
-    page = await queries.of_account(user.object_id, query, services_of(request)[Settings].query_timeout_ms)
+    page = await queries.of_account(events, user.object_id, query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_own_events"), query, page.total))
     return page.entries
 
@@ -44,9 +47,9 @@ async def list_own_events(user: AccountHolder, request: Request, response: Respo
     **PAGE,
     openapi_extra={"parameters": parameters(AllEventsQuery)},
 )
-async def list_events(_: Admin, request: Request, response: Response) -> list[SecurityEventRead]:
+async def list_events(_: Admin, events: SecurityEvents, request: Request, response: Response) -> list[SecurityEventRead]:
     """The security events of all accounts, newest first; for admins."""
     query = read_query(AllEventsQuery, request)
-    page = await queries.of_all_accounts(query, services_of(request)[Settings].query_timeout_ms)
+    page = await queries.of_all_accounts(events, query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_events"), query, page.total))
     return page.entries

@@ -14,17 +14,21 @@ from taskapi.accounts.sessions.service import SessionPolicy
 from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users.email_repository import EmailRepository
 from taskapi.accounts.users.repository import UserRepository
+from taskapi.audit.repository import SecurityEventRepository
 from taskapi.core.keys import Keyring
 from taskapi.core.settings import Settings
 from taskapi.db.connection import Database
 from taskapi.mail.queue import MailJob, MailWorker, Outbox
+from taskapi.mail.repository import MailRepository
 from taskapi.mail.transports import Send
 
 MAIL_SECONDS = 5  # between two looks for mails that other workers left
 
 
 def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> Iterator[object]:
-    """The repositories and services of accounts, and the mails about them, which leave by ``send``."""
+    """The repositories and services of accounts, their audit log, and the mails about them, which leave by ``send``."""
+    yield (events := SecurityEventRepository(database, timedelta(days=settings.event_days)))
+    yield (mails := MailRepository(database))
     yield (users := UserRepository(database))
     yield EmailRepository(database)
     yield (hasher := PasswordHasher(**settings.hashing))
@@ -35,9 +39,9 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
         yield RequestLimit(settings.requests_per_minute)
 
     yield (tokens := OneTimeTokens(keys.signer("one-time tokens")))
-    emails = AccountEmails(tokens, settings.mail_from, settings.app_url, timedelta(days=settings.event_days))
-    yield (mail := MailJob("mail", MailWorker(emails.compose, send).run_due, MAIL_SECONDS))
-    yield Outbox(mail.wake, settings.email_local_domains)
+    emails = AccountEmails(tokens, settings.mail_from, settings.app_url, events)
+    yield (mail := MailJob("mail", MailWorker(mails, emails.compose, send).run_due, MAIL_SECONDS))
+    yield Outbox(mails, mail.wake, settings.email_local_domains)
 
     yield (accounts := AccountLoader(users))
     yield TokenOwnerLoader()

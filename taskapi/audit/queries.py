@@ -1,22 +1,22 @@
 """Reading security events, newest first."""
 
 from bson import ObjectId
-from pymongo import DESCENDING
 
 from taskapi.audit.documents import SecurityEventDocument
+from taskapi.audit.repository import SecurityEventRepository
 from taskapi.audit.schemas import AllEventsQuery, EventQuery, SecurityEventRead
 from taskapi.db import damaged
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
 from taskapi.web.pagination import Page
 
-NEWEST = {"at": DESCENDING, "_id": DESCENDING}
-PUBLIC = dict.fromkeys(("at", "kind", "outcome", "user", "by", "address", "agent", "request_id", "details"), 1)
 SOURCE = SecurityEventDocument.Settings.name
 
 
-async def of_account(user: ObjectId, query: EventQuery, milliseconds: int) -> Page[SecurityEventRead]:
+async def of_account(
+    events: SecurityEventRepository, user: ObjectId, query: EventQuery, milliseconds: int
+) -> Page[SecurityEventRead]:
     """The events of ``user``, found within ``milliseconds``, without the IP addresses and user agents of admins."""
-    page = await _page(query, {"user": user}, milliseconds)
+    page = await _page(events, query, {"user": user}, milliseconds)
     return Page([for_owner(event) for event in page.entries], page.total)
 
 
@@ -25,15 +25,17 @@ def for_owner(event: SecurityEventRead) -> SecurityEventRead:
     return event.model_copy(update={"address": "", "agent": ""}) if event.by else event
 
 
-async def of_all_accounts(query: AllEventsQuery, milliseconds: int) -> Page[SecurityEventRead]:
+async def of_all_accounts(events: SecurityEventRepository, query: AllEventsQuery, milliseconds: int) -> Page[SecurityEventRead]:
     """The events of all accounts, found within ``milliseconds``."""
     conditions: BSON = {"user": ObjectId(query.user)} if query.user else {}
     if query.outcome:
         conditions["outcome"] = query.outcome
-    return await _page(query, conditions, milliseconds)
+    return await _page(events, query, conditions, milliseconds)
 
 
-async def _page(query: EventQuery, conditions: BSON, milliseconds: int) -> Page[SecurityEventRead]:
+async def _page(
+    events: SecurityEventRepository, query: EventQuery, conditions: BSON, milliseconds: int
+) -> Page[SecurityEventRead]:
     matching = conditions | ({"kind": query.kind} if query.kind else {})
-    found = await query.find(collection(SecurityEventDocument), matching, NEWEST, PUBLIC, milliseconds)
+    found = await events.find_page(query, matching, milliseconds)
     return Page(damaged.read_all(SecurityEventRead, found.entries, SOURCE), found.total)

@@ -1,15 +1,12 @@
 """Writing security events."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Literal
 
 from bson import ObjectId
 
-from taskapi.audit.documents import SecurityEventDocument
-from taskapi.core.clock import utc_now
+from taskapi.audit.repository import SecurityEventRepository
 from taskapi.core.logs import request_id
-from taskapi.db.connection import collection
 
 Kind = Literal[
     "account_created",
@@ -45,11 +42,11 @@ MAX_AGENT_LENGTH = 200  # characters that are kept of a User-Agent
 
 @dataclass(frozen=True, slots=True)
 class AuditLog:
-    """Where a caller comes from, and for how long what they do to an account is remembered."""
+    """Records what one caller does to accounts, and where they come from."""
 
+    events: SecurityEventRepository
     address: str
     agent: str
-    kept: timedelta
 
     async def record(
         self,
@@ -64,10 +61,8 @@ class AuditLog:
 
         ``details`` are for people, and hold no secret: no password, no token, no code.
         """
-        now = utc_now()
-        await collection(SecurityEventDocument).insert_one(
+        await self.events.add(
             {
-                "at": now,
                 "kind": kind,
                 "outcome": outcome,
                 "user": user,
@@ -76,6 +71,5 @@ class AuditLog:
                 "agent": self.agent[:MAX_AGENT_LENGTH],
                 "request_id": request_id.get(),
                 "details": details,
-                "expires_at": now + self.kept,
             }
         )

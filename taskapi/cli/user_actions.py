@@ -19,12 +19,14 @@ from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.schemas import UserCreate
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.recorder import AuditLog
+from taskapi.audit.repository import SecurityEventRepository
 from taskapi.core import logs
 from taskapi.core.errors import DomainError, StartupError, field_errors
 from taskapi.core.settings import Settings, load_settings
 from taskapi.db import connection, embedded
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.queue import Outbox
+from taskapi.mail.repository import MailRepository
 
 DOCUMENTS = (UserDocument, SecurityEventDocument, MailJobDocument)
 AGENT = "command line"
@@ -140,9 +142,11 @@ def why(error: BaseException) -> str:
 async def _run(settings: Settings, action: str, options: dict[str, Any]) -> str:
     hasher = PasswordHasher(**settings.hashing)
     try:
-        async with connection.open_database(settings, DOCUMENTS):
-            mail = Outbox(lambda: None, settings.email_local_domains)  # the servers look for mail by themselves
-            operator = UserCommands(hasher, mail, AuditLog("", AGENT, timedelta(days=settings.event_days)))
+        async with connection.open_database(settings, DOCUMENTS) as database:
+            # The servers look for mail by themselves.
+            mail = Outbox(MailRepository(database), lambda: None, settings.email_local_domains)
+            events = SecurityEventRepository(database, timedelta(days=settings.event_days))
+            operator = UserCommands(hasher, mail, AuditLog(events, "", AGENT))
             return await ACTIONS[action](operator, **options)
     finally:
         hasher.close()

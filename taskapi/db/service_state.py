@@ -10,7 +10,7 @@ from pymongo import IndexModel
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
-from taskapi.db.connection import collection
+from taskapi.db.connection import Database
 
 log = logging.getLogger(__name__)
 
@@ -33,26 +33,31 @@ class ServiceStateDocument(Document):
         indexes: ClassVar[list[IndexModel]] = []
 
 
-async def check(keys: Keyring) -> None:
-    """Notes which secret signs, and logs it when that which did until now is not among ``keys``: what it signed has ended.
+class ServiceStateRepository:
+    """The notes of the service about itself."""
 
-    Raises:
-        StartupError: a restore of this database has begun and not ended; says what to do.
-    """
-    states = collection(ServiceStateDocument)
-    found = {state["_id"]: state async for state in states.find({})}
-    if RESTORE in found:
-        name = states.database.name
-        raise StartupError(
-            f"the database {name} is half restored: a restore is under way, or was interrupted; "
-            f"to begin it again: taskapi restore FILE --drop {name}"
-        )
-    current, *_ = known = keys.fingerprints()
-    if found.get(SIGNING_KEY, {}).get("fingerprint") == current:
-        return
-    note = {"$set": {"fingerprint": current, "since": utc_now()}}
-    # Of many workers that start at once, the first meets what was there before, and says so.
-    before = await states.find_one_and_update({"_id": SIGNING_KEY}, note, upsert=True)
-    last = (before or {}).get("fingerprint")
-    if last and last not in known:
-        log.warning(OTHER_KEY, last)
+    def __init__(self, database: Database) -> None:
+        self._states = database.collection(ServiceStateDocument)
+
+    async def check(self, keys: Keyring) -> None:
+        """Stores which secret signs, and logs when the last one is not among ``keys``: what it signed has ended.
+
+        Raises:
+            StartupError: a restore of this database has begun and not ended; says what to do.
+        """
+        found = {state["_id"]: state async for state in self._states.find({})}
+        if RESTORE in found:
+            name = self._states.database.name
+            raise StartupError(
+                f"the database {name} is half restored: a restore is under way, or was interrupted; "
+                f"to begin it again: taskapi restore FILE --drop {name}"
+            )
+        current, *_ = known = keys.fingerprints()
+        if found.get(SIGNING_KEY, {}).get("fingerprint") == current:
+            return
+        note = {"$set": {"fingerprint": current, "since": utc_now()}}
+        # Of many workers that start at once, the first meets what was there before, and says so.
+        before = await self._states.find_one_and_update({"_id": SIGNING_KEY}, note, upsert=True)
+        last = (before or {}).get("fingerprint")
+        if last and last not in known:
+            log.warning(OTHER_KEY, last)

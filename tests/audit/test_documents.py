@@ -8,7 +8,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.audit.queries import NEWEST
+from taskapi.audit.repository import NEWEST
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import BSON
 from tests.client import Account

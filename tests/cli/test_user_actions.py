@@ -2,7 +2,6 @@
 
 import io
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,23 @@ from taskapi.accounts.errors import LastAdmin
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.audit.recorder import AuditLog
 from taskapi.cli import users as cli_users
 from taskapi.cli.user_actions import AGENT, UserCommands, run, why
 from taskapi.core.errors import DomainError, InvalidInput, NotFound, StartupError
 from taskapi.mail.queue import Outbox
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, signed_in, stored_user
-from tests.stored import collection
+from tests.stored import audit_log, collection
 
 NEW = "another good password"
 
 
 @pytest.fixture
 def operator(app: FastAPI, anonymous: httpx.AsyncClient) -> UserCommands:
-    return UserCommands(app.state.services[PasswordHasher], app.state.services[Outbox], AuditLog("", AGENT, timedelta(days=1)))
+    return UserCommands(
+        app.state.services[PasswordHasher],
+        app.state.services[Outbox],
+        audit_log("", AGENT),
+    )
 
 
 async def events() -> list[tuple[str, dict[str, Any]]]:

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
-from taskapi.db import service_state
-from taskapi.db.service_state import RESTORE, SIGNING_KEY, ServiceStateDocument
+from taskapi.db.connection import Database
+from taskapi.db.service_state import RESTORE, SIGNING_KEY, ServiceStateDocument, ServiceStateRepository
 from tests.conftest import SECRET, another
 from tests.leaks import keep_secret
 from tests.stored import collection
@@ -27,8 +27,8 @@ async def fingerprint() -> str | None:
 
 
 @pytest.fixture(autouse=True)
-async def signed_by_the_old_secret(anonymous: httpx.AsyncClient) -> None:
-    await service_state.check(Keyring([SECRET]))
+async def signed_by_the_old_secret(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
+    await ServiceStateRepository(app.state.services[Database]).check(Keyring([SECRET]))
 
 
 @pytest.mark.parametrize("secrets", [(SECRET,), (NEW, SECRET), (SECRET, NEW)])

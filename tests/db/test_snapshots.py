@@ -11,8 +11,8 @@ from bson import ObjectId
 from fastapi import FastAPI
 from pymongo.errors import OperationFailure
 
-from taskapi.accounts.users.schemas import UserRead
-from taskapi.audit import account_data as events
+from taskapi.accounts.deletion.export import AccountExporters
+from taskapi.accounts.users.schemas import Account as Reader
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
@@ -24,7 +24,7 @@ from taskapi.tasks.services import account_data, trash
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account, stored_user
 from tests.conftest import another
-from tests.stored import collection
+from tests.stored import collection, service
 
 pytestmark = pytest.mark.real
 
@@ -80,8 +80,8 @@ async def is_kept(moment: Any) -> bool:
     return True
 
 
-async def reader(account: Account) -> UserRead:
-    return UserRead.model_validate(await stored_user(account.id))
+async def reader(account: Account) -> Reader:
+    return Reader.model_validate(await stored_user(account.id))
 
 
 async def rest(parts: AsyncGenerator[bytes, None], first: bytes) -> bytes:
@@ -147,7 +147,7 @@ async def test_what_an_account_export_holds_goes_on(eve: Account) -> None:
         account_data.export_tasks,
         account_data.export_trash,
         account_data.export_history,
-        lambda user: events.export_events(user.object_id),
+        service(AccountExporters)["events.jsonl"],
     )
     whole = [[line async for line in exported(user)] for exported in kinds]
     slow = [exported(user) for exported in kinds]

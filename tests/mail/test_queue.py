@@ -10,21 +10,20 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
 from taskapi.db.shapes import validated
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.queue import LEASE, MailWorker, Outbox
-from taskapi.mail.transports import DeliveryError
+from taskapi.mail.queue import Compose, MailWorker, Outbox
+from taskapi.mail.repository import LEASE, MailRepository
+from taskapi.mail.transports import DeliveryError, Send
 from tests.client import make_account
 from tests.conftest import another
 from tests.mailbox import PATIENCE_SECONDS, smtp_server
-from tests.stored import collection
+from tests.stored import audit_log, collection, service
 
 ADDRESS = "ada@example.com"
-TRAIL = AuditLog("192.0.2.7", "curl/8.5.0", timedelta(days=1))
 
 pytestmark = pytest.mark.usefixtures("anonymous")
 
@@ -52,9 +51,13 @@ async def compose(job: BSON) -> EmailMessage | None:
     return message
 
 
+def worker(compose: Compose, send: Send) -> MailWorker:
+    return MailWorker(service(MailRepository), compose, send)
+
+
 async def enqueue(*addresses: str | None) -> None:
     for address in addresses:
-        await Outbox(lambda: None).enqueue("password_reset", TRAIL, address=address)
+        await Outbox(service(MailRepository), lambda: None).enqueue("password_reset", audit_log(), address=address)
 
 
 async def jobs() -> list[BSON]:
@@ -80,7 +83,8 @@ async def until_stored(matching: BSON, number: int) -> None:
 async def test_a_job_is_stored_then_the_worker_is_woken() -> None:
     woken: list[int] = []
     name = request_id.set("request-7")
-    await Outbox(lambda: woken.append(1)).enqueue("verify_email", TRAIL, user=ObjectId("65f1a2b3c4d5e6f708192a3b"))
+    outbox = Outbox(service(MailRepository), lambda: woken.append(1))
+    await outbox.enqueue("verify_email", audit_log(), user=ObjectId("65f1a2b3c4d5e6f708192a3b"))
     request_id.reset(name)
     job = await the_job()
     validated(MailJobDocument, job)
@@ -100,7 +104,7 @@ async def test_what_is_due_is_sent_and_forgotten() -> None:
     await enqueue("a@example.com", None, "b@example.com")
     request_id.reset(name)
     post = Postbox()
-    await MailWorker(compose, post.send).run_due()
+    await worker(compose, post.send).run_due()
     assert sorted(post.taken) == ["a@example.com", "b@example.com"]
     assert (post.named, request_id.get()) == (["request-7"] * 2, "-")
     assert await jobs() == []
@@ -110,7 +114,7 @@ async def test_many_workers_send_each_mail_once() -> None:
     addresses = [f"user{number}@example.com" for number in range(40)]
     await enqueue(*addresses)
     posts = [Postbox() for _ in range(4)]
-    await asyncio.gather(*(MailWorker(compose, post.send).run_due() for post in posts))
+    await asyncio.gather(*(worker(compose, post.send).run_due() for post in posts))
     assert sorted(address for post in posts for address in post.taken) == sorted(addresses)
     assert await jobs() == []
 
@@ -118,16 +122,16 @@ async def test_many_workers_send_each_mail_once() -> None:
 async def test_a_server_that_fails_is_tried_again_later_and_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
     await enqueue(ADDRESS, "b@example.com")
     post = Postbox(DeliveryError("SMTPConnectError"))
-    worker = MailWorker(compose, post.send)
-    await worker.run_due()
+    sender = worker(compose, post.send)
+    await sender.run_due()
     job = await the_job()
     assert post.taken == ["b@example.com"]
     assert job["attempts"] == 1
     assert timedelta(0) < in_utc(job["due_at"]) - utc_now() <= timedelta(seconds=10)
-    await worker.run_due()
+    await sender.run_due()
     assert (await the_job())["attempts"] == 1
     await change(due_at=utc_now())
-    await worker.run_due()
+    await sender.run_due()
     assert (post.taken, await jobs()) == (["b@example.com", ADDRESS], [])
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -139,7 +143,7 @@ async def test_pauses_grow_to_an_hour() -> None:
     pauses = []
     for attempts in (0, 1, 2, 8, 9, 30):
         await change(attempts=attempts, due_at=utc_now())
-        await MailWorker(compose, Postbox(DeliveryError("x")).send).run_due()
+        await worker(compose, Postbox(DeliveryError("x")).send).run_due()
         job = await the_job()
         pauses.append(round((in_utc(job["due_at"]) - utc_now()).total_seconds()))
     assert pauses == [10, 20, 40, 2560, 3600, 3600]
@@ -151,7 +155,7 @@ async def test_a_mail_is_given_up_when_it_is_refused_or_a_day_old(caplog: pytest
     if not permanent:
         await change(created_at=utc_now() - timedelta(days=1), attempts=30)
     job = await the_job()
-    await MailWorker(compose, Postbox(DeliveryError("SMTPRecipientsRefused 550", permanent=permanent)).send).run_due()
+    await worker(compose, Postbox(DeliveryError("SMTPRecipientsRefused 550", permanent=permanent)).send).run_due()
     assert await jobs() == []
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
@@ -164,7 +168,7 @@ async def test_a_mail_nobody_could_try_for_a_day_is_tried() -> None:
     await enqueue(ADDRESS)
     await change(created_at=utc_now() - timedelta(days=1, hours=1))
     post = Postbox()
-    await MailWorker(compose, post.send).run_due()
+    await worker(compose, post.send).run_due()
     assert post.taken == [ADDRESS]
 
 
@@ -176,17 +180,17 @@ async def test_a_killed_worker_loses_no_mail() -> None:
         sending.set()
         await asyncio.Event().wait()
 
-    killed = asyncio.create_task(MailWorker(compose, hang).run_due())
+    killed = asyncio.create_task(worker(compose, hang).run_due())
     await sending.wait()
     killed.cancel()
     await asyncio.gather(killed, return_exceptions=True)
     post = Postbox()
-    await MailWorker(compose, post.send).run_due()
+    await worker(compose, post.send).run_due()
     assert post.taken == []  # it may still be at work
     job = await the_job()
-    assert in_utc(job["leased_until"]) - utc_now() > LEASE / 2
+    assert in_utc(job["leased_until"]) - utc_now() > LEASE.duration / 2
     await change(leased_until=utc_now())
-    await MailWorker(compose, post.send).run_due()
+    await worker(compose, post.send).run_due()
     assert (post.taken, await jobs()) == ([ADDRESS], [])
 
 
@@ -198,7 +202,7 @@ async def test_a_worker_that_was_thought_dead_does_not_undo_the_work_of_the_next
         await change(attempts=2, leased_until=later)  # another worker has it now
         raise DeliveryError("SMTPReadTimeoutError")
 
-    await MailWorker(compose, slow).run_due()
+    await worker(compose, slow).run_due()
     job = await the_job()
     assert (job["attempts"], in_utc(job["leased_until"])) == (2, later)
 
@@ -210,7 +214,7 @@ async def test_a_mail_that_cannot_be_written_is_left_for_later() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await MailWorker(broken, Postbox().send).run_due()
+        await worker(broken, Postbox().send).run_due()
     assert (await the_job())["attempts"] == 1
 
 

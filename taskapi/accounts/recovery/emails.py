@@ -1,7 +1,6 @@
 """What the mails about accounts say, and to whom they go."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from email.message import EmailMessage
 from typing import Final
 
@@ -9,6 +8,7 @@ from taskapi.accounts.recovery.tokens import OneTimeTokens, Purpose
 from taskapi.accounts.users import addresses
 from taskapi.accounts.users.email_repository import AccountWithPassword
 from taskapi.audit.recorder import AuditLog
+from taskapi.audit.repository import SecurityEventRepository
 from taskapi.db.connection import BSON
 from taskapi.mail.templates import Template, write
 
@@ -57,7 +57,7 @@ class AccountEmails:
     tokens: OneTimeTokens
     sender: str
     app_url: str | None
-    events_kept: timedelta
+    events: SecurityEventRepository
 
     async def compose(self, job: BSON) -> EmailMessage | None:
         """The mail, with a new token where it needs one. None when there is nobody to write to, or nothing to say any more."""
@@ -92,7 +92,7 @@ class AccountEmails:
         """Leaves the event of a reset that was asked for: here, since the request did not look up whose it is."""
         if job["attempts"] > 1:
             return
-        audit_log = AuditLog(job["origin"]["address"], job["origin"]["agent"], self.events_kept)
+        audit_log = AuditLog(self.events, job["origin"]["address"], job["origin"]["agent"])
         if holder:
             await audit_log.record("password_reset_requested", holder.user.object_id)
         else:

@@ -3,13 +3,14 @@
 import hashlib
 import hmac
 from collections import deque
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from taskapi.core.errors import DomainError
-from taskapi.web.idempotency import service
-from taskapi.web.idempotency.service import Fingerprints, Reservation
+
+Fingerprints = tuple[bytes, ...]  # of one request, by each key and in each form that versions have stored; the first is stored
 
 READ_AHEAD = 65_536  # bytes of a body that are read before anything is reserved: most bodies whole
 
@@ -34,7 +35,7 @@ class FingerprintedBody:
         self._hash = hashlib.sha256()
         self._hashes_of_1_1 = [hmac.new(key, digestmod="sha256") for key in keys]
         self._complete = False
-        self._reservation: Reservation | None = None
+        self._identify: Callable[[Fingerprints], Awaitable[None]] | None = None
         self._refusal: DomainError | None = None
         content_type = b",".join(value for name, value in scope["headers"] if name == b"content-type")
         for part in (scope["method"].encode(), scope["path"].encode(), scope["query_string"], content_type):
@@ -64,15 +65,15 @@ class FingerprintedBody:
             raise self._refusal
         return self.fingerprints or ()
 
-    def reserved(self, reservation: Reservation) -> None:
-        """From now on ``reservation`` learns the fingerprint before the request's route sees the end of its body."""
-        self._reservation = reservation if not self._complete else None
+    def on_complete(self, identify: Callable[[Fingerprints], Awaitable[None]]) -> None:
+        """Has ``identify`` called with the fingerprints before the route sees the end of the body, if that is still to come."""
+        self._identify = identify if not self._complete else None
 
     async def receive(self) -> Message:
         """The next message, for the route.
 
         Raises:
-            IdempotencyKeyReused, IdempotencyInFlight: at the end of the body, as ``service.identify`` does.
+            DomainError: at the end of the body, as the call of ``on_complete`` does.
         """
         if self._ahead:
             return self._ahead.popleft()
@@ -80,9 +81,9 @@ class FingerprintedBody:
 
     async def _passed_on(self) -> Message:
         message = await self._next()
-        if self.fingerprints and self._reservation:
+        if self.fingerprints and self._identify:
             try:
-                await service.identify(self._reservation, self.fingerprints)
+                await self._identify(self.fingerprints)
             except DomainError as error:
                 self._refusal = error
                 raise

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from functools import partial
 
 from pymongo.errors import PyMongoError
 from starlette.responses import Response
@@ -11,9 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from taskapi.core.errors import DomainError, FieldError, InvalidInput
 from taskapi.core.ids import deterministic_ids
 from taskapi.web import problems
-from taskapi.web.idempotency import service
 from taskapi.web.idempotency.fingerprint import FingerprintedBody, FingerprintKeys
-from taskapi.web.idempotency.service import Answer, Recorded
+from taskapi.web.idempotency.service import Answer, IdempotencyService, Recorded, require_same
 from taskapi.web.negotiation import refuse_codings
 from taskapi.web.request_state import state_of
 from taskapi.web.services import services_of
@@ -30,7 +29,6 @@ class IdempotencyKeys:
     Args:
         takes_key: says of a path whether a POST to it takes a key.
         caller_of: gives an id of the caller of that path; None when its route will refuse the request.
-        lease: how long a key stays locked after its process was killed.
     """
 
     def __init__(
@@ -39,12 +37,10 @@ class IdempotencyKeys:
         *,
         takes_key: Callable[[str], bool],
         caller_of: Callable[[Scope, str], Awaitable[str | None]],
-        lease: timedelta,
     ) -> None:
         self.app = app
         self.takes_key = takes_key
         self.caller_of = caller_of
-        self.lease = lease
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http" or scope["method"] != "POST":
@@ -71,14 +67,15 @@ class IdempotencyKeys:
 
     async def _once(self, caller: str, key: str, scope: Scope, receive: Receive) -> Response:
         """The recorded answer, or that of a run of the request; recorded before it is sent."""
-        body = FingerprintedBody(scope, receive, services_of(scope)[FingerprintKeys])
+        services = services_of(scope)
+        service, body = services[IdempotencyService], FingerprintedBody(scope, receive, services[FingerprintKeys])
         await body.begin()
-        found = await service.reserve(caller, key, body.fingerprints, self.lease)
+        found = await service.reserve(caller, key, body.fingerprints)
         if isinstance(found, Recorded):
-            service.require_same(found.fingerprint, await body.finish())
+            require_same(found.fingerprint, await body.finish())
             return _response(found.answer, REPLAY)
-        body.reserved(found)
-        async with service.holding(found, self.lease):
+        body.on_complete(partial(service.identify, found))
+        async with service.holding(found):
             with deterministic_ids(found.seed):
                 answer = await _captured(self.app, scope, body.receive)
             await body.finish()

@@ -17,7 +17,6 @@ from taskapi.accounts.api_tokens import service
 from taskapi.accounts.api_tokens.schemas import ApiTokenCreate
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import InvalidToken
 from taskapi.db.shapes import validated
@@ -25,7 +24,7 @@ from tests.accounts.api_tokens.calls import PATH, change, events, make, use
 from tests.client import PASSWORD, Account, is_problem, make_account, signed_in, stored_user, wrong_fields
 from tests.conftest import another
 from tests.mailbox import Mailbox
-from tests.stored import collection
+from tests.stored import audit_log, collection
 
 READ = {"id", "name", "scopes", "created_at", "expires_at", "last_used_at"}
 
@@ -242,10 +241,10 @@ async def test_a_request_that_was_under_way_when_its_session_ended_gives_no_toke
     kept = await make(ada)
     user = UserRead.model_validate(before := await stored_user(ada.id))
     (session,) = before["sessions"]
-    held, audit_log = frozenset(kept["scopes"]), AuditLog("192.0.2.7", "curl/8.5.0", timedelta(days=1))
+    held = frozenset(kept["scopes"])
     assert (await ada.post("/logout/all")).status_code == 204
     with pytest.raises(InvalidToken):
-        await service.make(user, session, held, ApiTokenCreate(name="another", scopes=["tasks:read"]), audit_log)
+        await service.make(user, session, held, ApiTokenCreate(name="another", scopes=["tasks:read"]), audit_log())
     with pytest.raises(InvalidToken):
-        await service.rotate(user, session, held, ObjectId(kept["id"]), audit_log)
+        await service.rotate(user, session, held, ObjectId(kept["id"]), audit_log())
     assert (await stored_user(ada.id))["api_tokens"] == before["api_tokens"]

@@ -1,7 +1,6 @@
 """Passwords by RFC 8265: typed in any Unicode form they are the same, and those of before are known as they were."""
 
 import unicodedata
-from datetime import timedelta
 
 import httpx
 import pytest
@@ -12,12 +11,11 @@ from pydantic import ValidationError
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.audit.recorder import AuditLog
 from taskapi.cli.user_actions import AGENT, UserCommands, why
 from taskapi.mail.queue import Outbox
 from tests.client import Account, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.mailbox import Mailbox
-from tests.stored import collection
+from tests.stored import audit_log, collection
 
 NFC = "pässwörter 한국 \u1ebf"
 NFD = unicodedata.normalize("NFD", NFC)
@@ -96,7 +94,9 @@ async def test_what_rfc_8265_refuses_is_refused_wherever_a_password_is_chosen(
     assert wrong_fields(await carol.patch("/users/me", json={"password": password, "current_password": NFD})) == expected
     assert wrong_fields(await carol.client.post("/password/reset", json={"token": "x", "password": password})) == expected
     operator = UserCommands(
-        app.state.services[PasswordHasher], app.state.services[Outbox], AuditLog("", AGENT, timedelta(days=1))
+        app.state.services[PasswordHasher],
+        app.state.services[Outbox],
+        audit_log("", AGENT),
     )
     for refused in (operator.create("dave", None, password, admin=False), operator.reset_password("carol", password)):
         with pytest.raises(ValidationError) as caught:

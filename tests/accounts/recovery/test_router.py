@@ -1,6 +1,7 @@
 """Forgotten passwords and addresses to verify, over HTTP."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,6 @@ from taskapi.accounts.recovery.documents import OneTimeTokenDocument
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import BSON
 from taskapi.mail.documents import MailJobDocument
@@ -23,7 +23,7 @@ from taskapi.main import DOCUMENTS
 from tests.client import PASSWORD, Account, at, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.conftest import another
 from tests.mailbox import Mailbox, text_of, token_of
-from tests.stored import collection
+from tests.stored import audit_log, collection
 
 ADDRESS = "ada@example.com"
 NEW = "a staple of batteries"
@@ -128,9 +128,9 @@ async def test_an_unknown_and_a_disabled_address_leave_the_same_job_and_no_mail(
     await set_user(carol, disabled=True)
     await mailbox.settle()
     mailbox.empty()
-    audit_log, asleep = AuditLog("192.0.2.7", "curl/8.5.0", timedelta(days=1)), Outbox(lambda: None)
+    asleep = replace(app.state.services[Outbox], wake=lambda: None)
     for address in (ADDRESS, "nobody@example.com", "carol@example.com"):
-        await service.forgot(address, app.state.services[Throttle], asleep, audit_log)
+        await service.forgot(address, app.state.services[Throttle], asleep, audit_log())
     varying = {"_id", "address", "due_at", "leased_until", "created_at", "expires_at"}
     jobs = await collection(MailJobDocument).find({}).to_list(None)
     shown = [{name: value for name, value in job.items() if name not in varying} for job in jobs]

@@ -1,19 +1,18 @@
 """E-mail addresses of tests and local networks, which accounts may have where a setting says so."""
 
-from datetime import timedelta
-
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from taskapi.accounts.security.access_tokens import PasswordHasher
-from taskapi.audit.recorder import AuditLog
 from taskapi.cli.user_actions import AGENT, UserCommands, why
 from taskapi.core.errors import InvalidInput
 from taskapi.mail.queue import Outbox
+from taskapi.mail.repository import MailRepository
 from tests.client import PASSWORD, Account, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.conftest import another
 from tests.mailbox import Mailbox
+from tests.stored import audit_log
 
 LOCAL = ["ada@mail.test", "ada@Mail.local", "ada@a.localhost", "ada@localhost"]
 REFUSED = "must not end in .test, .local or .localhost on this server"
@@ -28,7 +27,9 @@ async def test_they_are_refused_unless_it_says_so(app: FastAPI, bob: Account, ad
         assert wrong_fields(answer) == {"email": "email"}
         assert answer.json()["details"][0]["message"] == REFUSED
     operator = UserCommands(
-        app.state.services[PasswordHasher], app.state.services[Outbox], AuditLog("", AGENT, timedelta(days=1))
+        app.state.services[PasswordHasher],
+        app.state.services[Outbox],
+        audit_log("", AGENT),
     )
     with pytest.raises(InvalidInput) as caught:
         await operator.create("ada", address, PASSWORD, admin=False)
@@ -57,6 +58,6 @@ async def test_they_are_taken_where_it_says_so(app: FastAPI, anonymous: httpx.As
 
 
 async def test_the_command_line_takes_them_where_it_says_so(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
-    outbox = Outbox(lambda: None, local_domains=True)
-    operator = UserCommands(app.state.services[PasswordHasher], outbox, AuditLog("", AGENT, timedelta(days=1)))
+    outbox = Outbox(app.state.services[MailRepository], lambda: None, local_domains=True)
+    operator = UserCommands(app.state.services[PasswordHasher], outbox, audit_log("", AGENT))
     assert "is a user" in await operator.create("ada", "ada@mail.test", PASSWORD, admin=False)

@@ -1,0 +1,92 @@
+"""Leases: a worker has a document to itself until a time that is stored in it.
+
+A worker that is killed frees nothing: its lease ends by time, and another worker takes the document.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+
+from taskapi.core.clock import utc_now
+from taskapi.db.connection import BSON, Collection
+
+ID_ONLY: BSON = {"_id": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class LeasePolicy:
+    """Which fields of a document hold its lease, and how long a lease lasts.
+
+    ``until`` names the field of its end, ``holder`` that of its id. Without a ``holder`` a lease is known by its end, and cannot
+    be renewed. An absent ``until`` means free.
+    """
+
+    duration: timedelta
+    until: str
+    holder: str | None = None
+
+    def begin(self, document_id: Any, now: datetime) -> "Lease":
+        """A new lease of a document, to be stored with the write that takes it."""
+        values: BSON = {self.until: now + self.duration}
+        if self.holder:
+            values[self.holder] = ObjectId()
+        return Lease(self, document_id, values)
+
+    def free(self, now: datetime) -> BSON:
+        """The filter of documents without a lease."""
+        return {self.until: {"$not": {"$gt": now}}}
+
+    async def take(
+        self,
+        collection: Collection,
+        due: BSON,
+        sort: Mapping[str, int],
+        *,
+        projection: BSON | None = None,
+        also: BSON | None = None,
+    ) -> "tuple[Lease, BSON] | None":
+        """Leases the first free document that matches ``due``, in the order ``sort``; None when there is none.
+
+        Returns the lease and the document with it. ``also`` holds more operators for the same update.
+        """
+        now = utc_now()
+        lease = self.begin(None, now)
+        found = await collection.find_one_and_update(
+            {**due, **self.free(now)},
+            {"$set": lease.values, **(also or {})},
+            projection,
+            sort=list(sort.items()),
+            return_document=ReturnDocument.AFTER,
+        )
+        return (replace(lease, document_id=found["_id"]), found) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on one document, until it ends or is lost to another worker."""
+
+    policy: LeasePolicy
+    document_id: Any
+    values: BSON  # the stored fields
+
+    @property
+    def mine(self) -> BSON:
+        """The filter of the document as long as this lease holds."""
+        name = self.policy.holder or self.policy.until
+        return {"_id": self.document_id, name: self.values[name]}
+
+    async def renew(self, collection: Collection, projection: BSON | None = None) -> BSON | None:
+        """Starts the lease's duration again. Returns the fields in ``projection``, the id by default; None when it was lost."""
+        until = {self.policy.until: utc_now() + self.policy.duration}
+        return await collection.find_one_and_update(self.mine, {"$set": until}, projection or ID_ONLY)
+
+    async def release(self, collection: Collection, values: BSON | None = None) -> bool:
+        """Ends the lease, and sets ``values`` in the same write. False when it was lost before."""
+        ended: BSON = {self.policy.until: utc_now()}
+        if self.policy.holder:
+            ended[self.policy.holder] = None
+        return (await collection.update_one(self.mine, {"$set": {**ended, **(values or {})}})).matched_count == 1

@@ -1,0 +1,69 @@
+"""The stored queue of mails."""
+
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from bson import ObjectId
+from pymongo import ASCENDING
+
+from taskapi.core.clock import utc_now
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import BSON, Database
+from taskapi.db.leases import Lease, LeasePolicy
+from taskapi.mail.documents import MailJobDocument
+
+LEASE: Final = LeasePolicy(timedelta(minutes=2), until="leased_until")  # longer than one mail can take
+KEPT: Final = timedelta(days=2)  # longer than the queue tries to send, so that the worker that gives a mail up can log it
+
+
+class LeasedMail(NamedTuple):
+    """A mail that this worker is to send."""
+
+    job: BSON
+    lease: Lease
+
+
+class MailRepository:
+    """The mails that are to be sent."""
+
+    def __init__(self, database: Database) -> None:
+        self._mails = database.collection(MailJobDocument)
+
+    async def add(self, kind: str, user: ObjectId | None, address: str | None, origin: BSON) -> None:
+        """Stores a mail that is due now."""
+        now = utc_now()
+        await self._mails.insert_one(
+            {
+                "kind": kind,
+                "user": user,
+                "address": address,
+                "origin": origin,
+                "due_at": now,
+                "leased_until": now,
+                "attempts": 0,
+                "created_at": now,
+                "expires_at": now + KEPT,
+            }
+        )
+
+    async def lease_due(self) -> LeasedMail | None:
+        """Leases the mail that has been due longest, and counts the attempt; None when there is none."""
+        due = {"due_at": {"$lte": utc_now()}}
+        taken = await LEASE.take(self._mails, due, {"due_at": ASCENDING}, also={"$inc": {"attempts": 1}})
+        return LeasedMail(taken[1], taken[0]) if taken else None
+
+    async def put_off(self, mail: LeasedMail, due_at: datetime) -> None:
+        """Leaves a mail for ``due_at``, unless another worker has it by now."""
+        await mail.lease.release(self._mails, {"due_at": due_at})
+
+    async def give_up(self, mail: LeasedMail) -> None:
+        """Removes a mail that is not sent, unless another worker has it by now."""
+        await self._mails.delete_one(mail.lease.mine)
+
+    async def remove(self, mail: LeasedMail) -> None:
+        """Removes a mail that is sent, whoever has it."""
+        await self._mails.delete_one({"_id": mail.job["_id"]})
+
+    async def delete_for_user(self, user: ObjectId) -> None:
+        """Deletes the mails to ``user`` that are not sent yet."""
+        await delete_all(self._mails, {"user": user})
