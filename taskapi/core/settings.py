@@ -21,7 +21,7 @@ MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 PAGE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
 NAME_SERVER = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
-# The API's own addresses: under such a root path it is unclear whether a proxy has taken it off.
+# The API's own paths: with such a root path, it would be unclear whether a proxy has stripped it.
 OWN_PATH = re.compile(
     r"/(docs|email|events|health|logout|openapi\.json|password|ready|redoc|register|revoke|tasks|token|trash|users)(/.*)?"
 )
@@ -57,76 +57,76 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    mongodb_uri: SecretStr | None = Field(None, description="The MongoDB to use; when empty, an embedded one is started.")
+    mongodb_uri: SecretStr | None = Field(None, description="The MongoDB to use; if empty, an embedded one is started.")
     mongodb_database: str = Field("taskapi", pattern=r"^[A-Za-z0-9_-]{1,38}$", description="Name of the database.")
-    mongodb_selection_timeout_ms: int = Field(3000, ge=100, le=60_000, description="Longest wait for a usable server.")
+    mongodb_selection_timeout_ms: int = Field(3000, ge=100, le=60_000, description="Maximum wait for a usable server.")
     mongodb_timeout_ms: int = Field(
-        5000, ge=100, le=600_000, description="Longest time for one operation as a whole; sent to the server as maxTimeMS."
+        5000, ge=100, le=600_000, description="Maximum time for one operation as a whole; also sent to the server as maxTimeMS."
     )
-    query_timeout_ms: int = Field(2000, ge=1, le=60_000, description="Longest time for one list of tasks, kept by the server.")
-    mongodb_pool_size: int = Field(50, ge=1, le=1000, description="Most connections to each server, per worker.")
+    query_timeout_ms: int = Field(2000, ge=1, le=60_000, description="Maximum time for one list of tasks; MongoDB enforces it.")
+    mongodb_pool_size: int = Field(50, ge=1, le=1000, description="Maximum number of connections to each server, per worker.")
 
-    data_dir: Path = Field(Path(".taskapi"), description="Where the embedded MongoDB keeps its data and the generated secret.")
+    data_dir: Path = Field(Path(".taskapi"), description="Folder of the embedded MongoDB and the generated secret.")
     mongod: Path | None = Field(None, description="The mongod program for the embedded MongoDB.")
     mongod_port: int | None = Field(
         None,
         ge=1,
         le=65_535,
-        description="Port of 127.0.0.1 on which the embedded MongoDB listens beside its socket; empty: none.",
+        description="Port of 127.0.0.1 on which the embedded MongoDB also listens; empty: none.",
     )
     mongod_cache_gb: float = Field(1.0, ge=0.25, le=1024, description="Cache of the embedded MongoDB, in GiB.")
 
     secret_key: SecretStr | None = Field(None, description="Signs tokens; at least 32 bytes.")
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Several, in place of secret_key, comma-separated: the first signs, all verify."
+        (), description="Several instead of secret_key, comma-separated: the first signs, all verify."
     )
-    access_token_minutes: int = Field(30, ge=1, le=24 * 60, description="How long an access token is valid.")
-    refresh_token_days: int = Field(30, ge=1, le=365, description="How long a session lives without being refreshed, in days.")
-    session_days: int = Field(90, ge=1, le=3650, description="How long a session lives at most, in days.")
-    event_days: int = Field(180, ge=1, le=3650, description="How long a security event is kept, in days.")
-    leaving_days: int = Field(14, ge=1, le=365, description="How long somebody who leaves can still come back, in days.")
+    access_token_minutes: int = Field(30, ge=1, le=24 * 60, description="Lifetime of an access token, in minutes.")
+    refresh_token_days: int = Field(30, ge=1, le=365, description="Lifetime of a session that is not refreshed, in days.")
+    session_days: int = Field(90, ge=1, le=3650, description="Maximum lifetime of a session, in days.")
+    event_days: int = Field(180, ge=1, le=3650, description="How long security events are kept, in days.")
+    leaving_days: int = Field(14, ge=1, le=365, description="Grace period in which signing in cancels a deletion, in days.")
     registrations_per_address: int = Field(
-        30, ge=1, le=1_000_000, description="Accounts that one address may make before it has to wait between them."
+        30, ge=1, le=1_000_000, description="Accounts that one IP address may register before it has to wait between them."
     )
     requests_per_minute: int = Field(
-        60_000, ge=0, le=10_000_000, description="Most requests of one account, per worker; 0: as many as they like."
+        60_000, ge=0, le=10_000_000, description="Maximum number of requests per account, per worker; 0: no limit."
     )
     argon2_memory_kib: int = Field(19_456, ge=8, le=1_048_576, description="Memory for one password hash, in KiB.")
     argon2_rounds: int = Field(2, ge=1, le=64, description="Passes over that memory.")
-    hash_workers: int = Field(2, ge=1, le=64, description="Password hashes computed at the same time, per worker.")
-    hash_queue: int = Field(64, ge=1, le=10_000, description="Sign-ins that may wait for one; more are answered 503.")
+    hash_workers: int = Field(2, ge=1, le=64, description="Password hashes computed in parallel, per worker.")
+    hash_queue: int = Field(64, ge=1, le=10_000, description="How many hashes may wait; more are answered 503.")
 
-    smtp_host: str | None = Field(None, description="The server that takes mails; when empty, they are kept in a folder.")
+    smtp_host: str | None = Field(None, description="The SMTP server that sends mails; if empty, they are written to a folder.")
     smtp_port: int = Field(587, ge=1, le=65_535, description="Its port.")
-    smtp_security: Literal["starttls", "tls", "none"] = Field("starttls", description="How the connection to it is encrypted.")
-    smtp_username: str | None = Field(None, description="The account there, when it wants one.")
-    smtp_password: SecretStr | None = Field(None, description="The password of that account.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field("starttls", description="Encryption of the connection to it.")
+    smtp_username: str | None = Field(None, description="The user name, if the SMTP server requires one.")
+    smtp_password: SecretStr | None = Field(None, description="The password for that user name.")
     mail_from: str = Field("taskapi <taskapi@localhost>", description="The sender of mails.")
     app_url: str | None = Field(None, description="The web application whose pages mails link to.")
-    email_local_domains: bool = Field(False, description="Take e-mail addresses that end in .test, .local or .localhost.")
+    email_local_domains: bool = Field(False, description="Accept e-mail addresses that end in .test, .local or .localhost.")
 
     cors_origins: CommaSeparated = Field(("http://localhost:3000",), description="Web origins that may call, comma-separated.")
     trusted_proxies: CommaSeparated = Field(
-        ("127.0.0.1",), description="Addresses or networks whose X-Forwarded-* headers are believed, comma-separated."
+        ("127.0.0.1",), description="Addresses or networks of proxies whose X-Forwarded-* headers are trusted."
     )
-    max_body_bytes: int = Field(1_048_576, ge=1024, le=104_857_600, description="Largest request body.")
-    max_import_bytes: int = Field(268_435_456, ge=1024, le=17_179_869_184, description="Largest body of an import.")
-    require_if_match: bool = Field(False, description="Refuse changes of tasks that do not say If-Match.")
+    max_body_bytes: int = Field(1_048_576, ge=1024, le=104_857_600, description="Maximum size of a request body.")
+    max_import_bytes: int = Field(268_435_456, ge=1024, le=17_179_869_184, description="Maximum body size of an import.")
+    require_if_match: bool = Field(False, description="Refuse changes of tasks without If-Match.")
     trash_days: int = Field(30, ge=1, le=3650, description="How long a deleted task can be restored, in days.")
     idempotency_lease_seconds: float = Field(
-        10.0, ge=0.5, le=3600, description="How long a killed process keeps an Idempotency-Key locked."
+        10.0, ge=0.5, le=3600, description="How long an Idempotency-Key stays locked after its process was killed."
     )
-    root_path: str = Field("", description="Path under which a proxy serves the API, such as /api.")
+    root_path: str = Field("", description="The path under which a proxy serves the API, such as /v1.")
     keep_alive_seconds: int = Field(75, ge=1, le=3600, description="How long an idle connection is kept open.")
     docs: bool = Field(True, description="Serve /docs, /redoc and /openapi.json.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message that is logged.")
-    log_format: Literal["console", "json"] = Field("console", description="How a log line is written.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The lowest level that is logged.")
+    log_format: Literal["console", "json"] = Field("console", description="The format of a log line.")
 
     dns_servers: Annotated[tuple[tuple[str, int], ...], NoDecode] = Field(
-        (), description="Name servers for links and the SMTP host, comma-separated, in place of those in /etc/resolv.conf."
+        (), description="Name servers for links and the SMTP host, comma-separated, instead of those in /etc/resolv.conf."
     )
-    links_timeout_seconds: float = Field(5.0, gt=0, le=60, description="Longest time for one page of a task's links.")
-    links_allow_private: bool = Field(False, description="Let links reach private addresses; for tests alone.")
+    links_timeout_seconds: float = Field(5.0, gt=0, le=60, description="Maximum time to preview one link.")
+    links_allow_private: bool = Field(False, description="Let links reach private addresses; for tests only.")
 
     @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
@@ -182,7 +182,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_page(cls, value: str | None) -> str | None:
         if value is not None and not PAGE.fullmatch(value):
-            raise PydanticCustomError("app_url", "must be an address such as https://tasks.example.com")
+            raise PydanticCustomError("app_url", "must be a URL such as https://tasks.example.com")
         return value.rstrip("/") if value else None
 
     @field_validator("root_path")
@@ -192,7 +192,7 @@ class Settings(BaseSettings):
         if not ROOT_PATH.fullmatch(value):
             raise PydanticCustomError("root_path", "must be a path with a slash before each part, such as /v1")
         if OWN_PATH.fullmatch(value):
-            raise PydanticCustomError("root_path", "must not begin with the name of an address of the API itself")
+            raise PydanticCustomError("root_path", "must not begin with a path of the API itself")
         return value
 
     @field_validator("mongodb_uri")
@@ -237,7 +237,7 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The secrets that sign and verify: the first signs."""
+        """The secrets that verify; the first one also signs."""
         given = self.secret_keys or ((self.secret_key,) if self.secret_key else ())
         return tuple(value.get_secret_value() for value in given)
 
