@@ -1,12 +1,12 @@
-// The health check of MongoDB in docker-compose.yml: healthy is a primary with the API's account. What is missing is made: the
-// replica set, the accounts, and their passwords when those were changed. So it serves a new volume and that of an older
-// release alike, which the image's own scripts for a new volume would not.
+// The health check of MongoDB in docker-compose.yml: healthy means a primary with the API's account. It creates what is missing: the
+// replica set, the accounts, and their passwords if those were changed. So it works on a new volume and on one of an older
+// release; the image's own init scripts run only on a new volume.
 
 const { MONGO_INITDB_ROOT_USERNAME, MONGO_INITDB_ROOT_PASSWORD, MONGO_API_PASSWORD, MONGO_ANALYST_PASSWORD } = process.env;
 const admin = db.getSiblingDB("admin");
 const database = "taskapi";
 
-// What analysts may do: read tasks. Accounts, sessions, mails and events hold addresses and hashes.
+// Analysts can read tasks, but not accounts, sessions, mails and events, which contain addresses and hashes.
 const reading = {
   role: "taskapiAnalyst",
   privileges: [
@@ -16,7 +16,7 @@ const reading = {
   roles: [],
 };
 const accounts = [
-  // dbAdmin is for rules of validation, which a restore makes as they were.
+  // dbAdmin is for validation rules, which a restore recreates.
   { user: "api", pwd: MONGO_API_PASSWORD, roles: [{ role: "readWrite", db: database }, { role: "dbAdmin", db: database }] },
   { user: "analyst", pwd: MONGO_ANALYST_PASSWORD, roles: [{ role: reading.role, db: "admin" }] },
 ].filter((account) => account.pwd);
