@@ -26,8 +26,8 @@ from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.deletion.router import router as deletion_router
 from taskapi.accounts.deletion.service import Eraser
 from taskapi.accounts.events_router import router as events_router
-from taskapi.accounts.recovery import tokens as one_time_tokens
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
+from taskapi.accounts.recovery.repository import OneTimeTokenRepository
 from taskapi.accounts.recovery.router import router as recovery_router
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.documents import ThrottleDocument
@@ -230,7 +230,7 @@ def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
         SessionDocument: sessions.delete_for_user,
         IdempotencyDocument: services[IdempotencyService].records.delete_for_user,
         MailJobDocument: services[MailRepository].delete_for_user,
-        OneTimeTokenDocument: one_time_tokens.delete_for_user,
+        OneTimeTokenDocument: services[OneTimeTokenRepository].delete_for_user,
         SecurityEventDocument: services[SecurityEventRepository].delete_for_user,
     }
 

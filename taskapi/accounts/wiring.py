@@ -6,8 +6,11 @@ from datetime import timedelta
 from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed, TokenOwnerLoader
 from taskapi.accounts.auth.service import SignIn
 from taskapi.accounts.recovery.emails import AccountEmails
+from taskapi.accounts.recovery.repository import OneTimeTokenRepository
+from taskapi.accounts.recovery.service import AccountRecovery
 from taskapi.accounts.recovery.tokens import OneTimeTokens
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
+from taskapi.accounts.security.repository import ThrottleRepository
 from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions.service import SessionPolicy
@@ -30,18 +33,21 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield (events := SecurityEventRepository(database, timedelta(days=settings.event_days)))
     yield (mails := MailRepository(database))
     yield (users := UserRepository(database))
-    yield EmailRepository(database)
+    yield (emails := EmailRepository(database))
     yield (hasher := PasswordHasher(**settings.hashing))
     yield (codec := TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)))
     yield (factors := TwoFactorKeys(keys.cipher("second factors"), keys.signer("recovery codes")))
-    yield (throttle := Throttle(keys.signer("throttles"), registrations=settings.registrations_per_address))
+    counters = ThrottleRepository(database)
+    yield (throttle := Throttle(counters, keys.signer("throttles"), registrations=settings.registrations_per_address))
     if settings.requests_per_minute:
         yield RequestLimit(settings.requests_per_minute)
 
-    yield (tokens := OneTimeTokens(keys.signer("one-time tokens")))
-    emails = AccountEmails(tokens, settings.mail_from, settings.app_url, events)
-    yield (mail := MailJob("mail", MailWorker(mails, emails.compose, send).run_due, MAIL_SECONDS))
-    yield Outbox(mails, mail.wake, settings.email_local_domains)
+    yield (stored_tokens := OneTimeTokenRepository(database))
+    yield (tokens := OneTimeTokens(stored_tokens, emails, keys.signer("one-time tokens")))
+    letters = AccountEmails(tokens, emails, events, settings.mail_from, settings.app_url)
+    yield (mail := MailJob("mail", MailWorker(mails, letters.compose, send).run_due, MAIL_SECONDS))
+    yield (outbox := Outbox(mails, mail.wake, settings.email_local_domains))
+    yield AccountRecovery(tokens, emails, hasher, throttle, outbox)
 
     yield (accounts := AccountLoader(users))
     yield TokenOwnerLoader()

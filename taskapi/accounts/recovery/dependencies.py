@@ -1,10 +1,10 @@
-"""What routes ask for to read the tokens of mails."""
+"""What routes ask for to reset passwords and to verify addresses."""
 
 from typing import Annotated
 
 from fastapi import Depends
 
-from taskapi.accounts.recovery.tokens import OneTimeTokens
+from taskapi.accounts.recovery.service import AccountRecovery
 from taskapi.web.services import provided
 
-MailedTokens = Annotated[OneTimeTokens, Depends(provided(OneTimeTokens))]
+Recovery = Annotated[AccountRecovery, Depends(provided(AccountRecovery))]

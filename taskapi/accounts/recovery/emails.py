@@ -1,4 +1,4 @@
-"""What the mails about accounts say, and to whom they go."""
+"""The texts of the mails about accounts, and their recipients."""
 
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -6,7 +6,7 @@ from typing import Final
 
 from taskapi.accounts.recovery.tokens import OneTimeTokens, Purpose
 from taskapi.accounts.users import addresses
-from taskapi.accounts.users.email_repository import AccountWithPassword
+from taskapi.accounts.users.email_repository import AccountWithPassword, EmailRepository
 from taskapi.audit.recorder import AuditLog
 from taskapi.audit.repository import SecurityEventRepository
 from taskapi.db.connection import BSON
@@ -55,45 +55,47 @@ class AccountEmails:
     """Writes the mail of each job. ``app_url`` is the web application whose pages take the tokens, when there is one."""
 
     tokens: OneTimeTokens
+    accounts: EmailRepository
+    events: SecurityEventRepository
     sender: str
     app_url: str | None
-    events: SecurityEventRepository
 
     async def compose(self, job: BSON) -> EmailMessage | None:
-        """The mail, with a new token where it needs one. None when there is nobody to write to, or nothing to say any more."""
+        """The mail, with a new token where it needs one. None when it has no recipient or is no longer needed."""
         if job["kind"] == "password_reset":
-            holder = await addresses.holder_of(job["address"])
-            await self._note(job, holder)
-            return await self._proving(RESET, "password_reset", holder, holder.user.email if holder else None)
-        holder = await addresses.holder(job["user"])
+            account = await self.accounts.find_account_by_email(job["address"])
+            await self._record_request(job, account)
+            return await self._write_with_token(RESET, "password_reset", account, account.user.email if account else None)
+        account = await self.accounts.find_account(job["user"])
         if job["kind"] == "verify_email":
-            return await self._proving(VERIFY, "verify_email", holder, addresses.unverified(holder.user) if holder else None)
-        return self._notice(EMAIL_CHANGES if job["kind"] == "notice_email" else PASSWORD_CHANGED, holder, job["address"])
+            address = addresses.unverified(account.user) if account else None
+            return await self._write_with_token(VERIFY, "verify_email", account, address)
+        return self._write_notice(EMAIL_CHANGES if job["kind"] == "notice_email" else PASSWORD_CHANGED, account, job["address"])
 
-    async def _proving(
-        self, template: Template, purpose: Purpose, holder: AccountWithPassword | None, address: str | None
+    async def _write_with_token(
+        self, template: Template, purpose: Purpose, account: AccountWithPassword | None, address: str | None
     ) -> EmailMessage | None:
-        if holder is None or address is None:
+        if account is None or address is None:
             return None
-        token = await self.tokens.make(purpose, holder, address)
+        token = await self.tokens.create(purpose, account, address)
         if self.app_url:
             how, proof = "Open this page:", f"{self.app_url}/{PAGES[purpose]}#token={token}"
         else:
             how, proof = f"Send this token to {CALLS[purpose]}:", token
-        values = {"username": holder.user.username, "address": address, "how": how, "proof": proof}
+        values = {"username": account.user.username, "address": address, "how": how, "proof": proof}
         return write(template, self.sender, address, values)
 
-    def _notice(self, template: Template, holder: AccountWithPassword | None, address: str) -> EmailMessage | None:
-        if holder is None:
+    def _write_notice(self, template: Template, account: AccountWithPassword | None, address: str) -> EmailMessage | None:
+        if account is None:
             return None
-        return write(template, self.sender, address, {"username": holder.user.username, "address": address})
+        return write(template, self.sender, address, {"username": account.user.username, "address": address})
 
-    async def _note(self, job: BSON, holder: AccountWithPassword | None) -> None:
-        """Leaves the event of a reset that was asked for: here, since the request did not look up whose it is."""
+    async def _record_request(self, job: BSON, account: AccountWithPassword | None) -> None:
+        """Records that a reset was requested: here, because the request itself did not look up the account."""
         if job["attempts"] > 1:
             return
         audit_log = AuditLog(self.events, job["origin"]["address"], job["origin"]["agent"])
-        if holder:
-            await audit_log.record("password_reset_requested", holder.user.object_id)
+        if account:
+            await audit_log.record("password_reset_requested", account.user.object_id)
         else:
             await audit_log.record("password_reset_requested", None, outcome="failure")

@@ -2,13 +2,11 @@
 
 from fastapi import Response
 
-from taskapi.accounts.dependencies import AccountHolder, Hasher, Throttling
+from taskapi.accounts.dependencies import AccountHolder
 from taskapi.accounts.errors import EmailTaken, InvalidOneTimeToken, NothingToVerify, Overloaded, TooManyAttempts
-from taskapi.accounts.recovery import service
-from taskapi.accounts.recovery.dependencies import MailedTokens
+from taskapi.accounts.recovery.dependencies import Recovery
 from taskapi.accounts.recovery.schemas import EmailVerification, ForgottenPassword, PasswordReset
 from taskapi.audit.dependencies import CallerAuditLog
-from taskapi.mail.dependencies import Mail
 from taskapi.web.problems import responses
 from taskapi.web.routing import router as strict_router
 
@@ -24,9 +22,9 @@ router = strict_router()
     response_description="A mail is on its way, if an account has the address.",
     responses=responses(400, 413, 415, 422, TooManyAttempts),
 )
-async def forgot_password(data: ForgottenPassword, throttle: Throttling, mail: Mail, audit_log: CallerAuditLog) -> None:
+async def forgot_password(data: ForgottenPassword, recovery: Recovery, audit_log: CallerAuditLog) -> None:
     """Have a mail sent that lets you choose a new password. The answer is the same whether an account has the address."""
-    await service.forgot(data.email, throttle, mail, audit_log)
+    await recovery.request_reset(data.email, audit_log)
 
 
 @router.post(
@@ -36,11 +34,9 @@ async def forgot_password(data: ForgottenPassword, throttle: Throttling, mail: M
     summary="Reset your password",
     responses=responses(400, InvalidOneTimeToken, 413, 415, 422, Overloaded),
 )
-async def reset_password(
-    data: PasswordReset, tokens: MailedTokens, hasher: Hasher, throttle: Throttling, mail: Mail, audit_log: CallerAuditLog
-) -> None:
+async def reset_password(data: PasswordReset, recovery: Recovery, audit_log: CallerAuditLog) -> None:
     """Choose a new password with the token of a mail. It ends all your sessions: sign in again."""
-    await service.reset(data.token, data.password, tokens, hasher, throttle, mail, audit_log)
+    await recovery.reset_password(data.token, data.password, audit_log)
 
 
 @router.post(
@@ -50,9 +46,9 @@ async def reset_password(
     summary="Verify an e-mail address",
     responses=responses(400, InvalidOneTimeToken, EmailTaken, 413, 415, 422),
 )
-async def verify_email(data: EmailVerification, tokens: MailedTokens, audit_log: CallerAuditLog) -> None:
+async def verify_email(data: EmailVerification, recovery: Recovery, audit_log: CallerAuditLog) -> None:
     """Prove with the token of a mail that an address is yours; an address that waited for it takes the place of the old one."""
-    await service.verify(data.token, tokens, audit_log)
+    await recovery.verify(data.token, audit_log)
 
 
 @router.post(
@@ -64,6 +60,6 @@ async def verify_email(data: EmailVerification, tokens: MailedTokens, audit_log:
     response_description="The mail is on its way.",
     responses=responses(401, 403, NothingToVerify, TooManyAttempts),
 )
-async def send_verification(user: AccountHolder, throttle: Throttling, mail: Mail, audit_log: CallerAuditLog) -> None:
+async def send_verification(user: AccountHolder, recovery: Recovery, audit_log: CallerAuditLog) -> None:
     """Have the mail sent again that verifies your address, or the address that is to take its place."""
-    await service.verify_again(user, throttle, mail, audit_log)
+    await recovery.resend_verification(user, audit_log)

@@ -1,79 +1,81 @@
 """Resetting passwords and verifying addresses."""
 
+from dataclasses import dataclass
+
 from taskapi.accounts.errors import InvalidOneTimeToken, NothingToVerify
 from taskapi.accounts.recovery.tokens import OneTimeTokens
 from taskapi.accounts.security import password_policy
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.users import addresses
-from taskapi.accounts.users import service as users
+from taskapi.accounts.users.email_repository import EmailRepository
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.audit.recorder import AuditLog
 from taskapi.mail.queue import Outbox
 
 
-async def forgot(email: str, throttle: Throttle, mail: Outbox, audit_log: AuditLog) -> None:
-    """Has a mail sent to the account of that address, if there is one.
+@dataclass(frozen=True, slots=True)
+class AccountRecovery:
+    """What an account's owner can do by reading a mail."""
 
-    The same writes whatever the address: who holds it is looked up when the mail is written, so an answer takes no time that
-    would tell.
+    tokens: OneTimeTokens
+    accounts: EmailRepository
+    hasher: PasswordHasher
+    throttle: Throttle
+    mail: Outbox
 
-    Raises:
-        TooManyAttempts: it was asked for too often, for that address or from that of the caller.
-    """
-    await throttle.reset_request(email, audit_log.address)
-    await mail.enqueue("password_reset", audit_log, address=email)
+    async def request_reset(self, email: str, audit_log: AuditLog) -> None:
+        """Has a mail sent to the account of that address, if there is one.
 
+        The writes are identical for every address: the account is looked up when the mail is written, so the time that an answer
+        takes tells nothing.
 
-async def reset(
-    token: str,
-    password: str,
-    tokens: OneTimeTokens,
-    hasher: PasswordHasher,
-    throttle: Throttle,
-    mail: Outbox,
-    audit_log: AuditLog,
-) -> None:
-    """Sets a new password, which ends every session; whoever has the token reads the address, so it counts as verified.
+        Raises:
+            TooManyAttempts: it was asked for too often, for that address or from that of the caller.
+        """
+        await self.throttle.reset_request(email, audit_log.address)
+        await self.mail.enqueue("password_reset", audit_log, address=email)
 
-    Raises:
-        InvalidOneTimeToken: the token is wrong, used or expired, or dead since the password or the address changed.
-        InvalidInput: the new password is too easy to guess.
-        Overloaded: too many passwords are being hashed.
-    """
-    holder, address = await tokens.find("password_reset", token)
-    password_policy.check(password, holder.user.username, address, holder.user.full_name)
-    if not await users.reset_password(holder, address, password, hasher):
-        raise InvalidOneTimeToken
-    await tokens.delete("password_reset", token)
-    await throttle.reset(holder.user.username)
-    await audit_log.record("password_reset", holder.user.object_id)
-    await mail.enqueue("notice_password", audit_log, user=holder.user.object_id, address=address)
+    async def reset_password(self, token: str, password: str, audit_log: AuditLog) -> None:
+        """Sets a new password, which ends every session. The token proves that its owner reads the address: it is verified.
 
+        Raises:
+            InvalidOneTimeToken: the token is wrong, used or expired, or dead since the password or the address changed.
+            InvalidInput: the new password is too easy to guess.
+            Overloaded: too many passwords are being hashed.
+        """
+        account, email = await self.tokens.find("password_reset", token)
+        user = account.user
+        password_policy.check(password, user.username, email, user.full_name)
+        if not await self.accounts.reset_password(account, email, await self.hasher.hash(password)):
+            raise InvalidOneTimeToken
+        await self.tokens.remove("password_reset", token)
+        await self.throttle.reset(user.username)
+        await audit_log.record("password_reset", user.object_id)
+        await self.mail.enqueue("notice_password", audit_log, user=user.object_id, address=email)
 
-async def verify(token: str, tokens: OneTimeTokens, audit_log: AuditLog) -> None:
-    """Verifies an address: the account's own, or the one that is to take its place.
+    async def verify(self, token: str, audit_log: AuditLog) -> None:
+        """Verifies an address: the account's own, or the pending one, which then replaces it.
 
-    Raises:
-        InvalidOneTimeToken: the token is wrong, used or expired, or dead since the password or the address changed.
-        EmailTaken: another account has the address meanwhile.
-    """
-    holder, address = await tokens.find("verify_email", token)
-    replaces = address == holder.user.pending_email
-    if not await (addresses.confirm if replaces else addresses.verify)(holder, address):
-        raise InvalidOneTimeToken
-    await tokens.delete("verify_email", token)
-    await audit_log.record("email_changed" if replaces else "email_verified", holder.user.object_id)
+        Raises:
+            InvalidOneTimeToken: the token is wrong, used or expired, or dead since the password or the address changed.
+            EmailTaken: another account has the address by now.
+        """
+        account, email = await self.tokens.find("verify_email", token)
+        replaces = email == account.user.pending_email
+        if not await (self.accounts.confirm_pending if replaces else self.accounts.verify)(account, email):
+            raise InvalidOneTimeToken
+        await self.tokens.remove("verify_email", token)
+        await audit_log.record("email_changed" if replaces else "email_verified", account.user.object_id)
 
+    async def resend_verification(self, user: UserRead, audit_log: AuditLog) -> None:
+        """Sends the mail again that verifies an address.
 
-async def verify_again(user: UserRead, throttle: Throttle, mail: Outbox, audit_log: AuditLog) -> None:
-    """Has the mail that verifies an address sent again.
-
-    Raises:
-        NothingToVerify: no address of the account waits for it.
-        TooManyAttempts: the account had too many such mails sent.
-    """
-    if addresses.unverified(user) is None:
-        raise NothingToVerify
-    await throttle.verification(user.object_id)
-    await mail.enqueue("verify_email", audit_log, user=user.object_id)
+        Raises:
+            NothingToVerify: the account has no unverified address.
+            TooManyAttempts: the account had too many such mails sent.
+        """
+        if addresses.unverified(user) is None:
+            raise NothingToVerify
+        await self.throttle.verification(user.object_id)
+        await self.mail.enqueue("verify_email", audit_log, user=user.object_id)

@@ -1,16 +1,13 @@
-"""Counters of attempts in MongoDB. One atomic write counts an attempt unless the counter is blocked, and blocks it."""
+"""Counters of attempts: how failures lead to waits, and the updates of stored counters."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from pymongo import ReturnDocument, UpdateOne
+from pymongo import UpdateOne
 
-from taskapi.accounts.errors import TooManyAttempts
-from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.db.connection import BSON, collection, relaxed_writes
+from taskapi.db.connection import BSON
 
 MEMORY: Final = timedelta(hours=1)  # failures are forgotten so long after the last one
 
@@ -33,55 +30,28 @@ class BackoffPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What is counted under ``identity``."""
+    """What is counted under one id, and the updates that count."""
 
-    identity: bytes
-    pace: BackoffPolicy
-
-    async def is_live(self) -> bool:
-        """Whether it is stored and has not expired."""
-        live = {"_id": self.identity, "expires_at": {"$gt": utc_now()}}
-        return await relaxed_writes(collection(ThrottleDocument)).find_one(live, {"_id": 1}) is not None
+    counter_id: bytes
+    policy: BackoffPolicy
 
     def extend(self, span: timedelta, account: bytes) -> UpdateOne:
         """The write that stores the counter, if it is not, and keeps it for ``span`` from now.
 
-        ``account`` is the identity of the counter whose ``forget_known`` removes it.
+        ``account`` is the id of the counter whose removal removes this one.
         """
         now = utc_now()
         unused = {"failures": 0, "blocked_until": None, "forgotten_at": now}
-        return UpdateOne(
-            {"_id": self.identity}, {"$setOnInsert": unused, "$set": {"expires_at": now + span, "account": account}}, upsert=True
-        )
+        update = {"$setOnInsert": unused, "$set": {"expires_at": now + span, "account": account}}
+        return UpdateOne({"_id": self.counter_id}, update, upsert=True)
 
-    async def remove(self) -> None:
-        """Forgets what was counted."""
-        await relaxed_writes(collection(ThrottleDocument)).delete_one({"_id": self.identity})
-
-    async def forget_known(self) -> None:
-        """Forgets the counters that were made to last for this one."""
-        await relaxed_writes(collection(ThrottleDocument)).delete_many({"account": self.identity})
-
-    async def count(self, now: datetime) -> UpdateOne:
-        """Counts an attempt; the write that takes it back.
-
-        Raises:
-            TooManyAttempts: the counter is blocked; nothing has changed.
-        """
-        before = await relaxed_writes(collection(ThrottleDocument)).find_one_and_update(
-            {"_id": self.identity}, self._counting(now), upsert=True, return_document=ReturnDocument.BEFORE
-        )
-        block = before and before["blocked_until"]
-        if block and (wait := in_utc(block) - now) > timedelta():
-            raise TooManyAttempts(-(-wait // timedelta(seconds=1)))
-        remembered = before["failures"] if before and in_utc(before["forgotten_at"]) > now else 0
-        return UpdateOne({"_id": self.identity}, _taking_back(self.pace.end_of_wait(remembered + 1, now)))
-
-    def _counting(self, now: datetime) -> list[BSON]:
+    def count_pipeline(self, now: datetime) -> list[BSON]:
+        """The update that counts an attempt, unless the counter is blocked."""
         # The waits by the number of failures from ``free_attempts - 1`` on; those before are none, those after the longest.
-        waits = [self.pace.end_of_wait(self.pace.free_attempts - 1 + n, now) for n in range(self.pace.longest.bit_length() + 2)]
+        first, steps = self.policy.free_attempts - 1, self.policy.longest.bit_length() + 2
+        waits = [self.policy.end_of_wait(first + n, now) for n in range(steps)]
         failures = {"$add": [{"$cond": [{"$gt": ["$forgotten_at", now]}, "$failures", 0]}, 1]}
-        position = {"$max": [0, {"$min": [{"$subtract": [failures, self.pace.free_attempts - 1]}, len(waits) - 1]}]}
+        position = {"$max": [0, {"$min": [{"$subtract": [failures, first]}, steps - 1]}]}
         counted = {
             "failures": failures,
             "blocked_until": {"$arrayElemAt": [waits, position]},
@@ -91,37 +61,15 @@ class Counter:
         unless_blocked = {"$cond": [{"$gt": ["$blocked_until", now]}, {}, counted]}
         return [{"$replaceRoot": {"newRoot": {"$mergeObjects": ["$$ROOT", unless_blocked]}}}]
 
+    def undo(self, before: BSON | None, now: datetime) -> UpdateOne:
+        """The write that takes back an attempt counted ``now`` in the counter as it was ``before``, and the block it led to.
 
-async def count(counters: Sequence[Counter]) -> list[UpdateOne]:
-    """Counts an attempt with each of the counters; the writes that take it back.
-
-    Raises:
-        TooManyAttempts: one of them is blocked; nothing is counted.
-    """
-    now = utc_now()
-    undo: list[UpdateOne] = []
-    try:
-        for counter in counters:
-            undo.append(await counter.count(now))  # noqa: PERF401 - what was counted before one that is blocked is taken back
-    except TooManyAttempts:
-        await write(undo)
-        raise
-    return undo
-
-
-async def write(updates: Sequence[UpdateOne]) -> None:
-    """Carries out updates of counters."""
-    if updates:
-        await relaxed_writes(collection(ThrottleDocument)).bulk_write(list(updates), ordered=False)
-
-
-def _taking_back(block: datetime | None) -> list[BSON]:
-    """The change that takes an attempt back, and the ``block`` that it led to; not one that came after it."""
-    return [
-        {
-            "$set": {
-                "failures": {"$max": [{"$subtract": ["$failures", 1]}, 0]},
-                "blocked_until": {"$cond": [{"$eq": ["$blocked_until", block]}, None, "$blocked_until"]},
-            }
+        A block that a later attempt led to stays.
+        """
+        remembered = before["failures"] if before and in_utc(before["forgotten_at"]) > now else 0
+        block = self.policy.end_of_wait(remembered + 1, now)
+        changes = {
+            "failures": {"$max": [{"$subtract": ["$failures", 1]}, 0]},
+            "blocked_until": {"$cond": [{"$eq": ["$blocked_until", block]}, None, "$blocked_until"]},
         }
-    ]
+        return UpdateOne({"_id": self.counter_id}, [{"$set": changes}])

@@ -10,8 +10,8 @@ from bson import ObjectId
 from pymongo import UpdateOne
 
 from taskapi.accounts.errors import InactiveUser, InvalidScope, SecondFactorRequired
-from taskapi.accounts.security import attempt_counters
 from taskapi.accounts.security.attempt_counters import BackoffPolicy, Counter
+from taskapi.accounts.security.repository import ThrottleRepository
 from taskapi.core.errors import Unavailable
 from taskapi.core.keys import Signer
 
@@ -38,8 +38,9 @@ NO_GUESS: Final = (Unavailable, InactiveUser, InvalidScope, SecondFactorRequired
 class Throttle:
     """What may be tried how often, for all workers together."""
 
-    def __init__(self, signer: Signer, *, registrations: int) -> None:
+    def __init__(self, counters: ThrottleRepository, signer: Signer, *, registrations: int) -> None:
         """``signer`` makes the counters' ids; ``registrations`` are free for one address."""
+        self._counters = counters
         self._signer = signer
         self._registration = BackoffPolicy(REGISTRATION, registrations)
 
@@ -57,8 +58,8 @@ class Throttle:
         account, home = username.lower(), _network(address)
         known = self._counter(KNOWN_ADDRESS, f"{home}\n{account}")
         strangers = [self._counter(ACCOUNT, account), self._counter(ADDRESS, home)]
-        undo = await attempt_counters.count([known] if await known.is_live() else strangers)
-        async with _attempt(undo, known.extend(KNOWN, self._signer.sign(ACCOUNT.kind, account.encode()))):
+        undo = await self._counters.count([known] if await self._counters.is_live(known) else strangers)
+        async with self._attempt(undo, known.extend(KNOWN, self._signer.sign(ACCOUNT.kind, account.encode()))):
             yield
 
     @asynccontextmanager
@@ -67,12 +68,12 @@ class Throttle:
 
         Each session counts for itself: whoever has stolen one does not keep the owner out, who can begin another.
         """
-        async with _attempt(await attempt_counters.count([self._counter(CURRENT_PASSWORD, f"{user} {session}")])):
+        async with self._attempt(await self._counters.count([self._counter(CURRENT_PASSWORD, f"{user} {session}")])):
             yield
 
     async def registration(self, address: str) -> None:
         """Counts an account that is to be made from ``address``. Raises TooManyAttempts."""
-        await attempt_counters.count([self._counter(self._registration, _network(address))])
+        await self._counters.count([self._counter(self._registration, _network(address))])
 
     async def change_of_name(self, user: ObjectId, address: str) -> None:
         """Counts a user name or e-mail address that ``user`` wants: the answer says whether somebody has it, as registering does.
@@ -83,46 +84,43 @@ class Throttle:
             TooManyAttempts: there were too many.
         """
         by_address = self._counter(self._registration, _network(address))
-        await attempt_counters.count([self._counter(NAMES, str(user)), by_address])
+        await self._counters.count([self._counter(NAMES, str(user)), by_address])
 
     @asynccontextmanager
     async def confirmation(self, user: ObjectId) -> AsyncIterator[None]:
         """What happens inside is one attempt to confirm a second factor of ``user``; otherwise as ``sign_in``."""
-        async with _attempt(await attempt_counters.count([self._counter(CONFIRMATION, str(user))])):
+        async with self._attempt(await self._counters.count([self._counter(CONFIRMATION, str(user))])):
             yield
 
     async def reset_request(self, email: str, address: str) -> None:
         """Counts a request for a new password, whether or not that is anybody's e-mail address. Raises TooManyAttempts."""
         by_email, by_address = self._counter(RESET_EMAIL, email.lower()), self._counter(RESET_ADDRESS, _network(address))
-        await attempt_counters.count([by_email, by_address])
+        await self._counters.count([by_email, by_address])
 
     async def verification(self, user: ObjectId) -> None:
         """Counts a mail that ``user`` has sent to an address that may be somebody else's. Raises TooManyAttempts."""
-        await attempt_counters.count([self._counter(VERIFICATION, str(user))])
+        await self._counters.count([self._counter(VERIFICATION, str(user))])
 
     async def refused_refresh(self, address: str) -> None:
         """Counts a refresh token that was refused. Raises TooManyAttempts."""
-        await attempt_counters.count([self._counter(REFRESH, _network(address))])
+        await self._counters.count([self._counter(REFRESH, _network(address))])
 
     async def reset(self, username: str) -> None:
         """Forgets the failures of an account whose owner has shown by other means who they are, and from where it was used."""
-        account = self._counter(ACCOUNT, username.lower())
-        await account.remove()
-        await account.forget_known()
+        await self._counters.remove(self._counter(ACCOUNT, username.lower()))
 
-    def _counter(self, pace: BackoffPolicy, subject: str) -> Counter:
-        return Counter(self._signer.sign(pace.kind, subject.encode()), pace)
+    def _counter(self, policy: BackoffPolicy, subject: str) -> Counter:
+        return Counter(self._signer.sign(policy.kind, subject.encode()), policy)
 
-
-@asynccontextmanager
-async def _attempt(undo: Sequence[UpdateOne], *on_success: UpdateOne) -> AsyncIterator[None]:
-    """An attempt that was counted: ``undo`` takes it back, and ``on_success`` is written when it succeeds."""
-    try:
-        yield
-    except NO_GUESS:
-        await attempt_counters.write(undo)
-        raise
-    await attempt_counters.write([*undo, *on_success])
+    @asynccontextmanager
+    async def _attempt(self, undo: Sequence[UpdateOne], *on_success: UpdateOne) -> AsyncIterator[None]:
+        """An attempt that was counted: ``undo`` takes it back, and ``on_success`` is written when it succeeds."""
+        try:
+            yield
+        except NO_GUESS:
+            await self._counters.write(undo)
+            raise
+        await self._counters.write([*undo, *on_success])
 
 
 def _network(address: str) -> str:

@@ -10,15 +10,14 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.accounts.recovery import service
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
-from taskapi.accounts.security.throttling import Throttle
+from taskapi.accounts.recovery.service import AccountRecovery
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import BSON
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.queue import MailJob, Outbox
+from taskapi.mail.queue import MailJob
 from taskapi.main import DOCUMENTS
 from tests.client import PASSWORD, Account, at, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.conftest import another
@@ -128,9 +127,10 @@ async def test_an_unknown_and_a_disabled_address_leave_the_same_job_and_no_mail(
     await set_user(carol, disabled=True)
     await mailbox.settle()
     mailbox.empty()
-    asleep = replace(app.state.services[Outbox], wake=lambda: None)
+    recovery = app.state.services[AccountRecovery]
+    asleep = replace(recovery, mail=replace(recovery.mail, wake=lambda: None))
     for address in (ADDRESS, "nobody@example.com", "carol@example.com"):
-        await service.forgot(address, app.state.services[Throttle], asleep, audit_log())
+        await asleep.request_reset(address, audit_log())
     varying = {"_id", "address", "due_at", "leased_until", "created_at", "expires_at"}
     jobs = await collection(MailJobDocument).find({}).to_list(None)
     shown = [{name: value for name, value in job.items() if name not in varying} for job in jobs]

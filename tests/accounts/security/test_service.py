@@ -34,7 +34,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 async def failures(app: FastAPI, pace: BackoffPolicy, subject: str) -> int | None:
     """What is stored for a counter; None when it is not."""
-    identity = app.state.services[Throttle]._counter(pace, subject).identity
+    identity = app.state.services[Throttle]._counter(pace, subject).counter_id
     found = await collection(ThrottleDocument).find_one({"_id": identity})
     return int(found["failures"]) if found else None
 

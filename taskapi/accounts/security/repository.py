@@ -1,0 +1,62 @@
+"""The stored counters of attempts: one atomic write counts an attempt unless the counter is blocked, and blocks it.
+
+All writes are relaxed: a crash may forget the last attempts.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from pymongo import ReturnDocument, UpdateOne
+
+from taskapi.accounts.errors import TooManyAttempts
+from taskapi.accounts.security.attempt_counters import Counter
+from taskapi.accounts.security.documents import ThrottleDocument
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.db.connection import Database, relaxed_writes
+
+
+class ThrottleRepository:
+    """The counters of all accounts and addresses."""
+
+    def __init__(self, database: Database) -> None:
+        self._counters = relaxed_writes(database.collection(ThrottleDocument))
+
+    async def is_live(self, counter: Counter) -> bool:
+        """Whether a counter is stored and has not expired."""
+        live = {"_id": counter.counter_id, "expires_at": {"$gt": utc_now()}}
+        return await self._counters.find_one(live, {"_id": 1}) is not None
+
+    async def count(self, counters: Sequence[Counter]) -> list[UpdateOne]:
+        """Counts an attempt with each of the counters, and returns the writes that take it back.
+
+        Raises:
+            TooManyAttempts: one of them is blocked; nothing is counted.
+        """
+        now = utc_now()
+        undo: list[UpdateOne] = []
+        try:
+            for counter in counters:
+                undo.append(await self._count(counter, now))  # noqa: PERF401 - what was counted before one that is blocked is taken back
+        except TooManyAttempts:
+            await self.write(undo)
+            raise
+        return undo
+
+    async def write(self, updates: Sequence[UpdateOne]) -> None:
+        """Carries out updates of counters."""
+        if updates:
+            await self._counters.bulk_write(list(updates), ordered=False)
+
+    async def remove(self, counter: Counter) -> None:
+        """Removes a counter, and those that were extended for it."""
+        await self._counters.delete_one({"_id": counter.counter_id})
+        await self._counters.delete_many({"account": counter.counter_id})
+
+    async def _count(self, counter: Counter, now: datetime) -> UpdateOne:
+        before = await self._counters.find_one_and_update(
+            {"_id": counter.counter_id}, counter.count_pipeline(now), upsert=True, return_document=ReturnDocument.BEFORE
+        )
+        block = before and before["blocked_until"]
+        if block and (wait := in_utc(block) - now) > timedelta():
+            raise TooManyAttempts(-(-wait // timedelta(seconds=1)))
+        return counter.undo(before, now)
