@@ -27,12 +27,12 @@ UserId = Annotated[str, path_id("The id of the account.")]
 @router.get(
     "",
     summary="List the accounts",
-    response_description="A page of accounts, in the order of their names.",
+    response_description="A page of accounts, sorted by name.",
     responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
     openapi_extra={"parameters": parameters(UserQuery)},
 )
 async def list_users(_: Admin, request: Request, response: Response) -> list[UserForAdmin]:
-    """All accounts, in the order of their names; for admins."""
+    """All accounts, sorted by name; for admins."""
     query = read_query(UserQuery, request)
     page = await admins.page(query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_users"), query, page.total))
@@ -52,7 +52,7 @@ async def read_user(user_id: UserId, _: Admin) -> UserForAdmin:
     responses=responses(400, 401, 403, 404, LastAdmin, 413, 415, 422),
 )
 async def update_user(user_id: UserId, data: AccountChange, admin: Admin, audit_log: CallerAuditLog) -> UserForAdmin:
-    """Disable or enable an account, or change its role; for admins. The last active admin stays one."""
+    """Disable or enable an account, or change its role; for admins. The last active admin cannot be disabled or demoted."""
     return await admins.change(object_id(user_id), data, audit_log, by=admin.object_id)
 
 

@@ -100,8 +100,8 @@ class _Bearer(OAuth2PasswordBearer):
             refreshUrl="token",
             scheme_name="password",
             scopes=MEANING,
-            description="Sign in with your user name and password. With no scope ticked, the token holds all that you can have. "
-            "With two factors on, give an API token instead. Access tokens are JWTs by the rules of RFC8725; to clients they are "
+            description="Sign in with your user name and password. If you select no scope, the token gets all that you can have. "
+            "With a second factor, use an API token instead. Access tokens are JWTs according to RFC8725; to clients they are "
             "opaque.",
         )
 

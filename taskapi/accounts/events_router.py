@@ -18,7 +18,7 @@ from taskapi.web.services import services_of
 
 router = strict_router()
 PAGE: dict[str, Any] = {
-    "response_description": "A page of events, the newest first.",
+    "response_description": "A page of events, newest first.",
     "responses": {200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
 }
 
@@ -33,7 +33,7 @@ PAGE: dict[str, Any] = {
 async def list_own_events(
     user: AccountHolder, events: SecurityEvents, request: Request, response: Response
 ) -> list[SecurityEventRead]:
-    """What was done to your account and when, newest first: sign-ins, failures, changes of passwords, tokens and roles."""
+    """The security events of your account, newest first: sign-ins, failures, changes of passwords, tokens and roles."""
     query = read_query(EventQuery, request)
     page = await queries.of_account(events, user.object_id, query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_own_events"), query, page.total))

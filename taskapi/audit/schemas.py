@@ -34,7 +34,7 @@ class AllEventsQuery(EventQuery):
 
 
 class SecurityEventRead(BaseModel):
-    """Something that was done to an account, or tried."""
+    """Something that happened to an account, or was attempted."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -59,9 +59,9 @@ class SecurityEventRead(BaseModel):
     at: UTCDateTime
     kind: str
     outcome: Outcome
-    user: Annotated[Who, Field(description="Whose account it is about; null when the name that was tried belongs to no account.")]
-    by: Annotated[Who, Field(description="Who did it, when that is an admin; all zeros when that account is gone.")]
-    address: Annotated[str, Field(description="Where it came from; empty for what others did to your account.")]
-    agent: Annotated[str, Field(description="The start of the User-Agent there.")]
+    user: Annotated[Who, Field(description="The account; null if no account has the name that was tried.")]
+    by: Annotated[Who, Field(description="The admin who did it, if any; all zeros if the admin's account has been erased.")]
+    address: Annotated[str, Field(description="The IP address; empty for what others did to your account.")]
+    agent: Annotated[str, Field(description="The start of the `User-Agent`.")]
     request_id: str
     details: dict[str, str]

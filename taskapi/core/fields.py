@@ -144,7 +144,7 @@ TimeZone = Annotated[
     str,
     Field(
         max_length=64,
-        description="The time zone (IANA) in whose day it is today; UTC without it.",
+        description="The IANA time zone that decides which day is today; default UTC.",
         examples=["Europe/Berlin"],
     ),
     AfterValidator(_time_zone),

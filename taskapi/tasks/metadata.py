@@ -134,7 +134,7 @@ Metadata = Annotated[
             "maxProperties": MAX_KEYS,
             "propertyNames": {"pattern": "^(?!\\$)[^\\x00]*$"},
             "examples": [METADATA_EXAMPLE],
-            "description": "Any JSON object: at most 16 KiB, 6 levels and 200 keys, none of which starts with `$`.",
+            "description": "Any JSON object of at most 16 KiB, 6 levels and 200 keys. No key may start with `$`.",
         }
     ),
 ]

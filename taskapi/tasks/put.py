@@ -13,7 +13,7 @@ from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
 from taskapi.tasks.services.json_patch import READ_ONLY, read_only
 from taskapi.tasks.services.versions import MAX_VERSION
 
-UNCHANGED = "Only as it was read."
+UNCHANGED = "Must be unchanged."
 MomentAsRead = Annotated[SentMoment, PlainSerializer(rfc3339, return_type=str)]
 OWNER_SCHEMA = OwnerRead.model_json_schema()
 OWNER_SCHEMA["properties"]["username"]["maxLength"] = 100
@@ -23,7 +23,7 @@ VersionAsRead = Annotated[StrictInt, Field(json_schema_extra={"minimum": 1, "max
 
 
 class TaskPut(TaskUpdate):
-    """Changes to a task, which may be all of it as it was read: the server's fields are not to differ."""
+    """Changes to a task. It may be the whole task as you read it; the server's fields must be unchanged."""
 
     id: ObjectIdIn = omittable(description=UNCHANGED)
     completed_at: MomentAsRead | None = omittable(description=UNCHANGED)

@@ -46,7 +46,7 @@ _url = TypeAdapter(HttpUrl)
 
 
 class Status(StrEnum):
-    """Where a task stands."""
+    """The state of a task."""
 
     todo = "todo"
     in_progress = "in_progress"
@@ -96,11 +96,11 @@ ItemText = Annotated[str, Trimmed, Field(min_length=1, max_length=200), Visible,
 
 
 class ChecklistItem(BaseModel):
-    """An item of a checklist that is sent whole. One without an id is new."""
+    """An item of a whole checklist. Without an id, it is a new item."""
 
     model_config = ConfigDict(extra="forbid")
 
-    id: ObjectIdIn = omittable(description="The item's id, when it is to keep it.")
+    id: ObjectIdIn = omittable(description="The item's id, for an existing item.")
     text: ItemText
     done: StrictBool = False
 
@@ -167,8 +167,8 @@ class TaskCreate(_Completion):
 
     title: Title
     description: Description = ""
-    status: Status = omittable(description="`todo` unless sent.")
-    completed: StrictBool = omittable(description="True exactly when the status is `done`; send either.")
+    status: Status = omittable(description="`todo` by default.")
+    completed: StrictBool = omittable(description="True if and only if the status is `done`; send either.")
     priority: Priority = 1
     due_date: CalendarDate | None = None
     start_date: StartDate = Field(None, description="Not after `due_date`.")
@@ -180,10 +180,10 @@ class TaskCreate(_Completion):
 
 
 class TaskUpdate(_Completion):
-    """Changes to a task: only the fields sent change.
+    """Changes to a task: only the fields that are sent.
 
-    Null empties description, due_date, start_date, estimate_minutes, tags, links, checklist and metadata. An object sent as
-    metadata is merged into the one that is there (RFC 7396): a member that is null is removed.
+    Null clears description, due_date, start_date, estimate_minutes, tags, links, checklist and metadata. An object for metadata
+    is merged into the stored one (RFC 7396): members that are null are removed.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"status": "in_progress", "priority": 5}]})
@@ -191,7 +191,7 @@ class TaskUpdate(_Completion):
     title: Title = omittable()
     description: Annotated[Description | None, _null_empties(str)] = omittable()
     status: Status = omittable()
-    completed: StrictBool = omittable(description="True sets the status to `done`, false takes it back to `todo`.")
+    completed: StrictBool = omittable(description="True sets the status to `done`, false sets it back to `todo`.")
     priority: Priority = omittable()
     due_date: CalendarDate | None = omittable()
     start_date: StartDate = omittable(description="Not after `due_date`.")
@@ -209,21 +209,21 @@ class ItemCreate(BaseModel):
 
     text: ItemText
     done: StrictBool = False
-    before: ObjectIdIn | None = Field(None, description="The item that it comes before; null: the end.")
+    before: ObjectIdIn | None = Field(None, description="The item before which it is inserted; null: at the end.")
 
 
 class ItemUpdate(BaseModel):
-    """Changes to an item of a checklist: only what is sent changes."""
+    """Changes to an item of a checklist: only the fields that are sent."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"done": True}]})
 
     text: ItemText = omittable()
     done: StrictBool = omittable()
-    before: ObjectIdIn | None = omittable(description="Moves it before this item; null: to the end.")
+    before: ObjectIdIn | None = omittable(description="The item before which it is moved; null: to the end.")
 
 
 class OwnerRead(BaseModel):
-    """Whose task it is."""
+    """The owner of a task."""
 
     id: Annotated[Id, TaskField(Kind.identity)]
     username: Annotated[str, TaskField(Kind.text)]
@@ -260,16 +260,16 @@ class TaskRead(ReadModel):
     links: Annotated[list[str], TaskField(Kind.link)]
     checklist: Annotated[list[ChecklistItemRead], TaskField(Kind.members)] = Field([])
     progress: Annotated[float, TaskField(Kind.number)] = Field(
-        0.0, ge=0, le=1, description="The part of the checklist that is done; without one, 1 when done."
+        0.0, ge=0, le=1, description="The share of the checklist that is done; without a checklist, 1 if the task is done."
     )
     metadata: Annotated[StoredMetadata, TaskField(Kind.metadata)] = Field({})
     key: Annotated[str | None, TaskField(Kind.text)] = Field(
-        None, description="The caller's own name for it, given by an import."
+        None, description="Your own identifier for the task, given by an import."
     )
     owner: Annotated[OwnerRead, TaskField(Kind.members)]
     created_at: Annotated[UTCDateTime, TaskField(Kind.moment, sortable=True)]
     updated_at: Annotated[UTCDateTime, TaskField(Kind.moment, sortable=True)]
-    version: Annotated[StrictInt, TaskField(Kind.integer)] = Field(description="Counts the writes to this task.")
+    version: Annotated[StrictInt, TaskField(Kind.integer)] = Field(description="The number of writes to this task.")
 
 
 class TrashedTask(TaskRead):
@@ -282,4 +282,4 @@ class TrashedTask(TaskRead):
     )
 
     deleted_at: UTCDateTime
-    expires_at: UTCDateTime = Field(description="When it will be gone for good.")
+    expires_at: UTCDateTime = Field(description="When it will be erased.")

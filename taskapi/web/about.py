@@ -3,18 +3,18 @@
 from typing import Any
 
 DESCRIPTION = (
-    "Tasks with owners, due dates, checklists and free metadata. Make an account at `/register` and sign in with it at `/token` "
-    "(or with the button Authorize); then send the token with every request."
+    "Tasks with owners, due dates, checklists and free-form metadata. Create an account with `/register`, sign in with `/token` "
+    "(or with the button Authorize), then send the token with every request."
 )
 CONTACT = {"name": "The operator of this server"}
 TAGS: list[dict[str, Any]] = [
     {"name": "auth", "description": "Register, sign in, refresh and revoke tokens, reset a forgotten password."},
     {"name": "tasks", "description": "Create, read, list, search, change and delete your tasks."},
-    {"name": "checklist", "description": "The items of a task's checklist, one by one."},
+    {"name": "checklist", "description": "The checklist of a task, item by item."},
     {"name": "history", "description": "Who changed a task and how; revert to an earlier version."},
-    {"name": "trash", "description": "Deleted tasks: restore them, or remove them before they expire."},
-    {"name": "bulk", "description": "Many tasks in one request: a list of operations, or one change of all that a filter finds."},
-    {"name": "export and import", "description": "Get all your tasks out, and tasks of other programs in."},
+    {"name": "trash", "description": "Deleted tasks: restore them, or erase them before they expire."},
+    {"name": "bulk", "description": "Many tasks in one request: a list of operations, or one change to all that match a filter."},
+    {"name": "export and import", "description": "Export all your tasks, and import tasks from other programs."},
     {
         "name": "users",
         "description": "Your account: its data and address, sessions, API tokens, second factor, security events, deletion.",

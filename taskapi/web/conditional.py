@@ -17,7 +17,7 @@ CODINGS = frozenset({"gzip", "br", "zstd", "deflate", "compress", "bzip2"})
 VERSION = re.compile(r"(0|-?[1-9][0-9]{0,18})(?:\.[1-9][0-9]{0,9})?", re.ASCII)  # a script may have stored one below 1
 MIN_VERSION, MAX_VERSION = -(2**63), 2**63 - 1  # what MongoDB holds
 ETAG_HEADER = {"ETag": {"description": "The entity tag of this version.", "schema": {"type": "string"}, "example": '"1"'}}
-NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller's copy is current.", "headers": ETAG_HEADER}}
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "Your copy is current.", "headers": ETAG_HEADER}}
 
 
 class NotModified(Exception):
@@ -102,5 +102,5 @@ def documented(header: str, meaning: str) -> dict[str, Any]:
     }
 
 
-IF_MATCH = documented("If-Match", "Change only this version: the `ETag` of your copy.")
-IF_NONE_MATCH = documented("If-None-Match", "The `ETag` of your copy: 304 when it is current.")
+IF_MATCH = documented("If-Match", "The `ETag` of your copy: change only this version.")
+IF_NONE_MATCH = documented("If-None-Match", "The `ETag` of your copy: 304 if it is current.")

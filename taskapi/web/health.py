@@ -15,7 +15,7 @@ router = strict_router(tags=["status"])
 
 
 class Welcome(ReadModel):
-    """Where to go from here."""
+    """Where to go next."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -37,16 +37,16 @@ class Health(ReadModel):
 
 
 class Readiness(ReadModel):
-    """Writes go through."""
+    """Writes succeed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready"}]})
 
     status: Literal["ready"] = "ready"
 
 
-@router.get("/", summary="Welcome", response_description="The version, and the addresses of the service.")
+@router.get("/", summary="Welcome", response_description="The version, and links.")
 async def welcome(request: Request) -> Welcome:
-    """A greeting, and where to go from here."""
+    """The version, and where to go next."""
     root, app = request.scope.get("root_path", ""), request.app
     places = {"tasks": "/tasks", "register": "/register", "token": "/token", "health": "/health", "ready": "/ready"}
     if app.openapi_url:
@@ -56,12 +56,12 @@ async def welcome(request: Request) -> Welcome:
 
 @router.get("/health", summary="Check liveness", response_description="The process answers.")
 async def health() -> Health:
-    """Whether the process answers; touches nothing else."""
+    """Whether the process answers. Checks nothing else."""
     return Health()
 
 
-@router.get("/ready", summary="Check readiness", response_description="Requests can be served.", responses=responses(503))
+@router.get("/ready", summary="Check readiness", response_description="The service is ready.", responses=responses(503))
 async def ready(probe: Annotated[PrimaryProbe, Depends(provided(PrimaryProbe))]) -> Readiness:
-    """Whether a write would go through now: MongoDB has a primary, and it reaches a majority. Answers within two seconds."""
+    """Whether a write would succeed now: MongoDB has a primary that reaches a majority. Answers within two seconds."""
     await probe.require_primary()
     return Readiness()

@@ -27,16 +27,16 @@ FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 API_TOKEN = {
     "type": "http",
     "scheme": "bearer",
-    "description": "An API token. It serves wherever signing in does, but for the routes that answer 403 `session_required`.",
+    "description": "An API token. It works like an access token, except on routes that answer 403 `session_required`.",
 }
 
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "A new random text for each request. Repeated with its key within 24 hours, a request is not run again: it "
-    "gets its first answer, with `Idempotent-Replay: true`. Another request under the key is 422; while the first is still being "
-    "answered, a repeat is 409. Failures (5xx), 401, 406, 429 and a refused `Content-Encoding` are not kept.",
+    "description": "A new random text for each request. If you repeat a request with its key within 24 hours, it is not run "
+    "again: you get the first answer, with `Idempotent-Replay: true`. A different request with the key gets 422, a repeat while "
+    "the first is still running 409. Failures (5xx), 401, 406, 429 and a refused `Content-Encoding` are not stored.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},  # no example: Swagger UI would send it
 }
 IDEMPOTENT_REPLAY = {
@@ -44,13 +44,13 @@ IDEMPOTENT_REPLAY = {
     "schema": {"type": "string", "enum": ["true"]},
 }
 RATE_LIMIT = {  # as draft-ietf-httpapi-ratelimit-headers-06 names them
-    "RateLimit-Limit": "The requests that your account may send in a minute.",
-    "RateLimit-Remaining": "How many of them are left.",
-    "RateLimit-Reset": "The seconds until none of them is used.",
+    "RateLimit-Limit": "The number of requests that your account may send per minute.",
+    "RateLimit-Remaining": "How many of them remain.",
+    "RateLimit-Reset": "Seconds until all of them are available again.",
 }
 RATE_LIMIT_HEADERS = {name: {"description": text, "schema": {"type": "integer"}} for name, text in RATE_LIMIT.items()}
 ACCEPT_PATCH = {
-    "Accept-Patch": {"description": "The patch formats that the address takes (RFC 5789).", "schema": {"type": "string"}}
+    "Accept-Patch": {"description": "The patch formats that this URL accepts (RFC 5789).", "schema": {"type": "string"}}
 }
 NOT_REPLAYED = {"401", "406", "429", "500", "503"}
 NO_CONTENT = "Done; the response has no content."

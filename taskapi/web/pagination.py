@@ -19,11 +19,11 @@ MAX_ADDRESS_LENGTH = 1000  # characters of a link; when one is longer only the n
 
 PAGE = frozenset({"limit", "offset", "skip", "cursor"})  # the parameters that differ from page to page
 
-LIMIT: Any = Field(20, ge=1, le=100, description="Most entries on a page.")
+LIMIT: Any = Field(20, ge=1, le=100, description="Maximum number of entries per page.")
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
 
 LIST_HEADERS: dict[str, Any] = {
-    "X-Total-Count": {"description": "How many there are in all.", "schema": {"type": "integer"}},
+    "X-Total-Count": {"description": "The total number of entries.", "schema": {"type": "integer"}},
     "Link": {"description": "The first, prev, next and last page (RFC 8288).", "schema": {"type": "string"}},
 }
 
@@ -41,8 +41,8 @@ class PageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = LIMIT
-    offset: Offset | None = Field(None, description="Entries to pass over.")
-    skip: Offset | None = Field(None, description="A synonym of `offset`.")
+    offset: Offset | None = Field(None, description="Number of entries to skip.")
+    skip: Offset | None = Field(None, description="The same as `offset`.")
 
     @model_validator(mode="after")
     def _has_one_offset(self) -> Self:

@@ -48,15 +48,15 @@ DETAILS: Final[Mapping[int, str]] = {404: "There is nothing at this address.", 4
 
 
 class ProblemDetail(BaseModel):
-    """One wrong value of the request."""
+    """One invalid value in the request."""
 
-    field: str = Field(description="Where it stands; nested names are joined by dots.")
+    field: str = Field(description="The path of the field; nested names are joined by dots.")
     message: str
-    type: str = Field(description="The kind of rule that it breaks.")
+    type: str = Field(description="The kind of rule that it violates.")
 
 
 class Problem(BaseModel):
-    """An error, as RFC 9457 writes it."""
+    """An error in the format of RFC 9457."""
 
     type: str = Field(description="A URN that names the kind of problem.")
     title: str = Field(description="The meaning of the status.")
@@ -64,7 +64,7 @@ class Problem(BaseModel):
     detail: str = Field(description="A sentence about this occurrence.")
     error: str = Field(description="A stable code for programs.")
     request_id: str
-    details: list[ProblemDetail] = omittable(description="The wrong values, for status 422.")
+    details: list[ProblemDetail] = omittable(description="The invalid values, for status 422.")
 
 
 INTERNAL_ERROR: Final = ("internal_error", "Something went wrong on our side; the request id finds it in the log.")
@@ -84,12 +84,12 @@ USUAL: Final[Mapping[int, Sequence[type[DomainError]]]] = {
     501: [errors.TransactionsUnsupported],
     503: [errors.DatabaseUnavailable],
 }
-RETRY_AFTER: Final = {"Retry-After": {"description": "The seconds after which to repeat it.", "schema": {"type": "integer"}}}
+RETRY_AFTER: Final = {"Retry-After": {"description": "After how many seconds to retry.", "schema": {"type": "integer"}}}
 HEADERS: Final[Mapping[int, dict[str, Any]]] = {
     401: {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}},
-    403: {"WWW-Authenticate": {"description": "The scope that the token lacks (RFC 6750).", "schema": {"type": "string"}}},
+    403: {"WWW-Authenticate": {"description": "The missing scope (RFC 6750).", "schema": {"type": "string"}}},
     412: ETAG_HEADER,
-    415: {"Accept-Encoding": {"description": "`identity`, when the coding is refused.", "schema": {"type": "string"}}},
+    415: {"Accept-Encoding": {"description": "`identity`, if the coding is refused.", "schema": {"type": "string"}}},
     429: RETRY_AFTER,
     503: RETRY_AFTER,
 }

@@ -30,10 +30,8 @@ MAX_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one
 MAX_ANONYMOUS_BODY_BYTES = 16 * 1024  # of the routes that take callers without a token: sign-in, registration, recovery
 FORM = "application/x-www-form-urlencoded"
 COMPONENT = "#/components/schemas/{model}"
-LOCATION = {
-    "Location": {"description": "The address of the new resource.", "schema": {"type": "string", "format": "uri-reference"}}
-}
-ATTACHMENT = {"Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}}}
+LOCATION = {"Location": {"description": "The URL of the new resource.", "schema": {"type": "string", "format": "uri-reference"}}}
+ATTACHMENT = {"Content-Disposition": {"description": "A file name.", "schema": {"type": "string"}}}
 
 
 class StrictRequest(Request):

@@ -62,7 +62,7 @@ def test_a_task_is_made_through_the_docs_page(browser: webdriver.Chrome, server:
     assert task["title"] == "Write the quarterly report"
 
     browser.get(f"{server.url}/redoc")
-    WebDriverWait(browser, PATIENCE_SECONDS).until(lambda b: "Make a task." in b.page_source)
+    WebDriverWait(browser, PATIENCE_SECONDS).until(lambda b: "Create a task." in b.page_source)
     entries: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
     complaints = [entry for entry in entries if entry["level"] == "SEVERE"]
     assert [entry for entry in complaints if "cdn.redoc.ly" not in entry["message"]] == []

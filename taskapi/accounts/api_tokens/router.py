@@ -21,32 +21,32 @@ TokenId = Annotated[str, path_id("The id of the token.")]
     "",
     status_code=201,
     summary="Create an API token",
-    response_description="The token with its secret, which is shown this once.",
+    response_description="The token with its secret, which is shown only here.",
     responses=responses(400, TokenNameTaken, InvalidScope, 401, 403, SessionRequired, TooManyTokens, 413, 415, 422),
 )
 async def create_token(data: ApiTokenCreate, caller: AccountSession, audit_log: CallerAuditLog) -> ApiTokenMade:
-    """Make a token for a script. The token is shown this once; it can do no more than you in this session."""
+    """Create a token for a script. It is shown only in this answer, and can do no more than your current session."""
     return await service.make(caller.user, caller.session, caller.scopes, data, audit_log)
 
 
 @router.get("", summary="List your API tokens", response_description="Your tokens.", responses=responses(401, 403))
 async def list_tokens(user: AccountHolder) -> list[ApiTokenRead]:
-    """Your API tokens, the newest first; those that have expired stay until you delete them."""
+    """Your API tokens, newest first. Expired tokens stay in the list until you delete them."""
     return await service.all_of(user)
 
 
 @router.post(
     "/{token_id}/rotate",
     summary="Rotate an API token",
-    response_description="The token with its new secret, which is shown this once.",
+    response_description="The token with its new secret, which is shown only here.",
     responses=responses(InvalidScope, 401, 403, SessionRequired, 404),
 )
 async def rotate_token(token_id: TokenId, caller: AccountSession, audit_log: CallerAuditLog) -> ApiTokenMade:
-    """Give a token a new secret, good for as many days as the first; the old one is worth nothing from now on."""
+    """Replace the secret of a token; the new one is valid for as many days as the first. The old one stops working at once."""
     return await service.rotate(caller.user, caller.session, caller.scopes, object_id(token_id), audit_log)
 
 
 @router.delete("/{token_id}", status_code=204, summary="Delete an API token", responses=responses(401, 403, 404))
 async def delete_token(token_id: TokenId, user: AccountHolder, audit_log: CallerAuditLog) -> None:
-    """Revoke a token: it is worth nothing from now on."""
+    """Delete a token: it stops working at once."""
     await service.revoke(user, object_id(token_id), audit_log)

@@ -26,13 +26,13 @@ class ApiTokenCreate(BaseModel):
     name: Annotated[
         str,
         Trimmed,
-        Field(min_length=1, max_length=100, description="Unique among your tokens, in any case."),
+        Field(min_length=1, max_length=100, description="Unique among your tokens, ignoring case."),
         Visible,
         Composed,
     ]
     scopes: Annotated[
         list[Scope],
-        Field(min_length=1, max_length=len(MEANING), description="Of those that you hold yourself in this session."),
+        Field(min_length=1, max_length=len(MEANING), description="Only scopes that your current session has."),
     ]
     expires_in_days: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 90
 
@@ -46,12 +46,12 @@ class ApiTokenRead(BaseModel):
     name: str
     scopes: list[Scope]
     created_at: UTCDateTime
-    expires_at: Annotated[UTCDateTime, Field(description="From then on it is refused.")]
-    last_used_at: Annotated[UTCDateTime | None, Field(description="Written at most once a minute.")]
+    expires_at: Annotated[UTCDateTime, Field(description="When it expires.")]
+    last_used_at: Annotated[UTCDateTime | None, Field(description="Updated at most once a minute.")]
 
 
 class ApiTokenMade(ApiTokenRead):
-    """An API token with its secret, which is shown this once."""
+    """An API token with its secret, which is shown only here."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{**READ_EXAMPLE, "token": "tsk_0123456789ABCDEFGHIJKLMNOPQRSTxxxxxx"}]}

@@ -33,13 +33,13 @@ FORBIDDEN_CHARACTER = re.compile(r"[^ !#-\[\]-~]")  # in error_description
 
 
 class OAuthProblem(Problem):
-    """A problem (RFC 9457) that is an OAuth 2 error as well (RFC 6749, section 5.2)."""
+    """A problem (RFC 9457) that is also an OAuth 2 error (RFC 6749, section 5.2)."""
 
     error: str = Field(
-        description="The code of RFC 6749, such as `invalid_grant`. The end of `type` is more precise, and is `error` where "
-        "RFC 6749 has no code.",
+        description="The code of RFC 6749, such as `invalid_grant`. The end of `type` is more specific; if RFC 6749 has no code, "
+        "it is also `error`.",
     )
-    error_description: str = Field(description="`detail`, and what is wrong with each value, in ASCII.")
+    error_description: str = Field(description="`detail` and what is wrong with each value, in ASCII.")
 
 
 class OAuthErrors:

@@ -37,7 +37,7 @@ WRONG = (BadCredentials, SecondFactorRequired, BadSecondFactor)
     ),
 )
 async def sign_in(form: Annotated[TokenRequest, Form()], service: SignInService, audit_log: CallerAuditLog) -> Token:
-    """Sign in with user name and password, or go on with a refresh token; send the access token as `Authorization: Bearer …`."""
+    """Sign in with a user name and password, or with a refresh token. Send the access token as `Authorization: Bearer …`."""
     return await service.grant(form, audit_log)
 
 
@@ -45,21 +45,21 @@ async def sign_in(form: Annotated[TokenRequest, Form()], service: SignInService,
     "/revoke",
     summary="Revoke a token",
     response_class=Response,
-    response_description="The token is revoked, or was not a valid one.",
+    response_description="The token is revoked, or was not valid.",
     responses=responses(413, 415, 422),
 )
 async def revoke_token(form: Annotated[Revocation, Form()], service: SignInService, audit_log: CallerAuditLog) -> None:
-    """Give a token back (RFC 7009): an API token ends, or the session of a refresh or access token; else nothing happens."""
+    """Revoke a token (RFC 7009): an API token, or the session of an access or refresh token. Other tokens are ignored."""
     await service.revoke(form.token, audit_log)
 
 
 @router.post("/logout", status_code=204, summary="Sign out", responses=responses(401, SessionRequired))
 async def sign_out(caller: Session, audit_log: CallerAuditLog) -> None:
-    """End this session: its access and refresh tokens are worth nothing from now on."""
+    """End this session: its access and refresh tokens stop working at once."""
     await sessions.end(caller.user.object_id, caller.session, audit_log)
 
 
 @router.post("/logout/all", status_code=204, summary="Sign out everywhere", responses=responses(401, 403, SessionRequired))
 async def sign_out_everywhere(caller: AccountSession, audit_log: CallerAuditLog) -> None:
-    """End all your sessions, this one too."""
+    """End all your sessions, including this one."""
     await sessions.end_all(caller.user.object_id, audit_log)

@@ -18,15 +18,13 @@ class TokenRequest(BaseModel):
     grant_type: Literal["password", "refresh_token"] = "password"
     username: Annotated[Name | None, Field(description="For the grant `password`.")] = None
     password: Annotated[Secret | None, Field(description="For the grant `password`.")] = None
-    otp: Annotated[Secret | None, Field(description="With two factors on: a code of your authenticator, or a recovery code.")] = (
-        None
-    )
+    otp: Annotated[Secret | None, Field(description="With a second factor: a code from your app, or a recovery code.")] = None
     refresh_token: Annotated[Secret | None, Field(description="For the grant `refresh_token`.")] = None
-    scope: Annotated[Text, Field(description="The scopes you want, separated by spaces; none: all you can have.")] = ""
+    scope: Annotated[Text, Field(description="The scopes you want, separated by spaces; empty: all that you can have.")] = ""
 
 
 class Token(ReadModel):
-    """An access token, and what gives the next one (RFC 6749, section 5.1)."""
+    """An access token and a refresh token (RFC 6749, section 5.1)."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -45,8 +43,8 @@ class Token(ReadModel):
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
     expires_in: int = Field(description="Seconds until the access token expires.")
-    refresh_token: str = Field(description="Good for one use, which gives another.")
-    scope: str = Field(description="What the access token may be used for, separated by spaces.")
+    refresh_token: str = Field(description="Can be used once; the answer contains the next one.")
+    scope: str = Field(description="The scopes of the access token, separated by spaces.")
 
 
 class Revocation(BaseModel):
@@ -55,4 +53,4 @@ class Revocation(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     token: Secret
-    token_type_hint: Annotated[Text | None, Field(description="Not needed: a token says what it is.")] = None
+    token_type_hint: Annotated[Text | None, Field(description="Not needed: the token shows its type.")] = None

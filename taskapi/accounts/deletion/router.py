@@ -33,15 +33,15 @@ ExportCall = Annotated[Caller, Security(holders_call, scopes=["tasks:read"])]
     "",
     status_code=202,
     summary="Delete your account",
-    response_description="When the account will be removed.",
+    response_description="When the account will be erased.",
     responses=responses(400, WrongPassword, 401, 403, SessionRequired, LastAdmin, 413, 415, 422, TooManyAttempts, Overloaded),
 )
 async def delete_me(
     data: Departure, caller: AccountSession, reauthenticator: CurrentPassword, audit_log: CallerAuditLog, request: Request
 ) -> LeavingRead:
-    """Delete your account: your sessions end and your tokens are refused at once, and all that is yours goes at `due_at`.
+    """Delete your account: your sessions end and your tokens are refused at once, and all your data is erased at `due_at`.
 
-    That is 14 days later, unless the server is set otherwise. Until then you can come back by signing in.
+    That is 14 days later, unless the server is configured otherwise. Until then, signing in cancels the deletion.
     """
     grace = timedelta(days=services_of(request)[Settings].leaving_days)
     return await deletion.request(caller.user, data.password, grace, reauthenticator, audit_log)
@@ -56,7 +56,7 @@ async def delete_me(
 )
 @admission.limited(export.ACCOUNT_EXPORTS)
 async def export_me(caller: ExportCall, audit_log: CallerAuditLog, request: Request) -> Response:
-    """All that is kept of you, as a ZIP of JSON Lines; one without its end was cut off."""
+    """Everything stored about you, as a ZIP of JSON Lines. An archive that cannot be opened was cut off."""
     headers = {
         "Content-Type": ZIP,
         "Content-Disposition": f'attachment; filename="taskapi-{caller.user.username}.zip"',

@@ -9,7 +9,7 @@ from taskapi.core.fields import UTCDateTime
 
 
 class Departure(BaseModel):
-    """The proof that it is you who leaves."""
+    """The confirmation that deletes your account."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"password": "correct horse battery"}]})
 
@@ -17,11 +17,11 @@ class Departure(BaseModel):
 
 
 class LeavingRead(BaseModel):
-    """When an account goes."""
+    """When an account will be erased."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"requested_at": "2027-01-31T09:15:00.123Z", "due_at": "2027-02-14T09:15:00.123Z"}]}
     )
 
     requested_at: UTCDateTime
-    due_at: Annotated[UTCDateTime, Field(description="Until then you can come back by signing in; afterwards it is removed.")]
+    due_at: Annotated[UTCDateTime, Field(description="Until then, signing in cancels the deletion.")]

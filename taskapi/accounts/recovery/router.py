@@ -23,7 +23,7 @@ router = strict_router()
     responses=responses(400, 413, 415, 422, TooManyAttempts),
 )
 async def forgot_password(data: ForgottenPassword, recovery: Recovery, audit_log: CallerAuditLog) -> None:
-    """Have a mail sent that lets you choose a new password. The answer is the same whether an account has the address."""
+    """Send a mail that lets you choose a new password. The answer does not reveal whether an account has the address."""
     await recovery.request_reset(data.email, audit_log)
 
 
@@ -35,7 +35,7 @@ async def forgot_password(data: ForgottenPassword, recovery: Recovery, audit_log
     responses=responses(400, InvalidOneTimeToken, 413, 415, 422, Overloaded),
 )
 async def reset_password(data: PasswordReset, recovery: Recovery, audit_log: CallerAuditLog) -> None:
-    """Choose a new password with the token of a mail. It ends all your sessions: sign in again."""
+    """Set a new password, with the token from a mail. All your sessions end: sign in again."""
     await recovery.reset_password(data.token, data.password, audit_log)
 
 
@@ -47,7 +47,7 @@ async def reset_password(data: PasswordReset, recovery: Recovery, audit_log: Cal
     responses=responses(400, InvalidOneTimeToken, EmailTaken, 413, 415, 422),
 )
 async def verify_email(data: EmailVerification, recovery: Recovery, audit_log: CallerAuditLog) -> None:
-    """Prove with the token of a mail that an address is yours; an address that waited for it takes the place of the old one."""
+    """Verify your e-mail address, with the token from a mail. A pending address then replaces the old one."""
     await recovery.verify(data.token, audit_log)
 
 
@@ -61,5 +61,5 @@ async def verify_email(data: EmailVerification, recovery: Recovery, audit_log: C
     responses=responses(401, 403, NothingToVerify, TooManyAttempts),
 )
 async def send_verification(user: AccountHolder, recovery: Recovery, audit_log: CallerAuditLog) -> None:
-    """Have the mail sent again that verifies your address, or the address that is to take its place."""
+    """Send the verification mail again, to your address or to the pending one."""
     await recovery.resend_verification(user, audit_log)

@@ -13,7 +13,7 @@ MailedToken = Annotated[str, Field(min_length=1, max_length=200, description="Fr
 
 
 class ForgottenPassword(BaseModel):
-    """Whose password was forgotten."""
+    """The account whose password was forgotten."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"email": "ada@example.com"}]})
 
@@ -32,7 +32,7 @@ class PasswordReset(BaseModel):
 
 
 class EmailVerification(BaseModel):
-    """The token that came to an address."""
+    """The token that was mailed to an address."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"token": TOKEN_EXAMPLE}]})
 

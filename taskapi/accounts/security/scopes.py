@@ -10,9 +10,9 @@ Scopes = frozenset[str]
 
 MEANING: Final[dict[str, str]] = {
     "tasks:read": "Read your tasks.",
-    "tasks:write": "Make, change and delete your tasks.",
+    "tasks:write": "Create, change and delete your tasks.",
     "account": "Read and change your account.",
-    "admin": "Look after all accounts; for admins.",
+    "admin": "Manage all accounts; for admins.",
 }
 OF_ROLE: Final[dict[str, Scopes]] = {"user": frozenset(MEANING) - {"admin"}, "admin": frozenset(MEANING)}
 

@@ -24,5 +24,5 @@ async def list_sessions(caller: AccountPrincipal) -> list[SessionRead]:
 
 @router.delete("/{session_id}", status_code=204, summary="End a session", responses=responses(401, 403, 404))
 async def end_session(session_id: SessionId, user: AccountHolder, audit_log: CallerAuditLog) -> None:
-    """End one of your sessions: its access and refresh tokens are worth nothing from now on."""
+    """End one of your sessions: its access and refresh tokens stop working at once."""
     await service.end(user.object_id, object_id(session_id), audit_log)

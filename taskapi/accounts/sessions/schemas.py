@@ -30,8 +30,8 @@ class SessionRead(BaseModel):
 
     id: Annotated[Id, Field(validation_alias="_id")]
     created_at: UTCDateTime
-    last_seen_at: Annotated[UTCDateTime, Field(description="At most a minute old.")]
-    expires_at: Annotated[UTCDateTime, Field(description="When it ends unless it is refreshed.")]
+    last_seen_at: Annotated[UTCDateTime, Field(description="Up to a minute behind.")]
+    expires_at: Annotated[UTCDateTime, Field(description="When it ends, unless it is refreshed first.")]
     address: str
     agent: Annotated[str, Field(description="The start of the User-Agent.")]
     scopes: list[Scope]

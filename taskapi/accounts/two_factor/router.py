@@ -33,22 +33,22 @@ WITH_PASSWORD = (*USUAL, WrongPassword, TooManyAttempts, Overloaded)
 async def begin_two_factor(
     data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, keys: SecondFactorKeys
 ) -> Enrolment:
-    """Begin with a second factor: give the secret to an authenticator, then confirm it within ten minutes."""
+    """Start setting up a second factor: add the secret to an authenticator app, then confirm it within ten minutes."""
     return await service.begin(caller.user, data.password, reauthenticator, keys)
 
 
 @router.post(
     "/confirm",
     summary="Enable the second factor",
-    response_description="Ten recovery codes, which are shown this once.",
+    response_description="Ten recovery codes, which are shown only here.",
     responses=responses(*USUAL, WrongCode, NoEnrolment, TooManyAttempts),
 )
 async def confirm_two_factor(
     data: Confirmation, caller: AccountSession, throttle: Throttling, keys: SecondFactorKeys, audit_log: CallerAuditLog
 ) -> RecoveryCodesMade:
-    """Turn the second factor on with a code of the authenticator: from now on signing in takes one in the field `otp`.
+    """Turn the second factor on with a code from the app. From now on, signing in needs a code in the field `otp`.
 
-    Your other sessions end, since they never gave a code.
+    Your other sessions end, because they never gave a code.
     """
     return await service.confirm(caller.user, caller.session, data.code, throttle, audit_log, keys)
 
@@ -57,13 +57,13 @@ async def confirm_two_factor(
     "/recovery-codes",
     status_code=201,
     summary="Renew the recovery codes",
-    response_description="Ten recovery codes, which are shown this once.",
+    response_description="Ten recovery codes, which are shown only here.",
     responses=responses(*WITH_PASSWORD, TwoFactorOff),
 )
 async def renew_recovery_codes(
     data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, keys: SecondFactorKeys, audit_log: CallerAuditLog
 ) -> RecoveryCodesMade:
-    """Make ten new recovery codes; those from before are worth nothing from now on."""
+    """Create ten new recovery codes; the old ones stop working at once."""
     return await service.renew_recovery_codes(caller.user, data.password, reauthenticator, audit_log, keys)
 
 
@@ -71,5 +71,5 @@ async def renew_recovery_codes(
 async def disable_two_factor(
     data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, audit_log: CallerAuditLog
 ) -> None:
-    """Turn the second factor off: signing in takes the password alone."""
+    """Turn the second factor off: signing in needs only the password."""
     await service.disable(caller.user, data.password, reauthenticator, audit_log)

@@ -8,7 +8,7 @@ from taskapi.core.fields import Secret, Storable, UTCDateTime
 
 
 class Proof(BaseModel):
-    """Your password, once more."""
+    """Your current password, as confirmation."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"password": "correct horse battery"}]})
 
@@ -16,7 +16,7 @@ class Proof(BaseModel):
 
 
 class Confirmation(BaseModel):
-    """A code of the authenticator that has the secret."""
+    """A code from the authenticator app."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"code": "492039"}]})
 
@@ -24,7 +24,7 @@ class Confirmation(BaseModel):
 
 
 class Enrolment(BaseModel):
-    """A second factor to confirm."""
+    """A second factor that you have to confirm."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -38,14 +38,14 @@ class Enrolment(BaseModel):
         }
     )
 
-    secret: Annotated[str, Field(description="For authenticators in which it is typed.")]
-    uri: Annotated[str, Field(description="For those that read it as a QR code.")]
-    expires_at: Annotated[UTCDateTime, Field(description="Until when it can be confirmed.")]
+    secret: Annotated[str, Field(description="For apps into which you type it.")]
+    uri: Annotated[str, Field(description="For apps that scan it as a QR code.")]
+    expires_at: Annotated[UTCDateTime, Field(description="When it can no longer be confirmed.")]
 
 
 class RecoveryCodesMade(BaseModel):
-    """Codes that each serve once in place of one of the authenticator."""
+    """Codes that replace one from the app, once each."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"recovery_codes": ["K7QX-M2VD-9RTA", "0HJC-83ZP-WN5E"]}]})
 
-    recovery_codes: Annotated[list[str], Field(description="Shown this once: keep them where you keep no password.")]
+    recovery_codes: Annotated[list[str], Field(description="Shown only here. Keep them in a different place from your password.")]

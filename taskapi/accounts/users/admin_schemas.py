@@ -17,10 +17,10 @@ class UserQuery(PageQuery):
 
     q: Annotated[str, Trimmed, Field(min_length=1, max_length=100), Storable] | None = Field(
         None,
-        description="Part of the user name, the e-mail address or the full name, in any case. "
-        "Every account is looked at, for as long as a query may take (then 503).",
+        description="Part of the user name, the e-mail address or the full name, ignoring case. "
+        "This reads every account, and is aborted after the query timeout (503).",
     )
-    role: Role | None = Field(None, description="Has this role.")
+    role: Role | None = Field(None, description="Accounts with this role.")
     disabled: QueryBool | None = Field(None, description="Whether the account is disabled.")
 
 
@@ -41,22 +41,23 @@ class UserForAdmin(UserRead):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**USER_READ["examples"][0], "sessions": 2, "leaves_at": None}]})
 
-    sessions: Annotated[int, BeforeValidator(_count), Field(description="How many sign-ins have not ended.")] = 0
+    sessions: Annotated[int, BeforeValidator(_count), Field(description="Number of active sessions.")] = 0
     leaves_at: Annotated[
         UTCDateTime | None,
         BeforeValidator(_due),
-        Field(validation_alias="leaving", description="When the account is removed, if its owner does not come back."),
+        Field(validation_alias="leaving", description="When the account will be erased, unless its owner signs in."),
     ] = None
 
 
 class AccountChange(BaseModel):
-    """What an admin changes of an account: only the fields sent."""
+    """Changes to an account by an admin: only the fields that are sent."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"disabled": True}]})
 
-    disabled: StrictBool = omittable(description="A disabled account cannot sign in; its sessions and API tokens end.")
+    disabled: StrictBool = omittable(description="A disabled account cannot sign in; its sessions and API tokens are removed.")
     role: Role = omittable(
-        description="Rights begin with the next sign-in. Who ceases to be an admin is signed out, and API tokens lose `admin`."
+        description="A new role applies from the next sign-in. An admin who loses the role is signed out, and their API tokens "
+        "lose `admin`."
     )
 
 

@@ -37,7 +37,7 @@ async def register(
     request: Request,
     response: Response,
 ) -> UserRead:
-    """Make an account. User names and e-mail addresses are unique without regard to case."""
+    """Create an account. User names and e-mail addresses are unique, ignoring case."""
     response.headers["Location"] = path_to(request, router, "read_me")
     await throttle.registration(audit_log.address)
     return await service.register(data, hasher, mail, audit_log)
@@ -70,9 +70,9 @@ async def update_me(
     audit_log: CallerAuditLog,
     request: Request,
 ) -> UserRead:
-    """Change your account: only the fields you send. A new password needs the current one, and ends your other sessions.
+    """Change the fields that you send. A new password needs the current one, and ends your other sessions.
 
-    A new user name is shown at once wherever you see yourself; filters on `owner.username` find it minutes later.
+    A new user name is shown everywhere at once; filters on `owner.username` find it a few minutes later.
     """
     changed = await profile.change(caller.user, data, reauthenticator, mail, audit_log)
     if changed.username != caller.user.username:

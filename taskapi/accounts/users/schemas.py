@@ -68,8 +68,8 @@ class UserCreate(BaseModel):
 
 
 class UserUpdate(BaseModel):
-    """Changes to one's own account: only the fields sent change. A new password needs the current one; so does a new address
-    when the one before is verified, and that one stays until the new one is verified."""
+    """Changes to your account: only the fields that are sent. A new password needs the current one. So does a new address if the
+    old one is verified, and the old one then stays until the new one is verified."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"full_name": "Ada King"}]})
 
@@ -78,7 +78,7 @@ class UserUpdate(BaseModel):
     full_name: FullName | None = None
     password: Password = omittable()
     current_password: CurrentPassword = omittable(
-        description="Needed to change the password, or a verified address; with an API token, any address."
+        description="Required to change the password or a verified address; with an API token, to change any address."
     )
 
     @model_validator(mode="after")
@@ -117,8 +117,8 @@ class UserRead(ReadModel):
     id: Annotated[Id, Field(validation_alias="_id")]
     username: str
     email: str | None = None
-    email_verified: Annotated[bool, Field(description="Whether you have shown that you read it.")] = False
-    pending_email: Annotated[str | None, Field(description="Takes its place once it is verified.")] = None
+    email_verified: Annotated[bool, Field(description="Whether the address is verified.")] = False
+    pending_email: Annotated[str | None, Field(description="Replaces `email` once it is verified.")] = None
     full_name: str | None = None
     disabled: bool
     role: Role = "user"

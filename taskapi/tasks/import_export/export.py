@@ -29,7 +29,7 @@ PART_BYTES = 16 * 1024  # rendered in one or two milliseconds
 
 
 class Format(StrEnum):
-    """How an export is written."""
+    """The format of an export."""
 
     jsonl = "jsonl"
     csv = "csv"
@@ -39,8 +39,8 @@ class ExportQuery(TaskFilters):
     """Which tasks, in which order, and how they are written."""
 
     sort: Sort | None = None
-    format: Format | None = Field(None, description="Without it the one that `Accept` prefers, else `jsonl`.")
-    bom: QueryBool = Field(False, description="Begin CSV with a byte order mark, by which Excel knows that it is UTF-8.")
+    format: Format | None = Field(None, description="The default is the format that `Accept` prefers, else `jsonl`.")
+    bom: QueryBool = Field(False, description="Start CSV with a byte order mark, so that Excel reads it as UTF-8.")
 
     @property
     def order(self) -> Order:

@@ -41,7 +41,7 @@ Past = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T09:15:00.123Z"]}),
 ]
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH), Storable]
-Ignored = Annotated[Any, Field(description="The server's own; ignored.")]
+Ignored = Annotated[Any, Field(description="Set by the server; ignored.")]
 
 
 class ImportQuery(BaseModel):
@@ -49,28 +49,30 @@ class ImportQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    dry_run: QueryBool = Field(False, description="Say what would become of the lines, and write nothing.")
+    dry_run: QueryBool = Field(False, description="Report what would happen, and write nothing.")
     match: Literal["key", "id"] = Field(
         "key",
-        description="`id`: a line whose `id` is that of a task of yours changes it, and takes it out of the trash. When there is "
-        "none, its `key` counts; what is gone comes back under a new id, the same at every import.",
+        description="`id`: a line with the `id` of one of your tasks changes that task, and restores it from the trash. If there "
+        "is no such task, its `key` decides; an erased task is recreated under a new id, the same one at each import.",
     )
 
 
 class TaskImport(TaskCreate):
-    """A line of an import: a task as POST /tasks takes it or as an export gives it."""
+    """A line of an import: a task as `POST /tasks` accepts it, or as an export contains it."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{**TASK_EXAMPLE, "key": "crm-4711", "created_at": "2026-01-31T09:15:00.123Z"}]}
     )
 
     key: Key | None = Field(
-        None, description="Your own name for the task, kept in Unicode NFC. A task that has it already, in any form, is changed."
+        None,
+        description="Your own identifier for the task, stored in Unicode NFC. If a task has this key, in any Unicode form, the "
+        "line changes it.",
     )
     created_at: Past = omittable()
-    updated_at: Past = omittable(description="Of a task that is changed, only a later one than it has counts.")
-    completed_at: Past | None = Field(None, description="For a task that is done.")
-    id: Annotated[Any, Field(description="Ignored, but for `match=id`.")] = None
+    updated_at: Past = omittable(description="For an existing task, only a time later than its own counts.")
+    completed_at: Past | None = Field(None, description="Only for a task that is done.")
+    id: Annotated[Any, Field(description="Ignored, except with `match=id`.")] = None
     owner: Ignored = None
     progress: Ignored = None
     version: Ignored = None
@@ -104,18 +106,18 @@ class TaskImportById(TaskImport):
 
 
 class LineError(BaseModel):
-    """One wrong value of a line."""
+    """One invalid value in a line."""
 
     line: int = Field(
-        ge=1, description="The line on which it begins, from 1, empty ones counted; in a JSON array the position, from 1."
+        ge=1, description="The line on which the record begins, from 1, including empty lines; in a JSON array, the position."
     )
     field: str
     message: str
-    type: str = Field(description="The kind of rule that it breaks.")
+    type: str = Field(description="The kind of rule that it violates.")
 
 
 class ImportReport(ReadModel):
-    """What became of the lines of an import."""
+    """The result of an import."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -133,10 +135,10 @@ class ImportReport(ReadModel):
         }
     )
 
-    lines: int = Field(0, description="Lines that are not empty; each is counted once below.")
-    created: int = Field(0, description="Lines that made a task, or took one out of the trash.")
+    lines: int = Field(0, description="Lines that are not empty; each is counted in one of the numbers below.")
+    created: int = Field(0, description="Lines that created a task, or restored one from the trash.")
     updated: int = 0
-    unchanged: int = Field(0, description="Lines whose task is already as they say.")
+    unchanged: int = Field(0, description="Lines whose task already has these values.")
     failed: int = 0
     errors: list[LineError] = Field([], max_length=MAX_ERRORS, description="The first 100 errors; a line may have several.")
     errors_omitted: int = Field(0, description="How many more errors there were.")

@@ -27,7 +27,7 @@ _BLANK = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\s]+")
 
 
 class Outcome(StrEnum):
-    """How the fetch of one page ended."""
+    """The outcome of fetching one page."""
 
     ok = "ok"
     timeout = "timeout"
@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 
 class LinkRead(ReadModel):
-    """One page behind a task."""
+    """A page that a task links to."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -49,11 +49,11 @@ class LinkRead(ReadModel):
 
     url: str
     outcome: Outcome = Field(
-        description="`refused`: not an http(s) page on a public address. `timeout`: no answer in time, or too many of your"
-        " pages are being fetched already."
+        description="`refused`: not an http(s) page on a public address. `timeout`: no answer in time, or too many of your "
+        "pages are being fetched."
     )
-    status: int | None = Field(None, description="The page's HTTP status, when it answered.")
-    title: str | None = Field(None, description="The text of its `<title>`, when it is HTML and has one.")
+    status: int | None = Field(None, description="The page's HTTP status, if it answered.")
+    title: str | None = Field(None, description="The text of its `<title>`, if it is HTML and has one.")
     elapsed_ms: float = Field(description="Milliseconds until the outcome was known.")
 
 

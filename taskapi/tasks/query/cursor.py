@@ -17,8 +17,8 @@ CursorText = Annotated[
     Field(
         pattern="^[A-Za-z0-9_-]+$",
         max_length=LONGEST,
-        description="Where the page before ended: its `X-Next-Cursor`. Not together with `offset`. A task is met exactly once "
-        "while its sort fields stay the same; one that others move across this place, twice or not at all.",
+        description="The `X-Next-Cursor` of the previous page. Cannot be combined with `offset`. A task whose sort fields do not "
+        "change is returned exactly once; one that a change moves past the cursor, twice or not at all.",
     ),
 ]
 

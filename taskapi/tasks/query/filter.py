@@ -45,7 +45,7 @@ WhereText = Annotated[
             "type": "string",
             "maxLength": MAX_TEXT_LENGTH,
             "examples": [json.dumps(EXAMPLE)],
-            "description": "A filter as JSON, in the manner of MongoDB: the `where` of `POST /tasks/search`.",
+            "description": "A filter as JSON, in the style of MongoDB, like `where` in `POST /tasks/search`.",
         }
     ),
 ]
@@ -76,8 +76,8 @@ WhereDocument = Annotated[
             "type": "object",
             "additionalProperties": True,
             "examples": [EXAMPLE],
-            "description": "A filter in the manner of MongoDB: public fields by name, dotted into `metadata`, `checklist` and "
-            f"`owner`; the operators {', '.join(f'`{name}`' for name in sorted(OPERATORS | LOGICAL))}.",
+            "description": "A filter in the style of MongoDB. It names public fields, with dotted paths into `metadata`, "
+            f"`checklist` and `owner`. Operators: {', '.join(f'`{name}`' for name in sorted(OPERATORS | LOGICAL))}.",
         }
     ),
 ]

@@ -27,8 +27,8 @@ Fields = Annotated[
     str,
     Field(
         max_length=1000,
-        description="The fields that are wanted, separated by commas; dotted into `owner`, `checklist` and `metadata`, "
-        "where a number names an element of a list: `metadata.list.0` gives the list with that element alone. Without it, all.",
+        description="The fields to return, separated by commas; default all. Use dotted paths into `owner`, `checklist` and "
+        "`metadata`; a number selects an element of a list: `metadata.list.0` returns the list with only that element.",
         examples=["id,title,owner.username,metadata.project"],
     ),
     AfterValidator(_known),
@@ -56,7 +56,7 @@ def _part_of(whole: type[BaseModel], **inner: Any) -> Callable[[type[Part]], typ
 
 @_part_of(OwnerRead)
 class OwnerPart(BaseModel):
-    """Whose task it is, in part."""
+    """The owner of a task, in part."""
 
 
 @_part_of(ChecklistItemRead)
@@ -66,7 +66,7 @@ class ChecklistItemPart(BaseModel):
 
 @_part_of(TaskRead, owner=OwnerPart, checklist=list[ChecklistItemPart])
 class TaskPart(BaseModel):
-    """The fields of a task that were asked for, each as in the whole task."""
+    """The requested fields of a task, each as in the whole task."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{name: READ_EXAMPLE[name] for name in ("id", "title")}]})
 

@@ -27,7 +27,7 @@ INDEXED_FILTERS = {"status", "completed", "priority", "tag"}  # each alone, newe
 
 
 class Count(StrEnum):
-    """Whether the total is wanted."""
+    """How the total is counted."""
 
     exact = "exact"
     estimate = "estimate"
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
 
 
 class TaskSearch(Selection):
-    """Which tasks, in which order, what of them, and which page of them; as the body of a search."""
+    """A search: filters, order, fields and page."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -59,8 +59,8 @@ class TaskSearch(Selection):
     cursor: CursorText | None = None
     count: Count | None = Field(
         None,
-        description=f"The total: `exact` (also without this, but for a cursor's page); `estimate`, at most {MAX_COUNTED:,} with "
-        "`X-Total-Count-Relation` saying whether it is just this (`eq`) or at least this (`gte`); or `none`.",
+        description=f"The total: `exact`, the default except with `cursor`; `estimate`, which counts to {MAX_COUNTED:,}, and "
+        "`X-Total-Count-Relation` says whether that is the total (`eq`) or less than it (`gte`); or `none`.",
     )
 
     @property

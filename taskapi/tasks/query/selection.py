@@ -20,8 +20,8 @@ Words = Annotated[
     Field(
         min_length=1,
         max_length=MAX_SEARCH_LENGTH,
-        description="Holds one of these words in title, tags, checklist or description, in any case and with or without "
-        'accents; `"a phrase"` as it is; not the words after a `-`.',
+        description="Tasks with one of these words in title, tags, checklist or description, ignoring case and accents. "
+        '`"a phrase"` must occur as it is; `-word` must not occur.',
         examples=["quarterly report"],
     ),
     Storable,
@@ -63,25 +63,23 @@ class TaskFilters(Selection):
     """The same in a query string, where the common conditions have parameters of their own."""
 
     where: WhereParameter | None = None
-    status: Status | None = Field(None, description="Has this status.")
+    status: Status | None = Field(None, description="Tasks with this status.")
     completed: QueryBool | None = Field(None, description="Whether the task is done.")
-    priority: int | None = Field(None, ge=1, le=5, description="Has this priority; 5 is the highest.")
+    priority: int | None = Field(None, ge=1, le=5, description="Tasks with this priority; 5 is the highest.")
     tag: Annotated[str, Field(min_length=1, max_length=MAX_TAG_LENGTH), Storable, Composed] | None = Field(
-        None, description="Carries this tag, in any case."
+        None, description="Tasks with this tag, ignoring case."
     )
     tz: TimeZone | None = None
-    due_before: Due | None = Field(None, description="Due before this day, or before `today`, which `tz` decides.")
+    due_before: Due | None = Field(None, description="Due before this day, or before `today` in the time zone `tz`.")
     due_after: Due | None = Field(None, description="Due after this day, or after `today`.")
     start_before: Due | None = Field(None, description="Starts before this day, or before `today`.")
     start_after: Due | None = Field(None, description="Starts after this day, or after `today`.")
     estimate_min: int | None = Field(
-        None, ge=0, le=MAX_ESTIMATE_MINUTES, description="Is estimated at this many minutes or more."
+        None, ge=0, le=MAX_ESTIMATE_MINUTES, description="An estimate of at least this many minutes."
     )
-    estimate_max: int | None = Field(
-        None, ge=0, le=MAX_ESTIMATE_MINUTES, description="Is estimated at this many minutes or fewer."
-    )
+    estimate_max: int | None = Field(None, ge=0, le=MAX_ESTIMATE_MINUTES, description="An estimate of at most this many minutes.")
     overdue: QueryBool | None = Field(
-        None, description="Whether the due date has passed, in `tz` or UTC, without the task being done."
+        None, description="Whether the due date has passed, in the time zone `tz`, and the task is not done."
     )
 
     @field_validator("due_before", "due_after", "start_before", "start_after", mode="before")

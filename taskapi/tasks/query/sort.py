@@ -42,9 +42,9 @@ Sort = Annotated[
         json_schema_extra={"pattern": rf"^{_FIELD}(,{_FIELD})*$"},
         max_length=200,
         description=f"Fields separated by commas, `-` before one for descending: {', '.join(SORTABLE)}. "
-        "Tasks without a due date come last in either direction; titles sort as people do, with numbers by their value. "
-        "Without it the newest come first; with `q`, the most relevant. To synchronise use `updated_at`: each change moves a "
-        "task on in it, so that pages by cursor meet every task that was there all the time.",
+        "Tasks without a due date come last in both directions; titles sort in natural order, with numbers by value. "
+        "The default is newest first; with `q`, most relevant first. To synchronise, use `updated_at`: each change moves a task "
+        "forward, so cursor pages return every task that exists throughout.",
         examples=["-priority,due_date"],
     ),
     AfterValidator(_sortable),

@@ -28,7 +28,7 @@ router = strict_router(prefix="/tasks", tags=["bulk"])
 
 
 class OperationError(ReadModel):
-    """Why an operation could not be carried out."""
+    """Why an operation failed."""
 
     error: str = Field(description="A stable code for programs.")
     detail: str
@@ -36,16 +36,16 @@ class OperationError(ReadModel):
 
 
 class OperationResult(ReadModel):
-    """What became of one operation."""
+    """The outcome of one operation."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"index": 0, "status": 201, "id": OBJECT_ID_EXAMPLE, "version": 1, "error": None}]}
     )
 
     index: int = Field(description="Its place in the list.")
-    status: int = Field(description="The status that it would have had as a request.")
+    status: int = Field(description="The status that it would have as a separate request.")
     id: str | None = None
-    version: int | None = Field(None, description="That of the task after it.")
+    version: int | None = Field(None, description="The version of the task after the operation.")
     error: OperationError | None = None
 
     @classmethod
@@ -77,15 +77,15 @@ async def _rendered(steps: Sequence[OperationState]) -> Response:
     "/bulk",
     summary="Run a list of operations",
     response_model=list[OperationResult],
-    response_description="The outcome of each operation, in their order.",
+    response_description="The outcome of each operation, in order.",
     responses=responses(400, 401, 403, BulkRefused, 413, 415, 422, 501, *admission.PROBLEMS),
     openapi_extra={"parameters": parameters(BulkQuery)},
 )
 @admission.limited(admission.BULK)
 async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> Response:
-    """Make, change and delete up to 1,000 tasks: each operation for itself, or with `atomic=true` all or none.
+    """Create, change and delete up to 1,000 tasks: each operation on its own, or with `atomic=true` all or none.
 
-    The answer has the outcome of each, in their order.
+    The answer has the outcome of each operation, in order.
     """
     run = batch.run_atomically if read_query(BulkQuery, request).atomic else batch.each
     steps = await run(user, data, services_of(request)[AccountLoader].get, services_of(request)[Settings].trash_days)
@@ -102,9 +102,9 @@ async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> Resp
 )
 @admission.limited(admission.BY_FILTER)
 async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> ManyResult:
-    """Make the same change to all tasks that the filters find; `where={}` finds all.
+    """Make one change to all tasks that match the filters; `where={}` matches all.
 
-    First with `dry_run=true`, then with `expect=` and the number it gave, changes exactly what you have seen.
+    To be safe, send it with `dry_run=true` first, then with the number it returned as `expect`.
     """
     return await bulk_by_filter.change(
         user, read_query(ManyQuery, request), data, services_of(request)[Settings].query_timeout_ms
@@ -120,6 +120,6 @@ async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> 
 )
 @admission.limited(admission.BY_FILTER)
 async def delete_tasks(user: TaskWriter, request: Request) -> ManyResult:
-    """Move all tasks that the filters find to the trash; `where={}` finds all."""
+    """Move all tasks that match the filters to the trash; `where={}` matches all."""
     settings = services_of(request)[Settings]
     return await bulk_by_filter.put_in_trash(user, read_query(ManyQuery, request), settings.trash_days, settings.query_timeout_ms)

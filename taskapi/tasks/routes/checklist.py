@@ -29,7 +29,7 @@ ADDED = {
 
 @router.get("", summary="Read a checklist", response_description="Its items.", responses=responses(401, 403, 404))
 async def read_checklist(task_id: TaskId, user: TaskReader, tasks: Tasks) -> list[ChecklistItemRead]:
-    """The items of a task's checklist, in their order."""
+    """The items of a task's checklist, in order."""
     return (await tasks.get(user, task_id)).checklist
 
 
@@ -37,7 +37,7 @@ async def read_checklist(task_id: TaskId, user: TaskReader, tasks: Tasks) -> lis
 async def add_checklist_item(
     task_id: TaskId, data: ItemCreate, user: TaskWriter, versions: OfferedVersions, request: Request
 ) -> TaskResponse:
-    """Add an item at the end or before another; the answer is the task, the `Location` that of the item."""
+    """Add an item, at the end or before another one. The answer is the task; `Location` is the URL of the item."""
     task, item_id = await checklist.add(user, task_id, data, versions)
     location = path_to(request, router, "update_checklist_item", task_id=task.id, item_id=item_id)
     return TaskResponse(task, user, location)
@@ -47,13 +47,13 @@ async def add_checklist_item(
 async def update_checklist_item(
     task_id: TaskId, item_id: ItemId, data: ItemUpdate, user: TaskWriter, versions: OfferedVersions
 ) -> TaskResponse:
-    """Change an item's text, tick it, or move it before another; the answer is the task."""
+    """Change an item's text, tick it, or move it before another one. The answer is the task."""
     task = await checklist.change(user, task_id, item_id, data, versions)
     return TaskResponse(task, user)
 
 
 @router.delete("/{item_id}", summary="Remove an item", **TASK, responses=REMOVED, openapi_extra=IF_MATCH)
 async def remove_checklist_item(task_id: TaskId, item_id: ItemId, user: TaskWriter, versions: OfferedVersions) -> TaskResponse:
-    """Remove an item; the answer is the task."""
+    """Remove an item. The answer is the task."""
     task = await checklist.remove(user, task_id, item_id, versions)
     return TaskResponse(task, user)

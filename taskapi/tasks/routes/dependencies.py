@@ -10,4 +10,4 @@ from taskapi.web.services import provided
 
 TaskId = Annotated[str, path_id("The id of the task.")]
 Tasks = Annotated[TaskLoader, Depends(provided(TaskLoader))]
-ItemId = Annotated[str, path_id("The id of the item, as the checklist has it.")]
+ItemId = Annotated[str, path_id("The id of the item in the checklist.")]

@@ -18,11 +18,11 @@ router = strict_router(prefix="/tasks/{task_id}", tags=["history"])
 @router.get(
     "/history",
     summary="Read the history of a task",
-    response_description="Its changes, the newest first.",
+    response_description="Its changes, newest first.",
     responses=responses(401, 403, 404),
 )
 async def read_task_history(task_id: TaskId, user: TaskReader) -> list[HistoryEntry]:
-    """Who changed what and when, the newest change first; the last 100 are kept, fewer when they are large."""
+    """Who changed what and when, newest change first. The last 100 changes are kept, or fewer if they are large."""
     return await versions.history(user, task_id)
 
 
@@ -38,6 +38,6 @@ async def read_task_history(task_id: TaskId, user: TaskReader) -> list[HistoryEn
     openapi_extra=IF_MATCH,
 )
 async def revert_task(task_id: TaskId, data: Revert, user: TaskWriter, offered: OfferedVersions) -> TaskResponse:
-    """Go back to an earlier version; it becomes the newest one, so nothing in between is lost."""
+    """Restore an earlier version as a new version, so that nothing in between is lost."""
     task = await versions.revert(user, task_id, data.version, offered)
     return TaskResponse(task, user)

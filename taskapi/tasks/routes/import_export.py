@@ -62,10 +62,10 @@ TYPED_CSV = f"{CSV}; charset=utf-8; header=present"
 )
 @admission.limited(admission.EXPORTS)
 async def export_tasks(user: TaskReader, request: Request) -> Response:
-    """All your tasks that match, as they are at this moment, as JSON Lines or CSV; a body without its end was cut off.
+    """All your tasks that match, as of this moment, as JSON Lines or CSV. A body without its end was cut off.
 
-    What you read later than five minutes after the beginning may be as of a later moment: no task is in it twice, and none is
-    missing that was there all the time; one that was deleted meanwhile may be.
+    If reading takes longer than five minutes, the rest may be as of a later moment. Even then, no task appears twice, and none
+    is missing that existed all the time; a task deleted meanwhile may be left out.
     """
     query = read_query(ExportQuery, request)
     chosen = negotiated(request, tuple(name for name, kind in FORMATS.items() if query.format in (kind, None)))
@@ -90,11 +90,11 @@ async def export_tasks(user: TaskReader, request: Request) -> Response:
 )
 @admission.limited(admission.IMPORTS)
 async def import_tasks(user: TaskWriter, request: Request) -> ImportReport:
-    """Make tasks of JSON Lines, at most 100,000, and change those whose `key` is known; a wrong line stops no other.
+    """Create tasks from up to 100,000 JSON Lines, or change those whose `key` exists. An invalid line does not stop the others.
 
-    A JSON array of tasks is taken as well, as long as it is no larger than any other JSON body, and CSV whose first line
-    names the columns: fields of a task, `title` among them, in any order. Lists, `checklist` and `metadata` are JSON, or
-    `tags` with commas and `links` with blanks between them. An empty cell empties what can be empty, else it says nothing.
+    You can also send a JSON array of tasks, up to the size of other JSON bodies, or CSV. The first line of CSV names the columns:
+    fields of a task in any order, including `title`. Lists, `checklist` and `metadata` are JSON; `tags` may also be separated
+    by commas, `links` by whitespace. An empty cell clears a field that can be empty, and is ignored otherwise.
     """
     query = read_query(ImportQuery, request)
     return await importer.run(user, await _records(request), services_of(request)[AccountLoader].get, query)

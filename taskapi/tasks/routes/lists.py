@@ -29,16 +29,16 @@ PAGE_HEADERS: dict[str, Any] = {
     **ETAG_HEADER,
     **LIST_HEADERS,
     "X-Total-Count-Relation": {
-        "description": "For an estimate: `eq`, or `gte` when there may be more.",
+        "description": "For an estimate: `eq` if exact, `gte` if there may be more.",
         "schema": {"type": "string", "enum": ["eq", "gte"]},
     },
-    "X-Next-Cursor": {"description": "The `cursor` of the next page, when there is one.", "schema": {"type": "string"}},
+    "X-Next-Cursor": {"description": "The `cursor` of the next page, if there is one.", "schema": {"type": "string"}},
 }
 
 
 ANSWER: dict[str, Any] = {
     "response_model": list[TaskRead | TaskPart],
-    "response_description": "A page of tasks, each whole or in part.",
+    "response_description": "A page of tasks, whole or in part.",
     "responses": {200: {"headers": PAGE_HEADERS}, **responses(401, 403, 422, QueryTimeout, *admission.PROBLEMS)},
 }
 
@@ -50,7 +50,7 @@ ANSWER: dict[str, Any] = {
     openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
 )
 async def list_tasks(user: TaskReader, request: Request) -> Response:
-    """Your tasks, newest first unless sorted. The total is in `X-Total-Count`, the other pages in `Link`."""
+    """Your tasks, newest first unless you sort them. `X-Total-Count` has the total, `Link` the other pages."""
     query = read_query(TaskQuery, request)
     page = await _page(query, user, request)
     path = path_to(request, router, "list_tasks")
@@ -64,7 +64,7 @@ async def list_tasks(user: TaskReader, request: Request) -> Response:
     "/search", summary="Search your tasks", **{**ANSWER, "responses": {**ANSWER["responses"], **responses(400, 413, 415)}}
 )
 async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) -> Response:
-    """Your tasks, as the same query in an address would list them; for filters that are too long for one."""
+    """The same as `GET /tasks`, for filters that are too long for a URL."""
     page = await _page(query, user, request)
     return Response(page.json(), headers={"ETag": _etag(page, user), **_headers(page)}, media_type=JSON)
 

@@ -53,7 +53,7 @@ ANSWER: dict[int | str, Any] = {200: {"headers": ETAG_HEADER}}
     responses={201: {"headers": {**ETAG_HEADER, **LOCATION}}, **responses(400, 401, 403, 413, 415, 422)},
 )
 async def create_task(data: TaskCreate, user: TaskWriter, request: Request) -> TaskResponse:
-    """Make a task."""
+    """Create a task."""
     services = services_of(request)
     task = await service.create(user, data, services[TaskInserter], services[AccountLoader].get)
     return TaskResponse(task, user, path_to(request, router, "read_task", task_id=task.id))
@@ -63,12 +63,12 @@ async def create_task(data: TaskCreate, user: TaskWriter, request: Request) -> T
     "/{task_id}",
     summary="Read a task",
     response_model=TaskRead | TaskPart,
-    response_description="The task, or the fields of it that were asked for.",
+    response_description="The task, or the requested fields.",
     responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(VersionNotKept, 422)},
     openapi_extra={"parameters": [*parameters(TaskView), *IF_NONE_MATCH["parameters"]]},
 )
 async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Response:
-    """One task, whole or in part: as it is, or as it was in an earlier version or at a time."""
+    """One task, whole or in part: now, in an earlier version, or at an earlier time."""
     if request.scope["query_string"]:
         found = await view.read(user, task_id, read_query(TaskView, request), services_of(request)[TaskLoader])
         return Response(found.json(), headers=validators(request, etag(found.version, user.renames)), media_type=JSON)
@@ -79,13 +79,13 @@ async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Resp
 
 @router.get(
     "/{task_id}/summary",
-    summary="Read a task in brief",
-    response_description="The task in brief.",
+    summary="Read the summary of a task",
+    response_description="The summary.",
     responses={**READ, **responses(422)},
     openapi_extra={"parameters": parameters(SummaryQuery)},
 )
 async def read_task_summary(task_id: TaskId, user: TaskReader, tasks: Tasks, request: Request) -> TaskSummary:
-    """One task in brief, with whether it is overdue and how old it is."""
+    """A summary of one task: whether it is overdue, and how old it is."""
     zone = read_query(SummaryQuery, request).tz
     return TaskSummary.of(await tasks.get(user, task_id), zone)
 
@@ -93,14 +93,14 @@ async def read_task_summary(task_id: TaskId, user: TaskReader, tasks: Tasks, req
 @router.get(
     "/{task_id}/links",
     summary="Preview the links of a task",
-    response_description="One entry for each link, in their order.",
+    response_description="One entry for each link, in order.",
     responses=responses(401, 403, 404, *admission.PROBLEMS),
 )
 @admission.limited(admission.LINKS)
 async def read_task_links(
     task_id: TaskId, user: TaskReader, tasks: Tasks, fetcher: Annotated[PageFetcher, Depends(provided(PageFetcher))]
 ) -> list[LinkRead]:
-    """Title, status and time of each page the task links to; a page that fails says how, and never fails the call."""
+    """Title, status and time of each page that the task links to. If a page fails, its entry says why."""
     task = await tasks.get(user, task_id)
     return await links.preview(task.links, fetcher, user.id)
 
@@ -115,7 +115,7 @@ async def read_task_links(
 async def update_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request) -> TaskResponse:
     """Change a task: send the fields that change (RFC 7396), or a JSON Patch (RFC 6902).
 
-    With `If-Match`, only the version you know changes.
+    With `If-Match`, the change applies only to the version you know.
     """
     if media_type(request) == json_patch.MEDIA_TYPE:
         operations = (await read_json(Patch, request)).root
@@ -127,13 +127,13 @@ async def update_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersi
 
 @router.put(
     "/{task_id}",
-    summary="Change a task, as PATCH does",
+    summary="Change a task, like PATCH",
     **WRITE,
     responses={**ANSWER, **responses(*PROBLEMS)},
     openapi_extra=IF_MATCH,
 )
 async def put_task(task_id: TaskId, data: TaskPut, user: TaskWriter, versions: ExpectedVersions) -> TaskResponse:
-    """Change a task: only the fields you send, as PATCH does. You may send all that you read: the server's fields as well."""
+    """Change the fields that you send, like PATCH. You may send the whole task as you read it, including the server's fields."""
     task = await service.put(user, task_id, data, versions)
     return TaskResponse(task, user)
 
@@ -147,5 +147,5 @@ async def put_task(task_id: TaskId, data: TaskPut, user: TaskWriter, versions: E
     openapi_extra=IF_MATCH,
 )
 async def delete_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request) -> None:
-    """Move a task to the trash, from which it can be restored. With `If-Match`, only the version you know."""
+    """Move a task to the trash, from which you can restore it. With `If-Match`, only if it is the version you know."""
     await trash.put(user, task_id, versions, services_of(request)[Settings].trash_days)

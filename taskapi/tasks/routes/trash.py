@@ -31,7 +31,7 @@ router = strict_router(tags=["trash"])
     openapi_extra={"parameters": parameters(PageQuery)},
 )
 async def list_trash(user: TaskReader, request: Request, response: Response) -> list[TrashedTask]:
-    """Your deleted tasks, the last deleted first."""
+    """Your deleted tasks, last deleted first."""
     query = read_query(PageQuery, request)
     work = admission.LISTS if query.start <= MAX_CHEAP_START else admission.QUERIES
     async with admission.admit(work, request):
@@ -48,7 +48,7 @@ async def list_trash(user: TaskReader, request: Request, response: Response) -> 
     responses={200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, KeyTaken)},
 )
 async def restore_task(task_id: TaskId, user: TaskWriter, request: Request) -> TaskResponse:
-    """Take a task out of the trash."""
+    """Restore a task from the trash."""
     task = await trash.restore(user, task_id, services_of(request)[AccountLoader].get)
     return TaskResponse(task, user)
 
@@ -56,10 +56,10 @@ async def restore_task(task_id: TaskId, user: TaskWriter, request: Request) -> T
 @router.delete(
     "/trash/{task_id}",
     status_code=204,
-    summary="Remove a task from the trash",
+    summary="Erase a task in the trash",
     response_class=Response,
     responses=responses(401, 403, 404),
 )
 async def remove_task(task_id: TaskId, user: TaskWriter) -> None:
-    """Remove a task from the trash for good."""
+    """Erase a task in the trash. This cannot be undone."""
     await trash.remove(user, task_id)

@@ -31,7 +31,7 @@ class _Operation(BaseModel):
 
 
 class CreateTask(_Operation):
-    """Make a task."""
+    """Create a task."""
 
     op: Literal["create"]
     task: TaskCreate
@@ -40,7 +40,7 @@ class CreateTask(_Operation):
 class _OfOneTask(_Operation):
     id: ObjectIdIn
     version: Annotated[int, Field(strict=True, ge=1, le=MAX_VERSION)] | None = Field(
-        None, description="Only this version is changed."
+        None, description="Change only this version."
     )
 
     @property
@@ -68,7 +68,7 @@ KINDS: dict[Any, type[Operation]] = {"create": CreateTask, "update": UpdateTask,
 
 
 class Bulk(BaseModel):
-    """Operations on tasks, carried out in their order."""
+    """Operations on tasks, in the order in which they run."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -88,7 +88,7 @@ class Bulk(BaseModel):
     operations: list[OperationSent] = Field(
         min_length=1,
         max_length=MAX_OPERATIONS,
-        description="Each runs independently unless `atomic=true`; an invalid one is named in its place of the answer.",
+        description="Each runs independently unless `atomic=true`. The answer reports an invalid one at its position.",
     )
 
 
@@ -97,7 +97,7 @@ class BulkQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    atomic: QueryBool = Field(False, description="All or none: in one transaction.")
+    atomic: QueryBool = Field(False, description="Run all operations in one transaction: all or none.")
 
 
 @dataclass(slots=True)

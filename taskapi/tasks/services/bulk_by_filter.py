@@ -31,8 +31,8 @@ BATCH = 1000
 class ManyQuery(TaskFilters):
     """Which tasks, and with what caution."""
 
-    dry_run: QueryBool = Field(False, description="Only count them.")
-    expect: int | None = Field(None, ge=0, le=MAX_EXPECTED, description="Refuse unless the filter finds this many.")
+    dry_run: QueryBool = Field(False, description="Only count the tasks.")
+    expect: int | None = Field(None, ge=0, le=MAX_EXPECTED, description="Change nothing unless exactly this many tasks match.")
 
     @model_validator(mode="after")
     def _says_which(self) -> Self:
@@ -42,11 +42,11 @@ class ManyQuery(TaskFilters):
 
 
 class ManyResult(BaseModel):
-    """How many tasks a change of many concerned."""
+    """How many tasks matched and were changed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"matched": 12, "changed": 12}]})
 
-    matched: int = Field(description="Tasks that the filter found.")
+    matched: int = Field(description="Tasks that matched the filter.")
     changed: int = Field(description="Tasks that were changed; 0 for a dry run.")
 
 

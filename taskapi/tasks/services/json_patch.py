@@ -33,12 +33,12 @@ class Operation(BaseModel):
 
     op: Literal["add", "remove", "replace", "move", "copy", "test"]
     path: str = Field(description="A JSON Pointer (RFC 6901) into the task.", json_schema_extra=POINTER)
-    from_: str = Field("", alias="from", description="A JSON Pointer to what is taken.", json_schema_extra=POINTER)
+    from_: str = Field("", alias="from", description="A JSON Pointer to the source.", json_schema_extra=POINTER)
     value: Any = Field(None, description="Any JSON.")
 
 
 class Patch(RootModel[Annotated[list[Operation], Field(max_length=MAX_OPERATIONS)]]):
-    """Operations on a task, applied in their order, all or none."""
+    """Operations on a task, applied in order, all or none."""
 
     model_config = ConfigDict(
         json_schema_extra={

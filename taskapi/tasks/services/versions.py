@@ -28,7 +28,7 @@ MAX_VERSION = 2**31 - 1
 
 
 class Change(BaseModel):
-    """What a write did to one field."""
+    """What a write changed in one field."""
 
     before: Any
     after: Any
@@ -52,12 +52,12 @@ class HistoryEntry(BaseModel):
         }
     )
 
-    version: StrictInt = Field(description="The version that it made.")
+    version: StrictInt = Field(description="The version that it created.")
     at: UTCDateTime
     by: OwnerRead
     action: Action
     request_id: str
-    changes: dict[str, Change] = Field(description="By field: its value before and after.")
+    changes: dict[str, Change] = Field(description="The changed fields, each with its value before and after.")
 
 
 class PastQuery(BaseModel):
@@ -65,8 +65,8 @@ class PastQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: int | None = Field(None, ge=1, le=MAX_VERSION, description="As it was in this version.")
-    as_of: SentMoment | None = Field(None, description="As it was at this time (RFC 3339).")
+    version: int | None = Field(None, ge=1, le=MAX_VERSION, description="The task in this version.")
+    as_of: SentMoment | None = Field(None, description="The task at this time (RFC 3339).")
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
@@ -81,7 +81,7 @@ class PastQuery(BaseModel):
 
 
 class Revert(BaseModel):
-    """Which version a task goes back to."""
+    """The version to restore."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 1}]})
 

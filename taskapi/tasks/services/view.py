@@ -29,7 +29,7 @@ class SummaryQuery(BaseModel):
 
 
 class TaskSummary(BaseModel):
-    """A task in brief."""
+    """A summary of a task."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -47,7 +47,7 @@ class TaskSummary(BaseModel):
     title: str
     status: Status
     due_date: StoredDay | None
-    overdue: bool = Field(description="Its due date has passed, in `tz` or UTC, and it is not done.")
+    overdue: bool = Field(description="Whether the due date has passed, in the time zone `tz`, and the task is not done.")
     age_days: int = Field(ge=0, description="Whole days since it was created.")
 
     @classmethod

@@ -41,7 +41,7 @@ def at_version(versions: Iterable[int]) -> BSON:
 
 
 class Action(StrEnum):
-    """What a write was for."""
+    """The purpose of a write."""
 
     create = "create"
     update = "update"
