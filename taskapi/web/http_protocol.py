@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from taskapi.core.logs import request_id
 from taskapi.web import disconnect, middleware, problems
+from taskapi.web.http_answer import AnswerTransport
 from taskapi.web.http_reading import PacedReading, has_unread
 from taskapi.web.http_upgrade import AfterHead
 
@@ -65,7 +66,6 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Takes a connection, unless there are too many; called by the event loop."""
         super().connection_made(transport)
-        self._answers = cast(asyncio.Transport, _AnswerTransport(self))
         self._paced = PacedReading(transport, self.flow, self.loop)
         self._disconnect = disconnect.Disconnect()
         if len(self.connections) > self.max_connections:
@@ -147,7 +147,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._awaits, self._unused = "body", 0
         if self._is_answering():
             self.scope[disconnect.KEY] = self._disconnect  # type: ignore[literal-required]
-            self.cycle.transport = self._answers
+            answer = AnswerTransport(self.transport, self.cycle, self.loop, self.close_after_answer)
+            self.cycle.transport = cast(asyncio.Transport, answer)
             if self.stopping:
                 self.cycle.keep_alive = False
 
@@ -288,12 +289,3 @@ class HttpProtocol(HttpToolsProtocol):
     def _close_when_idle(self) -> None:
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-
-
-class _AnswerTransport:
-    """The transport that an answer is written to: closing it is the protocol's business."""
-
-    def __init__(self, protocol: HttpProtocol) -> None:
-        self.write = protocol.transport.write
-        self.is_closing = protocol.transport.is_closing
-        self.close = protocol.close_after_answer

@@ -1,0 +1,45 @@
+"""Writing an answer to its connection: the head and what follows at once leave in one packet."""
+
+import asyncio
+from collections.abc import Callable
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+
+class AnswerTransport:
+    """The transport that Uvicorn writes one answer to. Each write is a system call, which costs more than most of an answer.
+
+    ``close`` is called in place of the connection's own, which belongs to the protocol.
+    """
+
+    def __init__(
+        self,
+        connection: asyncio.Transport,
+        cycle: RequestResponseCycle,
+        loop: asyncio.AbstractEventLoop,
+        close: Callable[[], None],
+    ) -> None:
+        self.is_closing = connection.is_closing
+        self._send, self._cycle, self._loop, self._close = connection.write, cycle, loop, close
+        self._head: bytes | None = None  # while it waits for what follows
+        self._has_begun = False
+
+    def write(self, data: bytes) -> None:
+        """Sends a part of the answer; the head with the next part, or alone when none follows in this turn of the loop."""
+        if self._head is not None:
+            data, self._head = self._head + data, None
+        elif self._cycle.response_started and not self._has_begun:  # before that, 100 (Continue)
+            self._head, self._has_begun = data, True
+            self._loop.call_soon(self._send_head)
+            return
+        self._send(data)
+
+    def close(self) -> None:
+        """Ends the connection after what was written."""
+        self._send_head()
+        self._close()
+
+    def _send_head(self) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._send(head)
