@@ -52,22 +52,22 @@ class EmailTaken(AlreadyTaken):
 
 class LastAdmin(Conflict):
     code = "last_admin"
-    detail = "This is the last active admin; promote another account first."
+    detail = "This is the last active admin. Promote another account first."
 
 
 class ExportUnderWay(Conflict):
     code = "export_under_way"
-    detail = "An export of your account is under way; wait until it is complete."
+    detail = "An export of your account is in progress. Wait until it is complete."
 
 
 class TokenNameTaken(AlreadyTaken):
     code = "token_name_taken"
-    detail = "You have a token of this name; rotate it, or delete it first."
+    detail = "You already have a token with this name. Rotate it, or delete it first."
 
 
 class TooManyTokens(Conflict):
     code = "too_many_tokens"
-    detail = "You have 50 tokens; delete one first."
+    detail = "You have 50 tokens, the maximum. Delete one first."
 
 
 class WrongPassword(BadRequest):
@@ -86,12 +86,12 @@ class TwoFactorState(Conflict):
 
 class NoEnrolment(TwoFactorState):
     code = "no_enrolment"
-    detail = "There is no second factor to confirm; begin with one, and confirm it within ten minutes."
+    detail = "There is no second factor to confirm. Set one up, and confirm it within ten minutes."
 
 
 class TwoFactorOn(TwoFactorState):
     code = "two_factor_on"
-    detail = "You have a second factor; turn it off first."
+    detail = "You already have a second factor. Turn it off first."
 
 
 class TwoFactorOff(TwoFactorState):
@@ -106,27 +106,27 @@ class InactiveUser(BadRequest):
 
 class InvalidGrant(BadRequest):
     code = "invalid_grant"  # as RFC 6749, section 5.2 names it
-    detail = "The refresh token is no longer valid; sign in again."
+    detail = "The refresh token is no longer valid. Sign in again."
 
 
 class InvalidOneTimeToken(BadRequest):
     code = "invalid_one_time_token"
-    detail = "The token is wrong, already used or expired; request a new mail."
+    detail = "The token is wrong, expired or already used. Request a new mail."
 
 
 class NothingToVerify(Conflict):
     code = "nothing_to_verify"
-    detail = "No address of yours waits to be verified."
+    detail = "You have no e-mail address to verify."
 
 
 class InvalidScope(BadRequest):
     code = "invalid_scope"  # as RFC 6749, section 5.2 names it
-    detail = "There is no such scope; there are tasks:read, tasks:write, account and admin."
+    detail = "There is no such scope. The scopes are tasks:read, tasks:write, account and admin."
 
 
 class SessionRequired(Forbidden):
     code = "session_required"
-    detail = "Sign in for this: an API token is not enough."
+    detail = "Sign in to do this. An API token is not enough."
 
 
 class BadCredentials(NotAuthenticated):
@@ -136,27 +136,27 @@ class BadCredentials(NotAuthenticated):
 
 class SecondFactorRequired(NotAuthenticated):
     code = "second_factor_required"
-    detail = "Send a code of your authenticator, or a recovery code, in the field otp as well."
+    detail = "Also send a code from your authenticator app, or a recovery code, in the field otp."
 
 
 class BadSecondFactor(NotAuthenticated):
     code = "bad_second_factor"
-    detail = "The code is wrong, expired or already used; wait for the next one."
+    detail = "The code is wrong, expired or already used. Wait for the next one."
 
 
 class Overloaded(Unavailable):
     code = "overloaded"
-    detail = "Too many passwords are being checked at the moment; try again shortly."
+    detail = "Too many passwords are being checked. Try again shortly."
 
 
 class UnreadableFactor(Unavailable):
     """No code can be checked, right or wrong, until the operator sets the key that made the second factor."""
 
     code = "second_factor_unreadable"
-    detail = "Your second factor cannot be checked: the service runs without the key it was made with. Tell its operator."
+    detail = "Your second factor cannot be checked: the service lacks the key with which it was created. Tell the operator."
     retry_after = 300
 
 
 class TooManyAttempts(RateLimited):
     code = "too_many_attempts"
-    detail = "There were too many attempts; try again later."
+    detail = "There were too many attempts. Try again later."

@@ -94,7 +94,7 @@ def _new_file(name: str) -> Iterator[BinaryIO]:
     """A file that is there, whole and on disk, when all went well, and not at all otherwise. Only its owner can read it."""
     path = Path(name)
     if not path.name:
-        raise StartupError(f"{name!r} is not the name of a file")
+        raise StartupError(f"{name!r} is not a file name")
     part = path.with_name(f"{path.name}.part")
     try:
         if name == STDIO:
@@ -105,11 +105,11 @@ def _new_file(name: str) -> Iterator[BinaryIO]:
                 yield file
             return
         if os.path.lexists(path):
-            raise StartupError(f"{path} is there already; name a new file")
+            raise StartupError(f"{path} already exists; name a new file")
         try:
             number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            raise StartupError(f"{part} is there already: another backup is under way, or was killed; then delete it") from None
+            raise StartupError(f"{part} already exists: another backup is running, or was killed; if so, delete it") from None
         try:
             with os.fdopen(number, "wb") as file:
                 yield file

@@ -88,7 +88,7 @@ class Server(uvicorn.Server):
         from taskapi.web.http_protocol import HttpProtocol  # Starlette and all, which the parent of workers does without
 
         cut = sum(isinstance(each, HttpProtocol) and each.is_busy() for each in self.server_state.connections)
-        log.error("%s: %d requests were cut", why, cut)
+        log.error("%s: %d requests were cut off", why, cut)
         self._cut(CUT if cut else 0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

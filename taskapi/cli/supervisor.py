@@ -185,7 +185,7 @@ class Supervisor:
         what = "did not start" if process.ready_at is None else "ended"
         if process.ready_at is None and len(self._active()) >= self._count:
             self._outdated = []
-            log.error("worker %d %s (%s): the reload is given up, the others go on", process.pid, what, process.end)
+            log.error("worker %d %s (%s): the reload is abandoned, the others keep running", process.pid, what, process.end)
             return
         if process.ready_at is not None and now - process.ready_at > LASTING_SECONDS:
             self._failures = 0
@@ -194,7 +194,7 @@ class Supervisor:
         pause = min(MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS * 2.0 ** (self._failures - 1)) if self._failures else 0.0
         self._start_at = now + pause
         if self._was_ready:
-            log.error("worker %d %s (%s); another is started in %g s", process.pid, what, process.end, pause)
+            log.error("worker %d %s (%s); a replacement starts in %g s", process.pid, what, process.end, pause)
 
     def _stop(self) -> None:
         """Stops the workers, all at once; kills them when asked a second time."""
@@ -206,7 +206,7 @@ class Supervisor:
             process.stop()
         while self._workers:
             if self._wait() & STOP_SIGNALS and time.monotonic() - asked_at > SAME_STOP_SECONDS:
-                log.error("a second signal to stop: the requests of %d workers are cut", len(self._workers))
+                log.error("a second signal to stop: the requests of %d workers are cut off", len(self._workers))
                 for process in self._workers:
                     process.kill()
             self._collect()

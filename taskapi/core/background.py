@@ -34,9 +34,9 @@ class Job:
             try:
                 await self._work()
             except PyMongoError as error:
-                log.warning("%s: %s; it goes on when the database is back", self.name, type(error).__name__)
+                log.warning("%s: %s; it continues when the database is back", self.name, type(error).__name__)
             except Exception:
-                log.exception("%s failed; it is tried again", self.name)
+                log.exception("%s failed; it will be retried", self.name)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._seconds)
 

@@ -20,7 +20,7 @@ def read_env_file() -> str:
     """
     with explained(f"{ENV_FILE} cannot be read"):
         if ENV_FILE.is_dir():
-            raise StartupError(f"{ENV_FILE} is a folder, not a file of settings; rename it, or start taskapi somewhere else")
+            raise StartupError(f"{ENV_FILE} is a folder, not a file; rename it, or start taskapi in another folder")
         if not ENV_FILE.is_file():  # a named pipe can be read only once, by the settings themselves
             return ""
         content = ENV_FILE.read_bytes()

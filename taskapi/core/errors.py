@@ -2,7 +2,7 @@
 
 TaskAPIError
 ├── StartupError             the process cannot start; one line for the operator
-└── DomainError              the caller's request cannot be met
+└── DomainError              the request cannot be fulfilled
     ├── BadRequest           it is not what the operation takes
     ├── NotAuthenticated     no valid proof of who calls
     ├── Forbidden            the credential is good, but not for this
@@ -43,10 +43,10 @@ class StartupError(TaskAPIError):
 
 
 class DomainError(TaskAPIError):
-    """A request that cannot be met. ``code`` is stable; ``detail`` is a sentence for people."""
+    """A request that cannot be fulfilled. ``code`` is stable; ``detail`` is a sentence for people."""
 
     code: ClassVar[str] = "error"
-    detail: str = "The request cannot be met."
+    detail: str = "The request cannot be fulfilled."
     faults: "tuple[FieldError, ...] | None" = None  # the values that are wrong
     retry_after: int | None = None  # seconds, when the same request may succeed later
 
@@ -115,7 +115,7 @@ class InsufficientScope(Forbidden):
     code = "insufficient_scope"
 
     def __init__(self, scope: str) -> None:
-        super().__init__(f"Your token does not hold the scope {scope}.")
+        super().__init__(f"Your token lacks the scope {scope}.")
         self.scope = scope
 
     @classmethod
@@ -136,7 +136,7 @@ class NotAcceptable(DomainError):
     code = "not_acceptable"
 
     def __init__(self, offers: Sequence[str]) -> None:
-        super().__init__(f"This address can only return {' or '.join(offers)}.")
+        super().__init__(f"This endpoint can only return {' or '.join(offers)}.")
 
     @classmethod
     def sample(cls) -> Self:
@@ -149,12 +149,12 @@ class Conflict(DomainError):
 
 class DamagedTask(Conflict):
     code = "damaged_task"
-    detail = "This task is stored in a damaged form that keeps it from being changed in this way; delete it, or have it mended."
+    detail = "This task is stored in a damaged form that prevents this change. Delete it, or have it repaired."
 
 
 class IdempotencyInFlight(Conflict):
     code = "idempotency_in_flight"
-    detail = "A request with this Idempotency-Key is being answered at the moment; repeat it shortly."
+    detail = "A request with this Idempotency-Key is still running. Try again shortly."
     retry_after = 1
 
 
@@ -169,7 +169,7 @@ class PreconditionFailed(DomainError):
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f'The task is at version "{version}", not at the one you sent (in If-Match with its quotes); read it again.'
+            f'The task is at version "{version}", not at the one you sent (in If-Match with its quotes). Read it again.'
         )
         self.version = version
 
@@ -200,7 +200,7 @@ class BodyTooLarge(TooLarge):
 
 class TargetTooLong(DomainError):
     code = "uri_too_long"  # as nginx's answer has it
-    detail = "The address is too long. POST /tasks/search takes long filters."
+    detail = "The URL is too long. Send long filters to POST /tasks/search."
 
 
 class Unsupported(DomainError):
@@ -248,7 +248,7 @@ class InvalidInput(Unprocessable):
 
 class IdempotencyKeyReused(Unprocessable):
     code = "idempotency_key_reused"
-    detail = "This Idempotency-Key was sent with another request; use a new key for each."
+    detail = "This Idempotency-Key was sent with a different request. Use a new key for each request."
 
 
 class TransactionsUnsupported(DomainError):
@@ -264,18 +264,18 @@ class Unavailable(DomainError):
 
 class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
-    detail = "The database cannot be reached at the moment; try again shortly."
+    detail = "The database cannot be reached. Try again shortly."
     retry_after = 2
 
 
 class QueryTimeout(Unavailable):
     code = "query_timeout"
-    detail = "The database took too long to answer; narrow the query or try again."
+    detail = "The database took too long to answer. Narrow the query or try again."
 
 
 class ServerBusy(Unavailable):
     code = "server_busy"
-    detail = "The server has more requests of this kind than it can answer at the moment; try again shortly."
+    detail = "The server has more requests of this kind than it can answer. Try again shortly."
 
 
 class RateLimited(Unavailable):
@@ -292,9 +292,9 @@ class RateLimited(Unavailable):
 
 class TooManyRequests(RateLimited):
     code = "too_many_requests"
-    detail = "You have sent too many requests; slow down."
+    detail = "You have sent too many requests. Slow down."
 
 
 class TooManyAtOnce(RateLimited):
     code = "too_many_at_once"
-    detail = "Your account has too many requests of this kind under way; wait for their answers."
+    detail = "Your account has too many requests of this kind in progress. Wait for their answers."

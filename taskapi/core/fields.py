@@ -57,14 +57,14 @@ def _composed(value: Any) -> Any:
 def _date_only(value: Any) -> Any:
     if isinstance(value, str) and _DATE.fullmatch(value):
         return value
-    raise PydanticCustomError("date_format", "must be a date written as YYYY-MM-DD")
+    raise PydanticCustomError("date_format", "must be a date in the format YYYY-MM-DD")
 
 
 def _instant(value: Any) -> datetime:
     if isinstance(value, str) and _TIME.fullmatch(value):
         with suppress(ValueError, OverflowError):
             return in_milliseconds(datetime.fromisoformat(value.upper()).astimezone(UTC))
-    raise PydanticCustomError("datetime_format", "must be a time written as in RFC 3339, such as 2027-01-31T09:15:00Z")
+    raise PydanticCustomError("datetime_format", "must be a time in the format of RFC 3339, such as 2027-01-31T09:15:00Z")
 
 
 def _flag(value: Any) -> Any:

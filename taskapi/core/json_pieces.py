@@ -74,7 +74,7 @@ def read(text: str, piece: int = MAX_PIECE, max_values: int | None = None) -> Ge
     while reader.stack:
         reader.read_piece()
         if max_values is not None and reader.values > max_values:
-            raise Refused(f"holds more than {max_values:,} values")
+            raise Refused(f"contains more than {max_values:,} values")
         yield
     rest = text[reader.at :].lstrip(BLANK)
     if rest:

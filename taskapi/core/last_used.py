@@ -45,4 +45,4 @@ class LastUsedRecorder(Generic[Key]):
         try:
             await self._write(key)
         except PyMongoError as error:  # it is recorded again in a minute
-            log.info("a last use was not written: %s", type(error).__name__)
+            log.info("a last use was not recorded: %s", type(error).__name__)

@@ -31,7 +31,7 @@ def read(folder: Path) -> tuple[str, ...]:
         return ()
     found = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not found or any(len(secret.encode()) < MINIMUM_SECRET_BYTES for secret in found):
-        raise StartupError(f"{path} is damaged; delete it to have a new secret made, which signs everybody out")
+        raise StartupError(f"{path} is damaged; delete it to generate a new secret, which signs all users out")
     return found
 
 
@@ -61,7 +61,7 @@ def complete(settings: Settings, folder: Path, *, make: bool = False) -> Setting
     except StartupError as error:
         if not given:
             raise
-        log.warning("%s; the secret that is set is used alone", str(error).partition(";")[0])
+        log.warning("%s; only the secret that is set is used", str(error).partition(";")[0])
         return settings
     if set(own) <= set(given):
         return settings

@@ -66,7 +66,7 @@ def _no_constant(_: str) -> NoReturn:
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise Refused("holds a number that is too large")
+        raise Refused("contains a number that is too large")
     return number
 
 

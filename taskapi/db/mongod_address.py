@@ -64,7 +64,7 @@ def _private_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise StartupError(f"{folder} is not a folder of this account alone, and the socket of MongoDB would be there")
+        raise StartupError(f"{folder} is not a private folder of this account, but would contain the socket of MongoDB")
     return folder
 
 

@@ -157,7 +157,9 @@ class MongodProcess:
                     return f"it answers, and takes no writes within {ELECTION_SECONDS} s{self._last_error()}"
                 if now - said > PROGRESS_SECONDS:
                     said = now
-                    log.warning("waiting for MongoDB to start, for %.0f s now: %s", now - began, self.log.latest or "no word yet")
+                    log.warning(
+                        "waiting for MongoDB to start, for %.0f s now: %s", now - began, self.log.latest or "no message yet"
+                    )
                 time.sleep(0.02)
         self.reader.join()
         name = signal.Signals(-process.returncode).name if process.returncode < 0 else f"code {process.returncode}"

@@ -98,7 +98,7 @@ async def batches_in_first_order(
 def _require_too_old(error: OperationFailure, collection: Collection) -> None:
     if error.code not in (SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE):
         raise error
-    log.warning("MongoDB gave up a snapshot of %s: the rest is read as of now", collection.name)
+    log.warning("MongoDB gave up a snapshot of %s; the rest is read as of now", collection.name)
 
 
 async def _part(

@@ -38,7 +38,7 @@ class BulkRefused(Conflict):
     code = "bulk_refused"
 
     def __init__(self, index: int, faults: Sequence[FieldError]) -> None:
-        super().__init__(f"Operation {index} cannot be carried out; nothing was changed.")
+        super().__init__(f"Operation {index} cannot be carried out. Nothing was changed.")
         self.faults = tuple(faults)
 
     @classmethod
@@ -66,7 +66,7 @@ class PatchTestFailed(Conflict):
     code = "patch_test_failed"
 
     def __init__(self, index: int) -> None:
-        super().__init__(f"The test of operation {index} does not hold; nothing was changed.")
+        super().__init__(f"The test in operation {index} failed. Nothing was changed.")
 
     @classmethod
     def sample(cls) -> Self:
@@ -75,12 +75,12 @@ class PatchTestFailed(Conflict):
 
 class TooManyItems(Conflict):
     code = "too_many_items"
-    detail = "The checklist is full: it holds 100 items."
+    detail = "The checklist is full: it has 100 items."
 
 
 class VersionNotKept(Gone):
     code = "version_not_kept"
-    detail = "The history of this task no longer reaches back so far."
+    detail = "The history of this task no longer goes back that far."
 
 
 class TooManyLines(TooLarge):
@@ -89,8 +89,8 @@ class TooManyLines(TooLarge):
     code = "too_many_lines"
 
     def __init__(self, limit: int, kept: bool) -> None:
-        outcome = "those were imported, and nothing after them" if kept else "nothing was imported"
-        super().__init__(f"An import has at most {limit} lines; {outcome}.")
+        outcome = "Those were imported, and nothing after them" if kept else "Nothing was imported"
+        super().__init__(f"An import can have at most {limit} lines. {outcome}.")
 
     @classmethod
     def sample(cls) -> Self:
@@ -101,7 +101,7 @@ class TooManyMatches(Unprocessable):
     code = "too_many_matches"
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"The filter matches more than {most} tasks; narrow it. Nothing was changed.")
+        super().__init__(f"The filter matches more than {most} tasks. Narrow it. Nothing was changed.")
 
     @classmethod
     def sample(cls) -> Self:
@@ -110,4 +110,4 @@ class TooManyMatches(Unprocessable):
 
 class Contended(Unavailable):
     code = "contended"
-    detail = "Too many change this task at the same time; try again shortly."
+    detail = "Too many requests change this task at the same time. Try again shortly."

@@ -42,30 +42,30 @@ def check(metadata: JSONObject) -> JSONObject:
                 keys += len(value)
                 _check_names(value)
             elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
-                raise PydanticCustomError("metadata_integer", "should hold integers of at most 64 bits")
+                raise PydanticCustomError("metadata_integer", "should contain only integers of at most 64 bits")
         if keys > MAX_KEYS:
-            raise PydanticCustomError("metadata_keys", "should have at most 200 keys in all")
+            raise PydanticCustomError("metadata_keys", "should have at most 200 keys in total")
     try:
         size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
     except UnicodeEncodeError:
         raise PydanticCustomError("string_unicode", "should be valid Unicode") from None
     except ValueError:
-        raise PydanticCustomError("finite_number", "should hold finite numbers") from None
+        raise PydanticCustomError("finite_number", "should contain only finite numbers") from None
     if size > MAX_BYTES:
         raise _too_large()
     return metadata
 
 
 def _too_large() -> PydanticCustomError:
-    return PydanticCustomError("metadata_size", "should take at most 16 KiB as JSON")
+    return PydanticCustomError("metadata_size", "should be at most 16 KiB of JSON")
 
 
 def _check_names(members: JSONObject) -> None:
     for name in members:
         if name.startswith("$"):
-            raise PydanticCustomError("metadata_key", "should have no key that starts with a dollar sign")
+            raise PydanticCustomError("metadata_key", "should not have a key that starts with a dollar sign")
         if "\x00" in name:
-            raise PydanticCustomError("metadata_key", "should have no key with the NUL character")
+            raise PydanticCustomError("metadata_key", "should not have a key with the NUL character")
 
 
 def is_unicode(text: str) -> bool:
@@ -116,7 +116,7 @@ def _are_json(values: Iterable[Any]) -> bool:
 
 def _is_json(metadata: JSONObject) -> JSONObject:
     if metadata and not _are_json(metadata.values()):
-        raise PydanticCustomError("json", "holds what is not JSON")
+        raise PydanticCustomError("json", "contains a value that is not JSON")
     return metadata
 
 

@@ -68,12 +68,12 @@ def _web_address(link: str) -> str:
     try:
         url = _url.validate_python(link)
     except ValidationError:
-        raise PydanticCustomError("url", "must be a web address that starts with http:// or https://") from None
+        raise PydanticCustomError("url", "must be a URL that starts with http:// or https://") from None
     if url.username or url.password:
         raise PydanticCustomError("url_credentials", "must not contain a user name or password")
     written = str(url)
     if len(written) > MAX_LINK_LENGTH:
-        raise PydanticCustomError("string_too_long", "should have at most 2048 characters with those that are not ASCII encoded")
+        raise PydanticCustomError("string_too_long", "should have at most 2048 characters once non-ASCII characters are encoded")
     return written
 
 
@@ -108,7 +108,7 @@ class ChecklistItem(BaseModel):
 def _distinct(items: list[ChecklistItem]) -> list[ChecklistItem]:
     ids = [item.id for item in items if item.id is not None]
     if len(set(ids)) < len(ids):
-        raise PydanticCustomError("repeated_id", "should not name an item more than once")
+        raise PydanticCustomError("repeated_id", "should not contain an item twice")
     return items
 
 
@@ -156,7 +156,7 @@ class _Completion(BaseModel):
     def _agrees_with_status(cls, completed: bool | None, info: ValidationInfo) -> bool | None:
         status = info.data.get("status")
         if status is not None and completed is not None and completed != (status is Status.done):
-            raise PydanticCustomError("contradiction", "contradicts status: completed is true exactly when status is done")
+            raise PydanticCustomError("contradiction", "contradicts status: completed is true if and only if status is done")
         return completed
 
 

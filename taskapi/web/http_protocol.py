@@ -69,7 +69,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._paced = PacedReading(transport, self.flow, self.loop)
         self._disconnect = disconnect.Disconnect()
         if len(self.connections) > self.max_connections:
-            self._refuse(503, "too_many_connections", "Too many connections are open; try again shortly.")
+            self._refuse(503, "too_many_connections", "Too many connections are open. Try again shortly.")
         else:
             self._wait()
             if self.stopping:

@@ -162,7 +162,7 @@ class UnexpectedErrors:
         try:
             await self.app(scope, receive, send_noticing)
         except ClientDisconnect:
-            log.info("the caller went away before the request was complete")
+            log.info("the client disconnected before the request was complete")
         except Exception:
             log.exception("unexpected error")
             if started:

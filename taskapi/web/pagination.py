@@ -47,7 +47,7 @@ class PageQuery(BaseModel):
     @model_validator(mode="after")
     def _has_one_offset(self) -> Self:
         if self.offset is not None and self.skip is not None:
-            raise PydanticCustomError("synonyms", "offset and skip are the same parameter; send one of them")
+            raise PydanticCustomError("synonyms", "offset and skip are the same parameter; send only one")
         return self
 
     @property

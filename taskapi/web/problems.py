@@ -44,7 +44,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.TransactionsUnsupported: 501,
     errors.Unavailable: 503,
 }
-DETAILS: Final[Mapping[int, str]] = {404: "There is nothing at this address.", 405: "This address does not take that method."}
+DETAILS: Final[Mapping[int, str]] = {404: "There is nothing at this URL.", 405: "This URL does not support that method."}
 
 
 class ProblemDetail(BaseModel):
@@ -67,7 +67,7 @@ class Problem(BaseModel):
     details: list[ProblemDetail] = omittable(description="The invalid values, for status 422.")
 
 
-INTERNAL_ERROR: Final = ("internal_error", "Something went wrong on our side; the request id finds it in the log.")
+INTERNAL_ERROR: Final = ("internal_error", "Something went wrong on our side. The request id identifies it in the log.")
 # What a status stands for wherever a route answers it; a route names what it alone answers.
 USUAL: Final[Mapping[int, Sequence[type[DomainError]]]] = {
     400: [errors.MalformedJSON],

@@ -102,7 +102,7 @@ def read_query(model: type[Model], request: Request) -> Model:
     repeated: dict[str, FieldError] = {}
     for name, value in request.query_params.multi_items():
         if name in values:
-            repeated[name] = FieldError(name[:MAX_FIELD_LENGTH], "was given more than once", "repeated_parameter")
+            repeated[name] = FieldError(name[:MAX_FIELD_LENGTH], "was sent more than once", "repeated_parameter")
         values[name] = value
     if repeated:
         raise InvalidInput(list(repeated.values())[:MAX_FAULTS])

@@ -98,7 +98,7 @@ def test_any_value_and_what_is_left_of_it_after_a_cut(value: Any, indent: int | 
         (b"[%b]" % (b"[" * 40_000), "The line is nested too deeply."),
         (b'{%b"a":1,"a":2}' % b"".join(b'"%d":1,' % n for n in range(9000)), "The line names a member twice in one object."),
         (b'["%b", "\xff"]' % (b"x" * 40_000), "The line is not valid JSON: it is not UTF-8."),
-        (b"[%b1e999]" % (b"1," * 20_000), "The line holds a number that is too large."),
+        (b"[%b1e999]" % (b"1," * 20_000), "The line contains a number that is too large."),
         (b"[%b%b]" % (b"1," * 20_000, b"9" * 5000), "The line is not valid JSON."),
         (b" " * 40_000, "The line is empty."),
         (b"[%b1] 2" % (b"1," * 20_000), "The line is not valid JSON: Extra data at character 40004."),
@@ -136,11 +136,11 @@ async def test_others_go_on_while_something_long_is_read() -> None:
 
 async def test_more_values_than_a_task_can_have_are_refused_while_reading() -> None:
     many = b'{"a":[%b]}' % b",".join([b"[]"] * 100_000)
-    with pytest.raises(MalformedJSON, match="The body holds more than 30,000 values"):
+    with pytest.raises(MalformedJSON, match="The body contains more than 30,000 values"):
         await json_pieces.read_json(many)
     assert await json_pieces.read_json(many, max_values=None) == json.loads(many)
     deep = b"[%b]" % b",".join([b"[" * 30 + b"]" * 30] * 2_000)
-    with pytest.raises(MalformedJSON, match="The line holds more than 30,000 values"):
+    with pytest.raises(MalformedJSON, match="The line contains more than 30,000 values"):
         await json_pieces.read_json(deep, "The line")
 
 

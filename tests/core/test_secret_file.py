@@ -45,7 +45,7 @@ def test_a_damaged_secret_is_not_used(tmp_path: Path, content: bytes, caplog: py
         secret_file.complete(settings(tmp_path), tmp_path, make=True)
     given = settings(tmp_path, secret_key=SecretStr(GIVEN))
     assert secret_file.complete(given, tmp_path, make=True) is given
-    assert "the secret that is set is used alone" in caplog.text
+    assert "only the secret that is set is used" in caplog.text
 
 
 def test_the_given_secrets_sign_and_those_of_the_folder_verify(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_an_env_file_that_cannot_be_read_is_one_line() -> None:
 
 def test_a_folder_of_that_name_is_refused() -> None:
     Path(".env").mkdir()  # as "python -m venv .env" makes one
-    with pytest.raises(StartupError, match=r"^\.env is a folder, not a file of settings"):
+    with pytest.raises(StartupError, match=r"^\.env is a folder, not a file; rename it"):
         load_settings()
 
 

@@ -48,7 +48,7 @@ def test_what_is_empty_is_called_so(text: bytes) -> None:
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1e309", "0." + "0" * 10 + "1e999"])
 def test_a_number_that_would_become_infinite_is_refused(number: str) -> None:
-    with pytest.raises(MalformedJSON, match="The body holds a number that is too large"):
+    with pytest.raises(MalformedJSON, match="The body contains a number that is too large"):
         read_json(f'{{"a": [{number}]}}'.encode())
 
 

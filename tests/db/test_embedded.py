@@ -122,7 +122,7 @@ def test_a_socket_that_cannot_be_there_is_in_a_private_folder(tmp_path: Path, mo
         assert socket.parent.parent == short
         assert socket.parent.stat().st_mode & 0o777 == 0o700
         socket.parent.chmod(0o755)
-        with pytest.raises(StartupError, match="is not a folder of this account alone"):
+        with pytest.raises(StartupError, match="is not a private folder of this account"):
             choose_socket(tmp_path / name)
     finally:
         shutil.rmtree(short)

@@ -72,7 +72,7 @@ def test_a_running_server_is_backed_up_and_restored_elsewhere_with_its_keys(serv
     assert "keep it safe" in said[-1]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
-    assert taskapi(server.folder, "backup", str(file)) == (1, [f"taskapi: {file} is there already; name a new file"])
+    assert taskapi(server.folder, "backup", str(file)) == (1, [f"taskapi: {file} already exists; name a new file"])
     assert server.status() == 200
 
     code, said = taskapi(elsewhere, "restore", str(file))
@@ -250,8 +250,8 @@ def test_wrong_files_are_one_line(tmp_path: Path) -> None:
     [
         (f"{TASKAPI} backup - >&-", "standard output is closed; name a file"),
         (f"{TASKAPI} restore - <&-", "standard input is closed; name a file"),
-        (f"{TASKAPI} backup ''", "'' is not the name of a file"),
-        (f"{TASKAPI} backup /", "'/' is not the name of a file"),
+        (f"{TASKAPI} backup ''", "'' is not a file name"),
+        (f"{TASKAPI} backup /", "'/' is not a file name"),
     ],
 )
 def test_no_stream_and_no_name_are_one_line(tmp_path: Path, command: str, said: str) -> None:

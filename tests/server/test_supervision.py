@@ -30,7 +30,7 @@ def test_workers_that_cannot_start_are_tried_again_and_the_others_go_on(folder: 
         with MongoClient[dict[str, Any]](server.mongodb_uri) as mongo:
             mongo.admin.command("replSetStepDown", 600, force=True)
             kill_a_worker(server)
-            wait_until(lambda: "did not start (status 3); another is started" in server.output, "an attempt")
+            wait_until(lambda: "did not start (status 3); a replacement starts" in server.output, "an attempt")
             assert server.status("/health") == 200  # the other one
             kill_a_worker(server)
             wait_until(lambda: "did not start" in server.output.rpartition("(SIGKILL)")[2], "an attempt without any worker")

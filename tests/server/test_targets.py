@@ -13,7 +13,7 @@ from tests.server.process import Server
 pytestmark = pytest.mark.real
 
 ORIGIN = "http://localhost:3000"
-SENTENCE = "The address is too long. POST /tasks/search takes long filters."
+SENTENCE = "The URL is too long. Send long filters to POST /tasks/search."
 
 
 @pytest.fixture(scope="module")

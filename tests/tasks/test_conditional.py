@@ -122,7 +122,7 @@ async def test_another_version_is_left_alone(ada: Account, verb: str, body: obje
     task = await ada.make_task()
     await ada.patch(f"/tasks/{task['id']}", json={"title": "Version two"})
     answer = await ada.call(verb, f"/tasks/{task['id']}", json=body, headers={b"If-Match": given.encode()})
-    detail = 'The task is at version "2", not at the one you sent (in If-Match with its quotes); read it again.'
+    detail = 'The task is at version "2", not at the one you sent (in If-Match with its quotes). Read it again.'
     is_problem(answer, 412, "precondition_failed", detail)
     assert answer.headers["etag"] == '"2"'
     kept = await stored_task(task["id"])

@@ -168,7 +168,7 @@ async def test_a_route_that_has_several_media_types_chooses_and_says_so() -> Non
             assert answer.headers["vary"] == "Accept"
         refused = await client.get("/export", headers={"Accept": JSON})
         assert (refused.status_code, refused.headers["vary"]) == (406, "Accept")
-        assert refused.json()["detail"] == "This address can only return application/jsonl or text/csv."
+        assert refused.json()["detail"] == "This endpoint can only return application/jsonl or text/csv."
 
 
 def test_a_406_is_documented_where_it_can_happen_and_nowhere_else(app: FastAPI) -> None:

@@ -142,7 +142,7 @@ async def _of(user: UserRead, session: ObjectId | None = None) -> list[BSON]:
 def _require(asked: Keys[str], held: Scopes) -> None:
     """A credential never makes one that can do more than itself."""
     if missing := sorted(set(asked) - held):
-        raise InvalidScope(f"You cannot give what you do not hold in this session: {', '.join(missing)}.")
+        raise InvalidScope(f"Your session does not have these scopes: {', '.join(missing)}.")
 
 
 async def _record(kind: Kind, user: ObjectId, token: BSON, audit_log: AuditLog) -> None:

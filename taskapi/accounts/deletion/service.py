@@ -70,7 +70,7 @@ async def remove_due(erasers: Iterable[Eraser]) -> None:
         for erase in erasers:
             await erase(removal.user)
         await collection(UserDocument).delete_one(removal.mine)
-        log.info("an account was removed, as its owner wished")
+        log.info("an account was erased, as its owner requested")
 
 
 async def _lease() -> Removal | None:

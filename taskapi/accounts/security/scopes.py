@@ -27,5 +27,5 @@ def granted(asked: str, most: Scopes) -> Scopes:
     if not names <= MEANING.keys():
         raise InvalidScope
     if names and not names & most:
-        raise InvalidScope("None of these scopes can be had with this account.")
+        raise InvalidScope("Your account can have none of these scopes.")
     return names & most if names else most

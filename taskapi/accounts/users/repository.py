@@ -182,7 +182,7 @@ class UserRepository:
                 raise
         mended = await self._users.update_one({"_id": user_id}, [{"$set": MENDED}])
         if mended.modified_count:
-            log.warning("a damaged account was mended", extra={"fields": {"document": str(user_id)}})
+            log.warning("a damaged account was repaired", extra={"fields": {"document": str(user_id)}})
         return await write()
 
 

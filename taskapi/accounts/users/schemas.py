@@ -26,7 +26,7 @@ def _prepared(password: str) -> str:
         return password_policy.prepare(password)
     except ValueError:  # whose messages repeat the password
         raise PydanticCustomError(
-            "password_characters", "must not contain control, invisible or unassigned characters (some emoji hold them)"
+            "password_characters", "must not contain control, invisible or unassigned characters (some emoji contain them)"
         ) from None
 
 
@@ -85,9 +85,9 @@ class UserUpdate(BaseModel):
     def _password_needs_current(self) -> Self:
         sent = self.model_fields_set
         if "password" in sent and "current_password" not in sent:
-            raise PydanticCustomError("password_pair", "password and current_password go together")
+            raise PydanticCustomError("password_pair", "password and current_password must be sent together")
         if "current_password" in sent and not sent & {"password", "email"}:
-            raise PydanticCustomError("password_pair", "current_password goes with password or email")
+            raise PydanticCustomError("password_pair", "current_password is only valid with password or email")
         return self
 
 

@@ -182,7 +182,7 @@ def secrets_in(file: BinaryIO) -> list[str]:
     verified = Reader(file)
     verified.verify()
     if "secrets" not in verified.header:
-        raise BadFile("holds no secret key: it was made without --with-keys")
+        raise BadFile("contains no secret key: it was made without --with-keys")
     return list(verified.header["secrets"])
 
 

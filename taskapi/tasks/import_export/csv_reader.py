@@ -53,7 +53,7 @@ def _names(text: bytes, separator: str) -> list[str]:
         FieldError(name[:MAX_FIELD_LENGTH], "There is no such field", "extra_forbidden") for name in names if name not in COLUMNS
     ]
     repeated = dict.fromkeys(name for name in names if name in COLUMNS and names.count(name) > 1)
-    faults += [FieldError(name, "Names more than one column", "repeated_column") for name in repeated]
+    faults += [FieldError(name, "Is the name of more than one column", "repeated_column") for name in repeated]
     if "title" not in names:
         faults.append(FieldError("title", "Field required", "missing"))
     if faults:
@@ -72,7 +72,7 @@ def _record(number: int, text: bytes, names: Sequence[str], separator: str) -> R
     except UnicodeDecodeError:
         fault = FieldError("", "The line is not UTF-8", "malformed_csv")
     except csv.Error:
-        fault = FieldError("", "The line has a cell with unmatched quotation marks, or one that is too long", "malformed_csv")
+        fault = FieldError("", "The line has unmatched quotation marks, or a cell that is too long", "malformed_csv")
     if fault:
         return Record(number, len(text), faults=[fault])
     values, faults = read_cells(zip(names, cells, strict=True))

@@ -27,7 +27,7 @@ Records = AsyncIterator[Record | None]  # None: an empty line
 
 def too_long(number: int) -> Record:
     """A record of more than ``MAX_BYTES``."""
-    return Record(number, MAX_BYTES, faults=[FieldError("", f"should take at most {MAX_BYTES} bytes", "line_too_long")])
+    return Record(number, MAX_BYTES, faults=[FieldError("", f"should be at most {MAX_BYTES} bytes long", "line_too_long")])
 
 
 async def json_lines(chunks: AsyncIterable[bytes]) -> Records:
@@ -51,7 +51,9 @@ def _check_beginning(text: bytes) -> None:
     if text.startswith(b"["):
         raise MalformedImport("The body begins with an array. Send one object on each line, or an array as application/json.")
     if text == b"{":
-        raise MalformedImport("The body's first object goes over several lines. Send each on one line, or as application/json.")
+        raise MalformedImport(
+            "The first object in the body spans several lines. Send each object on one line, or an array as application/json."
+        )
 
 
 async def _record(number: int, text: bytes) -> Record:

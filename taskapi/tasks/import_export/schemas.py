@@ -28,7 +28,7 @@ def _past(value: Any) -> datetime:
         moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise PydanticCustomError(
-            "datetime_format", "must be a date-time with its zone (RFC 3339), such as 2027-01-31T09:15:00Z"
+            "datetime_format", "must be a date-time with a time zone (RFC 3339), such as 2027-01-31T09:15:00Z"
         ) from None
     if moment > utc_now() + CLOCK_SKEW:
         raise PydanticCustomError("datetime_future", "must not be in the future")
@@ -95,7 +95,7 @@ class TaskImport(TaskCreate):
     def _goes_with_done(cls, moment: datetime | None, info: ValidationInfo) -> datetime | None:
         done = info.data.get("completed") or info.data.get("status") is Status.done
         if moment and not done and {"status", "completed"} <= info.data.keys():
-            raise PydanticCustomError("contradiction", "contradicts status: only a task that is done has it")
+            raise PydanticCustomError("contradiction", "contradicts status: only a task that is done can have it")
         return moment
 
 

@@ -44,4 +44,4 @@ def read(cursor: str, query: bytes, signer: CursorSigner) -> list[Any]:
 
 
 def _wrong() -> InvalidInput:
-    return InvalidInput([FieldError("cursor", "does not belong to this query; start again at the first page", "wrong_cursor")])
+    return InvalidInput([FieldError("cursor", "does not belong to this query; start again from the first page", "wrong_cursor")])

@@ -131,7 +131,7 @@ def _refuse(_: str) -> NoReturn:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise PydanticCustomError("repeated_name", "should not hold a name twice in one object")
+        raise PydanticCustomError("repeated_name", "should not contain a name twice in one object")
     return members
 
 

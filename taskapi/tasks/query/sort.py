@@ -29,7 +29,8 @@ def _sortable(sort: str) -> str:
     names = [part.removeprefix("-") for part in sort.split(",")]
     if not set(names) <= set(SORTABLE):
         raise PydanticCustomError(
-            "unknown_sort", f"must name one or more of {', '.join(SORTABLE)}, separated by commas; - before a name: descending"
+            "unknown_sort",
+            f"must name one or more of {', '.join(SORTABLE)}, separated by commas, with - before a name for descending order",
         )
     if len(set(names)) < len(names):
         raise PydanticCustomError("repeated_sort", "must not name a field twice")

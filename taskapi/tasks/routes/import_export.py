@@ -70,7 +70,7 @@ async def export_tasks(user: TaskReader, request: Request) -> Response:
     query = read_query(ExportQuery, request)
     chosen = negotiated(request, tuple(name for name, kind in FORMATS.items() if query.format in (kind, None)))
     if query.bom and chosen != CSV:
-        raise InvalidInput([FieldError("bom", "is for CSV alone; send format=csv with it", "csv_only")])
+        raise InvalidInput([FieldError("bom", "is only for CSV; also send format=csv", "csv_only")])
     headers = {
         "Content-Type": TYPED_CSV if chosen == CSV else chosen,
         "Content-Disposition": f'attachment; filename="tasks.{FORMATS[chosen]}"',

@@ -171,7 +171,7 @@ async def run_atomically(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int
 
     Raises:
         InvalidInput: some are not valid; nothing was tried.
-        BulkRefused: one cannot be carried out; nothing was changed.
+        BulkRefused: one cannot be carried out. Nothing was changed.
         TransactionsUnsupported: the MongoDB is a standalone server.
     """
     steps, faults = list[OperationState](), list[FieldError]()

@@ -37,7 +37,7 @@ class ManyQuery(TaskFilters):
     @model_validator(mode="after")
     def _says_which(self) -> Self:
         if not self.model_fields_set - {"dry_run", "expect", "tz"}:
-            raise PydanticCustomError("filter_missing", "say which tasks; where={} means all of them")
+            raise PydanticCustomError("filter_missing", "send a filter; where={} matches all tasks")
         return self
 
 

@@ -90,7 +90,7 @@ async def patched(document: Any, operations: Sequence[Operation]) -> Any:
         except JsonPatchTestFailed:
             raise PatchTestFailed(index) from None
         except (JsonPatchException, JsonPointerException) as error:
-            raise InvalidInput([FieldError(str(index), f"Cannot be carried out: {_reason(error)}", "patch_operation")]) from None
+            raise InvalidInput([FieldError(str(index), f"Cannot be applied: {_reason(error)}", "patch_operation")]) from None
         except RecursionError:
             raise _too_large(index) from None
         await turns.checkpoint()
@@ -116,7 +116,7 @@ async def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate
     before: dict[str, Any] = task.model_dump(mode="json")
     after = await patched(before, operations)
     if not isinstance(after, dict):
-        raise InvalidInput([FieldError("", "The task must stay an object", "task_type")])
+        raise InvalidInput([FieldError("", "The task must remain an object", "task_type")])
     faults = [FieldError(name, "There is no such field", "extra_forbidden") for name in after if name not in before]
     changed = [name for name, value in before.items() if name not in after or not _same(value, after[name])]
     faults += [read_only(name) for name in changed if name in READ_ONLY]

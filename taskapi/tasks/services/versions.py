@@ -71,7 +71,7 @@ class PastQuery(BaseModel):
     @model_validator(mode="after")
     def _names_one(self) -> Self:
         if self.version is not None and self.as_of is not None:
-            raise PydanticCustomError("alternatives", "version and as_of both name a state; send one of them")
+            raise PydanticCustomError("alternatives", "version and as_of cannot be combined")
         return self
 
     @property
@@ -169,7 +169,7 @@ async def state(owner: UserRead, task_id: str, query: PastQuery) -> BSON:
 def _version_at(stored: BSON, moment: datetime) -> int:
     """The version of a task at ``moment``."""
     if moment < in_utc(stored["created_at"]):
-        raise NotFound("The task was not there at that time")
+        raise NotFound("The task did not exist at that time")
     entries = _kept(stored)
     until = [entry for entry in entries if in_utc(entry["at"]) <= moment]
     if not until:

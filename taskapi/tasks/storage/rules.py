@@ -60,7 +60,7 @@ def broken(data: TaskUpdate) -> InvalidInput:
     found = []
     for name, other in NOT_AFTER.items():
         if name in data.model_fields_set:
-            found.append(FieldError(name, f"must not be after {other}, as it would be in some of the tasks", "wrong_order"))
+            found.append(FieldError(name, f"would be after {other} in some of the tasks", "wrong_order"))
         elif other in data.model_fields_set:
-            found.append(FieldError(other, f"must not be before {name}, as it would be in some of the tasks", "wrong_order"))
+            found.append(FieldError(other, f"would be before {name} in some of the tasks", "wrong_order"))
     return InvalidInput(found)

@@ -78,7 +78,7 @@ async def test_nobody_gives_what_they_do_not_hold(ada: Account, anonymous: httpx
     form = {"username": "ada", "password": PASSWORD, "scope": "account"}
     narrow = {"Authorization": f"Bearer {(await anonymous.post('/token', data=form)).json()['access_token']}"}
     answer = await anonymous.post(PATH, headers=narrow, json={"name": "x", "scopes": ["account", "tasks:read"]})
-    is_problem(answer, 400, "invalid_scope", "You cannot give what you do not hold in this session: tasks:read.")
+    is_problem(answer, 400, "invalid_scope", "Your session does not have these scopes: tasks:read.")
     wide = await make(ada)
     is_problem(await anonymous.post(f"{PATH}/{wide['id']}/rotate", headers=narrow), 400, "invalid_scope")
     assert (await use(ada, wide)).status_code == 200

@@ -90,7 +90,7 @@ async def test_what_rfc_8265_refuses_is_refused_wherever_a_password_is_chosen(
     answer = await carol.client.post("/register", json={"username": "dave", "password": password})
     assert wrong_fields(answer) == expected
     (fault,) = answer.json()["details"]
-    assert fault["message"] == "must not contain control, invisible or unassigned characters (some emoji hold them)"
+    assert fault["message"] == "must not contain control, invisible or unassigned characters (some emoji contain them)"
     assert wrong_fields(await carol.patch("/users/me", json={"password": password, "current_password": NFD})) == expected
     assert wrong_fields(await carol.client.post("/password/reset", json={"token": "x", "password": password})) == expected
     operator = UserCommands(

@@ -128,7 +128,7 @@ async def test_a_retry_comes_within_ten_seconds(ada: Account) -> None:
 async def test_a_spent_token_from_another_client_ends_the_session(ada: Account, bob: Account) -> None:
     successor = await rotated(ada)
     is_problem(
-        await refresh(ada, agent="a thief's"), 400, "invalid_grant", "The refresh token is no longer valid; sign in again."
+        await refresh(ada, agent="a thief's"), 400, "invalid_grant", "The refresh token is no longer valid. Sign in again."
     )
     await is_ended(ada, successor)
     assert (await bob.get("/users/me")).status_code == 200

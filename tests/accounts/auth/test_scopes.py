@@ -88,7 +88,7 @@ async def test_a_refresh_gives_as_much_as_the_sign_in_or_less(ada: Account) -> N
 async def test_a_route_needs_its_scope(ada: Account, held: str, method: str, path: str, needed: str) -> None:
     narrow = await signed_in(ada.client, ada, scope=held)
     answer = await narrow.call(method, path, **({"json": {"title": "A task"}} if method in ("POST", "PATCH") else {}))
-    is_problem(answer, 403, "insufficient_scope", f"Your token does not hold the scope {needed}.")
+    is_problem(answer, 403, "insufficient_scope", f"Your token lacks the scope {needed}.")
     assert answer.headers["www-authenticate"] == f'Bearer error="insufficient_scope", scope="{needed}"'
 
 

@@ -49,7 +49,7 @@ async def verify(client: httpx.AsyncClient, token: str) -> httpx.Response:
 
 
 def is_dead(answer: httpx.Response) -> None:
-    is_problem(answer, 400, "invalid_one_time_token", "The token is wrong, already used or expired; request a new mail.")
+    is_problem(answer, 400, "invalid_one_time_token", "The token is wrong, expired or already used. Request a new mail.")
 
 
 async def events(kind: str) -> list[BSON]:

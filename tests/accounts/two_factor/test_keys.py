@@ -43,7 +43,7 @@ async def test_no_code_is_called_wrong_that_cannot_be_checked(
     caplog.clear()
     for code in (factor.code(1), factor.recovery[0], NEVER):
         answer = await enter(elsewhere, code)
-        assert "without the key it was made with" in is_problem(answer, 503, UNREADABLE)["detail"]
+        assert "lacks the key with which it was created" in is_problem(answer, 503, UNREADABLE)["detail"]
         assert int(answer.headers["retry-after"]) > 0
     assert {record.levelname for record in caplog.records} == {"ERROR"}
     assert f"the second factor of {ada.id} was made with a secret key that is not set" in caplog.messages[0]

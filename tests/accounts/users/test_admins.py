@@ -144,7 +144,7 @@ async def test_who_is_no_admin_is_refused_everywhere(ada: Account, bob: Account)
         await ada.patch(f"/users/{ada.id}", json={"role": "admin"}),
         await ada.delete(f"/users/{bob.id}/sessions"),
     ):
-        is_problem(answer, 403, "insufficient_scope", "Your token does not hold the scope admin.")
+        is_problem(answer, 403, "insufficient_scope", "Your token lacks the scope admin.")
         assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="admin"'
     assert (await stored_user(bob.id))["disabled"] is False
     assert (await bob.get("/users/me")).status_code == 200

@@ -279,7 +279,7 @@ async def test_only_utf8_with_a_first_line_of_names_is_taken(ada: Account) -> No
 
 async def test_a_table_has_the_limits_of_lines(ada: Account) -> None:
     answer = await ada.post("/tasks/import?dry_run=true", content=b"title\n" + b"x\n" * 100_001, headers=CSV)
-    is_problem(answer, 413, "too_many_lines", "An import has at most 100000 lines; nothing was imported.")
+    is_problem(answer, 413, "too_many_lines", "An import can have at most 100000 lines. Nothing was imported.")
     answer = await ada.post("/tasks/import", content=b"title\n" + b",\n" * 200_001, headers=CSV)
     is_problem(answer, 413, "too_many_lines")
 

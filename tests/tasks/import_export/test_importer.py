@@ -185,10 +185,12 @@ async def test_more_than_100_000_lines_are_refused_and_those_before_stay(ada: Ac
     assert (await take(ada, text + b"\n\n"))["lines"] == 100_000
     await collection(TaskDocument).delete_many({})
     answer = await ada.post("/tasks/import", content=text + b"\n0", headers=JSONL)
-    is_problem(answer, 413, "too_many_lines", "An import has at most 100000 lines; those were imported, and nothing after them.")
+    is_problem(
+        answer, 413, "too_many_lines", "An import can have at most 100000 lines. Those were imported, and nothing after them."
+    )
     assert [task["title"] for task in await tasks_of(ada)] == ["the last one"]
     answer = await ada.post("/tasks/import?dry_run=true", content=text + b"\n0", headers=JSONL)
-    is_problem(answer, 413, "too_many_lines", "An import has at most 100000 lines; nothing was imported.")
+    is_problem(answer, 413, "too_many_lines", "An import can have at most 100000 lines. Nothing was imported.")
 
 
 async def test_empty_lines_are_no_lines_but_not_without_end(ada: Account) -> None:
@@ -212,7 +214,7 @@ async def test_who_may_send_what(ada: Account) -> None:
 async def test_only_an_import_may_be_large(app: FastAPI, ada: Account) -> None:
     blank = b" " * 1_048_577
     assert await take(ada, blank) == {"lines": 1, "failed": 1, "errors": [
-        {"line": 1, "field": "", "message": "should take at most 262144 bytes", "type": "line_too_long"}
+        {"line": 1, "field": "", "message": "should be at most 262144 bytes long", "type": "line_too_long"}
     ]}  # fmt: skip
     for call in (ada.patch, ada.put):
         is_problem(await call("/tasks/import", content=blank, headers=JSONL), 413, "body_too_large")

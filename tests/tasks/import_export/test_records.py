@@ -16,7 +16,7 @@ pytestmark = pytest.mark.real
 
 QUOTED = "The body is one JSON string. Send the lines themselves, not quoted."
 ARRAY = "The body begins with an array. Send one object on each line, or an array as application/json."
-SPREAD = "The body's first object goes over several lines. Send each on one line, or as application/json."
+SPREAD = "The first object in the body spans several lines. Send each object on one line, or an array as application/json."
 
 
 @pytest.mark.parametrize(

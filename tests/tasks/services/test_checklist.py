@@ -82,7 +82,7 @@ async def test_the_hundredth_item_is_the_last_also_when_many_add_at_once(ada: Ac
     answers = await asyncio.gather(*(ada.post(path, json={"text": "one more"}) for _ in range(12)))
     assert sorted(answer.status_code for answer in answers) == [201] * 5 + [409] * 7
     full = next(answer for answer in answers if answer.status_code == 409)
-    is_problem(full, 409, "too_many_items", "The checklist is full: it holds 100 items.")
+    is_problem(full, 409, "too_many_items", "The checklist is full: it has 100 items.")
     assert len((await ada.get(path)).json()) == 100
 
 
