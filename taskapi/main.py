@@ -31,9 +31,10 @@ from taskapi.accounts.recovery.repository import OneTimeTokenRepository
 from taskapi.accounts.recovery.router import router as recovery_router
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.documents import ThrottleDocument
-from taskapi.accounts.sessions import service as sessions
 from taskapi.accounts.sessions.documents import SessionDocument
+from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.sessions.router import router as sessions_router
+from taskapi.accounts.sessions.service import SessionService
 from taskapi.accounts.two_factor.router import router as two_factor_router
 from taskapi.accounts.two_factor.service import TwoFactorKeys, report_unreadable
 from taskapi.accounts.users import renaming
@@ -227,7 +228,7 @@ def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
     """What belongs to an account, beside the account itself, and what deletes it, in this order."""
     return {
         TaskDocument: task_data.delete_for_user,
-        SessionDocument: sessions.delete_for_user,
+        SessionDocument: services[SessionRepository].delete_for_user,
         IdempotencyDocument: services[IdempotencyService].records.delete_for_user,
         MailJobDocument: services[MailRepository].delete_for_user,
         OneTimeTokenDocument: services[OneTimeTokenRepository].delete_for_user,
@@ -243,7 +244,7 @@ def account_exporters(services: Services) -> AccountExporters:
             "tasks.jsonl": task_data.export_tasks,
             "trash.jsonl": task_data.export_trash,
             "history.jsonl": task_data.export_history,
-            "sessions.jsonl": sessions.export_sessions,
+            "sessions.jsonl": services[SessionService].export_for_user,
             "tokens.jsonl": tokens.export_api_tokens,
             "events.jsonl": lambda user: export_events(services[SecurityEventRepository], user.object_id),
         }

@@ -4,9 +4,8 @@ from typing import Annotated
 
 from fastapi import Request, Response
 
-from taskapi.accounts.dependencies import Admin
+from taskapi.accounts.dependencies import Admin, Sessions
 from taskapi.accounts.errors import LastAdmin
-from taskapi.accounts.sessions import service as sessions
 from taskapi.accounts.users import admins
 from taskapi.accounts.users.admin_schemas import AccountChange, UserForAdmin, UserQuery
 from taskapi.audit.dependencies import CallerAuditLog
@@ -59,7 +58,7 @@ async def update_user(user_id: UserId, data: AccountChange, admin: Admin, audit_
 @router.delete(
     "/{user_id}/sessions", status_code=204, summary="End all sessions of an account", responses=responses(401, 403, 404)
 )
-async def end_users_sessions(user_id: UserId, admin: Admin, audit_log: CallerAuditLog) -> None:
+async def end_users_sessions(user_id: UserId, admin: Admin, sessions: Sessions, audit_log: CallerAuditLog) -> None:
     """End all sessions of an account; for admins."""
     user = await admins.read(object_id(user_id))
     await sessions.end_all(user.object_id, audit_log, by=admin.object_id)

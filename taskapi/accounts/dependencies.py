@@ -15,6 +15,7 @@ from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
 from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.accounts.security.scopes import MEANING, OF_ROLE, Scopes
 from taskapi.accounts.security.throttling import Throttle
+from taskapi.accounts.sessions.service import SessionService
 from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users.schemas import Account
 from taskapi.accounts.users.service import Reauthenticator
@@ -168,5 +169,6 @@ AccountSession = Annotated[SignedIn, Security(current_session, scopes=["account"
 Hasher = Annotated[PasswordHasher, Depends(provided(PasswordHasher))]
 Throttling = Annotated[Throttle, Depends(provided(Throttle))]
 SecondFactorKeys = Annotated[TwoFactorKeys, Depends(provided(TwoFactorKeys))]
+Sessions = Annotated[SessionService, Depends(provided(SessionService))]
 SignInService = Annotated[SignIn, Depends(provided(SignIn))]
 CurrentPassword = Annotated[Reauthenticator, Depends(reauthenticator)]

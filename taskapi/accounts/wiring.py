@@ -13,7 +13,8 @@ from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
 from taskapi.accounts.security.repository import ThrottleRepository
 from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.accounts.security.throttling import Throttle
-from taskapi.accounts.sessions.service import SessionPolicy
+from taskapi.accounts.sessions.repository import SessionRepository
+from taskapi.accounts.sessions.service import SessionPolicy, SessionService
 from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users.email_repository import EmailRepository
 from taskapi.accounts.users.repository import UserRepository
@@ -49,10 +50,12 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield (outbox := Outbox(mails, mail.wake, settings.email_local_domains))
     yield AccountRecovery(tokens, emails, hasher, throttle, outbox)
 
+    yield (stored_sessions := SessionRepository(database))
     yield (accounts := AccountLoader(users))
     yield TokenOwnerLoader()
-    yield SessionsLastUsed()
+    yield SessionsLastUsed(stored_sessions)
     yield ApiTokensLastUsed()
     idle, longest = timedelta(days=settings.refresh_token_days), timedelta(days=settings.session_days)
     policy = SessionPolicy(idle=idle, longest=longest, signer=keys.signer("refresh tokens"))
-    yield SignIn(hasher, codec, policy, factors, throttle, accounts)
+    yield (sessions := SessionService(stored_sessions, users, policy, accounts.get))
+    yield SignIn(users, sessions, hasher, codec, factors, throttle)

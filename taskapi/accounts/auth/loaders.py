@@ -5,7 +5,7 @@ from bson import ObjectId
 from taskapi.accounts.api_tokens import repository as stored_tokens
 from taskapi.accounts.api_tokens import service as api_tokens
 from taskapi.accounts.api_tokens.service import TokenOwner
-from taskapi.accounts.sessions import service as sessions
+from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.schemas import Account
 from taskapi.core.data_loader import DataLoader
@@ -29,8 +29,8 @@ class TokenOwnerLoader(DataLoader[bytes, TokenOwner]):
 class SessionsLastUsed(LastUsedRecorder[ObjectId]):
     """When each session was last used."""
 
-    def __init__(self) -> None:
-        super().__init__(sessions.touch_session)
+    def __init__(self, sessions: SessionRepository) -> None:
+        super().__init__(sessions.touch)
 
 
 class ApiTokensLastUsed(LastUsedRecorder[bytes]):

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Form, Response
 
 from taskapi.accounts.auth.schemas import Revocation, Token, TokenRequest
-from taskapi.accounts.dependencies import AccountSession, Session, SignInService
+from taskapi.accounts.dependencies import AccountSession, Session, Sessions, SignInService
 from taskapi.accounts.errors import (
     BadCredentials,
     BadSecondFactor,
@@ -18,7 +18,6 @@ from taskapi.accounts.errors import (
     TooManyAttempts,
     UnreadableFactor,
 )
-from taskapi.accounts.sessions import service as sessions
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web.problems import responses
 from taskapi.web.routing import router as strict_router
@@ -54,12 +53,12 @@ async def revoke_token(form: Annotated[Revocation, Form()], service: SignInServi
 
 
 @router.post("/logout", status_code=204, summary="Sign out", responses=responses(401, SessionRequired))
-async def sign_out(caller: Session, audit_log: CallerAuditLog) -> None:
+async def sign_out(caller: Session, sessions: Sessions, audit_log: CallerAuditLog) -> None:
     """End this session: its access and refresh tokens stop working at once."""
     await sessions.end(caller.user.object_id, caller.session, audit_log)
 
 
 @router.post("/logout/all", status_code=204, summary="Sign out everywhere", responses=responses(401, 403, SessionRequired))
-async def sign_out_everywhere(caller: AccountSession, audit_log: CallerAuditLog) -> None:
+async def sign_out_everywhere(caller: AccountSession, sessions: Sessions, audit_log: CallerAuditLog) -> None:
     """End all your sessions, including this one."""
     await sessions.end_all(caller.user.object_id, audit_log)

@@ -4,17 +4,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from taskapi.accounts.api_tokens import service as api_tokens
-from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.auth.schemas import Token, TokenRequest
 from taskapi.accounts.errors import BadCredentials, InactiveUser, InvalidGrant
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
 from taskapi.accounts.security.scopes import OF_ROLE, granted
 from taskapi.accounts.security.throttling import Throttle
-from taskapi.accounts.sessions import service as sessions
-from taskapi.accounts.sessions.service import SessionGrant, SessionPolicy
+from taskapi.accounts.sessions.service import SessionGrant, SessionService
 from taskapi.accounts.two_factor import service as two_factor
 from taskapi.accounts.two_factor.service import TwoFactorKeys
-from taskapi.accounts.users import service as users
+from taskapi.accounts.users.repository import UserRepository
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import FieldError, InvalidInput, InvalidToken, NotFound
@@ -25,12 +23,12 @@ from taskapi.core.fields import object_id
 class SignIn:
     """Signs people in, and takes back what that gave them."""
 
+    users: UserRepository
+    sessions: SessionService
     hasher: PasswordHasher
     codec: TokenCodec
-    policy: SessionPolicy
     keys: TwoFactorKeys
     throttle: Throttle
-    accounts: AccountLoader
 
     async def grant(self, form: TokenRequest, audit_log: AuditLog) -> Token:
         """An access token and a refresh token, for a password or for the refresh token before.
@@ -47,7 +45,7 @@ class SignIn:
             raise InvalidInput([FieldError(name, "Field required", "missing") for name in missing])
         if form.refresh_token is not None and form.grant_type == "refresh_token":
             try:
-                given = await sessions.refresh(form.refresh_token, form.scope, self.accounts.get, audit_log, self.policy)
+                given = await self.sessions.refresh(form.refresh_token, form.scope, audit_log)
             except InvalidGrant:
                 await self.throttle.refused_refresh(audit_log.address)
                 raise
@@ -72,7 +70,7 @@ class SignIn:
             InvalidScope: it cannot have any of these scopes.
             Overloaded: too many others are signing in.
         """
-        user, stored = await users.for_sign_in(username)
+        user, stored = await self.users.find_for_sign_in(username)
         matches, renewed = await self.hasher.verify(password, stored)
         if user is None or stored is None or not matches:
             await audit_log.record("sign_in", user.object_id if user else None, outcome="failure")
@@ -82,7 +80,7 @@ class SignIn:
             raise InactiveUser
         scopes = granted(scope, OF_ROLE[user.role])  # before the second factor is proven: a code serves once
         await two_factor.check_code(user, otp, audit_log, self.keys)
-        given = await sessions.create_session(user, stored, renewed, scopes, audit_log, self.policy)
+        given = await self.sessions.create(user, stored, renewed, scopes, audit_log)
         if given is None:
             raise BadCredentials
         await audit_log.record("sign_in", user.object_id, session=str(given.session))
@@ -90,7 +88,7 @@ class SignIn:
 
     async def revoke(self, token: str, audit_log: AuditLog) -> None:
         """Revokes an API token, or ends the session of a refresh or access token. Any other text is ignored."""
-        if await sessions.revoke(token, audit_log, self.policy) or await api_tokens.give_back(token, audit_log):
+        if await self.sessions.revoke(token, audit_log) or await api_tokens.give_back(token, audit_log):
             return
         try:
             claims = self.codec.read(token)
@@ -99,4 +97,4 @@ class SignIn:
         user, session = object_id(claims.subject), object_id(claims.session)
         if user:
             with suppress(NotFound):
-                await sessions.end(user, session, audit_log)
+                await self.sessions.end(user, session, audit_log)

@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from taskapi.accounts.dependencies import AccountHolder, AccountPrincipal
-from taskapi.accounts.sessions import service
+from taskapi.accounts.dependencies import AccountHolder, AccountPrincipal, Sessions
 from taskapi.accounts.sessions.schemas import SessionRead
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.fields import object_id
@@ -17,12 +16,12 @@ SessionId = Annotated[str, path_id("The id of the session.")]
 
 
 @router.get("", summary="List your sessions", response_description="Your sessions.", responses=responses(401, 403))
-async def list_sessions(caller: AccountPrincipal) -> list[SessionRead]:
+async def list_sessions(caller: AccountPrincipal, sessions: Sessions) -> list[SessionRead]:
     """Your sessions, last seen first."""
-    return await service.of(caller.user, caller.session)
+    return await sessions.list_for_user(caller.user, caller.session)
 
 
 @router.delete("/{session_id}", status_code=204, summary="End a session", responses=responses(401, 403, 404))
-async def end_session(session_id: SessionId, user: AccountHolder, audit_log: CallerAuditLog) -> None:
+async def end_session(session_id: SessionId, user: AccountHolder, sessions: Sessions, audit_log: CallerAuditLog) -> None:
     """End one of your sessions: its access and refresh tokens stop working at once."""
-    await service.end(user.object_id, object_id(session_id), audit_log)
+    await sessions.end(user.object_id, object_id(session_id), audit_log)

@@ -1,0 +1,59 @@
+"""The stored details of sessions. Whether a session lives is stored in its account (``UserRepository``)."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from bson import ObjectId
+from pymongo import DESCENDING
+
+from taskapi.accounts.sessions.documents import SessionDocument
+from taskapi.core.clock import utc_now
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import BSON, Database
+
+LAST_SEEN_FIRST: Final = [("last_seen_at", DESCENDING), ("_id", DESCENDING)]
+ROTATIONS_KEPT = 10  # that is how many a client may fall behind within the time of a retry
+
+
+class SessionRepository:
+    """The sessions of all accounts."""
+
+    def __init__(self, database: Database) -> None:
+        self._sessions = database.collection(SessionDocument)
+
+    async def add(self, session: BSON) -> None:
+        """Stores a new session."""
+        await self._sessions.insert_one(session)
+
+    async def find(self, session_id: ObjectId) -> BSON | None:
+        """The session with this id, unless it has expired."""
+        return await self._sessions.find_one({"_id": session_id, "expires_at": {"$gt": utc_now()}})
+
+    async def list_for_user(self, user: ObjectId, session_ids: Sequence[ObjectId]) -> list[BSON]:
+        """Those of the sessions that belong to ``user`` and have not expired, last seen first."""
+        live = {"_id": {"$in": list(session_ids)}, "user": user, "expires_at": {"$gt": utc_now()}}
+        return await self._sessions.find(live, sort=LAST_SEEN_FIRST).to_list(None)
+
+    async def find_last_seen(self, session_ids: Sequence[ObjectId], limit: int) -> list[ObjectId]:
+        """The ids of those ``limit`` of the sessions that were seen last."""
+        found = self._sessions.find({"_id": {"$in": list(session_ids)}}, {"_id": 1}, sort=LAST_SEEN_FIRST, limit=limit)
+        return [session["_id"] for session in await found.to_list(None)]
+
+    async def rotate(self, session: BSON, values: BSON, rotation: BSON) -> bool:
+        """Gives ``session`` another refresh token, and keeps how that came. False when another request was quicker."""
+        unchanged = {"_id": session["_id"], "token_hash": session["token_hash"]}
+        rotations = {"$each": [rotation], "$slice": -ROTATIONS_KEPT}
+        written = await self._sessions.update_one(unchanged, {"$set": values, "$push": {"rotations": rotations}})
+        return written.modified_count == 1
+
+    async def touch(self, session_id: ObjectId) -> None:
+        """Records that a session is used now."""
+        await self._sessions.update_one({"_id": session_id}, {"$set": {"last_seen_at": utc_now()}})
+
+    async def remove(self, *session_ids: ObjectId) -> None:
+        """Removes these sessions."""
+        await self._sessions.delete_many({"_id": {"$in": list(session_ids)}})
+
+    async def delete_for_user(self, user: ObjectId) -> None:
+        """Deletes all sessions of ``user``."""
+        await delete_all(self._sessions, {"user": user})
