@@ -33,7 +33,7 @@ async def events(account: Account, path: str = "/users/me/events") -> list[dict[
     return found
 
 
-async def test_what_was_done_to_an_account_is_told_newest_first(ada: Account, bob: Account) -> None:
+async def test_events_of_an_account_are_listed_newest_first(ada: Account, bob: Account) -> None:
     failed = await ada.client.post(
         "/token", data={"username": "ADA", "password": "not this"}, headers={"X-Request-ID": "abc", "User-Agent": "Ada's script"}
     )
@@ -116,7 +116,7 @@ async def test_only_admins_see_those_of_all(ada: Account) -> None:
     is_problem(await ada.client.get("/events"), 401, "not_authenticated")
 
 
-async def test_an_account_does_not_learn_where_its_admins_are(root: Account, ada: Account) -> None:
+async def test_account_does_not_see_where_admins_act_from(root: Account, ada: Account) -> None:
     ending = {"headers": {"User-Agent": "An admin's tool"}}
     assert (await root.delete(f"/users/{ada.id}/sessions", **ending)).status_code == 204
     (seen,) = await events(root, f"/events?user={ada.id}&kind=sessions_ended")
@@ -127,7 +127,7 @@ async def test_an_account_does_not_learn_where_its_admins_are(root: Account, ada
 
 
 @pytest.mark.real
-async def test_they_are_kept_for_as_long_as_the_setting_says(app: FastAPI, ada: Account) -> None:
+async def test_events_are_kept_as_long_as_configured(app: FastAPI, ada: Account) -> None:
     async def kept() -> list[timedelta]:
         found = await collection(SecurityEventDocument).find().to_list(None)
         return [event["expires_at"] - event["at"] for event in found]

@@ -57,7 +57,7 @@ async def test_a_user_is_made_who_is_no_admin(operator: UserCommands, anonymous:
     assert (await sign_in(anonymous, "ada")).json()["scope"] == "account tasks:read tasks:write"
 
 
-async def test_roles_and_states_change_by_the_rules_of_the_api(operator: UserCommands, ada: Account) -> None:
+async def test_changing_roles_and_states_follows_the_api_rules(operator: UserCommands, ada: Account) -> None:
     await operator.promote("ADA")
     promoted = await signed_in(ada.client, ada)
     assert (await promoted.get("/users")).status_code == 200
@@ -128,7 +128,7 @@ async def test_nobody_is_not_found(operator: UserCommands, action: Any) -> None:
         ({"name": "ADA"}, "Username already registered"),
     ],
 )
-async def test_why_no_account_is_made_is_said_in_one_line(
+async def test_failure_to_create_an_account_is_one_line(
     operator: UserCommands, ada: Account, fields: dict[str, str], says: str
 ) -> None:
     with pytest.raises((ValidationError, DomainError)) as caught:
@@ -181,7 +181,7 @@ def test_a_password_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch,
     assert cli_users._ask_password() == NEW
 
 
-def test_at_a_terminal_a_password_is_asked_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_asks_for_the_password_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([NEW, NEW, NEW, "something else"])
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("getpass.getpass", lambda _: next(answers))
@@ -196,7 +196,7 @@ def test_an_empty_standard_input_is_no_password(monkeypatch: pytest.MonkeyPatch)
         cli_users._ask_password()
 
 
-def test_a_folder_without_data_is_not_taken_for_that_of_the_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_folder_without_data_is_refused_as_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TASKAPI_DATA_DIR", str(tmp_path / "elsewhere"))
     with pytest.raises(StartupError, match=r"there is no data in .*elsewhere; start the API there once"):
         run("list")

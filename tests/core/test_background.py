@@ -11,7 +11,7 @@ from taskapi.core.background import Job, running
 LONG = 3600
 
 
-async def test_a_job_runs_at_the_start_and_when_it_is_woken() -> None:
+async def test_job_runs_at_start_and_when_woken() -> None:
     runs: asyncio.Queue[int] = asyncio.Queue()
     job = Job("counting", lambda: runs.put(1), LONG)
     async with running([job]):
@@ -29,7 +29,7 @@ async def test_a_job_runs_again_by_itself() -> None:
 
 
 @pytest.mark.parametrize(("error", "level"), [(AutoReconnect("db.internal"), logging.WARNING), (ValueError("x"), logging.ERROR)])
-async def test_a_job_that_fails_is_logged_and_goes_on(caplog: pytest.LogCaptureFixture, error: Exception, level: int) -> None:
+async def test_failing_job_is_logged_and_runs_again(caplog: pytest.LogCaptureFixture, error: Exception, level: int) -> None:
     runs: asyncio.Queue[int] = asyncio.Queue()
 
     async def work() -> None:
@@ -45,7 +45,7 @@ async def test_a_job_that_fails_is_logged_and_goes_on(caplog: pytest.LogCaptureF
     assert "db.internal" not in caplog.text
 
 
-async def test_a_job_under_way_is_cancelled_at_the_end() -> None:
+async def test_running_job_is_cancelled_at_shutdown() -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:

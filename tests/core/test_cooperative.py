@@ -20,13 +20,13 @@ async def passes(done: list[str], name: str, count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_those_with_much_to_do_go_on_in_turn() -> None:
+async def test_busy_tasks_take_turns() -> None:
     done: list[str] = []
     await asyncio.gather(*(work(CooperativeYield(), 3, done, name) for name in "abc"))
     assert "".join(done) == "abcabcabc"
 
 
-async def test_the_parts_of_one_task_have_one_turn_together(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_parts_of_one_task_share_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     waits = 0
     original = CooperativeYield.wait
 
@@ -73,7 +73,7 @@ async def test_one_alone_pauses_while_there_are_other_requests(monkeypatch: pyte
     assert len(pauses) == 19
 
 
-async def test_after_one_of_several_the_others_have_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_task_pauses_while_the_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, pauses = asyncio.get_running_loop(), list[float]()
 
     def call_later(seconds: float, call: object) -> None:

@@ -29,7 +29,7 @@ class Store:
         return seen
 
 
-async def test_those_that_come_during_a_query_share_the_next() -> None:
+async def test_callers_during_a_query_share_the_next() -> None:
     store = Store()
     coalescer = DataLoader(store.fetch)
     first = asyncio.create_task(coalescer.get("a"))
@@ -40,7 +40,7 @@ async def test_those_that_come_during_a_query_share_the_next() -> None:
     assert store.queries == [{"a"}, {"a", "b", "missing"}]
 
 
-async def test_a_look_up_never_joins_a_query_that_was_sent() -> None:
+async def test_lookup_never_joins_a_query_already_sent() -> None:
     store = Store()
     coalescer = DataLoader(store.fetch)
     early = asyncio.create_task(coalescer.get("a"))
@@ -63,7 +63,7 @@ async def test_an_error_reaches_its_own_round_only() -> None:
     assert await coalescer.get("a") == 1
 
 
-async def test_when_the_query_is_cancelled_nobody_waits_for_ever() -> None:
+async def test_cancelled_query_releases_all_callers() -> None:
     store = Store()
     coalescer = DataLoader(store.fetch)
     waiting = [asyncio.create_task(coalescer.get("a"))]
@@ -78,7 +78,7 @@ async def test_when_the_query_is_cancelled_nobody_waits_for_ever() -> None:
     assert await coalescer.get("a") == 1
 
 
-async def test_a_caller_that_goes_away_leaves_the_others_alone() -> None:
+async def test_cancelled_caller_does_not_affect_the_others() -> None:
     store = Store()
     coalescer = DataLoader(store.fetch)
     leaving, staying = asyncio.create_task(coalescer.get("a")), asyncio.create_task(coalescer.get("a"))
@@ -107,7 +107,7 @@ async def test_several_queries_run_at_the_same_time() -> None:
     assert store.queries[2:] == [{"c", "d"}, {"e"}]
 
 
-async def test_who_would_wait_too_long_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_caller_facing_too_long_a_wait_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taskapi.core.data_loader.MAX_WAIT_SECONDS", -1)
     store = Store()
     coalescer = DataLoader(store.fetch)
@@ -121,7 +121,7 @@ async def test_who_would_wait_too_long_is_told_at_once(monkeypatch: pytest.Monke
     assert (await first, await second) == (1, 2)
 
 
-async def test_keys_that_one_query_leaves_over_are_asked_for_at_once() -> None:
+async def test_keys_beyond_one_query_start_the_next_immediately() -> None:
     store = Store()
     coalescer = DataLoader(store.fetch, queries=2, max_keys=2)
     callers = [asyncio.create_task(coalescer.get(key)) for key in ("a", "b", "c")]
@@ -130,7 +130,7 @@ async def test_keys_that_one_query_leaves_over_are_asked_for_at_once() -> None:
     assert await asyncio.gather(*callers) == [1, 2, None]
 
 
-async def test_a_query_that_is_cancelled_before_it_begins_leaves_nobody_waiting() -> None:
+async def test_query_cancelled_before_it_starts_releases_all_callers() -> None:
     store = Store()
     coalescer = DataLoader(store.fetch)
     waiting = asyncio.create_task(coalescer.get("a"))

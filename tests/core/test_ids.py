@@ -5,7 +5,7 @@ from bson import ObjectId
 from taskapi.core.ids import deterministic_ids, new_id, new_seed
 
 
-def test_a_seed_gives_the_same_ids_at_every_run() -> None:
+def test_seed_yields_identical_ids_on_every_run() -> None:
     seed = new_seed()
     with deterministic_ids(seed):
         first = [new_id() for _ in range(300)]
@@ -17,13 +17,13 @@ def test_a_seed_gives_the_same_ids_at_every_run() -> None:
     assert first[-1].binary[9:] == (299).to_bytes(3, "big")
 
 
-def test_seeds_share_nothing_with_each_other_or_with_ordinary_ids() -> None:
+def test_seeds_differ_from_each_other_and_ordinary_ids() -> None:
     randoms = [new_seed().binary[4:9] for _ in range(100)]
     assert len(set(randoms)) == 100
     assert ObjectId().binary[4:9] not in randoms
 
 
-def test_outside_of_a_repeatable_request_every_id_is_new() -> None:
+def test_ids_outside_a_repeatable_request_are_unique() -> None:
     with deterministic_ids(new_seed()):
         inside = new_id()
     assert new_id().binary[4:9] == ObjectId().binary[4:9] != inside.binary[4:9]

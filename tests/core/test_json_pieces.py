@@ -81,7 +81,7 @@ def test_what_is_json_and_what_is_none(template: str) -> None:
 
 @given(VALUES, st.sampled_from([None, 1]), st.data())
 @settings(max_examples=200, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_any_value_and_what_is_left_of_it_after_a_cut(value: Any, indent: int | None, data: st.DataObject) -> None:
+def test_whole_and_damaged_values_read_as_at_once(value: Any, indent: int | None, data: st.DataObject) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=data.draw(st.booleans()))
     assert_same(text)
     at = data.draw(st.integers(0, len(text)))
@@ -105,14 +105,14 @@ def test_any_value_and_what_is_left_of_it_after_a_cut(value: Any, indent: int | 
     ],
     ids=range(9),
 )
-async def test_an_error_says_the_same_as_when_it_is_read_at_once(text: bytes, detail: str) -> None:
+async def test_errors_match_those_of_reading_at_once(text: bytes, detail: str) -> None:
     for reading in (json_pieces.read_json(text, "The line"), asyncio.to_thread(strict_json.read_json, text, "The line")):
         with pytest.raises(MalformedJSON) as caught:
             await reading
         assert caught.value.detail == detail
 
 
-async def test_what_is_long_is_read_as_what_is_short() -> None:
+async def test_long_text_is_read_correctly() -> None:
     value = {"list": [{"n": n, "a": [n, [str(n)], {}]} for n in range(3000)], "text": "\ufeff" * 50_000}
     for mark in (b"", strict_json.BOM):
         assert await json_pieces.read_json(mark + json.dumps(value).encode()) == value
@@ -134,7 +134,7 @@ async def test_others_go_on_while_something_long_is_read() -> None:
     assert passes > 60
 
 
-async def test_more_values_than_a_task_can_have_are_refused_while_reading() -> None:
+async def test_too_many_values_are_refused_while_reading() -> None:
     many = b'{"a":[%b]}' % b",".join([b"[]"] * 100_000)
     with pytest.raises(MalformedJSON, match="The body contains more than 30,000 values"):
         await json_pieces.read_json(many)

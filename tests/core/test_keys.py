@@ -5,7 +5,7 @@ from taskapi.core.keys import SIGNATURE_BYTES, Keyring
 OLD, NEW = "an old secret of 32 bytes or more", "a new secret of 32 bytes or more!"
 
 
-def test_a_signature_is_of_one_message_in_one_context_under_one_key() -> None:
+def test_signature_covers_message_context_and_key() -> None:
     signer = Keyring([OLD]).signer("one purpose")
     signature = signer.sign(b"context", b"message")
     assert len(signature) == SIGNATURE_BYTES
@@ -18,14 +18,14 @@ def test_a_signature_is_of_one_message_in_one_context_under_one_key() -> None:
     assert not Keyring([NEW]).signer("one purpose").verify(signature, b"context", b"message")
 
 
-def test_what_an_old_secret_signed_is_verified_while_it_is_kept() -> None:
+def test_signatures_of_a_kept_old_secret_verify() -> None:
     signature = Keyring([OLD]).signer("purpose").sign(b"", b"message")
     both = Keyring([NEW, OLD]).signer("purpose")
     assert both.verify(signature, b"", b"message")
     assert both.sign(b"", b"message") == Keyring([NEW]).signer("purpose").sign(b"", b"message")
 
 
-def test_what_is_encrypted_is_read_with_its_key_alone() -> None:
+def test_ciphertext_decrypts_with_its_own_key_only() -> None:
     sealed = Keyring([OLD]).cipher("purpose").encrypt("a secret")
     assert b"a secret" not in sealed
     assert Keyring([NEW, OLD]).cipher("purpose").decrypt(sealed) == "a secret"
@@ -35,7 +35,7 @@ def test_what_is_encrypted_is_read_with_its_key_alone() -> None:
     assert Keyring([OLD]).cipher("purpose").decrypt(b"") is None
 
 
-def test_what_an_old_secret_encrypted_is_taken_over_once() -> None:
+def test_ciphertext_of_an_old_secret_is_reencrypted_once() -> None:
     sealed = Keyring([OLD]).cipher("purpose").encrypt("a secret")
     both = Keyring([NEW, OLD]).cipher("purpose")
     renewed = both.renewed(sealed)

@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-async def test_a_use_is_written_at_once_and_then_once_a_minute(clock: Clock) -> None:
+async def test_use_is_written_at_once_then_every_minute(clock: Clock) -> None:
     written: list[str] = []
 
     async def write(key: str) -> None:

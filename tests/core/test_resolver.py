@@ -45,13 +45,13 @@ async def test_both_kinds_of_addresses_are_found(tmp_path: Path) -> None:
         ("2001:db8::1", "2001:db8::1"),
     ],
 )
-async def test_addresses_are_read_as_the_system_reads_them_and_nobody_is_asked(tmp_path: Path, host: str, address: str) -> None:
+async def test_literal_addresses_are_parsed_without_a_query(tmp_path: Path, host: str, address: str) -> None:
     async with name_server() as dns:
         assert await make(tmp_path, dns.server).addresses(host) == [address]
         assert dns.asked == []
 
 
-async def test_the_hosts_file_comes_first_and_its_changes_count(tmp_path: Path) -> None:
+async def test_hosts_file_comes_first_and_is_reread(tmp_path: Path) -> None:
     hosts = "# none\n10.0.0.1 Mail.Internal mail # the relay\n2001:db8::1 mail\nnonsense mail\n10.0.0.9\n"
     async with name_server(mail=["192.0.2.1"]) as dns:
         names = make(tmp_path, dns.server, hosts=hosts, resolv_conf="search example\n")
@@ -81,14 +81,14 @@ async def test_localhost_is_never_asked_for(tmp_path: Path) -> None:
         assert dns.asked == []
 
 
-async def test_a_name_whose_server_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_name_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver, "LOOKUP_SECONDS", 0.1)
     async with name_server() as dns:
         with pytest.raises(TimeoutError):
             await make(tmp_path, dns.server).addresses(f"one.{SILENT}")
 
 
-async def test_servers_that_are_silent_or_gone_do_not_hide_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_or_missing_servers_do_not_hide_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver, "ATTEMPT_SECONDS", 0.05)
     async with name_server(name=["192.0.2.1"]) as dns:
         gone = ("127.0.0.1", free_port())
@@ -101,7 +101,7 @@ async def test_servers_that_are_silent_or_gone_do_not_hide_the_others(tmp_path: 
             await make(tmp_path, gone).addresses("name.example")
 
 
-async def test_many_look_ups_that_wait_keep_no_other_waiting_and_can_be_cancelled(tmp_path: Path) -> None:
+async def test_waiting_lookups_block_no_others_and_are_cancellable(tmp_path: Path) -> None:
     async with name_server(name=["192.0.2.1"]) as dns:
         names = make(tmp_path, dns.server)
         waiting = [asyncio.create_task(names.addresses(f"n{number}.{SILENT}")) for number in range(100)]
@@ -113,7 +113,7 @@ async def test_many_look_ups_that_wait_keep_no_other_waiting_and_can_be_cancelle
         assert {type(result) for result in results} == {asyncio.CancelledError}
 
 
-async def test_of_many_addresses_those_are_taken_that_fit_in_a_datagram(tmp_path: Path) -> None:
+async def test_answer_is_limited_to_one_datagram(tmp_path: Path) -> None:
     many = [f"192.0.2.{number}" for number in range(200)]
     async with name_server(many=many, more=many[:40]) as dns:
         names = make(tmp_path, dns.server)
@@ -122,7 +122,7 @@ async def test_of_many_addresses_those_are_taken_that_fit_in_a_datagram(tmp_path
 
 
 @pytest.mark.parametrize("content", [None, "", "nameserver nonsense\n", "options timeout:0\nsearch a..b\nnameserver 127.0.0.1\n"])
-async def test_a_resolv_conf_that_cannot_be_used_breaks_nothing(tmp_path: Path, content: str | None) -> None:
+async def test_unusable_resolv_conf_breaks_nothing(tmp_path: Path, content: str | None) -> None:
     async with name_server(name=["192.0.2.1"]) as dns:
         names = make(tmp_path, dns.server, resolv_conf=content or "")
         if content is None:
@@ -134,7 +134,7 @@ async def test_a_resolv_conf_that_cannot_be_used_breaks_nothing(tmp_path: Path, 
     "bad",
     ["nameserver nonsense", "nameserver 192.0.2.1#53", "search a..b", "options timeout:x attempts:", "\ufffd \0", "nameserver"],
 )
-async def test_a_line_that_cannot_be_used_spoils_itself_alone(tmp_path: Path, bad: str) -> None:
+async def test_unusable_line_is_skipped_alone(tmp_path: Path, bad: str) -> None:
     async with name_server(api=["192.0.2.1"]) as dns:
         good = f"search example\noptions ndots:2\nnameserver {dns.server[0]}\n"
         for content in (f"{bad}\n{good}", f"{good}{bad}\n"):

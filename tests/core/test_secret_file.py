@@ -21,7 +21,7 @@ def settings(folder: Path, **changes: Any) -> Settings:
     return Settings(_env_file=None, data_dir=folder, **changes)
 
 
-def test_a_secret_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+def test_secret_is_created_once_readable_by_its_owner(tmp_path: Path) -> None:
     (secret,) = secret_file.read_or_make(tmp_path)
     assert len(secret) == 64
     assert secret_file.read_or_make(tmp_path) == secret_file.read(tmp_path) == (secret,)
@@ -48,7 +48,7 @@ def test_a_damaged_secret_is_not_used(tmp_path: Path, content: bytes, caplog: py
     assert "only the secret that is set is used" in caplog.text
 
 
-def test_the_given_secrets_sign_and_those_of_the_folder_verify(tmp_path: Path) -> None:
+def test_configured_secrets_sign_and_stored_secrets_verify(tmp_path: Path) -> None:
     one, two = settings(tmp_path, secret_key=SecretStr(GIVEN)), settings(tmp_path, secret_keys=f"{GIVEN},{OTHER}")
     for given in (one, two):
         assert secret_file.complete(given, tmp_path, make=True) is given  # nothing is made beside a secret that is given
@@ -60,7 +60,7 @@ def test_the_given_secrets_sign_and_those_of_the_folder_verify(tmp_path: Path) -
     assert secret_file.complete(same, tmp_path) is same
 
 
-def test_a_worker_of_the_embedded_server_finds_the_secrets_of_its_folder(tmp_path: Path) -> None:
+def test_embedded_server_worker_finds_secrets_of_its_folder(tmp_path: Path) -> None:
     secret_file.add(tmp_path, [OWN])
     own = uri_of(tmp_path / "mongod.sock")
     write_uri(tmp_path, own)

@@ -132,7 +132,7 @@ def warnings(environment: dict[str, str] | None = None) -> list[str]:
     return find_warnings(load_settings(), environment or {})
 
 
-def test_a_misspelt_variable_is_named_with_the_nearest_setting() -> None:
+def test_misspelt_variable_is_reported_with_nearest_setting() -> None:
     assert warnings({"TASKAPI_SECERT_KEY": "x", "TASKAPI_DOCS": "1", "HOME": "/", "taskapi_doks": "0"}) == [
         "TASKAPI_SECERT_KEY is not a setting; did you mean TASKAPI_SECRET_KEY?",
         "taskapi_doks is not a setting; did you mean TASKAPI_DOCS?",
@@ -146,7 +146,7 @@ ENV_LINES = (
 )
 
 
-def test_a_line_of_the_env_file_without_effect_is_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_env_file_line_without_effect_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     Path(".env").write_text(ENV_LINES)
     assert warnings() == [".env, line 5: TASKAPI_LOGLEVEL is not a setting; did you mean TASKAPI_LOG_LEVEL?"]
     settings = load_settings()
@@ -155,13 +155,13 @@ def test_a_line_of_the_env_file_without_effect_is_named(caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("line", ["TASKAPI_LOG_LEVEL: debug", "TASKAPI_TRASH_DAYS\r", "set TASKAPI_TRASH_DAYS=3", "=3"])
-def test_a_line_of_the_env_file_that_sets_nothing_is_refused(line: str) -> None:
+def test_env_file_line_without_assignment_is_refused(line: str) -> None:
     Path(".env").write_text(f"{ENV_LINES}{line}\nTASKAPI_DOCS=false\n")
     with pytest.raises(StartupError, match=r"^\.env, line 9: not a setting of the form NAME=value; [^\n]*$"):
         load_settings()
 
 
-def test_an_env_file_with_a_byte_order_mark_is_read() -> None:
+def test_env_file_with_byte_order_mark_is_read() -> None:
     Path(".env").write_bytes(b"\xef\xbb\xbfTASKAPI_DOCS=false\r\n")
     assert load_settings().docs is False
     assert warnings() == []
@@ -176,7 +176,7 @@ def test_an_env_file_with_a_byte_order_mark_is_read() -> None:
         (b"TASKAPI_DATA_DIR=a\0b\n", ".env is not UTF-8 text: it has NUL characters"),
     ],
 )
-def test_an_env_file_that_is_not_utf_8_is_one_line(content: bytes, says: str) -> None:
+def test_non_utf8_env_file_fails_with_one_line(content: bytes, says: str) -> None:
     Path(".env").write_bytes(content)
     with pytest.raises(StartupError) as caught:
         load_settings()
@@ -184,7 +184,7 @@ def test_an_env_file_that_is_not_utf_8_is_one_line(content: bytes, says: str) ->
     assert "\n" not in str(caught.value)
 
 
-def test_an_env_file_that_is_a_pipe_is_read_once_and_its_encoding_checked() -> None:
+def test_piped_env_file_is_read_once_and_checked() -> None:
     os.mkfifo(".env")
     with ThreadPoolExecutor(1) as threads:
         for content, docs in ((b"TASKAPI_DOCS=false\n", False), (b"TASKAPI_DOCS=\xff\n", None)):
@@ -197,7 +197,7 @@ def test_an_env_file_that_is_a_pipe_is_read_once_and_its_encoding_checked() -> N
             writing.result(10)
 
 
-def test_an_env_file_that_cannot_be_read_is_one_line() -> None:
+def test_unreadable_env_file_fails_with_one_line() -> None:
     Path(".env").symlink_to("/proc/self/mem")  # not even by root
     with pytest.raises(StartupError, match=r"^\.env cannot be read: Input/output error$"):
         load_settings()
@@ -230,7 +230,7 @@ def test_a_number_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, name:
         ("mongodb://me:not/secret1?encoded@db.example/taskapi", None, None),
     ],
 )
-def test_a_database_in_the_uri_that_is_not_used_is_named(
+def test_unused_database_in_the_uri_is_reported(
     monkeypatch: pytest.MonkeyPatch, uri: str, database: str | None, named: str | None
 ) -> None:
     monkeypatch.setenv("TASKAPI_MONGODB_URI", uri)
@@ -258,13 +258,13 @@ def test_a_root_path_loses_its_last_slash(monkeypatch: pytest.MonkeyPatch) -> No
         assert load_settings().root_path == kept
 
 
-def test_no_root_path_is_taken_for_a_path_of_the_api() -> None:
+def test_own_path_pattern_matches_every_api_route() -> None:
     app = create_app(Settings(_env_file=None, mongodb_uri=SecretStr("mongodb://localhost"), secret_key=SecretStr(GOOD_SECRET)))
     paths = [route.path for route in app.routes]  # type: ignore[attr-defined]
     assert [path for path in paths if not OWN_PATH.fullmatch(path)] == ["/"]
 
 
-def test_the_example_file_and_the_documentation_name_every_setting() -> None:
+def test_example_file_and_docs_name_every_setting() -> None:
     root = Path(__file__).parents[2]
     example, page = (root / ".env.example").read_text(), (root / "docs/configuration.md").read_text()
     for name in Settings.model_fields:

@@ -36,7 +36,7 @@ def test_brackets_in_strings_are_no_depth() -> None:
     assert read_json(json.dumps(["[" * 500 + "{" * 500]).encode()) == ["[" * 500 + "{" * 500]
 
 
-def test_a_byte_order_mark_before_the_value_is_no_part_of_it() -> None:
+def test_byte_order_mark_before_the_value_is_ignored() -> None:
     assert read_json(b'\xef\xbb\xbf {"a": "\xef\xbb\xbf"}') == {"a": "\ufeff"}
 
 
@@ -86,7 +86,7 @@ def test_a_name_may_be_used_by_several_objects() -> None:
         b"1 2",
     ],
 )
-def test_an_error_names_the_text_as_its_reader_does_and_never_repeats_it(text: bytes) -> None:
+def test_error_names_the_text_without_repeating_it(text: bytes) -> None:
     with pytest.raises(MalformedJSON, match=r"Line 7 is not valid JSON.*\.$") as caught:
         read_json(text, "Line 7")
     assert "secret" not in caught.value.detail

@@ -60,7 +60,7 @@ def test_text_that_shows_nothing_is_invisible(text: str) -> None:
     assert is_invisible(text)
 
 
-def test_what_unicode_says_to_ignore_is_invisible_and_letters_are_not() -> None:
+def test_default_ignorable_characters_are_invisible_letters_are_not() -> None:
     """Against the tables of another implementation, character by character."""
     data = UnicodeData()
     blank = {"\u2800", "\U0001d159", "\U00016fe4"}
@@ -72,14 +72,14 @@ def test_what_unicode_says_to_ignore_is_invisible_and_letters_are_not() -> None:
             assert not is_invisible(character), ascii(character)
 
 
-def test_controls_are_all_but_tab_and_the_ends_of_lines() -> None:
+def test_controls_are_all_but_tab_and_line_ends() -> None:
     controls = [character for character in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(character) == "Cc"]
     assert [character for character in controls if not has_controls(f"a{character}b")] == ["\t", "\n", "\r"]
     assert not has_controls("".join(set(map(chr, range(0xD800))) - set(controls)))
 
 
 @pytest.mark.parametrize("length", [3, 70, 300, 3000])
-def test_nfc_is_that_of_unicode_however_many_marks_there_are(length: int) -> None:
+def test_nfc_matches_unicodedata_for_any_number_of_marks(length: int) -> None:
     """Runs of marks are sorted before ``unicodedata`` does it, whose time grows with the square of their number."""
     draw = random.Random(length)
     marks = [character for character in map(chr, range(0x300, 0x1E950)) if unicodedata.category(character) in {"Mn", "Mc"}]
@@ -91,7 +91,7 @@ def test_nfc_is_that_of_unicode_however_many_marks_there_are(length: int) -> Non
             assert {unicodedata.normalize("NFD", text), text} <= set(spellings(text))
 
 
-def test_text_that_differs_in_form_or_case_alone_has_one_key() -> None:
+def test_text_differing_in_form_or_case_shares_key() -> None:
     assert caseless("J\u030c") == caseless("\u01f0") == caseless("j\u030c")
     assert caseless("CAFE\u0301") == caseless("caf\u00e9")
     assert caseless("Straße") == caseless("STRASSE")

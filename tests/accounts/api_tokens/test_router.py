@@ -29,7 +29,7 @@ from tests.stored import audit_log, collection
 READ = {"id", "name", "scopes", "created_at", "expires_at", "last_used_at"}
 
 
-async def test_a_token_is_shown_once_and_stored_as_a_hash(ada: Account) -> None:
+async def test_token_is_shown_once_and_stored_hashed(ada: Account) -> None:
     made = await make(ada, " Nightly report ", "tasks:write", "tasks:read", "tasks:write")
     assert set(made) == READ | {"token"}
     assert (made["name"], made["scopes"], made["last_used_at"]) == ("Nightly report", ["tasks:read", "tasks:write"], None)
@@ -109,7 +109,7 @@ async def test_when_many_race_for_one_name_one_wins(ada: Account) -> None:
 
 
 @pytest.mark.real
-async def test_the_fifty_first_token_is_refused_also_in_a_race(ada: Account) -> None:
+async def test_token_51_is_refused_even_in_a_race(ada: Account) -> None:
     for number in range(45):
         await make(ada, f"token {number}")
     bodies = [{"name": f"more {number}", "scopes": ["account"]} for number in range(10)]
@@ -121,7 +121,7 @@ async def test_the_fifty_first_token_is_refused_also_in_a_race(ada: Account) -> 
 
 
 @pytest.mark.real
-async def test_rotating_kills_the_old_secret_and_lasts_as_long(ada: Account) -> None:
+async def test_rotation_kills_the_old_secret_and_keeps_expiry(ada: Account) -> None:
     old = await make(ada, "report", expires_in_days=7)
     await use(ada, old)
     await change(ada, {"$set": {"api_tokens.0.expires_at": utc_now() - timedelta(days=1)}})
@@ -140,7 +140,7 @@ async def test_rotating_kills_the_old_secret_and_lasts_as_long(ada: Account) -> 
 
 
 @pytest.mark.real
-async def test_the_token_that_is_named_is_rotated_whichever_session_asks(ada: Account) -> None:
+async def test_any_session_rotates_exactly_the_named_token(ada: Account) -> None:
     """Both stand in lists of the account: the place of the one says nothing of the other."""
     made = [await make(ada, f"token {number}") for number in range(4)]
     later = [await signed_in(ada.client, ada) for _ in range(3)]
@@ -160,7 +160,7 @@ async def test_of_rotations_at_once_one_secret_is_left(ada: Account) -> None:
     assert sorted(statuses) == [200, 401, 401, 401, 401]
 
 
-async def test_a_deleted_token_is_worth_nothing_at_once_on_another_worker_too(ada: Account, app: FastAPI, is_mock: bool) -> None:
+async def test_every_worker_refuses_a_deleted_token_at_once(ada: Account, app: FastAPI, is_mock: bool) -> None:
     made, other = await make(ada), await make(ada, "other")
     if not is_mock:
         async with another(app) as second:
@@ -186,7 +186,7 @@ async def test_somebody_elses_token_is_a_missing_token(ada: Account, bob: Accoun
     assert (await use(ada, made)).status_code == 200
 
 
-async def test_a_token_makes_no_tokens_but_may_list_and_revoke(ada: Account) -> None:
+async def test_api_token_lists_and_revokes_but_cannot_create(ada: Account) -> None:
     made = await make(ada, "keeper", "account")
     is_problem(await use(ada, made, "POST", PATH, json={"name": "x", "scopes": ["account"]}), 403, "session_required")
     is_problem(await use(ada, made, "POST", f"{PATH}/{made['id']}/rotate"), 403, "session_required")
@@ -199,7 +199,7 @@ async def test_a_token_makes_no_tokens_but_may_list_and_revoke(ada: Account) -> 
     is_problem(await use(ada, made, path=PATH), 401, "invalid_token")
 
 
-async def test_without_the_scope_account_tokens_are_out_of_reach(ada: Account) -> None:
+async def test_managing_tokens_needs_the_account_scope(ada: Account) -> None:
     made = await make(ada, "tasks", "tasks:read", "tasks:write")
     answers = [
         await use(ada, made, "GET", PATH),
@@ -212,7 +212,7 @@ async def test_without_the_scope_account_tokens_are_out_of_reach(ada: Account) -
 
 
 @pytest.mark.real
-async def test_the_export_tells_of_tokens_and_holds_no_secret(ada: Account) -> None:
+async def test_export_lists_tokens_without_secrets(ada: Account) -> None:
     made = await make(ada)
     with zipfile.ZipFile(io.BytesIO((await ada.get("/users/me/export")).content)) as archive:
         lines = archive.read("tokens.jsonl")
@@ -221,7 +221,7 @@ async def test_the_export_tells_of_tokens_and_holds_no_secret(ada: Account) -> N
 
 
 @pytest.mark.parametrize("verified", [False, True])
-async def test_whoever_first_shows_that_they_read_the_address_by_a_reset_ends_the_tokens(
+async def test_first_reset_of_an_unverified_account_ends_tokens(
     anonymous: httpx.AsyncClient, mailbox: Mailbox, verified: bool
 ) -> None:
     """Or whoever registers with somebody else's address keeps a way into the account that its reader takes over."""
@@ -236,7 +236,7 @@ async def test_whoever_first_shows_that_they_read_the_address_by_a_reset_ends_th
     assert len((await stored_user(ada.id))["api_tokens"]) == verified
 
 
-async def test_a_request_that_was_under_way_when_its_session_ended_gives_no_token(ada: Account) -> None:
+async def test_request_of_an_ended_session_creates_no_token(ada: Account) -> None:
     """Or whoever was signed out would keep a way in."""
     kept = await make(ada)
     user = UserRead.model_validate(before := await stored_user(ada.id))

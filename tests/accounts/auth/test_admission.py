@@ -54,7 +54,7 @@ async def busy(bulkheads: dict[Work, Bulkhead], work: Work, account: str) -> Asy
 
 
 @pytest.mark.parametrize("path", DEAR)
-async def test_each_list_is_behind_the_bulkhead_of_its_cost(ada: Account, impatient: dict[Work, Bulkhead], path: str) -> None:
+async def test_each_list_passes_the_bulkhead_of_its_cost(ada: Account, impatient: dict[Work, Bulkhead], path: str) -> None:
     for work in (admission.LISTS, admission.QUERIES, admission.EXPORTS):
         async with busy(impatient, work, ada.id):
             answer = await ada.get(path)
@@ -93,7 +93,7 @@ async def test_a_stranger_is_asked_who_they_are_first(anonymous: httpx.AsyncClie
     is_problem(await anonymous.post("/tasks/bulk", content=b"{"), 401, "not_authenticated")
 
 
-async def test_a_refused_request_is_not_the_answer_of_its_idempotency_key(ada: Account, impatient: dict[Work, Bulkhead]) -> None:
+async def test_refusal_is_not_stored_under_the_idempotency_key(ada: Account, impatient: dict[Work, Bulkhead]) -> None:
     sent: dict[str, Any] = {
         "json": {"operations": [{"op": "create", "task": {"title": "A task"}}]},
         "headers": {"Idempotency-Key": "a-key"},
@@ -140,7 +140,7 @@ async def test_large_bodies_wait_for_their_turn(ada: Account, impatient: dict[Wo
     assert (await ada.post("/tasks", **{**sent, "content": chunks()})).status_code == 201
 
 
-def test_many_refusals_are_spread_over_less_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_are_spread_over_less_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("taskapi.web.load.time.monotonic", lambda: now)
     under = load.Load(driver_threads.threads)
@@ -153,7 +153,7 @@ def test_many_refusals_are_spread_over_less_than_a_second(monkeypatch: pytest.Mo
 
 
 @pytest.mark.real
-async def test_more_reads_than_a_worker_answers_in_a_second_are_refused(
+async def test_reads_above_the_limit_per_second_are_refused(
     ada: Account, anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = await ada.make_task()
@@ -166,7 +166,7 @@ async def test_more_reads_than_a_worker_answers_in_a_second_are_refused(
     assert (await ada.patch(f"/tasks/{task['id']}", json={"priority": 2})).status_code == 200
 
 
-async def test_every_request_is_counted_once_and_to_its_end(app: FastAPI, ada: Account) -> None:
+async def test_every_request_is_counted_once_until_it_ends(app: FastAPI, ada: Account) -> None:
     counted = app.state.services[Admission]._load
     paths = ("/tasks", "/tasks?q=word", "/tasks/export", "/users/me/export", "/trash", "/tasks/export?bom=7", "/none")
     await asyncio.gather(*(ada.get(path) for path in paths), *(ada.call("HEAD", path) for path in paths))

@@ -32,7 +32,7 @@ async def test_a_token_does_what_its_scopes_say(ada: Account, bob: Account) -> N
 
 
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER"])
-async def test_the_name_of_the_scheme_is_taken_in_any_case(ada: Account, scheme: str) -> None:
+async def test_scheme_name_is_case_insensitive(ada: Account, scheme: str) -> None:
     made = await make(ada)
     answer = await ada.client.get("/tasks", headers={"Authorization": f"{scheme} {made['token']}"})
     assert answer.status_code == 200
@@ -74,7 +74,7 @@ async def test_a_token_ends_with_its_account(ada: Account) -> None:
     is_problem(await use(ada, made), 401, "invalid_token")
 
 
-async def test_a_role_that_is_taken_away_takes_the_scope_with_it(ada: Account, anonymous: httpx.AsyncClient) -> None:
+async def test_losing_the_role_loses_its_scope(ada: Account, anonymous: httpx.AsyncClient) -> None:
     await change(ada, {"$set": {"role": "admin"}})
     headers = {"Authorization": f"Bearer {(await sign_in(anonymous, 'ada')).json()['access_token']}"}
     body = {"name": "ops", "scopes": ["admin", "account"]}
@@ -103,7 +103,7 @@ async def test_revoke_takes_an_api_token(ada: Account, anonymous: httpx.AsyncCli
 
 
 @pytest.mark.real
-async def test_the_last_use_is_written_at_most_once_a_minute(app: FastAPI, ada: Account) -> None:
+async def test_last_use_is_written_at_most_every_minute(app: FastAPI, ada: Account) -> None:
     made, idle = await make(ada), await make(ada, "idle")
 
     async def last_used() -> Any:
@@ -135,7 +135,7 @@ async def test_many_tokens_at_once_find_each_its_own(ada: Account, bob: Account)
     assert names == ["ada", "bob"] * 5
 
 
-async def test_a_repeat_under_an_idempotency_key_is_known_by_the_account(ada: Account) -> None:
+async def test_idempotency_key_works_with_an_api_token(ada: Account) -> None:
     made = await make(ada, "writer", "tasks:write")
     headers = {"Idempotency-Key": "one", "Authorization": f"Bearer {made['token']}"}
     answers = [await ada.client.post("/tasks", json={"title": "Once"}, headers=headers) for _ in range(2)]

@@ -56,7 +56,7 @@ async def test_a_refused_grant_says_why(
     assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
 
 
-async def test_a_second_factor_and_a_disabled_account_are_told_apart_by_the_type(ada: Account) -> None:
+async def test_problem_type_distinguishes_second_factor_from_disabled_account(ada: Account) -> None:
     await turn_on(ada)
     assert oauth_error(await ada.client.post("/token", data=ADA), 401, "second_factor_required", "invalid_grant")
     assert oauth_error(await ada.client.post("/token", data={**ADA, "otp": "1"}), 401, "bad_second_factor", "invalid_grant")
@@ -65,17 +65,17 @@ async def test_a_second_factor_and_a_disabled_account_are_told_apart_by_the_type
 
 
 @pytest.mark.parametrize("path", ["/token", "/revoke"])
-async def test_a_request_that_is_not_a_form_is_an_invalid_request(anonymous: httpx.AsyncClient, path: str) -> None:
+async def test_non_form_request_is_an_invalid_request(anonymous: httpx.AsyncClient, path: str) -> None:
     assert oauth_error(await anonymous.post(path, json=ADA), 415, "unsupported_media_type", "invalid_request")
     assert oauth_error(await anonymous.post(path, data={"token": "x" * 1_100_000}), 413, "body_too_large", "invalid_request")
 
 
-async def test_a_revocation_without_a_token_is_an_invalid_request(anonymous: httpx.AsyncClient) -> None:
+async def test_revocation_without_a_token_is_an_invalid_request(anonymous: httpx.AsyncClient) -> None:
     answer = await anonymous.post("/revoke", data={"token_type_hint": "access_token"})
     assert oauth_error(answer, 422, "validation_error", "invalid_request").endswith("token: Field required")
 
 
-async def test_what_oauth_has_no_word_for_keeps_its_code(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_errors_without_an_oauth_code_keep_ours(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     for error, status, code in ((Overloaded, 503, "overloaded"), (ZeroDivisionError, 500, "internal_error")):
 
         async def broken(*_: str, error: type[Exception] = error) -> None:

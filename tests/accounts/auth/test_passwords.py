@@ -55,7 +55,7 @@ async def test_a_password_is_the_same_in_every_form(carol: Account, form: str) -
 
 
 @pytest.mark.parametrize("old", OLD, ids=ascii)
-async def test_an_old_hash_is_tried_as_it_was_and_made_anew_where_it_can_be(app: FastAPI, carol: Account, old: str) -> None:
+async def test_old_hash_verifies_and_is_renewed_if_possible(app: FastAPI, carol: Account, old: str) -> None:
     before = await keep_old(app, carol, old)
     assert (await sign_in(carol.client, "carol", old)).status_code == 200
     if old in FORMS:
@@ -83,9 +83,7 @@ async def test_the_current_password_is_known_in_every_place(app: FastAPI, carol:
 
 
 @pytest.mark.parametrize("password", REFUSED, ids=ascii)
-async def test_what_rfc_8265_refuses_is_refused_wherever_a_password_is_chosen(
-    app: FastAPI, carol: Account, mailbox: Mailbox, password: str
-) -> None:
+async def test_every_password_change_enforces_rfc_8265(app: FastAPI, carol: Account, mailbox: Mailbox, password: str) -> None:
     expected = {"password": "password_characters"}
     answer = await carol.client.post("/register", json={"username": "dave", "password": password})
     assert wrong_fields(answer) == expected
@@ -143,7 +141,7 @@ async def test_a_reset_by_mail_prepares_the_password(carol: Account, mailbox: Ma
 @pytest.mark.parametrize(
     ("typed", "hashes"), [(NFC, 1), (NFD, 2), (SPACED, 2), ("tab\tinside", 1), ("plain words", 1)], ids=ascii
 )
-async def test_how_many_hashes_a_wrong_password_takes_tells_nothing_of_the_account(
+async def test_number_of_hashes_reveals_nothing_about_the_account(
     app: FastAPI, carol: Account, monkeypatch: pytest.MonkeyPatch, typed: str, hashes: int
 ) -> None:
     verified: list[str] = []

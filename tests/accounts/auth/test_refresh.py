@@ -72,7 +72,7 @@ async def is_ended(account: Account, *tokens: str) -> None:
     assert [(event["user"], event["outcome"]) for event in events] == [(ObjectId(account.id), "failure")]
 
 
-async def test_a_refresh_token_is_good_for_one_use_which_gives_another(ada: Account) -> None:
+async def test_refresh_token_works_once_and_yields_its_successor(ada: Account) -> None:
     answer = await refresh(ada)
     assert answer.status_code == 200
     given = answer.json()
@@ -100,7 +100,7 @@ async def test_what_is_stored_gives_no_token_away(ada: Account) -> None:
 
 
 @pytest.mark.parametrize("again", [1, 3])
-async def test_a_retry_of_the_same_client_gets_the_same_successor(ada: Account, again: int) -> None:
+async def test_retry_by_one_client_gets_the_same_successor(ada: Account, again: int) -> None:
     successor = await rotated(ada)
     for _ in range(again):
         answer = await refresh(ada)
@@ -111,7 +111,7 @@ async def test_a_retry_of_the_same_client_gets_the_same_successor(ada: Account, 
     assert session["generation"] == 2
 
 
-async def test_a_client_that_fell_behind_is_led_along_the_chain(ada: Account) -> None:
+async def test_client_that_fell_behind_follows_the_chain(ada: Account) -> None:
     last = await rotated(ada, times=9)
     assert await rotated(ada, times=9) == last
 
@@ -125,7 +125,7 @@ async def test_a_retry_comes_within_ten_seconds(ada: Account) -> None:
     await is_ended(ada, successor)
 
 
-async def test_a_spent_token_from_another_client_ends_the_session(ada: Account, bob: Account) -> None:
+async def test_spent_token_from_another_client_ends_the_session(ada: Account, bob: Account) -> None:
     successor = await rotated(ada)
     is_problem(
         await refresh(ada, agent="a thief's"), 400, "invalid_grant", "The refresh token is no longer valid. Sign in again."
@@ -134,7 +134,7 @@ async def test_a_spent_token_from_another_client_ends_the_session(ada: Account, 
     assert (await bob.get("/users/me")).status_code == 200
 
 
-async def test_a_spent_token_from_another_address_ends_the_session(app: FastAPI, ada: Account) -> None:
+async def test_spent_token_from_another_ip_ends_the_session(app: FastAPI, ada: Account) -> None:
     successor = await rotated(ada)
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://taskapi") as elsewhere:
@@ -143,7 +143,7 @@ async def test_a_spent_token_from_another_address_ends_the_session(app: FastAPI,
     await is_ended(ada, successor)
 
 
-async def test_when_the_thief_is_first_the_owner_ends_it(ada: Account) -> None:
+async def test_owner_ends_the_session_when_a_thief_refreshed(ada: Account) -> None:
     stolen = (await refresh(ada, agent="a thief's")).json()
     is_problem(await refresh(ada), 400, "invalid_grant")
     await is_ended(ada, stolen["refresh_token"])
@@ -170,7 +170,7 @@ async def test_other_sessions_of_the_account_go_on(ada: Account) -> None:
     await rotated(second)
 
 
-async def test_an_invented_token_of_a_real_session_does_nothing(ada: Account) -> None:
+async def test_forged_token_of_a_real_session_does_nothing(ada: Account) -> None:
     current = await rotated(ada, times=2)
     token = RefreshToken.read(current)
     assert token
@@ -233,7 +233,7 @@ async def test_many_at_once_get_one_successor(ada: Account) -> None:
     assert session["generation"] == 1
 
 
-async def test_each_refresh_puts_the_end_off_but_never_beyond_the_longest(app: FastAPI, ada: Account) -> None:
+async def test_refresh_extends_the_session_up_to_its_maximum(app: FastAPI, ada: Account) -> None:
     now = utc_now()
     session = await session_of(ada)
     assert session
@@ -251,7 +251,7 @@ async def test_each_refresh_puts_the_end_off_but_never_beyond_the_longest(app: F
     assert in_utc(session["expires_at"]) == now + HOUR
 
 
-async def test_an_access_token_dies_with_its_session_at_the_latest(app: FastAPI, ada: Account) -> None:
+async def test_access_token_never_outlives_its_session(app: FastAPI, ada: Account) -> None:
     await change(ada, ends_at=utc_now() + timedelta(minutes=5))
     for _ in range(2):  # the second is a retry
         body = (await refresh(ada)).json()
@@ -268,7 +268,7 @@ async def test_the_settings_say_how_long_a_session_lives(app: FastAPI, ada: Acco
         assert (session["ends_at"] - session["created_at"]).days == 3
 
 
-async def test_an_expired_session_is_not_refreshed_although_it_is_still_stored(ada: Account) -> None:
+async def test_expired_session_is_not_refreshed_while_still_stored(ada: Account) -> None:
     await change(ada, expires_at=utc_now() - timedelta(milliseconds=1))
     is_problem(await refresh(ada), 400, "invalid_grant")
     assert (await ada.get("/users/me/sessions")).json() == []

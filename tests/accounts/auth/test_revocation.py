@@ -39,7 +39,7 @@ async def endings(account: Account) -> list[str]:
 
 @pytest.mark.parametrize("hint", ["", "refresh_token", "access_token", "nonsense"])
 @pytest.mark.parametrize("kind", ["refresh", "spent", "access"])
-async def test_any_token_of_a_session_ends_it_and_no_other(ada: Account, bob: Account, kind: str, hint: str) -> None:
+async def test_any_token_of_a_session_ends_only_it(ada: Account, bob: Account, kind: str, hint: str) -> None:
     second = await signed_in(ada.client, ada)
     token = ada.token if kind == "access" else ada.refresh_token
     if kind == "spent":
@@ -62,7 +62,7 @@ async def test_nonsense_is_taken_and_nothing_happens(ada: Account, text: str) ->
     assert await endings(ada) == []
 
 
-async def test_a_session_whose_end_left_its_details_can_be_revoked(ada: Account) -> None:
+async def test_revoking_an_already_ended_session_succeeds(ada: Account) -> None:
     second = await signed_in(ada.client, ada)
     await ada.patch("/users/me", json={"password": "another password 1", "current_password": PASSWORD})
     await revoke(ada, second.refresh_token)
@@ -103,7 +103,7 @@ async def test_who_is_not_signed_in_cannot_sign_out(anonymous: httpx.AsyncClient
     is_problem(await anonymous.post(path), 401, "not_authenticated")
 
 
-async def test_a_new_password_ends_the_other_sessions_and_keeps_this_one(ada: Account, bob: Account) -> None:
+async def test_new_password_ends_all_sessions_but_this_one(ada: Account, bob: Account) -> None:
     others = [await signed_in(ada.client, ada) for _ in range(2)]
     new = "another password 1"
     assert (await ada.patch("/users/me", json={"password": new, "current_password": PASSWORD})).status_code == 200

@@ -40,7 +40,7 @@ async def test_sign_in_gives_a_token_that_works(anonymous: httpx.AsyncClient, ad
 
 
 @pytest.mark.parametrize("username", [" ada", "Ada ", "\tADA\u00a0\n", "ada" + " " * 997])
-async def test_blanks_around_a_user_name_are_no_part_of_it(anonymous: httpx.AsyncClient, ada: Account, username: str) -> None:
+async def test_blanks_around_a_user_name_are_stripped(anonymous: httpx.AsyncClient, ada: Account, username: str) -> None:
     assert (await sign_in(anonymous, username)).status_code == 200
 
 
@@ -79,18 +79,18 @@ async def test_a_form_without_its_fields_is_refused(anonymous: httpx.AsyncClient
     assert [fault["field"] for fault in body["details"]] == [field]
 
 
-async def test_the_oauth2_form_of_the_docs_page_is_taken(anonymous: httpx.AsyncClient, ada: Account) -> None:
+async def test_oauth2_form_of_the_docs_page_is_accepted(anonymous: httpx.AsyncClient, ada: Account) -> None:
     form = {"grant_type": "password", "username": "ada", "password": PASSWORD, "scope": "", "client_id": "", "client_secret": ""}
     assert (await anonymous.post("/token", data=form)).status_code == 200
 
 
-async def test_a_form_as_json_or_multipart_is_the_wrong_media_type(anonymous: httpx.AsyncClient) -> None:
+async def test_json_and_multipart_sign_ins_are_unsupported_media(anonymous: httpx.AsyncClient) -> None:
     form = {"username": "ada", "password": PASSWORD}
     is_problem(await anonymous.post("/token", json=form), 415, "unsupported_media_type")
     is_problem(await anonymous.post("/token", files={"username": b"ada", "password": b"x"}), 415, "unsupported_media_type")
 
 
-async def test_a_disabled_account_cannot_sign_in_and_its_token_ends(anonymous: httpx.AsyncClient, ada: Account) -> None:
+async def test_disabled_account_cannot_sign_in_or_use_tokens(anonymous: httpx.AsyncClient, ada: Account) -> None:
     assert (await ada.get("/users/me")).status_code == 200
     await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": {"disabled": True}})
     is_problem(await sign_in(anonymous, "ada"), 400, "inactive_user", "Inactive user")
@@ -115,7 +115,7 @@ async def test_bcrypt_hashes_are_taken_and_replaced(anonymous: httpx.AsyncClient
 
 
 @pytest.mark.real
-async def test_a_hash_of_another_cost_is_replaced_at_the_next_sign_in(app: FastAPI, ada: Account) -> None:
+async def test_sign_in_replaces_hash_of_another_cost(app: FastAPI, ada: Account) -> None:
     assert "m=8,t=1" in (await stored_user(ada.id))["password_hash"]
     async with another(app, argon2_memory_kib=16, argon2_rounds=2) as dearer:
         is_problem(await sign_in(dearer, "ada", "wrong password"), 401, "bad_credentials")
@@ -177,7 +177,7 @@ async def test_every_claim_counts(ada: Account, anonymous: httpx.AsyncClient, ch
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_part_of_the_name_of_the_algorithm_is_not_it(ada: Account) -> None:
+def test_prefix_of_the_algorithm_name_is_refused(ada: Account) -> None:
     (key,) = Keyring([SECRET]).signing_keys()
     header, payload = (base64url_encode(json.dumps(part).encode()) for part in ({"alg": "HS2", "kid": key.kid}, claims_of(ada)))
     signature = base64url_encode(hmac.digest(SECRET.encode(), header + b"." + payload, "sha256"))
@@ -213,9 +213,7 @@ async def test_no_bearer_token_is_not_authenticated(anonymous: httpx.AsyncClient
     is_problem(await anonymous.get("/tasks", headers={"Authorization": value}), 401, "not_authenticated")
 
 
-async def test_an_expired_token_is_refused_although_it_was_good_before(
-    app: FastAPI, ada: Account, anonymous: httpx.AsyncClient
-) -> None:
+async def test_expired_token_is_refused_after_it_worked(app: FastAPI, ada: Account, anonymous: httpx.AsyncClient) -> None:
     expiry = int(time.time()) + 2
     token = signed({**claims_of(ada), "exp": expiry})
     headers = {"Authorization": f"Bearer {token}"}

@@ -30,7 +30,7 @@ async def by_refresh(client: httpx.AsyncClient, refresh_token: str, scope: str) 
         ("account admin", "account"),  # what cannot be had is left out
     ],
 )
-async def test_a_sign_in_gives_the_scopes_that_are_asked_for(ada: Account, asked: str, given: str) -> None:
+async def test_sign_in_grants_the_requested_scopes(ada: Account, asked: str, given: str) -> None:
     assert (await by_password(ada.client, asked)).json()["scope"] == given
 
 
@@ -62,7 +62,7 @@ async def test_a_refused_scope_spends_no_refresh_token(ada: Account) -> None:
     assert first.status_code == 200
 
 
-async def test_a_refresh_gives_as_much_as_the_sign_in_or_less(ada: Account) -> None:
+async def test_refresh_cannot_widen_the_scopes_of_sign_in(ada: Account) -> None:
     narrow = await signed_in(ada.client, ada, scope="account tasks:read")
     less = await by_refresh(ada.client, narrow.refresh_token, "tasks:read tasks:write")
     assert less.json()["scope"] == "tasks:read"

@@ -33,7 +33,7 @@ def key_of(token: str) -> str:
     return str(jwt.get_unverified_header(token)["kid"])
 
 
-async def test_what_was_made_under_the_old_secret_still_works(app: FastAPI, ada: Account) -> None:
+async def test_everything_signed_with_the_old_secret_still_works(app: FastAPI, ada: Account) -> None:
     made = await ada.post("/tasks", json={"title": "Once"}, headers=KEY)
     page = await ada.post("/tasks", json={"title": "Another"})
     cursor = (await ada.get("/tasks?limit=1")).headers["x-next-cursor"]
@@ -54,7 +54,7 @@ async def test_what_was_made_under_the_old_secret_still_works(app: FastAPI, ada:
     assert page.status_code == 201
 
 
-async def test_what_the_new_secret_made_outlives_the_old_one(app: FastAPI, ada: Account) -> None:
+async def test_dropping_the_old_secret_keeps_newer_tokens_valid(app: FastAPI, ada: Account) -> None:
     async with another(app, **ROTATED) as client:
         given = (await refresh(at(client, ada))).json()
         task = await at(client, ada).post("/tasks", json={"title": "Once"}, headers=KEY)

@@ -66,7 +66,7 @@ async def asked(ada: Account, mailbox: Mailbox) -> str:
     return await mailbox.token(ADDRESS, RESET)
 
 
-async def test_a_reset_sets_the_password_and_ends_every_session(ada: Account, mailbox: Mailbox) -> None:
+async def test_reset_sets_the_password_and_ends_every_session(ada: Account, mailbox: Mailbox) -> None:
     token = await asked(ada, mailbox)
     other = (await sign_in(ada.client, "ada")).json()["refresh_token"]
     answer = await reset(ada.client, token)
@@ -86,7 +86,7 @@ async def test_a_reset_sets_the_password_and_ends_every_session(ada: Account, ma
     assert await collection(OneTimeTokenDocument).count_documents({"purpose": "password_reset"}) == 0
 
 
-async def test_whoever_leaves_and_forgot_the_password_can_still_come_back(ada: Account, mailbox: Mailbox) -> None:
+async def test_reset_still_works_while_deletion_is_pending(ada: Account, mailbox: Mailbox) -> None:
     assert (await ada.call("DELETE", "/users/me", json={"password": PASSWORD})).status_code == 202
     assert (await reset(ada.client, await asked(ada, mailbox))).status_code == 204
     assert "leaving" in await stored_user(ada.id)
@@ -94,9 +94,7 @@ async def test_whoever_leaves_and_forgot_the_password_can_still_come_back(ada: A
     assert "leaving" not in await stored_user(ada.id)
 
 
-async def test_a_reset_takes_no_password_that_is_easy_to_guess_and_opens_a_blocked_account(
-    app: FastAPI, ada: Account, mailbox: Mailbox
-) -> None:
+async def test_reset_refuses_weak_passwords_and_unblocks_the_account(app: FastAPI, ada: Account, mailbox: Mailbox) -> None:
     token = await asked(ada, mailbox)
     for weak in ("password123", "ADA@example.com"):
         assert wrong_fields(await reset(ada.client, token, weak)).keys() == {"password"}
@@ -109,9 +107,7 @@ async def test_a_reset_takes_no_password_that_is_easy_to_guess_and_opens_a_block
 
 
 @pytest.mark.parametrize("typed", ["ADA@EXAMPLE.COM", f" {ADDRESS}", f"{ADDRESS}\t", f"\u00a0{ADDRESS}\n"])
-async def test_the_address_is_known_in_any_case_and_the_mail_goes_to_it_as_it_is_stored(
-    ada: Account, mailbox: Mailbox, typed: str
-) -> None:
+async def test_email_matches_in_any_case_mails_as_stored(ada: Account, mailbox: Mailbox, typed: str) -> None:
     await forgot(ada.client, typed)
     assert len(await mailbox.to(ADDRESS, RESET)) == 1
     assert not await mailbox.to("ADA@example.com")
@@ -120,9 +116,7 @@ async def test_the_address_is_known_in_any_case_and_the_mail_goes_to_it_as_it_is
     assert event["request_id"] not in ("", "-")
 
 
-async def test_an_unknown_and_a_disabled_address_leave_the_same_job_and_no_mail(
-    app: FastAPI, ada: Account, mailbox: Mailbox
-) -> None:
+async def test_unknown_and_disabled_emails_queue_alike_send_nothing(app: FastAPI, ada: Account, mailbox: Mailbox) -> None:
     carol = await make_account(ada.client, "carol", email="carol@example.com")
     await set_user(carol, disabled=True)
     await mailbox.settle()
@@ -171,7 +165,7 @@ async def test_of_many_uses_at_once_one_wins(ada: Account, mailbox: Mailbox) -> 
     is_dead(await reset(ada.client, token))
 
 
-async def test_a_token_that_was_used_is_dead_although_it_was_not_removed(ada: Account, mailbox: Mailbox) -> None:
+async def test_used_token_is_dead_even_if_not_removed(ada: Account, mailbox: Mailbox) -> None:
     token = await asked(ada, mailbox)
     kept = await collection(OneTimeTokenDocument).find_one({"purpose": "password_reset"})
     assert kept is not None
@@ -189,7 +183,7 @@ async def test_an_expired_token_is_dead(ada: Account, mailbox: Mailbox) -> None:
     is_dead(await reset(ada.client, token))
 
 
-async def test_a_newer_mail_kills_the_token_of_the_one_before(ada: Account, mailbox: Mailbox) -> None:
+async def test_newer_mail_invalidates_the_previous_token(ada: Account, mailbox: Mailbox) -> None:
     first = await asked(ada, mailbox)
     mailbox.empty()
     second = await asked(ada, mailbox)
@@ -206,7 +200,7 @@ async def test_a_token_is_good_for_its_purpose_alone(ada: Account, mailbox: Mail
     assert (await reset(ada.client, for_reset)).status_code == 204
 
 
-async def test_both_tokens_are_dead_after_a_change_of_the_password(ada: Account, mailbox: Mailbox) -> None:
+async def test_password_change_invalidates_both_tokens(ada: Account, mailbox: Mailbox) -> None:
     verification, for_reset = await mailbox.token(ADDRESS, VERIFY), await asked(ada, mailbox)
     assert (await ada.patch("/users/me", json={"password": NEW, "current_password": PASSWORD})).status_code == 200
     is_dead(await reset(ada.client, for_reset, "the words of a thief"))
@@ -214,7 +208,7 @@ async def test_both_tokens_are_dead_after_a_change_of_the_password(ada: Account,
     assert (await sign_in(ada.client, "ada", NEW)).status_code == 200
 
 
-async def test_a_token_is_dead_after_a_change_of_the_address(ada: Account, mailbox: Mailbox) -> None:
+async def test_email_change_invalidates_the_token(ada: Account, mailbox: Mailbox) -> None:
     verification, for_reset = await mailbox.token(ADDRESS, VERIFY), await asked(ada, mailbox)
     assert (await ada.patch("/users/me", json={"email": "countess@example.com"})).status_code == 200
     await mailbox.settle()
@@ -224,7 +218,7 @@ async def test_a_token_is_dead_after_a_change_of_the_address(ada: Account, mailb
 
 
 @pytest.mark.parametrize("values", [{"disabled": True}, {"password_hash": "$argon2id$another"}], ids=str)
-async def test_a_token_of_an_account_that_changed_is_dead(ada: Account, mailbox: Mailbox, values: dict[str, Any]) -> None:
+async def test_change_of_the_account_invalidates_its_tokens(ada: Account, mailbox: Mailbox, values: dict[str, Any]) -> None:
     verification, for_reset = await mailbox.token(ADDRESS, VERIFY), await asked(ada, mailbox)
     await set_user(ada, **values)
     before = await stored_user(ada.id)
@@ -245,13 +239,13 @@ async def test_what_is_no_text_is_refused(anonymous: httpx.AsyncClient, token: A
         assert list(wrong_fields(await anonymous.post(path, json={**body, "token": token}))) == ["token"]
 
 
-async def test_a_password_that_is_refused_leaves_the_token_alive(ada: Account, mailbox: Mailbox) -> None:
+async def test_refused_password_leaves_the_token_valid(ada: Account, mailbox: Mailbox) -> None:
     token = await asked(ada, mailbox)
     assert list(wrong_fields(await reset(ada.client, token, "short"))) == ["password"]
     assert (await reset(ada.client, token)).status_code == 204
 
 
-async def test_a_reset_calls_off_a_change_of_the_address(ada: Account, mailbox: Mailbox) -> None:
+async def test_reset_cancels_a_pending_email_change(ada: Account, mailbox: Mailbox) -> None:
     """Whoever was in the account and gave an address of theirs cannot confirm it any more."""
     assert (await verify(ada.client, await mailbox.token(ADDRESS, VERIFY))).status_code == 204
     change = {"email": "eve@example.com", "current_password": PASSWORD}
@@ -271,7 +265,7 @@ async def test_no_token_is_stored_in_clear(ada: Account, mailbox: Mailbox) -> No
 
 
 @pytest.mark.real
-async def test_mails_link_to_the_web_application_where_there_is_one(app: FastAPI, mailbox: Mailbox) -> None:
+async def test_mails_link_to_the_configured_web_application(app: FastAPI, mailbox: Mailbox) -> None:
     async with another(app, app_url="https://tasks.example.com/app/") as client:
         await make_account(client, "ada", email=ADDRESS)
         await forgot(client)

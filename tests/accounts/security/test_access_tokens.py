@@ -68,7 +68,7 @@ async def test_nobodys_password_is_checked_like_anybodys(hasher: PasswordHasher,
     assert checked[0].split("$")[:4] == checked[1].split("$")[:4]  # the same kind and cost
 
 
-async def test_more_than_fit_are_turned_away_and_the_loop_stays_free(
+async def test_excess_hashes_are_refused_without_blocking_the_loop(
     hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()

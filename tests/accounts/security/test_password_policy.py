@@ -27,7 +27,7 @@ def test_common_ones_are_refused_in_any_case(password: str) -> None:
     assert password not in fault.message
 
 
-def test_the_list_is_that_of_the_10000_most_common() -> None:
+def test_common_passwords_list_holds_10000_casefolded_entries() -> None:
     assert len(password_policy._common()) == 10_000
     assert all(password == password.casefold() for password in password_policy._common())
 

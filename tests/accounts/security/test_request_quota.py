@@ -31,7 +31,7 @@ def told(limit: RequestLimit, account: str = "ada") -> tuple[int, int, int, int]
     return first, second, third, retry_after
 
 
-def test_a_quota_is_used_up_and_comes_back_bit_by_bit(clock: list[int]) -> None:
+def test_quota_is_used_up_and_refills_gradually(clock: list[int]) -> None:
     limit = RequestLimit(6)
     assert [told(limit) for _ in range(6)] == [(6, 5 - n, 10 * (n + 1), 0) for n in range(6)]
     assert told(limit) == told(limit) == (6, 0, 60, 10)  # what is refused uses nothing up
@@ -69,7 +69,7 @@ def test_what_is_remembered_is_bounded(clock: list[int], monkeypatch: pytest.Mon
     assert told(limit, "late0") == (6, 4, 15, 0)
 
 
-async def test_every_answer_to_an_account_says_what_is_left(ada: Account) -> None:
+async def test_every_authenticated_response_reports_the_remaining_quota(ada: Account) -> None:
     answers = [await ada.get(path) for path in ("/users/me", "/tasks", "/tasks/65f1a2b3c4d5e6f708192a3b", "/tasks?limit=no")]
     answers.append(await ada.post("/tasks", json={"title": "With a key"}, headers={"Idempotency-Key": "one"}))
     answers.append(await ada.post("/tasks", json={"title": "With a key"}, headers={"Idempotency-Key": "one"}))
@@ -88,7 +88,7 @@ async def test_others_are_told_nothing(anonymous: httpx.AsyncClient, ada: Accoun
 
 
 @pytest.mark.real
-async def test_over_its_limit_an_account_is_told_when_to_come_back(app: FastAPI, ada: Account, bob: Account) -> None:
+async def test_account_over_its_limit_gets_retry_after(app: FastAPI, ada: Account, bob: Account) -> None:
     async with another(app, requests_per_minute=2) as client:
         for _ in range(2):
             assert (await client.get("/tasks", headers=ada.headers)).status_code == 200

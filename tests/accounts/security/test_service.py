@@ -56,7 +56,7 @@ def must_wait(answer: httpx.Response, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("username", ["ada", "nobody"])
-async def test_after_the_free_guesses_each_waits_twice_as_long(app: FastAPI, ada: Account, username: str) -> None:
+async def test_wait_doubles_after_the_free_guesses(app: FastAPI, ada: Account, username: str) -> None:
     async with at(app, "192.0.2.1") as stranger:
         assert await guess(stranger, ACCOUNT.free_attempts, username) == [401] * ACCOUNT.free_attempts
         for seconds in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900):
@@ -69,7 +69,7 @@ async def test_after_the_free_guesses_each_waits_twice_as_long(app: FastAPI, ada
 
 
 @pytest.mark.real  # mongomock is not atomic
-async def test_guesses_at_once_are_counted_before_they_are_looked_at(app: FastAPI, ada: Account) -> None:
+async def test_concurrent_guesses_are_counted_before_they_are_checked(app: FastAPI, ada: Account) -> None:
     async with at(app, "192.0.2.1") as stranger:
         answers = await asyncio.gather(*(sign_in(stranger, "ada", f"guess number {n}") for n in range(200)))
         assert Counter(answer.status_code for answer in answers) == {401: ACCOUNT.free_attempts, 429: 200 - ACCOUNT.free_attempts}
@@ -110,7 +110,7 @@ async def test_a_success_takes_its_attempt_back(app: FastAPI, ada: Account) -> N
         must_wait(await sign_in(elsewhere, "ada"), 2)
 
 
-async def test_a_success_leaves_the_block_that_others_led_to(app: FastAPI, ada: Account) -> None:
+async def test_success_does_not_lift_a_block_by_others(app: FastAPI, ada: Account) -> None:
     throttle: Throttle = app.state.services[Throttle]
     async with at(app, "192.0.2.1") as stranger:
         async with throttle.sign_in("ada", "192.0.2.9"):
@@ -118,7 +118,7 @@ async def test_a_success_leaves_the_block_that_others_led_to(app: FastAPI, ada: 
         must_wait(await sign_in(stranger, "ada"), 1)
 
 
-async def test_who_guesses_elsewhere_does_not_keep_the_owner_out(app: FastAPI, ada: Account) -> None:
+async def test_guesses_from_elsewhere_do_not_block_the_owner(app: FastAPI, ada: Account) -> None:
     async with at(app, "192.0.2.1") as stranger:
         await guess(stranger, ACCOUNT.free_attempts)
         must_wait(await sign_in(stranger, "ada"), 1)
@@ -162,7 +162,7 @@ async def test_an_ipv4_address_in_ipv6_is_that_address(app: FastAPI, ada: Accoun
     assert await failures(app, ADDRESS, "192.0.2.1") == 2
 
 
-async def test_what_was_typed_for_a_name_is_not_stored(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
+async def test_typed_user_names_are_not_stored(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
     await sign_in(anonymous, "hunter2-hunter2", "x")
     found = await collection(ThrottleDocument).find({}).to_list(None)
     assert "hunter2" not in str(found)
@@ -171,7 +171,7 @@ async def test_what_was_typed_for_a_name_is_not_stored(app: FastAPI, anonymous: 
     assert in_utc(found[0]["expires_at"]) == in_utc(found[0]["forgotten_at"])
 
 
-async def test_a_right_password_of_a_disabled_account_is_no_guess(app: FastAPI, ada: Account) -> None:
+async def test_right_password_of_disabled_account_is_no_guess(app: FastAPI, ada: Account) -> None:
     await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": {"disabled": True}})
     async with at(app, "192.0.2.1") as stranger:
         for _ in range(ACCOUNT.free_attempts + 1):
@@ -208,7 +208,7 @@ async def test_accounts_are_made_one_after_the_other(app: FastAPI, anonymous: ht
     assert await collection(UserDocument).count_documents({}) == 4
 
 
-async def test_wrong_refresh_tokens_are_counted_and_right_ones_are_not(app: FastAPI, ada: Account) -> None:
+async def test_only_wrong_refresh_tokens_are_counted(app: FastAPI, ada: Account) -> None:
     async def refresh(token: str) -> httpx.Response:
         return await ada.client.post("/token", data={"grant_type": "refresh_token", "refresh_token": token})
 
@@ -219,7 +219,7 @@ async def test_wrong_refresh_tokens_are_counted_and_right_ones_are_not(app: Fast
     assert await failures(app, REFRESH, "127.0.0.1") == REFRESH.free_attempts
 
 
-async def test_requests_for_a_new_password_are_counted_by_both_addresses(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
+async def test_reset_requests_are_counted_by_ip_and_email(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
     throttle: Throttle = app.state.services[Throttle]
     for n in range(RESET_EMAIL.free_attempts):
         await throttle.reset_request("Ada@example.com", f"192.0.2.{n}")

@@ -75,7 +75,7 @@ async def test_one_session_is_ended(ada: Account) -> None:
     is_problem(await ada.delete(f"/users/me/sessions/{session_id(second)}"), 404, "not_found", "Session not found")
 
 
-async def test_the_current_session_can_be_ended_like_any_other(ada: Account) -> None:
+async def test_current_session_can_be_ended_like_any_other(ada: Account) -> None:
     assert (await ada.delete(f"/users/me/sessions/{session_id(ada)}")).status_code == 204
     is_problem(await ada.get("/users/me"), 401, "invalid_token")
 
@@ -115,7 +115,7 @@ async def test_a_session_is_seen_when_it_is_used(app: FastAPI, ada: Account) -> 
 
 
 @pytest.mark.real
-async def test_of_more_than_a_hundred_sessions_those_seen_longest_ago_make_room(app: FastAPI, ada: Account) -> None:
+async def test_session_101_replaces_the_one_unused_longest(app: FastAPI, ada: Account) -> None:
     accounts = [ada, *[await signed_in(ada.client, ada) for _ in range(MOST - 1)]]
     assert len((await stored_user(ada.id))["sessions"]) == MOST
     unseen = accounts[7]
@@ -133,7 +133,7 @@ async def test_of_more_than_a_hundred_sessions_those_seen_longest_ago_make_room(
 
 
 @pytest.mark.real
-async def test_sign_ins_at_once_make_no_room_at_each_others_expense(ada: Account) -> None:
+async def test_concurrent_sign_ins_do_not_evict_each_other(ada: Account) -> None:
     for _ in range(16):
         accounts = await asyncio.gather(*(signed_in(ada.client, ada) for _ in range(8)))  # as many as are not too many
         for account in accounts:
@@ -142,7 +142,7 @@ async def test_sign_ins_at_once_make_no_room_at_each_others_expense(ada: Account
 
 
 @pytest.mark.real
-async def test_the_sessions_of_an_account_are_found_by_its_index(anonymous: httpx.AsyncClient, ada: Account) -> None:
+async def test_sessions_of_an_account_are_found_by_index(anonymous: httpx.AsyncClient, ada: Account) -> None:
     for name in ("bob", "eve"):
         account = await make_account(anonymous, name)
         for _ in range(10):

@@ -13,7 +13,7 @@ SECRET = codes.new_secret()
 
 
 @pytest.mark.parametrize(("steps", "taken"), [(-3, False), (-2, False), (-1, True), (0, True), (1, True), (2, False), (3, False)])
-def test_a_code_is_good_for_its_step_and_one_before_and_after(steps: int, taken: bool) -> None:
+def test_code_is_valid_one_step_before_and_after(steps: int, taken: bool) -> None:
     now = utc_now()
     code = pyotp.TOTP(SECRET).at(now + timedelta(seconds=30 * steps))
     assert codes.step_of(code, SECRET, now) == (int(now.timestamp()) // 30 + steps if taken else None)
@@ -32,7 +32,7 @@ def test_only_six_digits_are_a_code(typed: str) -> None:
     assert (codes.step_of(typed.format(code), SECRET, now) is None) == (typed.strip() != "{}")
 
 
-def test_a_code_may_be_typed_as_it_is_shown() -> None:
+def test_code_may_be_typed_as_shown() -> None:
     now = utc_now()
     code = pyotp.TOTP(SECRET).at(now)
     assert codes.step_of(f"{code[:3]} {code[3:]}", SECRET, now) is not None

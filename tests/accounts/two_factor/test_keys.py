@@ -35,7 +35,7 @@ async def elsewhere(app: FastAPI, ada: Account) -> AsyncIterator[httpx.AsyncClie
         yield client
 
 
-async def test_no_code_is_called_wrong_that_cannot_be_checked(
+async def test_uncheckable_code_is_not_reported_as_wrong(
     ada: Account, elsewhere: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     factor = await turn_on(ada)
@@ -59,7 +59,7 @@ async def test_a_stranger_learns_nothing_of_it(ada: Account, elsewhere: httpx.As
     assert list(wrong_fields(await enter(elsewhere, "x" * 1001))) == ["otp"]
 
 
-async def test_recovery_codes_of_a_key_that_is_set_still_serve(app: FastAPI, ada: Account) -> None:
+async def test_recovery_codes_of_a_configured_key_still_work(app: FastAPI, ada: Account) -> None:
     await turn_on(ada)
     async with another(app, secret_key=None, secret_keys=(SecretStr(NEW), SecretStr(SECRET))) as both:
         answer = await both.post(f"{PATH}/recovery-codes", json={"password": PASSWORD}, headers=ada.headers)

@@ -152,9 +152,7 @@ async def test_each_code_serves_once(ada: Account, anonymous: httpx.AsyncClient)
 
 
 @pytest.mark.real
-async def test_a_code_sent_many_times_at_once_lets_one_in_on_two_workers(
-    app: FastAPI, ada: Account, anonymous: httpx.AsyncClient
-) -> None:
+async def test_concurrent_uses_of_a_code_admit_exactly_one(app: FastAPI, ada: Account, anonymous: httpx.AsyncClient) -> None:
     factor = await turn_on(ada)
     async with another(app) as second:
         for code in (factor.code(1), factor.recovery[0]):
@@ -189,7 +187,7 @@ async def test_beginning_again_forgets_the_first_secret(ada: Account) -> None:
     is_problem(await ada.post(f"{PATH}/confirm", json={"code": second.code(1)}), 409, "no_enrolment")
 
 
-async def test_there_is_nothing_to_confirm_before_it_is_begun_or_after_ten_minutes(ada: Account) -> None:
+async def test_confirmation_needs_a_setup_within_ten_minutes(ada: Account) -> None:
     is_problem(await ada.post(f"{PATH}/confirm", json={"code": "123456"}), 409, "no_enrolment")
     begun = await begin(ada)
     await change(ada, {"$set": {"authenticator.expires_at": utc_now()}})
@@ -232,7 +230,7 @@ async def test_new_recovery_codes_end_the_old_ones(ada: Account, anonymous: http
     assert len(await events(ada, "recovery_codes_made")) == 1
 
 
-async def test_it_is_out_of_reach_for_tokens_and_narrow_sessions(ada: Account, anonymous: httpx.AsyncClient) -> None:
+async def test_api_tokens_and_narrow_sessions_are_refused(ada: Account, anonymous: httpx.AsyncClient) -> None:
     token = (await ada.post("/users/me/tokens", json={"name": "x", "scopes": ["account"]})).json()["token"]
     form = {"username": "ada", "password": PASSWORD, "scope": "tasks:read"}
     narrow = (await anonymous.post("/token", data=form)).json()["access_token"]
@@ -244,7 +242,7 @@ async def test_it_is_out_of_reach_for_tokens_and_narrow_sessions(ada: Account, a
 
 
 @pytest.mark.real
-async def test_a_new_service_secret_drops_nobody_and_takes_the_factor_over(app: FastAPI, ada: Account) -> None:
+async def test_new_service_secret_keeps_and_reencrypts_the_factor(app: FastAPI, ada: Account) -> None:
     factor = await turn_on(ada)
     sealed = (await factor_of(ada))["secret"]
     new = "another-secret-of-the-test-suite-0123456789"
@@ -260,7 +258,7 @@ async def test_a_new_service_secret_drops_nobody_and_takes_the_factor_over(app: 
         is_problem(await enter(client, factor.recovery[1]), 401, "bad_second_factor")  # its hash is of the old secret
 
 
-async def test_a_scope_that_cannot_be_had_uses_no_code_up(ada: Account, anonymous: httpx.AsyncClient) -> None:
+async def test_refused_scope_does_not_use_up_a_code(ada: Account, anonymous: httpx.AsyncClient) -> None:
     factor = await turn_on(ada)
     form = {"username": "ada", "password": PASSWORD, "otp": factor.recovery[0]}
     is_problem(await anonymous.post("/token", data={**form, "scope": "admin"}), 400, "invalid_scope")

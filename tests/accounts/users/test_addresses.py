@@ -61,7 +61,7 @@ async def kinds() -> list[str]:
     return [event["kind"] for event in events]
 
 
-async def test_who_registers_with_an_address_is_asked_to_verify_it(fresh: Account, mailbox: Mailbox) -> None:
+async def test_registering_with_an_email_asks_to_verify_it(fresh: Account, mailbox: Mailbox) -> None:
     assert await state(fresh) == (OLD, False, None)
     (mail,) = await mailbox.to(OLD)
     assert OLD in text_of(mail)
@@ -79,7 +79,7 @@ async def test_of_many_verifications_at_once_one_wins(fresh: Account, mailbox: M
     assert await kinds() == ["email_verified"]
 
 
-async def test_an_address_that_is_not_verified_changes_at_once(fresh: Account, mailbox: Mailbox) -> None:
+async def test_unverified_email_changes_at_once(fresh: Account, mailbox: Mailbox) -> None:
     assert (await change(fresh, NEXT)).status_code == 200
     assert await state(fresh) == (NEXT, False, None)
     assert await kinds() == ["email_changed"]
@@ -95,16 +95,14 @@ async def test_an_account_of_before_counts_as_not_verified(fresh: Account) -> No
 
 
 @pytest.mark.parametrize("email", [NEXT, None])
-async def test_a_verified_address_is_given_up_only_with_the_password(
-    verified: Account, mailbox: Mailbox, email: str | None
-) -> None:
+async def test_changing_a_verified_email_needs_the_password(verified: Account, mailbox: Mailbox, email: str | None) -> None:
     assert wrong_fields(await change(verified, email)) == {"current_password": "missing"}
     is_problem(await change(verified, email, current_password="not it at all"), 400, "wrong_password")
     assert await state(verified) == (OLD, True, None)
     assert await mailbox.all() == []
 
 
-async def test_a_verified_address_stays_until_the_new_one_is_verified(verified: Account, mailbox: Mailbox) -> None:
+async def test_verified_email_stays_until_the_new_is_verified(verified: Account, mailbox: Mailbox) -> None:
     answer = await change(verified, NEXT, current_password=PASSWORD)
     assert (answer.json()["email"], answer.json()["pending_email"]) == (OLD, NEXT)
     assert await state(verified) == (OLD, True, NEXT)
@@ -133,7 +131,7 @@ async def test_the_newest_of_several_changes_counts(verified: Account, mailbox: 
     assert await state(verified) == (NEXT, True, None)
 
 
-async def test_sending_the_address_that_one_has_calls_a_change_off(verified: Account, mailbox: Mailbox) -> None:
+async def test_sending_the_current_email_cancels_a_change(verified: Account, mailbox: Mailbox) -> None:
     await change(verified, NEXT, current_password=PASSWORD)
     token = await mailbox.token(NEXT)
     assert (await change(verified, "Ada@example.com")).status_code == 200
@@ -183,7 +181,7 @@ async def test_mails_to_addresses_of_ones_choice_are_limited(fresh: Account, mai
     assert (await change(fresh, None)).status_code == 200  # which sends none
 
 
-async def test_an_api_token_changes_no_address_without_the_password(fresh: Account, mailbox: Mailbox) -> None:
+async def test_api_token_needs_the_password_to_change_email(fresh: Account, mailbox: Mailbox) -> None:
     """Or a token that was stolen would give the account away, by a password reset."""
     script = replace(fresh, token=(await make_token(fresh, "script", "account"))["token"])
     assert wrong_fields(await change(script, NEXT)) == {"current_password": "missing"}

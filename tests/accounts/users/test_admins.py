@@ -38,7 +38,7 @@ async def active_admins() -> int:
     return await collection(UserDocument).count_documents({"role": "admin", "disabled": False})
 
 
-async def test_the_list_is_in_the_order_of_names_and_in_pages(root: Account) -> None:
+async def test_users_are_listed_by_name_in_pages(root: Account) -> None:
     for name in ("Zoe", "adam", "Bea"):
         await make_account(root.client, name)
     assert await names(root) == ["adam", "Bea", "root", "Zoe"]
@@ -51,7 +51,7 @@ async def test_the_list_is_in_the_order_of_names_and_in_pages(root: Account) -> 
     assert "$argon2" not in answer.text
 
 
-async def test_accounts_are_found_by_part_of_what_they_are_called(root: Account) -> None:
+async def test_accounts_are_found_by_part_of_their_name(root: Account) -> None:
     await make_account(root.client, "ada", email="Countess@Example.com", full_name="Ada Lovelace")
     await make_account(root.client, "bob.b", full_name="Łukasz O'Neill (the 2nd)")
     for q, found in {
@@ -172,7 +172,7 @@ async def test_a_wrong_change_is_refused_by_name(root: Account, ada: Account, bo
     assert await stored_user(ada.id) == before
 
 
-async def test_a_disabled_account_is_out_at_once_and_enabling_it_revives_no_session(root: Account, ada: Account) -> None:
+async def test_disabling_signs_out_and_enabling_revives_no_session(root: Account, ada: Account) -> None:
     answer = await root.patch(f"/users/{ada.id}", json={"disabled": True})
     assert (answer.status_code, answer.json()["disabled"], answer.json()["sessions"]) == (200, True, 0)
     kept = await stored_user(ada.id)
@@ -198,7 +198,7 @@ async def test_what_changes_nothing_leaves_no_event(root: Account, ada: Account)
     assert await events_of(ada.id) == []
 
 
-async def test_who_ceases_to_be_an_admin_is_signed_out(root: Account, ada: Account) -> None:
+async def test_losing_the_admin_role_signs_out(root: Account, ada: Account) -> None:
     is_problem(await ada.get("/users"), 403, "insufficient_scope")
     assert (await root.patch(f"/users/{ada.id}", json={"role": "admin"})).json()["role"] == "admin"
     is_problem(await ada.get("/users"), 403, "insufficient_scope")  # her token was made for a user
@@ -247,7 +247,7 @@ async def test_an_admin_may_stay_what_they_are(root: Account) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("change", [{"role": "user"}, {"disabled": True}], ids=str)
-async def test_of_two_admins_who_take_the_role_from_each_other_one_is_left(root: Account, change: dict[str, Any]) -> None:
+async def test_two_admins_demoting_each_other_leave_one(root: Account, change: dict[str, Any]) -> None:
     other = await make_admin(root.client, "other")
     for _ in range(ROUNDS):
         answers = await asyncio.gather(
@@ -262,7 +262,7 @@ async def test_of_two_admins_who_take_the_role_from_each_other_one_is_left(root:
 
 
 @pytest.mark.real
-async def test_of_many_admins_who_all_resign_at_once_one_is_left(root: Account) -> None:
+async def test_one_admin_remains_when_all_resign_at_once(root: Account) -> None:
     admins = [root, *[await make_admin(root.client, f"admin{n}") for n in range(5)]]
     answers = await asyncio.gather(*(admin.patch(f"/users/{admin.id}", json={"role": "user"}) for admin in admins))
     assert sorted(answer.status_code for answer in answers) == [200] * 5 + [409]

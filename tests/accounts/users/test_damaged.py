@@ -175,7 +175,7 @@ async def test_no_password_matches_a_damaged_hash(ada: Account, value: Any) -> N
 
 
 @pytest.mark.usefixtures("copies_wait")
-async def test_who_has_damaged_tasks_can_be_renamed_and_leave(ada: Account) -> None:
+async def test_owner_of_damaged_tasks_can_rename_and_leave(ada: Account) -> None:
     task = await stored_task((await ada.make_task(checklist=[{"text": "a"}], metadata={"a": 1}))["id"])
     kept = await store(
         TaskDocument,

@@ -33,7 +33,7 @@ async def sound(account: Account) -> BSON:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_who_owns_it_signs_in_is_renamed_and_signs_out(ada: Account, path: str) -> None:
+async def test_owner_can_sign_in_rename_and_sign_out(ada: Account, path: str) -> None:
     admin = await make_admin(ada.client, "root")
     task = await ada.make_task()
     before = await sound(ada)
@@ -77,7 +77,7 @@ async def test_any_list_of_sessions_can_be_ended(ada: Account, kind: str) -> Non
 
 
 @pytest.mark.parametrize("username", ["missing", "null", "integer", "mixed list", "object"])
-async def test_copies_stay_as_they_are_when_the_account_has_no_name(ada: Account, username: str) -> None:
+async def test_name_copies_stay_when_the_account_has_none(ada: Account, username: str) -> None:
     task = await ada.make_task()
     before = await sound(ada)
     await put(ada, set_at(before, "username", ODD[username]))
@@ -86,7 +86,7 @@ async def test_copies_stay_as_they_are_when_the_account_has_no_name(ada: Account
     assert "renaming" not in await stored_user(ada.id)
 
 
-async def test_one_damaged_account_holds_nobody_elses_copies_nor_removal(ada: Account, bob: Account) -> None:
+async def test_damaged_account_blocks_no_jobs_of_other_accounts(ada: Account, bob: Account) -> None:
     task = await bob.make_task()
     odd = [{"due_at": utc_now() - timedelta(days=1)}]
     await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": {"renaming": odd, "leaving": odd}})
@@ -100,7 +100,7 @@ async def test_one_damaged_account_holds_nobody_elses_copies_nor_removal(ada: Ac
     assert await stored_user(ada.id)
 
 
-async def test_a_single_token_in_place_of_a_list_is_none(ada: Account, bob: Account) -> None:
+async def test_token_stored_without_its_list_is_ignored(ada: Account, bob: Account) -> None:
     texts = []
     for account in (ada, bob):
         made = await account.post("/users/me/tokens", json={"name": "one", "scopes": ["tasks:read"]})

@@ -49,7 +49,7 @@ async def test_an_account_is_found_by_one_index(match: dict[str, Any], index: st
 
 
 @pytest.mark.parametrize("parameters", [{}, {"disabled": "false"}, {"role": "user"}, {"q": "user"}], ids=str)
-async def test_a_page_of_accounts_comes_in_the_order_of_its_index(parameters: dict[str, str]) -> None:
+async def test_page_of_accounts_is_read_in_index_order(parameters: dict[str, str]) -> None:
     match = matching(UserQuery.model_validate(parameters))
     explained = await plan(match, {"$sort": {"username_key": 1}}, {"$limit": 20})
     assert set(found_in(explained, "indexName")) == {"username_unique"}
@@ -57,7 +57,7 @@ async def test_a_page_of_accounts_comes_in_the_order_of_its_index(parameters: di
     assert examined(explained) <= 30
 
 
-async def test_the_admins_are_listed_without_looking_at_the_others() -> None:
+async def test_listing_admins_examines_no_other_accounts() -> None:
     explained = await plan(matching(UserQuery(role="admin")), {"$sort": {"username_key": 1}}, {"$limit": 20})
     assert set(found_in(explained, "indexName")) == {"admins"}
     assert examined(explained) == USERS / 100

@@ -47,7 +47,7 @@ async def exports(account: Account) -> int:
     return await collection(SecurityEventDocument).count_documents({"kind": "account_exported", "user": ObjectId(account.id)})
 
 
-async def test_all_that_is_kept_of_the_caller_is_in_it_and_nothing_else(ada: Account, bob: Account) -> None:
+async def test_export_holds_all_data_of_the_caller_alone(ada: Account, bob: Account) -> None:
     await bob.make_task("not hers")
     kept = await ada.make_task("kept, “quoted”\u2028", tags=["a"], metadata={"a.b": [1.0, None]})
     await ada.patch(f"/tasks/{kept['id']}", json={"priority": 5})
@@ -129,7 +129,7 @@ async def test_another_media_type_is_not_to_be_had(ada: Account) -> None:
     assert await exports(ada) == 1
 
 
-async def test_tasks_are_not_had_by_the_scope_account_alone(ada: Account, anonymous: httpx.AsyncClient) -> None:
+async def test_exporting_tasks_needs_more_than_the_account_scope(ada: Account, anonymous: httpx.AsyncClient) -> None:
     for scope in ("account", "tasks:read"):
         form = {"username": "ada", "password": PASSWORD, "scope": scope}
         token = (await anonymous.post("/token", data=form)).json()["access_token"]
@@ -172,7 +172,7 @@ async def test_of_several_at_once_one_goes_on(ada: Account, bob: Account) -> Non
     assert await exports(ada) == 1
 
 
-async def test_a_fault_before_the_first_byte_is_a_problem(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failure_before_the_first_byte_is_a_problem(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(service(AccountExporters), "tasks.jsonl", broken_after(0))
     is_problem(await ada.get("/users/me/export"), 503, "database_unavailable")
     assert await exports(ada) == 0

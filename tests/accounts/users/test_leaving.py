@@ -24,7 +24,7 @@ async def events(account: Account) -> list[tuple[str, str]]:
     return [(event["kind"], event["outcome"]) async for event in found]
 
 
-async def test_whoever_leaves_is_as_good_as_gone_at_once(ada: Account, anonymous: httpx.AsyncClient) -> None:
+async def test_deletion_makes_the_account_unusable_at_once(ada: Account, anonymous: httpx.AsyncClient) -> None:
     other = (await sign_in(anonymous, "ada")).json()
     answer = await leave(ada)
     assert answer.status_code == 202
@@ -44,7 +44,7 @@ async def test_whoever_leaves_is_as_good_as_gone_at_once(ada: Account, anonymous
     assert taken.status_code == 400
 
 
-async def test_an_account_that_leaves_is_refused_though_its_session_is_listed(ada: Account) -> None:
+async def test_account_being_deleted_is_refused_despite_listed_session(ada: Account) -> None:
     """The state decides, and not only the list that was emptied with it."""
     soon = {"leaving": {"requested_at": utc_now(), "due_at": utc_now() + DAY}}
     await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": soon})
@@ -97,7 +97,7 @@ async def test_a_wrong_password_lets_nobody_go(ada: Account, password: str) -> N
         ({"password": PASSWORD, "now": True}, {"now": "extra_forbidden"}),
     ],
 )
-async def test_a_body_that_is_not_right_lets_nobody_go(ada: Account, body: Any, fields: dict[str, str]) -> None:
+async def test_invalid_deletion_request_deletes_nothing(ada: Account, body: Any, fields: dict[str, str]) -> None:
     assert wrong_fields(await ada.delete("/users/me", json=body)) == fields
     assert "leaving" not in await stored_user(ada.id)
 
@@ -116,7 +116,7 @@ async def test_of_two_requests_to_leave_one_is_taken(ada: Account) -> None:
 
 
 @pytest.mark.real  # mongomock shares one state among those who race
-async def test_leaving_and_a_change_of_the_password_exclude_each_other(ada: Account) -> None:
+async def test_deletion_and_password_change_exclude_each_other(ada: Account) -> None:
     change = {"password": "another password 1", "current_password": PASSWORD}
     left, changed = await asyncio.gather(leave(ada), ada.patch("/users/me", json=change))
     assert sorted((left.status_code, changed.status_code)) in ([200, 400], [202, 400], [202, 401])

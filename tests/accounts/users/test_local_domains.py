@@ -57,7 +57,7 @@ async def test_they_are_taken_where_it_says_so(app: FastAPI, anonymous: httpx.As
         assert wrong_fields(other) == {"email": "email"}
 
 
-async def test_the_command_line_takes_them_where_it_says_so(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
+async def test_command_line_accepts_local_domains_when_enabled(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
     outbox = Outbox(app.state.services[MailRepository], lambda: None, local_domains=True)
     operator = UserCommands(app.state.services[PasswordHasher], outbox, audit_log("", AGENT))
     assert "is a user" in await operator.create("ada", "ada@mail.test", PASSWORD, admin=False)

@@ -62,12 +62,12 @@ async def test_removal_waits_until_it_is_time(ada: Account) -> None:
     assert await stored_user(ada.id) == before
 
 
-def test_every_document_belongs_to_an_account_or_is_one(app: FastAPI) -> None:
+def test_every_document_belongs_to_or_is_an_account(app: FastAPI) -> None:
     assert set(account_erasers(app.state.services)) | {UserDocument} == set(DOCUMENTS) - NOBODYS
 
 
 @pytest.mark.real
-async def test_of_a_removed_account_nothing_is_left_and_others_keep_all(ada: Account, anonymous: httpx.AsyncClient) -> None:
+async def test_removal_erases_one_account_and_nothing_else(ada: Account, anonymous: httpx.AsyncClient) -> None:
     leaver = await make_account(anonymous, "leaver", email="leaver@example.com")
     await everywhere(ada)
     others = {document: await collection(document).find({"user": ObjectId(ada.id)}).to_list(None) for document in DOCUMENTS}
@@ -114,7 +114,7 @@ async def interrupt(_: ObjectId) -> None:
 
 
 @pytest.mark.real
-async def test_an_interrupted_removal_goes_on_where_nobody_can_come_back(anonymous: httpx.AsyncClient) -> None:
+async def test_interrupted_removal_resumes_and_blocks_sign_in(anonymous: httpx.AsyncClient) -> None:
     leaver = await make_account(anonymous, "leaver")
     await everywhere(leaver)
     await leave(leaver)
@@ -176,7 +176,7 @@ async def test_two_workers_share_the_removals(anonymous: httpx.AsyncClient) -> N
 
 
 @pytest.mark.real
-async def test_a_worker_whose_lease_was_taken_over_leaves_the_account_to_the_other(ada: Account) -> None:
+async def test_worker_that_lost_its_lease_stops_removing(ada: Account) -> None:
     await leave(ada)
     await is_due(ada)
     taken = utc_now() + DAY
@@ -190,7 +190,7 @@ async def test_a_worker_whose_lease_was_taken_over_leaves_the_account_to_the_oth
 
 
 @pytest.mark.real
-async def test_a_job_of_every_worker_removes_what_is_due(app: FastAPI, ada: Account) -> None:
+async def test_background_job_of_each_worker_removes_due_accounts(app: FastAPI, ada: Account) -> None:
     await leave(ada)
     await is_due(ada)
     for job in app.state.services[Jobs]:

@@ -85,7 +85,7 @@ async def test_copies_follow_and_nothing_else_changes(ada: Account, bob: Account
     assert "renaming" not in await stored_user(ada.id)
 
 
-async def test_what_a_request_of_before_writes_is_found_at_the_end(ada: Account) -> None:
+async def test_late_write_with_the_old_name_is_corrected(ada: Account) -> None:
     await rename(ada, "countess")
     await follow_due()
     task = await stored_task((await ada.make_task())["id"])
@@ -169,7 +169,7 @@ async def test_two_workers_write_each_name_once(ada: Account, bob: Account) -> N
     assert (await copies(ada), await copies(bob)) == ({"ada2"}, {"bob2"})
 
 
-async def test_entity_tags_tell_the_names_apart_and_versions_stay(ada: Account) -> None:
+async def test_renaming_changes_entity_tags_but_not_versions(ada: Account) -> None:
     path = f"/tasks/{(await ada.make_task())['id']}"
     first = await ada.get(path)
     listed = await ada.get("/tasks")

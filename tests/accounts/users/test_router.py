@@ -15,7 +15,7 @@ from tests.stored import collection
 VALID = {"username": "ada", "password": PASSWORD, "email": " Ada@Example.com\t", "full_name": " Ada Lovelace "}
 
 
-async def test_register_stores_the_account_and_answers_without_a_secret(anonymous: httpx.AsyncClient) -> None:
+async def test_register_stores_the_account_and_returns_no_secret(anonymous: httpx.AsyncClient) -> None:
     answer = await anonymous.post("/register", json=VALID)
     assert answer.status_code == 201
     user = answer.json()
@@ -81,7 +81,7 @@ async def test_register_names_wrong_fields_and_never_echoes_them(
         ("ada lovelace", "password_is_name"),
     ],
 )
-async def test_a_password_that_is_easy_to_guess_is_refused(anonymous: httpx.AsyncClient, password: str, kind: str) -> None:
+async def test_easily_guessed_password_is_refused(anonymous: httpx.AsyncClient, password: str, kind: str) -> None:
     body = {**VALID, "username": "Lovelace", "password": password}
     answer = await anonymous.post("/register", json=body)
     assert wrong_fields(answer) == {"password": kind}
@@ -228,7 +228,7 @@ async def test_a_taken_user_name_changes_nothing(ada: Account, bob: Account) -> 
 
 
 @pytest.mark.real
-async def test_tasks_made_while_the_name_changes_carry_the_new_one(ada: Account) -> None:
+async def test_tasks_created_during_a_rename_get_its_name(ada: Account) -> None:
     renames = [ada.patch("/users/me", json={"username": f"ada{n}"}) for n in range(3)]
     creations = [ada.post("/tasks", json={"title": f"Task {n}"}) for n in range(30)]
     answers = await asyncio.gather(*creations[:15], *renames, *creations[15:])

@@ -30,7 +30,7 @@ async def reset(account: Account, mailbox: Mailbox) -> None:
     assert (await account.client.post("/password/reset", json=body)).status_code == 204
 
 
-async def test_a_first_reset_takes_the_second_factor_tokens_and_sessions_off(intruder: Account, mailbox: Mailbox) -> None:
+async def test_first_reset_removes_second_factor_tokens_and_sessions(intruder: Account, mailbox: Mailbox) -> None:
     token = await make_token(intruder)
     await turn_on(intruder)
     await reset(intruder, mailbox)
@@ -56,7 +56,7 @@ async def test_a_later_reset_leaves_the_second_factor(intruder: Account, mailbox
     is_problem(await sign_in(intruder.client, "ada", NEW), 401, "second_factor_required")
 
 
-async def test_a_deletion_that_the_intruder_asked_for_ends_with_the_first_sign_in(intruder: Account, mailbox: Mailbox) -> None:
+async def test_first_sign_in_cancels_an_intruders_deletion(intruder: Account, mailbox: Mailbox) -> None:
     assert (await intruder.delete("/users/me", json={"password": PASSWORD})).status_code == 202
     await reset(intruder, mailbox)
     assert (await sign_in(intruder.client, "ada", NEW)).status_code == 200
@@ -77,7 +77,7 @@ async def test_confirming_takes_few_guesses(ada: Account) -> None:
     assert answers[5].headers["retry-after"] == "1"
 
 
-async def test_turning_a_second_factor_on_ends_the_other_sessions(ada: Account) -> None:
+async def test_enabling_a_second_factor_ends_other_sessions(ada: Account) -> None:
     other = await signed_in(ada.client, ada)
     await turn_on(ada)
     assert (await ada.get("/users/me")).status_code == 200
@@ -85,7 +85,7 @@ async def test_turning_a_second_factor_on_ends_the_other_sessions(ada: Account) 
 
 
 @pytest.mark.real  # mongomock has no $map
-async def test_rights_that_were_taken_away_do_not_come_back(ada: Account) -> None:
+async def test_revoked_rights_do_not_come_back(ada: Account) -> None:
     root, carol = await make_admin(ada.client, "root"), await make_admin(ada.client, "carol")
     token = await make_token(carol, "both", "admin", "tasks:read")
     for role in ("user", "admin"):
@@ -99,7 +99,7 @@ async def test_rights_that_were_taken_away_do_not_come_back(ada: Account) -> Non
 
 
 @pytest.mark.real
-async def test_rights_that_an_earlier_version_left_do_not_come_back(ada: Account) -> None:
+async def test_revoked_rights_left_by_older_versions_stay_revoked(ada: Account) -> None:
     root, carol = await make_admin(ada.client, "root"), await make_admin(ada.client, "carol")
     token, stored = await make_token(carol, "both", "admin", "tasks:read"), {"_id": ObjectId(carol.id)}
     await collection(UserDocument).update_one(stored, {"$set": {"role": "user"}})
@@ -122,7 +122,7 @@ async def test_an_admin_with_damaged_tokens_can_be_demoted(ada: Account, tokens:
     assert (await stored_user(carol.id))["api_tokens"] == tokens
 
 
-async def test_trying_names_by_changing_ones_own_has_a_limit(ada: Account, bob: Account) -> None:
+async def test_probing_for_names_by_renaming_is_limited(ada: Account, bob: Account) -> None:
     answers = [await ada.patch("/users/me", json={"username": "bob"}) for _ in range(21)]
     assert [answer.status_code for answer in answers] == [400] * 20 + [429]
     is_problem(await ada.patch("/users/me", json={"username": "nobody-has-this"}), 429, "too_many_attempts")
