@@ -56,7 +56,7 @@ def test_a_room_imports_no_room_above_it() -> None:
     }
 
 
-def test_inside_a_room_no_two_folders_import_each_other() -> None:
+def test_folders_of_a_room_never_import_each_other() -> None:
     arrows = {
         (room, path.relative_to(PACKAGE).parts[1], used[1])
         for room in ROOMS
@@ -103,7 +103,7 @@ def test_beanies_upserting_writes_are_not_used(path: Path) -> None:
     assert not [call.attr for call in calls if isinstance(call, ast.Attribute) and call.attr in {"save", "upsert", "replace_one"}]
 
 
-def test_locks_hold_names_versions_and_hashes_and_no_address() -> None:
+def test_locks_hold_names_versions_and_hashes_only() -> None:
     for lock in ROOT.glob("*.lock"):
         lines = [line.strip() for line in lock.read_text().splitlines() if line.strip() and not line.strip().startswith("#")]
         pattern = r"([a-zA-Z0-9._-]+==[^\s;]+( ; .*)? \\|--hash=sha256:[0-9a-f]{64}( \\)?)"

@@ -106,7 +106,7 @@ def test_every_operation_has_a_policy_and_says_so(app: FastAPI) -> None:
         assert documented == ([] if POLICY[name] == PUBLIC else [scopes_of(name)]), name
 
 
-def test_nothing_but_the_pages_about_the_api_is_outside_of_the_document(app: FastAPI) -> None:
+def test_only_pages_about_the_api_are_undocumented(app: FastAPI) -> None:
     described = {route.path for route in app.routes if isinstance(route, Route) and route.include_in_schema}
     assert described - app.openapi()["paths"].keys() == set()
     assert {route.path for route in app.routes if isinstance(route, Route)} - described == UNDESCRIBED
@@ -165,7 +165,7 @@ async def test_what_is_public_asks_nobody_who_they_are(app: FastAPI, anonymous: 
 
 
 @pytest.mark.parametrize("name", sorted(name for name in POLICY if POLICY[name] != PUBLIC))
-async def test_the_right_caller_is_let_in_and_nobody_else(app: FastAPI, anonymous: httpx.AsyncClient, name: str) -> None:
+async def test_only_the_right_caller_is_admitted(app: FastAPI, anonymous: httpx.AsyncClient, name: str) -> None:
     world = await World.made(anonymous)
     if "admin" in scopes_of(name):
         await world.set_owner({"$set": {"role": "admin"}})

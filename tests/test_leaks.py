@@ -77,7 +77,7 @@ async def test_what_the_service_gives_has_these_shapes(ada: Account) -> None:
 
 @pytest.mark.parametrize("value", ["correct horse battery", "pässword & more", "aB3x" * 11, "a-_" * 15, 'quo"ted secret'])
 @pytest.mark.parametrize("encode", [str, quote, quote_plus, json.dumps])
-def test_a_registered_value_is_found_however_it_is_written(value: str, encode: Callable[[str], str]) -> None:
+def test_registered_value_is_found_in_any_encoding(value: str, encode: Callable[[str], str]) -> None:
     assert found(f"body={encode(value)}", {value: "password"}) == {Leak("taskapi.sessions", "password")}
     assert found(f"body={encode('another one that is long')}", {value: "password"}) == set()
 
@@ -86,7 +86,7 @@ def test_ordinary_lines_are_not_found() -> None:
     assert found("request method=GET path=/tasks/65f1a2b3c4d5e6f708192a3b status=200 ms=1.5 token=tsr_… eyJ. $argon") == set()
 
 
-def test_a_run_that_logs_secrets_fails_and_says_who_logged_which_kind(tmp_path: Path) -> None:
+def test_run_logging_secrets_fails_naming_logger_and_kind(tmp_path: Path) -> None:
     tests = PLANTED.format(canaries=list(CANARIES.values()), hash=CANARIES["password hash"], jwt=CANARIES["JWT"])
     done = run(tmp_path, tests, "-n", "2")
     assert done.returncode == 1, done.stdout + done.stderr
@@ -103,13 +103,13 @@ def test_a_run_that_logs_secrets_fails_and_says_who_logged_which_kind(tmp_path: 
     assert not [canary for canary in (*CANARIES.values(), "long+enough", "long enough!") if canary in done.stdout]
 
 
-def test_a_run_that_logs_none_passes_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_run_logging_no_secrets_passes_and_cleans_up(tmp_path: Path) -> None:
     done = run(tmp_path, CLEAN)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not list(tmp_path.glob("taskapi-test-logs-*"))
 
 
-def test_a_run_of_which_one_process_was_not_captured_fails(tmp_path: Path) -> None:
+def test_run_with_an_uncaptured_process_fails(tmp_path: Path) -> None:
     done = run(tmp_path, DEAF, "-n", "1")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "the log of gw0 was not captured" in done.stdout

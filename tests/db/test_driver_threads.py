@@ -17,7 +17,7 @@ from taskapi.db.driver_threads import ENDS, QUERIES, STATE, WRITES, DriverThread
 from taskapi.db.errors import to_domain_error
 
 
-def test_each_operation_that_has_a_lane_is_one_of_the_driver() -> None:
+def test_every_operation_with_a_lane_exists_in_driver() -> None:
     methods = {
         getattr(kind, name).__qualname__
         for kind in (Collection, Database, CommandCursor, ClientSession)
@@ -45,7 +45,7 @@ def test_operations_that_hang_hold_no_other_kind(other: str) -> None:
     assert all(write.result(30) for write in writes)
 
 
-def test_what_waits_too_long_is_refused_and_what_comes_behind_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_call_waiting_too_long_is_refused_with_followers(monkeypatch: pytest.MonkeyPatch) -> None:
     lane, begun, released = Lane("test", 1), threading.Event(), threading.Event()
 
     def run() -> bool:
@@ -66,7 +66,7 @@ def test_what_waits_too_long_is_refused_and_what_comes_behind_it_at_once(monkeyp
     assert lane.submit(lambda: True).result(30)
 
 
-def test_a_lane_is_congested_by_many_that_have_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lane_is_congested_by_many_long_waiting_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     lane, released = Lane("test", 1), threading.Event()
     waiting = [lane.submit(lambda: released.wait(30)) for _ in range(driver_threads.CONGESTED_CALLS + 2)]
     assert not lane.is_congested
@@ -78,7 +78,7 @@ def test_a_lane_is_congested_by_many_that_have_waited(monkeypatch: pytest.Monkey
     assert lane.waited == 0
 
 
-async def test_what_was_cancelled_while_it_waited_is_not_run() -> None:
+async def test_call_cancelled_while_waiting_never_runs() -> None:
     lane, released = Lane("test", 1), threading.Event()
     running = lane.submit(lambda: released.wait(30))
     waiting = asyncio.wrap_future(lane.submit(lambda: pytest.fail("it was cancelled")))
@@ -89,5 +89,5 @@ async def test_what_was_cancelled_while_it_waited_is_not_run() -> None:
     assert await asyncio.wrap_future(lane.submit(lambda: True))
 
 
-def test_a_full_queue_is_not_said_to_be_a_database_that_fails() -> None:
+def test_full_queue_is_not_reported_as_database_failure() -> None:
     assert isinstance(to_domain_error(QueueFull()), ServerBusy)

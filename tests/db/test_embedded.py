@@ -29,7 +29,7 @@ def package_at(folder: Path) -> SimpleNamespace:
     return SimpleNamespace(submodule_search_locations=[str(folder)])
 
 
-def test_mongod_is_found_by_setting_then_path_then_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mongod_is_found_by_setting_path_then_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named, on_path = program(tmp_path / "a" / "named"), program(tmp_path / "b" / "mongod")
     packaged = program(tmp_path / "c" / "bin" / "mongod", 0o644)
     monkeypatch.setenv("PATH", str(on_path.parent))
@@ -56,7 +56,7 @@ def test_mongod_is_found_by_setting_then_path_then_package(tmp_path: Path, monke
         ("8.0.17", "6.0.5", (4, 4), None),
     ],
 )
-def test_the_newest_mongod_that_opens_the_data_is_chosen(
+def test_newest_mongod_able_to_open_data_is_chosen(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     on_path: str,
@@ -81,9 +81,7 @@ def test_the_newest_mongod_that_opens_the_data_is_chosen(
     ("version", "data", "opens"),
     [((6, 0), (5, 0), True), ((6, 0), (4, 4), False), ((8, 2), (8, 0), True), ((8, 2), (7, 0), False), ((6, 0), (7, 0), False)],
 )
-def test_a_mongod_opens_its_own_format_and_that_of_the_series_before(
-    version: tuple[int, int], data: tuple[int, int], opens: bool
-) -> None:
+def test_mongod_opens_its_own_and_the_previous_format(version: tuple[int, int], data: tuple[int, int], opens: bool) -> None:
     assert can_open(version, data) is opens
 
 
@@ -99,7 +97,7 @@ def test_a_mongod_opens_its_own_format_and_that_of_the_series_before(
         ("9.0.0", date(2026, 1, 1), False),
     ],
 )
-def test_a_version_past_its_end_of_life_is_known(text: str, today: date, past: bool) -> None:
+def test_version_past_its_end_of_life_is_known(text: str, today: date, past: bool) -> None:
     version = release(text)
     assert version
     assert is_past_end_of_life(version, today) is past
@@ -112,7 +110,7 @@ def test_the_socket_is_in_the_data_folder(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 108, "a,b", "a:b", "[x]", "a\nb"])
-def test_a_socket_that_cannot_be_there_is_in_a_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_socket_falls_back_to_a_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     short = Path(tempfile.mkdtemp(prefix="taskapi-"))
     try:
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
@@ -138,7 +136,7 @@ def test_without_any_the_error_names_the_three_ways(tmp_path: Path, monkeypatch:
         assert way in str(caught.value)
 
 
-def test_a_package_that_is_not_installed_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: str) -> None:
         raise ModuleNotFoundError("fiftyone")
 

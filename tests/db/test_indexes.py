@@ -24,7 +24,7 @@ async def present() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-async def test_a_database_of_version_1_2_gets_the_titles_as_people_sort_them(app: FastAPI, ada: Account, workers: int) -> None:
+async def test_old_database_gets_the_collated_title_index(app: FastAPI, ada: Account, workers: int) -> None:
     expected = await present()
     tasks = collection(TaskDocument)
     await tasks.drop_index("owner_title_collated")
@@ -40,7 +40,7 @@ async def test_a_database_of_version_1_2_gets_the_titles_as_people_sort_them(app
     assert [task["title"] for task in listed.json()] == ["apple", "Apple", "banana"]
 
 
-async def test_an_index_that_cannot_be_dropped_stops_no_start(
+async def test_undroppable_index_does_not_stop_the_start(
     app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As for an account that may make indexes, which was enough for version 1.2, but not drop them."""

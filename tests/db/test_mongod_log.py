@@ -39,7 +39,7 @@ def line(component: str, context: str, message: str, attributes: Any, severity: 
     } | {"attr": attributes}
 
 
-def test_a_slow_operation_keeps_its_numbers_its_collection_and_its_plan() -> None:
+def test_slow_operation_keeps_numbers_collection_and_plan() -> None:
     kept = redact(line("COMMAND", "conn7", "Slow query", SLOW))["attr"]
     plain = {
         "type": "command",
@@ -103,7 +103,7 @@ def printed(*entries: object) -> io.BytesIO:
     return io.BytesIO(b"".join(each if isinstance(each, bytes) else json.dumps(each).encode() + b"\n" for each in entries))
 
 
-def test_the_first_of_many_errors_is_the_one_that_is_said(tmp_path: Path) -> None:
+def test_first_of_many_errors_is_reported(tmp_path: Path) -> None:
     log = MongodLog(tmp_path / "mongod.log")
     log.follow(
         printed(*(line("CONTROL", "main", text, {}, "E") for text in ("the cause", "a panic")), line("CONTROL", "x", "end", {}))
@@ -113,7 +113,7 @@ def test_the_first_of_many_errors_is_the_one_that_is_said(tmp_path: Path) -> Non
     assert log.latest_error == "mongod: cannot open shared object file"
 
 
-def test_what_is_no_line_of_a_log_is_dropped_once_it_has_begun(tmp_path: Path) -> None:
+def test_foreign_lines_are_dropped_once_the_log_began(tmp_path: Path) -> None:
     log = MongodLog(tmp_path / "mongod.log")
     log.follow(printed(b"before\n", line("CONTROL", "main", "begun", {}), f'{EMAIL}"}}\n'.encode(), b"[1]\n"))
     kept = (tmp_path / "mongod.log").read_text().splitlines()

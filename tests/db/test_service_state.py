@@ -32,7 +32,7 @@ async def signed_by_the_old_secret(app: FastAPI, anonymous: httpx.AsyncClient) -
 
 
 @pytest.mark.parametrize("secrets", [(SECRET,), (NEW, SECRET), (SECRET, NEW)])
-async def test_a_secret_that_is_changed_as_it_should_be_says_nothing(
+async def test_proper_change_of_secret_logs_nothing(
     app: FastAPI, caplog: pytest.LogCaptureFixture, secrets: tuple[str, ...]
 ) -> None:
     async with another(app, secret_key=None, secret_keys=tuple(map(SecretStr, secrets))):
@@ -50,7 +50,7 @@ async def test_another_secret_is_named_once(app: FastAPI, caplog: pytest.LogCapt
     assert await fingerprint() == Keyring([NEW]).fingerprints()[0]
 
 
-async def test_a_database_that_never_saw_a_secret_says_nothing(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+async def test_database_without_a_known_secret_logs_nothing(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     await collection(ServiceStateDocument).delete_many({})
     async with another(app, secret_key=SecretStr(NEW)):
         assert caplog.messages == []

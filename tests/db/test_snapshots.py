@@ -118,7 +118,7 @@ async def test_exports_go_on_in_their_order(eve: Account, caplog: pytest.LogCapt
     assert caplog.text.count("MongoDB gave up a snapshot of tasks") >= 4  # what was sorted in memory needs none
 
 
-async def test_no_task_is_twice_in_them_and_none_that_stays_is_missed(eve: Account) -> None:
+async def test_exports_repeat_no_task_and_miss_none_kept(eve: Account) -> None:
     tasks = collection(TaskDocument)
     all_ids = [str(task["_id"]) async for task in tasks.find({"owner.id": ObjectId(eve.id)}).sort("_id")]
     gone, moved = set(all_ids[5::7]), all_ids[6::7]

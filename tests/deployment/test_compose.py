@@ -43,7 +43,7 @@ def environment_of_api() -> dict[str, str]:
     return dict(json.loads(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)))
 
 
-def test_every_file_that_is_mounted_or_built_from_exists() -> None:
+def test_every_mounted_or_built_file_exists() -> None:
     assert (ROOT / SERVICES["api"]["build"] / "Dockerfile").is_file()
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", []) if mount.startswith(".")]
     assert mounts == [
@@ -61,7 +61,7 @@ def test_every_volume_and_network_is_declared_and_used(kind: str) -> None:
     assert {name for name in used if not name.startswith(".")} == set(COMPOSE[kind])
 
 
-def test_each_service_waits_for_a_healthy_one_before_it() -> None:
+def test_each_service_waits_for_a_healthy_predecessor() -> None:
     waits = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
     assert {name: list(others) for name, others in waits.items()} == {"mongo": [], "api": ["mongo"], "nginx": ["api"]}
     assert all(other["condition"] == "service_healthy" for others in waits.values() for other in others.values())
@@ -79,7 +79,7 @@ def test_the_secrets_are_required() -> None:
     assert set(re.findall(r"\$\{\w+:\?([^}]*)\}", TEXT)) == {"make one with openssl rand -hex 32"}
 
 
-def test_every_setting_of_the_env_file_reaches_the_api_and_no_password_of_mongodb_does() -> None:
+def test_env_file_settings_reach_api_without_mongodb_passwords() -> None:
     api = SERVICES["api"]
     assert api["env_file"] == [{"path": ".env", "required": False}]
     assert "env_file" not in SERVICES["mongo"] | SERVICES["nginx"]
@@ -88,7 +88,7 @@ def test_every_setting_of_the_env_file_reaches_the_api_and_no_password_of_mongod
     assert hidden == {*passwords, "TASKAPI_SECRET_KEY"}  # the key is given as TASKAPI_SECRET_KEYS, and not twice
 
 
-def test_the_api_has_an_account_of_its_own_in_mongodb() -> None:
+def test_api_has_its_own_mongodb_account() -> None:
     mongo, uri = SERVICES["mongo"]["environment"], SERVICES["api"]["environment"]["TASKAPI_MONGODB_URI"]
     account, _, rest = uri.removeprefix("mongodb://").partition(":")
     assert account != mongo["MONGO_INITDB_ROOT_USERNAME"]
@@ -133,7 +133,7 @@ def test_only_nginx_can_be_reached_from_outside() -> None:
     assert "server api:8000;" in (ROOT / "nginx.conf").read_text()
 
 
-def test_nginx_cannot_reach_mongodb_and_mongodb_not_the_world() -> None:
+def test_nginx_is_cut_from_mongodb_mongodb_from_internet() -> None:
     networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
     assert networks == {"mongo": {"data"}, "api": {"data", "front"}, "nginx": {"front"}}
     assert COMPOSE["networks"]["data"]["internal"] is True
@@ -145,7 +145,7 @@ def test_the_trusted_proxies_are_the_network_of_nginx() -> None:
     assert ipaddress.ip_network(address["subnet"]).is_private
 
 
-def test_mongodb_is_a_replica_set_with_sign_in_that_its_health_check_initiates() -> None:
+def test_health_check_initiates_a_replica_set_with_authentication() -> None:
     mongo = SERVICES["mongo"]
     (command,) = mongo["command"]
     assert "--replSet taskapi" in command
@@ -174,13 +174,13 @@ def test_the_api_has_time_to_finish_its_requests() -> None:
     assert int(SERVICES["api"]["stop_grace_period"].removesuffix("s")) > supervisor.STOP_SECONDS
 
 
-def test_nginx_takes_bodies_as_large_as_the_api_does() -> None:
+def test_nginx_and_api_share_one_body_limit() -> None:
     limit = re.findall(r"^client_max_body_size (\d+)m;", (SNIPPETS / "rules.conf").read_text(), re.MULTILINE)[0]
     assert int(limit) * 2**20 == Settings.model_fields["max_body_bytes"].default
     assert "TASKAPI_MAX_BODY_BYTES" not in TEXT
 
 
-def test_nginx_is_told_the_origins_that_the_api_is_told() -> None:
+def test_nginx_and_api_get_identical_origins() -> None:
     nginx = SERVICES["nginx"]
     assert nginx["environment"]["TASKAPI_CORS_ORIGINS"] == SERVICES["api"]["environment"]["TASKAPI_CORS_ORIGINS"]
     assert nginx["environment"]["NGINX_ENVSUBST_OUTPUT_DIR"] in nginx["tmpfs"]  # where nginx.conf looks for them
@@ -204,7 +204,7 @@ def test_the_command_is_one_that_taskapi_takes(command: list[str], monkeypatch: 
     assert json.loads(last_stage("ENTRYPOINT")[0]) == ["taskapi"]
 
 
-def test_every_source_of_the_image_exists_and_is_not_ignored() -> None:
+def test_image_sources_exist_and_are_not_ignored() -> None:
     sources = [name for step in steps("COPY") if not step.startswith("--from") for name in shlex.split(step)[:-1]]
     assert sources == ["requirements.lock", "pyproject.toml", "README.md", "taskapi"]
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
@@ -226,14 +226,14 @@ def test_the_image_is_slim_and_runs_without_root() -> None:
     assert "/health" in last_stage("HEALTHCHECK")[0]
 
 
-def test_the_health_check_of_the_image_is_python_that_compiles() -> None:
+def test_health_check_of_the_image_compiles_as_python() -> None:
     (check,) = re.findall(r"HEALTHCHECK .*?CMD (\[.*\])", DOCKERFILE)
     program, option, code = json.loads(check)
     assert (program, option) == ("python", "-c")
     compile(code, "HEALTHCHECK", "exec")
 
 
-def test_the_image_installs_every_pinned_package_but_the_embedded_mongodb() -> None:
+def test_image_installs_all_pinned_packages_but_embedded_mongodb() -> None:
     (program,) = re.findall(r"awk '(.+?)' requirements\.lock", DOCKERFILE)
     awk = [needs("awk", "mawk"), program, "requirements.lock"]
     kept = subprocess.run(awk, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -246,7 +246,7 @@ def test_the_image_installs_every_pinned_package_but_the_embedded_mongodb() -> N
     assert "--no-deps --no-build-isolation ." in DOCKERFILE
 
 
-def test_the_way_in_for_analysts_is_a_port_on_loopback_alone() -> None:
+def test_analysts_reach_mongodb_through_a_loopback_port_only() -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/deployment.md").read_text(), re.DOTALL)
     override: dict[str, Any] = yaml.safe_load(text)
     assert override["services"]["mongo"]["ports"] == ["127.0.0.1:27017:27017"]

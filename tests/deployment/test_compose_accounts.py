@@ -63,7 +63,7 @@ def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
-def test_the_account_of_the_api_can_do_all_that_the_api_does(mongodb: int, tmp_path: Path) -> None:
+def test_api_account_may_do_all_the_api_does(mongodb: int, tmp_path: Path) -> None:
     given = {"MONGODB_URI": uri(mongodb, "api"), "SECRET_KEY": secrets.token_hex(32)}
     serve = serving(tmp_path / "data", MONGODB_URI=given["MONGODB_URI"], SECRET_KEY=given["SECRET_KEY"])
     with serve as server, server.client(headers=server.account("ada")) as client:

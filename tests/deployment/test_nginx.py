@@ -96,7 +96,7 @@ def alice(site: Site, token: str) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize("tls", [None, 8443])
-def test_nginx_takes_the_configuration_as_it_is_and_with_tls_uncommented(tmp_path: Path, tls: int | None) -> None:
+def test_configuration_is_valid_with_and_without_tls(tmp_path: Path, tls: int | None) -> None:
     command = [*nginx(configuration(tmp_path, listen=8080, api=8000, tls=tls)), "-t"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -115,7 +115,7 @@ def test_tasks_are_made_and_listed_through_nginx(alice: httpx.Client) -> None:
     assert alice.delete(made.headers["location"]).status_code == 204
 
 
-def test_a_long_query_gets_its_link_to_the_next_page(alice: httpx.Client) -> None:
+def test_long_query_keeps_its_next_link(alice: httpx.Client) -> None:
     made = [alice.post("/tasks", json={"title": "\N{CAT FACE}" * 200}) for _ in range(2)]
     where = '{"title": {"$gte": "' + "\N{CAT FACE}" * 380 + '"}}'
     answer = alice.get("/tasks", params={"where": '{"$nor": [' + where + "]}", "limit": 1, "sort": "title"})
@@ -130,7 +130,7 @@ def test_the_version_of_nginx_is_hidden(alice: httpx.Client) -> None:
     assert alice.get("/health").headers["server"] == "nginx"
 
 
-def test_a_sane_request_id_is_kept_and_an_odd_one_replaced(site: Site, alice: httpx.Client) -> None:
+def test_valid_request_id_is_kept_odd_one_replaced(site: Site, alice: httpx.Client) -> None:
     kept = alice.get("/health", headers={"X-Request-ID": "from-the.caller_1"})
     assert kept.headers.get_list("x-request-id") == ["from-the.caller_1"]
     assert site.logged("from-the.caller_1")["path"] == "/health"
@@ -152,7 +152,7 @@ def test_a_body_at_the_limit_reaches_the_api(site: Site, alice: httpx.Client) ->
     assert site.logged("full")["status"] == "400"  # it was the API that answered
 
 
-def test_a_body_over_the_limit_is_refused_as_the_api_would(site: Site, alice: httpx.Client) -> None:
+def test_too_large_body_is_refused_as_by_api(site: Site, alice: httpx.Client) -> None:
     headers = {"Content-Type": "application/json", "X-Request-ID": "over"}
     answer = alice.post("/tasks", content=b" " * (LIMIT + 1), headers=headers)
     problem = is_problem(answer, 413, BodyTooLarge.code, BodyTooLarge(LIMIT).detail)
@@ -163,7 +163,7 @@ def test_a_body_over_the_limit_is_refused_as_the_api_would(site: Site, alice: ht
     assert by_the_api == {**problem, "title": HTTPStatus(413).phrase}
 
 
-def test_a_body_of_unknown_length_over_the_limit_is_refused(alice: httpx.Client) -> None:
+def test_chunked_body_over_the_limit_is_refused(alice: httpx.Client) -> None:
     parts = (b" " * 65_536 for _ in range(LIMIT // 65_536 + 1))
     is_problem(alice.post("/tasks", content=parts, headers={"Content-Type": "application/json"}), 413, BodyTooLarge.code)
 
@@ -179,7 +179,7 @@ def test_long_answers_are_compressed_and_short_ones_not(alice: httpx.Client) -> 
 
 
 @pytest.mark.parametrize(("path", "address"), [("/token", "127.0.0.70"), ("/register/", "127.0.0.71")])
-def test_guessing_is_slowed_down_for_one_address_and_not_for_others(site: Site, path: str, address: str) -> None:
+def test_guessing_is_throttled_for_its_ip_only(site: Site, path: str, address: str) -> None:
     with site.caller(address) as client:
         answers = [client.post(path, json={}) for _ in range(14)]
         reading = client.get(path)
@@ -201,7 +201,7 @@ def test_another_spelling_does_not_escape_the_rate_limit(site: Site) -> None:
     assert 429 in statuses
 
 
-def test_the_api_sees_the_address_of_the_caller_and_not_the_one_it_claims(site: Site) -> None:
+def test_api_sees_the_real_ip_not_a_claimed(site: Site) -> None:
     with site.caller(MALLORY) as client:
         client.get("/health", headers={"X-Request-ID": "honest"})
         client.get("/health", headers={"X-Request-ID": "claim", "X-Forwarded-For": "203.0.113.9"})
@@ -210,14 +210,14 @@ def test_the_api_sees_the_address_of_the_caller_and_not_the_one_it_claims(site: 
 
 
 @pytest.mark.parametrize(("address", "seen"), [("127.0.0.1", "203.0.113.9"), (MALLORY, MALLORY)])
-def test_the_api_believes_forwarded_headers_of_a_trusted_proxy_alone(site: Site, address: str, seen: str) -> None:
+def test_api_trusts_forwarded_headers_of_trusted_proxies_only(site: Site, address: str, seen: str) -> None:
     identity = f"direct-{address}"
     with site.caller(address, site.api) as client:
         client.get("/health", headers={"X-Request-ID": identity, "X-Forwarded-For": "203.0.113.9"})
     assert site.logged(identity)["client"] == seen
 
 
-def test_methods_and_requests_that_nginx_refuses_are_problems_too(site: Site, alice: httpx.Client) -> None:
+def test_refusals_by_nginx_are_problems_too(site: Site, alice: httpx.Client) -> None:
     is_problem(alice.request("TRACE", "/tasks"), 405, "method_not_allowed", problems.DETAILS[405])
     is_problem(alice.get("/.problem"), 404, "not_found", problems.DETAILS[404])
     is_problem(alice.get("/tasks", params={"tag": "x" * 9000}), 414, "uri_too_long")
@@ -229,7 +229,7 @@ def test_methods_and_requests_that_nginx_refuses_are_problems_too(site: Site, al
     assert b'"error": "bad_request"' in answer
 
 
-def test_an_api_that_is_silent_or_down_is_a_problem_that_says_when_to_return(tmp_path: Path) -> None:
+def test_silent_or_down_api_answers_with_retry_after(tmp_path: Path) -> None:
     public, tls = free_port(), free_port()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         path = configuration(

@@ -44,7 +44,7 @@ def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     ],
 )
 @pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:3000"])
-def test_a_web_application_can_read_what_nginx_answers_by_itself(
+def test_cors_lets_browsers_read_answers_of_nginx(
     lonely: int, origin: str, method: str, path: str, options: dict[str, Any], status: int, code: str
 ) -> None:
     with calling(lonely) as client:
@@ -55,7 +55,7 @@ def test_a_web_application_can_read_what_nginx_answers_by_itself(
     assert answer.headers["vary"] == "Origin"
 
 
-def test_a_web_application_can_read_that_its_address_or_headers_are_too_long(lonely: int) -> None:
+def test_cors_lets_browsers_read_too_long_header_errors(lonely: int) -> None:
     with calling(lonely) as client:
         address = client.get("/tasks", params={"tag": "x" * 9000}, headers={"Origin": ORIGIN})
         headers = client.get("/tasks", headers={"X-Long": "x" * 9000, "Origin": ORIGIN})
@@ -64,7 +64,7 @@ def test_a_web_application_can_read_that_its_address_or_headers_are_too_long(lon
     assert {answer.headers["access-control-allow-origin"] for answer in (address, headers)} == {"*"}  # the origin was not read
 
 
-def test_a_web_application_can_read_that_it_asks_too_often(lonely: int) -> None:
+def test_cors_lets_browsers_read_rate_limit_errors(lonely: int) -> None:
     with calling(lonely, "127.0.0.80") as client:
         answers = [client.post("/token", headers={"Origin": ORIGIN}) for _ in range(14)]
     is_problem(answers[-1], 429, "too_many_requests")
@@ -110,7 +110,7 @@ def encrypted(port: int, folder: Path) -> httpx.Client:
 
 
 @pytest.mark.parametrize("make", [configuration, site_configuration])
-def test_after_the_steps_for_tls_plain_http_takes_nothing_and_the_health_check_works(tmp_path: Path, make: Any) -> None:
+def test_with_tls_plain_http_serves_only_health_check(tmp_path: Path, make: Any) -> None:
     plain, tls = free_port(), free_port()
     options = {"redirect": True} if make is configuration else {}
     with answering() as upstream:
@@ -133,13 +133,13 @@ def test_after_the_steps_for_tls_plain_http_takes_nothing_and_the_health_check_w
     assert (method, asked, headers["x-forwarded-proto"], body) == ("POST", "/tasks", "https", b"{}")
 
 
-def test_the_health_check_of_the_container_asks_what_plain_http_answers_with_tls_too() -> None:
+def test_container_health_check_works_with_tls_too() -> None:
     check = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["nginx"]["healthcheck"]["test"]
     assert shlex.join(check).endswith(" http://127.0.0.1:8080/health")
 
 
 @pytest.mark.parametrize("tls", [None, 8443])
-def test_the_site_for_a_machine_with_an_nginx_is_taken_by_it(tmp_path: Path, tls: int | None) -> None:
+def test_site_file_is_valid_in_an_installed_nginx(tmp_path: Path, tls: int | None) -> None:
     path = site_configuration(tmp_path, listen=free_port(), api=free_port(), tls=tls)
     done = subprocess.run([*nginx(path), "-t"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -169,7 +169,7 @@ def passing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Ups
 
 
 @pytest.mark.parametrize("offer", ["h2c", "TLS/1.0", "h2c, websocket"])
-def test_an_offer_to_upgrade_is_not_passed_on_and_the_body_is(passing: tuple[int, Upstream], offer: str) -> None:
+def test_upgrade_offer_is_dropped_and_body_passed_on(passing: tuple[int, Upstream], offer: str) -> None:
     port, upstream = passing
     headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": offer, "HTTP2-Settings": "AAMAAABkAAQAAP__"}
     with calling(port) as client:
@@ -211,7 +211,7 @@ def reading(passing: tuple[int, Upstream], path: str, coding: str = "identity") 
         yield raw
 
 
-def test_an_export_that_is_read_slowly_but_steadily_comes_whole(passing: tuple[int, Upstream]) -> None:
+def test_slowly_but_steadily_read_export_arrives_whole(passing: tuple[int, Upstream]) -> None:
     """nginx may write anew only when a third of the connection's buffer is free, which takes such a reader a while."""
     pace = threading.Event()
     with reading(passing, "/tasks/export") as raw:
@@ -224,7 +224,7 @@ def test_an_export_that_is_read_slowly_but_steadily_comes_whole(passing: tuple[i
 
 
 @pytest.mark.parametrize("path", ["/tasks/export", "/v1/users/me/export"])
-def test_an_export_is_taken_from_the_api_as_its_reader_reads(passing: tuple[int, Upstream], path: str) -> None:
+def test_export_is_read_at_the_speed_of_client(passing: tuple[int, Upstream], path: str) -> None:
     _, upstream = passing
     with reading(passing, path) as raw:
         received = 0

@@ -24,14 +24,14 @@ LARGEST = int(Settings.model_fields["max_import_bytes"].default)
 JSONL = {"content-type": "application/jsonl"}
 
 
-def test_the_limits_of_imports_are_those_of_the_api() -> None:
+def test_import_limits_match_those_of_the_api() -> None:
     text = shipped()
     (limit,) = re.findall(r"import/\*\$ \{\n *client_max_body_size (\d+)m;", text)
     assert int(limit) * 2**20 == LARGEST
     assert f'import/*$" {LARGEST};\n' in text
 
 
-def test_a_large_file_goes_in_and_comes_out_again(alice: httpx.Client) -> None:
+def test_large_file_round_trips(alice: httpx.Client) -> None:
     text = b"".join(
         json.dumps({"title": f"task {n}", "description": "x" * 900, "key": str(n)}).encode() + b"\n" for n in range(2000)
     )
@@ -47,7 +47,7 @@ def test_a_large_file_goes_in_and_comes_out_again(alice: httpx.Client) -> None:
         assert (packed.headers["content-encoding"], packed.content) == ("gzip", plain.content)
 
 
-def test_a_file_over_the_limit_is_refused_at_once(site: Site) -> None:
+def test_file_over_the_limit_is_refused_at_once(site: Site) -> None:
     host, port = site.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as raw:
         raw.sendall(f"POST /tasks/import HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGEST + 1}\r\n\r\n".encode())

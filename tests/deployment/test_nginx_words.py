@@ -9,7 +9,7 @@ from tests.deployment.nginx import SNIPPETS
 from tests.deployment.test_nginx import LIMIT
 
 
-def test_the_words_of_nginx_are_those_of_the_api() -> None:
+def test_messages_of_nginx_match_those_of_api() -> None:
     text = (SNIPPETS / "http.conf").read_text()
     tables = {
         name: dict(re.findall(r'^\s+(\d{3}) "?(.*?)"?;$', body, re.MULTILINE))

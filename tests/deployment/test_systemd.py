@@ -80,7 +80,7 @@ def test_the_unit_is_hardened(service: configparser.SectionProxy, name: str, val
     assert service[name] == value
 
 
-def test_the_unit_leaves_out_what_mongod_cannot_live_with(service: configparser.SectionProxy) -> None:
+def test_unit_omits_hardening_that_breaks_mongod(service: configparser.SectionProxy) -> None:
     assert {"MemoryDenyWriteExecute", "ProcSubset"}.isdisjoint(service)
 
 
@@ -101,7 +101,7 @@ def test_data_is_kept_where_the_unit_may_write(service: configparser.SectionProx
     assert service["EnvironmentFile"] == "/etc/taskapi.env"
 
 
-def test_a_stop_has_time_for_the_requests_and_then_for_mongod(service: configparser.SectionProxy) -> None:
+def test_stop_timeout_covers_requests_and_mongod(service: configparser.SectionProxy) -> None:
     assert int(service["TimeoutStopSec"]) > supervisor.STOP_SECONDS + mongod_process.STOP_SECONDS
     assert service["Type"] == "exec"  # a start that waits for a recovery has no limit of time: it counts as started
     assert service["KillMode"] == "mixed"  # else mongod would be stopped first

@@ -80,7 +80,7 @@ async def until_stored(matching: BSON, number: int) -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_a_job_is_stored_then_the_worker_is_woken() -> None:
+async def test_job_is_stored_before_the_worker_is_woken() -> None:
     woken: list[int] = []
     name = request_id.set("request-7")
     outbox = Outbox(service(MailRepository), lambda: woken.append(1))
@@ -119,7 +119,7 @@ async def test_many_workers_send_each_mail_once() -> None:
     assert await jobs() == []
 
 
-async def test_a_server_that_fails_is_tried_again_later_and_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+async def test_failing_server_is_retried_later_without_blocking_others(caplog: pytest.LogCaptureFixture) -> None:
     await enqueue(ADDRESS, "b@example.com")
     post = Postbox(DeliveryError("SMTPConnectError"))
     sender = worker(compose, post.send)
@@ -150,7 +150,7 @@ async def test_pauses_grow_to_an_hour() -> None:
 
 
 @pytest.mark.parametrize("permanent", [True, False])
-async def test_a_mail_is_given_up_when_it_is_refused_or_a_day_old(caplog: pytest.LogCaptureFixture, permanent: bool) -> None:
+async def test_refused_or_day_old_mail_is_given_up(caplog: pytest.LogCaptureFixture, permanent: bool) -> None:
     await enqueue(ADDRESS)
     if not permanent:
         await change(created_at=utc_now() - timedelta(days=1), attempts=30)
@@ -164,7 +164,7 @@ async def test_a_mail_is_given_up_when_it_is_refused_or_a_day_old(caplog: pytest
     assert ADDRESS not in caplog.text
 
 
-async def test_a_mail_nobody_could_try_for_a_day_is_tried() -> None:
+async def test_mail_left_untried_for_a_day_is_tried() -> None:
     await enqueue(ADDRESS)
     await change(created_at=utc_now() - timedelta(days=1, hours=1))
     post = Postbox()
@@ -194,7 +194,7 @@ async def test_a_killed_worker_loses_no_mail() -> None:
     assert (post.taken, await jobs()) == ([ADDRESS], [])
 
 
-async def test_a_worker_that_was_thought_dead_does_not_undo_the_work_of_the_next() -> None:
+async def test_worker_without_its_lease_undoes_nothing() -> None:
     await enqueue(ADDRESS)
     later = utc_now() + timedelta(hours=1)
 
@@ -207,7 +207,7 @@ async def test_a_worker_that_was_thought_dead_does_not_undo_the_work_of_the_next
     assert (job["attempts"], in_utc(job["leased_until"])) == (2, later)
 
 
-async def test_a_mail_that_cannot_be_written_is_left_for_later() -> None:
+async def test_unwritable_mail_is_left_for_later() -> None:
     await enqueue(ADDRESS)
 
     async def broken(_: BSON) -> EmailMessage | None:

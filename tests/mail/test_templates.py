@@ -57,7 +57,7 @@ def test_what_is_no_address_gets_no_mail(recipient: str) -> None:
         write(TEMPLATE, SENDER, recipient, VALUES)
 
 
-def test_a_sender_that_breaks_the_line_makes_no_header() -> None:
+def test_line_break_in_sender_adds_no_header() -> None:
     mail = write(TEMPLATE, "Tasks\r\nBcc: eve@example.com <tasks@example.com>", "ada@example.com", VALUES)
     assert mail["Bcc"] is None
     assert b"\nBcc" not in mail.as_bytes()

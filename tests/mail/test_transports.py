@@ -109,7 +109,7 @@ async def test_the_server_may_want_an_account() -> None:
     ],
     ids=str,
 )
-async def test_a_refusal_says_whether_to_try_again_and_never_the_address(answers: dict[str, str], permanent: bool) -> None:
+async def test_refusal_says_whether_to_retry_without_the_email(answers: dict[str, str], permanent: bool) -> None:
     with smtp_server() as inbox:
         for name, answer in answers.items():
             setattr(inbox, name, answer)
@@ -128,7 +128,7 @@ async def test_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize("greeting", [b"", b"220 hello\r\n", b"nonsense\r\n" * 100])
-async def test_a_server_that_hangs_or_talks_nonsense_is_left(greeting: bytes) -> None:
+async def test_hanging_or_nonsensical_server_is_abandoned(greeting: bytes) -> None:
     left = asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -143,7 +143,7 @@ async def test_a_server_that_hangs_or_talks_nonsense_is_left(greeting: bytes) ->
         await asyncio.wait_for(left.wait(), 5)
 
 
-async def test_the_name_of_the_server_is_looked_up_and_each_address_tried() -> None:
+async def test_every_resolved_address_of_the_server_is_tried() -> None:
     async with name_server(relay=["127.0.0.2", "127.0.0.1"]) as dns:
         with smtp_server() as inbox:  # on the second of them
             await server(inbox.port, "relay.example", dns.server).send(a_mail())
@@ -158,7 +158,7 @@ async def test_a_client_without_a_name_gives_its_address(monkeypatch: pytest.Mon
     assert inbox.greeted == ["[127.0.0.1]"]
 
 
-async def test_a_server_whose_name_servers_are_silent_is_a_mail_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unresolvable_server_is_a_delivery_error(monkeypatch: pytest.MonkeyPatch) -> None:
     async with name_server() as dns:
         relay = server(25, f"relay.{SILENT}", dns.server, timeout=3600.0)
         sending = asyncio.create_task(relay.send(a_mail()))
@@ -181,7 +181,7 @@ async def test_starttls_with_a_certificate_that_is_trusted(
     assert len(inbox.taken) == 1
 
 
-async def test_nothing_is_sent_without_the_encryption_that_is_wanted(tls: ssl.SSLContext) -> None:
+async def test_nothing_is_sent_without_the_required_encryption(tls: ssl.SSLContext) -> None:
     with smtp_server(tls=tls) as stranger, smtp_server() as plain:
         for port, security in ((stranger.port, "starttls"), (plain.port, "starttls"), (plain.port, "tls")):
             with pytest.raises(DeliveryError):
@@ -192,7 +192,7 @@ async def test_nothing_is_sent_without_the_encryption_that_is_wanted(tls: ssl.SS
 @pytest.mark.parametrize("offered", ["tls_context", "ssl_context", None])
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 @pytest.mark.parametrize("trusted", [True, False])
-async def test_the_next_connection_is_not_taken_for_that_of_the_mail(
+async def test_connection_after_a_mail_is_unaffected_by_it(
     monkeypatch: pytest.MonkeyPatch, certificate: Path, tls: ssl.SSLContext, offered: str | None, security: str, trusted: bool
 ) -> None:
     if trusted:
@@ -209,7 +209,7 @@ async def test_the_next_connection_is_not_taken_for_that_of_the_mail(
                 writer.close()
 
 
-async def test_the_folder_keeps_whole_mails_for_its_owner_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_folder_keeps_complete_mails_readable_by_owner_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "data" / "mailbox"
     with caplog.at_level(logging.INFO, "taskapi"):
         await asyncio.gather(*(FileTransport(folder).send(a_mail()) for _ in range(20)))
@@ -224,7 +224,7 @@ async def test_the_folder_keeps_whole_mails_for_its_owner_alone(tmp_path: Path, 
     assert ADDRESS not in caplog.text
 
 
-async def test_a_folder_that_cannot_be_written_is_a_mail_not_sent(tmp_path: Path) -> None:
+async def test_unwritable_folder_is_a_delivery_error(tmp_path: Path) -> None:
     (tmp_path / "mailbox").write_text("a file")
     with pytest.raises(DeliveryError):
         await FileTransport(tmp_path / "mailbox").send(a_mail())

@@ -119,7 +119,7 @@ def test_seeded_documents_are_those_of_the_service(app: FastAPI, database: Datab
     assert (status, "not of this seed" in said) == (1, True)
 
 
-def test_the_report_counts_what_is_there_and_only_reads(database: Database[dict[str, Any]], tmp_path: Path) -> None:
+def test_report_counts_what_exists_and_only_reads(database: Database[dict[str, Any]], tmp_path: Path) -> None:
     where = ("--uri", os.environ[URI_VARIABLE], "--database", database.name)
     assert run("seed", *where, *SMALL, folder=tmp_path)[0] == 0
     database["tasks"].update_many({"_id": {"$in": [task["_id"] for task in database["tasks"].find().limit(30)]}}, DELETE)
@@ -162,9 +162,7 @@ def test_the_report_counts_what_is_there_and_only_reads(database: Database[dict[
         (("--uri", "mongodb://me:hunter2@127.0.0.1:{closed}/?serverSelectionTimeoutMS=200"), "cannot be reached"),
     ],
 )
-def test_what_keeps_the_report_from_being_made_is_said_in_one_line(
-    refused: Callable[..., str], arguments: tuple[str, str], says: str
-) -> None:
+def test_failure_of_the_report_is_one_line(refused: Callable[..., str], arguments: tuple[str, str], says: str) -> None:
     given = [argument.replace("{closed}", str(free_port())) for argument in arguments]
     said = refused("report", "--uri", os.environ[URI_VARIABLE], *given)
     assert says in said
@@ -181,11 +179,11 @@ def test_what_keeps_the_report_from_being_made_is_said_in_one_line(
         (("--tasks", "-1"), "not a number"),
     ],
 )
-def test_what_keeps_the_seed_from_being_sown_is_said(refused: Callable[..., str], arguments: tuple[str, ...], says: str) -> None:
+def test_failure_of_the_seed_is_explained(refused: Callable[..., str], arguments: tuple[str, ...], says: str) -> None:
     assert says in refused("seed", *arguments)
 
 
-def test_a_database_that_cannot_be_sown_is_named_without_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_seed_database_is_named_without_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKAPI_MONGODB_SELECTION_TIMEOUT_MS", "200")
     uri = f"mongodb://me:hunter2@127.0.0.1:{free_port()}/"
     status, said = run("seed", "--uri", uri, folder=tmp_path)

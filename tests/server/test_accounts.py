@@ -45,7 +45,7 @@ def statuses(server: Server, token: dict[str, Any], path: str = "/users/me") -> 
         return {answer.status_code for answer in threads.map(lambda client: client.get(path), clients)}
 
 
-def test_the_first_admin_comes_from_the_command_line_and_every_worker_sees_what_happens(tmp_path: Path) -> None:
+def test_every_worker_sees_accounts_managed_by_command_line(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     code, said = users(folder, "create", "root", "--admin")  # there is no server yet
     assert (code, said.splitlines()[1]) == (0, f"The database is new: {folder}")
@@ -88,7 +88,7 @@ def test_the_first_admin_comes_from_the_command_line_and_every_worker_sees_what_
         assert "Traceback" not in server.output
 
 
-def test_wrong_arguments_and_a_mongodb_that_is_not_there_are_said(tmp_path: Path) -> None:
+def test_wrong_arguments_and_missing_mongodb_are_reported(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     assert users(folder, "create", "ada", "a-password-as-an-argument")[0] == 2
     uri = f"mongodb://me:hunter2@127.0.0.1:{free_port()}"

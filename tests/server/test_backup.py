@@ -62,7 +62,7 @@ def fill(uri: str, documents: int = 3000) -> Any:
     return client
 
 
-def test_a_running_server_is_backed_up_and_restored_elsewhere_with_its_keys(server: Server, tmp_path: Path) -> None:
+def test_running_server_is_backed_up_and_restored_elsewhere(server: Server, tmp_path: Path) -> None:
     file, elsewhere = tmp_path / "taskapi.backup", tmp_path / "elsewhere"
     headers = server.account("backed-up")
     with server.client(headers=headers) as client:
@@ -94,7 +94,7 @@ def test_a_running_server_is_backed_up_and_restored_elsewhere_with_its_keys(serv
         assert client.get("/tasks").json() == [task]
 
 
-def test_the_keys_of_another_server_are_added_to_those_of_the_folder(mongod: str, tmp_path: Path) -> None:
+def test_restored_keys_are_added_to_those_present(mongod: str, tmp_path: Path) -> None:
     fill(mongod, 10).close()
     folder, file, keys = tmp_path / "data", tmp_path / "backup", tmp_path / "keys"
     own = {"MONGODB_URI": mongod, "SECRET_KEY": SECRET}
@@ -108,7 +108,7 @@ def test_the_keys_of_another_server_are_added_to_those_of_the_folder(mongod: str
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600
 
 
-def test_a_server_whose_secret_is_not_known_here_is_backed_up_without(embedding: Settings, mongod: str, tmp_path: Path) -> None:
+def test_unknown_secret_is_left_out_of_the_backup(embedding: Settings, mongod: str, tmp_path: Path) -> None:
     fill(mongod, 10).close()
     code, said = taskapi(embedding.data_dir, "backup", str(tmp_path / "backup"))
     assert code == 0
@@ -137,7 +137,7 @@ def test_it_goes_through_a_pipe(mongod: str, tmp_path: Path) -> None:
     assert (failed.returncode, failed.stderr) == (1, b"taskapi: - cannot be written: No space left on device\n")
 
 
-def test_what_the_address_says_of_time_and_reading_does_no_harm(mongod: str) -> None:
+def test_timeout_and_read_options_of_uri_are_harmless(mongod: str) -> None:
     with fill(mongod) as client:
         uri = SecretStr(f"{mongod}&timeoutMS=1&readConcernLevel=majority&readPreference=secondary&w=1&tz_aware=true")
         file = back_up(client["taskapi"], mongodb_uri=uri)
@@ -195,7 +195,7 @@ def test_a_snapshot_that_is_lost_is_said(mongod: str, tmp_path: Path) -> None:
             client.admin.command({"setParameter": 1, HISTORY: before})
 
 
-def test_a_backup_that_was_killed_makes_no_long_history_stay(mongod: str) -> None:
+def test_killed_backup_does_not_keep_the_long_history(mongod: str) -> None:
     with MongoClient[dict[str, Any]](mongod) as client:
         for before, after in ((300, 300), (600, 600), (HISTORY_SECONDS, 300)):
             client.admin.command({"setParameter": 1, HISTORY: before})

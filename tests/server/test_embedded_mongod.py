@@ -43,7 +43,7 @@ def listening(pid: int) -> set[str]:
     return {line[1] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in descriptors}
 
 
-def test_it_listens_on_a_socket_of_its_own_account_alone(server: Server, mongo: MongoClient[dict[str, Any]]) -> None:
+def test_it_listens_on_its_private_socket_only(server: Server, mongo: MongoClient[dict[str, Any]]) -> None:
     assert listening(server.mongod()) == set()
     path = server.folder / "mongod.sock"
     assert stat.S_ISSOCK(path.stat().st_mode)
@@ -105,7 +105,7 @@ def test_its_log_holds_no_values_of_documents(server: Server, mongo: MongoClient
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
-def test_a_folder_of_an_earlier_release_is_taken_over_and_a_port_is_opened_when_it_is_set(folder: Path) -> None:
+def test_older_folder_is_taken_over_with_configured_port(folder: Path) -> None:
     (folder / "mongodb").mkdir(mode=0o700, parents=True)
     port = free_port()
     command = [str(find_mongod(Settings(_env_file=None))), "--dbpath", str(folder / "mongodb"), "--port", str(port)]
@@ -129,7 +129,7 @@ def test_a_folder_of_an_earlier_release_is_taken_over_and_a_port_is_opened_when_
         assert "hash" not in (folder / "mongod.log").read_text()
 
 
-def test_a_path_that_is_too_long_for_a_socket_is_no_obstacle(tmp_path: Path) -> None:
+def test_path_too_long_for_a_socket_still_works(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 25) / "a:b" / "data"
     folder.parent.mkdir(parents=True)
     with serving(folder) as server:
@@ -156,7 +156,7 @@ RECOVERING = that_prints("I", "WTRECOV", "WiredTiger message", message={"msg": "
 FAILING = that_prints("E", "CONTROL", "Wrong mongod version", error="UPGRADE PROBLEM")
 
 
-def test_a_start_waits_for_a_recovery_and_says_how_far_it_is(
+def test_start_waits_for_recovery_and_reports_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(mongod_process, "PROGRESS_SECONDS", 0.01)

@@ -12,7 +12,7 @@ from tests.server.process import Server, serving, wait_until
 pytestmark = pytest.mark.real
 
 
-def test_the_database_comes_back_by_itself_when_it_is_killed(server: Server) -> None:
+def test_killed_database_comes_back_by_itself(server: Server) -> None:
     with server.client(headers=server.account()) as client:
         task = client.post("/tasks", json={"title": "Before the crash"}).json()
         first = server.mongod()
@@ -25,7 +25,7 @@ def test_the_database_comes_back_by_itself_when_it_is_killed(server: Server) -> 
     assert "Traceback" not in server.output
 
 
-def test_a_database_that_hangs_is_503_and_then_works_again(folder: Path) -> None:
+def test_hanging_database_answers_503_then_recovers(folder: Path) -> None:
     with (
         serving(folder, MONGODB_TIMEOUT_MS="1000", MONGODB_SELECTION_TIMEOUT_MS="500") as server,
         server.client(headers=server.account()) as client,

@@ -18,7 +18,7 @@ def said(server: Server, text: str) -> int:
     return sum(text in line for line in server.output.splitlines())
 
 
-def test_a_key_in_env_signs_and_the_own_one_still_verifies_on_every_worker(folder: Path) -> None:
+def test_configured_key_signs_while_stored_key_still_verifies(folder: Path) -> None:
     with serving(folder, "--workers", "2") as server, server.client() as client:
         client.post("/register", json={"username": "ada", "password": PASSWORD})
         own = sign_in(client, "ada")

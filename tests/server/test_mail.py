@@ -16,7 +16,7 @@ pytestmark = pytest.mark.real
 NEW = "a staple of batteries"
 
 
-def test_two_workers_send_each_mail_once_and_take_its_token_at_either(tmp_path: Path) -> None:
+def test_two_workers_send_once_and_both_accept_tokens(tmp_path: Path) -> None:
     names = [f"user{number}" for number in range(12)]
     with smtp_server() as inbox:
         mail: dict[str, Any] = {

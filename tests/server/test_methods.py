@@ -9,7 +9,7 @@ from tests.server.process import PATIENCE_SECONDS, Server
 pytestmark = pytest.mark.real
 
 
-def test_head_and_options_leave_the_connection_ready_for_the_next_request(server: Server) -> None:
+def test_head_and_options_keep_the_connection_usable(server: Server) -> None:
     asked = ["HEAD /openapi.json", "OPTIONS /tasks", "HEAD /docs/assets/swagger-ui.css", "HEAD /tasks", "GET /health"]
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as wire:
         for number, line in enumerate(asked, 1):

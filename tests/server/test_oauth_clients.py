@@ -73,7 +73,7 @@ def test_requests_oauthlib_says_why(server: Server, form: dict[str, Any], error:
     assert (caught.value.error, caught.value.description) == (error, sentence)
 
 
-def test_requests_oauthlib_says_why_a_scope_a_grant_and_a_refresh_token_are_refused(server: Server, name: str) -> None:
+def test_requests_oauthlib_reports_why_requests_are_refused(server: Server, name: str) -> None:
     url = f"{server.url}/token"
     with (
         requests_session(server, scope=["everything"]) as session,

@@ -76,7 +76,7 @@ class Calls:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_after_kill_9_all_acknowledged_is_there_and_a_repeat_makes_no_second_task(folder: Path, workers: str) -> None:
+def test_kill_9_loses_no_acknowledged_task_repeats_none(folder: Path, workers: str) -> None:
     headers: dict[str, str] = {}
     calls, interrupted = Calls(), 0
     for _ in range(5):  # seldom, the power goes between two requests of everybody

@@ -44,7 +44,7 @@ def reason(server: Server) -> str:
     return str(answer.json()["detail"])
 
 
-def test_a_primary_that_steps_down_is_noticed_at_once(server: Server) -> None:
+def test_primary_stepping_down_is_noticed_at_once(server: Server) -> None:
     with connected(server) as mongo:
         mongo.admin.command("replSetStepDown", 600, force=True)
         try:
@@ -55,7 +55,7 @@ def test_a_primary_that_steps_down_is_noticed_at_once(server: Server) -> None:
         wait_until(lambda: server.status() == 200, "the server to be ready again")
 
 
-def test_a_primary_without_a_majority_is_not_ready_before_it_steps_down(server: Server) -> None:
+def test_primary_without_majority_is_unready_before_stepping_down(server: Server) -> None:
     with connected(server) as mongo:
         config = mongo.admin.command("replSetGetConfig")["config"]
         alone = config["members"]
@@ -73,7 +73,7 @@ def test_a_primary_without_a_majority_is_not_ready_before_it_steps_down(server: 
         wait_until(lambda: server.status() == 200, "the server to be ready again")
 
 
-def test_a_frozen_mongodb_delays_no_answer_however_many_queries_wait(server: Server) -> None:
+def test_frozen_mongodb_delays_no_readiness_answer(server: Server) -> None:
     headers = server.account()
     with ThreadPoolExecutor(64) as threads, server.client(headers=headers) as client:
         os.kill(server.mongod(), signal.SIGSTOP)

@@ -24,7 +24,7 @@ def test_it_says_where_everything_is(server: Server) -> None:
     assert os.getsid(server.mongod()) != os.getsid(server.process.pid)  # Ctrl-C is not for it
 
 
-def test_ctrl_c_leaves_nothing_running_and_a_restart_keeps_the_data_the_secret_and_the_tokens(folder: Path) -> None:
+def test_restart_after_ctrl_c_keeps_data_and_tokens(folder: Path) -> None:
     with serving(folder) as server:
         headers = server.account()
         with server.client(headers=headers) as client:
@@ -73,7 +73,7 @@ def test_a_stop_finishes_the_request_in_flight(folder: Path) -> None:
         page.result(30)
 
 
-def test_two_workers_serve_one_database_and_64_callers_get_no_error(folder: Path) -> None:
+def test_two_workers_serve_64_callers_without_errors(folder: Path) -> None:
     with serving(folder, "--workers", "2") as server:
         headers = server.account()
 
@@ -93,7 +93,7 @@ def test_two_workers_serve_one_database_and_64_callers_get_no_error(folder: Path
 
 
 @pytest.mark.parametrize("command", [None, UVICORN], ids=["serve", "uvicorn"])
-def test_a_second_server_on_the_same_folder_is_refused(server: Server, command: list[str] | None) -> None:
+def test_second_server_on_one_folder_is_refused(server: Server, command: list[str] | None) -> None:
     status, said = run_to_end(server.folder, command=command)
     assert status != 0
     assert f"{server.folder} is in use by another taskapi server (process {server.process.pid})" in said
@@ -148,7 +148,7 @@ def test_what_is_missing_is_said_in_one_line(folder: Path, settings: dict[str, s
         ({"MONGODB_URI": "mongodb://me:pa/ss@h:1/", "SECRET_KEY": "0123456789abcdef" * 2}, "percent-encode"),
     ],
 )
-def test_uvicorn_says_what_is_missing_in_one_line_too(folder: Path, settings: dict[str, str], says: str) -> None:
+def test_uvicorn_reports_missing_settings_in_one_line(folder: Path, settings: dict[str, str], says: str) -> None:
     is_said_in_one_line(says, *run_to_end(folder, command=UVICORN, **settings))
 
 
@@ -159,7 +159,7 @@ def is_said_in_one_line(says: str, status: int, said: str) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_port_in_use_is_said_in_one_line_before_anything_is_made(folder: Path, workers: str) -> None:
+def test_port_in_use_is_reported_before_anything_starts(folder: Path, workers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, said = run_to_end(folder, "--port", str(port), "--workers", workers)
@@ -170,7 +170,7 @@ def test_a_port_in_use_is_said_in_one_line_before_anything_is_made(folder: Path,
 
 
 @pytest.mark.parametrize(("host", "reason"), [("192.0.2.1", "cannot assign requested address"), ("a" * 64, "it is no host name")])
-def test_a_host_that_is_not_ours_is_said_in_one_line(folder: Path, host: str, reason: str) -> None:
+def test_foreign_host_is_reported_in_one_line(folder: Path, host: str, reason: str) -> None:
     status, said = run_to_end(folder, "--host", host)
     assert status == 3
     (line,) = said.splitlines()

@@ -17,14 +17,14 @@ USERS = [str(Path(sys.executable).with_name("taskapi")), "users", "list"]
 
 
 @pytest.mark.parametrize("command", [None, UVICORN, USERS], ids=["serve", "uvicorn", "users"])
-def test_an_env_file_that_is_not_utf_8_stops_the_start_with_one_line(folder: Path, command: list[str] | None) -> None:
+def test_env_file_not_utf8_stops_the_start(folder: Path, command: list[str] | None) -> None:
     (folder.parent / ".env").write_bytes(b"TASKAPI_DOCS=\xff\n")
     status, said = completed(folder, command) if command is USERS else run_to_end(folder, command=command)
     assert (status, said) == (1, "taskapi: .env is not UTF-8 (line 1); save it as UTF-8\n")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_misspelt_name_is_said_once_and_an_idle_connection_is_kept_as_long_as_set(folder: Path, workers: str) -> None:
+def test_misspelt_name_is_reported_once_idle_timeout_applies(folder: Path, workers: str) -> None:
     (folder.parent / ".env").write_text("TASKAPI_LOGLEVEL=debug\nTASKAPI_KEEP_ALIVE_SECONDS=1\n")
     with serving(folder, "--workers", workers) as server:
         assert server.output.count(f".env, line 1: {MISSPELT}") == 1
@@ -40,12 +40,12 @@ def test_uvicorn_logs_a_misspelt_name_once(folder: Path) -> None:
         assert server.output.count(f".env, line 1: {MISSPELT}") == 1
 
 
-def test_a_misspelt_name_is_said_by_the_command_for_accounts_too(folder: Path) -> None:
+def test_users_command_reports_a_misspelt_name_too(folder: Path) -> None:
     status, said = completed(folder, [*USERS[:2], "create", "grace"], given=f"{PASSWORD}\n", LOGLEVEL="debug")
     assert (status, said.splitlines()[0]) == (0, f"taskapi: warning: {MISSPELT}")
 
 
-def test_the_database_of_a_uri_is_ignored_and_named(folder: Path) -> None:
+def test_database_in_the_uri_is_ignored_and_reported(folder: Path) -> None:
     status, said = run_to_end(
         folder,
         MONGODB_URI="mongodb://127.0.0.1:1/shop",
@@ -56,7 +56,7 @@ def test_the_database_of_a_uri_is_ignored_and_named(folder: Path) -> None:
     assert said.startswith("taskapi: warning: TASKAPI_MONGODB_URI names the database 'shop', which is ignored")
 
 
-def test_a_root_path_works_behind_proxies_that_take_it_off_and_those_that_pass_it_on(folder: Path) -> None:
+def test_root_path_works_with_stripping_and_passing_proxies(folder: Path) -> None:
     with serving(folder, ROOT_PATH="/api") as server, server.client(headers=server.account()) as client:
         for prefix in ("/api", ""):  # as the proxy sends it
             made = client.post(f"{prefix}/tasks", json={"title": "Under a path"}, headers={"Idempotency-Key": "one"})

@@ -117,7 +117,7 @@ def out_of_reach(folder: Path) -> None:
         ),
     ],
 )
-def test_a_file_that_cannot_be_used_is_one_line(place: Path, spoil: Callable[[Path], None], says: str) -> None:
+def test_unusable_file_fails_with_one_line(place: Path, spoil: Callable[[Path], None], says: str) -> None:
     spoil(place)
     status, said = run_to_end(place, command=as_user(SERVE), MONGOD_CACHE_GB="")
     assert status in (1, 2)
@@ -132,7 +132,7 @@ def test_what_root_has_made_is_the_owners_afterwards(place: Path) -> None:
     assert {path.stat().st_uid for path in place.rglob("*")} == {owner}
 
 
-def test_what_root_does_not_know_to_be_its_own_stays_so(place: Path, tmp_path: Path) -> None:
+def test_root_changes_no_owner_outside_its_folder(place: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("")
     with suppress(OSError):  # they may be on two file systems
         os.link(tmp_path / "outside", place / "linked")
@@ -143,7 +143,7 @@ def test_what_root_does_not_know_to_be_its_own_stays_so(place: Path, tmp_path: P
 
 @pytest.mark.parametrize("command", [UVICORN, USERS], ids=["uvicorn", "users"])
 @pytest.mark.parametrize("spoil", [a_folder("lock"), a_folder("mongodb_uri"), out_of_reach], ids=["lock", "uri", "folder"])
-def test_so_it_is_for_whatever_else_starts_the_service(place: Path, spoil: Callable[[Path], None], command: list[str]) -> None:
+def test_unusable_file_fails_every_command_with_one_line(place: Path, spoil: Callable[[Path], None], command: list[str]) -> None:
     (place / "mongodb").mkdir()
     shutil.chown(place / "mongodb", *((NOBODY, NOBODY) if os.geteuid() == 0 else (os.geteuid(), os.getegid())))
     spoil(place)
@@ -156,7 +156,7 @@ def test_so_it_is_for_whatever_else_starts_the_service(place: Path, spoil: Calla
 @pytest.mark.parametrize(
     ("size", "says"), [("4k", "cannot be written: No space left on device"), ("64k", "mongod did not start: ")]
 )
-def test_a_disk_that_is_too_small_is_one_line(folder: Path, size: str, says: str) -> None:
+def test_too_small_disk_fails_with_one_line(folder: Path, size: str, says: str) -> None:
     folder.mkdir()
     unshare = [needs("unshare", "util-linux"), "--map-root-user", "--mount"]
     command = [*unshare, "sh", "-c", ON_SMALL_DISK, "sh", size, str(folder), *SERVE]

@@ -41,7 +41,7 @@ def slow_request(server: Server) -> Iterator[socket.socket]:
 @pytest.mark.parametrize(
     ("arguments", "again"), [(WORKERS[0], signal.SIGTERM), (WORKERS[0], signal.SIGINT), (WORKERS[1], signal.SIGTERM)]
 )
-def test_a_second_signal_ends_at_once_and_says_so(folder: Path, arguments: tuple[str, ...], again: signal.Signals) -> None:
+def test_second_signal_ends_at_once_with_a_message(folder: Path, arguments: tuple[str, ...], again: signal.Signals) -> None:
     with serving(folder, *arguments) as server, slow_request(server):
         server.process.terminate()
         wait_until(lambda: server.output.count("Shutting down") > 0, "the stop to begin")
@@ -70,7 +70,7 @@ def test_one_signal_delivered_twice_is_one(folder: Path, arguments: tuple[str, .
         assert "Traceback" not in server.output
 
 
-def test_a_hangup_is_ignored_with_a_word_by_one_worker(server: Server) -> None:
+def test_hangup_is_ignored_and_logged_by_one_worker(server: Server) -> None:
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "SIGHUP is ignored" in server.output, "a word")
     assert server.status() == 200
@@ -93,7 +93,7 @@ def test_a_hangup_replaces_every_worker_and_refuses_nobody(folder: Path) -> None
 
 
 @pytest.mark.parametrize("arguments", WORKERS, ids=["one", "two"])
-def test_every_connection_that_is_taken_during_a_stop_is_served(folder: Path, arguments: tuple[str, ...]) -> None:
+def test_connections_accepted_during_a_stop_are_served(folder: Path, arguments: tuple[str, ...]) -> None:
     """Callers connect as fast as they can while the server stops: each is refused, or has its answer."""
     with serving(folder, *arguments) as server:
         broken, stop = [], threading.Event()
@@ -125,7 +125,7 @@ def test_every_connection_that_is_taken_during_a_stop_is_served(folder: Path, ar
 
 
 @pytest.mark.parametrize("arguments", WORKERS, ids=["one", "two"])
-def test_a_restart_under_load_resets_no_request_and_loses_and_doubles_nothing(folder: Path, arguments: tuple[str, ...]) -> None:
+def test_restart_under_load_loses_and_doubles_nothing(folder: Path, arguments: tuple[str, ...]) -> None:
     acknowledged: dict[str, str] = {}
     uncertain: list[str] = []
     broken: list[str] = []

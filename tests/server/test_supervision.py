@@ -24,7 +24,7 @@ def kill_a_worker(server: Server) -> None:
     wait_until(lambda: f"worker {pid} ended (SIGKILL)" in server.output, "the end to be noticed")
 
 
-def test_workers_that_cannot_start_are_tried_again_and_the_others_go_on(folder: Path) -> None:
+def test_workers_failing_to_start_are_retried_others_continue(folder: Path) -> None:
     with serving(folder, "--workers", "2", MONGODB_SELECTION_TIMEOUT_MS="500") as server:
         wait_until(lambda: server.output.count("is ready") == 2, "both workers")
         with MongoClient[dict[str, Any]](server.mongodb_uri) as mongo:
@@ -43,7 +43,7 @@ def test_workers_that_cannot_start_are_tried_again_and_the_others_go_on(folder: 
         assert server.process.wait(30) == 0
 
 
-def test_a_stop_that_reaches_the_workers_first_is_no_failed_start(folder: Path) -> None:
+def test_stop_reaching_workers_first_is_no_failed_start(folder: Path) -> None:
     """As with SIGTERM to a whole process group, which comes to the workers while they start."""
     with launched(folder, "--workers", "2") as server:
         wait_until(lambda: len(workers(server)) == 2, "both workers to begin")

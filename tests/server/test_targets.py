@@ -47,7 +47,7 @@ def test_a_long_path_is_refused_alike(client: httpx.Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["a", "a" * 60_000])
-def test_a_long_address_is_never_cut_to_one_that_works(client: httpx.Client, host: str) -> None:
+def test_long_target_is_never_cut_to_valid_one(client: httpx.Client, host: str) -> None:
     task = client.post("/tasks", json={"title": "Stays", "status": "done"}).json()
     is_problem(call(client, "DELETE", f"http://{host}/tasks?completed=true&tag=".ljust(70_000, "x")), 414, "uri_too_long")
     assert client.get(f"/tasks/{task['id']}").status_code == 200

@@ -50,7 +50,7 @@ def idle_cursors(server: Server) -> int:
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
-def test_an_export_is_cut_off_when_the_database_dies(server: Server, owner: dict[str, str], kind: str) -> None:
+def test_export_is_cut_off_when_the_database_dies(server: Server, owner: dict[str, str], kind: str) -> None:
     with server.client(headers=owner) as client:
         with client.stream("GET", f"/tasks/export?format={kind}") as answer:
             assert answer.status_code == 200

@@ -93,7 +93,7 @@ def test_an_import_that_offers_http2_keeps_its_lines(server: Server, owner: dict
     assert (status, json.loads(body)["created"]) == (200, 1)
 
 
-def test_a_sign_in_that_offers_http2_keeps_its_form(server: Server) -> None:
+def test_sign_in_offering_http2_keeps_its_form(server: Server) -> None:
     name = f"user-{secrets.token_hex(8)}"
     server.account(name)
     form = f"username={name}&password={PASSWORD.replace(' ', '+')}".encode()
@@ -176,7 +176,7 @@ def test_a_websocket_handshake_is_accepted(websocket_port: int) -> None:
         assert wire.recv() == "hello"
 
 
-def test_a_websocket_handshake_behind_a_request_takes_nothing_from_it(websocket_port: int) -> None:
+def test_websocket_handshake_after_a_request_takes_nothing(websocket_port: int) -> None:
     handshake = head("GET /", *OFFERS["websocket"], "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==")
     packet = head("POST /", "Content-Length: 5") + b"first" + handshake + head("POST /", "Content-Length: 4", "Connection: close")
     assert answers(websocket_port, [packet, b"last"]) == [(200, b"first"), (200, b""), (200, b"last")]

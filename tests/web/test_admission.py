@@ -15,7 +15,7 @@ SMALL = Work("tests", 2, 3, 30)
 IMPATIENT = SMALL._replace(wait_seconds=0)
 
 
-async def test_what_is_over_the_share_of_an_account_is_its_own_excess() -> None:
+async def test_exceeding_the_account_share_refuses_that_account_only() -> None:
     bulkhead = Bulkhead(IMPATIENT)
     async with bulkhead.admit("ada"), bulkhead.admit("ada"):
         with pytest.raises(TooManyAtOnce):
@@ -26,7 +26,7 @@ async def test_what_is_over_the_share_of_an_account_is_its_own_excess() -> None:
         pass
 
 
-async def test_what_is_over_the_share_of_the_worker_is_nobodys_fault() -> None:
+async def test_exceeding_the_worker_share_is_a_busy_server() -> None:
     bulkhead = Bulkhead(IMPATIENT)
     async with bulkhead.admit("ada"), bulkhead.admit("ada"), bulkhead.admit("bob"):
         with pytest.raises(ServerBusy):
@@ -54,7 +54,7 @@ async def test_accounts_that_wait_are_let_in_in_turn() -> None:
     assert order == ["ada", "bob", "eve", "ada", "ada"]
 
 
-async def test_a_request_that_goes_away_while_it_waits_takes_no_place() -> None:
+async def test_cancelled_waiting_request_takes_no_place() -> None:
     bulkhead = Bulkhead(SMALL._replace(per_account=1))
     async with bulkhead.admit("ada"):
         gone = [asyncio.create_task(bulkhead.admit("ada").__aenter__()) for _ in range(2)]
@@ -69,7 +69,7 @@ async def test_a_request_that_goes_away_while_it_waits_takes_no_place() -> None:
     assert (bulkhead._total, bulkhead._waiters, bulkhead._waiting) == (0, 0, {})
 
 
-async def test_a_request_that_is_let_in_and_goes_away_at_once_gives_its_place_back() -> None:
+async def test_admitted_request_cancelled_at_once_returns_its_place() -> None:
     bulkhead = Bulkhead(SMALL._replace(per_account=1))
     async with bulkhead.admit("ada"):
         gone = asyncio.create_task(bulkhead.admit("ada").__aenter__())
@@ -79,7 +79,7 @@ async def test_a_request_that_is_let_in_and_goes_away_at_once_gives_its_place_ba
     assert (bulkhead._total, bulkhead._waiters, bulkhead._waiting) == (0, 0, {})
 
 
-async def test_who_disconnects_while_they_wait_are_refused_and_take_no_place() -> None:
+async def test_disconnected_waiting_client_is_refused_without_a_place() -> None:
     bulkhead, disconnect = Bulkhead(SMALL._replace(per_account=1)), Disconnect()
     async with bulkhead.admit("ada"):
         gone = [asyncio.create_task(bulkhead.admit("ada", disconnect).__aenter__()) for _ in range(2)]

@@ -41,7 +41,7 @@ async def test_no_route_takes_a_coded_body(app: FastAPI, ada: Account, coding: s
     assert await collection(TaskDocument).count_documents({}) == 0
 
 
-async def test_an_import_refuses_a_coded_body_before_it_imports_anything(ada: Account) -> None:
+async def test_import_refuses_a_coded_body_before_importing_anything(ada: Account) -> None:
     lines = b'{"title": "one line"}\n' * 3  # that are not coded at all, and would be imported
     for headers in ({CODING: "gzip"}, {CODING: "gzip", **KEYED}):
         answer = await ada.post("/tasks/import", content=lines, headers={"Content-Type": "application/jsonl", **headers})
@@ -63,7 +63,7 @@ async def test_a_coding_of_nothing_is_harmless(ada: Account) -> None:
     assert (await ada.post(f"/tasks/{task['id']}/restore", headers={**coded, **KEYED})).status_code == 200
 
 
-async def test_a_refused_coding_leaves_the_key_to_the_body_as_it_is(ada: Account) -> None:
+async def test_refused_coding_leaves_the_idempotency_key_free(ada: Account) -> None:
     body = b'{"title": "Sent again"}'
     for _ in range(2):
         answer = await ada.post("/tasks", content=gzip.compress(body), headers={**JSON, **KEYED, CODING: "gzip"})
@@ -74,7 +74,7 @@ async def test_a_refused_coding_leaves_the_key_to_the_body_as_it_is(ada: Account
     assert await collection(TaskDocument).count_documents({}) == 1
 
 
-async def test_a_byte_order_mark_before_json_is_taken_wherever_json_is(app: FastAPI, ada: Account) -> None:
+async def test_every_json_body_may_start_with_bom(app: FastAPI, ada: Account) -> None:
     answers: dict[str, httpx.Response] = {}
     for route, method, path in calls(app, "65f1a2b3c4d5e6f708192a3b"):
         for kind in takes(route):
@@ -90,7 +90,7 @@ async def test_a_byte_order_mark_before_json_is_taken_wherever_json_is(app: Fast
     assert len(answers) > 20
 
 
-async def test_what_follows_a_byte_order_mark_is_stored_as_it_is(ada: Account) -> None:
+async def test_text_after_a_byte_order_mark_is_unchanged(ada: Account) -> None:
     task = (await ada.post("/tasks", content=MARKED, headers=JSON)).json()
     assert task["title"] == "From Windows"
     path, merge = f"/tasks/{task['id']}", {"Content-Type": "application/merge-patch+json"}

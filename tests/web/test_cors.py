@@ -6,7 +6,7 @@ import pytest
 from tests.client import is_problem
 
 
-async def test_cors_lets_the_configured_origin_in_and_no_other(anonymous: httpx.AsyncClient) -> None:
+async def test_cors_admits_only_the_configured_origin(anonymous: httpx.AsyncClient) -> None:
     ask = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,content-type"}
     allowed = await anonymous.options("/tasks", headers={"Origin": "http://localhost:3000", **ask})
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "http://localhost:3000")
@@ -27,7 +27,7 @@ async def test_a_browser_may_send_what_tracing_adds(anonymous: httpx.AsyncClient
     is_problem(refused, 400, "cors_refused")
 
 
-async def test_a_private_network_is_not_opened_and_the_rest_is_answered(anonymous: httpx.AsyncClient) -> None:
+async def test_private_network_access_is_denied_in_answered_preflight(anonymous: httpx.AsyncClient) -> None:
     ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Private-Network": "true"}
     answer = await anonymous.options("/tasks", headers={"Origin": "http://localhost:3000", **ask})
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "http://localhost:3000")

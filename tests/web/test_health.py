@@ -34,7 +34,7 @@ async def test_ready_with_a_primary(anonymous: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.real
-async def test_many_who_ask_whether_it_is_ready_share_one_look(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
+async def test_concurrent_readiness_requests_share_one_check(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
     operations = await _linearizable_reads(app)
     answers = await asyncio.gather(*[anonymous.get("/ready") for _ in range(50)])
     assert {answer.status_code for answer in answers} == {200}

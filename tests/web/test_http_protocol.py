@@ -144,7 +144,7 @@ async def test_a_head_just_within_the_limit_is_served(port: int) -> None:
     assert json.loads(body)["headers"].count("x") == MAX_HEAD_BYTES // len(PIECE)
 
 
-async def test_a_small_head_before_a_large_body_is_served(port: int) -> None:
+async def test_small_head_before_large_body_is_served(port: int) -> None:
     start = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nConnection: close\r\n\r\n"
     (answer,) = await exchange(port, start + b"y" * 1_000_000)
     assert json.loads(answer[1])["size"] == 1_000_000
@@ -178,26 +178,26 @@ async def test_a_body_has_to_go_on_in_time(port: int, start: bytes) -> None:
     assert problem(await exchange(port, start)) == (408, "request_timeout")
 
 
-async def test_the_second_head_of_a_connection_has_to_come_in_time(port: int) -> None:
+async def test_second_head_of_a_connection_has_a_timeout(port: int) -> None:
     first, second = await exchange(port, GET + b"GET / HT")
     assert first[0] == 200
     assert problem([second]) == (408, "request_timeout")
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, b""), (2, b""), (0, b"GET / HT")])
-async def test_a_client_that_ends_its_side_gets_its_answers(port: int, before: int, after: bytes) -> None:
+async def test_half_closed_client_gets_its_answers(port: int, before: int, after: bytes) -> None:
     late = GET.replace(b" / ", b" /late ")
     answers = await exchange(port, GET * before + late + after, half_close=True)
     assert [status for status, _ in answers] == [200] * (before + 1)
 
 
-async def test_a_client_that_ends_its_side_in_the_middle_is_let_go(port: int) -> None:
+async def test_client_half_closing_mid_request_is_disconnected(port: int) -> None:
     assert await exchange(port, CHUNKED + b"5\r\nab", half_close=True) == []
     assert await exchange(port, b"GET / HT", half_close=True) == []
 
 
 @pytest.mark.parametrize("behind", [b"", GET, GET + GET, CHUNKED])
-async def test_the_request_that_is_being_answered_learns_that_its_client_went_away(port: int, behind: bytes) -> None:
+async def test_running_request_learns_of_its_client_disconnecting(port: int, behind: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(GET.replace(b" / ", b" /gone ") + behind)
     await reader.readuntil(b"\r\n\r\n")
@@ -207,14 +207,14 @@ async def test_the_request_that_is_being_answered_learns_that_its_client_went_aw
 
 
 @pytest.mark.parametrize("before", [1, 3])
-async def test_a_broken_body_takes_no_answer_from_requests_before_it(port: int, before: int) -> None:
+async def test_broken_body_leaves_earlier_answers_intact(port: int, before: int) -> None:
     *answers, last = await exchange(port, GET * before + CHUNKED + b"zz\r\n")
     assert [status for status, _ in answers] == [200] * before
     assert problem([last]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("rest", [[], [b"zz\r\n"], [b"0\r\n", *[PIECE] * 100]])
-async def test_a_request_that_has_its_answer_gets_no_second_one(port: int, rest: list[bytes]) -> None:
+async def test_answered_request_gets_no_second_answer(port: int, rest: list[bytes]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(CHUNKED.replace(b" / ", b" /early "))
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
@@ -223,21 +223,19 @@ async def test_a_request_that_has_its_answer_gets_no_second_one(port: int, rest:
     writer.close()
 
 
-async def test_an_answer_before_the_body_asks_for_none_and_the_connection_goes_on(port: int) -> None:
+async def test_early_answer_without_continue_keeps_the_connection(port: int) -> None:
     head = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n"
     answers = await exchange(port, head, b"y" * 100_000, LAST)
     assert [status for status, _ in answers] == [200, 200]  # and no 100
 
 
-async def test_a_long_body_that_has_its_answer_is_read_to_its_end(port: int) -> None:
+async def test_long_body_already_answered_is_read_to_end(port: int) -> None:
     head = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n"
     answers = await exchange(port, head, b"y" * 2_000_000, LAST)
     assert [status for status, _ in answers] == [200, 200]
 
 
-async def test_the_rest_of_a_body_that_has_its_answer_does_not_keep_the_server_busy(
-    port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rest_of_answered_body_is_read_with_pauses(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_reading, "PAUSE_SECONDS", 3600)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
@@ -250,7 +248,7 @@ async def test_the_rest_of_a_body_that_has_its_answer_does_not_keep_the_server_b
     assert Impatient.opened[0].reads == 2  # its head, and the piece at which it paused
 
 
-async def test_who_goes_away_gives_up_the_turn_they_wait_for(port: int) -> None:
+async def test_disconnected_client_gives_up_its_turn(port: int) -> None:
     bulkhead = Impatient.bulkhead
     async with bulkhead.admit("ada"):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -263,7 +261,7 @@ async def test_who_goes_away_gives_up_the_turn_they_wait_for(port: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_who_ends_their_side_is_refused_the_turn_they_wait_for(port: int) -> None:
+async def test_half_closed_waiting_client_is_refused_its_turn(port: int) -> None:
     async with Impatient.bulkhead.admit("ada"):
         turn = GET.replace(b" / ", b" /turn ")
         assert [status for status, _ in await exchange(port, turn, half_close=True)] == [200]

@@ -71,7 +71,7 @@ async def read_answer(reader: asyncio.StreamReader) -> bytes:
     return head
 
 
-async def test_a_request_after_the_stop_is_answered_with_close(service: Service) -> None:
+async def test_request_after_the_stop_is_answered_with_close(service: Service) -> None:
     reader, writer = await service.connect()
     writer.write(GET)
     assert b"connection: close" not in await read_answer(reader)
@@ -81,7 +81,7 @@ async def test_a_request_after_the_stop_is_answered_with_close(service: Service)
     assert await reader.read() == b""
 
 
-async def test_an_answer_that_has_begun_ends_and_so_does_the_request_behind_it(service: Service) -> None:
+async def test_started_answer_and_pipelined_request_complete(service: Service) -> None:
     reader, writer = await service.connect()
     service.allowed.clear()
     writer.write(GET)
@@ -106,7 +106,7 @@ async def test_idle_connections_are_closed(service: Service) -> None:
 
 
 @pytest.mark.parametrize("sent", [GET, GET[:5]], ids=["whole", "begun"])
-async def test_a_request_that_was_not_read_yet_is_not_cut(service: Service, sent: bytes) -> None:
+async def test_unread_request_is_not_cut_off(service: Service, sent: bytes) -> None:
     reader, writer = await service.connect()
     writer.write(GET)
     await read_answer(reader)
@@ -131,7 +131,7 @@ async def test_a_head_that_has_begun_is_waited_for(service: Service) -> None:
     assert b"connection: close" in await read_answer(reader)
 
 
-async def test_an_answer_before_the_end_of_a_body_arrives_whole(service: Service) -> None:
+async def test_answer_before_the_body_ends_arrives_whole(service: Service) -> None:
     reader, writer = await service.connect()
     service.allowed.clear()
     writer.write(LONG + b"x" * 1000)

@@ -130,7 +130,7 @@ async def test_an_error_under_head_is_still_an_error(caplog: pytest.LogCaptureFi
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-async def test_options_tells_anybody_what_each_route_takes_and_no_more(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
+async def test_options_lists_exactly_the_methods_of_routes(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
     takes: dict[str, set[str]] = {}
     for _, method, path in calls(app, "nobody"):
         takes.setdefault(path, {"OPTIONS"}).add(method)
@@ -150,7 +150,7 @@ async def test_options_tells_anybody_what_each_route_takes_and_no_more(app: Fast
             assert (await anonymous.request(method, path)).status_code != 405, (method, path)
 
 
-async def test_an_address_that_is_written_out_is_no_id(app: FastAPI, ada: Account) -> None:
+async def test_literal_paths_are_not_taken_as_ids(app: FastAPI, ada: Account) -> None:
     routes = [route for route in app.routes if isinstance(route, Route)]
     for path in {route.path for route in routes if "{" not in route.path}:
         asked = {"type": "http", "method": "GET", "path": path}
@@ -217,7 +217,7 @@ async def test_an_answer_without_content_has_no_content_type(app: FastAPI, ada: 
     assert {route.response_class for route in empty} == {Response}  # the others as well, which need a mail or a code
 
 
-async def test_options_with_a_trailing_slash_or_a_body_is_the_same(anonymous: httpx.AsyncClient) -> None:
+async def test_options_ignores_a_trailing_slash_and_a_body(anonymous: httpx.AsyncClient) -> None:
     plain = await anonymous.options("/tasks")
     assert shown(await anonymous.options("/tasks/"))[1]["allow"] == plain.headers["allow"]
     assert (await anonymous.request("OPTIONS", "/tasks", content=b"{", headers={"Content-Type": "text/plain"})).status_code == 204
@@ -231,13 +231,13 @@ async def test_an_unknown_address_has_no_options(anonymous: httpx.AsyncClient, m
     assert (await anonymous.request(method, path)).status_code == 404
 
 
-async def test_the_files_of_the_docs_take_get_and_head(anonymous: httpx.AsyncClient) -> None:
+async def test_docs_files_accept_get_and_head(anonymous: httpx.AsyncClient) -> None:
     answer = await anonymous.options(ASSET)
     assert (answer.status_code, answer.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
     assert (await anonymous.post(ASSET)).headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-async def test_patch_formats_are_named_where_they_are_taken_and_where_another_was_sent(ada: Account) -> None:
+async def test_accept_patch_is_sent_by_options_and_415(ada: Account) -> None:
     task = await ada.make_task()
     for path in (f"/tasks/{task['id']}", "/users/me"):
         formats = (await ada.client.options(path)).headers["accept-patch"]

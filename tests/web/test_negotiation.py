@@ -66,7 +66,7 @@ def test_the_best_of_two(accept: str, best: str | None) -> None:
     assert preferred(accept, (LINES, CSV)) == best
 
 
-def test_an_offer_with_parameters_is_met_by_the_range_that_names_them() -> None:
+def test_offer_with_parameters_matches_the_range_naming_them() -> None:
     offers = ("text/csv;header=present", "text/csv;header=absent")
     assert preferred("text/csv", offers) == offers[0]
     assert preferred("text/csv;header=absent", offers) == offers[1]
@@ -79,12 +79,12 @@ def test_no_value_breaks_it(accept: str) -> None:
 
 
 @pytest.mark.parametrize("part", ['"', '"\\', "a/b,", "*/*;q=0,", ";", "=", 'a/b;x="\\"'])
-def test_a_long_value_is_read_once_from_start_to_end(part: str) -> None:
+def test_long_value_is_read_in_one_pass(part: str) -> None:
     """With a pattern that looks back this would not end."""
     assert preferred(part * (200_000 // len(part)), (LINES, CSV)) is None
 
 
-async def test_what_no_route_gives_is_refused_everywhere_before_anything_is_done(app: FastAPI, ada: Account) -> None:
+async def test_unacceptable_type_is_refused_before_anything_is_done(app: FastAPI, ada: Account) -> None:
     task = await ada.make_task()
     produced = {}
     for route, method, path in calls(app, task["id"]):
@@ -129,13 +129,13 @@ async def test_errors_are_problems_whatever_is_accepted(ada: Account) -> None:
     is_problem(await ada.delete("/tasks/1", headers={"Accept": "text/html"}), 404, "not_found")
 
 
-async def test_a_current_copy_is_a_304_to_those_who_take_it(ada: Account) -> None:
+async def test_current_copy_is_304_when_accepted(ada: Account) -> None:
     task = await ada.make_task()
     headers = {"If-None-Match": '"1"', "Accept": JSON}
     assert (await ada.get(f"/tasks/{task['id']}", headers=headers)).status_code == 304
 
 
-async def test_vary_is_one_list_without_repetition_on_every_answer(app: FastAPI, ada: Account) -> None:
+async def test_vary_is_one_list_without_duplicates(app: FastAPI, ada: Account) -> None:
     task = await ada.make_task()
     origins = [{}, {"Origin": "http://localhost:3000"}, {"Origin": "http://evil.example"}]
     preflight = {"Access-Control-Request-Method": "GET"}
@@ -152,7 +152,7 @@ async def test_vary_is_one_list_without_repetition_on_every_answer(app: FastAPI,
                 assert "Accept" in names, (method, path)
 
 
-async def test_a_route_that_has_several_media_types_chooses_and_says_so() -> None:
+async def test_route_chooses_among_media_types_and_sets_vary() -> None:
     router = routing.router()
 
     @router.get("/export", response_class=Response, responses={200: {"content": {LINES: {}, CSV: {}}}})
@@ -171,7 +171,7 @@ async def test_a_route_that_has_several_media_types_chooses_and_says_so() -> Non
         assert refused.json()["detail"] == "This endpoint can only return application/jsonl or text/csv."
 
 
-def test_a_406_is_documented_where_it_can_happen_and_nowhere_else(app: FastAPI) -> None:
+def test_response_406_is_documented_exactly_where_possible(app: FastAPI) -> None:
     for route in app.routes:
         if isinstance(route, routing.StrictRoute) and route.include_in_schema:
             for method in route.methods or ():

@@ -77,7 +77,7 @@ def test_every_operation_is_described_with_its_problems(app: FastAPI) -> None:
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
-def test_groups_are_declared_and_begin_with_the_way_in(app: FastAPI) -> None:
+def test_groups_are_declared_and_start_with_auth(app: FastAPI) -> None:
     document = app.openapi()
     declared = [tag["name"] for tag in document["tags"]]
     assert declared[0] == "auth"
@@ -94,7 +94,7 @@ def test_it_says_whose_it_is_and_where(app: FastAPI) -> None:
     assert "license" not in document["info"]
 
 
-async def test_behind_a_prefix_it_names_the_prefix_as_its_server(app: FastAPI) -> None:
+async def test_root_path_prefix_is_named_as_server(app: FastAPI) -> None:
     transport = httpx.ASGITransport(app, root_path="/api")
     async with httpx.AsyncClient(transport=transport, base_url="http://taskapi") as client:
         assert (await client.get("/api/openapi.json")).json()["servers"] == [{"url": "/api"}]
@@ -189,7 +189,7 @@ def test_list_parameters_are_documented(app: FastAPI) -> None:
     assert parameters == {"limit", "offset", "skip", "cursor", "count", "sort", "fields"} | filters
 
 
-def test_every_query_parameter_says_what_it_is_where_swagger_ui_looks(app: FastAPI) -> None:
+def test_query_parameters_are_described_where_swagger_ui_looks(app: FastAPI) -> None:
     """It shows no description from within a schema, offers a file for a content type, and sends what stands as example."""
     for _, path, body in operations(app.openapi()):
         for parameter in body.get("parameters", ()):
@@ -199,7 +199,7 @@ def test_every_query_parameter_says_what_it_is_where_swagger_ui_looks(app: FastA
                 assert not {"anyOf", "contentMediaType"} & parameter["schema"].keys(), (path, parameter["name"])
 
 
-def test_authorize_takes_a_user_name_and_password_or_an_api_token(app: FastAPI) -> None:
+def test_authorize_offers_password_or_api_token(app: FastAPI) -> None:
     schemes = app.openapi()["components"]["securitySchemes"]
     assert schemes["password"]["flows"]["password"]["tokenUrl"] == "token"
     assert (schemes["token"]["type"], schemes["token"]["scheme"]) == ("http", "bearer")
@@ -210,7 +210,7 @@ def test_authorize_takes_a_user_name_and_password_or_an_api_token(app: FastAPI) 
         assert ways == ([] if body["operationId"] in public else ["password", "token"])
 
 
-def test_every_post_that_makes_something_takes_an_idempotency_key(app: FastAPI) -> None:
+def test_every_creating_post_documents_the_idempotency_key(app: FastAPI) -> None:
     for method, path, body in operations(app.openapi()):
         names = [parameter["name"] for parameter in body.get("parameters", ())]
         keyed = method == "post" and (path == "/register" or path.startswith("/tasks")) and path != "/tasks/search"

@@ -63,7 +63,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
         assert resolved(document, {"$ref": reference}), reference
 
 
-def test_it_is_openapi_3_1_and_nothing_of_3_2(document: dict[str, Any]) -> None:
+def test_document_is_openapi_3_1_only(document: dict[str, Any]) -> None:
     assert document["openapi"] == "3.1.0"
     assert [place for place, node in nodes(document) if {"itemSchema", "itemEncoding", "$defs"} & node.keys()] == []
 
@@ -86,7 +86,7 @@ def test_examples_in_schemas_keep_to_them(document: dict[str, Any]) -> None:
     assert checked > 60
 
 
-def test_examples_of_bodies_parameters_and_headers_keep_to_their_schemas(document: dict[str, Any]) -> None:
+def test_examples_match_their_schemas(document: dict[str, Any]) -> None:
     checked = 0
     for place, node in nodes(document):
         if "schema" not in node:
@@ -100,7 +100,7 @@ def test_examples_of_bodies_parameters_and_headers_keep_to_their_schemas(documen
     assert checked > 200
 
 
-def test_examples_show_the_members_in_their_order_and_those_that_are_null(document: dict[str, Any]) -> None:
+def test_examples_keep_the_member_order_and_show_nulls(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for name, schema in schemas.items():
         for example in schema.get("examples", ()):
@@ -111,7 +111,7 @@ def test_examples_show_the_members_in_their_order_and_those_that_are_null(docume
     assert schemas["SecurityEventRead"]["examples"][0]["by"] is None
 
 
-def test_each_error_has_an_example_of_each_of_its_codes(document: dict[str, Any]) -> None:
+def test_each_error_response_has_examples_of_its_codes(document: dict[str, Any]) -> None:
     codes: set[str] = set()
     for place, answer in answers(document):
         status = int(place.rpartition(" ")[2])
@@ -129,7 +129,7 @@ def test_each_error_has_an_example_of_each_of_its_codes(document: dict[str, Any]
     assert len(codes) > 40
 
 
-def test_signing_in_names_what_a_second_factor_can_answer(document: dict[str, Any]) -> None:
+def test_sign_in_documents_the_second_factor_errors(document: dict[str, Any]) -> None:
     answers = document["paths"]["/token"]["post"]["responses"]
     codes = {
         code for answer in answers.values() for code in answer["content"].get("application/problem+json", {}).get("examples", ())
@@ -194,7 +194,7 @@ BULK: list[tuple[bool, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("good", "sent"), BULK, ids=str)
-def test_the_schema_of_a_bulk_operation_admits_what_the_service_takes(
+def test_bulk_operation_schema_admits_what_the_service_accepts(
     operation: Draft202012Validator, good: bool, sent: dict[str, Any]
 ) -> None:
     assert operation.is_valid(sent) is good

@@ -82,7 +82,7 @@ async def test_a_body_over_the_limit_is_refused(ada: Account) -> None:
     is_problem(await ada.client.post("/nowhere", content=large), 413, "body_too_large")
 
 
-async def test_a_body_that_grows_over_the_limit_is_refused(ada: Account) -> None:
+async def test_body_growing_over_the_limit_is_refused(ada: Account) -> None:
     sent = 0
 
     async def stream() -> AsyncIterator[bytes]:
@@ -167,7 +167,7 @@ async def test_a_caller_that_goes_away_is_no_error(app: FastAPI, ada: Account, c
 
 
 @pytest.mark.parametrize("kind", all_errors(), ids=lambda kind: kind.__name__)
-def test_every_error_has_a_status_and_a_code_of_its_own(kind: type[errors.DomainError]) -> None:
+def test_every_error_has_a_status_and_unique_code(kind: type[errors.DomainError]) -> None:
     if "code" not in vars(kind):  # a category, which is never raised itself
         assert kind.__subclasses__()
         return
@@ -202,7 +202,7 @@ def test_what_the_drivers_errors_mean(error: pymongo_errors.PyMongoError, expect
 
 # SDAM specification, "not writable primary" and "node is recovering"; Retryable Writes specification
 @pytest.mark.parametrize("code", [6, 7, 89, 91, 134, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436])
-def test_a_server_that_is_no_primary_is_unavailable_wherever_it_says_so(code: int) -> None:
+def test_not_primary_errors_anywhere_mean_unavailable(code: int) -> None:
     nested: list[dict[str, Any]] = [
         {"writeErrors": [{"index": 0, "code": 2}, {"index": 1, "code": code}], "writeConcernErrors": []},
         {"writeErrors": [], "writeConcernErrors": [{"code": code}]},
@@ -249,12 +249,12 @@ async def test_answers_carry_the_headers_of_safety(anonymous: httpx.AsyncClient)
     ],
     ids=lambda value: "".join(value) if isinstance(value, dict) else "",
 )
-async def test_a_wrong_parameter_is_answered_with_what_to_send(ada: Account, query: dict[str, str], message: str) -> None:
+async def test_wrong_parameter_is_answered_with_what_to_send(ada: Account, query: dict[str, str], message: str) -> None:
     answer = await ada.get("/tasks", params=query)
     assert answer.json()["details"][0]["message"].startswith(message)
 
 
-async def test_what_is_no_object_is_told_in_the_words_of_json(ada: Account) -> None:
+async def test_messages_about_bodies_use_json_terms(ada: Account) -> None:
     for path in ("/tasks", "/tasks/bulk", "/tasks/search"):
         (fault,) = (await ada.post(path, json=[])).json()["details"]
         assert fault["message"] == "Input should be an object"

@@ -76,7 +76,7 @@ async def test_a_body_is_sent_to_its_end() -> None:
     assert (b"x-kind", b"test") in sent.messages[0]["headers"]
 
 
-async def test_a_fault_before_the_first_part_is_an_ordinary_error() -> None:
+async def test_failure_before_the_first_part_is_ordinary_error() -> None:
     async def parts() -> AsyncGenerator[bytes, None]:
         raise DatabaseUnavailable
         yield b""
@@ -85,7 +85,7 @@ async def test_a_fault_before_the_first_part_is_an_ordinary_error() -> None:
         await Streamed.begun(parts(), {})
 
 
-async def test_a_fault_in_the_middle_leaves_the_body_without_its_end(caplog: pytest.LogCaptureFixture) -> None:
+async def test_failure_in_the_middle_leaves_body_unterminated(caplog: pytest.LogCaptureFixture) -> None:
     closed = []
 
     async def parts() -> AsyncGenerator[bytes, None]:
@@ -104,7 +104,7 @@ async def test_a_fault_in_the_middle_leaves_the_body_without_its_end(caplog: pyt
 
 
 @pytest.mark.parametrize("version", ["2.3", "2.4"])
-async def test_the_parts_are_closed_when_nobody_listens_any_more(version: str) -> None:
+async def test_parts_are_closed_when_the_client_disconnects(version: str) -> None:
     closed = []
 
     async def parts() -> AsyncGenerator[bytes, None]:

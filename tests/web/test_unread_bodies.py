@@ -48,7 +48,7 @@ async def test_nothing_of_a_strangers_body_is_read(app: FastAPI, shared: httpx.A
 
 
 @pytest.mark.parametrize("headers", [{}, KEYED])
-async def test_nothing_is_read_of_a_body_whose_sender_lacks_a_scope(app: FastAPI, ada: Account, headers: dict[str, str]) -> None:
+async def test_body_is_not_read_without_the_scope(app: FastAPI, ada: Account, headers: dict[str, str]) -> None:
     reader = await signed_in(ada.client, ada, scope="tasks:read")
     answers = []
     for route, method, path in routes_with_body(app, anonymous=False):
@@ -61,7 +61,7 @@ async def test_nothing_is_read_of_a_body_whose_sender_lacks_a_scope(app: FastAPI
     assert answers.count(403) > 15
 
 
-async def test_nothing_is_read_of_a_body_of_a_route_for_sessions(ada: Account) -> None:
+async def test_body_is_not_read_without_a_session(ada: Account) -> None:
     made = await ada.post("/users/me/tokens", json={"name": "CI", "scopes": ["account"]})
     assert made.status_code == 201, made.text
     body = Body()

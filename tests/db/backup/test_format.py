@@ -59,14 +59,14 @@ def test_any_gzip_and_bson_reader_can_read_it() -> None:
     assert {"collections", "documents", "sha256"} == set(documents[-1])
 
 
-def test_a_file_that_is_cut_short_anywhere_is_refused() -> None:
+def test_file_cut_short_anywhere_is_refused() -> None:
     data = written()
     for size in [*range(0, len(data), 11), len(data) - 1]:
         with pytest.raises(BadFile):
             verify(data[:size])
 
 
-def test_a_file_with_a_flipped_bit_is_refused_or_says_the_same() -> None:
+def test_flipped_bit_is_refused_or_changes_nothing() -> None:
     data, whole, chance = written(), gzip.decompress(written()), random.Random(1)
     verify(data)
     for place in [*range(20), *range(len(data) - 20, len(data)), *chance.sample(range(len(data)), 150)]:
@@ -121,7 +121,7 @@ def test_a_newer_format_is_said() -> None:
 
 
 @pytest.mark.parametrize("name", [5, "", "a\0b", "$a", "a..b", ".a", "a.", "system.users", "system.views"])
-def test_a_collection_that_nobody_can_have_is_refused_before_anything_is_written(name: Any) -> None:
+def test_impossible_collection_is_refused_before_anything_is_written(name: Any) -> None:
     with pytest.raises(BadFile, match="damaged"):
         verify(written(None, describe(name)))
 

@@ -90,7 +90,7 @@ async def test_an_application_goes_on_where_it_was(app: FastAPI, ada: Account, t
     assert contents(target) != contents(own)
 
 
-def test_a_backup_is_of_one_moment_while_others_write(source: Store, target: Store) -> None:
+def test_backup_shows_one_moment_despite_concurrent_writes(source: Store, target: Store) -> None:
     source["a"].insert_many({"pair": number} for number in range(2500))
     source["z"].insert_many({"pair": number} for number in range(2500))
     source["users"].insert_one({})
@@ -146,7 +146,7 @@ def test_nothing_is_written_from_a_damaged_file(source: Store, target: Store) ->
     assert target.list_collection_names() == ["keep"]
 
 
-async def test_a_restore_that_is_interrupted_says_so_and_can_be_repeated(app: FastAPI, source: Store, target: Store) -> None:
+async def test_interrupted_restore_is_reported_and_can_be_repeated(app: FastAPI, source: Store, target: Store) -> None:
     fill(source, 3000)
     file = back_up(source)
 
@@ -183,7 +183,7 @@ def test_who_writes_meanwhile_is_not_overwritten(source: Store, target: Store) -
     assert target["users"].find_one() == {"_id": 1, "somebody": "else"}
 
 
-def test_who_writes_into_what_is_being_filled_is_named(source: Store, target: Store) -> None:
+def test_writer_during_a_restore_is_named(source: Store, target: Store) -> None:
     source["tasks"].insert_many({"_id": number} for number in range(1500))
 
     class Writing(Said):
@@ -194,7 +194,7 @@ def test_who_writes_into_what_is_being_filled_is_named(source: Store, target: St
         restore(target, back_up(source), Writing())
 
 
-def test_no_option_of_a_collection_is_taken_for_one_of_the_driver(source: Store, target: Store) -> None:
+def test_collection_options_are_not_taken_as_driver_options(source: Store, target: Store) -> None:
     source["a"].insert_one({})
     sink = io.BytesIO()
     writer = Writer(sink, Reader(back_up(source)).header)
@@ -210,7 +210,7 @@ def test_an_empty_database_is_not_backed_up(source: Store) -> None:
         back_up(source)
 
 
-def test_keys_are_in_the_file_when_they_are_wanted(source: Store, target: Store) -> None:
+def test_keys_are_in_the_file_on_request(source: Store, target: Store) -> None:
     fill(source)
     without, said = back_up(source, said := Said()), said
     assert "secrets" not in Reader(without).header
@@ -229,7 +229,7 @@ def test_keys_are_in_the_file_when_they_are_wanted(source: Store, target: Store)
     assert not [line for line in said if OTHER in line or SECRET in line]
 
 
-def test_a_key_that_is_not_the_one_that_signs_is_named(source: Store) -> None:
+def test_key_other_than_the_signing_one_is_named(source: Store) -> None:
     fingerprint = Keyring([OTHER]).fingerprints()[0]
     source["service_state"].insert_one({"_id": "signing_key", "fingerprint": fingerprint, "since": datetime.now(UTC)})
     said = Said()

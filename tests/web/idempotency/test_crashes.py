@@ -9,7 +9,7 @@ BODY = {"title": "Once", "completed": True, "checklist": [{"text": "a"}, {"text"
 REPLAY = "idempotent-replay"
 
 
-async def test_a_task_that_was_changed_meanwhile_is_answered_as_it_was_made(ada: Account) -> None:
+async def test_changed_task_is_replayed_as_it_was_created(ada: Account) -> None:
     first = await ada.post("/tasks", json=BODY, headers=KEYED)
     await forget_answer()
     change = {"title": "Changed", "completed": False, "checklist": []}
@@ -23,7 +23,7 @@ async def test_a_task_that_was_changed_meanwhile_is_answered_as_it_was_made(ada:
     assert (await ada.post("/tasks", json=BODY, headers=KEYED)).headers[REPLAY] == "true"
 
 
-async def test_a_task_that_was_deleted_meanwhile_stays_in_the_trash(ada: Account) -> None:
+async def test_task_deleted_meanwhile_stays_in_the_trash(ada: Account) -> None:
     first = await ada.post("/tasks", json=BODY, headers=KEYED)
     await forget_answer()
     assert (await ada.delete(f"/tasks/{first.json()['id']}")).status_code == 204

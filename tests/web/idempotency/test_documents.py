@@ -8,7 +8,7 @@ from tests.stored import collection
 
 
 @pytest.mark.real
-async def test_expired_keys_are_removed_and_the_id_is_all_that_is_looked_up(app: FastAPI) -> None:
+async def test_expired_keys_are_removed_and_lookups_use_id(app: FastAPI) -> None:
     indexes = await collection(IdempotencyDocument).index_information()
     assert set(indexes) == {"_id_", "expiry"}
     assert (indexes["expiry"]["key"], indexes["expiry"]["expireAfterSeconds"]) == ([("expires_at", 1)], 0)

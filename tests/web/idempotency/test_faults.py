@@ -50,7 +50,7 @@ def at_look_up(app: FastAPI, number: int, do: Callable[[], Awaitable[Any]], monk
 
 
 @pytest.mark.parametrize(("error", "status"), [(AutoReconnect("gone"), 503), (ZeroDivisionError("oops"), 500)], ids=str)
-async def test_a_failure_after_the_write_is_not_kept_and_its_repeat_makes_no_second_task(
+async def test_repeat_of_failure_after_write_creates_no_duplicate(
     app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     async def fail() -> None:
@@ -69,7 +69,7 @@ async def test_a_failure_after_the_write_is_not_kept_and_its_repeat_makes_no_sec
 
 
 @pytest.mark.real
-async def test_a_bulk_that_the_database_cut_short_is_run_again(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bulk_interrupted_by_the_database_runs_again(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     task = await ada.make_task()
     operations = [{"op": "create", "task": {"title": "Once"}}, {"op": "update", "id": task["id"], "changes": {"priority": 5}}]
 
@@ -89,7 +89,7 @@ async def test_a_bulk_that_the_database_cut_short_is_run_again(ada: Account, mon
     assert (await send()).headers["idempotent-replay"] == "true"
 
 
-async def test_a_database_that_is_away_is_503_before_anything_is_reserved(
+async def test_missing_database_is_503_before_anything_is_reserved(
     app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail() -> None:
@@ -103,7 +103,7 @@ async def test_a_database_that_is_away_is_503_before_anything_is_reserved(
 
 
 @pytest.mark.parametrize("size", [10, 100_000], ids=["before the key is reserved", "while the route reads"])
-async def test_a_caller_that_goes_away_leaves_the_key_free(app: FastAPI, ada: Account, size: int) -> None:
+async def test_disconnected_caller_leaves_the_key_free(app: FastAPI, ada: Account, size: int) -> None:
     request = ada.client.build_request("POST", "/tasks", json=BODY, headers={**ada.headers, **KEYED})
     scope = {"type": "http", "method": "POST", "path": "/tasks", "raw_path": b"/tasks", "query_string": b"", "client": None}
     headers = [(name.lower(), value) for name, value in request.headers.raw]

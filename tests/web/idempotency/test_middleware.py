@@ -27,7 +27,7 @@ async def post(account: Account, body: Any = BODY, path: str = "/tasks", **heade
     return await account.post(path, json=body, headers={**KEYED, **headers})
 
 
-async def test_a_repeat_gets_the_first_answer_and_makes_nothing(ada: Account) -> None:
+async def test_repeat_gets_the_first_answer_and_creates_nothing(ada: Account) -> None:
     first = await post(ada)
     assert (first.status_code, REPLAY in first.headers) == (201, False)
     again = await post(ada)
@@ -103,7 +103,7 @@ async def test_who_may_not_come_in_gets_no_replay(ada: Account) -> None:
     assert (await records(), await tasks()) == (1, 1)
 
 
-async def test_an_accept_that_cannot_be_met_leaves_the_key_free(ada: Account) -> None:
+async def test_unacceptable_accept_leaves_the_key_free(ada: Account) -> None:
     is_problem(await post(ada, Accept="text/html"), 406, "not_acceptable")
     assert await tasks() == 0
     answer = await post(ada, Accept="application/json")
@@ -164,7 +164,7 @@ async def test_an_expired_key_is_a_new_one(ada: Account) -> None:
     assert (await post(ada, {"title": "Another day"})).headers[REPLAY] == "true"
 
 
-async def test_a_crash_does_not_open_the_key_to_another_request(ada: Account) -> None:
+async def test_crash_does_not_open_key_to_other_requests(ada: Account) -> None:
     await post(ada)
     await forget_answer()
     is_problem(await post(ada, {"title": "Other"}), 422, "idempotency_key_reused")
@@ -175,7 +175,7 @@ async def test_a_crash_does_not_open_the_key_to_another_request(ada: Account) ->
     assert await tasks() == 1
 
 
-async def test_a_key_in_use_says_when_to_come_back(ada: Account) -> None:
+async def test_key_in_use_sends_retry_after(ada: Account) -> None:
     await post(ada)
     await forget_answer(lease=timedelta(seconds=60))
     answer = await post(ada)
@@ -197,7 +197,7 @@ async def test_a_large_body_is_told_apart_as_well(ada: Account) -> None:
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain"])
-async def test_a_body_over_the_limit_is_refused_and_forgotten(ada: Account, kind: str) -> None:
+async def test_body_over_the_limit_leaves_the_key_free(ada: Account, kind: str) -> None:
     async def stream() -> AsyncIterator[bytes]:
         for _ in range(64):
             yield b" " * 65_536
@@ -233,7 +233,7 @@ async def test_other_methods_take_no_key(ada: Account) -> None:
     assert await records() == 0
 
 
-async def test_browsers_may_send_a_key_and_see_a_replay(ada: Account) -> None:
+async def test_cors_allows_the_key_and_exposes_the_replay(ada: Account) -> None:
     origin = {"Origin": "http://localhost:3000"}
     ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,idempotency-key"}
     assert (await ada.client.options("/tasks", headers={**origin, **ask})).status_code == 200

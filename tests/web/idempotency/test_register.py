@@ -27,7 +27,7 @@ async def test_a_repeat_gets_the_account_again(anonymous: httpx.AsyncClient) -> 
     assert PASSWORD not in str(record)
 
 
-async def test_a_crash_after_the_write_makes_no_second_account(anonymous: httpx.AsyncClient) -> None:
+async def test_crash_after_the_write_creates_no_second_account(anonymous: httpx.AsyncClient) -> None:
     first = await register(anonymous)
     await forget_answer()
     again = await register(anonymous)

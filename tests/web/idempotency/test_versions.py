@@ -64,7 +64,7 @@ async def test_the_answer_of_an_older_version_is_replayed(ada: Account, version:
 
 
 @versions
-async def test_a_request_that_an_older_version_did_not_finish_goes_on(ada: Account, version: str, body: bytes) -> None:
+async def test_request_left_unfinished_by_older_version_resumes(ada: Account, version: str, body: bytes) -> None:
     await keep(ada, FINGERPRINTS[version, body], NO_ANSWER)
     is_problem(await send(ada, body + b" "), 422, "idempotency_key_reused")
     answers = [await send(ada, body) for _ in range(2)]
@@ -74,7 +74,7 @@ async def test_a_request_that_an_older_version_did_not_finish_goes_on(ada: Accou
 
 @pytest.mark.real
 @versions
-async def test_the_key_of_then_may_be_the_second_one_now(app: FastAPI, ada: Account, version: str, body: bytes) -> None:
+async def test_replay_works_when_its_secret_became_second(app: FastAPI, ada: Account, version: str, body: bytes) -> None:
     await keep(ada, FINGERPRINTS[version, body], ANSWER)
     keys: dict[str, Any] = {"secret_key": None, "secret_keys": [SecretStr("another" + SECRET), SecretStr(SECRET)]}
     async with another(app, **keys) as client:
