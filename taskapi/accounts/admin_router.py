@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 
 from taskapi.accounts.dependencies import Admin, Sessions
 from taskapi.accounts.errors import LastAdmin
@@ -14,7 +14,7 @@ from taskapi.core.fields import object_id
 from taskapi.core.settings import Settings
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
-from taskapi.web.routing import page_headers, parameters, path_id, path_to, read_query
+from taskapi.web.routing import page_headers, path_id, path_to
 from taskapi.web.routing import router as strict_router
 from taskapi.web.services import services_of
 
@@ -28,11 +28,9 @@ UserId = Annotated[str, path_id("The id of the account.")]
     summary="List the accounts",
     response_description="A page of accounts, sorted by name.",
     responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
-    openapi_extra={"parameters": parameters(UserQuery)},
 )
-async def list_users(_: Admin, request: Request, response: Response) -> list[UserForAdmin]:
+async def list_users(query: Annotated[UserQuery, Query()], _: Admin, request: Request, response: Response) -> list[UserForAdmin]:
     """All accounts, sorted by name; for admins."""
-    query = read_query(UserQuery, request)
     page = await admins.page(query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_users"), query, page.total))
     return page.entries

@@ -1,8 +1,8 @@
 """Routes of security events."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 
 from taskapi.accounts.dependencies import AccountHolder, Admin
 from taskapi.audit import queries
@@ -12,7 +12,7 @@ from taskapi.core.errors import QueryTimeout
 from taskapi.core.settings import Settings
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
-from taskapi.web.routing import page_headers, parameters, path_to, read_query
+from taskapi.web.routing import page_headers, path_to
 from taskapi.web.routing import router as strict_router
 from taskapi.web.services import services_of
 
@@ -28,13 +28,11 @@ PAGE: dict[str, Any] = {
     tags=["users"],
     summary="List the events of your account",
     **PAGE,
-    openapi_extra={"parameters": parameters(EventQuery)},
 )
 async def list_own_events(
-    user: AccountHolder, events: SecurityEvents, request: Request, response: Response
+    query: Annotated[EventQuery, Query()], user: AccountHolder, events: SecurityEvents, request: Request, response: Response
 ) -> list[SecurityEventRead]:
     """The security events of your account, newest first: sign-ins, failures, changes of passwords, tokens and roles."""
-    query = read_query(EventQuery, request)
     page = await queries.of_account(events, user.object_id, query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_own_events"), query, page.total))
     return page.entries
@@ -45,11 +43,11 @@ async def list_own_events(
     tags=["admin"],
     summary="List the events of all accounts",
     **PAGE,
-    openapi_extra={"parameters": parameters(AllEventsQuery)},
 )
-async def list_events(_: Admin, events: SecurityEvents, request: Request, response: Response) -> list[SecurityEventRead]:
+async def list_events(
+    query: Annotated[AllEventsQuery, Query()], _: Admin, events: SecurityEvents, request: Request, response: Response
+) -> list[SecurityEventRead]:
     """The security events of all accounts, newest first; for admins."""
-    query = read_query(AllEventsQuery, request)
     page = await queries.of_all_accounts(events, query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_events"), query, page.total))
     return page.entries

@@ -12,9 +12,10 @@ from starlette.routing import Route, request_response
 
 from taskapi.core.errors import IdempotencyInFlight, IdempotencyKeyReused, TooManyAtOnce, TooManyRequests
 from taskapi.web import problems
+from taskapi.web.json_schema import schema_of, without_null
 from taskapi.web.negotiation import Negotiated
 from taskapi.web.problems import MEDIA_TYPE, RETRY_AFTER, Problem, responses
-from taskapi.web.routing import FORM, JSON, schema_of, without_null
+from taskapi.web.routing import FORM, JSON
 
 Json = dict[str, Any]
 

@@ -18,10 +18,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, compile_path
 
 from taskapi.core import json_pieces
-from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput, UnsupportedMediaType, field_errors
+from taskapi.core.errors import FieldError, InvalidInput, UnsupportedMediaType, field_errors
 from taskapi.web.admission import BODIES, LARGE_BODY_BYTES, admit, work_of
 from taskapi.web.negotiation import Negotiated, refuse_codings
 from taskapi.web.pagination import PageQuery
+from taskapi.web.query_models import parameters, take_query_model
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,7 +30,6 @@ JSON = "application/json"
 MAX_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one would cost an error
 MAX_ANONYMOUS_BODY_BYTES = 16 * 1024  # of the routes that take callers without a token: sign-in, registration, recovery
 FORM = "application/x-www-form-urlencoded"
-COMPONENT = "#/components/schemas/{model}"
 LOCATION = {"Location": {"description": "The URL of the new resource.", "schema": {"type": "string", "format": "uri-reference"}}}
 ATTACHMENT = {"Content-Disposition": {"description": "A file name.", "schema": {"type": "string"}}}
 
@@ -90,28 +90,6 @@ async def read_json(model: type[Model], request: Request) -> Model:
         raise InvalidInput(field_errors(error.errors(include_input=False, include_url=False))) from None
 
 
-def read_query(model: type[Model], request: Request) -> Model:
-    """The query string as ``model``, which refuses unknown parameters; repeated ones are refused as well.
-
-    Called by the route, and documented by ``parameters``: as a dependency it would cost ten times as much.
-
-    Raises:
-        InvalidInput: names each wrong parameter.
-    """
-    values: dict[str, str] = {}
-    repeated: dict[str, FieldError] = {}
-    for name, value in request.query_params.multi_items():
-        if name in values:
-            repeated[name] = FieldError(name[:MAX_FIELD_LENGTH], "was sent more than once", "repeated_parameter")
-        values[name] = value
-    if repeated:
-        raise InvalidInput(list(repeated.values())[:MAX_FAULTS])
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise InvalidInput(field_errors(error.errors(include_input=False, include_url=False))) from None
-
-
 def page_headers(path: str, query: PageQuery, total: int) -> dict[str, str]:
     """The headers of a page by number of the list at ``path``: the total, and the links to the other pages."""
     links = query.links(path, total, more=query.start + query.limit < total)
@@ -131,42 +109,6 @@ _formats: dict[str, str] = {}  # the paths of routes by their names, which are t
 def path_id(what: str) -> Any:
     """Documents an id in a path. Its pattern is not validated: the route answers 404 for what is not an id."""
     return Path(description=what, json_schema_extra={"pattern": "^[0-9a-fA-F]{24}$"})
-
-
-def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON Schema of what a route reads itself. ``openapi`` moves its ``$defs`` to the components, as it names them."""
-    return model.model_json_schema(ref_template=COMPONENT)
-
-
-def definitions(model: type[BaseModel]) -> dict[str, Any]:
-    """The ``$defs`` of a schema that names ``model`` alone: its own schema, and those that it names."""
-    schema = schema_of(model)
-    return {"$defs": {**schema.pop("$defs", {}), model.__name__: schema}}
-
-
-def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """The OpenAPI parameters of a route that calls ``read_query(model, …)``: one for each field."""
-    whole = schema_of(model)
-    shared = {"$defs": whole["$defs"]} if "$defs" in whole else {}
-    return [_parameter(name, {**schema, **shared}) for name, schema in whole["properties"].items()]
-
-
-def without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a value that is sent as text, in a query or a form, where there is no null."""
-    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
-    if len(kinds) != 1:
-        return schema
-    return {**kinds[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
-
-
-def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    # Swagger UI shows the description that stands at the parameter, not one in its schema, and would send an example that
-    # stands there.
-    schema = without_null(schema)
-    texts = [schema["description"]] if "description" in schema else []
-    texts += [f"For example `{example}`." for example in schema.get("examples", ())[:1]]
-    bare = {key: value for key, value in schema.items() if key != "description"}
-    return {"name": name, "in": "query", "required": False, "description": " ".join(texts), "schema": bare}
 
 
 def _guards(dependant: Dependant) -> Iterator[tuple[Any, SecurityScopes]]:
@@ -216,6 +158,9 @@ class StrictRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, after the caller is let in, and the body's coding, media type and JSON are found right."""
+        if query_model := take_query_model(self.dependant):
+            extra = self.openapi_extra or {}
+            self.openapi_extra = {**extra, "parameters": [*parameters(query_model), *extra.get("parameters", ())]}
         handle = super().get_route_handler()
         expected = self.takes
         if not expected:

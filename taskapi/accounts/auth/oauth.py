@@ -15,8 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi.web import openapi, problems
+from taskapi.web.json_schema import COMPONENT, schema_of
 from taskapi.web.problems import Problem
-from taskapi.web.routing import COMPONENT, schema_of
 
 PATHS = frozenset({"/token", "/revoke"})
 INVALID_REQUEST = "invalid_request"

@@ -19,8 +19,9 @@ from taskapi.tasks.services.batch import Bulk, BulkQuery, DeleteTask, OperationS
 from taskapi.tasks.services.bulk_by_filter import ManyQuery, ManyResult
 from taskapi.web import admission
 from taskapi.web.problems import ProblemDetail, responses, status_of
+from taskapi.web.query_models import parameters, read_query
 from taskapi.web.request_state import state_of
-from taskapi.web.routing import JSON, parameters, read_query
+from taskapi.web.routing import JSON
 from taskapi.web.routing import router as strict_router
 from taskapi.web.services import services_of
 

@@ -16,9 +16,11 @@ from taskapi.tasks.import_export.records import Records, json_array, json_lines
 from taskapi.tasks.import_export.schemas import MAX_LINES, ImportQuery, ImportReport, TaskImport
 from taskapi.tasks.schemas import READ_EXAMPLE, TASK_EXAMPLE
 from taskapi.web import admission
+from taskapi.web.json_schema import definitions
 from taskapi.web.negotiation import negotiated
 from taskapi.web.problems import responses
-from taskapi.web.routing import ATTACHMENT, JSON, definitions, media_parameter, media_type, parameters, read_query
+from taskapi.web.query_models import parameters, read_query
+from taskapi.web.routing import ATTACHMENT, JSON, media_parameter, media_type
 from taskapi.web.routing import router as strict_router
 from taskapi.web.services import services_of
 from taskapi.web.streaming import Streamed

@@ -19,7 +19,8 @@ from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
-from taskapi.web.routing import JSON, parameters, path_to, read_query
+from taskapi.web.query_models import parameters, read_query
+from taskapi.web.routing import JSON, path_to
 from taskapi.web.routing import router as strict_router
 from taskapi.web.services import services_of
 

@@ -16,7 +16,8 @@ from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER
 from taskapi.web.pagination import LIST_HEADERS, PageQuery
 from taskapi.web.problems import responses
-from taskapi.web.routing import page_headers, parameters, path_to, read_query
+from taskapi.web.query_models import parameters, read_query
+from taskapi.web.routing import page_headers, path_to
 from taskapi.web.routing import router as strict_router
 from taskapi.web.services import services_of
 

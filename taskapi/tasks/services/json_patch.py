@@ -15,7 +15,7 @@ from taskapi.core.strict_json import MAX_DEPTH, is_deeper
 from taskapi.tasks.errors import PatchTestFailed
 from taskapi.tasks.fields import EMPTY_VALUES
 from taskapi.tasks.schemas import TaskRead, TaskUpdate
-from taskapi.web.routing import COMPONENT, schema_of
+from taskapi.web.json_schema import COMPONENT, schema_of
 
 MEDIA_TYPE = "application/json-patch+json"
 MAX_OPERATIONS = 100

@@ -1,0 +1,86 @@
+"""Query models: the parameters of a route as one Pydantic model in its signature, ``query: Annotated[TaskQuery, Query()]``.
+
+FastAPI's dependency solver would take about ten times as long to read one. ``StrictRoute`` therefore takes the model out of
+what the solver sees, reads it just before the endpoint runs, and documents it.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from pydantic import BaseModel, ValidationError
+
+from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput, field_errors
+from taskapi.web.json_schema import schema_of, without_null
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def take_query_model(dependant: Dependant) -> type[BaseModel] | None:
+    """Removes the query model from ``dependant``, and makes its endpoint read it; None when it has none.
+
+    By then the caller is known and the headers and the body are valid, so their errors come before those of the query.
+
+    Raises:
+        TypeError: the endpoint has a query parameter beside the model, or that is no model.
+    """
+    if not dependant.query_params:
+        return None
+    field, *others = dependant.query_params
+    model = field.field_info.annotation
+    if others or not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise TypeError(f"{dependant.path}: the query parameters of a route are one Pydantic model")
+    dependant.query_params = []
+    dependant.call = _reading(model, field.name, dependant)
+    return model
+
+
+def _reading(model: type[BaseModel], name: str, dependant: Dependant) -> Callable[..., Awaitable[Any]]:
+    """The endpoint of ``dependant``, which gets the query as its parameter ``name``."""
+    endpoint: Any = dependant.call
+    takes_request = dependant.request_param_name is not None
+    request_name = dependant.request_param_name = dependant.request_param_name or "request"
+
+    async def read_and_run(**values: Any) -> Any:
+        request = values[request_name] if takes_request else values.pop(request_name)
+        values[name] = read_query(model, request)
+        return await endpoint(**values)
+
+    return read_and_run
+
+
+def read_query(model: type[Model], request: Request) -> Model:
+    """The query string as ``model``, which refuses unknown parameters; repeated ones are refused as well.
+
+    Raises:
+        InvalidInput: names each wrong parameter.
+    """
+    values: dict[str, str] = {}
+    repeated: dict[str, FieldError] = {}
+    for name, value in request.query_params.multi_items():
+        if name in values:
+            repeated[name] = FieldError(name[:MAX_FIELD_LENGTH], "was sent more than once", "repeated_parameter")
+        values[name] = value
+    if repeated:
+        raise InvalidInput(list(repeated.values())[:MAX_FAULTS])
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInput(field_errors(error.errors(include_input=False, include_url=False))) from None
+
+
+def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The OpenAPI parameters of a query model, one for each field."""
+    whole = schema_of(model)
+    shared = {"$defs": whole["$defs"]} if "$defs" in whole else {}
+    return [_parameter(name, {**schema, **shared}) for name, schema in whole["properties"].items()]
+
+
+def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    # Swagger UI shows the description of the parameter, not of its schema, and would send an example of the parameter.
+    schema = without_null(schema)
+    texts = [schema["description"]] if "description" in schema else []
+    texts += [f"For example `{example}`." for example in schema.get("examples", ())[:1]]
+    bare = {key: value for key, value in schema.items() if key != "description"}
+    return {"name": name, "in": "query", "required": False, "description": " ".join(texts), "schema": bare}
