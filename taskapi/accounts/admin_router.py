@@ -1,4 +1,4 @@
-"""Routes by which admins look after accounts."""
+"""Routes for admins to manage accounts."""
 
 from typing import Annotated
 

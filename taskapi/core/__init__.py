@@ -1,1 +1,1 @@
-"""What every part uses: settings, errors, the clock, ids, keys, logs; it imports nothing else of the package."""
+"""Shared by all packages: settings, errors, the clock, ids, keys, logs. Imports no other package of taskapi."""

@@ -1,39 +1,39 @@
-"""The one clock: UTC, aware, at the precision MongoDB stores."""
+"""Times: in UTC, timezone-aware, with the precision that MongoDB stores."""
 
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 
 def utc_now() -> datetime:
-    """The current time in UTC, cut to the millisecond that a BSON date keeps."""
+    """The current time in UTC, truncated to milliseconds as in a BSON date."""
     return in_milliseconds(datetime.now(UTC))
 
 
 def in_milliseconds(moment: datetime) -> datetime:
-    """``moment``, cut to the millisecond."""
+    """``moment``, truncated to milliseconds."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def midnight(day: date) -> datetime:
-    """The first instant of ``day`` in UTC: how a calendar date is stored."""
+    """Midnight UTC at the start of ``day``: how calendar dates are stored."""
     return datetime.combine(day, time.min, UTC)
 
 
 def today(zone: str | None = None) -> datetime:
-    """Midnight UTC of the day that it is in a time zone (IANA), in UTC without one: as a due date of today is stored."""
+    """Today as a stored calendar date; ``zone`` is the IANA time zone that decides which day it is (default UTC)."""
     return midnight(day_of(utc_now(), zone))
 
 
 def day_of(moment: datetime, zone: str | None = None) -> date:
-    """The day that it is at ``moment`` in a time zone (IANA), in UTC without one."""
+    """The calendar date at ``moment`` in the IANA time zone ``zone`` (default UTC)."""
     return moment.astimezone(ZoneInfo(zone) if zone else UTC).date()
 
 
 def in_utc(stored: datetime) -> datetime:
-    """A time read from MongoDB, which comes without its zone, as the aware UTC time it is."""
+    """A time from MongoDB, which the driver returns without a zone, as an aware UTC time."""
     return stored.replace(tzinfo=UTC)
 
 
 def rfc3339(moment: datetime) -> str:
-    """``moment``, in UTC with or without its zone, as an RFC 3339 date-time with milliseconds and ``Z``."""
+    """A UTC time, aware or naive, as an RFC 3339 date-time with milliseconds and ``Z``."""
     return moment.isoformat("T", "milliseconds")[:23] + "Z"

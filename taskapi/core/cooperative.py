@@ -1,4 +1,4 @@
-"""Sharing the event loop."""
+"""Sharing the event loop: long computations run in short slices, so that other requests continue."""
 
 import asyncio
 import time
@@ -9,12 +9,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 TURN_SECONDS = 0.0005
-MAX_PAUSE_SECONDS = 1.0  # of a job in the background
-MAX_SHARE_SECONDS = 0.02  # for all others, after one turn
+MAX_PAUSE_SECONDS = 1.0  # between two batches of a background job
+MAX_SHARE_SECONDS = 0.02  # for everything else, after one turn
 
 
 class Activity:
-    """How many requests this process is answering."""
+    """The number of requests that this process is handling."""
 
     requests = 0
 
@@ -25,17 +25,17 @@ activity = Activity()
 class CooperativeYield:
     """Yields to other requests during a long computation.
 
-    At most one long computation runs in each pass of the event loop, however many there are. Afterwards the loop is free for
-    as long as that took, unless nothing else waits.
+    At most one long computation runs in each pass of the event loop. Afterwards the loop is free for as long as its turn took,
+    unless nothing else is waiting.
     """
 
     def __init__(self) -> None:
-        _since.setdefault(_task(), time.monotonic())  # of the whole task: its parts have one turn together
+        _since.setdefault(_task(), time.monotonic())  # of the whole task: all its parts share one turn
 
     async def checkpoint(self) -> None:
-        """Returns at once, or waits for the next turn when this one took longer than ``TURN_SECONDS``."""
+        """Returns at once; if this turn has taken longer than ``TURN_SECONDS``, waits for the next one."""
         now = time.monotonic()
-        if now - _since.setdefault(_task(), now) > TURN_SECONDS:  # an answer that is streamed goes on in another task
+        if now - _since.setdefault(_task(), now) > TURN_SECONDS:  # a streamed response continues in another task
             await self.wait()
 
     async def wait(self) -> None:
@@ -47,14 +47,14 @@ class CooperativeYield:
 
 @asynccontextmanager
 async def background_batch() -> AsyncIterator[None]:
-    """A batch of a background job, followed by a pause of the same length, so that requests get half of the time."""
+    """Runs a batch of a background job, then pauses for as long as it took, so that requests get half of the time."""
     began = time.monotonic()
     yield
     await asyncio.sleep(min(time.monotonic() - began, MAX_PAUSE_SECONDS))
 
 
 class _Queue:
-    """The computations that wait for their turn on one event loop."""
+    """The computations that are waiting for a turn on one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -72,12 +72,12 @@ class _Queue:
         (_, turn), self._began = self._waiting[0], self._loop.time()
         if not turn.done():  # the request was not cancelled
             turn.set_result(None)
-        # Leaves the queue only in the next pass: what arrives meanwhile waits behind it.
+        # It leaves the queue in the next pass, so what arrives in the meantime queues behind it.
         self._loop.call_soon(self._leave)
 
     def _leave(self) -> None:
         last, _ = self._waiting.popleft()
-        if self._waiting and self._waiting[0][0] is last and activity.requests <= 1:  # nothing else waits
+        if self._waiting and self._waiting[0][0] is last and activity.requests <= 1:  # nothing else is waiting
             self._next()
         elif self._waiting:
             self._loop.call_later(min(self._loop.time() - self._began, MAX_SHARE_SECONDS), self._next)

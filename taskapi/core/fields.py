@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 from taskapi.core.clock import in_milliseconds, rfc3339
 from taskapi.core.unicode import has_controls, is_invisible, nfc
 
-MAX_COMPOSED_LENGTH = 10_000  # NFC makes one character of four at most: longer text exceeds every limit in any form
+MAX_COMPOSED_LENGTH = 10_000  # NFC combines at most four characters into one: longer text exceeds every limit in any form
 OBJECT_ID_EXAMPLE = "65f1a2b3c4d5e6f708192a3b"
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

@@ -1,4 +1,4 @@
-"""Warnings at start: settings that may not mean what their author thinks."""
+"""Warnings at start about settings that are probably mistakes."""
 
 import difflib
 import logging
@@ -12,18 +12,18 @@ from taskapi.core.settings import PREFIX, Settings
 log = logging.getLogger(__name__)
 
 VARIABLES = sorted(PREFIX + name.upper() for name in Settings.model_fields)
-HANDED_DOWN = "_TASKAPI_HANDED_DOWN"  # in the environment of a process whose parent has warned already
-SIMILARITY = 0.8  # of a misspelt name to the one that is suggested, from 0 to 1
-ACCOUNTS_DATABASE = "admin"  # where accounts of MongoDB are kept: in a URI it says where to sign in
+HANDED_DOWN = "_TASKAPI_HANDED_DOWN"  # set in the environment of a process whose parent has already warned
+SIMILARITY = 0.8  # between a misspelt name and the suggested one, from 0 to 1
+ACCOUNTS_DATABASE = "admin"  # in a URI, it names the database of MongoDB's accounts, not of the data
 
 
 def find_warnings(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """One line for each variable that no setting reads, and a database not used."""
+    """One line for each unknown variable, and one for a database name that is ignored."""
     return [*_about_environment(environment), *_about_env_file(), *_about_database(settings)]
 
 
 def log_warnings(settings: Settings) -> None:
-    """Logs them, unless the process that started this one has printed them."""
+    """Logs the warnings, unless the parent process has already printed them."""
     if HANDED_DOWN not in os.environ:
         for warning in find_warnings(settings):
             log.warning("%s", warning)
@@ -45,7 +45,7 @@ def _about_database(settings: Settings) -> Iterator[str]:
     uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri else ""
     path = uri.partition("://")[2].partition("/")[2]
     named = unquote(path.partition("?")[0])
-    # With an @ in it, it is the rest of a password that was not percent-encoded.
+    # If it contains an @, it is the rest of a password that was not percent-encoded.
     if "@" not in path and named not in ("", ACCOUNTS_DATABASE, settings.mongodb_database):
         yield (
             f"TASKAPI_MONGODB_URI names the database {named!r}, which is ignored: the data is in "

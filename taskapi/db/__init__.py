@@ -1,1 +1,1 @@
-"""MongoDB: the connection, queries and transactions, its own process; it knows no domain and no HTTP."""
+"""MongoDB: the connection, queries, transactions, the embedded server. Independent of HTTP and of any domain."""

@@ -1,8 +1,8 @@
-"""Stored documents that hold what this service never writes, such as text in place of a number.
+"""Stored documents with values that this service never writes, such as text instead of a number.
 
-What can be shown of such a document is shown, and the log names it. A sound document costs its validation and no more:
-only when that fails is the document read again, field by field. A field that cannot be shown gets a neutral value that
-its schema admits: its default, null, empty, false, 1, the first choice, or for a time that of the document's id.
+Such a document is shown as far as possible, and the log names it. An intact document costs only its validation: only if that
+fails is the document read again, field by field. A field that cannot be shown gets a neutral value that its schema accepts:
+its default, null, empty, false, 1, the first choice, or for a time the time in the document's id.
 """
 
 import logging
@@ -30,17 +30,17 @@ log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=BaseModel)
 BSON = dict[str, Any]
 
-MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1  # of a number that is not stored as an integer
-MAX_NAMED = 10  # documents that the log names for one request
+MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1  # for a number that is not stored as an integer
+MAX_NAMED = 10  # documents that the log names per request
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MISSING: Any = object()
 
 
 Findings = set[tuple[str, str]]
-"""The damaged documents that one request has met, each by its collection and id."""
+"""The damaged documents that one request has read, as pairs of collection and id."""
 
 findings: ContextVar[Findings | None] = ContextVar("findings", default=None)
-"""Those of the request being answered."""
+"""The findings of the current request."""
 
 
 def read(model: type[Model], stored: BSON, source: str) -> Model:
@@ -52,7 +52,7 @@ def read(model: type[Model], stored: BSON, source: str) -> Model:
 
 
 def read_all(model: type[Model], stored: list[BSON], source: str) -> list[Model]:
-    """Each of ``stored`` as ``read`` does it."""
+    """Each document of ``stored``, as ``read`` returns it."""
     try:
         found: list[Model] = _adapter(list[model]).validate_python(stored)  # type: ignore[valid-type]
         return found
@@ -74,7 +74,7 @@ def read_part(model: type[Model], part: BSON, names: Collection[str], stored: BS
 
 
 def sound(model: type[Model], stored: BSON, source: str) -> BSON:
-    """``stored`` itself when ``model`` can show it; else a copy that holds what ``read`` would show, as it would be stored."""
+    """``stored`` itself if ``model`` accepts it; otherwise a copy with the values that ``read`` would show, in stored form."""
     try:
         model.model_validate(stored)
     except ValidationError as error:
@@ -83,7 +83,7 @@ def sound(model: type[Model], stored: BSON, source: str) -> BSON:
 
 
 def note(source: str, identity: Any, names: Sequence[str]) -> None:
-    """Logs that a document is damaged in the fields ``names``: once for each document and request, ten of them at most."""
+    """Logs that the fields ``names`` of a document are damaged: once per document and request, at most ten documents."""
     met = findings.get()
     if met is not None:
         before = len(met)
@@ -95,13 +95,13 @@ def note(source: str, identity: Any, names: Sequence[str]) -> None:
 
 
 def note_unnamed(met: Findings) -> None:
-    """Logs how many damaged documents a request has met when not all were named."""
+    """Logs how many damaged documents a request has read, if not all were named."""
     if len(met) > MAX_NAMED:
         log.warning("more damaged documents", extra={"fields": {"documents": len(met), "named": MAX_NAMED}})
 
 
 def json_value(value: Any) -> Any:
-    """A stored value as JSON can write it; null when it cannot."""
+    """A stored value as JSON; None if JSON cannot represent it."""
     if isinstance(value, DBRef):
         value = value.as_doc()
     if isinstance(value, dict):
@@ -118,7 +118,7 @@ def json_value(value: Any) -> Any:
 
 
 def integer(value: Any) -> int:
-    """A number as the integer that is shown for it; 1 for what is none. ``version`` in MongoDB's words is the same rule."""
+    """The integer that is shown for a stored number; 1 if it is not a number. Pipelines apply the same rule to ``version``."""
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     number = _finite(value)
@@ -126,7 +126,7 @@ def integer(value: Any) -> int:
 
 
 def _finite(value: Any) -> float | Decimal | None:
-    """A number that is stored in a floating form; None when it is not finite, or no such number."""
+    """A stored float or decimal; None if it is anything else, or not finite."""
     if isinstance(value, Decimal128):
         number = value.to_decimal()
         return number if number.is_finite() else None
@@ -134,7 +134,7 @@ def _finite(value: Any) -> float | Decimal | None:
 
 
 def show(info: FieldInfo, value: Any, born: datetime, place: str = "") -> Any:
-    """What a field of a document that was made at ``born`` shows for ``value``; MISSING when its default stands for it."""
+    """What a field shows for ``value``; MISSING if its default is to be used. ``born`` is when the document was created."""
     annotation = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
     shown = _first(annotation, _readings(_kind(annotation), value, born, place))
     if shown is not MISSING or info.default is not PydanticUndefined or info.default_factory not in (None, absent):
@@ -143,7 +143,7 @@ def show(info: FieldInfo, value: Any, born: datetime, place: str = "") -> Any:
 
 
 def born(stored: BSON) -> datetime:
-    """When a document was made, from its id."""
+    """When a document was created, according to its id."""
     identity = stored.get("_id")
     return identity.generation_time if isinstance(identity, ObjectId) else EPOCH
 
@@ -155,7 +155,7 @@ def _repair(model: type[BaseModel], stored: BSON, source: str, error: Validation
 
 
 def _wrong(error: ValidationError) -> list[str]:
-    """The stored names of the fields that are wrong."""
+    """The stored names of the invalid fields."""
     return list(dict.fromkeys(str(each["loc"][0]) for each in error.errors(include_url=False, include_input=False)))
 
 
@@ -176,7 +176,7 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
 
 
 def _first(annotation: Any, candidates: Iterator[Any]) -> Any:
-    """The first candidate that is valid; MISSING when none is."""
+    """The first valid candidate; MISSING if there is none."""
     for candidate in candidates:
         try:
             _adapter(annotation).validate_python(candidate)
@@ -196,7 +196,7 @@ def _kind(annotation: Any) -> Any:
 
 
 def _readings(kind: Any, value: Any, at: datetime, place: str) -> Iterator[Any]:
-    """Ways to read a stored value, the best first."""
+    """The ways to read a stored value, best first."""
     if value is MISSING:
         return
     yield value
@@ -252,7 +252,7 @@ def _neutral(annotation: Any, value: Any, at: datetime, place: str) -> Iterator[
     kind = _kind(annotation)
     if kind is str:
         yield ""
-        # An id: which one cannot be known, but it is the same at each reading, and no other's.
+        # A made-up id: the same at each reading, and different from all others.
         yield ObjectId(blake2b(f"{place} {value!r}".encode(errors="replace"), digest_size=12).digest())
     elif kind is datetime:
         yield at

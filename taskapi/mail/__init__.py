@@ -1,1 +1,1 @@
-"""Mails: queued in MongoDB, sent beside the requests."""
+"""Mails: queued in MongoDB, sent in the background."""

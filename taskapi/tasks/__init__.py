@@ -1,1 +1,1 @@
-"""Tasks of one owner."""
+"""Tasks."""

@@ -1,1 +1,1 @@
-"""HTTP itself: problems, routes, middleware, conditional requests, pages, the server's protocol; it knows no domain."""
+"""HTTP: problems, routes, middleware, conditional requests, pages, the server's protocol. Independent of any domain."""

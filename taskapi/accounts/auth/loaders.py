@@ -1,4 +1,4 @@
-"""What each authenticated request looks up and records, shared by requests that arrive together."""
+"""The look-ups and last-use records of authenticated requests, shared by requests that arrive together."""
 
 from bson import ObjectId
 

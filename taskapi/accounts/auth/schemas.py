@@ -1,4 +1,4 @@
-"""What signing in and out takes and gives."""
+"""The schemas of signing in and out."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Routes of those who leave, or want to know what is kept of them."""
+"""Routes to delete and to export one's own account."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -25,7 +25,7 @@ router = strict_router(prefix="/users/me", tags=["users"])
 
 ZIP = "application/zip"
 ARCHIVE = {ZIP: {"schema": {"type": "string", "format": "binary"}}}
-# There are tasks in it: the scope account alone is not enough.
+# It contains tasks: the scope account alone is not enough.
 ExportCall = Annotated[Caller, Security(holders_call, scopes=["tasks:read"])]
 
 

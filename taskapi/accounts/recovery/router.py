@@ -1,4 +1,4 @@
-"""The routes of forgotten passwords and of addresses to verify."""
+"""Routes to reset a password and to verify an e-mail address."""
 
 from fastapi import Response
 

@@ -1,4 +1,4 @@
-"""What is sent to reset a password or to verify an address."""
+"""The schemas of resetting a password and verifying an e-mail address."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Passwords in the form that is hashed, and which are refused although they are long enough."""
+"""The form in which passwords are hashed, and the passwords that are refused as too easy to guess."""
 
 from contextlib import suppress
 from functools import cache
@@ -11,29 +11,29 @@ from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.core.unicode import caseless, nfc
 
 MAX_LENGTH = 128  # characters in NFC
-MAX_TYPED_LENGTH = 4 * MAX_LENGTH  # in any form: NFC makes one character of four at most
+MAX_TYPED_LENGTH = 4 * MAX_LENGTH  # in any form: NFC combines at most four characters into one
 COMMON_PASSWORDS = 10_000
 _opaque_string = get_profile("OpaqueString")
 
 
 def prepare(password: str) -> str:
-    """``password`` in the form that is hashed, whatever keyboard it was typed on: the OpaqueString of RFC 8265, section 4.2.
+    """``password`` in the form that is hashed, the same for every keyboard: OpaqueString of RFC 8265, section 4.2.
 
     Raises:
-        ValueError: it is empty or too long, or holds a control, invisible or unassigned character.
+        ValueError: it is empty or too long, or contains a control, invisible or unassigned character.
     """
     if password.isascii() and password.isprintable() and password:
         return password
     composed = nfc(password)
-    if len(composed) > MAX_LENGTH:  # which bounds the time that it takes
+    if len(composed) > MAX_LENGTH:  # bounds the time that it takes
         raise ValueError("the password is too long")
     return str(_opaque_string.enforce(composed))
 
 
 def candidates(typed: str) -> tuple[str, ...]:
-    """What may have been hashed of a password that somebody types: its prepared form, then what they type if that differs.
+    """The forms of a typed password that may have been hashed: the prepared form, then the typed one if it differs.
 
-    Version 1.2 and before hashed passwords as they were typed. How many there are depends on ``typed`` alone.
+    Version 1.2 and before hashed passwords as typed. The number of forms depends only on ``typed``.
     """
     with suppress(ValueError):
         return tuple(dict.fromkeys((prepare(typed), typed)))
@@ -41,10 +41,10 @@ def candidates(typed: str) -> tuple[str, ...]:
 
 
 def check(password: str, *own_names: str | None, field: str = "password") -> None:
-    """Returns when ``password`` is neither one of its owner's names, in any case, nor among the 10,000 most common ones.
+    """Refuses ``password`` if it is one of its owner's names, ignoring case, or one of the 10,000 most common passwords.
 
-    ``password`` is prepared. ``own_names`` are user names, full names and e-mail addresses; of an address the part before
-    the @ is a name as well.
+    ``password`` is a prepared password. ``own_names`` are user names, full names and e-mail addresses; the part of an address
+    before the @ also counts as a name.
 
     Raises:
         InvalidInput: names ``field``.
@@ -59,7 +59,7 @@ def check(password: str, *own_names: str | None, field: str = "password") -> Non
 
 @cache
 def _common() -> frozenset[str]:
-    # Importing the package would build tables of all its words: 15 MB that stay, where this leaves two.
+    # Importing the package would build tables of all its words and keep 15 MB; this keeps 2 MB.
     package = find_spec("zxcvbn")
     assert package
     lists = PathFinder.find_spec("frequency_lists", package.submodule_search_locations)
@@ -67,4 +67,4 @@ def _common() -> frozenset[str]:
     assert lists.loader
     module = module_from_spec(lists)
     lists.loader.exec_module(module)
-    return frozenset(module.FREQUENCY_LISTS["passwords"][:COMMON_PASSWORDS])  # ordered, the most common first; in lower case
+    return frozenset(module.FREQUENCY_LISTS["passwords"][:COMMON_PASSWORDS])  # in lower case, most common first
