@@ -23,6 +23,7 @@ from taskapi.accounts.auth.loaders import ApiTokensLastUsed, SessionsLastUsed
 from taskapi.accounts.auth.router import router as auth_router
 from taskapi.accounts.deletion import service as deletion
 from taskapi.accounts.deletion.export import AccountExporters
+from taskapi.accounts.deletion.repository import DeletionRepository
 from taskapi.accounts.deletion.router import router as deletion_router
 from taskapi.accounts.deletion.service import Eraser
 from taskapi.accounts.events_router import router as events_router
@@ -254,7 +255,8 @@ def account_exporters(services: Services) -> AccountExporters:
 def _jobs(services: Services) -> Iterator[object]:
     """What is done in the background."""
     yield (names := RenamingJob("renaming", partial(renaming.follow_due, owner_names), RENAMING_SECONDS))
-    removal = Job("the removal of accounts", partial(deletion.remove_due, account_erasers(services).values()), REMOVAL_SECONDS)
+    remove_due = partial(deletion.remove_due, services[DeletionRepository], account_erasers(services).values())
+    removal = Job("the removal of accounts", remove_due, REMOVAL_SECONDS)
     factors = Job("the check of second factors", partial(report_unreadable, services[TwoFactorKeys].cipher), DAY_SECONDS)
     yield Jobs((services[MailJob], names, removal, factors))
 

@@ -4,9 +4,8 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from taskapi.accounts.dependencies import Admin, Sessions
+from taskapi.accounts.dependencies import Admin, Admins, AllAccounts, Sessions
 from taskapi.accounts.errors import LastAdmin
-from taskapi.accounts.users import admins
 from taskapi.accounts.users.admin_schemas import AccountChange, UserForAdmin, UserQuery
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import QueryTimeout
@@ -29,17 +28,19 @@ UserId = Annotated[str, path_id("The id of the account.")]
     response_description="A page of accounts, sorted by name.",
     responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
 )
-async def list_users(query: Annotated[UserQuery, Query()], _: Admin, request: Request, response: Response) -> list[UserForAdmin]:
+async def list_users(
+    query: Annotated[UserQuery, Query()], _: Admin, accounts: AllAccounts, request: Request, response: Response
+) -> list[UserForAdmin]:
     """All accounts, sorted by name; for admins."""
-    page = await admins.page(query, services_of(request)[Settings].query_timeout_ms)
+    page = await accounts.list_page(query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_users"), query, page.total))
     return page.entries
 
 
 @router.get("/{user_id}", summary="Read an account", response_description="The account.", responses=responses(401, 403, 404))
-async def read_user(user_id: UserId, _: Admin) -> UserForAdmin:
+async def read_user(user_id: UserId, _: Admin, accounts: AllAccounts) -> UserForAdmin:
     """One account; for admins."""
-    return await admins.read(object_id(user_id))
+    return await accounts.find(object_id(user_id))
 
 
 @router.patch(
@@ -48,7 +49,9 @@ async def read_user(user_id: UserId, _: Admin) -> UserForAdmin:
     response_description="The account after the change.",
     responses=responses(400, 401, 403, 404, LastAdmin, 413, 415, 422),
 )
-async def update_user(user_id: UserId, data: AccountChange, admin: Admin, audit_log: CallerAuditLog) -> UserForAdmin:
+async def update_user(
+    user_id: UserId, data: AccountChange, admin: Admin, admins: Admins, audit_log: CallerAuditLog
+) -> UserForAdmin:
     """Disable or enable an account, or change its role; for admins. The last active admin cannot be disabled or demoted."""
     return await admins.change(object_id(user_id), data, audit_log, by=admin.object_id)
 
@@ -56,7 +59,9 @@ async def update_user(user_id: UserId, data: AccountChange, admin: Admin, audit_
 @router.delete(
     "/{user_id}/sessions", status_code=204, summary="End all sessions of an account", responses=responses(401, 403, 404)
 )
-async def end_users_sessions(user_id: UserId, admin: Admin, sessions: Sessions, audit_log: CallerAuditLog) -> None:
+async def end_users_sessions(
+    user_id: UserId, admin: Admin, accounts: AllAccounts, sessions: Sessions, audit_log: CallerAuditLog
+) -> None:
     """End all sessions of an account; for admins."""
-    user = await admins.read(object_id(user_id))
+    user = await accounts.find(object_id(user_id))
     await sessions.end_all(user.object_id, audit_log, by=admin.object_id)

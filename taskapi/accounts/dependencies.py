@@ -17,8 +17,12 @@ from taskapi.accounts.security.scopes import MEANING, OF_ROLE, Scopes
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions.service import SessionService
 from taskapi.accounts.two_factor.service import TwoFactorKeys
+from taskapi.accounts.users.admin_repository import AdminRepository
+from taskapi.accounts.users.admins import AdminService
+from taskapi.accounts.users.profile import ProfileService
+from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.schemas import Account
-from taskapi.accounts.users.service import Reauthenticator
+from taskapi.accounts.users.service import Reauthenticator, UserService
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import InsufficientScope, InvalidToken, NotAuthenticated, TooManyRequests
 from taskapi.core.fields import object_id
@@ -160,7 +164,7 @@ async def holders_call(_: AccountHolder, request: Request) -> Caller:
 async def reauthenticator(request: Request, audit_log: CallerAuditLog) -> Reauthenticator:
     """Asks the caller for their current password, within their session."""
     caller, services = await authenticate(request), services_of(request)
-    return Reauthenticator(services[PasswordHasher], services[Throttle], caller.session, audit_log)
+    return Reauthenticator(services[UserRepository], services[PasswordHasher], services[Throttle], caller.session, audit_log)
 
 
 AccountPrincipal = Annotated[Caller, Depends(holders_call)]
@@ -171,4 +175,8 @@ Throttling = Annotated[Throttle, Depends(provided(Throttle))]
 SecondFactorKeys = Annotated[TwoFactorKeys, Depends(provided(TwoFactorKeys))]
 Sessions = Annotated[SessionService, Depends(provided(SessionService))]
 SignInService = Annotated[SignIn, Depends(provided(SignIn))]
+Users = Annotated[UserService, Depends(provided(UserService))]
+Profiles = Annotated[ProfileService, Depends(provided(ProfileService))]
+Admins = Annotated[AdminService, Depends(provided(AdminService))]
+AllAccounts = Annotated[AdminRepository, Depends(provided(AdminRepository))]
 CurrentPassword = Annotated[Reauthenticator, Depends(reauthenticator)]

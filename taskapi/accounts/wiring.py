@@ -5,6 +5,8 @@ from datetime import timedelta
 
 from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed, TokenOwnerLoader
 from taskapi.accounts.auth.service import SignIn
+from taskapi.accounts.deletion.repository import DeletionRepository
+from taskapi.accounts.deletion.service import DeletionService
 from taskapi.accounts.recovery.emails import AccountEmails
 from taskapi.accounts.recovery.repository import OneTimeTokenRepository
 from taskapi.accounts.recovery.service import AccountRecovery
@@ -16,8 +18,12 @@ from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.sessions.service import SessionPolicy, SessionService
 from taskapi.accounts.two_factor.service import TwoFactorKeys
+from taskapi.accounts.users.admin_repository import AdminRepository
+from taskapi.accounts.users.admins import AdminService
 from taskapi.accounts.users.email_repository import EmailRepository
+from taskapi.accounts.users.profile import ProfileService
 from taskapi.accounts.users.repository import UserRepository
+from taskapi.accounts.users.service import UserService
 from taskapi.audit.repository import SecurityEventRepository
 from taskapi.core.keys import Keyring
 from taskapi.core.settings import Settings
@@ -35,6 +41,7 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield (mails := MailRepository(database))
     yield (users := UserRepository(database))
     yield (emails := EmailRepository(database))
+    yield (admins := AdminRepository(database))
     yield (hasher := PasswordHasher(**settings.hashing))
     yield (codec := TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)))
     yield (factors := TwoFactorKeys(keys.cipher("second factors"), keys.signer("recovery codes")))
@@ -45,12 +52,17 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
 
     yield (stored_tokens := OneTimeTokenRepository(database))
     yield (tokens := OneTimeTokens(stored_tokens, emails, keys.signer("one-time tokens")))
-    letters = AccountEmails(tokens, emails, events, settings.mail_from, settings.app_url)
-    yield (mail := MailJob("mail", MailWorker(mails, letters.compose, send).run_due, MAIL_SECONDS))
+    account_emails = AccountEmails(tokens, emails, events, settings.mail_from, settings.app_url)
+    yield (mail := MailJob("mail", MailWorker(mails, account_emails.compose, send).run_due, MAIL_SECONDS))
     yield (outbox := Outbox(mails, mail.wake, settings.email_local_domains))
     yield AccountRecovery(tokens, emails, hasher, throttle, outbox)
+    yield UserService(users, hasher, outbox)
+    yield ProfileService(users, emails, outbox)
+    yield AdminService(admins, hasher, outbox)
 
     yield (stored_sessions := SessionRepository(database))
+    yield (deletions := DeletionRepository(database, admins))
+    yield DeletionService(users, deletions, stored_sessions, timedelta(days=settings.leaving_days))
     yield (accounts := AccountLoader(users))
     yield TokenOwnerLoader()
     yield SessionsLastUsed(stored_sessions)

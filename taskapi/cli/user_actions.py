@@ -12,11 +12,13 @@ from pymongo.errors import PyMongoError
 
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.two_factor import service as two_factor
-from taskapi.accounts.users import admins
-from taskapi.accounts.users import service as users
+from taskapi.accounts.users.admin_repository import AdminRepository
 from taskapi.accounts.users.admin_schemas import AccountChange, NewPassword, UserQuery
+from taskapi.accounts.users.admins import AdminService
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.schemas import UserCreate
+from taskapi.accounts.users.service import UserService
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.recorder import AuditLog
 from taskapi.audit.repository import SecurityEventRepository
@@ -24,6 +26,7 @@ from taskapi.core import logs
 from taskapi.core.errors import DomainError, StartupError, field_errors
 from taskapi.core.settings import Settings, load_settings
 from taskapi.db import connection, embedded
+from taskapi.db.connection import Database
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.queue import Outbox
 from taskapi.mail.repository import MailRepository
@@ -38,14 +41,15 @@ MAX_QUERY_MS = 60_000
 class UserCommands:
     """The commands of an operator, and what they need."""
 
-    hasher: PasswordHasher
-    mail: Outbox
+    users: UserService
+    admins: AdminService
+    accounts: AdminRepository
     audit_log: AuditLog
 
     async def create(self, name: str, email: str | None, password: str, *, admin: bool) -> str:
         """Makes an account."""
         data = UserCreate(username=name, email=email, password=password)
-        user = await users.register(data, self.hasher, self.mail, self.audit_log)
+        user = await self.users.register(data, self.audit_log)
         if admin:
             await self._change(user.username, AccountChange(role="admin"))
         return f"{user.username} is {'an admin' if admin else 'a user'}, with the id {user.id}."
@@ -71,14 +75,14 @@ class UserCommands:
     async def reset_password(self, name: str, password: str | None) -> str:
         """Sets a new password; None generates one and prints it."""
         new = NewPassword(password=secrets.token_urlsafe(GENERATED_BYTES) if password is None else password)
-        username = await admins.reset_password(await admins.named(name), new, self.hasher, self.mail, self.audit_log)
+        username = await self.admins.reset_password(await self.accounts.find_id(name), new, self.audit_log)
         if password is None:
             return new.password
         return f"{username} has a new password, and its sessions have ended; its API tokens go on."
 
     async def remove_two_factor(self, name: str) -> str:
         """Removes the second factor of an account."""
-        removed = await two_factor.remove(await admins.named(name), self.audit_log)
+        removed = await two_factor.remove(await self.accounts.find_id(name), self.audit_log)
         return f"{name} {'signs in with the password alone' if removed else 'has no second factor'}."
 
     async def list(self) -> str:
@@ -86,7 +90,7 @@ class UserCommands:
         lines = [f"{'role':8}{'state':10}{'made':12}name"]
         query = UserQuery(limit=100)
         while True:
-            page = await admins.page(query, MAX_QUERY_MS)
+            page = await self.accounts.list_page(query, MAX_QUERY_MS)
             for user in page.entries:
                 state = "disabled" if user.disabled else "leaving" if user.leaves_at else "active"
                 lines.append(f"{user.role:8}{state:10}{user.created_at:%Y-%m-%d}  {user.username}")
@@ -95,7 +99,7 @@ class UserCommands:
             query = UserQuery(limit=query.limit, offset=query.start + query.limit)
 
     async def _change(self, name: str, change: AccountChange) -> str:
-        return (await admins.change(await admins.named(name), change, self.audit_log)).username
+        return (await self.admins.change(await self.accounts.find_id(name), change, self.audit_log)).username
 
 
 ACTIONS: Final[dict[str, Callable[..., Awaitable[str]]]] = {
@@ -139,14 +143,24 @@ def why(error: BaseException) -> str:
     return f"MongoDB: {type(error).__name__}" if isinstance(error, PyMongoError) else "interrupted"
 
 
+def wire(settings: Settings, database: Database, hasher: PasswordHasher) -> UserCommands:
+    """The commands on the accounts of ``database``, with services of their own."""
+    # The servers look for mail by themselves.
+    mail = Outbox(MailRepository(database), lambda: None, settings.email_local_domains)
+    events = SecurityEventRepository(database, timedelta(days=settings.event_days))
+    accounts = AdminRepository(database)
+    return UserCommands(
+        UserService(UserRepository(database), hasher, mail),
+        AdminService(accounts, hasher, mail),
+        accounts,
+        AuditLog(events, "", AGENT),
+    )
+
+
 async def _run(settings: Settings, action: str, options: dict[str, Any]) -> str:
     hasher = PasswordHasher(**settings.hashing)
     try:
         async with connection.open_database(settings, DOCUMENTS) as database:
-            # The servers look for mail by themselves.
-            mail = Outbox(MailRepository(database), lambda: None, settings.email_local_domains)
-            events = SecurityEventRepository(database, timedelta(days=settings.event_days))
-            operator = UserCommands(hasher, mail, AuditLog(events, "", AGENT))
-            return await ACTIONS[action](operator, **options)
+            return await ACTIONS[action](wire(settings, database, hasher), **options)
     finally:
         hasher.close()

@@ -8,31 +8,25 @@ from typing import Any
 import httpx
 import pytest
 from bson import ObjectId
-from fastapi import FastAPI
 from pydantic import ValidationError
 from pymongo.errors import AutoReconnect
 
 from taskapi.accounts.errors import LastAdmin
-from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.cli import users as cli_users
 from taskapi.cli.user_actions import AGENT, UserCommands, run, why
 from taskapi.core.errors import DomainError, InvalidInput, NotFound, StartupError
-from taskapi.mail.queue import Outbox
+from tests.cli.operator import user_commands
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, signed_in, stored_user
-from tests.stored import audit_log, collection
+from tests.stored import collection
 
 NEW = "another good password"
 
 
 @pytest.fixture
-def operator(app: FastAPI, anonymous: httpx.AsyncClient) -> UserCommands:
-    return UserCommands(
-        app.state.services[PasswordHasher],
-        app.state.services[Outbox],
-        audit_log("", AGENT),
-    )
+def operator(anonymous: httpx.AsyncClient) -> UserCommands:
+    return user_commands()
 
 
 async def events() -> list[tuple[str, dict[str, Any]]]:

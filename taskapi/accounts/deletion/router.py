@@ -1,30 +1,29 @@
 """Routes to delete and to export one's own account."""
 
-from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Request, Response, Security
+from fastapi import Depends, Request, Response, Security
 
 from taskapi.accounts.deletion import export
-from taskapi.accounts.deletion import service as deletion
 from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.deletion.schemas import Departure, LeavingRead
+from taskapi.accounts.deletion.service import DeletionService
 from taskapi.accounts.dependencies import AccountSession, Caller, CurrentPassword, holders_call
 from taskapi.accounts.errors import ExportUnderWay, LastAdmin, Overloaded, SessionRequired, TooManyAttempts, WrongPassword
 from taskapi.audit.dependencies import CallerAuditLog
-from taskapi.core.settings import Settings
 from taskapi.web import admission
 from taskapi.web.methods import is_head
 from taskapi.web.problems import responses
 from taskapi.web.routing import ATTACHMENT
 from taskapi.web.routing import router as strict_router
-from taskapi.web.services import services_of
+from taskapi.web.services import provided, services_of
 from taskapi.web.streaming import Streamed
 
 router = strict_router(prefix="/users/me", tags=["users"])
 
 ZIP = "application/zip"
 ARCHIVE = {ZIP: {"schema": {"type": "string", "format": "binary"}}}
+Deletions = Annotated[DeletionService, Depends(provided(DeletionService))]
 # It contains tasks: the scope account alone is not enough.
 ExportCall = Annotated[Caller, Security(holders_call, scopes=["tasks:read"])]
 
@@ -37,14 +36,17 @@ ExportCall = Annotated[Caller, Security(holders_call, scopes=["tasks:read"])]
     responses=responses(400, WrongPassword, 401, 403, SessionRequired, LastAdmin, 413, 415, 422, TooManyAttempts, Overloaded),
 )
 async def delete_me(
-    data: Departure, caller: AccountSession, reauthenticator: CurrentPassword, audit_log: CallerAuditLog, request: Request
+    data: Departure,
+    caller: AccountSession,
+    reauthenticator: CurrentPassword,
+    deletions: Deletions,
+    audit_log: CallerAuditLog,
 ) -> LeavingRead:
     """Delete your account: your sessions end and your tokens are refused at once, and all your data is erased at `due_at`.
 
     That is 14 days later, unless the server is configured otherwise. Until then, signing in cancels the deletion.
     """
-    grace = timedelta(days=services_of(request)[Settings].leaving_days)
-    return await deletion.request(caller.user, data.password, grace, reauthenticator, audit_log)
+    return await deletions.request(caller.user, data.password, reauthenticator, audit_log)
 
 
 @router.get(

@@ -5,7 +5,6 @@ from email.message import EmailMessage
 from typing import Final
 
 from taskapi.accounts.recovery.tokens import OneTimeTokens, Purpose
-from taskapi.accounts.users import addresses
 from taskapi.accounts.users.email_repository import AccountWithPassword, EmailRepository
 from taskapi.audit.recorder import AuditLog
 from taskapi.audit.repository import SecurityEventRepository
@@ -68,7 +67,7 @@ class AccountEmails:
             return await self._write_with_token(RESET, "password_reset", account, account.user.email if account else None)
         account = await self.accounts.find_account(job["user"])
         if job["kind"] == "verify_email":
-            address = addresses.unverified(account.user) if account else None
+            address = account.user.unverified_email if account else None
             return await self._write_with_token(VERIFY, "verify_email", account, address)
         return self._write_notice(EMAIL_CHANGES if job["kind"] == "notice_email" else PASSWORD_CHANGED, account, job["address"])
 

@@ -7,7 +7,6 @@ from taskapi.accounts.recovery.tokens import OneTimeTokens
 from taskapi.accounts.security import password_policy
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.throttling import Throttle
-from taskapi.accounts.users import addresses
 from taskapi.accounts.users.email_repository import EmailRepository
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.audit.recorder import AuditLog
@@ -75,7 +74,7 @@ class AccountRecovery:
             NothingToVerify: the account has no unverified address.
             TooManyAttempts: the account had too many such mails sent.
         """
-        if addresses.unverified(user) is None:
+        if user.unverified_email is None:
             raise NothingToVerify
         await self.throttle.verification(user.object_id)
         await self.mail.enqueue("verify_email", audit_log, user=user.object_id)

@@ -2,13 +2,11 @@
 
 from fastapi import Request, Response
 
-from taskapi.accounts.dependencies import AccountHolder, AccountPrincipal, CurrentPassword, Hasher, Throttling
+from taskapi.accounts.dependencies import AccountHolder, AccountPrincipal, CurrentPassword, Profiles, Throttling, Users
 from taskapi.accounts.errors import EmailTaken, Overloaded, TooManyAttempts, UsernameTaken, WrongPassword
-from taskapi.accounts.users import profile, service
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.accounts.users.schemas import UserCreate, UserRead, UserUpdate
 from taskapi.audit.dependencies import CallerAuditLog
-from taskapi.mail.dependencies import Mail
 from taskapi.web.problems import responses
 from taskapi.web.routing import LOCATION, path_to
 from taskapi.web.routing import router as strict_router
@@ -30,9 +28,8 @@ router = strict_router()
 )
 async def register(
     data: UserCreate,
-    hasher: Hasher,
+    users: Users,
     throttle: Throttling,
-    mail: Mail,
     audit_log: CallerAuditLog,
     request: Request,
     response: Response,
@@ -40,7 +37,7 @@ async def register(
     """Create an account. User names and e-mail addresses are unique, ignoring case."""
     response.headers["Location"] = path_to(request, router, "read_me")
     await throttle.registration(audit_log.address)
-    return await service.register(data, hasher, mail, audit_log)
+    return await users.register(data, audit_log)
 
 
 @router.get(
@@ -66,7 +63,7 @@ async def update_me(
     data: UserUpdate,
     caller: AccountPrincipal,
     reauthenticator: CurrentPassword,
-    mail: Mail,
+    profiles: Profiles,
     audit_log: CallerAuditLog,
     request: Request,
 ) -> UserRead:
@@ -74,7 +71,7 @@ async def update_me(
 
     A new user name is shown everywhere at once; filters on `owner.username` find it a few minutes later.
     """
-    changed = await profile.change(caller.user, data, reauthenticator, mail, audit_log)
+    changed = await profiles.change(caller.user, data, reauthenticator, audit_log)
     if changed.username != caller.user.username:
         services_of(request)[RenamingJob].wake()
     return changed

@@ -131,6 +131,11 @@ class UserRead(ReadModel):
         """The id as MongoDB keeps it."""
         return ObjectId(self.id)
 
+    @property
+    def unverified_email(self) -> str | None:
+        """The address that waits to be verified: the pending one, or the account's own."""
+        return self.pending_email or (None if self.email_verified else self.email)
+
 
 class Account(UserRead):
     """An account as it proves who calls: with the sessions that live, and how often its name has changed."""

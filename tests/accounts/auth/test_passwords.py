@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.cli.user_actions import AGENT, UserCommands, why
-from taskapi.mail.queue import Outbox
+from taskapi.cli.user_actions import why
+from tests.cli.operator import user_commands
 from tests.client import Account, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.mailbox import Mailbox
-from tests.stored import audit_log, collection
+from tests.stored import collection
 
 NFC = "pässwörter 한국 \u1ebf"
 NFD = unicodedata.normalize("NFD", NFC)
@@ -83,7 +83,7 @@ async def test_the_current_password_is_known_in_every_place(app: FastAPI, carol:
 
 
 @pytest.mark.parametrize("password", REFUSED, ids=ascii)
-async def test_every_password_change_enforces_rfc_8265(app: FastAPI, carol: Account, mailbox: Mailbox, password: str) -> None:
+async def test_every_password_change_enforces_rfc_8265(carol: Account, mailbox: Mailbox, password: str) -> None:
     expected = {"password": "password_characters"}
     answer = await carol.client.post("/register", json={"username": "dave", "password": password})
     assert wrong_fields(answer) == expected
@@ -91,11 +91,7 @@ async def test_every_password_change_enforces_rfc_8265(app: FastAPI, carol: Acco
     assert fault["message"] == "must not contain control, invisible or unassigned characters (some emoji contain them)"
     assert wrong_fields(await carol.patch("/users/me", json={"password": password, "current_password": NFD})) == expected
     assert wrong_fields(await carol.client.post("/password/reset", json={"token": "x", "password": password})) == expected
-    operator = UserCommands(
-        app.state.services[PasswordHasher],
-        app.state.services[Outbox],
-        audit_log("", AGENT),
-    )
+    operator = user_commands()
     for refused in (operator.create("dave", None, password, admin=False), operator.reset_password("carol", password)):
         with pytest.raises(ValidationError) as caught:
             await refused

@@ -5,12 +5,13 @@ from datetime import timedelta
 import httpx
 from bson import ObjectId
 
-from taskapi.accounts.deletion.service import remove_due
+from taskapi.accounts.deletion.repository import DeletionRepository
+from taskapi.accounts.deletion.service import Eraser, remove_due
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import utc_now
 from taskapi.main import account_erasers
 from tests.client import PASSWORD, Account
-from tests.stored import collection, started
+from tests.stored import collection, service, started
 
 
 async def leave(account: Account, password: str = PASSWORD) -> httpx.Response:
@@ -32,6 +33,11 @@ async def _set(account: Account, name: str) -> None:
     await collection(UserDocument).update_one({"_id": ObjectId(account.id)}, {"$set": past})
 
 
-async def remove() -> None:
-    """What a worker does every few minutes."""
-    await remove_due(account_erasers(started()).values())
+def erasers() -> list[Eraser]:
+    """What deletes all that belongs to an account, in its order."""
+    return list(account_erasers(started()).values())
+
+
+async def remove(*instead: Eraser) -> None:
+    """What a worker does every few minutes; with these erasers, if any are given."""
+    await remove_due(service(DeletionRepository), instead or erasers())

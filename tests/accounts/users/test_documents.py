@@ -6,8 +6,8 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
+from taskapi.accounts.users.admin_repository import ADMIN, user_filter
 from taskapi.accounts.users.admin_schemas import UserQuery
-from taskapi.accounts.users.admins import ADMIN, matching
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.db.connection import BSON
 from tests.client import Account
@@ -50,7 +50,7 @@ async def test_an_account_is_found_by_one_index(match: dict[str, Any], index: st
 
 @pytest.mark.parametrize("parameters", [{}, {"disabled": "false"}, {"role": "user"}, {"q": "user"}], ids=str)
 async def test_page_of_accounts_is_read_in_index_order(parameters: dict[str, str]) -> None:
-    match = matching(UserQuery.model_validate(parameters))
+    match = user_filter(UserQuery.model_validate(parameters))
     explained = await plan(match, {"$sort": {"username_key": 1}}, {"$limit": 20})
     assert set(found_in(explained, "indexName")) == {"username_unique"}
     assert not stages(explained) & {"COLLSCAN", "SORT"}
@@ -58,6 +58,6 @@ async def test_page_of_accounts_is_read_in_index_order(parameters: dict[str, str
 
 
 async def test_listing_admins_examines_no_other_accounts() -> None:
-    explained = await plan(matching(UserQuery(role="admin")), {"$sort": {"username_key": 1}}, {"$limit": 20})
+    explained = await plan(user_filter(UserQuery(role="admin")), {"$sort": {"username_key": 1}}, {"$limit": 20})
     assert set(found_in(explained, "indexName")) == {"admins"}
     assert examined(explained) == USERS / 100

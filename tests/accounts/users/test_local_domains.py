@@ -4,33 +4,26 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from taskapi.accounts.security.access_tokens import PasswordHasher
-from taskapi.cli.user_actions import AGENT, UserCommands, why
+from taskapi.cli.user_actions import why
 from taskapi.core.errors import InvalidInput
-from taskapi.mail.queue import Outbox
-from taskapi.mail.repository import MailRepository
+from tests.cli.operator import user_commands
 from tests.client import PASSWORD, Account, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.conftest import another
 from tests.mailbox import Mailbox
-from tests.stored import audit_log
 
 LOCAL = ["ada@mail.test", "ada@Mail.local", "ada@a.localhost", "ada@localhost"]
 REFUSED = "must not end in .test, .local or .localhost on this server"
 
 
 @pytest.mark.parametrize("address", LOCAL)
-async def test_they_are_refused_unless_it_says_so(app: FastAPI, bob: Account, address: str) -> None:
+async def test_they_are_refused_unless_it_says_so(bob: Account, address: str) -> None:
     for answer in (
         await bob.client.post("/register", json={"username": "ada", "password": PASSWORD, "email": address}),
         await bob.patch("/users/me", json={"email": address}),
     ):
         assert wrong_fields(answer) == {"email": "email"}
         assert answer.json()["details"][0]["message"] == REFUSED
-    operator = UserCommands(
-        app.state.services[PasswordHasher],
-        app.state.services[Outbox],
-        audit_log("", AGENT),
-    )
+    operator = user_commands()
     with pytest.raises(InvalidInput) as caught:
         await operator.create("ada", address, PASSWORD, admin=False)
     assert why(caught.value) == f"email: {REFUSED}"
@@ -57,7 +50,6 @@ async def test_they_are_taken_where_it_says_so(app: FastAPI, anonymous: httpx.As
         assert wrong_fields(other) == {"email": "email"}
 
 
-async def test_command_line_accepts_local_domains_when_enabled(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
-    outbox = Outbox(app.state.services[MailRepository], lambda: None, local_domains=True)
-    operator = UserCommands(app.state.services[PasswordHasher], outbox, audit_log("", AGENT))
+async def test_command_line_accepts_local_domains_when_enabled(anonymous: httpx.AsyncClient) -> None:
+    operator = user_commands(email_local_domains=True)
     assert "is a user" in await operator.create("ada", "ada@mail.test", PASSWORD, admin=False)

@@ -1,7 +1,6 @@
 """Removing accounts: all of them goes, once, whoever is interrupted; or nothing, when they came back in time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import httpx
@@ -10,7 +9,7 @@ from beanie import Document
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.accounts.deletion.service import remove_due
+from taskapi.accounts.deletion.service import Eraser
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
@@ -22,9 +21,9 @@ from taskapi.mail.documents import MailJobDocument
 from taskapi.main import DOCUMENTS, account_erasers
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.web.idempotency.documents import IdempotencyDocument
-from tests.accounts.users.leavers import is_due, lease_ends, leave, remove
+from tests.accounts.users.leavers import erasers, is_due, lease_ends, leave, remove
 from tests.client import Account, is_problem, make_account, sign_in, stored, stored_user
-from tests.stored import collection, started
+from tests.stored import collection
 
 DAY = timedelta(days=1)
 # What a throttle counts can be told from nothing in it.
@@ -119,10 +118,10 @@ async def test_interrupted_removal_resumes_and_blocks_sign_in(anonymous: httpx.A
     await everywhere(leaver)
     await leave(leaver)
     await is_due(leaver)
-    steps: list[Callable[[ObjectId], Awaitable[None]]] = list(account_erasers(started()).values())
+    steps: list[Eraser] = erasers()
     for place in range(len(steps) + 1):
         with pytest.raises(Interrupted):
-            await remove_due([*steps[:place], interrupt])
+            await remove(*steps[:place], interrupt)
         await remove()  # somebody else has the lease
         assert (await stored_user(leaver.id))["leaving"]["leased_until"] > utc_now().replace(tzinfo=None)
         await collection(ThrottleDocument).delete_many({})
@@ -170,7 +169,7 @@ async def test_two_workers_share_the_removals(anonymous: httpx.AsyncClient) -> N
     async def noting(user: ObjectId) -> None:
         removed.append(user)
 
-    await asyncio.gather(*(remove_due([noting, *account_erasers(started()).values()]) for _ in range(2)))
+    await asyncio.gather(*(remove(noting, *erasers()) for _ in range(2)))
     assert sorted(removed) == sorted(ObjectId(account.id) for account in accounts[:5])
     assert [str(user["_id"]) async for user in collection(UserDocument).find()] == [accounts[5].id]
 
@@ -185,7 +184,7 @@ async def test_worker_that_lost_its_lease_stops_removing(ada: Account) -> None:
         change = {"$set": {"leaving.leased_until": taken}}
         await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, change)
 
-    await remove_due([takes_over])
+    await remove(takes_over)
     assert (await stored_user(ada.id))["leaving"]["leased_until"] == taken.replace(tzinfo=None)
 
 
