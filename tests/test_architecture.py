@@ -12,6 +12,8 @@ from taskapi.main import DOCUMENTS
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "taskapi"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+MAX_WORDS = 8  # of the name of a test
 ROOMS = ("core", "db", "web", "audit", "mail", "accounts", "tasks")  # each may use those before it
 ABOVE = {"main", "cli"}  # where everything meets
 BELOW_ROUTES = {"service", "documents", "repository", "recorder", "queue", "search"}
@@ -73,11 +75,18 @@ def test_nothing_below_a_router_knows_http(path: Path) -> None:
     assert not own(path) & {"web.problems", "web.middleware", "web.routing"}
 
 
-@pytest.mark.parametrize(
-    "path", [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "scripts").glob("*.py"))], ids=str
-)
+@pytest.mark.parametrize("path", [*MODULES, *TESTS, *sorted((ROOT / "scripts").glob("*.py"))], ids=str)
 def test_a_file_fits_the_head(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", [path for path in TESTS if path.stem.startswith("test_")], ids=str)
+def test_names_of_tests_are_short(path: Path) -> None:
+    functions = [
+        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    names = [node.name.removeprefix("test_") for node in functions if node.name.startswith("test_")]
+    assert [name for name in names if len(name.split("_")) > MAX_WORDS] == []
 
 
 def has_something_to_say(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:

@@ -53,7 +53,7 @@ NOT_CODED = ["-7", "-gz", "gzip", "-gzip-", "-gzip ", "_gzip", "-", "-GZIPPED", 
 
 @pytest.mark.parametrize("form", ['"{}"', 'W/"{}"', '"9", W/"{}"'])
 @pytest.mark.parametrize("suffix", CODED)
-async def test_a_tag_that_a_proxy_marked_when_it_compressed_is_ours(ada: Account, suffix: str, form: str) -> None:
+async def test_etag_marked_by_a_compressing_proxy_still_matches(ada: Account, suffix: str, form: str) -> None:
     task = await ada.make_task()
     path, alone = f"/tasks/{task['id']}", form.format(f"1{suffix}")
     for address in (path, "/tasks", "/tasks?fields=title&limit=1"):

@@ -74,14 +74,14 @@ async def test_what_is_beyond_the_limits_is_refused(ada: Account, metadata: Any,
 
 
 @pytest.mark.parametrize("text", ['{"a":"\\ud800"}', '{"\\udfff":1}', '{"n":1e400}', '{"n":-1e999}'])
-async def test_what_json_can_write_and_nobody_can_keep_is_refused(ada: Account, text: str) -> None:
+async def test_json_values_that_cannot_be_stored_are_refused(ada: Account, text: str) -> None:
     body = f'{{"title":"Odd","metadata":{text}}}'
     answer = await ada.post("/tasks", content=body.encode(), headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422)
     assert await collection(TaskDocument).count_documents({}) == 0
 
 
-async def test_a_merge_that_grows_over_the_limits_changes_nothing(ada: Account) -> None:
+async def test_merge_exceeding_the_limits_changes_nothing(ada: Account) -> None:
     task = await ada.make_task(metadata={f"a{n}": n for n in range(150)})
     found = wrong_fields(await ada.patch(f"/tasks/{task['id']}", json={"metadata": {f"b{n}": n for n in range(51)}}))
     assert found == {"metadata": "metadata_keys"}
@@ -93,7 +93,7 @@ async def test_null_empties_it(ada: Account) -> None:
     assert (await ada.patch(f"/tasks/{task['id']}", json={"metadata": None})).json()["metadata"] == {}
 
 
-async def test_tasks_of_the_first_version_are_read_as_empty(ada: Account) -> None:
+async def test_first_version_tasks_have_empty_metadata(ada: Account) -> None:
     task = await ada.make_task()
     lacking = dict.fromkeys(("checklist", "progress", "metadata", "history"), "")
     await collection(TaskDocument).update_one({}, {"$unset": lacking})

@@ -22,7 +22,7 @@ def test_it_takes_what_a_task_shows() -> None:
     assert TaskPut.model_fields.keys() == TaskRead.model_fields.keys()
 
 
-async def test_a_task_as_it_was_read_is_accepted_and_stays_as_it_is(ada: Account) -> None:
+async def test_task_sent_back_as_read_stays_unchanged(ada: Account) -> None:
     done = {"status": "done", "completed_at": "2026-01-02T00:00:00Z", "created_at": "2026-01-01T00:00:00.5Z"}
     await take(ada, [{**RICH, "key": "k", **done}])
     await ada.make_task("plain")
@@ -44,7 +44,7 @@ async def test_a_task_as_it_was_read_is_accepted_and_stays_as_it_is(ada: Account
         assert again["checklist"] == task["checklist"]
 
 
-async def test_other_ways_to_write_the_same_are_the_same(ada: Account) -> None:
+async def test_other_spellings_of_equal_values_change_nothing(ada: Account) -> None:
     task = await ada.make_task("done", status="done")
     moments = {name: task[name].replace("Z", "000+00:00") for name in ("created_at", "updated_at", "completed_at")}
     body = {**task, **moments, "id": task["id"].upper(), "progress": 1}
@@ -77,7 +77,7 @@ async def test_a_difference_is_named_and_nothing_is_written(ada: Account, name: 
     assert await stored_task(task["id"]) == before
 
 
-async def test_a_stale_copy_names_what_is_no_longer_so(ada: Account) -> None:
+async def test_stale_copy_names_its_outdated_fields(ada: Account) -> None:
     task = await ada.make_task()
     path = f"/tasks/{task['id']}"
     await ada.patch(path, json={"status": "done", "metadata": {"a": 1}})
@@ -87,7 +87,7 @@ async def test_a_stale_copy_names_what_is_no_longer_so(ada: Account) -> None:
     is_problem(await ada.put(f"/tasks/{ObjectId()}", json=task), 404, "not_found")
 
 
-async def test_of_many_copies_sent_back_at_once_one_is_taken(ada: Account) -> None:
+async def test_one_of_many_concurrent_copies_is_accepted(ada: Account) -> None:
     """The comparison holds for the version that is written."""
     task = await ada.make_task()
     bodies = [{**task, "title": f"by {number}"} for number in range(12)]
@@ -96,7 +96,7 @@ async def test_of_many_copies_sent_back_at_once_one_is_taken(ada: Account) -> No
     assert (await ada.get(f"/tasks/{task['id']}")).json()["version"] == 2
 
 
-async def test_metadata_is_merged_unless_it_is_as_it_was(ada: Account) -> None:
+async def test_metadata_is_merged_unless_sent_unchanged(ada: Account) -> None:
     task = await ada.make_task(metadata={"a": None, "b": {"c": 1}})
     path = f"/tasks/{task['id']}"
     same = (await ada.put(path, json={**task, "title": "Changed"})).json()
@@ -108,7 +108,7 @@ async def test_metadata_is_merged_unless_it_is_as_it_was(ada: Account) -> None:
     assert wrong_fields(await ada.put(path, json={**emptied, "metadata": {"$a": 1}})) == {"metadata": "metadata_key"}
 
 
-async def test_a_task_of_an_earlier_version_can_be_sent_back(ada: Account) -> None:
+async def test_task_of_an_older_version_can_be_returned(ada: Account) -> None:
     task = await ada.make_task()
     old = {"checklist": "", "metadata": "", "progress": "", "history": ""}
     await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$unset": old})

@@ -65,7 +65,7 @@ async def test_what_one_account_exports_another_takes_in(ada: Account, bob: Acco
             await bob.delete(f"/tasks/{task['id']}")
 
 
-def test_a_text_in_a_cell_is_what_it_was() -> None:
+def test_text_in_a_cell_is_read_unchanged() -> None:
     for length in range(6):
         for letters in itertools.product("'= \ta", repeat=length):
             text = "".join(letters)
@@ -96,7 +96,7 @@ def pieces(line: str) -> list[str]:
 @example("'a;'=1", "\n- one\n- two", ['";=1'], {})
 @example("'\t=1", "'\tx", [], {})
 @settings(max_examples=500, deadline=None)
-def test_no_piece_is_a_formula_and_each_text_comes_back(
+def test_pieces_are_never_formulas_and_text_round_trips(
     title: str, description: str, tags: list[str], metadata: dict[str, Any]
 ) -> None:
     names = ["id", "title", "description", "tags", "metadata"]
@@ -121,7 +121,7 @@ def test_no_piece_is_a_formula_and_each_text_comes_back(
         ("a;'=b", "a;'=b"),
     ],
 )
-def test_a_cell_of_an_earlier_export_or_of_people_is_read_as_before(cell: str, text: str) -> None:
+def test_cells_of_older_exports_and_people_still_read(cell: str, text: str) -> None:
     assert read_cells([("description", cell)]) == ({"description": text}, [])
 
 
@@ -193,7 +193,7 @@ async def test_columns_that_no_task_has_are_named(ada: Account, header: str, exp
     ],
     ids=lambda value: str(value)[:20],
 )
-async def test_a_first_line_that_cannot_be_read_is_said(ada: Account, body: bytes, detail: str) -> None:
+async def test_unreadable_first_line_is_reported(ada: Account, body: bytes, detail: str) -> None:
     is_problem(await ada.post("/tasks/import", content=body, headers=CSV), 400, "malformed_import", detail)
     assert await count() == 0
 
@@ -254,7 +254,7 @@ async def test_a_table_is_the_same_however_it_comes() -> None:
         assert await read(body[:place], b"", body[place:]) == whole
 
 
-async def test_no_bytes_break_it_and_none_is_held_for_long() -> None:
+async def test_arbitrary_bytes_neither_break_it_nor_accumulate() -> None:
     rng = random.Random(3)
     for _ in range(300):
         body = b"title,key\n" + bytes(rng.choices(b'",\n\r;\x00\xff a\xc3\xbc', k=40))
@@ -268,7 +268,7 @@ async def test_no_bytes_break_it_and_none_is_held_for_long() -> None:
     assert (endless.number, endless.size, endless.faults[0].type) == (2, MAX_BYTES, "line_too_long")
 
 
-async def test_only_utf8_with_a_first_line_of_names_is_taken(ada: Account) -> None:
+async def test_only_utf8_with_a_header_line_is_accepted(ada: Account) -> None:
     for kind in ("text/csv; charset=utf-8; header=present", 'Text/CSV; charset="UTF-8"', "text/csv"):
         answer = await ada.post("/tasks/import", content=b"title\nA task\n", headers={"content-type": kind})
         assert answer.json()["created"] == 1

@@ -86,7 +86,7 @@ async def test_csv_holds_every_field(ada: Account) -> None:
     assert answer.text.count("\r\n") - RICH["description"].count("\r\n") == 2
 
 
-async def test_csv_begins_with_a_byte_order_mark_on_request(ada: Account) -> None:
+async def test_csv_starts_with_byte_order_mark_on_request(ada: Account) -> None:
     await ada.make_task("Grüße")
     plain = await ada.get("/tasks/export?format=csv&bom=false")
     marked = await ada.get("/tasks/export?bom=true", headers={"accept": "text/csv"})
@@ -177,7 +177,7 @@ async def test_what_it_does_not_know_is_refused(ada: Account, query: str) -> Non
         "'=1", "''=1", "'\t", "' =1",
     ],
 )  # fmt: skip
-def test_a_text_that_a_spreadsheet_may_run_is_quoted(text: str) -> None:
+def test_text_a_spreadsheet_may_execute_is_quoted(text: str) -> None:
     task = TaskRead.model_validate_json(json.dumps(EXAMPLE | {"title": text, "description": text, "key": text}))
     row = dict(zip(TaskRead.model_fields, next(csv.reader(StringIO(csv_line(task), newline=""))), strict=True))
     assert {row["title"], row["description"], row["key"]} == {f"'{text}"}
@@ -198,11 +198,11 @@ def test_a_text_that_a_spreadsheet_may_run_is_quoted(text: str) -> None:
         ("x-ray; e=mc2", "x-ray; e=mc2"),
     ],
 )
-def test_each_piece_that_a_spreadsheet_may_split_off_is_quoted(text: str, cell: str) -> None:
+def test_each_piece_a_spreadsheet_may_split_is_quoted(text: str, cell: str) -> None:
     assert write_cell(text) == cell
 
 
-def test_a_sign_in_json_is_escaped_where_a_piece_could_begin_with_it() -> None:
+def test_formula_sign_starting_a_json_piece_is_escaped() -> None:
     assert write_cell(["@home", "a;=1"]) == '["@home","a;\\u003d1"]'
     assert write_cell({"a": -1, "b": [1, -5, "\t\uff1d1"]}) == '{"a":-1,"b":[1,-5,"\\t\uff1d1"]}'
 
@@ -270,7 +270,7 @@ async def test_the_cursor_goes_with_its_reader(ada: Account) -> None:
     await no_cursor_is_left()
 
 
-async def test_the_cursor_goes_when_its_reader_is_cancelled_while_it_waits(ada: Account) -> None:
+async def test_cancelling_a_waiting_reader_closes_its_cursor(ada: Account) -> None:
     await seed(ada, 500)
 
     async def read() -> None:

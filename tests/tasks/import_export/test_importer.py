@@ -179,7 +179,7 @@ async def test_a_body_is_the_same_however_it_comes(ada: Account) -> None:
         assert [task["title"] for task in await tasks_of(ada)] == ["Ende", "Grüße 😀"]
 
 
-async def test_more_than_100_000_lines_are_refused_and_those_before_stay(ada: Account) -> None:
+async def test_lines_beyond_100_000_are_refused_earlier_stay(ada: Account) -> None:
     last = json.dumps({"title": "the last one", "key": "last"}).encode()
     text = b"\n" + b"0\n" * 99_999 + last
     assert (await take(ada, text + b"\n\n"))["lines"] == 100_000
@@ -193,7 +193,7 @@ async def test_more_than_100_000_lines_are_refused_and_those_before_stay(ada: Ac
     is_problem(answer, 413, "too_many_lines", "An import can have at most 100000 lines. Nothing was imported.")
 
 
-async def test_empty_lines_are_no_lines_but_not_without_end(ada: Account) -> None:
+async def test_empty_lines_are_skipped_up_to_a_limit(ada: Account) -> None:
     assert (await take(ada, b"\n" * 199_999 + jsonl({"title": "the last one"})))["created"] == 1
     answer = await ada.post("/tasks/import", content=b"\n" * 200_000 + b" \n", headers=JSONL)
     is_problem(answer, 413, "too_many_lines")
@@ -247,7 +247,7 @@ async def test_what_the_server_keeps_is_ignored(ada: Account, bob: Account) -> N
     assert (await bob.get(f"/tasks/{theirs['id']}")).json() == theirs
 
 
-async def test_new_tasks_have_the_name_their_owner_has_then(ada: Account) -> None:
+async def test_new_tasks_get_the_current_owner_name(ada: Account) -> None:
     async def stream() -> AsyncIterator[bytes]:
         for part in range(3):
             yield jsonl(*({"title": f"task {part} {number}"} for number in range(500)))
@@ -260,7 +260,7 @@ async def test_new_tasks_have_the_name_their_owner_has_then(ada: Account) -> Non
     assert {task["owner"]["username"] for task in await tasks_of(ada)} == {"countess"}
 
 
-async def test_a_caller_that_goes_away_keeps_what_was_written(app: FastAPI, ada: Account) -> None:
+async def test_disconnected_caller_keeps_what_was_written(app: FastAPI, ada: Account) -> None:
     text = [{"title": f"task {number}", "key": str(number)} for number in range(1200)]
     messages = iter([{"type": "http.request", "body": jsonl(*text), "more_body": True}, {"type": "http.disconnect"}])
     sent: list[Any] = []

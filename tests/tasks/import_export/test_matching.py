@@ -86,7 +86,7 @@ async def test_what_is_gone_comes_back_once(ada: Account) -> None:
     assert await tasks_of(ada) == [{**after[0], "version": 3}, after[1]]
 
 
-async def test_old_and_new_lines_of_a_task_that_is_gone_make_one(ada: Account) -> None:
+async def test_old_and_new_lines_of_purged_task_match(ada: Account) -> None:
     task = await ada.make_task("old")
     await purge(ada, task)
     new = {**task, "id": str(id_within(ObjectId(ada.id), ObjectId(task["id"]))), "title": "new"}
@@ -122,7 +122,7 @@ async def test_an_export_fills_a_new_account_once(ada: Account, bob: Account) ->
     assert await tasks_of(ada) == exported
 
 
-async def test_the_id_counts_before_the_key_and_the_key_before_the_trash(ada: Account) -> None:
+async def test_id_matches_before_key_and_key_before_trash(ada: Account) -> None:
     await take(ada, [{"title": "one", "key": "a"}, {"title": "two", "key": "b"}])
     one, two = await tasks_of(ada)
     assert await take_alike(ada, [{"id": one["id"], "key": "b", "title": "by id"}]) == {"lines": 1, "updated": 1}
@@ -144,7 +144,7 @@ async def test_the_id_counts_before_the_key_and_the_key_before_the_trash(ada: Ac
     ]
 
 
-async def test_two_names_of_one_task_in_a_batch_change_it_in_their_order(ada: Account) -> None:
+async def test_lines_naming_one_task_differently_apply_in_order(ada: Account) -> None:
     await take(ada, [{"title": "task", "key": "k"}])
     (task,) = await tasks_of(ada)
     lines = [{"id": task["id"], "title": "first"}, {"key": "k", "title": "second"}, {"id": task["id"], "title": "third"}]
@@ -153,7 +153,7 @@ async def test_two_names_of_one_task_in_a_batch_change_it_in_their_order(ada: Ac
     assert (task["title"], task["version"]) == ("third", 4)
 
 
-async def test_what_has_expired_in_the_trash_is_no_obstacle(ada: Account) -> None:
+async def test_expired_task_in_the_trash_is_no_obstacle(ada: Account) -> None:
     """MongoDB removes it within a minute; until then its id is not free."""
     task = await ada.make_task("expired")
     await purge(ada, task)
@@ -167,7 +167,7 @@ async def test_what_has_expired_in_the_trash_is_no_obstacle(ada: Account) -> Non
 
 
 @pytest.mark.parametrize("identity", ["nonsense", 7, "", "65f1a2b3c4d5e6f708192a3", {"$gt": ""}])
-async def test_what_is_no_id_is_an_error_of_its_line(ada: Account, identity: Any) -> None:
+async def test_invalid_id_is_an_error_of_its_line(ada: Account, identity: Any) -> None:
     report = await take(ada, [{"id": identity, "title": "A task"}, {"title": "Without one"}], BY_ID)
     assert (report["failed"], report["created"]) == (1, 1)
     assert [(error["line"], error["field"]) for error in report["errors"]] == [(1, "id")]
@@ -175,7 +175,7 @@ async def test_what_is_no_id_is_an_error_of_its_line(ada: Account, identity: Any
     assert wrong_fields(await ada.post("/tasks/import?match=title", content=b"", headers=JSONL)) == {"match": "literal_error"}
 
 
-async def test_imports_of_the_same_ids_at_once_make_no_task_twice(ada: Account) -> None:
+async def test_concurrent_imports_of_equal_ids_create_no_duplicates(ada: Account) -> None:
     lines = [
         {"title": f"task {number}", "id": str(ObjectId()), "key": f"k{number}" if number % 3 else None} for number in range(600)
     ]
@@ -194,7 +194,7 @@ async def test_imports_of_the_same_ids_at_once_make_no_task_twice(ada: Account) 
     assert {task["version"] for task in await tasks_of(ada)} == {2, 4}
 
 
-async def test_a_repeat_under_an_idempotency_key_is_the_first_answer(ada: Account) -> None:
+async def test_repeat_under_an_idempotency_key_replays_the_answer(ada: Account) -> None:
     task = await ada.make_task()
     await purge(ada, task)
     headers = {**JSONL, "Idempotency-Key": "once"}
@@ -203,7 +203,7 @@ async def test_a_repeat_under_an_idempotency_key_is_the_first_answer(ada: Accoun
     assert await count() == 1
 
 
-async def test_of_two_in_the_trash_with_one_key_one_gets_it_back(ada: Account) -> None:
+async def test_of_two_trashed_duplicates_one_keeps_its_key(ada: Account) -> None:
     ids = []
     for title in ("first", "second"):
         await take(ada, [{"title": title, "key": "k"}])
@@ -217,7 +217,7 @@ async def test_of_two_in_the_trash_with_one_key_one_gets_it_back(ada: Account) -
     assert await take_alike(ada, found) == {"lines": 2, "unchanged": 2}
 
 
-async def test_a_task_that_is_made_beside_a_conflict_counts_as_made(ada: Account) -> None:
+async def test_task_created_beside_a_conflict_counts_as_created(ada: Account) -> None:
     await take(ada, [{"title": "old", "key": "k"}])
     (old,) = await tasks_of(ada)
     await ada.delete(f"/tasks/{old['id']}")
@@ -228,7 +228,7 @@ async def test_a_task_that_is_made_beside_a_conflict_counts_as_made(ada: Account
 
 @pytest.mark.parametrize("name", ["due_date", "start_date"])
 @pytest.mark.parametrize("stored", ["2027-01-01", "2027-01-01T00:00:00", 1_798_761_600])
-async def test_a_day_stored_as_text_or_number_is_read(ada: Account, name: str, stored: Any) -> None:
+async def test_date_stored_as_text_or_number_is_read(ada: Account, name: str, stored: Any) -> None:
     task = await ada.make_task("one")
     await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$set": {name: stored}})
     shown = (await ada.get(f"/tasks/{task['id']}")).json()

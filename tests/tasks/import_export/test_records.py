@@ -32,14 +32,14 @@ SPREAD = "The first object in the body spans several lines. Send each object on 
     ],
     ids=lambda value: str(value)[:20],
 )
-async def test_json_that_is_no_json_lines_is_said_before_anything_is_imported(ada: Account, body: str, detail: str) -> None:
+async def test_json_not_in_lines_is_refused_before_importing(ada: Account, body: str, detail: str) -> None:
     for kind in NAMES:
         answer = await ada.post("/tasks/import", content=body.encode(), headers={"content-type": kind})
         is_problem(answer, 400, "malformed_import", detail)
     assert await count() == 0
 
 
-async def test_lines_after_a_first_object_are_judged_one_by_one(ada: Account) -> None:
+async def test_lines_after_a_first_object_are_judged_individually(ada: Account) -> None:
     report = await take(ada, b'{"title": "one"}\n["two"]\n"three"\n{\n{"title": "four"}')
     assert [(error["line"], error["type"]) for error in report.pop("errors")] == [
         (2, "model_type"),

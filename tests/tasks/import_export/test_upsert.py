@@ -29,7 +29,7 @@ async def by_key(account: Account, key: str = "k") -> dict[str, Any]:
     return dict(found)
 
 
-async def test_a_known_key_changes_its_task_in_the_fields_of_the_line(ada: Account, bob: Account) -> None:
+async def test_known_key_updates_the_fields_of_its_line(ada: Account, bob: Account) -> None:
     await take(bob, [{"title": "theirs", "key": "k"}])
     theirs = await by_key(bob)
     full = {**RICH, "key": "k", "status": "done", "completed_at": "2026-01-02T00:00:00Z", "created_at": "2026-01-01T00:00:00Z"}
@@ -57,7 +57,7 @@ async def test_a_difference_of_type_is_one(ada: Account, metadata: Any) -> None:
     assert json.dumps((await by_key(ada))["metadata"]) == json.dumps(metadata)
 
 
-async def test_status_and_times_follow_each_other_in_a_change(ada: Account) -> None:
+async def test_update_keeps_status_times_and_progress_consistent(ada: Account) -> None:
     await take(ada, [{"title": "task", "key": "k", "status": "in_progress", "checklist": [{"text": "a", "done": True}]}])
     assert await take(ada, [{"title": "task", "key": "k", "completed": False}]) == {"lines": 1, "unchanged": 1}
     moment = "2026-03-04T05:06:07.000Z"
@@ -73,7 +73,7 @@ FORMS = ["\u1ebf", "e\u0302\u0301", "\u00ea\u0301"]  # NFC, NFD, and as Windows 
 
 
 @pytest.mark.parametrize("form", FORMS, ids=ascii)
-async def test_a_key_is_kept_in_nfc_and_known_in_any_form(ada: Account, form: str) -> None:
+async def test_key_is_stored_in_nfc_matches_any_form(ada: Account, form: str) -> None:
     assert await take(ada, [{"key": form, "title": "first"}]) == {"lines": 1, "created": 1}
     for other in FORMS:
         assert await take(ada, [{"key": other, "title": f"as {other!a}"}]) == {"lines": 1, "updated": 1}
@@ -82,7 +82,7 @@ async def test_a_key_is_kept_in_nfc_and_known_in_any_form(ada: Account, form: st
 
 
 @pytest.mark.parametrize(("kept", "known"), [(FORMS[0], FORMS), (FORMS[1], FORMS), (FORMS[2], FORMS[2:])], ids=ascii)
-async def test_an_old_key_is_known_in_its_own_form_and_in_nfc_and_nfd(ada: Account, kept: str, known: list[str]) -> None:
+async def test_old_key_matches_in_its_form_nfc_nfd(ada: Account, kept: str, known: list[str]) -> None:
     """Version 1.2 kept keys and texts as they were sent."""
     line = {"title": "first", "checklist": [{"text": "e\u0301"}]}
     await take(ada, [{**line, "key": "k"}])
@@ -93,14 +93,14 @@ async def test_an_old_key_is_known_in_its_own_form_and_in_nfc_and_nfd(ada: Accou
     assert (await by_key(ada, kept))["checklist"] == task["checklist"]
 
 
-async def test_two_forms_of_a_key_in_one_import_are_one_task(ada: Account) -> None:
+async def test_two_forms_of_one_key_are_one_task(ada: Account) -> None:
     lines = [{"key": "e\u0301", "title": "first"}, {"key": "\u00e9", "title": "second"}]
     assert await take(ada, lines, "?dry_run=true") == {"lines": 2, "created": 1, "updated": 1}
     assert await take(ada, lines) == {"lines": 2, "created": 1, "updated": 1}
     assert (await by_key(ada, "\u00e9"))["title"] == "second"
 
 
-async def test_of_two_old_tasks_whose_keys_differ_in_form_the_composed_one_counts(ada: Account) -> None:
+async def test_composed_key_wins_between_two_old_tasks(ada: Account) -> None:
     await take(ada, [{"key": "first", "title": "first"}, {"key": "second", "title": "second"}])
     for key, form in (("first", "\u00e9"), ("second", "e\u0301")):
         await collection(TaskDocument).update_one({"key": key}, {"$set": {"key": form}})
@@ -132,7 +132,7 @@ async def test_the_later_line_of_a_key_wins(ada: Account) -> None:
     assert (task["title"], task["description"], task["version"]) == ("two", "kept", 2)
 
 
-async def test_the_key_of_a_task_in_the_trash_is_free(ada: Account) -> None:
+async def test_key_of_a_trashed_task_is_free(ada: Account) -> None:
     await take(ada, [{"title": "first", "key": "k"}])
     first = await by_key(ada)
     await ada.delete(f"/tasks/{first['id']}")
@@ -164,7 +164,7 @@ def some_lines(seed: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_a_dry_run_says_the_same_and_writes_nothing(ada: Account, seed: int) -> None:
+async def test_dry_run_reports_alike_and_writes_nothing(ada: Account, seed: int) -> None:
     await take(ada, some_lines(seed + 100))
     before = await tasks_of(ada)
     said = await take(ada, some_lines(seed), "?dry_run=true")
@@ -177,7 +177,7 @@ async def test_a_dry_run_says_the_same_and_writes_nothing(ada: Account, seed: in
         assert [entry["version"] for entry in kept["history"]] == list(range(1, task["version"] + 1))
 
 
-async def test_imports_of_the_same_keys_at_once_make_no_task_twice(ada: Account) -> None:
+async def test_concurrent_imports_of_equal_keys_create_no_duplicates(ada: Account) -> None:
     same = [{"title": f"task {number}", "key": str(number)} for number in range(700)]
     shuffled = [random.Random(seed).sample(same, len(same)) for seed in range(4)]
     reports = await asyncio.gather(*(take(ada, text) for text in shuffled))
@@ -202,7 +202,7 @@ async def test_identical_imports_at_once_change_each_task_once(ada: Account) -> 
     assert {task["version"] for task in await tasks_of(ada)} == {2}
 
 
-async def test_a_repeat_under_an_idempotency_key_makes_nothing_twice(ada: Account) -> None:
+async def test_repeat_under_an_idempotency_key_creates_no_duplicates(ada: Account) -> None:
     text = [{"title": f"task {number}", **({"key": str(number)} if number % 2 else {})} for number in range(700)]
     headers = {"content-type": "application/jsonl", "Idempotency-Key": "once"}
     first = await ada.post("/tasks/import", content=jsonl(*text), headers=headers)
@@ -212,7 +212,7 @@ async def test_a_repeat_under_an_idempotency_key_makes_nothing_twice(ada: Accoun
     assert len(await tasks_of(ada)) == 700
 
 
-async def test_an_interrupted_import_that_is_repeated_makes_nothing_twice(ada: Account) -> None:
+async def test_repeating_an_interrupted_import_creates_no_duplicates(ada: Account) -> None:
     """A run that ended without an answer is run again with the same ids: with keys and without."""
     owner = UserRead.model_validate(await stored_user(ada.id))
     text = [

@@ -45,7 +45,7 @@ async def test_titles_statuses_and_outcomes(ada: Account) -> None:
     assert all(link["elapsed_ms"] > 0 for link in found)
 
 
-async def test_answers_that_cost_more_than_a_page_may_are_left(ada: Account) -> None:
+async def test_answers_too_costly_for_a_page_are_abandoned(ada: Account) -> None:
     async with site() as here:
         paths = ["to-port", "interim", "hinted", "wide", "long", "crumbs"]
         task = await ada.make_task(links=[f"{here.base}/{path}" for path in paths])
@@ -166,14 +166,14 @@ async def test_a_name_with_one_private_address_is_refused() -> None:
         assert here.connections == 0
 
 
-async def test_the_address_that_was_checked_is_the_one_connected_to() -> None:
+async def test_connection_goes_to_the_checked_ip() -> None:
     async with site() as here, name_server(page=["127.0.0.1"]) as dns, pages(dns.server, allow_private=True) as fetcher:
         port = here.base.rpartition(":")[2]
         assert outcomes(await preview([f"http://page.example:{port}/a"], fetcher, "ada")) == [Outcome.ok]
         assert dns.asked == ["page.example"] * 2  # once for each kind of address
 
 
-async def test_pages_that_hang_use_up_the_share_of_their_account_alone() -> None:
+async def test_hanging_pages_use_only_their_accounts_share() -> None:
     async with site() as here, pages(allow_private=True, timeout=60) as fetcher:
         hanging = [asyncio.create_task(preview([f"{here.base}/hang"] * 10, fetcher, "ada")) for _ in range(30)]
         for _ in range(fetch.MAX_PAGES_PER_ACCOUNT):
@@ -188,7 +188,7 @@ async def test_pages_that_hang_use_up_the_share_of_their_account_alone() -> None
         assert outcomes(await preview([f"{here.base}/a"], fetcher, "ada")) == [Outcome.ok]
 
 
-async def test_who_waits_for_a_turn_until_the_time_is_over_is_told() -> None:
+async def test_caller_out_of_time_while_queued_is_told() -> None:
     async with site() as here, pages(allow_private=True, timeout=0.3) as fetcher:
         found = await preview([f"{here.base}/hang"] * 10 + [f"{here.base}/a"], fetcher, "ada")
         assert outcomes(found) == [Outcome.timeout] * 11
@@ -217,7 +217,7 @@ async def test_a_name_whose_server_is_silent_times_out(monkeypatch: pytest.Monke
         assert outcomes(await preview([f"http://one.{SILENT}/"], fetcher, "ada")) == [Outcome.timeout]
 
 
-async def test_a_stop_waits_for_no_page_and_no_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stop_waits_for_no_page_and_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "STOPPING_SECONDS", 0.05)
     async with site() as here, name_server() as dns, pages(dns.server, allow_private=True, timeout=3600) as fetcher:
         urls = [f"{here.base}/hang", f"http://one.{SILENT}/", f"{here.base}/hang"] * 5

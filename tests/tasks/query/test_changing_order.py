@@ -24,7 +24,7 @@ async def next_page(account: Account, sort: str, cursor: str | None = None, limi
     return [task["title"] for task in answer.json()], answer.headers.get("x-next-cursor")
 
 
-async def test_what_changes_is_passed_over_from_the_last_change_on_but_not_from_the_first(ada: Account) -> None:
+async def test_task_changed_meanwhile_is_missed_only_newest_first(ada: Account) -> None:
     first = await ada.make_task("Task A")
     await ada.make_task("Task B")
     backward, backward_cursor = await next_page(ada, "-updated_at")
@@ -60,7 +60,7 @@ async def test_each_change_moves_a_task_on(ada: Account, ahead: int) -> None:
 @pytest.mark.parametrize(
     "wrong", [None, "yesterday", 7, True, Timestamp(1, 1), Regex("a"), MaxKey(), DatetimeMS(2**50)], ids=repr
 )
-async def test_a_damaged_time_of_change_is_mended_by_the_next_change(ada: Account, wrong: Any) -> None:
+async def test_next_change_mends_a_damaged_updated_at(ada: Account, wrong: Any) -> None:
     task = await ada.make_task()
     await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$set": {"updated_at": wrong}})
     changed = await ada.patch(f"/tasks/{task['id']}", json={"priority": 2})
@@ -69,7 +69,7 @@ async def test_a_damaged_time_of_change_is_mended_by_the_next_change(ada: Accoun
     assert changed.json()["updated_at"] < "3"
 
 
-async def test_an_import_sets_the_time_of_change_forward_but_never_back(ada: Account) -> None:
+async def test_import_moves_updated_at_forward_only(ada: Account) -> None:
     async def take(counted: str, **line: Any) -> dict[str, Any]:
         content = json.dumps({"key": "k", "title": "Task", **line})
         for query in ("?dry_run=true", ""):
@@ -88,7 +88,7 @@ async def test_an_import_sets_the_time_of_change_forward_but_never_back(ada: Acc
 
 
 @pytest.mark.real
-async def test_pages_by_last_change_meet_all_that_was_there_while_others_change_it(ada: Account) -> None:
+async def test_pages_by_last_change_miss_no_existing_task(ada: Account) -> None:
     chance = random.Random(11)
     ids = [(await ada.make_task(f"Task {number}"))["id"] for number in range(40)]
     reading = True

@@ -89,7 +89,7 @@ async def test_links_of_cursor_pages(ada: Account) -> None:
     assert titles == [f"Task {number}" for number in (4, 3, 2, 1, 0)]
 
 
-async def test_a_long_address_links_to_the_next_page_alone(ada: Account) -> None:
+async def test_long_url_links_to_next_page_only(ada: Account) -> None:
     for number in range(3):
         await ada.make_task(f"Task {number}")
     long = '{"title": {"$in": [' + ", ".join(f'"Task {number}"' for number in range(90)) + "]}}"
@@ -107,7 +107,7 @@ async def test_limit_fields_and_count_may_change_between_pages(ada: Account) -> 
     assert answer.headers["x-total-count"] == "4"
 
 
-async def test_a_cursor_is_of_one_query_of_one_owner(ada: Account, bob: Account) -> None:
+async def test_cursor_belongs_to_one_query_and_owner(ada: Account, bob: Account) -> None:
     for account in (ada, bob):
         for number in range(3):
             await account.make_task(f"Task {number}", tags=["t"])

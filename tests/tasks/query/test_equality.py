@@ -83,7 +83,7 @@ async def values(owner: ObjectId, chance: random.Random) -> list[Any]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_equality_is_that_of_mongodb_if_all_members_were_sorted(owners: list[ObjectId], seed: int) -> None:
+async def test_equality_matches_mongodb_on_sorted_members(owners: list[ObjectId], seed: int) -> None:
     """What the compiled filter finds among shuffled objects is what MongoDB itself finds among sorted ones."""
     shuffled, ordered = owners
     chance = random.Random(seed)
@@ -119,7 +119,7 @@ async def test_equality_is_that_of_mongodb_if_all_members_were_sorted(owners: li
     assert met > 30
 
 
-async def test_a_deep_path_and_a_large_value_are_refused_before_they_grow() -> None:
+async def test_deep_paths_and_large_values_are_refused_early() -> None:
     large = {f"name {number}": "x" * 100 for number in range(100)}
     small = {"x": 1, "y": 2}
     for where in (
@@ -204,6 +204,6 @@ async def test_a_tag_is_found_in_either_form(with_both_forms: Account, asked: st
     assert answer.json()["matched"] == 2
 
 
-async def test_the_length_of_a_tag_is_that_of_its_composed_form(ada: Account) -> None:
+async def test_tag_length_is_measured_in_composed_form(ada: Account) -> None:
     await ada.make_task(tags=["é" * 40])
     assert len((await ada.get("/tasks", params={"tag": normalize("NFD", "é" * 40)})).json()) == 1

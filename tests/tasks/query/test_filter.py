@@ -120,7 +120,7 @@ def test_only_an_object_is_a_filter(where: Any) -> None:
 
 
 @pytest.mark.parametrize("operator", PROGRAMS)
-def test_what_is_not_on_the_list_is_refused_wherever_it_stands(operator: str) -> None:
+def test_unlisted_operators_are_refused_at_any_depth(operator: str) -> None:
     unknown = "unknown_operator"
     assert faults({operator: "this.a"}) == {f"where.{operator}": unknown}
     assert faults({"$or": [{"priority": 1}, {operator: 1}]}) == {f"where.$or.1.{operator}": unknown}
@@ -280,5 +280,5 @@ def test_a_model_takes_only_a_filter_that_compiles() -> None:
             adapter.validate_python(where)
 
 
-def test_too_many_conditions_are_refused_before_an_operand_is_read() -> None:
+def test_too_many_conditions_are_refused_before_reading_operands() -> None:
     assert faults({"$or": [{"priority": "unread"}] * 51}) == {"where": "too_many_conditions"}

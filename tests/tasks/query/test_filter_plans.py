@@ -92,7 +92,7 @@ async def test_a_path_below_metadata_uses_an_index(owner: ObjectId, condition: A
     ],
     ids=str,
 )
-async def test_a_selective_path_below_metadata_is_found_by_the_wildcard_index(owner: ObjectId, where: dict[str, Any]) -> None:
+async def test_selective_metadata_path_uses_the_wildcard_index(owner: ObjectId, where: dict[str, Any]) -> None:
     explained = await plan(owner, where)
     assert "metadata_any" in found_in(explained, "indexName")
     (statistics,) = found_in(explained, "executionStats")

@@ -192,7 +192,7 @@ async def test_the_wildcard_index_finds_the_same(with_tasks: ObjectId, where: di
     ],
     ids=str,
 )
-async def test_a_task_of_the_first_version_of_the_service(
+async def test_filters_treat_first_version_tasks_correctly(
     with_tasks: ObjectId, ada: Account, where: dict[str, Any], found: bool
 ) -> None:
     old = {"_id": ObjectId((await ada.make_task("old"))["id"])}

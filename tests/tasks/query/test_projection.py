@@ -36,7 +36,7 @@ def schema(model: type[BaseModel], name: str) -> Any:
     return text
 
 
-def test_a_part_has_the_fields_of_a_task_and_their_types() -> None:
+def test_partial_task_keeps_field_names_and_types() -> None:
     assert list(TaskPart.model_fields) == list(TaskRead.model_fields)
     for name in set(TaskRead.model_fields) - {"owner", "checklist", "progress"}:
         assert schema(TaskPart, name) == schema(TaskRead, name)
@@ -104,7 +104,7 @@ async def test_unknown_fields_are_refused(ada: Account, fields: str) -> None:
     assert list(wrong_fields(await ada.get(f"/tasks/{task['id']}?fields={fields}"))) == ["fields"]
 
 
-async def test_a_task_of_an_earlier_version_has_what_it_lacks(ada: Account) -> None:
+async def test_task_of_an_older_version_gets_missing_fields(ada: Account) -> None:
     task = await ada.make_task()
     lacking = ["checklist", "metadata", "progress", "history"]
     await collection(TaskDocument).update_one({}, {"$unset": dict.fromkeys(lacking, "")})

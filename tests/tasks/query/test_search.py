@@ -115,7 +115,7 @@ def links(header: str) -> dict[str, str]:
     return {relation: target for target, relation in re.findall(r'<([^>]*)>; rel="([a-z]+)"', header)}
 
 
-async def test_pages_by_number_cover_everything_once_and_link_to_each_other(ada: Account) -> None:
+async def test_numbered_pages_cover_everything_once_with_links(ada: Account) -> None:
     made = [(await ada.make_task(f"Task {n}", tags=["a b"]))["id"] for n in range(7)]
     same = datetime(2026, 1, 1, tzinfo=UTC)
     await collection(TaskDocument).update_many({}, {"$set": {"created_at": same}})  # only the id tells them apart
@@ -147,7 +147,7 @@ async def test_offset_and_its_synonym(ada: Account, name: str) -> None:
     assert set(links(beyond.headers["link"])) == {"first", "prev", "last"}
 
 
-async def test_links_off_the_grid_of_pages_stay_within_it(ada: Account) -> None:
+async def test_links_from_an_unaligned_offset_stay_in_range(ada: Account) -> None:
     for n in range(7):
         await ada.make_task(f"Task {n}")
     for start, expected in ((1, (0, 4, 4)), (5, (2, None, 5)), (50, (6, None, 6))):
@@ -157,7 +157,7 @@ async def test_links_off_the_grid_of_pages_stay_within_it(ada: Account) -> None:
 
 
 @pytest.mark.real
-async def test_a_list_while_its_tasks_are_deleted_is_a_list(ada: Account) -> None:
+async def test_listing_during_deletions_succeeds(ada: Account) -> None:
     for _ in range(10):
         paths = [f"/tasks/{(await ada.make_task())['id']}" for _ in range(2)]
         answers = await asyncio.gather(*(ada.get("/tasks") for _ in range(8)), *(ada.delete(path) for path in paths))

@@ -121,7 +121,7 @@ async def exported(account: Account, **parameters: str) -> list[str]:
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_each_way_to_read_a_list_gives_the_order_of_people(ada: Account, sort: str) -> None:
+async def test_every_list_uses_the_natural_language_order(ada: Account, sort: str) -> None:
     for parameters in FILTERS:
         everything = await listed(ada, **parameters, limit="100")
         expected = people_sort(everything, sort)
@@ -182,7 +182,7 @@ async def test_titles_sort_as_people_do(with_titles: Account) -> None:
     ],
     ids=str,
 )
-async def test_texts_in_filters_are_equal_as_ever_and_ordered_as_the_titles(
+async def test_filters_compare_exactly_and_order_by_collation(
     with_titles: Account, where: str, sorted_by_title: list[str], otherwise: list[str]
 ) -> None:
     """Both the page and its total."""
@@ -192,7 +192,7 @@ async def test_texts_in_filters_are_equal_as_ever_and_ordered_as_the_titles(
         assert answer.headers["x-total-count"] == str(len(expected))
 
 
-async def test_a_cursor_of_an_order_that_has_changed_is_refused(ada: Account, app: FastAPI) -> None:
+async def test_cursor_of_a_changed_order_is_refused(ada: Account, app: FastAPI) -> None:
     """Version 1.2 began with the tasks without a due date, and sorted titles by code points."""
     for sort in ("due_date", "title"):
         identity = f"{ada.id} {parsed(sort)} {{}}".encode()

@@ -71,7 +71,7 @@ async def test_text_of_any_language_and_emoji_are_taken(ada: Account, text: str)
     assert task["checklist"][0]["text"] == text
 
 
-async def test_text_is_kept_in_nfc_and_metadata_as_it_was_sent(ada: Account) -> None:
+async def test_text_is_stored_in_nfc_metadata_unchanged(ada: Account) -> None:
     vietnamese = "Ti\u00ea\u0301ng"  # as Windows writes it: in neither form
     task = await ada.make_task(
         f"{NFD} {vietnamese}",
@@ -124,7 +124,7 @@ async def test_every_way_in_keeps_the_same_rules(ada: Account) -> None:
     assert written == {"A task", "an item", NFC}
 
 
-async def test_old_text_is_shown_exported_and_kept_by_changes_of_other_fields(ada: Account) -> None:
+async def test_old_text_survives_changes_of_other_fields(ada: Account) -> None:
     identity = await make_old(ada)
     for answer in (
         await ada.patch(f"/tasks/{identity}", json={"priority": 2}),
@@ -140,7 +140,7 @@ async def test_old_text_is_shown_exported_and_kept_by_changes_of_other_fields(ad
     assert {name: json.loads(exported)[name] for name in OLD} == OLD
 
 
-async def test_a_version_with_old_text_can_be_gone_back_to(ada: Account) -> None:
+async def test_revert_to_a_version_with_old_text_works(ada: Account) -> None:
     identity = await make_old(ada)
     changed = await ada.patch(f"/tasks/{identity}", json={"title": "Seen", "description": "", "tags": []})
     before = changed.json()["version"] - 1

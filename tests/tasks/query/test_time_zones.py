@@ -44,7 +44,7 @@ async def with_days(ada: Account) -> Account:
 
 
 @pytest.mark.parametrize("zone", ZONES)
-async def test_what_is_overdue_and_what_is_due_today_depend_on_where(with_days: Account, zone: str | None) -> None:
+async def test_overdue_and_due_today_depend_on_time_zone(with_days: Account, zone: str | None) -> None:
     titles = [task["title"] for task in (await with_days.get("/tasks?sort=due_date")).json()]
 
     async def found(**parameters: str) -> list[str]:

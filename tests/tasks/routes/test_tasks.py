@@ -204,7 +204,7 @@ async def test_an_empty_change_writes_nothing(ada: Account) -> None:
     assert (await stored_task(task["id"]))["version"] == 1
 
 
-async def test_completion_follows_the_status_and_the_other_way_round(ada: Account) -> None:
+async def test_completion_and_status_follow_each_other(ada: Account) -> None:
     path = f"/tasks/{(await ada.make_task())['id']}"
 
     async def change(**fields: Any) -> tuple[str, bool, str | None]:
@@ -252,7 +252,7 @@ async def test_delete_takes_it_out_of_every_read(ada: Account) -> None:
     assert await stored_task(task["id"]) == kept
 
 
-async def test_a_change_does_not_bring_back_a_deleted_task(ada: Account) -> None:
+async def test_change_does_not_revive_a_deleted_task(ada: Account) -> None:
     task = await ada.make_task()
     await ada.delete(f"/tasks/{task['id']}")
     before = await stored_task(task["id"])

@@ -128,7 +128,7 @@ async def test_operations_that_are_not_valid(ada: Account, operation: Any, field
     assert await count(ada) == 0
 
 
-async def test_two_bulks_of_the_same_task_at_once_both_land(ada: Account) -> None:
+async def test_concurrent_bulks_of_one_task_both_apply(ada: Account) -> None:
     task = await ada.make_task()
     updates = [{"op": "update", "id": task["id"], "changes": {"metadata": {f"k{n}": n}}} for n in range(10)]
     await asyncio.gather(*(send(ada, updates[n::4], f"?atomic={'true' if n % 2 else 'false'}") for n in range(4)))
@@ -138,7 +138,7 @@ async def test_two_bulks_of_the_same_task_at_once_both_land(ada: Account) -> Non
 
 
 @pytest.mark.parametrize("atomic", ["false", "true"])
-async def test_a_repeat_after_a_lost_answer_makes_nothing_twice(ada: Account, atomic: str) -> None:
+async def test_repeat_after_a_lost_answer_creates_no_duplicates(ada: Account, atomic: str) -> None:
     key = {"Idempotency-Key": f"bulk-{atomic}"}
     first = await send(ada, [create("One"), create("Two")], f"?atomic={atomic}", headers=key)
     database = collection(TaskDocument).database

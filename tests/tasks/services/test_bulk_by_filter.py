@@ -108,6 +108,6 @@ async def test_more_than_a_batch(ada: Account) -> None:
     assert (await ada.delete("/tasks?status=in_progress")).json() == {"matched": 2500, "changed": 2500}
 
 
-async def test_of_two_who_expect_the_same_tasks_one_wins(with_tasks: Account) -> None:
+async def test_concurrent_callers_expecting_equal_tasks_leave_one_winner(with_tasks: Account) -> None:
     answers = await asyncio.gather(*(with_tasks.delete("/tasks?tag=work&expect=3") for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]

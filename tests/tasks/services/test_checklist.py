@@ -77,7 +77,7 @@ async def test_ticks_at_the_same_time_all_win(ada: Account) -> None:
 
 
 @pytest.mark.real
-async def test_the_hundredth_item_is_the_last_also_when_many_add_at_once(ada: Account) -> None:
+async def test_concurrent_additions_stop_at_the_hundredth_item(ada: Account) -> None:
     path, _ = await with_items(ada, *(str(n) for n in range(95)))
     answers = await asyncio.gather(*(ada.post(path, json={"text": "one more"}) for _ in range(12)))
     assert sorted(answer.status_code for answer in answers) == [201] * 5 + [409] * 7
@@ -121,7 +121,7 @@ async def test_whole_checklists_that_are_not_valid(ada: Account, checklist: Any,
     assert list(wrong_fields(await ada.post("/tasks", json={"title": "A task", "checklist": checklist}))) == [field]
 
 
-async def test_what_is_not_there_and_what_is_somebody_elses(ada: Account, bob: Account) -> None:
+async def test_missing_and_foreign_items_are_not_found(ada: Account, bob: Account) -> None:
     path, ids = await with_items(ada, "one")
     before = (await ada.get(path)).json()
     for account, target in (

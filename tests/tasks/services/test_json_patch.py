@@ -211,7 +211,7 @@ async def test_copies_of_copies_do_not_fill_the_memory(ada: Account) -> None:
 
 
 @pytest.mark.parametrize("kind", ["add", "replace", "test"])
-async def test_values_that_no_task_can_hold_are_refused_before_they_are_looked_through(ada: Account, kind: str) -> None:
+async def test_impossible_values_are_refused_without_being_traversed(ada: Account, kind: str) -> None:
     task = await ada.make_task()
     large = [{"op": kind, "path": "/metadata", "value": {"a": [[]] * 25_000, "b": "b" * 200_000}}]
     found = wrong_fields(await ada.patch(f"/tasks/{task['id']}", json=large, headers=PATCH))
@@ -225,7 +225,7 @@ async def test_a_test_knows_the_kinds_of_json(ada: Account) -> None:
         is_problem(await ada.patch(f"/tasks/{task['id']}", json=patch, headers=PATCH), 409, "patch_test_failed")
 
 
-async def test_other_media_types_are_refused_with_those_that_are_taken(ada: Account) -> None:
+async def test_unsupported_media_type_lists_the_accepted_ones(ada: Account) -> None:
     task = await ada.make_task()
     answer = await ada.patch(f"/tasks/{task['id']}", content=b"{}", headers={"Content-Type": "text/plain"})
     problem = is_problem(answer, 415, "unsupported_media_type")
@@ -253,7 +253,7 @@ async def test_patches_of_one_task_at_once_all_land(ada: Account) -> None:
     assert kept["version"] == 41
 
 
-async def test_others_go_on_while_many_operations_are_carried_out() -> None:
+async def test_many_operations_do_not_block_other_requests() -> None:
     passes = 0
 
     async def count() -> None:

@@ -7,7 +7,7 @@ from taskapi.tasks.services.tasks import sync_owner_name
 from tests.client import Account, stored_task, stored_user
 
 
-async def test_a_name_that_was_overtaken_is_not_the_one_that_stays(ada: Account) -> None:
+async def test_outdated_owner_name_is_replaced_by_the_latest(ada: Account) -> None:
     task = await ada.make_task()
     present = UserRead.model_validate(await stored_user(ada.id))
     names = iter(["overtaken", "countess", "countess"])

@@ -55,7 +55,7 @@ async def test_restoring_can_be_repeated_until_something_else_happens(ada: Accou
 
 
 @pytest.mark.real
-async def test_a_restored_task_has_the_name_its_owner_has_now(ada: Account) -> None:
+async def test_restored_task_gets_the_current_owner_name(ada: Account) -> None:
     task = await deleted(ada)
     await ada.patch("/users/me", json={"username": "countess"})
     assert (await ada.post(f"/tasks/{task['id']}/restore")).json()["owner"]["username"] == "countess"
@@ -69,7 +69,7 @@ async def test_removed_for_good(ada: Account) -> None:
     is_problem(await ada.delete(f"/trash/{task['id']}"), 404, "not_found")
 
 
-async def test_the_trash_knows_its_owner_and_takes_nothing_else(ada: Account, bob: Account) -> None:
+async def test_trash_holds_only_trashed_tasks_of_its_owner(ada: Account, bob: Account) -> None:
     task, alive = await deleted(ada), await ada.make_task("Alive")
     for path in (f"/tasks/{task['id']}/restore", f"/tasks/{alive['id']}/restore", "/tasks/nonsense/restore"):
         is_problem(await bob.post(path), 404, "not_found")
@@ -93,7 +93,7 @@ async def test_the_trash_has_pages_last_deleted_first(ada: Account) -> None:
     }
 
 
-async def test_what_has_expired_is_gone_before_mongodb_has_removed_it(ada: Account) -> None:
+async def test_expired_tasks_are_gone_before_mongodb_removes_them(ada: Account) -> None:
     task = await deleted(ada)
     await collection(TaskDocument).update_one({}, {"$set": {"trash.expires_at": utc_now()}})
     assert (await ada.get("/trash")).json() == []
@@ -111,7 +111,7 @@ async def test_mongodb_removes_what_has_expired_and_nothing_else(ada: Account) -
 
 
 @pytest.mark.real
-async def test_of_many_who_restore_or_delete_one_does_it(ada: Account) -> None:
+async def test_one_of_many_concurrent_restores_or_deletions_wins(ada: Account) -> None:
     task = await deleted(ada)
     restored = await asyncio.gather(*(ada.post(f"/tasks/{task['id']}/restore") for _ in range(10)))
     assert {(answer.status_code, answer.headers["etag"]) for answer in restored} == {(200, '"3"')}

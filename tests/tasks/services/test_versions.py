@@ -80,7 +80,7 @@ async def test_a_task_as_it_was(ada: Account) -> None:
     is_problem(await ada.get(f"{path}?version=7"), 404, "not_found", "The task has no such version")
 
 
-async def test_a_task_was_not_there_while_it_was_in_the_trash(ada: Account) -> None:
+async def test_as_of_within_the_trash_is_not_found(ada: Account) -> None:
     task = await ada.make_task()
     path = f"/tasks/{task['id']}"
     await ada.delete(path)
@@ -92,7 +92,7 @@ async def test_a_task_was_not_there_while_it_was_in_the_trash(ada: Account) -> N
     assert found == [200, 404, 200]
 
 
-async def test_what_an_import_says_of_earlier_times_is_not_what_a_task_was(ada: Account) -> None:
+async def test_times_claimed_by_an_import_are_no_versions(ada: Account) -> None:
     line = b'{"title":"Imported","created_at":"2020-01-01T00:00:00Z","updated_at":"2020-02-01T00:00:00Z"}'
     await ada.post("/tasks/import", content=line, headers={"Content-Type": "application/jsonl"})
     (task,) = (await ada.get("/tasks")).json()
@@ -146,7 +146,7 @@ async def test_reverting_is_a_new_version(ada: Account) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, True), (0, False), (1, 1.0), ([2], [2.0])])
-async def test_kinds_of_values_that_count_as_equal_are_told_apart(ada: Account, first: Any, second: Any) -> None:
+async def test_equal_values_of_different_types_are_distinguished(ada: Account, first: Any, second: Any) -> None:
     task = await ada.make_task(metadata={"a": first})
     path = f"/tasks/{task['id']}"
     await ada.patch(path, json={"metadata": {"a": second}})

@@ -89,7 +89,7 @@ async def test_each_damaged_task_can_be_read_alone(ada: Account, app: FastAPI) -
 
 
 @pytest.mark.parametrize("field", ["title", "priority", "due_date", "created_at", "updated_at"])
-async def test_pages_by_cursor_come_to_an_end_and_have_every_sound_task(ada: Account, field: str) -> None:
+async def test_pages_by_cursor_end_with_every_sound_task(ada: Account, field: str) -> None:
     """None twice. Lists may be left out, and upwards what sorts behind the right type."""
     kept = await spoil(ada, [field], [kind for kind in ODD if kind != "broken text"])
     sound = {str(each["_id"]) async for each in collection(TaskDocument).find({"note": {"$exists": False}}, {"_id": 1})}
@@ -102,7 +102,7 @@ async def test_pages_by_cursor_come_to_an_end_and_have_every_sound_task(ada: Acc
             assert set(found) >= {str(each["_id"]) for each in kept if each["note"].split(": ")[1] in lower}, sort
 
 
-async def test_the_log_names_each_damaged_task_once_and_no_value(ada: Account, caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_names_each_damaged_task_once_without_values(ada: Account, caplog: pytest.LogCaptureFixture) -> None:
     sound = await sound_task(ada)
     odd = {"title": ["a secret"], "priority": "a secret", "checklist": [{"text": "a secret"}]}
     documents = [{**sound, **odd, "_id": ObjectId(), "key": f"k{number}"} for number in range(12)]
@@ -119,7 +119,7 @@ async def test_the_log_names_each_damaged_task_once_and_no_value(ada: Account, c
     assert "a secret" not in caplog.text + str([record.__dict__ for record in caplog.records])
 
 
-async def test_what_is_shown_in_place_of_what_cannot_be(ada: Account) -> None:
+async def test_damaged_values_are_shown_as_valid_substitutes(ada: Account) -> None:
     sound = await sound_task(ada)
     odd = {
         "title": 2027,

@@ -15,7 +15,7 @@ from tests.tasks.spoiled import FIELDS, GOOD, HISTORY, OTHERS, SOME, all_pages, 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew")]
 
 
-async def test_a_change_mends_what_it_sets_whatever_else_is_damaged(ada: Account, app: FastAPI) -> None:
+async def test_change_mends_what_it_sets_despite_other_damage(ada: Account, app: FastAPI) -> None:
     """But for a list of times, beside which MongoDB's index takes no list of tags."""
     kept = await spoil(ada, [*FIELDS, *HISTORY, *OTHERS])
     is_task = schema(app, "TaskRead")
@@ -132,7 +132,7 @@ async def test_all_or_none_goes_on_beside_damaged_tasks(ada: Account) -> None:
     assert {each["status"] for each in await in_bulk(ada, operations, "true")} == {200}
 
 
-async def test_an_id_that_is_none_is_shown_as_one_and_can_be_deleted_by_a_filter(ada: Account) -> None:
+async def test_invalid_id_is_shown_and_deletable_by_filter(ada: Account) -> None:
     sound = await sound_task(ada)
     odd = ["an id", 5, {"a": 1}, 2.5, b"x" * 12]
     await collection(TaskDocument).insert_many([{**sound, "_id": each, "key": f"k{n}"} for n, each in enumerate(odd)])
@@ -157,7 +157,7 @@ async def test_the_tag_of_any_stored_version_is_understood(ada: Account, version
 
 
 @pytest.mark.parametrize("name", ["_id", "owner", "version"])
-async def test_no_history_gives_a_task_the_identity_of_another(ada: Account, name: str) -> None:
+async def test_history_never_replaces_id_owner_or_version(ada: Account, name: str) -> None:
     task = await ada.make_task()
     await ada.patch(f"/tasks/{task['id']}", json={"priority": 4})
     others = {"_id": ObjectId(), "owner": {"id": ObjectId(), "username": "somebody"}, "version": 9}

@@ -102,7 +102,7 @@ def seen(answer: Any) -> tuple[Any, ...]:
     return (answer.json(), *(answer.headers.get(name) for name in names))
 
 
-async def test_a_list_that_cannot_be_found_leaves_the_others_alone(app: FastAPI) -> None:
+async def test_failing_list_does_not_affect_the_others(app: FastAPI) -> None:
     lists = PageLoader()
     plans = [Plan([{"$match": condition}], None) for condition in ({"title": "a"}, {"$nonsense": 1}, {"title": "b"})]
     for number in range(3):
@@ -112,7 +112,7 @@ async def test_a_list_that_cannot_be_found_leaves_the_others_alone(app: FastAPI)
     assert await lists.find(b"0", plans[0], SECONDS) == []
 
 
-async def test_a_list_shares_its_query_while_it_is_short(app: FastAPI) -> None:
+async def test_short_lists_share_one_query(app: FastAPI) -> None:
     lists, plan = PageLoader(), Plan([{"$match": {"title": "a"}}], None)
     assert await lists.find(b"unknown", plan, SECONDS) is None
     lists.note(b"long", 1001)
@@ -152,7 +152,7 @@ async def test_tasks_that_are_created_together_are_all_there(ada: Account, bob: 
 
 
 @pytest.mark.real
-async def test_no_task_of_a_write_without_a_majority_is_there(anonymous: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unacknowledged_write_is_reported_as_unavailable(anonymous: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     first, again, other = new_task(), new_task(), new_task()
     again["_id"] = first["_id"]
     await TaskInserter().insert(first)
