@@ -1,7 +1,7 @@
-"""Work that goes on beside the requests, in every worker, as long as the application runs.
+"""Background jobs of every worker, for as long as the application runs.
 
-What is to be done stands in MongoDB, and is leased there by whoever does it: a killed worker loses nothing, and two
-workers do not do one thing twice.
+The work is stored in MongoDB, and a worker leases what it does: nothing is lost when a worker is killed, and two workers do
+not do the same work.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Job:
         self._woken.set()
 
     async def run(self) -> None:
-        """Runs until it is cancelled. A failure is logged, and the work is tried again at the next turn."""
+        """Runs until it is cancelled. A failure is logged, and the work is retried at the next turn."""
         while True:
             self._woken.clear()
             try:

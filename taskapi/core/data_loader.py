@@ -12,14 +12,14 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 MAX_KEYS = 100
-MAX_WAIT_SECONDS = 2.0  # for a query to begin: with MongoDB gone those under way end by their time limits
+MAX_WAIT_SECONDS = 2.0  # for a query to start; without MongoDB, running queries end by their own timeouts
 
 
 class DataLoader(Generic[Key, Value]):
-    """Gathers the keys asked for in one turn of the event loop, and while queries are under way, and fetches them with one.
+    """Collects the keys requested in one turn of the event loop, or while queries are running, and fetches them with one query.
 
-    The pattern of a group commit: a lone look-up goes out at once; those that come while it runs share the next query.
-    A look-up never joins a query that has already been sent, so every answer is as fresh as one asked alone.
+    This is the pattern of a group commit: a single look-up is sent at once; those that arrive while it runs share the next query.
+    A look-up never joins a query that has already been sent, so every answer is as fresh as if it had its own query.
     """
 
     def __init__(
@@ -27,14 +27,14 @@ class DataLoader(Generic[Key, Value]):
     ) -> None:
         """``fetch`` takes at most ``max_keys`` distinct keys and returns the values of those that exist.
 
-        ``queries``: how many of them run at the same time.
+        ``queries`` is how many of them run at the same time.
         """
         self._fetch = fetch
         self._queries, self._max_keys = queries, max_keys
         self._waiting: dict[Key, list[asyncio.Future[Value | None]]] = {}
         self._workers: set[asyncio.Task[None]] = set()
-        self._since = 0.0  # when the first of those that wait came, or a query began after it
-        self._is_starting = False  # a query that has taken no key yet
+        self._since = 0.0  # when the first waiting key arrived, or the last query started after it
+        self._is_starting = False  # a query is starting that has not taken its keys yet
 
     async def get(self, key: Key) -> Value | None:
         """The value of ``key``, or None.
@@ -45,7 +45,7 @@ class DataLoader(Generic[Key, Value]):
         """
         if self._waiting and time.monotonic() - self._since > MAX_WAIT_SECONDS:
             raise ServerBusy
-        # One future a caller: a cancelled request does not affect the others.
+        # One future per caller, so that a cancelled request does not affect the others.
         future: asyncio.Future[Value | None] = asyncio.get_running_loop().create_future()
         if key in self._waiting:
             self._waiting[key].append(future)
@@ -70,7 +70,7 @@ class DataLoader(Generic[Key, Value]):
             for key in asked:
                 del self._waiting[key]
             self._since = time.monotonic()
-            self._start_worker()  # for the keys that are left
+            self._start_worker()  # for the remaining keys
             await self._answer(asked)
 
     def _ended(self, worker: "asyncio.Task[None]") -> None:
@@ -79,7 +79,7 @@ class DataLoader(Generic[Key, Value]):
             self._is_starting = False
             _cancel(self._waiting)
             self._waiting = {}
-        self._start_worker()  # for a key that came after its last look
+        self._start_worker()  # for a key that arrived after its last look
 
     async def _answer(self, asked: dict[Key, list[asyncio.Future[Value | None]]]) -> None:
         try:
@@ -94,7 +94,7 @@ class DataLoader(Generic[Key, Value]):
                     if not future.done():
                         future.set_result(found.get(key))
         finally:
-            _cancel(asked)  # the worker itself was cancelled: no caller may wait forever
+            _cancel(asked)  # if the worker itself was cancelled, no caller may wait forever
 
 
 def _cancel(waiting: Mapping[Key, list[asyncio.Future[Value | None]]]) -> None:

@@ -7,7 +7,7 @@ _PUBLIC = ".example"
 
 
 def is_local(address: str) -> bool:
-    """Whether the domain of ``address`` is or ends in one of ``LOCAL_DOMAINS``, which no mail server of the Internet serves."""
+    """Whether the domain of ``address`` is or ends in one of ``LOCAL_DOMAINS``, which no mail server on the Internet serves."""
     return address.rpartition("@")[2].rpartition(".")[2].lower() in LOCAL_DOMAINS
 
 

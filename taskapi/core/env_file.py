@@ -1,4 +1,4 @@
-"""The file ``.env`` as text and as lines: what can be wrong with it is said in one line."""
+"""Reading the file ``.env``. Each problem is reported in one line."""
 
 import io
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ ENV_FILE = Path(".env")
 
 
 def read_env_file() -> str:
-    """The text of ``.env``; empty where there is no such file.
+    """The text of ``.env``; empty if there is no such file.
 
     Raises:
         StartupError: it cannot be read, is not UTF-8, or has a line that sets nothing.
@@ -21,7 +21,7 @@ def read_env_file() -> str:
     with explained(f"{ENV_FILE} cannot be read"):
         if ENV_FILE.is_dir():
             raise StartupError(f"{ENV_FILE} is a folder, not a file; rename it, or start taskapi in another folder")
-        if not ENV_FILE.is_file():  # a named pipe can be read only once, by the settings themselves
+        if not ENV_FILE.is_file():  # a named pipe can be read only once, and the settings have to
             return ""
         content = ENV_FILE.read_bytes()
     try:

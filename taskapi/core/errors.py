@@ -1,4 +1,4 @@
-"""What can go wrong, in words that know no HTTP. ``web.problems`` gives each category its status.
+"""The errors of the service, independent of HTTP. ``web.problems`` maps each category to a status.
 
 TaskAPIError
 ├── StartupError             the process cannot start; one line for the operator
@@ -35,7 +35,7 @@ MAX_FIELD_LENGTH = 100  # characters of a field name that came from the caller
 
 
 class TaskAPIError(Exception):
-    """The root of every error raised on purpose."""
+    """The root of all errors that taskapi raises on purpose."""
 
 
 class StartupError(TaskAPIError):
@@ -48,7 +48,7 @@ class DomainError(TaskAPIError):
     code: ClassVar[str] = "error"
     detail: str = "The request cannot be fulfilled."
     faults: "tuple[FieldError, ...] | None" = None  # the values that are wrong
-    retry_after: int | None = None  # seconds, when the same request may succeed later
+    retry_after: int | None = None  # seconds, if the same request may succeed later
 
     def __init__(self, detail: str | None = None) -> None:
         if detail is not None:
@@ -63,7 +63,7 @@ class DomainError(TaskAPIError):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One wrong value: where it stands, what is wrong with it, and the kind of rule it breaks."""
+    """One invalid value: the path of its field, what is wrong with it, and the kind of rule it violates."""
 
     field: str
     message: str
@@ -71,7 +71,7 @@ class FieldError:
 
 
 def field_errors(validation_errors: Sequence[Any], skip: int = 0) -> list[FieldError]:
-    """Pydantic's errors in our words, without the values that were sent; ``skip`` leading parts of each place are left out."""
+    """Pydantic's errors as ours, without the values that were sent; the first ``skip`` parts of each path are left out."""
     return [
         FieldError(
             field=".".join(str(part) for part in error["loc"][skip:])[:MAX_FIELD_LENGTH],
@@ -104,7 +104,7 @@ class InvalidToken(NotAuthenticated):
 
 
 class Forbidden(DomainError):
-    """The credential is good, but not for this."""
+    """The credential is valid, but does not permit this."""
 
     scope: str | None = None  # what a credential would need
 
@@ -124,14 +124,14 @@ class InsufficientScope(Forbidden):
 
 
 class NotFound(DomainError):
-    """It does not exist, or belongs to another account; the caller cannot tell which."""
+    """It does not exist or belongs to another account; the caller cannot tell which."""
 
     code = "not_found"
     detail = "Not found"
 
 
 class NotAcceptable(DomainError):
-    """The caller takes none of ``offers``, the media types there are."""
+    """The caller accepts none of ``offers``, the available media types."""
 
     code = "not_acceptable"
 
@@ -144,7 +144,7 @@ class NotAcceptable(DomainError):
 
 
 class Conflict(DomainError):
-    """What is stored, or under way, does not allow the request."""
+    """The stored data, or work in progress, does not allow the request."""
 
 
 class DamagedTask(Conflict):
@@ -159,7 +159,7 @@ class IdempotencyInFlight(Conflict):
 
 
 class Gone(DomainError):
-    """What the caller asks for was there once."""
+    """What the caller asks for existed once."""
 
 
 class PreconditionFailed(DomainError):
@@ -226,11 +226,11 @@ class UnsupportedContentCoding(Unsupported):
 
 
 class Unprocessable(DomainError):
-    """The request is well formed, but cannot be right."""
+    """The request is well formed, but not valid."""
 
 
 class InvalidInput(Unprocessable):
-    """Some values are wrong. Never holds the values themselves: they may be secrets."""
+    """Some values are invalid. Never contains the values themselves: they may be secrets."""
 
     code = "validation_error"
     detail = "Some values are not valid."
@@ -279,7 +279,7 @@ class ServerBusy(Unavailable):
 
 
 class RateLimited(Unavailable):
-    """The caller is to slow down, and may come back in ``retry_after`` seconds."""
+    """The caller has to slow down, and may try again in ``retry_after`` seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The value types that requests and answers share, each with the rule it keeps."""
+"""The value types of requests and responses, each with its rule."""
 
 import re
 from contextlib import suppress
@@ -80,7 +80,7 @@ def _time_zone(name: str) -> str:
 
 
 def object_id(text: str) -> ObjectId | None:
-    """The id that ``text`` writes in 24 hexadecimal digits, or None when it writes none."""
+    """``text``, 24 hexadecimal digits, as an ObjectId; None if it is anything else."""
     return ObjectId(text) if ObjectId.is_valid(text) else None
 
 
@@ -161,12 +161,12 @@ def absent() -> Any:
 
 
 def omittable(**rules: Any) -> Any:
-    """A field that may be left out of a change: no default shows in the schema, and null is not its absence."""
+    """A field that a change may leave out. The schema shows no default, and null does not mean that it is left out."""
     return Field(default_factory=absent, **rules)
 
 
 class ReadModel(BaseModel):
-    """What an answer holds. Its schema requires every member: one that has its default is sent as well."""
+    """The base of response schemas. All members are required in the JSON Schema, because defaults are sent too."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 

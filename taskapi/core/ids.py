@@ -1,4 +1,4 @@
-"""The ids of new documents. A request that is repeated after a crash gives the same ones, so it stores nothing twice."""
+"""The ids of new documents. A request that is repeated after a crash assigns the same ids, so it stores nothing twice."""
 
 import hashlib
 import os

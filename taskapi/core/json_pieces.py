@@ -1,4 +1,4 @@
-"""JSON of any size, read in pieces: a large body blocks the event loop no longer than one piece takes."""
+"""JSON of any size, read in pieces: a large body blocks the event loop only for one piece at a time."""
 
 import json
 import re

@@ -1,6 +1,6 @@
-"""Keys made from the service's secrets: the first secret signs and encrypts, all of them verify and decrypt.
+"""Keys derived from the service's secrets: the first secret signs and encrypts, all of them verify and decrypt.
 
-Each purpose has keys of its own, so what is signed for one says nothing for another.
+Each purpose has its own keys, so a signature for one purpose is not valid for another.
 """
 
 import base64
@@ -23,7 +23,7 @@ def encode_base64url(data: bytes) -> str:
 
 
 def decode_base64url(text: str) -> bytes | None:
-    """What ``text`` writes in base64url; None unless it is written as ``encode_base64url`` does, bit by bit."""
+    """``text`` decoded from base64url; None unless it is exactly what ``encode_base64url`` produces."""
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
@@ -52,11 +52,11 @@ class Keyring:
         return tuple(SigningKey(kid, secret) for kid, secret in zip(names, self._secrets, strict=True))
 
     def fingerprints(self) -> tuple[str, ...]:
-        """A name for each secret that reveals nothing of it."""
+        """An identifier of each secret that reveals nothing about it."""
         return tuple(key.hex()[:FINGERPRINT_CHARACTERS] for key in self.derived("fingerprint of the secret"))
 
     def derived(self, purpose: str) -> tuple[bytes, ...]:
-        """The keys for ``purpose`` alone. No text that is signed with a secret itself is a purpose."""
+        """The keys for ``purpose``. A purpose must not be a text that is signed with a secret itself."""
         return tuple(hmac.digest(secret.encode(), purpose.encode(), "sha256") for secret in self._secrets)
 
     def signer(self, purpose: str) -> "Signer":
@@ -69,48 +69,48 @@ class Keyring:
 
 
 class Signer:
-    """Signs what callers keep for us: keyed BLAKE2b (RFC 7693) of 16 bytes.
+    """Signs data that callers keep for us: keyed BLAKE2b (RFC 7693) of 16 bytes.
 
-    HMAC from OpenSSL gives the interpreter up for each signature, and gets it back only behind every thread of the driver.
+    OpenSSL's HMAC releases the interpreter lock for each signature, and then has to wait for all threads of the driver.
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._keys = tuple(keys)
 
     def sign(self, context: bytes, message: bytes) -> bytes:
-        """The signature of ``message`` within ``context``, which has to be known again to verify it."""
+        """The signature of ``message`` in ``context``, which is needed to verify it."""
         return self.signatures(context, message)[0]
 
     def signatures(self, context: bytes, message: bytes) -> tuple[bytes, ...]:
-        """Its signatures by all keys, the current one first: to look for what is stored by its signature."""
+        """The signatures by all keys, the current key first, to look up what is stored under a signature."""
         framed = len(context).to_bytes(8, "big") + context + message
         return tuple(hashlib.blake2b(framed, key=key, digest_size=SIGNATURE_BYTES).digest() for key in self._keys)
 
     def verify(self, signature: bytes, context: bytes, message: bytes) -> bool:
-        """Whether ``signature`` is that of ``message`` within ``context``, by any of the keys."""
+        """Whether ``signature`` is the signature of ``message`` in ``context`` by any of the keys."""
         return any(hmac.compare_digest(signature, made) for made in self.signatures(context, message))
 
 
 class Cipher:
-    """Encrypts what we must be able to read again (Fernet: AES-128-CBC with HMAC-SHA-256)."""
+    """Encrypts what the service must be able to decrypt (Fernet: AES-128-CBC with HMAC-SHA-256)."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         each = [Fernet(base64.urlsafe_b64encode(key)) for key in keys]
         self._current, self._fernet = each[0], MultiFernet(each)
 
     def encrypt(self, text: str) -> bytes:
-        """``text``, readable with the same keys alone."""
+        """``text``, encrypted with the current key."""
         return self._fernet.encrypt(text.encode())
 
     def decrypt(self, sealed: bytes) -> str | None:
-        """The text, or None when none of the keys encrypted it."""
+        """The text; None if it was encrypted with none of the keys."""
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken:
             return None
 
     def renewed(self, sealed: bytes) -> bytes:
-        """``sealed``, which one of the keys made, as the current key makes it; itself when it did."""
+        """``sealed``, re-encrypted with the current key; unchanged if it already is."""
         try:
             self._current.decrypt(sealed)
         except InvalidToken:

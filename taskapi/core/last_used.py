@@ -1,4 +1,4 @@
-"""Recording when something was last used, without a write for every use."""
+"""Records when something was last used, without a write for every use."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ class LastUsedRecorder(Generic[Key]):
         self._writing: set[asyncio.Task[None]] = set()
 
     def touch(self, key: Key) -> None:
-        """Records that ``key`` is used now."""
+        """Records that ``key`` was used now."""
         now = time.monotonic()
         noted = self._noted.get(key)
         if noted is not None and now - noted < PAUSE_SECONDS:
@@ -44,5 +44,5 @@ class LastUsedRecorder(Generic[Key]):
     async def _write_now(self, key: Key) -> None:
         try:
             await self._write(key)
-        except PyMongoError as error:  # it is recorded again in a minute
+        except PyMongoError as error:  # it will be recorded again in a minute
             log.info("a last use was not recorded: %s", type(error).__name__)

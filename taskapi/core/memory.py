@@ -1,4 +1,4 @@
-"""Gives memory back to the system after large requests: glibc keeps what they used for later, in an arena for each thread."""
+"""Returns memory to the system after large requests: glibc would keep it for later use, in an arena for each thread."""
 
 import asyncio
 import ctypes
@@ -11,7 +11,7 @@ PAUSE_SECONDS = 1.0  # large requests come in groups
 def _find_trim() -> Callable[[int], int] | None:
     try:
         return ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):  # another C library, which gives back by itself or not at all
+    except (OSError, AttributeError):  # another C library, which returns memory by itself or not at all
         return None
 
 
@@ -23,7 +23,7 @@ class MemoryReturn:
         self._timer: asyncio.TimerHandle | None = None
 
     def schedule(self) -> None:
-        """Call when a large request has ended."""
+        """To be called when a large request has ended."""
         if self._trim and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._give_back)
 

@@ -1,4 +1,4 @@
-"""Which IP addresses belong to the public internet, by the registries of IANA and not by the tables of this Python.
+"""Which IP addresses are on the public internet, according to the IANA registries, not the tables of this Python.
 
 Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC 8190), both last updated 2025-10-09, and
 the Multicast entries of the two Address Space registries. An address is public when the most specific registration that
@@ -58,9 +58,9 @@ _REACHABLE: tuple[_Network, ...] = tuple(map(ip_network, REACHABLE))
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet's. One that wraps IPv4 addresses is as public as each of them."""
+    """Whether an IP address is on the public internet. One that embeds IPv4 addresses is public if all of them are."""
     if "%" in address:
-        return False  # a zone: it means something on one link alone
+        return False  # a zone, which is only valid on one link
     parsed = ip_address(address)
     if isinstance(parsed, IPv6Address):
         if wrapped := _wrapped(parsed):

@@ -1,4 +1,4 @@
-"""The secrets of a data folder: one a line in its file ``secret_key``, the one that signs first."""
+"""The secrets of a data folder: one per line in its file ``secret_key``, the signing one first."""
 
 import logging
 import secrets
@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 
 
 def path_in(folder: Path) -> Path:
-    """Where ``folder`` keeps its secrets."""
+    """The file with the secrets of ``folder``."""
     return folder / "secret_key"
 
 
 def read(folder: Path) -> tuple[str, ...]:
-    """The secrets of ``folder``; none when it has no such file.
+    """The secrets of ``folder``; empty if it has no such file.
 
     Raises:
         StartupError: the file is damaged, or cannot be read.
@@ -36,12 +36,12 @@ def read(folder: Path) -> tuple[str, ...]:
 
 
 def read_or_make(folder: Path) -> tuple[str, ...]:
-    """The secrets of ``folder``, which has at least one afterwards. Raises as ``read``."""
+    """The secrets of ``folder``; generates one if there is none. Raises as ``read``."""
     return read(folder) or _write(folder, (secrets.token_hex(32),))
 
 
 def add(folder: Path, more: Sequence[str]) -> bool:
-    """Puts secrets after those that ``folder`` has; False when it had them all. Raises as ``read``."""
+    """Appends secrets to those of ``folder``; False if it already has all of them. Raises as ``read``."""
     before = read(folder)
     after = tuple(dict.fromkeys((*before, *more)))
     return after != before and bool(_write(folder, after))

@@ -1,4 +1,4 @@
-"""Access to the files of a start: what goes wrong with one is a StartupError of one line that names it."""
+"""Access to the files that a start needs: every problem is a StartupError of one line that names the file."""
 
 import os
 import stat
@@ -22,7 +22,7 @@ def give_to_owner(folder: Path) -> None:
     with explained(f"{folder} cannot be given to its owner"):
         for _, folders, files, place in os.fwalk(folder):
             for name in (*folders, *files):
-                with suppress(FileNotFoundError):  # a MongoDB that runs replaces files
+                with suppress(FileNotFoundError):  # a running MongoDB replaces files
                     found = os.stat(name, dir_fd=place, follow_symlinks=False)
                     if found.st_uid == 0 != owner.st_uid and (found.st_nlink == 1 or stat.S_ISDIR(found.st_mode)):
                         os.chown(name, owner.st_uid, owner.st_gid, dir_fd=place, follow_symlinks=False)
@@ -42,7 +42,7 @@ def explained(problem: str) -> Iterator[None]:
 
 
 def read_text(path: Path) -> str | None:
-    """The text of a file; None when there is none. Raises StartupError."""
+    """The text of a file; None if there is no such file. Raises StartupError."""
     with explained(f"{path} cannot be read"):
         try:
             text = path.read_bytes().decode("utf-8-sig")
@@ -54,7 +54,7 @@ def read_text(path: Path) -> str | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces a file, whole or not at all; only its owner can read it. Raises StartupError."""
+    """Replaces a file atomically; only its owner can read it. Raises StartupError."""
     draft = path.with_suffix(".new")
     with explained(f"{path} cannot be written"):
         draft.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it and no more: UTF-8, numbers that are finite, unique member names, limited depth."""
+"""JSON strictly as in RFC 8259: UTF-8, finite numbers, unique member names; with a limited depth."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from taskapi.core.errors import MalformedJSON
 
 BOM = b"\xef\xbb\xbf"
 TWICE = "names a member twice in one object"
-MAX_DEPTH = 32  # of arrays and objects inside each other
+MAX_DEPTH = 32  # of nested arrays and objects
 
 
 class Refused(ValueError):
@@ -16,7 +16,7 @@ class Refused(ValueError):
 
 
 def read_json(text: bytes, what: str = "The body") -> Any:
-    """The value that ``text`` writes down; a byte order mark before it is no part of it.
+    """The value of ``text``; a leading byte order mark is ignored.
 
     ``what`` is what the error calls the text: "The body", "The line".
 
@@ -33,7 +33,7 @@ def read_json(text: bytes, what: str = "The body") -> Any:
 
 
 def malformed(error: ValueError | RecursionError, text: bytes, what: str) -> MalformedJSON:
-    """What is wrong with ``text``, by the error of who reads it."""
+    """The error that says what is wrong with ``text``."""
     if isinstance(error, json.JSONDecodeError):
         if not text.removeprefix(BOM).strip():
             return MalformedJSON(f"{what} is empty.")
@@ -49,7 +49,7 @@ def malformed(error: ValueError | RecursionError, text: bytes, what: str) -> Mal
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Whether ``value`` has more than ``levels`` of arrays and objects inside each other."""
+    """Whether arrays and objects are nested more than ``levels`` deep in ``value``."""
     inside = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
         members = (member for outer in inside for member in (outer.values() if isinstance(outer, dict) else outer))

@@ -1,4 +1,4 @@
-"""Unicode text: one form for what is equal, and whether it shows anything."""
+"""Unicode text: one form for equal texts, and whether a text is visible."""
 
 import re
 import unicodedata
@@ -25,12 +25,12 @@ def nfc(text: str) -> str:
 
 
 def spellings(text: str) -> list[str]:
-    """``text`` in NFC, then in NFD and as it is where these differ: how data from before NFC may be stored."""
+    """The forms in which older versions may have stored ``text``: NFC, then NFD and ``text`` itself if they differ."""
     return [text] if text.isascii() else list(dict.fromkeys((nfc(text), _normalized("NFD", text), text)))
 
 
 def caseless(text: str) -> str:
-    """A key under which texts that differ only in case or in normalization form are equal."""
+    """A key that is equal for texts that differ only in case or normalization form."""
     return text.lower() if text.isascii() else nfc(nfc(text).casefold())
 
 
@@ -40,7 +40,7 @@ def has_controls(text: str) -> bool:
 
 
 def is_invisible(text: str) -> bool:
-    """Whether nothing of ``text`` can be seen: it is empty, or all blanks, fillers, joiners, controls and such."""
+    """Whether ``text`` has no visible character: it is empty, or only blanks, fillers, joiners, controls and the like."""
     return _INVISIBLE.fullmatch(text) is not None
 
 
