@@ -1,10 +1,9 @@
 """Query models: the parameters of a route as one Pydantic model in its signature, ``query: Annotated[TaskQuery, Query()]``.
 
-FastAPI's dependency solver would take about ten times as long to read one. ``StrictRoute`` therefore takes the model out of
-what the solver sees, reads it just before the endpoint runs, and documents it.
+FastAPI would take about ten times as long to read one. ``RouteCall`` reads it just before the endpoint runs, and
+``StrictRoute`` documents it.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -17,13 +16,11 @@ from taskapi.web.json_schema import schema_of, without_null
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def take_query_model(dependant: Dependant) -> type[BaseModel] | None:
-    """Removes the query model from ``dependant``, and makes its endpoint read it; None when it has none.
-
-    By then the caller is known and the headers and the body are valid, so their errors come before those of the query.
+def query_model(dependant: Dependant) -> tuple[str, type[BaseModel]] | None:
+    """The query model of a route: the name of its parameter, and it; None when it has none.
 
     Raises:
-        TypeError: the endpoint has a query parameter beside the model, or that is no model.
+        TypeError: it has a query parameter beside the model, or that is no model.
     """
     if not dependant.query_params:
         return None
@@ -31,23 +28,7 @@ def take_query_model(dependant: Dependant) -> type[BaseModel] | None:
     model = field.field_info.annotation
     if others or not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise TypeError(f"{dependant.path}: the query parameters of a route are one Pydantic model")
-    dependant.query_params = []
-    dependant.call = _reading(model, field.name, dependant)
-    return model
-
-
-def _reading(model: type[BaseModel], name: str, dependant: Dependant) -> Callable[..., Awaitable[Any]]:
-    """The endpoint of ``dependant``, which gets the query as its parameter ``name``."""
-    endpoint: Any = dependant.call
-    takes_request = dependant.request_param_name is not None
-    request_name = dependant.request_param_name = dependant.request_param_name or "request"
-
-    async def read_and_run(**values: Any) -> Any:
-        request = values[request_name] if takes_request else values.pop(request_name)
-        values[name] = read_query(model, request)
-        return await endpoint(**values)
-
-    return read_and_run
+    return field.name, model
 
 
 def read_query(model: type[Model], request: Request) -> Model:

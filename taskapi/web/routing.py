@@ -22,7 +22,8 @@ from taskapi.core.errors import FieldError, InvalidInput, UnsupportedMediaType, 
 from taskapi.web.admission import BODIES, LARGE_BODY_BYTES, admit, work_of
 from taskapi.web.negotiation import Negotiated, refuse_codings
 from taskapi.web.pagination import PageQuery
-from taskapi.web.query_models import parameters, take_query_model
+from taskapi.web.query_models import parameters, query_model
+from taskapi.web.route_call import RouteCall, answering
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -130,6 +131,11 @@ class StrictRoute(APIRoute):
         if not is_body_allowed_for_status_code(options.get("status_code")):
             options["response_class"] = Response  # whose media type is none
         super().__init__(path, endpoint, **options)
+        self.app = answering(self.get_route_handler())
+        if query := query_model(self.dependant):
+            extra = self.openapi_extra or {}
+            self.openapi_extra = {**extra, "parameters": [*parameters(query[1]), *extra.get("parameters", ())]}
+            self.dependant.query_params = []  # which FastAPI would document in another way
         if self.produces:
             self.app = Negotiated(self.app, self.produces)
 
@@ -157,11 +163,8 @@ class StrictRoute(APIRoute):
         return tuple(dict.fromkeys((*((own,) if own else ()), *documented)))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler, after the caller is let in, and the body's coding, media type and JSON are found right."""
-        if query_model := take_query_model(self.dependant):
-            extra = self.openapi_extra or {}
-            self.openapi_extra = {**extra, "parameters": [*parameters(query_model), *extra.get("parameters", ())]}
-        handle = super().get_route_handler()
+        """Calls the endpoint, after the caller is let in, and the body's coding, media type and JSON are found right."""
+        handle = RouteCall(self)
         expected = self.takes
         if not expected:
             return handle

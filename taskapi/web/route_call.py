@@ -1,0 +1,141 @@
+"""Calling the function of a route: what FastAPI knows of its parameters, put in order once.
+
+FastAPI goes through the dependencies of a route with each request, prepared for all that a parameter can be. The routes here
+take the request, texts of the path, one query model, one body, and dependencies that take no more than the request. A loop is
+enough for those, and saves a short request a fifth of its time.
+"""
+
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import request_body_to_args
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Form
+from fastapi.routing import APIRoute, serialize_response
+from fastapi.security import SecurityScopes
+from pydantic_core import PydanticUndefined
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from taskapi.web.query_models import query_model, read_query
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One function to call: a dependency, or last of all the endpoint."""
+
+    call: Callable[..., Awaitable[Any]]
+    constants: Mapping[str, Any]
+    request: str | None  # the parameter that takes it
+    response: str | None
+    path: tuple[str, ...]  # the parameters that take texts of the path
+    results: tuple[tuple[str, int], ...]  # those that take what earlier steps gave, by the numbers of the steps
+
+    def arguments(self, request: Request, response: Response | None, given: list[Any]) -> dict[str, Any]:
+        """What the function is called with."""
+        arguments = dict(self.constants)
+        if self.request is not None:
+            arguments[self.request] = request
+        if self.response is not None:
+            arguments[self.response] = response
+        for name in self.path:
+            arguments[name] = request.path_params[name]
+        for name, number in self.results:
+            arguments[name] = given[number]
+        return arguments
+
+
+class RouteCall:
+    """The handler of a route: calls what it depends on, each once, then its endpoint; the answer is the endpoint's.
+
+    Raises TypeError at once for a route with a parameter of another kind.
+    """
+
+    def __init__(self, route: APIRoute) -> None:
+        self._route = route
+        self._steps: list[_Step] = []
+        self._numbers: dict[Hashable, int] = {}
+        self._endpoint = self._step(route.dependant)
+        self._query = query_model(route.dependant)
+        self._is_form = route.body_field is not None and isinstance(route.body_field.field_info, Form)
+        self._has_headers = any(step.response for step in (*self._steps, self._endpoint))
+
+    def _step(self, dependant: Dependant) -> _Step:
+        others = (dependant.header_params, dependant.cookie_params, dependant.background_tasks_param_name)
+        if dependant.call is None or any(others) or (dependant.query_params and dependant is not self._route.dependant):
+            raise TypeError(f"{self._route.path}: a parameter of {dependant.call} is none that a route here can have")
+        constants: dict[str, Any] = {}
+        scopes = list(dict.fromkeys((*(dependant.parent_oauth_scopes or ()), *(dependant.own_oauth_scopes or ()))))
+        if dependant.security_scopes_param_name:
+            constants[dependant.security_scopes_param_name] = SecurityScopes(scopes)
+        results = list(self._results(dependant))
+        path = tuple(field.name for field in dependant.path_params)
+        return _Step(dependant.call, constants, dependant.request_param_name, dependant.response_param_name, path, tuple(results))
+
+    def _results(self, dependant: Dependant) -> Iterator[tuple[str, int]]:
+        for each in dependant.dependencies:
+            key = (each.call, *(each.parent_oauth_scopes or ()), *(each.own_oauth_scopes or ()))
+            if key not in self._numbers:
+                step = self._step(each)
+                self._numbers[key] = len(self._steps)
+                self._steps.append(step)
+            if each.name is not None:
+                yield each.name, self._numbers[key]
+
+    async def __call__(self, request: Request) -> Response:
+        """Answers one request.
+
+        Raises:
+            RequestValidationError: the body is not valid.
+            InvalidInput: the query is not.
+            Exception: whatever a dependency or the endpoint raises.
+        """
+        route = self._route
+        response = Response() if self._has_headers else None
+        given: list[Any] = []
+        for step in self._steps:
+            given.append(await step.call(**step.arguments(request, response, given)))
+        arguments = self._endpoint.arguments(request, response, given)
+        if route.dependant.body_params:
+            arguments |= await self._body(request)
+        if self._query is not None:
+            name, model = self._query
+            arguments[name] = read_query(model, request)
+        result = await self._endpoint.call(**arguments)
+        if isinstance(result, Response):
+            return result
+        status = route.status_code or 200
+        if route.response_field is None:
+            answer = Response(status_code=status)
+        else:
+            content = await serialize_response(field=route.response_field, response_content=result, dump_json=True)
+            answer = Response(content, status, media_type="application/json")
+        if response is not None:
+            answer.raw_headers.extend(pair for pair in response.raw_headers if pair[0] != b"content-length")
+        return answer
+
+    async def _body(self, request: Request) -> dict[str, Any]:
+        body: Any = PydanticUndefined
+        if self._is_form:
+            body = await request.form()
+        elif await request.body():
+            body = await request.json()
+        values, errors = await request_body_to_args(
+            body_fields=self._route.dependant.body_params, received_body=body, embed_body_fields=False
+        )
+        if errors:
+            raise RequestValidationError(errors, body=body)
+        return values
+
+
+def answering(handle: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
+    """The application of a route that ``handle`` answers. Its exceptions are for the application's handlers."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await handle(Request(scope, receive))
+        await response(scope, receive, send)
+
+    return answer
