@@ -1,7 +1,11 @@
 """Times: in UTC, timezone-aware, with the precision that MongoDB stores."""
 
+import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
+
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 
 
 def utc_now() -> datetime:
@@ -37,3 +41,11 @@ def in_utc(stored: datetime) -> datetime:
 def rfc3339(moment: datetime) -> str:
     """A UTC time, aware or naive, as an RFC 3339 date-time with milliseconds and ``Z``."""
     return moment.isoformat("T", "milliseconds")[:23] + "Z"
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """The time that an RFC 3339 date-time says, in UTC and cut to the millisecond. Raises ValueError for any other text."""
+    with suppress(ValueError, OverflowError):
+        if _RFC3339.fullmatch(text):
+            return in_milliseconds(datetime.fromisoformat(text.upper()).astimezone(UTC))
+    raise ValueError("not a date-time of RFC 3339")

@@ -3,7 +3,7 @@
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,12 +23,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from taskapi.core.clock import in_milliseconds, rfc3339
+from taskapi.core.clock import parse_rfc3339, rfc3339
 from taskapi.core.unicode import has_controls, is_invisible, nfc
 
 MAX_COMPOSED_LENGTH = 10_000  # NFC combines at most four characters into one: longer text exceeds every limit in any form
 OBJECT_ID_EXAMPLE = "65f1a2b3c4d5e6f708192a3b"
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -61,9 +60,9 @@ def _date_only(value: Any) -> Any:
 
 
 def _instant(value: Any) -> datetime:
-    if isinstance(value, str) and _TIME.fullmatch(value):
-        with suppress(ValueError, OverflowError):
-            return in_milliseconds(datetime.fromisoformat(value.upper()).astimezone(UTC))
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return parse_rfc3339(value)
     raise PydanticCustomError("datetime_format", "must be a time in the format of RFC 3339, such as 2027-01-31T09:15:00Z")
 
 
