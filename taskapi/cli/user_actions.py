@@ -136,7 +136,7 @@ def run(action: str, **options: Any) -> str:
 def why(error: BaseException) -> str:
     """The reason for a failure, in one line."""
     if isinstance(error, ValidationError):
-        faults = field_errors(error.errors(include_input=False, include_url=False))
+        faults = field_errors(error)
         return "; ".join(f"{fault.field}: {fault.message}" for fault in faults)
     if isinstance(error, DomainError):
         return "; ".join(f"{fault.field}: {fault.message}" for fault in error.faults or ()) or error.detail

@@ -28,6 +28,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from pydantic import ValidationError
+
 MESSAGES = {"extra_forbidden": "There is no such field", "missing": "Field required", "list_type": "Input should be a list"}
 MESSAGES |= dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
 MAX_FAULTS = 50
@@ -70,8 +72,13 @@ class FieldError:
     type: str
 
 
-def field_errors(validation_errors: Sequence[Any], skip: int = 0) -> list[FieldError]:
-    """Pydantic's errors as ours, without the values that were sent; the first ``skip`` parts of each path are left out."""
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """Pydantic's errors as ours, without the values that were sent."""
+    return describe_errors(error.errors(include_input=False, include_url=False))
+
+
+def describe_errors(validation_errors: Sequence[Any], skip: int = 0) -> list[FieldError]:
+    """As ``field_errors``, for a list of Pydantic's errors; the first ``skip`` parts of each path are left out."""
     return [
         FieldError(
             field=".".join(str(part) for part in error["loc"][skip:])[:MAX_FIELD_LENGTH],
@@ -150,12 +157,6 @@ class Conflict(DomainError):
 class DamagedTask(Conflict):
     code = "damaged_task"
     detail = "This task is stored in a damaged form that prevents this change. Delete it, or have it repaired."
-
-
-class IdempotencyInFlight(Conflict):
-    code = "idempotency_in_flight"
-    detail = "A request with this Idempotency-Key is still running. Try again shortly."
-    retry_after = 1
 
 
 class Gone(DomainError):
@@ -244,11 +245,6 @@ class InvalidInput(Unprocessable):
     def sample(cls) -> Self:
         short = FieldError("title", "String should have at least 3 characters", "string_too_short")
         return cls([short, FieldError("owner", MESSAGES["extra_forbidden"], "extra_forbidden")])
-
-
-class IdempotencyKeyReused(Unprocessable):
-    code = "idempotency_key_reused"
-    detail = "This Idempotency-Key was sent with a different request. Use a new key for each request."
 
 
 class TransactionsUnsupported(DomainError):

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, request_response
 
-from taskapi.core.errors import IdempotencyInFlight, IdempotencyKeyReused, TooManyAtOnce, TooManyRequests
+from taskapi.core.errors import TooManyAtOnce, TooManyRequests
 from taskapi.web import problems
+from taskapi.web.idempotency.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.web.json_schema import schema_of, without_null
 from taskapi.web.negotiation import Negotiated
 from taskapi.web.problems import MEDIA_TYPE, RETRY_AFTER, Problem, responses

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from taskapi.core import errors
-from taskapi.core.errors import DomainError, FieldError, InvalidInput, UnsupportedMediaType, field_errors
+from taskapi.core.errors import DomainError, FieldError, InvalidInput, UnsupportedMediaType, describe_errors
 from taskapi.core.fields import omittable
 from taskapi.core.logs import request_id
 from taskapi.db.errors import to_domain_error
@@ -215,7 +215,7 @@ def install(app: FastAPI) -> None:
 
     async def validation(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return of_domain(InvalidInput(field_errors(error.errors(), skip=1)))
+        return of_domain(InvalidInput(describe_errors(error.errors(), skip=1)))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -48,7 +48,7 @@ def read_query(model: type[Model], request: Request) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise InvalidInput(field_errors(error.errors(include_input=False, include_url=False))) from None
+        raise InvalidInput(field_errors(error)) from None
 
 
 def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:

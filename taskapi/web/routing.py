@@ -88,7 +88,7 @@ async def read_json(model: type[Model], request: Request) -> Model:
     try:
         return model.model_validate(await request.json())
     except ValidationError as error:
-        raise InvalidInput(field_errors(error.errors(include_input=False, include_url=False))) from None
+        raise InvalidInput(field_errors(error)) from None
 
 
 def page_headers(path: str, query: PageQuery, total: int) -> dict[str, str]:

@@ -66,7 +66,7 @@ def _read(record: Record, model: type[TaskImport]) -> TaskImport | Sequence[Fiel
     try:
         return model.model_validate(record.value)
     except ValidationError as error:
-        return field_errors(error.errors(include_input=False, include_url=False))
+        return field_errors(error)
 
 
 class _Batch:

@@ -118,7 +118,7 @@ def _step(owner: UserRead, raw: dict[str, Any]) -> OperationState:
     try:
         operation = kind.model_validate(raw)
     except ValidationError as error:
-        return OperationState(error=InvalidInput(field_errors(error.errors(include_input=False, include_url=False))))
+        return OperationState(error=InvalidInput(field_errors(error)))
     if isinstance(operation, CreateTask):
         task = service.new_task(owner, operation.task)
         return OperationState(operation, task, id=str(task["_id"]), version=1)

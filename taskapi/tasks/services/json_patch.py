@@ -127,7 +127,7 @@ async def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate
     try:
         return TaskUpdate.model_validate({name: after.get(name) for name in changed})
     except ValidationError as error:
-        raise InvalidInput(field_errors(error.errors(include_input=False, include_url=False))) from None
+        raise InvalidInput(field_errors(error)) from None
 
 
 def read_only(name: str) -> FieldError:

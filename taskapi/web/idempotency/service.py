@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pymongo.errors import PyMongoError
 
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.core.errors import IdempotencyInFlight, IdempotencyKeyReused
+from taskapi.web.idempotency.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.web.idempotency.fingerprint import Fingerprints
 from taskapi.web.idempotency.repository import IdempotencyRepository, Reservation
 
