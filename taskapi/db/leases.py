@@ -22,12 +22,18 @@ class LeasePolicy:
     """Which fields of a document hold its lease, and how long a lease lasts.
 
     ``until`` names the field of its end, ``holder`` that of its id. Without a ``holder`` a lease is known by its end, and cannot
-    be renewed. An absent ``until`` means free.
+    be renewed. A document without a lease lacks the fields, when they are ``optional``, or has a past end and no holder.
     """
 
     duration: timedelta
     until: str
     holder: str | None = None
+    optional: bool = False
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of the fields."""
+        return [self.until, self.holder] if self.holder else [self.until]
 
     def begin(self, document_id: Any, now: datetime) -> "Lease":
         """A new lease of a document, to be stored with the write that takes it."""
@@ -86,7 +92,8 @@ class Lease:
 
     async def release(self, collection: Collection, values: BSON | None = None) -> bool:
         """Ends the lease, and sets ``values`` in the same write. False when it was lost before."""
-        ended: BSON = {self.policy.until: utc_now()}
-        if self.policy.holder:
-            ended[self.policy.holder] = None
-        return (await collection.update_one(self.mine, {"$set": {**ended, **(values or {})}})).matched_count == 1
+        until, *holder = self.policy.fields
+        update: BSON = {"$set": {until: utc_now(), **dict.fromkeys(holder), **(values or {})}}
+        if self.policy.optional:
+            update = {"$unset": dict.fromkeys(self.policy.fields, ""), "$set": values or {}}
+        return (await collection.update_one(self.mine, update)).matched_count == 1
