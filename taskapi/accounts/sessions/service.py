@@ -22,7 +22,7 @@ from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import NotFound
 from taskapi.core.keys import Signer
 from taskapi.db import damaged
-from taskapi.db.connection import BSON, _current
+from taskapi.db.connection import BSON
 
 RETRY: Final = timedelta(seconds=10)  # how long a client may ask again for a successor that did not reach it
 CHAIN_BYTES = 32
@@ -200,11 +200,6 @@ class SessionService:
         superfluous = [session for session in listed if session not in newest]
         await self.users.remove_sessions(user, superfluous)
         await self.sessions.remove(*superfluous)
-
-
-async def delete_for_user(user: ObjectId) -> None:
-    """As ``SessionRepository.delete_for_user``, until account deletion is given the repository."""
-    await SessionRepository(_current[-1]).delete_for_user(user)
 
 
 def _granted(scope: str, session: BSON, user: Account) -> Scopes:
