@@ -31,7 +31,7 @@ from taskapi.core.settings import Settings
 from taskapi.db import embedded
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import FIELDS, SORTABLE
-from taskapi.tasks.services.trash import moving
+from taskapi.tasks.storage.pipelines import trash_pipeline
 
 BSON = dict[str, Any]
 BATCH = 5000
@@ -151,7 +151,7 @@ def fill(uri: str, database: str, count: int) -> str:
             insert(tasks, owner, count + TRASHED)
             insert(tasks, Generator(2, 100, "", LAST_DAY), OTHERS)
             last = {"_id": {"$gte": owner.id("tasks", count), "$lt": owner.id("tasks", count + TRASHED)}}
-            tasks.update_many(last, moving(UserRead.model_validate({**user, "email_verified": False}), 30))
+            tasks.update_many(last, trash_pipeline(UserRead.model_validate({**user, "email_verified": False}), 30))
             users.insert_one(user)
     return str(user["username"])
 

@@ -19,7 +19,7 @@ from taskapi.accounts.admin_router import router as admin_router
 from taskapi.accounts.api_tokens import service as tokens
 from taskapi.accounts.api_tokens.router import router as tokens_router
 from taskapi.accounts.auth import admission, oauth
-from taskapi.accounts.auth.loaders import ApiTokensLastUsed, SessionsLastUsed
+from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed
 from taskapi.accounts.auth.router import router as auth_router
 from taskapi.accounts.deletion import service as deletion
 from taskapi.accounts.deletion.export import AccountExporters
@@ -60,9 +60,8 @@ from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.queue import MailJob
 from taskapi.mail.repository import MailRepository
 from taskapi.mail.transports import choose
+from taskapi.tasks import wiring as tasks_wiring
 from taskapi.tasks.links.fetch import PageFetcher
-from taskapi.tasks.query.cursor import CursorSigner
-from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.routes.bulk import router as bulk_router
 from taskapi.tasks.routes.checklist import router as checklist_router
 from taskapi.tasks.routes.history import router as history_router
@@ -71,11 +70,9 @@ from taskapi.tasks.routes.import_export import router as import_export_router
 from taskapi.tasks.routes.lists import router as lists_router
 from taskapi.tasks.routes.tasks import router as tasks_router
 from taskapi.tasks.routes.trash import router as trash_router
-from taskapi.tasks.services import account_data as task_data
-from taskapi.tasks.storage import owner_names
+from taskapi.tasks.services.account_data import TaskAccountData
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.inserter import TaskInserter
-from taskapi.tasks.storage.loader import TaskLoader
+from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
 from taskapi.web import about, cors, docs, methods, middleware, openapi, problems, routing
 from taskapi.web.admission import Admission
 from taskapi.web.health import router as health_router
@@ -200,12 +197,9 @@ def _lifespan(
                         PrimaryProbe(complete),
                         FingerprintKeys(keys.derived("fingerprints of requests")),
                         IdempotencyService(records),
-                        CursorSigner(keys.derived("cursors")),
-                        TaskLoader(),
-                        PageLoader(),
-                        TaskInserter(),
                         *accounts_wiring.wire(complete, database, keys, choose(complete, resolver)),
                     )
+                    services = services.with_more(*tasks_wiring.wire(complete, database, keys, services[AccountLoader]))
                     app.state.services = services = services.with_more(account_exporters(services), *_jobs(services))
                     gc.collect()
                     gc.freeze()  # what was made for good need not be looked at by every later collection
@@ -228,7 +222,7 @@ def _lifespan(
 def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
     """What belongs to an account, beside the account itself, and what deletes it, in this order."""
     return {
-        TaskDocument: task_data.delete_for_user,
+        TaskDocument: services[TaskAccountData].delete_for_user,
         SessionDocument: services[SessionRepository].delete_for_user,
         IdempotencyDocument: services[IdempotencyService].records.delete_for_user,
         MailJobDocument: services[MailRepository].delete_for_user,
@@ -242,9 +236,9 @@ def account_exporters(services: Services) -> AccountExporters:
     return AccountExporters(
         {
             "account.jsonl": users.export_account,
-            "tasks.jsonl": task_data.export_tasks,
-            "trash.jsonl": task_data.export_trash,
-            "history.jsonl": task_data.export_history,
+            "tasks.jsonl": services[TaskAccountData].export_tasks,
+            "trash.jsonl": services[TaskAccountData].export_trash,
+            "history.jsonl": services[TaskAccountData].export_history,
             "sessions.jsonl": services[SessionService].export_for_user,
             "tokens.jsonl": tokens.export_api_tokens,
             "events.jsonl": lambda user: export_events(services[SecurityEventRepository], user.object_id),
@@ -254,7 +248,7 @@ def account_exporters(services: Services) -> AccountExporters:
 
 def _jobs(services: Services) -> Iterator[object]:
     """What is done in the background."""
-    yield (names := RenamingJob("renaming", partial(renaming.follow_due, owner_names), RENAMING_SECONDS))
+    yield (names := RenamingJob("renaming", partial(renaming.follow_due, services[OwnerNameRepository]), RENAMING_SECONDS))
     remove_due = partial(deletion.remove_due, services[DeletionRepository], account_erasers(services).values())
     removal = Job("the removal of accounts", remove_due, REMOVAL_SECONDS)
     factors = Job("the check of second factors", partial(report_unreadable, services[TwoFactorKeys].cipher), DAY_SECONDS)

@@ -7,6 +7,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.collation import Collation
 
 from taskapi.db.connection import BSON
+from taskapi.tasks.query.search import Plan
 from tests.stored import collection
 
 UNBOUNDED: CodecOptions[BSON] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)  # ends of ranges
@@ -47,3 +48,9 @@ async def explain(
         {"explain": command, "verbosity": "executionStats"}, codec_options=UNBOUNDED
     )
     return explained
+
+
+def total_of(plan: Plan) -> list[BSON]:
+    """The pipeline that counts, which may be the last stage of the page's."""
+    pipeline: list[BSON] = plan.total or plan.page[-1]["$unionWith"]["pipeline"]
+    return pipeline

@@ -18,10 +18,10 @@ from taskapi.core.settings import Settings
 from taskapi.db import embedded
 from taskapi.db.errors import SNAPSHOT_TOO_OLD
 from taskapi.db.snapshots import stream_batches
-from taskapi.tasks.import_export import export
-from taskapi.tasks.import_export.export import ExportQuery, Format
-from taskapi.tasks.services import account_data, trash
+from taskapi.tasks.import_export.export import ExportQuery, ExportService, Format
+from taskapi.tasks.services.account_data import TaskAccountData
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.pipelines import trash_pipeline
 from tests.client import Account, make_account, stored_user
 from tests.conftest import another
 from tests.stored import collection, service
@@ -105,7 +105,7 @@ QUERIES: Sequence[dict[str, str]] = (
 
 async def exports(account: Account) -> list[AsyncGenerator[bytes, None]]:
     user = await reader(account)
-    return [export.parts(user, ExportQuery.model_validate(query), Format.jsonl) for query in QUERIES]
+    return [service(ExportService).parts(user, ExportQuery.model_validate(query), Format.jsonl) for query in QUERIES]
 
 
 async def test_exports_go_on_in_their_order(eve: Account, caplog: pytest.LogCaptureFixture) -> None:
@@ -142,11 +142,11 @@ async def test_what_an_account_export_holds_goes_on(eve: Account) -> None:
     user = await reader(eve)
     tasks = collection(TaskDocument)
     for task in await tasks.find({"owner.id": user.object_id}, {"_id": 1}, limit=COUNT // 2).to_list(None):
-        await tasks.update_one({"_id": task["_id"]}, trash.moving(user, 1))
+        await tasks.update_one({"_id": task["_id"]}, trash_pipeline(user, 1))
     kinds = (
-        account_data.export_tasks,
-        account_data.export_trash,
-        account_data.export_history,
+        service(TaskAccountData).export_tasks,
+        service(TaskAccountData).export_trash,
+        service(TaskAccountData).export_history,
         service(AccountExporters)["events.jsonl"],
     )
     whole = [[line async for line in exported(user)] for exported in kinds]

@@ -12,7 +12,7 @@ from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import FIELDS, field
 from taskapi.tasks.schemas import READ_EXAMPLE, TASK_EXAMPLE, TaskCreate, TaskRead, TaskUpdate
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.repository import PUBLIC
+from taskapi.tasks.storage.reading import PUBLIC
 
 BY_TYPE = {
     "boolean": {Kind.flag},

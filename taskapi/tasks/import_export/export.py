@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from enum import StrEnum
 
 from bson import ObjectId
@@ -10,19 +11,17 @@ from pydantic import Field
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core import strict_json
 from taskapi.core.fields import QueryBool
-from taskapi.db.connection import BSON, collection
-from taskapi.db.snapshots import batches_in_first_order, stream_batches
+from taskapi.db.connection import BSON
 from taskapi.tasks.import_export.csv_cells import COLUMNS
 from taskapi.tasks.import_export.csv_writer import csv_line, csv_record
-from taskapi.tasks.query import sort as order
-from taskapi.tasks.query import stages as pages
+from taskapi.tasks.query import sort, stages
 from taskapi.tasks.query.places import place
 from taskapi.tasks.query.selection import TaskFilters
 from taskapi.tasks.query.sort import Order, Sort
 from taskapi.tasks.schemas import TaskRead
-from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.reading import EXPORT_BATCH, read
-from taskapi.tasks.storage.repository import PUBLIC
+from taskapi.tasks.storage.list_repository import TaskListRepository
+from taskapi.tasks.storage.reading import PUBLIC, read
+from taskapi.tasks.storage.scope import Scope
 
 LASTING = {"created_at", "_id"}  # what no write changes
 PART_BYTES = 16 * 1024  # rendered in one or two milliseconds
@@ -45,7 +44,7 @@ class ExportQuery(TaskFilters):
     @property
     def order(self) -> Order:
         """The sort of MongoDB, always total."""
-        return order.chosen(self.sort, self.q)
+        return sort.chosen(self.sort, self.q)
 
 
 def json_line(task: TaskRead) -> str:
@@ -58,33 +57,38 @@ BOM = strict_json.BOM.decode()
 HEADERS: Mapping[Format, str] = {Format.jsonl: "", Format.csv: csv_record(COLUMNS)}
 
 
-async def parts(owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGenerator[bytes, None]:
-    """The export in small parts; close it when you leave early. Raises InvalidInput for a wrong ``where``, QueryTimeout."""
-    line, text = LINES[kind], [(BOM if query.bom else "") + HEADERS[kind]]
-    size = len(text[0])
-    async with aclosing(_batches(owner, query)) as found:
-        async for batch in found:
-            for stored in batch:
-                text.append(line(read(stored, owner)))
-                size += len(text[-1])
-                if size >= PART_BYTES:
-                    yield "".join(text).encode()
-                    text, size = [], 0
-    if size:
-        yield "".join(text).encode()
+@dataclass(frozen=True, slots=True)
+class ExportService:
+    """Exports tasks."""
 
+    tasks: TaskListRepository
 
-def _batches(owner: UserRead, query: ExportQuery) -> AsyncGenerator[list[BSON], None]:
-    order, collation, fields = query.order, pages.collation(query.order), dict(PUBLIC)
-    matching = pages.matching(query.filter(owner.object_id), order)
+    async def parts(self, owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGenerator[bytes, None]:
+        """The export in small parts; close it when you leave early. Raises InvalidInput for a wrong ``where``, QueryTimeout."""
+        line, text = LINES[kind], [(BOM if query.bom else "") + HEADERS[kind]]
+        size = len(text[0])
+        async with aclosing(self._batches(owner, query)) as found:
+            async for batch in found:
+                for stored in batch:
+                    text.append(line(read(stored, owner)))
+                    size += len(text[-1])
+                    if size >= PART_BYTES:
+                        yield "".join(text).encode()
+                        text, size = [], 0
+        if size:
+            yield "".join(text).encode()
 
-    def stages(last: BSON | None) -> list[BSON]:
-        return pages.stages(matching, order, fields, None if last is None else place(order, last))
+    def _batches(self, owner: UserRead, query: ExportQuery) -> AsyncGenerator[list[BSON], None]:
+        scope, order, fields = Scope.of(owner), query.order, dict(PUBLIC)
+        collation, matching = stages.collation(order), stages.matching(query.filter(scope), order)
 
-    def by_id(ids: list[ObjectId]) -> list[BSON]:
-        return [{"$match": {"_id": {"$in": ids}, "owner.id": owner.object_id}}, {"$project": fields}]
+        def pipeline(last: BSON | None) -> list[BSON]:
+            return stages.stages(matching, order, fields, None if last is None else place(order, last))
 
-    if order.keys() <= LASTING:
-        return stream_batches(collection(TaskDocument), stages, EXPORT_BATCH, collation)
-    ids = [*pages.stages(matching, order, dict.fromkeys(order, 1)), {"$project": {"_id": 1}}]
-    return batches_in_first_order(collection(TaskDocument), ids, stages(None), by_id, EXPORT_BATCH, collation)
+        def by_id(ids: list[ObjectId]) -> list[BSON]:
+            return [{"$match": {**scope.outside_trash, "_id": {"$in": ids}}}, {"$project": fields}]
+
+        if order.keys() <= LASTING:
+            return self.tasks.stream(pipeline, collation)
+        ids = [*stages.stages(matching, order, dict.fromkeys(order, 1)), {"$project": {"_id": 1}}]
+        return self.tasks.stream_in_first_order(ids, pipeline(None), by_id, collation)

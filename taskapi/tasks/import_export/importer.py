@@ -1,6 +1,7 @@
 """Getting tasks in: records, read while they come and written in batches. One that is wrong stops no other."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bson import ObjectId
 from pydantic import ValidationError
@@ -19,7 +20,8 @@ from taskapi.tasks.import_export.schemas import (
     TaskImportById,
 )
 from taskapi.tasks.import_export.upsert import DryRunWriter, Upsert, Writer
-from taskapi.tasks.services.tasks import LookUp
+from taskapi.tasks.services.owner_name import OwnerNameSync
+from taskapi.tasks.storage.import_repository import ImportRepository
 
 MAX_TEXT_LINES = 2 * MAX_LINES  # with the empty ones, which take time as well
 MAX_FIELDS = 100  # of one line; each unknown one would cost an error
@@ -27,35 +29,42 @@ BATCH_LINES = 250
 BATCH_BYTES = 1024 * 1024
 
 
-async def run(owner: UserRead, records: Records, look_up: LookUp, query: ImportQuery) -> ImportReport:
-    """Imports the records of a body; with ``query.dry_run``, nothing is written.
+@dataclass(frozen=True, slots=True)
+class ImportService:
+    """Imports tasks."""
 
-    What is written stays, however the run ends.
+    tasks: ImportRepository
+    names: OwnerNameSync
 
-    Raises:
-        TooManyLines: there are more than 100,000, or 200,000 with the empty ones; those are imported.
-        Contended: others change the same tasks all the time.
-    """
-    report, turns, count = ImportReport(), CooperativeYield(), 0
-    model = TaskImportById if query.match == "id" else TaskImport
-    with DryRunWriter(owner) if query.dry_run else Upsert(owner, look_up) as writer:
-        batch = _Batch(writer, report)
-        async for record in records:
-            count += 1
-            await turns.checkpoint()
-            if count > MAX_TEXT_LINES or (record and report.lines == MAX_LINES):
-                await batch.finish()
-                raise TooManyLines(MAX_LINES, not query.dry_run)
-            if record is None:
-                continue
-            report.lines += 1
-            data = _read(record, model)
-            if isinstance(data, TaskImport):
-                await batch.take(line_of(owner, data, record.number), record.size)
-            else:
-                report.fail(record.number, data)
-        await batch.finish()
-    return report
+    async def run(self, owner: UserRead, records: Records, query: ImportQuery) -> ImportReport:
+        """Imports the records of a body; with ``query.dry_run``, nothing is written.
+
+        What is written stays, however the run ends.
+
+        Raises:
+            TooManyLines: there are more than 100,000, or 200,000 with the empty ones; those are imported.
+            Contended: others change the same tasks all the time.
+        """
+        report, turns, count = ImportReport(), CooperativeYield(), 0
+        model = TaskImportById if query.match == "id" else TaskImport
+        with DryRunWriter(owner, self.tasks) if query.dry_run else Upsert(owner, self.tasks, self.names) as writer:
+            batch = _Batch(writer, report)
+            async for record in records:
+                count += 1
+                await turns.checkpoint()
+                if count > MAX_TEXT_LINES or (record and report.lines == MAX_LINES):
+                    await batch.finish()
+                    raise TooManyLines(MAX_LINES, not query.dry_run)
+                if record is None:
+                    continue
+                report.lines += 1
+                data = _read(record, model)
+                if isinstance(data, TaskImport):
+                    await batch.take(line_of(owner, data, record.number), record.size)
+                else:
+                    report.fail(record.number, data)
+            await batch.finish()
+        return report
 
 
 def _read(record: Record, model: type[TaskImport]) -> TaskImport | Sequence[FieldError]:

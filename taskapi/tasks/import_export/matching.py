@@ -5,13 +5,10 @@ from collections.abc import Sequence
 from bson import ObjectId
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.unicode import nfc, spellings
-from taskapi.db.connection import BSON, collection
+from taskapi.core.unicode import nfc
+from taskapi.db.connection import BSON
 from taskapi.tasks.import_export.import_line import ImportLine, complete
-from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.repository import PUBLIC
-
-FOUND = {**PUBLIC, "trash": 1}
+from taskapi.tasks.storage.import_repository import ImportRepository
 
 
 class Known:
@@ -27,18 +24,13 @@ class Known:
             self.add(task)
 
     @classmethod
-    async def of(cls, owner: UserRead, lines: Sequence[ImportLine]) -> "Known":
+    async def of(cls, tasks: ImportRepository, owner: UserRead, lines: Sequence[ImportLine]) -> "Known":
         """Those that ``lines`` name, and those that have the keys of what is in the trash."""
-        ids = [identity for line in lines for identity in line.ids]
+        found = await tasks.find_by_ids(owner, [identity for line in lines for identity in line.ids])
         keys = [line.data.key for line in lines if line.data.key is not None]
-        # What has expired counts as long as MongoDB has not removed it: its id is not free before.
-        theirs = [{"owner.id": owner.object_id}, {"trash.owner.id": owner.object_id}]
-        found = await _find(owner, {"_id": {"$in": ids}, "$or": theirs}, hint="_id_") if ids else []
         keys += [key for task in found if "trash" in task for key in keys_of(task)]
-        if keys:
-            written = [form for key in keys for form in spellings(key)]
-            found += await _find(owner, {"owner.id": owner.object_id, "key": {"$in": written}})
-        return cls(found)
+        found += await tasks.find_by_keys(owner, keys)
+        return cls([_complete(task, owner) for task in found])
 
     def add(self, task: BSON) -> None:
         """Another one, or another state of one."""
@@ -69,9 +61,5 @@ def keys_of(task: BSON) -> list[str]:
     return [each for each in (key if isinstance(key, list) else [key]) if isinstance(each, str)]
 
 
-async def _find(owner: UserRead, matching: BSON, hint: str | None = None) -> list[BSON]:
-    found = await collection(TaskDocument).find(matching, FOUND, hint=hint).to_list(None)
-    for task in found:
-        if "owner" in task:  # what has one is not in the trash, whatever it says
-            task.pop("trash", None)
-    return [{**complete(task, owner), **{name: task[name] for name in ("key", "trash") if name in task}} for task in found]
+def _complete(task: BSON, owner: UserRead) -> BSON:
+    return {**complete(task, owner), **{name: task[name] for name in ("key", "trash") if name in task}}

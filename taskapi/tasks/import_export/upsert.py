@@ -1,6 +1,5 @@
 """Writing the lines of an import: each meets the task that has its id or key, or is a new one."""
 
-from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from tempfile import SpooledTemporaryFile
@@ -9,27 +8,20 @@ from typing import Protocol
 import bson
 from bson import ObjectId
 from bson.codec_options import CodecOptions
-from pymongo import InsertOne, UpdateOne
-from pymongo.errors import BulkWriteError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import CooperativeYield
-from taskapi.core.logs import request_id
 from taskapi.core.unicode import nfc
-from taskapi.db.connection import BSON, collection
-from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
+from taskapi.db.connection import BSON
 from taskapi.tasks.errors import Contended
 from taskapi.tasks.import_export.import_line import ImportLine, after, changed
 from taskapi.tasks.import_export.matching import Known, keys_of
 from taskapi.tasks.import_export.schemas import ImportReport
-from taskapi.tasks.services.tasks import LookUp, sync_owner_name
-from taskapi.tasks.services.trash import restore_pipeline
+from taskapi.tasks.services.owner_name import OwnerNameSync
 from taskapi.tasks.storage import rules
-from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import at_version
-from taskapi.tasks.storage.pipelines import literal, update
-from taskapi.tasks.storage.reading import version_of
+from taskapi.tasks.storage.import_repository import ImportRepository, Update
+from taskapi.tasks.storage.pipelines import literal, restore_pipeline, update
 from taskapi.tasks.storage.repository import MAX_ATTEMPTS
 
 IN_MEMORY = 4 * 1024 * 1024  # bytes of drafts; more go to a file
@@ -44,17 +36,18 @@ class Writer(Protocol):
 
 
 class Upsert(AbstractContextManager["Upsert"]):
-    """Writes with one look at the tasks that are there, and one bulk write. The unique indexes decide who was first."""
+    """Writes with one look at the tasks that are there, and one bulk write."""
 
-    def __init__(self, owner: UserRead, look_up: LookUp) -> None:
+    def __init__(self, owner: UserRead, tasks: ImportRepository, names: OwnerNameSync) -> None:
         self._owner = owner
-        self._look_up = look_up
+        self._tasks = tasks
+        self._names = names
 
     def __exit__(self, *_: object) -> None:
         """Nothing is held."""
 
     async def write(self, lines: list[ImportLine], report: ImportReport) -> None:
-        """As ``Writer``. Raises Contended when others were faster, a hundred times."""
+        """As ``Writer``. Raises Contended when the tasks changed in between 100 times."""
         ids = [identity for line in lines for identity in (*line.ids, line.task["_id"])]
         for _ in range(MAX_ATTEMPTS):
             lines = await self._attempt(lines, report)
@@ -62,19 +55,18 @@ class Upsert(AbstractContextManager["Upsert"]):
                 break
         else:
             raise Contended
-        await sync_owner_name(self._owner, self._look_up, ids)
+        await self._names.sync_owner_name(self._owner, ids)
 
     async def _attempt(self, lines: list[ImportLine], report: ImportReport) -> list[ImportLine]:
-        """Writes once; the lines that somebody else, or a line before, came before."""
-        known, turns, now = await Known.of(self._owner, lines), CooperativeYield(), utc_now()
-        inserts, updates, waiting = dict[int, ImportLine](), dict[ObjectId, ImportLine](), list[ImportLine]()
-        operations = list[InsertOne[BSON] | UpdateOne]()
+        """Writes once; returns the lines that another request, or a line before, came before."""
+        known, turns, now = await Known.of(self._tasks, self._owner, lines), CooperativeYield(), utc_now()
+        inserts, waiting = list[ImportLine](), list[ImportLine]()
+        updates = dict[ObjectId, tuple[ImportLine, Update]]()
         for line in lines:
             await turns.checkpoint()
             task = known.task(line)
             if task is None:
-                inserts[len(operations)] = line
-                operations.append(InsertOne(line.task))
+                inserts.append(line)
             elif task["_id"] in updates:  # one line by its id, the other by its key
                 waiting.append(line)
             elif not line.ids and task["_id"] == line.task["_id"]:  # an earlier run of this very request made it
@@ -82,52 +74,31 @@ class Upsert(AbstractContextManager["Upsert"]):
             elif faults := rules.faults(fields := changed(line, task), task):
                 report.fail(line.number, faults)
             elif pipeline := self._pipeline(fields, task, known, now):
-                updates[task["_id"]] = line
-                owner = "trash.owner.id" if "trash" in task else "owner.id"
-                looked_at = {"_id": task["_id"], owner: self._owner.object_id, **at_version([version_of(task)])}
-                operations.append(UpdateOne(looked_at, pipeline))
+                updates[task["_id"]] = line, Update(task, pipeline)
             else:
                 report.unchanged += 1
-        taken, matched = await _bulk(operations)
-        landed = updates.keys() if matched == len(updates) else await self._landed(updates, now)
+        new = [line.task for line in inserts]
+        taken, matched = await self._tasks.write(self._owner, new, [each for _, each in updates.values()])
+        landed = updates.keys() if matched == len(updates) else await self._tasks.find_updated(self._owner, updates, now)
         # An id that no line named was drawn for it: an earlier run of this very request has written the task.
-        missed = [line for number, line in inserts.items() if number in taken and (line.ids or "_id" not in taken[number])]
+        missed = [line for number, line in enumerate(inserts) if number in taken and (line.ids or "_id" not in taken[number])]
         restored = sum("trash" in known.by_id.get(identity, ()) for identity in landed)
         report.created += len(inserts) - len(missed) + restored
         report.updated += len(landed) - restored
-        return [*missed, *(line for identity, line in updates.items() if identity not in landed), *waiting]
+        return [*missed, *(line for identity, (line, _) in updates.items() if identity not in landed), *waiting]
 
     def _pipeline(self, fields: BSON, task: BSON, known: Known, now: datetime) -> list[BSON]:
         """The update that sets the fields of a stored task that a line changes; empty when there is nothing to write."""
         back = restore_pipeline(self._owner, now, keeps_key=known.keeps_key(task)) if "trash" in task else []
         return back + update(literal(fields), self._owner, now=now) if fields else back
 
-    async def _landed(self, updates: Iterable[ObjectId], now: datetime) -> Collection[ObjectId]:
-        """Those of our updates of this moment that met their version: a bulk write tells their number alone."""
-        mark = {"at": now, "request_id": request_id.get(), "by.id": self._owner.object_id}
-        marked = {"_id": {"$in": list(updates)}, "history": {"$elemMatch": mark}}
-        return {task["_id"] for task in await collection(TaskDocument).find(marked, {"_id": 1}).to_list(None)}
-
-
-async def _bulk(operations: list[InsertOne[BSON] | UpdateOne]) -> tuple[dict[int, BSON], int]:
-    """The operations for which something else has taken an id or key meanwhile, with that; how many updates met their version."""
-    if not operations:
-        return {}, 0
-    try:
-        result = await collection(TaskDocument).bulk_write(operations, ordered=False)
-    except BulkWriteError as error:
-        faults = error.details["writeErrors"]
-        if lacks_durability(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
-            raise
-        return {fault["index"]: fault["keyValue"] for fault in faults}, int(error.details["nMatched"])
-    return {}, result.matched_count
-
 
 class DryRunWriter(AbstractContextManager["DryRunWriter"]):
     """Writes nothing, and counts what ``Upsert`` would do. What the lines make of tasks with names is kept in a file."""
 
-    def __init__(self, owner: UserRead) -> None:
+    def __init__(self, owner: UserRead, tasks: ImportRepository) -> None:
         self._owner = owner
+        self._tasks = tasks
         self._drafts = SpooledTemporaryFile[bytes](max_size=IN_MEMORY)
         self._places: dict[str | ObjectId, tuple[int, int]] = {}
 
@@ -137,7 +108,7 @@ class DryRunWriter(AbstractContextManager["DryRunWriter"]):
 
     async def write(self, lines: list[ImportLine], report: ImportReport) -> None:
         """As ``Writer``, but for the writing."""
-        known, turns = await Known.of(self._owner, lines), CooperativeYield()
+        known, turns = await Known.of(self._tasks, self._owner, lines), CooperativeYield()
         for name in {name for line in lines for name in line.names}:
             if draft := self._draft(name):
                 known.add(draft)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pymongo.errors import OperationFailure
 
 from taskapi.core.data_loader import DataLoader
-from taskapi.db.connection import BSON, collection
-from taskapi.db.queries import aggregate
+from taskapi.db.connection import BSON
 from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.search import Plan
-from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.list_repository import TaskListRepository
 
 MAX_SHARED = 8  # lists of one query: MongoDB finds one after the other
 QUERIES = 2  # at the same time: while the one is decoded, MongoDB works on the other
@@ -29,39 +28,39 @@ class _Wanted:
 class PageLoader:
     """Pages of lists, for one application. A list may share a query once it is known to be short."""
 
-    def __init__(self) -> None:
-        self._found = DataLoader(_find_together, QUERIES, MAX_SHARED)
+    def __init__(self, tasks: TaskListRepository) -> None:
+        self._tasks = tasks
+        self._found = DataLoader(self._find_together, QUERIES, MAX_SHARED)
         self._totals: OrderedDict[bytes, int] = OrderedDict()  # by what a cursor is bound to: owner, filters and order
 
-    def note(self, identity: bytes, total: int) -> None:
+    def note(self, context: bytes, total: int) -> None:
         """Remembers how many tasks a list has."""
-        self._totals[identity] = total
-        self._totals.move_to_end(identity)
+        self._totals[context] = total
+        self._totals.move_to_end(context)
         if len(self._totals) > MAX_REMEMBERED:
             self._totals.popitem(last=False)
 
-    async def find(self, identity: bytes, plan: Plan, milliseconds: int) -> list[BSON] | None:
+    async def find(self, context: bytes, plan: Plan, milliseconds: int) -> list[BSON] | None:
         """What ``plan`` finds, by a query that it shares; None when it needs one of its own.
 
         That is so of a list that may be long, and of one whose shared query MongoDB refused or cut: whose fault that was is not
         known.
         """
-        if plan.total is not None or self._totals.get(identity, MAX_TOTAL + 1) > MAX_TOTAL:
+        if plan.total is not None or self._totals.get(context, MAX_TOTAL + 1) > MAX_TOTAL:
             return None
         return await self._found.get(_Wanted(plan.page, milliseconds))
 
-
-async def _find_together(lists: Collection[_Wanted]) -> dict[_Wanted, list[BSON]]:
-    if len(lists) == 1:
-        (only,) = lists
-        return {only: await aggregate(collection(TaskDocument), only.pipeline, only.milliseconds)}
-    first, *others = [[*each.pipeline, {"$set": {LIST: number}}] for number, each in enumerate(lists)]
-    try:
-        pipeline = [*first, *map(pages.union, others)]
-        results = await aggregate(collection(TaskDocument), pipeline, min(each.milliseconds for each in lists))
-    except OperationFailure:
-        return {}
-    found: list[list[BSON]] = [[] for _ in lists]
-    for result in results:
-        found[result.pop(LIST)].append(result)
-    return dict(zip(lists, found, strict=True))
+    async def _find_together(self, lists: Collection[_Wanted]) -> dict[_Wanted, list[BSON]]:
+        if len(lists) == 1:
+            (only,) = lists
+            return {only: await self._tasks.aggregate(only.pipeline, only.milliseconds)}
+        first, *others = [[*each.pipeline, {"$set": {LIST: number}}] for number, each in enumerate(lists)]
+        try:
+            pipeline = [*first, *map(pages.union, others)]
+            results = await self._tasks.aggregate(pipeline, min(each.milliseconds for each in lists))
+        except OperationFailure:
+            return {}
+        found: list[list[BSON]] = [[] for _ in lists]
+        for result in results:
+            found[result.pop(LIST)].append(result)
+        return dict(zip(lists, found, strict=True))

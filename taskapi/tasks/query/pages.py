@@ -2,26 +2,24 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.db import damaged
-from taskapi.db.connection import BSON, collection
-from taskapi.db.queries import aggregate
-from taskapi.tasks.query import cursor
-from taskapi.tasks.query import stages as pages
+from taskapi.db.connection import BSON
+from taskapi.tasks.query import cursor, stages
 from taskapi.tasks.query.cursor import CursorSigner
 from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.query.places import place
 from taskapi.tasks.query.projection import Projection, TaskPart
 from taskapi.tasks.query.search import MAX_COUNTED, Count, Plan, TaskSearch
 from taskapi.tasks.schemas import OwnerRead, TaskRead
-from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.reading import SOURCE, version_of
-from taskapi.tasks.storage.repository import PUBLIC
+from taskapi.tasks.storage.list_repository import TaskListRepository
+from taskapi.tasks.storage.reading import PUBLIC, SOURCE, version_of
+from taskapi.tasks.storage.scope import Scope
 
 LISTED = {name: 1 for name in PUBLIC if name != "owner"}  # all are the caller's: not read twenty times
 AT_ONCE = 20  # tasks that are read without giving way: a page of the default length
@@ -51,46 +49,54 @@ class Page(NamedTuple):
         return _tasks.dump_json(self.tasks)
 
 
-async def page(owner: UserRead, query: TaskSearch, signer: CursorSigner, milliseconds: int, lists: PageLoader) -> Page:
-    """The page that ``query`` asks for, in one round trip or in two at once.
+@dataclass(frozen=True, slots=True)
+class TaskPages:
+    """Finds pages of lists."""
 
-    Raises:
-        InvalidInput: the filter is wrong, or the cursor is not one of this query.
-        QueryTimeout: it took MongoDB longer than ``milliseconds``.
-    """
-    identity = query.identity(owner.object_id)
-    after = None if query.cursor is None else cursor.read(query.cursor, identity, signer)
-    projection = None if query.fields is None else Projection.of(query.fields)
-    read = LISTED if projection is None else projection.stored(*query.order)
-    plan = query.plan(owner.object_id, read, after)
-    may_share = not query.is_dear and pages.collation(query.order) is None
-    found = await lists.find(identity, plan, milliseconds) if may_share else None
-    if found is None:
-        found = await _find(query, plan, milliseconds)
-    total = _total(found) if query.counting is not Count.none else None
-    if may_share and total is not None:
-        lists.note(identity, total)
-    following = None
-    if len(found) > query.limit:
-        found.pop()
-        following = cursor.written(place(query.order, found[-1]), identity, signer)
-    is_estimate = query.counting is Count.estimate
-    if projection is None:
-        tasks = await _whole(found, owner)
-        return Page(tasks, [(task.id, task.version) for task in tasks], total, following, is_estimate)
-    versions = [(str(task["_id"]), version_of(task)) for task in found]
-    parts = [projection.part(task, owner) for task in found]
-    return Page(parts, versions, total, following, is_estimate, is_partial=True)
+    tasks: TaskListRepository
+    loader: PageLoader
+    signer: CursorSigner
+    milliseconds: int  # that a query may take
 
+    async def find(self, owner: UserRead, query: TaskSearch) -> Page:
+        """The page that ``query`` asks for, in one round trip or in two at once.
 
-async def _find(query: TaskSearch, plan: Plan, milliseconds: int) -> list[BSON]:
-    find = partial(
-        aggregate, collection(TaskDocument), milliseconds=milliseconds, collation=pages.collation(query.order), hint=plan.hint
-    )
-    if plan.total is None:
-        return await find(plan.page)
-    found, total = await asyncio.gather(find(plan.page), find(plan.total))
-    return found + total
+        Raises:
+            InvalidInput: the filter is wrong, or the cursor is not one of this query.
+            QueryTimeout: it took MongoDB longer than ``milliseconds``.
+        """
+        scope = Scope.of(owner)
+        context = query.cursor_context(scope)
+        after = None if query.cursor is None else cursor.read(query.cursor, context, self.signer)
+        projection = None if query.fields is None else Projection.of(query.fields)
+        fields = LISTED if projection is None else projection.stored(*query.order)
+        plan = query.plan(scope, fields, after)
+        may_share = not query.is_dear and stages.collation(query.order) is None
+        found = await self.loader.find(context, plan, self.milliseconds) if may_share else None
+        if found is None:
+            found = await self._find(query, plan)
+        total = _total(found) if query.counting is not Count.none else None
+        if may_share and total is not None:
+            self.loader.note(context, total)
+        following = None
+        if len(found) > query.limit:
+            found.pop()
+            following = cursor.written(place(query.order, found[-1]), context, self.signer)
+        is_estimate = query.counting is Count.estimate
+        if projection is None:
+            tasks = await _whole(found, owner)
+            return Page(tasks, [(task.id, task.version) for task in tasks], total, following, is_estimate)
+        versions = [(str(task["_id"]), version_of(task)) for task in found]
+        parts = [projection.part(task, owner) for task in found]
+        return Page(parts, versions, total, following, is_estimate, is_partial=True)
+
+    async def _find(self, query: TaskSearch, plan: Plan) -> list[BSON]:
+        options: Any = {"collation": stages.collation(query.order), "hint": plan.hint}
+        page = self.tasks.aggregate(plan.page, self.milliseconds, **options)
+        if plan.total is None:
+            return await page
+        found, total = await asyncio.gather(page, self.tasks.aggregate(plan.total, self.milliseconds, **options))
+        return found + total
 
 
 def _total(found: list[BSON]) -> int:

@@ -5,7 +5,6 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
-from bson import ObjectId
 from pydantic import ConfigDict, Field, model_validator
 
 from taskapi.core.errors import FieldError, InvalidInput
@@ -18,6 +17,7 @@ from taskapi.tasks.query.filter import EXAMPLE as WHERE_EXAMPLE
 from taskapi.tasks.query.projection import Fields
 from taskapi.tasks.query.selection import Selection, TaskFilters, WhereParameter
 from taskapi.tasks.query.sort import Order, Sort
+from taskapi.tasks.storage.scope import Scope
 from taskapi.web.pagination import LIMIT, PageQuery, header
 
 MAX_COUNTED = 10_000  # by an estimate
@@ -88,19 +88,19 @@ class TaskSearch(Selection):
         filters = self.model_fields_set & _FILTERS - {"where", "q", "tz"}
         return bool(filters) and (self.sort is not None or len(filters) > 1 or not filters <= INDEXED_FILTERS)
 
-    def identity(self, owner: ObjectId) -> bytes:
+    def cursor_context(self, scope: Scope) -> bytes:
         """What a cursor is bound to: whose tasks, which of them, and in which order."""
         filters = self.model_dump_json(include=_FILTERS, exclude_none=True)
         # A cursor of version 1.2 is no place in an order that was another one then.
         changed = "title" in self.order or order.has_undated_last(self.order)
-        return f"{owner} {self.order} {filters}{' 1.3' if changed else ''}".encode()
+        return f"{scope.owner_id} {self.order} {filters}{' 1.3' if changed else ''}".encode()
 
-    def plan(self, owner: ObjectId, projection: BSON, after: Sequence[Any] | None = None) -> Plan:
+    def plan(self, scope: Scope, projection: BSON, after: Sequence[Any] | None = None) -> Plan:
         """How MongoDB finds a page and one task more if there is one, then the total where it is wanted.
 
         ``after`` holds the sort values of the last task of the page before.
         """
-        matching = pages.matching(self.filter(owner), self.order)
+        matching = pages.matching(self.filter(scope), self.order)
         page = pages.stages(matching, self.order, projection, after, self.start, self.limit + 1)
         hint = index_hints.choose(matching, self.order, after_place=after is not None)
         if self.counting is Count.none:
@@ -109,10 +109,6 @@ class TaskSearch(Selection):
         if hint is not None and "$and" in matching:
             return Plan(page, hint, total)
         return Plan([*page, pages.union(total)], hint)
-
-    def total(self, owner: ObjectId) -> list[BSON]:
-        """The pipeline that counts what matches, as ``total``; no document for none."""
-        return self._total(pages.matching(self.filter(owner), self.order))
 
     def _total(self, matching: BSON) -> list[BSON]:
         most = [{"$limit": MAX_COUNTED}] if self.counting is Count.estimate else []

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-from bson import ObjectId
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo, WithJsonSchema, field_validator
 
 from taskapi.core.clock import midnight, today
@@ -11,6 +10,7 @@ from taskapi.db.connection import BSON
 from taskapi.tasks.query.equality import forms
 from taskapi.tasks.query.filter import WhereDocument, WhereText, compiled, parsed
 from taskapi.tasks.schemas import MAX_ESTIMATE_MINUTES, MAX_TAG_LENGTH, Status
+from taskapi.tasks.storage.scope import Scope
 
 MAX_SEARCH_LENGTH = 200
 
@@ -42,18 +42,18 @@ Due = Annotated[
 
 
 class Selection(BaseModel):
-    """Which tasks of an owner; each condition that is given holds for them."""
+    """Which tasks of a scope; each condition that is given holds for them."""
 
     model_config = ConfigDict(extra="forbid")
 
     where: WhereDocument | None = None
     q: Words | None = None
 
-    def filter(self, owner: ObjectId) -> BSON:
-        """The MongoDB filter: the owner first, then everything asked for. Raises InvalidInput for a wrong ``where``."""
+    def filter(self, scope: Scope) -> BSON:
+        """The MongoDB filter: the scope first, then everything asked for. Raises InvalidInput for a wrong ``where``."""
         text = {} if self.q is None else {"$text": {"$search": self.q}}  # MongoDB takes it at the top level alone
         conditions = self._conditions()
-        return {"owner.id": owner, **text, **({"$and": conditions} if conditions else {})}
+        return {**scope.outside_trash, **text, **({"$and": conditions} if conditions else {})}
 
     def _conditions(self) -> list[BSON]:
         return [compiled(self.where)] if self.where else []

@@ -6,17 +6,14 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import ConfigDict, Field
 
-from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.dependencies import TaskWriter
 from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.errors import DomainError, QueryTimeout, Unavailable
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, ReadModel
-from taskapi.core.settings import Settings
 from taskapi.tasks.errors import BulkRefused, CountDiffers, TooManyMatches
 from taskapi.tasks.schemas import TaskUpdate
-from taskapi.tasks.services import batch, bulk_by_filter
-from taskapi.tasks.services.batch import Bulk, BulkQuery, DeleteTask, OperationState
-from taskapi.tasks.services.bulk_by_filter import ManyQuery, ManyResult
+from taskapi.tasks.services.batch import BatchService, Bulk, BulkQuery, DeleteTask, OperationState
+from taskapi.tasks.services.bulk_by_filter import BulkByFilterService, ManyQuery, ManyResult
 from taskapi.web import admission
 from taskapi.web.problems import ProblemDetail, responses, status_of
 from taskapi.web.query_models import parameters, read_query
@@ -88,8 +85,9 @@ async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> Resp
 
     The answer has the outcome of each operation, in order.
     """
-    run = batch.run_atomically if read_query(BulkQuery, request).atomic else batch.each
-    steps = await run(user, data, services_of(request)[AccountLoader].get, services_of(request)[Settings].trash_days)
+    batch = services_of(request)[BatchService]
+    run = batch.run_atomically if read_query(BulkQuery, request).atomic else batch.run_independently
+    steps = await run(user, data)
     state_of(request).is_unfinished = any(isinstance(step.error, Unavailable) for step in steps)
     return await _rendered(steps)
 
@@ -107,9 +105,7 @@ async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> 
 
     To be safe, send it with `dry_run=true` first, then with the number it returned as `expect`.
     """
-    return await bulk_by_filter.change(
-        user, read_query(ManyQuery, request), data, services_of(request)[Settings].query_timeout_ms
-    )
+    return await services_of(request)[BulkByFilterService].update(user, read_query(ManyQuery, request), data)
 
 
 @router.delete(
@@ -122,5 +118,4 @@ async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> 
 @admission.limited(admission.BY_FILTER)
 async def delete_tasks(user: TaskWriter, request: Request) -> ManyResult:
     """Move all tasks that match the filters to the trash; `where={}` matches all."""
-    settings = services_of(request)[Settings]
-    return await bulk_by_filter.put_in_trash(user, read_query(ManyQuery, request), settings.trash_days, settings.query_timeout_ms)
+    return await services_of(request)[BulkByFilterService].move_to_trash(user, read_query(ManyQuery, request))

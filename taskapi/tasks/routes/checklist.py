@@ -7,10 +7,9 @@ from fastapi import Request
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
 from taskapi.tasks.errors import TooManyItems
-from taskapi.tasks.routes.dependencies import ItemId, TaskId, Tasks
+from taskapi.tasks.routes.dependencies import Checklists, ItemId, TaskId, Tasks
 from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead
-from taskapi.tasks.services import checklist
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions
 from taskapi.web.problems import responses
 from taskapi.web.routing import LOCATION, path_to
@@ -35,25 +34,27 @@ async def read_checklist(task_id: TaskId, user: TaskReader, tasks: Tasks) -> lis
 
 @router.post("", status_code=201, summary="Add an item", **TASK, responses=ADDED, openapi_extra=IF_MATCH)
 async def add_checklist_item(
-    task_id: TaskId, data: ItemCreate, user: TaskWriter, versions: OfferedVersions, request: Request
+    task_id: TaskId, data: ItemCreate, user: TaskWriter, versions: OfferedVersions, checklists: Checklists, request: Request
 ) -> TaskResponse:
     """Add an item, at the end or before another one. The answer is the task; `Location` is the URL of the item."""
-    task, item_id = await checklist.add(user, task_id, data, versions)
+    task, item_id = await checklists.add(user, task_id, data, versions)
     location = path_to(request, router, "update_checklist_item", task_id=task.id, item_id=item_id)
     return TaskResponse(task, user, location)
 
 
 @router.patch("/{item_id}", summary="Change an item", **TASK, responses=CHANGED, openapi_extra=IF_MATCH)
 async def update_checklist_item(
-    task_id: TaskId, item_id: ItemId, data: ItemUpdate, user: TaskWriter, versions: OfferedVersions
+    task_id: TaskId, item_id: ItemId, data: ItemUpdate, user: TaskWriter, versions: OfferedVersions, checklists: Checklists
 ) -> TaskResponse:
     """Change an item's text, tick it, or move it before another one. The answer is the task."""
-    task = await checklist.change(user, task_id, item_id, data, versions)
+    task = await checklists.update(user, task_id, item_id, data, versions)
     return TaskResponse(task, user)
 
 
 @router.delete("/{item_id}", summary="Remove an item", **TASK, responses=REMOVED, openapi_extra=IF_MATCH)
-async def remove_checklist_item(task_id: TaskId, item_id: ItemId, user: TaskWriter, versions: OfferedVersions) -> TaskResponse:
+async def remove_checklist_item(
+    task_id: TaskId, item_id: ItemId, user: TaskWriter, versions: OfferedVersions, checklists: Checklists
+) -> TaskResponse:
     """Remove an item. The answer is the task."""
-    task = await checklist.remove(user, task_id, item_id, versions)
+    task = await checklists.remove(user, task_id, item_id, versions)
     return TaskResponse(task, user)

@@ -3,10 +3,9 @@
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
 from taskapi.tasks.errors import Contended, VersionNotKept
-from taskapi.tasks.routes.dependencies import TaskId
+from taskapi.tasks.routes.dependencies import TaskId, Versions
 from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import TaskRead
-from taskapi.tasks.services import versions
 from taskapi.tasks.services.versions import HistoryEntry, Revert
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions
 from taskapi.web.problems import responses
@@ -21,7 +20,7 @@ router = strict_router(prefix="/tasks/{task_id}", tags=["history"])
     response_description="Its changes, newest first.",
     responses=responses(401, 403, 404),
 )
-async def read_task_history(task_id: TaskId, user: TaskReader) -> list[HistoryEntry]:
+async def read_task_history(task_id: TaskId, user: TaskReader, versions: Versions) -> list[HistoryEntry]:
     """Who changed what and when, newest change first. The last 100 changes are kept, or fewer if they are large."""
     return await versions.history(user, task_id)
 
@@ -37,7 +36,9 @@ async def read_task_history(task_id: TaskId, user: TaskReader) -> list[HistoryEn
     },
     openapi_extra=IF_MATCH,
 )
-async def revert_task(task_id: TaskId, data: Revert, user: TaskWriter, offered: OfferedVersions) -> TaskResponse:
+async def revert_task(
+    task_id: TaskId, data: Revert, user: TaskWriter, offered: OfferedVersions, versions: Versions
+) -> TaskResponse:
     """Restore an earlier version as a new version, so that nothing in between is lost."""
     task = await versions.revert(user, task_id, data.version, offered)
     return TaskResponse(task, user)

@@ -5,13 +5,12 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import FieldError, InvalidInput, UnsupportedMediaType
 from taskapi.tasks.errors import Contended, MalformedImport, TooManyLines
-from taskapi.tasks.import_export import export, importer
 from taskapi.tasks.import_export.csv_reader import csv_records
-from taskapi.tasks.import_export.export import ExportQuery, Format
+from taskapi.tasks.import_export.export import ExportQuery, ExportService, Format
+from taskapi.tasks.import_export.importer import ImportService
 from taskapi.tasks.import_export.records import Records, json_array, json_lines
 from taskapi.tasks.import_export.schemas import MAX_LINES, ImportQuery, ImportReport, TaskImport
 from taskapi.tasks.schemas import READ_EXAMPLE, TASK_EXAMPLE
@@ -77,7 +76,8 @@ async def export_tasks(user: TaskReader, request: Request) -> Response:
         "Content-Type": TYPED_CSV if chosen == CSV else chosen,
         "Content-Disposition": f'attachment; filename="tasks.{FORMATS[chosen]}"',
     }
-    return await Streamed.begun(export.parts(user, query, FORMATS[chosen]), headers)
+    parts = services_of(request)[ExportService].parts(user, query, FORMATS[chosen])
+    return await Streamed.begun(parts, headers)
 
 
 @router.post(
@@ -99,7 +99,7 @@ async def import_tasks(user: TaskWriter, request: Request) -> ImportReport:
     by commas, `links` by whitespace. An empty cell clears a field that can be empty, and is ignored otherwise.
     """
     query = read_query(ImportQuery, request)
-    return await importer.run(user, await _records(request), services_of(request)[AccountLoader].get, query)
+    return await services_of(request)[ImportService].run(user, await _records(request), query)
 
 
 async def _records(request: Request) -> Records:

@@ -7,11 +7,7 @@ from fastapi import Request, Response
 from taskapi.accounts.dependencies import TaskReader
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import QueryTimeout
-from taskapi.core.settings import Settings
-from taskapi.tasks.query import pages
-from taskapi.tasks.query.cursor import CursorSigner
-from taskapi.tasks.query.page_loader import PageLoader
-from taskapi.tasks.query.pages import Page
+from taskapi.tasks.query.pages import Page, TaskPages
 from taskapi.tasks.query.projection import TaskPart
 from taskapi.tasks.query.search import TaskQuery, TaskSearch
 from taskapi.tasks.schemas import TaskRead
@@ -71,9 +67,9 @@ async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) ->
 
 
 async def _page(query: TaskSearch, user: UserRead, request: Request) -> Page:
-    services, work = services_of(request), admission.QUERIES if query.is_dear else admission.LISTS
+    work = admission.QUERIES if query.is_dear else admission.LISTS
     async with admission.admit(work, request):
-        return await pages.page(user, query, services[CursorSigner], services[Settings].query_timeout_ms, services[PageLoader])
+        return await services_of(request)[TaskPages].find(user, query)
 
 
 def _etag(page: Page, owner: UserRead) -> str:

@@ -4,10 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 
-from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
-from taskapi.core.settings import Settings
 from taskapi.tasks.errors import Contended, PatchTestFailed, VersionNotKept
 from taskapi.tasks.links import preview as links
 from taskapi.tasks.links.fetch import PageFetcher
@@ -17,11 +15,11 @@ from taskapi.tasks.query.projection import TaskPart
 from taskapi.tasks.routes.dependencies import TaskId, Tasks
 from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskUpdate
-from taskapi.tasks.services import json_patch, trash, view
-from taskapi.tasks.services import tasks as service
+from taskapi.tasks.services import json_patch
 from taskapi.tasks.services.json_patch import Patch
-from taskapi.tasks.services.view import SummaryQuery, TaskSummary, TaskView
-from taskapi.tasks.storage.inserter import TaskInserter
+from taskapi.tasks.services.tasks import TaskService
+from taskapi.tasks.services.trash import TrashService
+from taskapi.tasks.services.view import SummaryQuery, TaskSummary, TaskView, ViewService
 from taskapi.tasks.storage.loader import TaskLoader
 from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
@@ -55,8 +53,7 @@ ANSWER: dict[int | str, Any] = {200: {"headers": ETAG_HEADER}}
 )
 async def create_task(data: TaskCreate, user: TaskWriter, request: Request) -> TaskResponse:
     """Create a task."""
-    services = services_of(request)
-    task = await service.create(user, data, services[TaskInserter], services[AccountLoader].get)
+    task = await services_of(request)[TaskService].create(user, data)
     return TaskResponse(task, user, path_to(request, router, "read_task", task_id=task.id))
 
 
@@ -71,7 +68,7 @@ async def create_task(data: TaskCreate, user: TaskWriter, request: Request) -> T
 async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Response:
     """One task, whole or in part: now, in an earlier version, or at an earlier time."""
     if request.scope["query_string"]:
-        found = await view.read(user, task_id, read_query(TaskView, request), services_of(request)[TaskLoader])
+        found = await services_of(request)[ViewService].read(user, task_id, read_query(TaskView, request))
         return Response(found.json(), headers=validators(request, etag(found.version, user.renames)), media_type=JSON)
     task = await services_of(request)[TaskLoader].get(user, task_id)
     headers = validators(request, etag(task.version, user.renames))
@@ -118,11 +115,12 @@ async def update_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersi
 
     With `If-Match`, the change applies only to the version you know.
     """
+    tasks = services_of(request)[TaskService]
     if media_type(request) == json_patch.MEDIA_TYPE:
         operations = (await read_json(Patch, request)).root
-        task = await service.patch(user, task_id, operations, versions)
+        task = await tasks.patch(user, task_id, operations, versions)
     else:
-        task = await service.change(user, task_id, await read_json(TaskUpdate, request), versions)
+        task = await tasks.update(user, task_id, await read_json(TaskUpdate, request), versions)
     return TaskResponse(task, user)
 
 
@@ -133,9 +131,11 @@ async def update_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersi
     responses={**ANSWER, **responses(*PROBLEMS)},
     openapi_extra=IF_MATCH,
 )
-async def put_task(task_id: TaskId, data: TaskPut, user: TaskWriter, versions: ExpectedVersions) -> TaskResponse:
+async def put_task(
+    task_id: TaskId, data: TaskPut, user: TaskWriter, versions: ExpectedVersions, request: Request
+) -> TaskResponse:
     """Change the fields that you send, like PATCH. You may send the whole task as you read it, including the server's fields."""
-    task = await service.put(user, task_id, data, versions)
+    task = await services_of(request)[TaskService].put(user, task_id, data, versions)
     return TaskResponse(task, user)
 
 
@@ -149,4 +149,4 @@ async def put_task(task_id: TaskId, data: TaskPut, user: TaskWriter, versions: E
 )
 async def delete_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request) -> None:
     """Move a task to the trash, from which you can restore it. With `If-Match`, only if it is the version you know."""
-    await trash.put(user, task_id, versions, services_of(request)[Settings].trash_days)
+    await services_of(request)[TrashService].move_to_trash(user, task_id, versions)

@@ -2,16 +2,13 @@
 
 from fastapi import Request, Response
 
-from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import QueryTimeout
-from taskapi.core.settings import Settings
 from taskapi.tasks.errors import KeyTaken
 from taskapi.tasks.query.search import MAX_CHEAP_START
-from taskapi.tasks.routes.dependencies import TaskId
+from taskapi.tasks.routes.dependencies import TaskId, Trash
 from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import TaskRead, TrashedTask
-from taskapi.tasks.services import trash
 from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER
 from taskapi.web.pagination import LIST_HEADERS, PageQuery
@@ -19,7 +16,6 @@ from taskapi.web.problems import responses
 from taskapi.web.query_models import parameters, read_query
 from taskapi.web.routing import page_headers, path_to
 from taskapi.web.routing import router as strict_router
-from taskapi.web.services import services_of
 
 router = strict_router(tags=["trash"])
 
@@ -31,12 +27,12 @@ router = strict_router(tags=["trash"])
     responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout, *admission.PROBLEMS)},
     openapi_extra={"parameters": parameters(PageQuery)},
 )
-async def list_trash(user: TaskReader, request: Request, response: Response) -> list[TrashedTask]:
+async def list_trash(user: TaskReader, trash: Trash, request: Request, response: Response) -> list[TrashedTask]:
     """Your deleted tasks, last deleted first."""
     query = read_query(PageQuery, request)
     work = admission.LISTS if query.start <= MAX_CHEAP_START else admission.QUERIES
     async with admission.admit(work, request):
-        page = await trash.page(user, query, services_of(request)[Settings].query_timeout_ms)
+        page = await trash.list_page(user, query)
     response.headers.update(page_headers(path_to(request, router, "list_trash"), query, page.total))
     return page.entries
 
@@ -48,9 +44,9 @@ async def list_trash(user: TaskReader, request: Request, response: Response) -> 
     response_description="The task.",
     responses={200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, KeyTaken)},
 )
-async def restore_task(task_id: TaskId, user: TaskWriter, request: Request) -> TaskResponse:
+async def restore_task(task_id: TaskId, user: TaskWriter, trash: Trash) -> TaskResponse:
     """Restore a task from the trash."""
-    task = await trash.restore(user, task_id, services_of(request)[AccountLoader].get)
+    task = await trash.restore(user, task_id)
     return TaskResponse(task, user)
 
 
@@ -61,6 +57,6 @@ async def restore_task(task_id: TaskId, user: TaskWriter, request: Request) -> T
     response_class=Response,
     responses=responses(401, 403, 404),
 )
-async def remove_task(task_id: TaskId, user: TaskWriter) -> None:
+async def remove_task(task_id: TaskId, user: TaskWriter, trash: Trash) -> None:
     """Erase a task in the trash. This cannot be undone."""
-    await trash.remove(user, task_id)
+    await trash.purge(user, task_id)

@@ -5,23 +5,21 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.errors import MAX_FAULTS, DatabaseUnavailable, DomainError, FieldError, InvalidInput, field_errors
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, DescribedAs, ObjectIdIn, QueryBool
-from taskapi.db.connection import BSON, Session, collection
-from taskapi.db.errors import DUPLICATE_KEY, lacks_durability, to_domain_error
-from taskapi.db.transactions import transaction
+from taskapi.db.connection import BSON, Session
+from taskapi.db.errors import to_domain_error
 from taskapi.tasks.errors import BulkRefused
 from taskapi.tasks.schemas import TaskCreate, TaskUpdate
-from taskapi.tasks.services import tasks as service
-from taskapi.tasks.services import trash
-from taskapi.tasks.services.tasks import LookUp
+from taskapi.tasks.services.owner_name import OwnerNameSync
+from taskapi.tasks.services.tasks import TaskService, new_task
+from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.services.versions import MAX_VERSION
-from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.repository import Versions
+from taskapi.tasks.storage.repository import TaskRepository, Versions
 
 MAX_OPERATIONS = 1000
 
@@ -102,7 +100,7 @@ class BulkQuery(BaseModel):
 
 @dataclass(slots=True)
 class OperationState:
-    """One operation, and what became of it: the task it made or changed, or why it could not."""
+    """One operation and its outcome: the task that it created or changed, or the error."""
 
     operation: Operation | None = None
     task: BSON | None = None  # what a create stores
@@ -111,7 +109,7 @@ class OperationState:
     error: DomainError | None = None
 
 
-def _step(owner: UserRead, raw: dict[str, Any]) -> OperationState:
+def _read(owner: UserRead, raw: dict[str, Any]) -> OperationState:
     kind = KINDS.get(raw["op"]) if isinstance(raw.get("op"), str) else None
     if kind is None:
         return OperationState(error=InvalidInput([FieldError("op", "should be create, update or delete", "enum")]))
@@ -120,39 +118,102 @@ def _step(owner: UserRead, raw: dict[str, Any]) -> OperationState:
     except ValidationError as error:
         return OperationState(error=InvalidInput(field_errors(error)))
     if isinstance(operation, CreateTask):
-        task = service.new_task(owner, operation.task)
+        task = new_task(owner, operation.task)
         return OperationState(operation, task, id=str(task["_id"]), version=1)
     return OperationState(operation)
 
 
-async def _steps(owner: UserRead, raws: Iterable[dict[str, Any]]) -> AsyncIterator[OperationState]:
-    """The operations as they are found right or wrong, which takes a while: others get their turns meanwhile."""
+async def _read_all(owner: UserRead, raws: Iterable[dict[str, Any]]) -> AsyncIterator[OperationState]:
+    """Validates the operations, one by one; other requests get their turns in between."""
     turns = CooperativeYield()
     await turns.wait()
     for raw in raws:
-        yield _step(owner, raw)
+        yield _read(owner, raw)
         await turns.checkpoint()
 
 
-async def each(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int) -> list[OperationState]:
-    """Carries out the operations, each for itself: what is to be made first, then the rest in its order.
+@dataclass(frozen=True, slots=True)
+class BatchService:
+    """Carries out a list of operations."""
 
-    Deleted tasks are kept for ``days`` days. When the database fails, that is what became of the operations that remain.
-    """
-    steps = [step async for step in _steps(owner, bulk.operations)]
-    made = [step for step in steps if step.task]
-    failure = await _failure(_insert(made, None))
-    for step in made:
-        step.error = failure
-    for step in steps:
-        if step.operation and not step.task:
-            step.error = failure or await _failure(_carry_out(owner, step, days, None))
-            failure = failure or (step.error if isinstance(step.error, DatabaseUnavailable) else None)
-    await _settle(owner, made, look_up)
-    return steps
+    tasks: TaskRepository
+    service: TaskService
+    trash: TrashService
+    names: OwnerNameSync
+
+    async def run_independently(self, owner: UserRead, bulk: Bulk) -> list[OperationState]:
+        """Carries out each operation for itself: those that create tasks first, then the rest in their order.
+
+        When the database fails, its error is the outcome of the operations that remain.
+        """
+        states = [state async for state in _read_all(owner, bulk.operations)]
+        creates = [state for state in states if state.task]
+        failure = await _failure_of(self._insert(creates))
+        for state in creates:
+            state.error = failure
+        for state in states:
+            if state.operation and not state.task:
+                state.error = failure or await _failure_of(self._carry_out(owner, state))
+                failure = failure or (state.error if isinstance(state.error, DatabaseUnavailable) else None)
+        await self._sync_owner_name(owner, creates)
+        return states
+
+    async def run_atomically(self, owner: UserRead, bulk: Bulk) -> list[OperationState]:
+        """Carries out the operations in one transaction.
+
+        Raises:
+            InvalidInput: some are not valid; nothing was tried.
+            BulkRefused: one cannot be carried out. Nothing was changed.
+            TransactionsUnsupported: the MongoDB is a standalone server.
+        """
+        states, faults = list[OperationState](), list[FieldError]()
+        async for state in _read_all(owner, bulk.operations):
+            faults += at_operation(len(states), state.error) if state.error else ()
+            states.append(state)
+            if len(faults) >= MAX_FAULTS:
+                break
+        if faults:
+            raise InvalidInput(faults[:MAX_FAULTS])
+        creates = [state for state in states if state.task]
+
+        async def work(session: Session | None) -> None:
+            await self._insert(creates, session)
+            for index, state in enumerate(states):
+                if not state.task:
+                    try:
+                        await self._carry_out(owner, state, session)
+                    except DomainError as error:
+                        raise BulkRefused(index, at_operation(index, error)) from None
+
+        if not await self._is_done(owner, creates):
+            await self.tasks.transaction(work)
+        await self._sync_owner_name(owner, creates)
+        return states
+
+    async def _is_done(self, owner: UserRead, creates: Sequence[OperationState]) -> bool:
+        """Whether an earlier run of the same request has created the tasks, and with them done all."""
+        first = next((state.task for state in creates if state.task), None)
+        return first is not None and await self.tasks.find_earlier(owner, first["_id"]) is not None
+
+    async def _insert(self, creates: Sequence[OperationState], session: Session | None = None) -> None:
+        if tasks := [state.task for state in creates if state.task]:
+            await self.tasks.insert_many(tasks, session)
+
+    async def _carry_out(self, owner: UserRead, state: OperationState, session: Session | None = None) -> None:
+        operation = state.operation
+        if isinstance(operation, UpdateTask):
+            task = await self.service.update(owner, operation.id, operation.changes, operation.versions, session)
+            state.id, state.version = task.id, task.version
+        elif isinstance(operation, DeleteTask):
+            await self.trash.move_to_trash(owner, operation.id, operation.versions, session)
+            state.id = operation.id
+
+    async def _sync_owner_name(self, owner: UserRead, creates: Sequence[OperationState]) -> None:
+        if creates and not creates[0].error:
+            await self.names.sync_owner_name(owner, [state.task["_id"] for state in creates if state.task])
 
 
-async def _failure(work: Awaitable[None]) -> DomainError | None:
+async def _failure_of(work: Awaitable[None]) -> DomainError | None:
     """Why ``work`` failed, or None."""
     try:
         await work
@@ -166,76 +227,9 @@ async def _failure(work: Awaitable[None]) -> DomainError | None:
     return None
 
 
-async def run_atomically(owner: UserRead, bulk: Bulk, look_up: LookUp, days: int) -> list[OperationState]:
-    """Carries out the operations in one transaction.
-
-    Raises:
-        InvalidInput: some are not valid; nothing was tried.
-        BulkRefused: one cannot be carried out. Nothing was changed.
-        TransactionsUnsupported: the MongoDB is a standalone server.
-    """
-    steps, faults = list[OperationState](), list[FieldError]()
-    async for step in _steps(owner, bulk.operations):
-        faults += at_operation(len(steps), step.error) if step.error else ()
-        steps.append(step)
-        if len(faults) >= MAX_FAULTS:
-            break
-    if faults:
-        raise InvalidInput(faults[:MAX_FAULTS])
-    made = [step for step in steps if step.task]
-
-    async def work(session: Session | None) -> None:
-        await _insert(made, session)
-        for index, step in enumerate(steps):
-            if not step.task:
-                try:
-                    await _carry_out(owner, step, days, session)
-                except DomainError as error:
-                    raise BulkRefused(index, at_operation(index, error)) from None
-
-    if not (made and await _is_stored(owner, made[0])):  # or an earlier run of the same request has done it all
-        await transaction(collection(TaskDocument), work, required=True)
-    await _settle(owner, made, look_up)
-    return steps
-
-
 def at_operation(index: int, error: DomainError) -> list[FieldError]:
     """What is wrong with one operation, by its place in the list."""
     place = f"operations.{index}"
     if error.faults is None:
         return [FieldError(place, error.detail, error.code)]
     return [FieldError(f"{place}.{fault.field}", fault.message, fault.type) for fault in error.faults]
-
-
-async def _is_stored(owner: UserRead, step: OperationState) -> bool:
-    assert step.task
-    theirs = {"$or": [{"owner.id": owner.object_id}, {"trash.owner.id": owner.object_id}]}
-    return await collection(TaskDocument).find_one({"_id": step.task["_id"], **theirs}, {"_id": 1}) is not None
-
-
-async def _insert(made: Sequence[OperationState], session: Session | None) -> None:
-    tasks = [step.task for step in made if step.task]
-    if not tasks:
-        return
-    try:
-        await collection(TaskDocument).insert_many(tasks, ordered=False, session=session)
-    except BulkWriteError as error:
-        # An id that is there already was stored by an earlier run of the same request.
-        others = [fault for fault in error.details["writeErrors"] if fault.get("code") != DUPLICATE_KEY]
-        if others or session is not None or lacks_durability(error):
-            raise
-
-
-async def _carry_out(owner: UserRead, step: OperationState, days: int, session: Session | None) -> None:
-    operation = step.operation
-    if isinstance(operation, UpdateTask):
-        task = await service.change(owner, operation.id, operation.changes, operation.versions, session)
-        step.id, step.version = task.id, task.version
-    elif isinstance(operation, DeleteTask):
-        await trash.put(owner, operation.id, operation.versions, days, session)
-        step.id = operation.id
-
-
-async def _settle(owner: UserRead, made: Sequence[OperationState], look_up: LookUp) -> None:
-    if made and not made[0].error:
-        await service.sync_owner_name(owner, look_up, [step.task["_id"] for step in made if step.task])

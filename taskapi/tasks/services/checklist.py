@@ -1,85 +1,110 @@
 """The checklist inside a task: each change is one atomic array operation, so two people who tick two items both win."""
 
+from dataclasses import dataclass
+
 from bson import ObjectId
-from pymongo import ReturnDocument
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import FieldError, InvalidInput, NotFound, PreconditionFailed
 from taskapi.core.fields import object_id
 from taskapi.core.ids import new_id
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON
 from taskapi.tasks.errors import TooManyItems
-from taskapi.tasks.schemas import MAX_ITEMS, ItemCreate, ItemUpdate, TaskRead, TaskUpdate
-from taskapi.tasks.services import tasks as service
-from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.schemas import MAX_ITEMS, ItemCreate, ItemUpdate, TaskRead
 from taskapi.tasks.storage.pipelines import STORED_CHECKLIST, update
 from taskapi.tasks.storage.reading import read
-from taskapi.tasks.storage.repository import PUBLIC, Versions, find, one
+from taskapi.tasks.storage.repository import TaskRepository, Versions
 
 HAS_ROOM = {f"checklist.{MAX_ITEMS - 1}": {"$exists": False}}
 
 
-async def add(owner: UserRead, task_id: str, data: ItemCreate, versions: Versions) -> tuple[TaskRead, str]:
-    """Adds an item before another or at the end; the task after it, and the item's id.
+@dataclass(frozen=True, slots=True)
+class ChecklistService:
+    """Adds, changes and removes the items of a checklist."""
 
-    When an earlier run of the same request has added it, the task as it is.
+    tasks: TaskRepository
 
-    Raises:
-        NotFound: there is no such task.
-        PreconditionFailed: it has none of ``versions``.
-        TooManyItems: it has 100 items.
-        InvalidInput: there is no item to put it before.
-    """
-    item = {"id": new_id(), "text": data.text, "done": data.done}
-    added = _placed(STORED_CHECKLIST, [{"$literal": item}], data.before)
-    condition = {**HAS_ROOM, "checklist.id": {"$ne": item["id"]}}
-    task = await _write(owner, task_id, versions, added, condition, before=data.before, new=str(item["id"]))
-    return task, str(item["id"])
+    async def add(self, owner: UserRead, task_id: str, data: ItemCreate, versions: Versions) -> tuple[TaskRead, str]:
+        """Adds an item before another or at the end; the task after it, and the item's id.
 
+        When an earlier run of the same request has added it, the task as it is.
 
-async def change(owner: UserRead, task_id: str, item_id: str, data: ItemUpdate, versions: Versions) -> TaskRead:
-    """Changes an item's text, ticks it, or moves it before another (None: to the end); the task after it.
+        Raises:
+            NotFound: there is no such task.
+            PreconditionFailed: it has none of ``versions``.
+            TooManyItems: it has 100 items.
+            InvalidInput: there is no item to put it before.
+        """
+        item = {"id": new_id(), "text": data.text, "done": data.done}
+        added = _placed(STORED_CHECKLIST, [{"$literal": item}], data.before)
+        condition = {**HAS_ROOM, "checklist.id": {"$ne": item["id"]}}
+        task = await self._write(owner, task_id, versions, added, condition, before=data.before, new=str(item["id"]))
+        return task, str(item["id"])
 
-    Nothing sent, nothing written.
+    async def update(self, owner: UserRead, task_id: str, item_id: str, data: ItemUpdate, versions: Versions) -> TaskRead:
+        """Changes an item's text, ticks it, or moves it before another (None: to the end); the task after it.
 
-    Raises:
-        NotFound: there is no such task, or no such item in it.
-        PreconditionFailed: it has none of ``versions``.
-        InvalidInput: there is no item to put it before.
-    """
-    identity = _identity(item_id)
-    if not data.model_fields_set:
-        return await _unchanged(owner, task_id, identity, versions)
-    values = data.model_dump(exclude_unset=True, exclude={"before"})
-    changed = {"$mergeObjects": ["$$item", {"$literal": values}]}
-    after: BSON = {
-        "$map": {
-            "input": STORED_CHECKLIST,
-            "as": "item",
-            "in": {"$cond": [{"$eq": ["$$item.id", identity]}, changed, "$$item"]},
+        Nothing sent, nothing written.
+
+        Raises:
+            NotFound: there is no such task, or no such item in it.
+            PreconditionFailed: it has none of ``versions``.
+            InvalidInput: there is no item to put it before.
+        """
+        identity = _identity(item_id)
+        if not data.model_fields_set:
+            task = read(await self.tasks.find(owner, task_id, versions), owner)
+            if str(identity) not in {item.id for item in task.checklist}:
+                raise NotFound("Checklist item not found")
+            return task
+        values = data.model_dump(exclude_unset=True, exclude={"before"})
+        changed = {"$mergeObjects": ["$$item", {"$literal": values}]}
+        after: BSON = {
+            "$map": {
+                "input": STORED_CHECKLIST,
+                "as": "item",
+                "in": {"$cond": [{"$eq": ["$$item.id", identity]}, changed, "$$item"]},
+            }
         }
-    }
-    if "before" in data.model_fields_set and data.before != str(identity):
-        after = _placed(_where("$ne", identity, after), _where("$eq", identity, after), data.before)
-    return await _write(owner, task_id, versions, after, {"checklist.id": identity}, before=data.before)
+        if "before" in data.model_fields_set and data.before != str(identity):
+            after = _placed(_where("$ne", identity, after), _where("$eq", identity, after), data.before)
+        return await self._write(owner, task_id, versions, after, {"checklist.id": identity}, before=data.before)
 
+    async def remove(self, owner: UserRead, task_id: str, item_id: str, versions: Versions) -> TaskRead:
+        """Removes an item; the task after it.
 
-async def remove(owner: UserRead, task_id: str, item_id: str, versions: Versions) -> TaskRead:
-    """Removes an item; the task after it.
+        Raises:
+            NotFound: there is no such task, or no such item in it.
+            PreconditionFailed: it has none of ``versions``.
+        """
+        identity = _identity(item_id)
+        return await self._write(owner, task_id, versions, _where("$ne", identity, STORED_CHECKLIST), {"checklist.id": identity})
 
-    Raises:
-        NotFound: there is no such task, or no such item in it.
-        PreconditionFailed: it has none of ``versions``.
-    """
-    identity = _identity(item_id)
-    return await _write(owner, task_id, versions, _where("$ne", identity, STORED_CHECKLIST), {"checklist.id": identity})
-
-
-async def _unchanged(owner: UserRead, task_id: str, identity: ObjectId, versions: Versions) -> TaskRead:
-    task = await service.change(owner, task_id, TaskUpdate(), versions)
-    if str(identity) not in {item.id for item in task.checklist}:
+    async def _write(
+        self,
+        owner: UserRead,
+        task_id: str,
+        versions: Versions,
+        after: BSON,
+        condition: BSON,
+        before: str | None = None,
+        new: str | None = None,
+    ) -> TaskRead:
+        conditions = [condition, *([{"checklist.id": ObjectId(before)}] if before else [])]
+        changed = await self.tasks.update_one(owner, task_id, versions, update({"checklist": after}, owner), conditions)
+        if changed is not None:
+            return changed
+        task = read(await self.tasks.find(owner, task_id), owner)
+        present = {item.id for item in task.checklist}
+        if new in present:
+            return task
+        if versions is not None and task.version not in versions:
+            raise PreconditionFailed(task.version)
+        if before and before not in present:
+            raise InvalidInput([FieldError("before", "There is no such item", "unknown_item")])
+        if new:
+            raise TooManyItems
         raise NotFound("Checklist item not found")
-    return task
 
 
 def _identity(item_id: str) -> ObjectId:
@@ -100,34 +125,3 @@ def _placed(among: BSON, new: BSON | list[BSON], before: str | None) -> BSON:
     here = {"$cond": [{"$eq": ["$$this.id", ObjectId(before)]}, new, []]}
     placed = {"$concatArrays": ["$$value", here, ["$$this"]]}
     return {"$reduce": {"input": among, "initialValue": [], "in": placed}}
-
-
-async def _write(
-    owner: UserRead,
-    task_id: str,
-    versions: Versions,
-    after: BSON,
-    condition: BSON,
-    before: str | None = None,
-    new: str | None = None,
-) -> TaskRead:
-    conditions = [condition, *([{"checklist.id": ObjectId(before)}] if before else [])]
-    changed = await collection(TaskDocument).find_one_and_update(
-        {**one(owner, task_id, versions), "$and": conditions},
-        update({"checklist": after}, owner),
-        PUBLIC,
-        return_document=ReturnDocument.AFTER,
-    )
-    if changed is not None:
-        return read(changed, owner)
-    task = read(await find(owner, task_id), owner)
-    present = {item.id for item in task.checklist}
-    if new in present:
-        return task
-    if versions is not None and task.version not in versions:
-        raise PreconditionFailed(task.version)
-    if before and before not in present:
-        raise InvalidInput([FieldError("before", "There is no such item", "unknown_item")])
-    if new:
-        raise TooManyItems
-    raise NotFound("Checklist item not found")

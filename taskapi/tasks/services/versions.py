@@ -1,5 +1,6 @@
 """What a task was: its history, its earlier versions, and the way back to one."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
@@ -18,8 +19,8 @@ from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
 from taskapi.tasks.storage.history import Action
 from taskapi.tasks.storage.pipelines import literal, update
-from taskapi.tasks.storage.reading import SOURCE, read, reference, sound, version_of
-from taskapi.tasks.storage.repository import PUBLIC, Versions, find, revise
+from taskapi.tasks.storage.reading import PUBLIC, SOURCE, read, reference, sound, version_of
+from taskapi.tasks.storage.repository import TaskRepository, Versions
 
 WITH_HISTORY = {**PUBLIC, "history": 1}
 REVERTED_FIELDS = {*TaskUpdate.model_fields, "completed_at", "progress"}
@@ -88,9 +89,46 @@ class Revert(BaseModel):
     version: int = Field(ge=1, le=MAX_VERSION, strict=True)
 
 
-async def history(owner: UserRead, task_id: str) -> list[HistoryEntry]:
-    """The writes of a task that are kept, the newest first. Raises NotFound."""
-    return entries(await find(owner, task_id, WITH_HISTORY), owner)
+@dataclass(frozen=True, slots=True)
+class VersionService:
+    """Reads what a task was, and goes back to it."""
+
+    tasks: TaskRepository
+
+    async def history(self, owner: UserRead, task_id: str) -> list[HistoryEntry]:
+        """The writes of a task that are kept, the newest first. Raises NotFound."""
+        return entries(await self.tasks.find(owner, task_id, projection=WITH_HISTORY), owner)
+
+    async def state(self, owner: UserRead, task_id: str, query: PastQuery) -> BSON:
+        """A stored task in the state that ``query`` names.
+
+        Raises:
+            NotFound: there is no such task or version, or the task did not exist at that time.
+            VersionNotKept: the history does not reach back so far.
+        """
+        stored = await self.tasks.find(owner, task_id, projection=WITH_HISTORY)
+        version = query.version or version_of(stored)
+        if query.as_of is not None:
+            version = _version_at(sound(stored, owner), query.as_of)
+        return state_at_version(stored, version)
+
+    async def revert(self, owner: UserRead, task_id: str, version: int, versions: Versions) -> TaskRead:
+        """Makes a new version of a task that is as ``version`` was; none when it is so already.
+
+        Raises:
+            NotFound: there is no such task or version.
+            VersionNotKept: the history does not reach back so far.
+            PreconditionFailed: the task has none of ``versions``.
+        """
+
+        async def prepare(stored: BSON) -> list[BSON] | None:
+            past, now = (sound(state_at_version(stored, number), owner) for number in (version, version_of(stored)))
+            values = {name: past[name] for name in sorted(REVERTED_FIELDS)}
+            if all(exact(value) == exact(now[name]) for name, value in values.items()):
+                return None
+            return update(literal(values), owner, Action.revert, derive=False)
+
+        return await self.tasks.update_with_retry(owner, task_id, versions, prepare, WITH_HISTORY)
 
 
 def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:
@@ -131,7 +169,7 @@ def _is_sound(entry: Any) -> bool:
     return isinstance(before, dict) and UNRECORDED.isdisjoint(before)
 
 
-def back_to(stored: BSON, version: int) -> BSON:
+def state_at_version(stored: BSON, version: int) -> BSON:
     """A task, stored with its history, as it was in ``version``.
 
     Raises:
@@ -152,20 +190,6 @@ def back_to(stored: BSON, version: int) -> BSON:
     return {**state, "version": version}
 
 
-async def state(owner: UserRead, task_id: str, query: PastQuery) -> BSON:
-    """A stored task in the state that ``query`` names.
-
-    Raises:
-        NotFound: there is no such task or version, or it was not there at that time.
-        VersionNotKept: the history does not reach back so far.
-    """
-    stored = await find(owner, task_id, WITH_HISTORY)
-    version = query.version or version_of(stored)
-    if query.as_of is not None:
-        version = _version_at(sound(stored, owner), query.as_of)
-    return back_to(stored, version)
-
-
 def _version_at(stored: BSON, moment: datetime) -> int:
     """The version of a task at ``moment``."""
     if moment < in_utc(stored["created_at"]):
@@ -180,22 +204,3 @@ def _version_at(stored: BSON, moment: datetime) -> int:
         raise NotFound("The task was in the trash at that time")
     later = entries[len(until) :]
     return int(later[0]["version"] - 1 if later else version_of(stored))
-
-
-async def revert(owner: UserRead, task_id: str, version: int, versions: Versions) -> TaskRead:
-    """Makes a new version of a task that is as ``version`` was; none when it is so already.
-
-    Raises:
-        NotFound: there is no such task or version.
-        VersionNotKept: the history does not reach back so far.
-        PreconditionFailed: the task has none of ``versions``.
-    """
-
-    async def going_back(stored: BSON) -> list[BSON] | None:
-        past, now = (sound(back_to(stored, number), owner) for number in (version, version_of(stored)))
-        values = {name: past[name] for name in sorted(REVERTED_FIELDS)}
-        if all(exact(value) == exact(now[name]) for name, value in values.items()):
-            return None
-        return update(literal(values), owner, Action.revert, derive=False)
-
-    return await revise(owner, task_id, versions, going_back, WITH_HISTORY)

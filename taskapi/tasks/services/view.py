@@ -1,5 +1,6 @@
 """One task, in the state and with the fields that are asked for."""
 
+from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,11 +10,9 @@ from taskapi.core.clock import in_utc, today, utc_now
 from taskapi.core.fields import Id, StoredDay, TimeZone
 from taskapi.tasks.query.projection import Fields, Projection, TaskPart
 from taskapi.tasks.schemas import READ_EXAMPLE, Status, TaskRead
-from taskapi.tasks.services import versions
-from taskapi.tasks.services.versions import PastQuery
+from taskapi.tasks.services.versions import PastQuery, VersionService
 from taskapi.tasks.storage.loader import TaskLoader
-from taskapi.tasks.storage.reading import read as read_task
-from taskapi.tasks.storage.reading import version_of
+from taskapi.tasks.storage.reading import read, version_of
 
 
 class TaskView(PastQuery):
@@ -70,14 +69,24 @@ class View(NamedTuple):
         return self.task.model_dump_json(exclude_unset=isinstance(self.task, TaskPart))
 
 
-async def read(owner: UserRead, task_id: str, wanted: TaskView, tasks: TaskLoader) -> View:
-    """A task as ``wanted`` says.
+@dataclass(frozen=True, slots=True)
+class ViewService:
+    """Reads one task as it is asked for."""
 
-    Raises:
-        NotFound: there is no such task or version, or it was not there at that time.
-        VersionNotKept: the history does not reach back so far.
-    """
-    projection = None if wanted.fields is None else Projection.of(wanted.fields)
-    stored = await (versions.state(owner, task_id, wanted) if wanted.is_past else tasks.stored(owner, task_id))
-    task = read_task(stored, owner) if projection is None else projection.part(stored, owner)
-    return View(task, version_of(stored))
+    loader: TaskLoader
+    versions: VersionService
+
+    async def read(self, owner: UserRead, task_id: str, wanted: TaskView) -> View:
+        """A task as ``wanted`` says.
+
+        Raises:
+            NotFound: there is no such task or version, or the task did not exist at that time.
+            VersionNotKept: the history does not reach back so far.
+        """
+        projection = None if wanted.fields is None else Projection.of(wanted.fields)
+        if wanted.is_past:
+            stored = await self.versions.state(owner, task_id, wanted)
+        else:
+            stored = await self.loader.get_stored(owner, task_id)
+        task = read(stored, owner) if projection is None else projection.part(stored, owner)
+        return View(task, version_of(stored))

@@ -1,4 +1,4 @@
-"""Storing new tasks: those that come together are one write, and each caller learns what became of their own."""
+"""Storing new tasks: those that come together are one write, and each caller learns the outcome of their own."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError, WriteError
 
 from taskapi.core.data_loader import DataLoader
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
 from taskapi.tasks.storage.documents import TaskDocument
 
@@ -24,38 +24,37 @@ class _New:
 class TaskInserter:
     """Stores the new tasks of one application, each as durably as alone."""
 
-    def __init__(self) -> None:
-        self._failures = DataLoader(_insert, WRITES, MAX_INSERTED)
+    def __init__(self, database: Database) -> None:
+        self._tasks = database.collection(TaskDocument)
+        self._failures = DataLoader(self._insert, WRITES, MAX_INSERTED)
 
     async def insert(self, task: BSON) -> None:
         """Stores a task. Raises what the driver would raise for it alone, such as DuplicateKeyError."""
         if failure := await self._failures.get(_New(task)):
             raise failure
 
-
-async def _insert(new: Collection[_New]) -> Mapping[_New, Exception]:
-    if len(new) == 1:
-        return await _insert_alone(new)
-    tasks = list(new)
-    try:
-        await collection(TaskDocument).insert_many([each.task for each in tasks], ordered=False)
-    except BulkWriteError as error:
-        if lacks_durability(error):  # also what a task meets that is stored already may still be lost
-            return dict.fromkeys(tasks, error)
-        return {tasks[each["index"]]: _failure(each) for each in error.details["writeErrors"]}
-    except (BSONError, OverflowError):  # one of them cannot be written down, and which one is not said
-        return await _insert_alone(new)
-    return {}
-
-
-async def _insert_alone(new: Collection[_New]) -> dict[_New, Exception]:
-    failures: dict[_New, Exception] = {}
-    for each in new:
+    async def _insert(self, new: Collection[_New]) -> Mapping[_New, Exception]:
+        if len(new) == 1:
+            return await self._insert_alone(new)
+        tasks = list(new)
         try:
-            await collection(TaskDocument).insert_one(each.task)
-        except (PyMongoError, BSONError, OverflowError) as error:
-            failures[each] = error
-    return failures
+            await self._tasks.insert_many([each.task for each in tasks], ordered=False)
+        except BulkWriteError as error:
+            if lacks_durability(error):  # also what a task meets that is stored already may still be lost
+                return dict.fromkeys(tasks, error)
+            return {tasks[each["index"]]: _failure(each) for each in error.details["writeErrors"]}
+        except (BSONError, OverflowError):  # one of them cannot be encoded, and which one is not said
+            return await self._insert_alone(new)
+        return {}
+
+    async def _insert_alone(self, new: Collection[_New]) -> dict[_New, Exception]:
+        failures: dict[_New, Exception] = {}
+        for each in new:
+            try:
+                await self._tasks.insert_one(each.task)
+            except (PyMongoError, BSONError, OverflowError) as error:
+                failures[each] = error
+        return failures
 
 
 def _failure(details: Mapping[str, Any]) -> WriteError:

@@ -8,40 +8,41 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.data_loader import DataLoader
 from taskapi.core.errors import NotFound
 from taskapi.core.fields import object_id
-from taskapi.db.connection import BSON, collection
+from taskapi.db.connection import BSON, Database
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.reading import read
-from taskapi.tasks.storage.repository import PUBLIC
+from taskapi.tasks.storage.reading import PUBLIC, read
+from taskapi.tasks.storage.scope import Scope
 
 QUERIES = 2  # at the same time: while the one is decoded, MongoDB works on the other
 
-Key = tuple[ObjectId, ObjectId]  # of the owner and of the task
+Key = tuple[Scope, ObjectId]  # whose task, and its id
 
 
 class TaskLoader:
-    """The tasks that one application reads by their ids. The owner is in every filter: a foreign task is a missing task."""
+    """Reads tasks by their ids, as they are now. A foreign task is a missing task."""
 
-    def __init__(self) -> None:
-        self._found = DataLoader(_find, QUERIES)
+    def __init__(self, database: Database) -> None:
+        self._tasks = database.collection(TaskDocument)
+        self._found = DataLoader(self._find, QUERIES)
 
     async def get(self, owner: UserRead, task_id: str) -> TaskRead:
-        """A task of ``owner``, as it is now. Raises NotFound."""
-        return read(await self.stored(owner, task_id), owner)
+        """A task of ``owner``. Raises NotFound."""
+        return read(await self.get_stored(owner, task_id), owner)
 
-    async def stored(self, owner: UserRead, task_id: str) -> BSON:
-        """The same as MongoDB keeps it, without what is not public."""
+    async def get_stored(self, owner: UserRead, task_id: str) -> BSON:
+        """The public fields of a task as MongoDB keeps them. Raises NotFound."""
         identity = object_id(task_id)
-        stored = await self._found.get((owner.object_id, identity)) if identity else None
+        stored = await self._found.get((Scope.of(owner), identity)) if identity else None
         if stored is None:
             raise NotFound("Task not found")
         return stored
 
-
-async def _find(keys: Collection[Key]) -> dict[Key, BSON]:
-    branches = [{"_id": task, "owner.id": owner} for owner, task in keys]
-    if len(branches) == 1:
-        found = await collection(TaskDocument).find_one(branches[0], PUBLIC)
-        return dict.fromkeys(keys, found) if found else {}
-    cursor = collection(TaskDocument).find({"$or": branches}, PUBLIC, batch_size=len(branches) + 1)
-    return {(task["owner"]["id"], task["_id"]): task for task in await cursor.to_list(None)}
+    async def _find(self, keys: Collection[Key]) -> dict[Key, BSON]:
+        branches = [{**scope.outside_trash, "_id": task_id} for scope, task_id in keys]
+        if len(branches) == 1:
+            found = await self._tasks.find_one(branches[0], PUBLIC)
+            return dict.fromkeys(keys, found) if found else {}
+        cursor = self._tasks.find({"$or": branches}, PUBLIC, batch_size=len(branches) + 1)
+        by_id = {task["_id"]: task for task in await cursor.to_list(None)}
+        return {key: by_id[key[1]] for key in keys if key[1] in by_id and key[0].covers(by_id[key[1]])}

@@ -1,7 +1,7 @@
 """The one way a stored task changes: an update pipeline, so that what follows from stored values is worked out where they are."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
@@ -13,6 +13,7 @@ from taskapi.db.connection import BSON
 from taskapi.tasks.fields import DAYS, DIRECT_FIELDS
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskCreate, TaskUpdate
 from taskapi.tasks.storage.history import Action, list_or_empty, recorded
+from taskapi.tasks.storage.reading import reference
 
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 IS_DONE = {"$eq": ["$status", Status.done]}
@@ -98,3 +99,19 @@ def fields_of(data: TaskUpdate) -> BSON:
     elif data.completed is not None:
         fields["status"] = {"$cond": [IS_DONE, Status.todo, "$status"]}
     return fields
+
+
+def trash_pipeline(owner: UserRead, days: int) -> list[BSON]:
+    """The update pipeline that moves a task of ``owner`` to the trash, for ``days`` days."""
+    now = utc_now()
+    trash = {"deleted_at": now, "expires_at": now + timedelta(days=days)}
+    # A computed value, which replaces whatever a script may have stored there, and an owner that can be found again.
+    moved = {"trash": {"$literal": {"owner": reference(owner), **trash}}}
+    return recorded([{"$set": moved}, {"$unset": "owner"}], [], Action.delete, owner, now)
+
+
+def restore_pipeline(owner: UserRead, now: datetime, *, keeps_key: bool = True) -> list[BSON]:
+    """The update pipeline that takes a task of ``owner`` out of the trash; with ``keeps_key=False`` without its key."""
+    gone = ["trash"] if keeps_key else ["trash", "key"]
+    stages: list[BSON] = [{"$set": {"owner": {"$literal": reference(owner)}}}, {"$unset": gone}]
+    return recorded(stages, [] if keeps_key else ["key"], Action.restore, owner, now)

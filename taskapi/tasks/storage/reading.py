@@ -1,5 +1,6 @@
 """Stored tasks as their owners see them, those too that hold what this service never writes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from taskapi.accounts.users.schemas import UserRead
@@ -10,7 +11,7 @@ from taskapi.tasks.schemas import OwnerRead, TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 
 SOURCE = TaskDocument.Settings.name
-EXPORT_BATCH = 100  # tasks read at once; the memory they take is what an export takes
+PUBLIC: Mapping[str, int] = {str(field.validation_alias or name): 1 for name, field in TaskRead.model_fields.items()}
 
 
 def read(stored: BSON, owner: UserRead) -> TaskRead:

@@ -1,101 +1,181 @@
-"""Atomic writes of one task. The owner is in every filter: a foreign task is a missing task."""
+"""Single tasks in the database: reads and atomic writes. A foreign task is a missing task."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
 
+from bson import ObjectId
 from pymongo import ReturnDocument
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.errors import NotFound, PreconditionFailed
+from taskapi.core.errors import DatabaseUnavailable, NotFound, PreconditionFailed
 from taskapi.core.fields import object_id
-from taskapi.db.connection import BSON, Session, collection
+from taskapi.db.connection import BSON, Database, Session, acknowledged
+from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
+from taskapi.db.transactions import transaction
 from taskapi.tasks.errors import Contended
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import at_version
-from taskapi.tasks.storage.reading import read, version_of
+from taskapi.tasks.storage.inserter import TaskInserter
+from taskapi.tasks.storage.reading import PUBLIC, read, version_of
+from taskapi.tasks.storage.scope import Scope
 
+Result = TypeVar("Result")
 Versions = frozenset[int] | None  # those a change may meet; None for any
+Prepare = Callable[[BSON], Awaitable[list[BSON] | None]]  # makes the update pipeline of a stored task; None to write nothing
 
-PUBLIC: Mapping[str, int] = {str(field.validation_alias or name): 1 for name, field in TaskRead.model_fields.items()}
 MAX_ATTEMPTS = 100
 
 
-def one(owner: UserRead, task_id: str, versions: Versions = None) -> BSON:
+def task_filter(owner: UserRead, task_id: str, versions: Versions = None) -> BSON:
     """The filter of one task of ``owner`` at one of ``versions``. Raises NotFound for what is not an id at all."""
     identity = object_id(task_id)
     if identity is None:
         raise NotFound("Task not found")
     condition = {} if versions is None else at_version(versions)
-    return {"_id": identity, "owner.id": owner.object_id, **condition}
+    return {**Scope.of(owner).outside_trash, "_id": identity, **condition}
 
 
-async def find(owner: UserRead, task_id: str, projection: Mapping[str, int] = PUBLIC, session: Session | None = None) -> BSON:
-    """The stored task as it is when it is asked for. Raises NotFound."""
-    stored = await collection(TaskDocument).find_one(one(owner, task_id), projection, session=session)
-    if stored is None:
-        raise NotFound("Task not found")
-    return stored
+class TaskRepository:
+    """Reads and writes single tasks; new ones by way of ``inserter``."""
 
+    def __init__(self, database: Database, inserter: TaskInserter) -> None:
+        self._tasks = database.collection(TaskDocument)
+        self._inserter = inserter
 
-async def explain_no_match(owner: UserRead, task_id: str, session: Session | None = None) -> NotFound | PreconditionFailed:
-    """Why a write of a task that was to have certain versions met none."""
-    found = await collection(TaskDocument).find_one(one(owner, task_id), {"version": 1}, session=session)
-    return PreconditionFailed(version_of(found)) if found else NotFound("Task not found")
+    async def find(
+        self,
+        owner: UserRead,
+        task_id: str,
+        versions: Versions = None,
+        projection: Mapping[str, int] = PUBLIC,
+        session: Session | None = None,
+    ) -> BSON:
+        """The stored task as it is now.
 
+        Raises:
+            NotFound: there is no such task of ``owner``.
+            PreconditionFailed: it has none of ``versions``.
+        """
+        stored = await self._tasks.find_one(task_filter(owner, task_id), projection, session=session)
+        if stored is None:
+            raise NotFound("Task not found")
+        if versions is not None and version_of(stored) not in versions:
+            raise PreconditionFailed(version_of(stored))
+        return stored
 
-async def write(
-    owner: UserRead,
-    task_id: str,
-    versions: Versions,
-    pipeline: list[BSON],
-    conditions: list[BSON],
-    session: Session | None = None,
-) -> TaskRead | None:
-    """Applies an update pipeline in one atomic write; None when there is no such task, or it does not meet ``conditions``.
+    async def insert(self, owner: UserRead, task: BSON) -> datetime | None:
+        """Stores a new task of ``owner``; None, or when an earlier run of the same request created it.
 
-    Raises NotFound for what is not an id at all.
-    """
-    filter_ = one(owner, task_id, versions)
-    changed = await collection(TaskDocument).find_one_and_update(
-        {**filter_, "$and": conditions} if conditions else filter_,
-        pipeline,
-        PUBLIC,
-        return_document=ReturnDocument.AFTER,
-        session=session,
-    )
-    return None if changed is None else read(changed, owner)
+        Raises:
+            DatabaseUnavailable: what that run has stored may still be lost.
+            DuplicateKeyError: the id belongs to another task.
+        """
+        try:
+            await self._inserter.insert(task)
+        except DuplicateKeyError:
+            if (first := await self.find_earlier(owner, task["_id"])) is None:
+                raise
+            created_at: datetime = first["created_at"]
+            return created_at
+        return None
 
+    async def insert_many(self, tasks: Sequence[BSON], session: Session | None = None) -> None:
+        """Stores new tasks; without a ``session``, those that an earlier run of the same request has stored stay as they are."""
+        try:
+            await self._tasks.insert_many(tasks, ordered=False, session=session)
+        except BulkWriteError as error:
+            others = [fault for fault in error.details["writeErrors"] if fault.get("code") != DUPLICATE_KEY]
+            if others or session is not None or lacks_durability(error):
+                raise
 
-async def revise(
-    owner: UserRead,
-    task_id: str,
-    versions: Versions,
-    work: Callable[[BSON], Awaitable[list[BSON] | None]],
-    projection: Mapping[str, int] = PUBLIC,
-    session: Session | None = None,
-) -> TaskRead:
-    """Applies the update pipeline that ``work`` makes of the stored task, to the very version it was made of.
+    async def find_earlier(self, owner: UserRead, task_id: ObjectId) -> BSON | None:
+        """What an earlier run of this request created; None when there was no such run. The ids of new tasks follow from the key.
 
-    When the task changed in between, ``work`` is asked again; when it gives None, nothing is written.
+        Raises:
+            DatabaseUnavailable: what that run has stored may still be lost.
+        """
+        matching = {**Scope.of(owner).anywhere, "_id": task_id}
+        if await self._tasks.find_one(matching, {"_id": 1}) is None:
+            return None
+        first = await acknowledged(self._tasks).find_one(matching, {"created_at": 1})
+        if first is None:
+            raise DatabaseUnavailable
+        return first
 
-    Raises:
-        NotFound: there is no such task of ``owner``.
-        PreconditionFailed: it has none of ``versions``.
-        Whatever ``work`` raises.
-        Contended: others were faster, a hundred times.
-    """
-    for _ in range(MAX_ATTEMPTS):
-        stored = await find(owner, task_id, projection, session)
-        version = version_of(stored)
-        if versions is not None and version not in versions:
-            raise PreconditionFailed(version)
-        pipeline = await work(stored)
-        if pipeline is None:
-            return read(stored, owner)
-        made_of = one(owner, task_id, frozenset([version]))
-        changed = await collection(TaskDocument).find_one_and_update(
-            made_of, pipeline, PUBLIC, return_document=ReturnDocument.AFTER, session=session
+    async def update_one(
+        self,
+        owner: UserRead,
+        task_id: str,
+        versions: Versions,
+        pipeline: list[BSON],
+        conditions: Sequence[BSON] = (),
+        session: Session | None = None,
+    ) -> TaskRead | None:
+        """Applies an update pipeline in one atomic write.
+
+        None when there is no such task, it has none of ``versions``, or it does not meet all ``conditions``.
+
+        Raises NotFound for what is not an id at all.
+        """
+        matching = task_filter(owner, task_id, versions)
+        changed = await self._tasks.find_one_and_update(
+            {**matching, "$and": list(conditions)} if conditions else matching,
+            pipeline,
+            PUBLIC,
+            return_document=ReturnDocument.AFTER,
+            session=session,
         )
-        if changed is not None:
-            return read(changed, owner)
-    raise Contended
+        return None if changed is None else read(changed, owner)
+
+    async def update_with_retry(
+        self,
+        owner: UserRead,
+        task_id: str,
+        versions: Versions,
+        prepare: Prepare,
+        projection: Mapping[str, int] = PUBLIC,
+        session: Session | None = None,
+    ) -> TaskRead:
+        """Applies the update pipeline that ``prepare`` makes of the stored task to the version it was made of.
+
+        When the task changed in between, it begins again; when ``prepare`` gives None, nothing is written.
+
+        Raises:
+            NotFound: there is no such task of ``owner``.
+            PreconditionFailed: it has none of ``versions``.
+            Exception: whatever ``prepare`` raises.
+            Contended: the task changed in between 100 times.
+        """
+        for _ in range(MAX_ATTEMPTS):
+            stored = await self.find(owner, task_id, versions, projection, session)
+            pipeline = await prepare(stored)
+            if pipeline is None:
+                return read(stored, owner)
+            task = await self.update_one(owner, task_id, frozenset([version_of(stored)]), pipeline, session=session)
+            if task is not None:
+                return task
+        raise Contended
+
+    async def move_to_trash(
+        self, owner: UserRead, task_id: str, versions: Versions, pipeline: list[BSON], session: Session | None = None
+    ) -> None:
+        """Applies ``trash_pipeline`` to one task.
+
+        Raises:
+            NotFound: there is no such task of ``owner``.
+            PreconditionFailed: it has none of ``versions``.
+        """
+        result = await self._tasks.update_one(task_filter(owner, task_id, versions), pipeline, session=session)
+        if result.matched_count == 0:
+            found = await self._tasks.find_one(task_filter(owner, task_id), {"version": 1}, session=session)
+            raise PreconditionFailed(version_of(found)) if found else NotFound("Task not found")
+
+    async def transaction(self, work: Callable[[Any], Awaitable[Result]]) -> Result:
+        """Runs ``work`` with the session of one transaction, again when MongoDB asks for it.
+
+        Raises TransactionsUnsupported on a standalone server.
+        """
+        return await transaction(self._tasks, work, required=True)

@@ -1,9 +1,10 @@
 """Lets the copies of names follow, as a worker does it."""
 
 from taskapi.accounts.users import renaming
-from taskapi.tasks.storage import owner_names
+from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
+from tests.stored import service
 
 
 async def follow_due() -> None:
     """Writes the names of all accounts whose copies have to follow."""
-    await renaming.follow_due(owner_names)
+    await renaming.follow_due(service(OwnerNameRepository))

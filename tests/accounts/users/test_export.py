@@ -21,6 +21,7 @@ from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.errors import DatabaseUnavailable
 from taskapi.tasks.services.account_data import all_in_trash, all_present
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.scope import Scope
 from tests.client import PASSWORD, Account, is_problem, stored, stored_user
 from tests.plans import explain, found_in, stages
 from tests.stored import collection, service
@@ -221,7 +222,7 @@ async def test_only_documents_of_the_caller_are_read(ada: Account, bob: Account)
         made = [await account.make_task(f"Task {n}") for n in range(number)]
         for task in made[1:]:
             await account.delete(f"/tasks/{task['id']}")
-    for pipeline, number in ((all_present(ObjectId(ada.id)), 1), (all_in_trash(ObjectId(ada.id)), 2)):
+    for pipeline, number in ((all_present(Scope(ObjectId(ada.id))), 1), (all_in_trash(Scope(ObjectId(ada.id))), 2)):
         explained = await explain(TaskDocument, pipeline)
         assert stages(explained).isdisjoint({"COLLSCAN", "SORT"})
         assert sum(each["totalDocsExamined"] for each in found_in(explained, "executionStats")) == number

@@ -10,12 +10,12 @@ from bson import ObjectId
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.renaming import SETTLING
 from taskapi.core.clock import utc_now
-from taskapi.tasks.storage import owner_names
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
 from tests.accounts.users.leavers import is_due, leave, remove
 from tests.accounts.users.renamer import follow_due
 from tests.client import Account, is_problem, stored, stored_task, stored_user
-from tests.stored import collection
+from tests.stored import collection, service
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("copies_wait")]
 
@@ -101,6 +101,7 @@ async def test_late_write_with_the_old_name_is_corrected(ada: Account) -> None:
 async def test_of_two_renames_the_last_one_stays(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     await with_many(ada, 350)
     await rename(ada, "first")
+    owner_names = service(OwnerNameRepository)
     write, names = owner_names.write, list[str]()
 
     async def renaming_meanwhile(user: ObjectId, name: str, ids: Any) -> int:
@@ -123,6 +124,7 @@ class Killed(Exception):
 async def test_a_killed_worker_is_followed_by_another(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     await with_many(ada, 350)
     await rename(ada, "countess")
+    owner_names = service(OwnerNameRepository)
     write, batches = owner_names.write, list[int]()
 
     async def killed_in_the_second(user: ObjectId, name: str, ids: Any) -> int:
@@ -147,6 +149,7 @@ async def test_an_account_that_is_removed_meanwhile_stays_removed(ada: Account, 
     await rename(ada, "countess")
     await leave(ada)
     await is_due(ada)
+    owner_names = service(OwnerNameRepository)
     write, calls = owner_names.write, list[str]()
 
     async def removing_meanwhile(user: ObjectId, name: str, ids: Any) -> int:

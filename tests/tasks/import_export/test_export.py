@@ -13,15 +13,14 @@ from fastapi import FastAPI
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.db.connection import BSON
 from taskapi.db.snapshots import stream_batches
-from taskapi.tasks.import_export import export
 from taskapi.tasks.import_export.csv_cells import write_cell
 from taskapi.tasks.import_export.csv_writer import csv_line
-from taskapi.tasks.import_export.export import ExportQuery, Format
+from taskapi.tasks.import_export.export import ExportQuery, ExportService, Format
 from taskapi.tasks.schemas import READ_EXAMPLE, TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_user, wrong_fields
 from tests.conftest import another
-from tests.stored import collection
+from tests.stored import collection, service
 
 pytestmark = pytest.mark.real
 
@@ -232,7 +231,7 @@ async def template(account: Account) -> dict[str, Any]:
 async def test_writes_during_an_export_are_not_in_it(ada: Account, kind: str) -> None:
     ids = await seed(ada, 1000)
     query = ExportQuery.model_validate({"sort": "title"})
-    parts = export.parts(await reader(ada), query, Format(kind))
+    parts = service(ExportService).parts(await reader(ada), query, Format(kind))
     text = await anext(parts)
     tasks = collection(TaskDocument)
     await tasks.delete_many({"_id": {"$in": ids[600:700]}})
@@ -263,7 +262,7 @@ async def no_cursor_is_left() -> None:
 
 async def test_the_cursor_goes_with_its_reader(ada: Account) -> None:
     await seed(ada, 500)
-    parts = export.parts(await reader(ada), ExportQuery(), Format.jsonl)
+    parts = service(ExportService).parts(await reader(ada), ExportQuery(), Format.jsonl)
     await anext(parts)
     assert await open_cursors() == 1
     await parts.aclose()

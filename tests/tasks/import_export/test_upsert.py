@@ -7,17 +7,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from bson import ObjectId
 from starlette.requests import ClientDisconnect
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.ids import deterministic_ids, new_seed
-from taskapi.tasks.import_export import importer
+from taskapi.tasks.import_export.importer import ImportService
 from taskapi.tasks.import_export.records import Record
 from taskapi.tasks.import_export.schemas import ImportQuery
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, stored_user
-from tests.stored import collection
+from tests.stored import collection, service
 from tests.tasks.import_export.test_export import RICH
 from tests.tasks.import_export.test_importer import jsonl, take, tasks_of
 
@@ -226,16 +225,14 @@ async def test_repeating_an_interrupted_import_creates_no_duplicates(ada: Accoun
         if count < len(text):
             raise ClientDisconnect
 
-    async def look_up(_: ObjectId) -> UserRead:
-        return owner
-
+    importer = service(ImportService)
     seed = new_seed()
     with pytest.raises(ClientDisconnect), deterministic_ids(seed):
-        await importer.run(owner, sent(1100), look_up, ImportQuery())
+        await importer.run(owner, sent(1100), ImportQuery())
     before = {task["title"]: task for task in await tasks_of(ada)}
     assert len(before) == 1000
     with deterministic_ids(seed):
-        report = await importer.run(owner, sent(1200), look_up, ImportQuery())
+        report = await importer.run(owner, sent(1200), ImportQuery())
     assert (report.created, report.unchanged, report.updated) == (1200, 0, 0)
     after = {task["title"]: task for task in await tasks_of(ada)}
     assert len(after) == len(await tasks_of(ada)) == 1200

@@ -11,9 +11,10 @@ from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.exact_text import MAX_TEXTS, exact
 from taskapi.tasks.query.search import TaskQuery
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.scope import Scope
 from tests.client import Account, make_account
 from tests.damage import BROKEN, store
-from tests.plans import explain, found_in
+from tests.plans import explain, found_in, total_of
 from tests.stored import collection
 
 pytestmark = pytest.mark.real
@@ -63,7 +64,8 @@ async def test_the_same_texts_are_equal_in_each_order(ada: Account, text: str) -
 @pytest.mark.parametrize("sort", ["title", "-title", "-priority,title"])
 async def test_rare_values_examine_few_tasks(ada: Account, parameters: dict[str, str], sort: str) -> None:
     query = TaskQuery.model_validate({**parameters, "sort": sort})
-    for pipeline in (query.plan(ObjectId(ada.id), {"title": 1}).page, query.total(ObjectId(ada.id))):
+    plan = query.plan(Scope(ObjectId(ada.id)), {"title": 1})
+    for pipeline in (plan.page, total_of(plan)):
         explained = await explain(TaskDocument, pipeline, pages.collation(query.order))
         assert sum(each["totalDocsExamined"] for each in found_in(explained, "executionStats")) <= 2 * 3
 

@@ -19,8 +19,9 @@ from taskapi.tasks.query.pages import LISTED
 from taskapi.tasks.query.search import TaskQuery
 from taskapi.tasks.query.sort import parsed
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.scope import Scope
 from tests.client import is_problem, make_account
-from tests.plans import explain, found_in, stages
+from tests.plans import explain, found_in, stages, total_of
 from tests.stored import collection
 
 pytestmark = pytest.mark.real
@@ -57,15 +58,15 @@ IN_ORDER = [  # filters whose tasks come from one index in the default order
 async def plan_of(owner: ObjectId, after: list[Any] | None, /, **parameters: str) -> BSON:
     """The plan of a page of what the parameters ask for, of 20 tasks and one more."""
     query = TaskQuery.model_validate({"count": "none", **parameters})
-    plan = query.plan(owner, LISTED, after)
+    plan = query.plan(Scope(owner), LISTED, after)
     return await explain(TaskDocument, plan.page, pages.collation(query.order), plan.hint)
 
 
 async def middle(owner: ObjectId, **parameters: str) -> list[Any]:
     """The sort values of a task half-way through the list."""
     query = TaskQuery.model_validate({"count": "none", "limit": "1", **parameters})
-    total = await collection(TaskDocument).count_documents(query.filter(owner))
-    stages = pages.stages(query.filter(owner), query.order, dict(LISTED), start=total // 2, most=1)
+    total = await collection(TaskDocument).count_documents(query.filter(Scope(owner)))
+    stages = pages.stages(query.filter(Scope(owner)), query.order, dict(LISTED), start=total // 2, most=1)
     task = (await aggregate(collection(TaskDocument), stages, 5000, collation=pages.collation(query.order)))[0]
     return [task[name] for name in query.order]
 
@@ -161,14 +162,14 @@ async def test_no_filter_scans_the_whole_collection(owner: ObjectId, parameters:
 
 @pytest.mark.parametrize("parameters", [{}, *FILTERS], ids=str)
 async def test_no_total_reads_the_whole_collection(owner: ObjectId, parameters: dict[str, str]) -> None:
-    used = stages(await explain(TaskDocument, TaskQuery.model_validate(parameters).total(owner)))
+    used = stages(await explain(TaskDocument, total_of(TaskQuery.model_validate(parameters).plan(Scope(owner), LISTED))))
     assert used & {"IXSCAN", "COUNT_SCAN", "TEXT_MATCH"}
     assert "COLLSCAN" not in used
 
 
 @pytest.mark.parametrize("count", ["exact", "estimate"])
 async def test_the_total_is_counted_in_the_index_alone(owner: ObjectId, count: str) -> None:
-    used = stages(await explain(TaskDocument, TaskQuery.model_validate({"count": count}).total(owner)))
+    used = stages(await explain(TaskDocument, total_of(TaskQuery.model_validate({"count": count}).plan(Scope(owner), LISTED))))
     assert used & {"IXSCAN", "COUNT_SCAN"}
     assert "FETCH" not in used
 
@@ -209,7 +210,7 @@ PLANNED = "the planner"
     ids=str,
 )
 async def test_query_hints_the_index_that_is_best(owner: ObjectId, parameters: dict[str, str], index: str) -> None:
-    plan = TaskQuery.model_validate(parameters).plan(owner, LISTED)
+    plan = TaskQuery.model_validate(parameters).plan(Scope(owner), LISTED)
     assert (plan.hint or PLANNED) == index
     if plan.hint:
         assert index in found_in(await plan_of(owner, None, **parameters), "indexName")

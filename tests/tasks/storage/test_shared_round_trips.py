@@ -13,14 +13,16 @@ from pymongo.write_concern import WriteConcern
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import DatabaseUnavailable, NotFound
+from taskapi.db.connection import Database
 from taskapi.db.errors import to_domain_error
 from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.query.search import Plan
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.inserter import TaskInserter
+from taskapi.tasks.storage.list_repository import TaskListRepository
 from taskapi.tasks.storage.loader import TaskLoader
 from tests.client import Account, make_account, stored_user
-from tests.stored import collection
+from tests.stored import collection, service
 
 SECONDS = 5000  # milliseconds of a query
 
@@ -68,7 +70,7 @@ async def owners_of(client: AsyncClient) -> dict[str, tuple[Account, list[str]]]
 async def test_a_read_that_fails_reaches_its_own_callers(ada: Account) -> None:
     task = await ada.make_task()
     owner = UserRead.model_validate(await stored_user(ada.id))
-    loader = TaskLoader()
+    loader = TaskLoader(service(Database))
     wanted = [task["id"], str(ObjectId()), "not-an-id", task["id"]]
     found = await asyncio.gather(*(loader.get(owner, each) for each in wanted), return_exceptions=True)
     assert [each.id if not isinstance(each, BaseException) else type(each) for each in found] == [
@@ -103,7 +105,7 @@ def seen(answer: Any) -> tuple[Any, ...]:
 
 
 async def test_failing_list_does_not_affect_the_others(app: FastAPI) -> None:
-    lists = PageLoader()
+    lists = PageLoader(TaskListRepository(service(Database)))
     plans = [Plan([{"$match": condition}], None) for condition in ({"title": "a"}, {"$nonsense": 1}, {"title": "b"})]
     for number in range(3):
         lists.note(b"%d" % number, 1)
@@ -113,7 +115,7 @@ async def test_failing_list_does_not_affect_the_others(app: FastAPI) -> None:
 
 
 async def test_short_lists_share_one_query(app: FastAPI) -> None:
-    lists, plan = PageLoader(), Plan([{"$match": {"title": "a"}}], None)
+    lists, plan = PageLoader(TaskListRepository(service(Database))), Plan([{"$match": {"title": "a"}}], None)
     assert await lists.find(b"unknown", plan, SECONDS) is None
     lists.note(b"long", 1001)
     assert await lists.find(b"long", plan, SECONDS) is None
@@ -129,7 +131,7 @@ def new_task(**fields: Any) -> dict[str, Any]:
 async def test_each_new_task_has_its_own_outcome(anonymous: AsyncClient) -> None:
     first, twin, again, huge = new_task(), new_task(), new_task(), new_task(number=2**70)
     again["_id"] = first["_id"]
-    inserter = TaskInserter()
+    inserter = TaskInserter(service(Database))
     await inserter.insert(first)
     outcomes = await asyncio.gather(*(inserter.insert(each) for each in (again, twin)), return_exceptions=True)
     assert [type(each) for each in outcomes] == [DuplicateKeyError, type(None)]
@@ -155,10 +157,10 @@ async def test_tasks_that_are_created_together_are_all_there(ada: Account, bob: 
 async def test_unacknowledged_write_is_reported_as_unavailable(anonymous: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     first, again, other = new_task(), new_task(), new_task()
     again["_id"] = first["_id"]
-    await TaskInserter().insert(first)
+    await TaskInserter(service(Database)).insert(first)
     lonely = collection(TaskDocument).with_options(write_concern=WriteConcern(w=2, wtimeout=1))  # there is one member alone
-    monkeypatch.setattr("taskapi.tasks.storage.inserter.collection", lambda _: lonely)
-    inserter = TaskInserter()
+    inserter = TaskInserter(service(Database))
+    monkeypatch.setattr(inserter, "_tasks", lonely)
     outcomes = await asyncio.gather(*(inserter.insert(each) for each in (again, other)), return_exceptions=True)
     assert [type(to_answer(each)) for each in outcomes] == [DatabaseUnavailable, DatabaseUnavailable]
 

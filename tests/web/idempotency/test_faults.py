@@ -16,7 +16,7 @@ from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import DatabaseUnavailable
 from taskapi.main import create_app
-from taskapi.tasks.services import tasks as service
+from taskapi.tasks.services.tasks import TaskService
 from tests.client import Account, is_problem
 from tests.conftest import make_settings, running
 from tests.web.idempotency.records import KEYED, change_record, records, tasks, the_record
@@ -80,7 +80,7 @@ async def test_bulk_interrupted_by_the_database_runs_again(ada: Account, monkeyp
         raise DatabaseUnavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr(service, "change", fail)
+        patch.setattr(TaskService, "update", fail)
         assert [result["status"] for result in (await send()).json()] == [201, 503]
     again = await send()
     assert [result["status"] for result in again.json()] == [201, 200]

@@ -1,0 +1,85 @@
+"""What an import reads and writes: tasks by their ids and keys, and bulk writes that depend on the versions read."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from bson import ObjectId
+from pymongo import InsertOne, UpdateOne
+from pymongo.errors import BulkWriteError
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.logs import request_id
+from taskapi.core.unicode import spellings
+from taskapi.db.connection import BSON, Database
+from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.history import at_version
+from taskapi.tasks.storage.reading import PUBLIC, version_of
+from taskapi.tasks.storage.scope import Scope
+
+FOUND = {**PUBLIC, "trash": 1}
+
+
+class Update(NamedTuple):
+    """A stored task, and the update pipeline that was made of it."""
+
+    stored: BSON
+    pipeline: list[BSON]
+
+
+class BulkResult(NamedTuple):
+    """The outcome of a bulk write."""
+
+    taken: dict[int, BSON]  # by the numbers of the inserts that met a task with their id or key, what that was
+    matched: int  # updates that met the version they were made of
+
+
+class ImportRepository:
+    """Finds the tasks that an import is about, and writes them."""
+
+    def __init__(self, database: Database) -> None:
+        self._tasks = database.collection(TaskDocument)
+
+    async def find_by_ids(self, owner: UserRead, ids: Sequence[ObjectId]) -> list[BSON]:
+        """The tasks of ``owner`` with these ids, those in the trash too.
+
+        What has expired there counts as long as MongoDB has not removed it: its id is not free before.
+        """
+        return await self._find({**Scope.of(owner).anywhere, "_id": {"$in": list(ids)}}, hint="_id_") if ids else []
+
+    async def find_by_keys(self, owner: UserRead, keys: Iterable[str]) -> list[BSON]:
+        """The tasks of ``owner`` outside the trash with these keys, in any Unicode form."""
+        stored = [form for key in keys for form in spellings(key)]
+        return await self._find({**Scope.of(owner).outside_trash, "key": {"$in": stored}}) if stored else []
+
+    async def _find(self, matching: BSON, hint: str | None = None) -> list[BSON]:
+        found = await self._tasks.find(matching, FOUND, hint=hint).to_list(None)
+        for task in found:
+            if "owner" in task:  # what has one is not in the trash, whatever it says
+                task.pop("trash", None)
+        return found
+
+    async def write(self, owner: UserRead, inserts: Sequence[BSON], updates: Sequence[Update]) -> BulkResult:
+        """Stores new tasks of ``owner`` and updates others, in one bulk write. The unique indexes decide who was first."""
+        scope = Scope.of(owner)
+        operations: list[InsertOne[BSON] | UpdateOne] = [InsertOne(task) for task in inserts]
+        for stored, pipeline in updates:
+            unchanged = {**scope.around(stored), "_id": stored["_id"], **at_version([version_of(stored)])}
+            operations.append(UpdateOne(unchanged, pipeline))
+        if not operations:
+            return BulkResult({}, 0)
+        try:
+            result = await self._tasks.bulk_write(operations, ordered=False)
+        except BulkWriteError as error:
+            faults = error.details["writeErrors"]
+            if lacks_durability(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
+                raise
+            return BulkResult({fault["index"]: fault["keyValue"] for fault in faults}, int(error.details["nMatched"]))
+        return BulkResult({}, result.matched_count)
+
+    async def find_updated(self, owner: UserRead, ids: Iterable[ObjectId], at: datetime) -> Collection[ObjectId]:
+        """Which of these tasks this request has updated ``at`` that time: a bulk write tells their number alone."""
+        mark = {"at": at, "request_id": request_id.get(), "by.id": owner.object_id}
+        matching = {**Scope.of(owner).anywhere, "_id": {"$in": list(ids)}, "history": {"$elemMatch": mark}}
+        return {task["_id"] for task in await self._tasks.find(matching, {"_id": 1}, hint="_id_").to_list(None)}

@@ -1,0 +1,81 @@
+"""Many tasks at once, in the database: lists, exports, and changes of all that a filter finds."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from bson import ObjectId
+from pymongo.collation import Collation
+
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import BSON, Database, Session
+from taskapi.db.queries import aggregate
+from taskapi.db.snapshots import Stages, batches_in_first_order, stream_batches
+from taskapi.tasks.errors import TooManyMatches
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.scope import Scope
+
+UPDATE_BATCH = 1000
+EXPORT_BATCH = 100  # tasks read at once; the memory they take is what an export takes
+
+
+class TaskListRepository:
+    """Reads and changes many tasks. Filters and pipelines come from ``query``, which begins each with a ``Scope``."""
+
+    def __init__(self, database: Database) -> None:
+        self._tasks = database.collection(TaskDocument)
+
+    async def aggregate(
+        self, pipeline: Sequence[BSON], milliseconds: int, collation: Collation | None = None, hint: str | None = None
+    ) -> list[BSON]:
+        """All results of a pipeline; see ``db.queries.aggregate``."""
+        return await aggregate(self._tasks, pipeline, milliseconds, collation=collation, hint=hint)
+
+    async def find_ids(
+        self, matching: BSON, limit: int, milliseconds: int, session: Session | None = None, hint: str | None = None
+    ) -> list[ObjectId]:
+        """The ids of all tasks that match. Raises TooManyMatches when there are more than ``limit``."""
+        pipeline: list[BSON] = [{"$match": matching}, {"$limit": limit + 1}, {"$project": {"_id": 1}}]
+        found = await aggregate(self._tasks, pipeline, milliseconds, session, hint=hint)
+        if len(found) > limit:
+            raise TooManyMatches(limit)
+        return [task["_id"] for task in found]
+
+    async def update_matching(
+        self, matching: BSON, ids: Sequence[ObjectId], pipeline: list[BSON], session: Session | None = None
+    ) -> int:
+        """Applies an update pipeline to those of ``ids`` that still match; how many were changed."""
+        changed = 0
+        for narrowed in _in_batches(matching, ids):
+            changed += (await self._tasks.update_many(narrowed, pipeline, session=session)).modified_count
+        return changed
+
+    async def has_match(self, matching: BSON, ids: Sequence[ObjectId], session: Session | None = None) -> bool:
+        """Whether one of ``ids`` matches."""
+        for narrowed in _in_batches(matching, ids):
+            if await self._tasks.find_one(narrowed, {"_id": 1}, session=session):
+                return True
+        return False
+
+    def stream(self, stages: Stages, collation: Collation | None = None) -> AsyncGenerator[list[BSON], None]:
+        """All results of a pipeline in batches; see ``db.snapshots.stream_batches``."""
+        return stream_batches(self._tasks, stages, EXPORT_BATCH, collation)
+
+    def stream_in_first_order(
+        self,
+        ids: Sequence[BSON],
+        pipeline: Sequence[BSON],
+        by_id: Callable[[list[ObjectId]], Sequence[BSON]],
+        collation: Collation | None = None,
+    ) -> AsyncGenerator[list[BSON], None]:
+        """All results of a pipeline whose order writes change, in batches; see ``db.snapshots.batches_in_first_order``."""
+        return batches_in_first_order(self._tasks, ids, pipeline, by_id, EXPORT_BATCH, collation)
+
+    async def delete_for_user(self, user_id: ObjectId) -> None:
+        """Deletes all tasks of an account, those in the trash too."""
+        scope = Scope.owned_by(user_id)
+        await delete_all(self._tasks, scope.outside_trash)
+        await delete_all(self._tasks, scope.in_trash)
+
+
+def _in_batches(matching: BSON, ids: Sequence[ObjectId]) -> list[BSON]:
+    batches = [list(ids[start : start + UPDATE_BATCH]) for start in range(0, len(ids), UPDATE_BATCH)]
+    return [{**matching, "_id": {"$in": batch}} for batch in batches]

@@ -1,0 +1,73 @@
+"""Copies of a user's name within their tasks, for those who read the database: the API shows the name of the account."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from bson import ObjectId
+from pymongo.errors import OperationFailure
+
+from taskapi.core.errors import DamagedTask
+from taskapi.db.batches import batches_of_ids
+from taskapi.db.connection import BSON, Database
+from taskapi.db.errors import to_domain_error
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.history import list_or_empty
+from taskapi.tasks.storage.scope import Scope
+
+BATCH = 100  # tasks that one operation changes: others wait for it no longer than a few milliseconds
+
+
+class OwnerNameRepository:
+    """Finds the copies of an account's name within its tasks, and renames them."""
+
+    def __init__(self, database: Database) -> None:
+        self._tasks = database.collection(TaskDocument)
+
+    async def batches(self, user_id: ObjectId) -> AsyncGenerator[list[ObjectId], None]:
+        """The ids of all tasks of an account, those in the trash too.
+
+        One that changes meanwhile may be left out or come twice.
+        """
+        scope = Scope.owned_by(user_id)
+        for theirs in (scope.outside_trash, scope.in_trash):
+            async with aclosing(batches_of_ids(self._tasks, theirs, BATCH)) as found:
+                async for ids in found:
+                    yield ids
+
+    async def write(self, user_id: ObjectId, username: str, ids: Sequence[ObjectId]) -> int:
+        """Gives the copies in those tasks the name ``username``; how many had another. Neither version nor time changes."""
+        scope, other = Scope.owned_by(user_id), {"$ne": username}
+        stale: list[BSON] = [
+            {**scope.outside_trash, "owner.username": other},
+            {**scope.in_trash, "trash.owner.username": other},
+            {"history": {"$elemMatch": {"by.id": user_id, "by.username": other}}},
+        ]
+        matching = {"_id": {"$in": list(ids)}, "$or": stale}
+        try:
+            return (await self._tasks.update_many(matching, _rename(user_id, username))).modified_count
+        except OperationFailure as error:
+            if not isinstance(to_domain_error(error), DamagedTask):
+                raise
+        if len(ids) == 1:  # what a script has stored cannot be written again
+            return 0
+        return sum([await self.write(user_id, username, [each]) for each in ids])
+
+
+def _rename(user: ObjectId, username: str) -> list[BSON]:
+    reference = {"$literal": {"id": user, "username": username}}
+
+    def is_user(path: str) -> BSON:
+        return {"$or": [{"$eq": [path, user]}, {"$in": [user, list_or_empty(path)]}]}  # a script may have stored a list
+
+    in_trash = {"$and": [{"$eq": [{"$type": "$trash"}, "object"]}, is_user("$trash.owner.id")]}
+    entry = {"$cond": [is_user("$$entry.by.id"), {"$mergeObjects": ["$$entry", {"by": reference}]}, "$$entry"]}
+    entries = {"$map": {"input": "$history", "as": "entry", "in": entry}}
+    return [
+        {
+            "$set": {
+                "owner": {"$cond": [is_user("$owner.id"), reference, "$owner"]},
+                "trash": {"$cond": [in_trash, {"$mergeObjects": ["$trash", {"owner": reference}]}, "$trash"]},
+                "history": {"$cond": [{"$isArray": "$history"}, entries, "$history"]},
+            }
+        }
+    ]

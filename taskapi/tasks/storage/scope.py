@@ -1,0 +1,53 @@
+"""Whose tasks a caller reaches: the first part of every filter on the collection of tasks.
+
+Today these are the tasks of one account. When tasks are shared, this is the one place to change.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from bson import ObjectId
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.db.connection import BSON
+
+
+class Scope(NamedTuple):
+    """The tasks of the account ``owner_id``, outside the trash and in it."""
+
+    owner_id: ObjectId
+
+    @classmethod
+    def of(cls, user: UserRead) -> "Scope":
+        """The tasks that ``user`` reaches."""
+        return cls(user.object_id)
+
+    @classmethod
+    def owned_by(cls, user_id: ObjectId) -> "Scope":
+        """The tasks that belong to an account: those that are renamed, exported and deleted with it."""
+        return cls(user_id)
+
+    @property
+    def outside_trash(self) -> BSON:
+        """The filter of those that are not in the trash."""
+        return {"owner.id": self.owner_id}
+
+    @property
+    def in_trash(self) -> BSON:
+        """The filter of those in the trash, also those that have expired and wait for MongoDB to remove them."""
+        return {"trash.owner.id": self.owner_id}
+
+    @property
+    def anywhere(self) -> BSON:
+        """The filter of both."""
+        return {"$or": [self.outside_trash, self.in_trash]}
+
+    def around(self, stored: Mapping[str, Any]) -> BSON:
+        """The filter of those that are where the task ``stored`` is: outside the trash or in it."""
+        return self.in_trash if "trash" in stored else self.outside_trash
+
+    def covers(self, stored: Mapping[str, Any]) -> bool:
+        """Whether a task that was read outside the trash is one of them."""
+        owner = stored["owner"]
+        owners = owner if isinstance(owner, list) else [owner]  # a script may have stored a list
+        return any(isinstance(each, dict) and each.get("id") == self.owner_id for each in owners)

@@ -1,0 +1,77 @@
+"""Tasks in the trash, in the database.
+
+A task in the trash has no ``owner``: what looks for the tasks of an owner cannot meet it. It keeps its former owner in
+``trash``, and MongoDB removes it at ``trash.expires_at``.
+"""
+
+from pymongo import DESCENDING, ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.clock import utc_now
+from taskapi.core.errors import NotFound
+from taskapi.core.fields import object_id
+from taskapi.db.connection import BSON, Database
+from taskapi.tasks.errors import KeyTaken
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.history import Action, list_or_empty
+from taskapi.tasks.storage.pipelines import restore_pipeline
+from taskapi.tasks.storage.reading import PUBLIC
+from taskapi.tasks.storage.repository import task_filter
+from taskapi.tasks.storage.scope import Scope
+from taskapi.web.pagination import Page, PageQuery
+
+LAST_DELETED_FIRST = {"trash.deleted_at": DESCENDING, "_id": DESCENDING}
+RESTORED_LAST: BSON = {"$expr": {"$eq": [{"$last": list_or_empty("$history.action")}, Action.restore]}}
+
+
+class TrashRepository:
+    """Lists, restores and removes tasks of the trash. What has expired is gone, also before MongoDB removes it."""
+
+    def __init__(self, database: Database) -> None:
+        self._tasks = database.collection(TaskDocument)
+
+    async def find_page(self, owner: UserRead, query: PageQuery, milliseconds: int) -> Page[BSON]:
+        """The stored tasks on a page of the trash of ``owner``, last deleted first; found within ``milliseconds``."""
+        return await query.find(self._tasks, _kept(owner), LAST_DELETED_FIRST, {**PUBLIC, "trash": 1}, milliseconds)
+
+    async def restore(self, owner: UserRead, task_id: str) -> BSON:
+        """Takes a task out of the trash; one whose last change was to be restored stays as it is. The stored task.
+
+        Raises:
+            NotFound: the trash of ``owner`` has no such task.
+            KeyTaken: another task has its external key by now.
+        """
+        pipeline = restore_pipeline(owner, utc_now())
+        try:
+            restored = await self._tasks.find_one_and_update(
+                _one(owner, task_id), pipeline, PUBLIC, return_document=ReturnDocument.AFTER
+            )
+        except DuplicateKeyError:
+            raise KeyTaken from None
+        if restored is None:
+            restored = await self._tasks.find_one({**task_filter(owner, task_id), **RESTORED_LAST}, PUBLIC)
+        if restored is None:
+            raise _not_found()
+        return restored
+
+    async def remove(self, owner: UserRead, task_id: str) -> None:
+        """Deletes a task of the trash. Raises NotFound."""
+        result = await self._tasks.delete_one(_one(owner, task_id))
+        if result.deleted_count == 0:
+            raise _not_found()
+
+
+def _kept(owner: UserRead) -> BSON:
+    return {**Scope.of(owner).in_trash, "trash.expires_at": {"$gt": utc_now()}}
+
+
+def _one(owner: UserRead, task_id: str) -> BSON:
+    identity = object_id(task_id)
+    if identity is None:
+        raise _not_found()
+    return {**_kept(owner), "_id": identity}
+
+
+def _not_found() -> NotFound:
+    return NotFound("Task not found in the trash")
