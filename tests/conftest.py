@@ -105,7 +105,7 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @asynccontextmanager
-async def another(app: FastAPI, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def another(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A second application with other settings, on the same database."""
     async with running(create_app(make_settings(**changes))) as client:
         yield client

@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import pytest
 from bson import ObjectId
-from fastapi import FastAPI
 
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.clock import utc_now
@@ -127,14 +126,14 @@ async def test_account_does_not_see_where_admins_act_from(root: Account, ada: Ac
 
 
 @pytest.mark.real
-async def test_events_are_kept_as_long_as_configured(app: FastAPI, ada: Account) -> None:
+async def test_events_are_kept_as_long_as_configured(ada: Account) -> None:
     async def kept() -> list[timedelta]:
         found = await collection(SecurityEventDocument).find().to_list(None)
         return [event["expires_at"] - event["at"] for event in found]
 
     assert await kept() == [timedelta(days=180)] * 2
     await collection(SecurityEventDocument).delete_many({})
-    async with another(app, event_days=7) as client:
+    async with another(event_days=7) as client:
         await sign_in(client, "ada")
     assert await kept() == [timedelta(days=7)]
     expiry = (await collection(SecurityEventDocument).index_information())["event_expiry"]

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from fastapi import FastAPI
 
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.repository import NEWEST
@@ -22,7 +21,7 @@ PAGE: list[BSON] = [{"$sort": NEWEST}, {"$limit": 20}]
 
 
 @pytest.fixture
-async def user(app: FastAPI, ada: Account) -> ObjectId:
+async def user(ada: Account) -> ObjectId:
     """Ada among others, with enough events for the planner to have a choice."""
     users = [ObjectId(ada.id), None, *(ObjectId() for _ in range(8))]
     now = utc_now()

@@ -32,17 +32,15 @@ async def signed_by_the_old_secret(app: FastAPI, anonymous: httpx.AsyncClient) -
 
 
 @pytest.mark.parametrize("secrets", [(SECRET,), (NEW, SECRET), (SECRET, NEW)])
-async def test_proper_change_of_secret_logs_nothing(
-    app: FastAPI, caplog: pytest.LogCaptureFixture, secrets: tuple[str, ...]
-) -> None:
-    async with another(app, secret_key=None, secret_keys=tuple(map(SecretStr, secrets))):
+async def test_proper_change_of_secret_logs_nothing(caplog: pytest.LogCaptureFixture, secrets: tuple[str, ...]) -> None:
+    async with another(secret_key=None, secret_keys=tuple(map(SecretStr, secrets))):
         assert caplog.messages == []
         assert await fingerprint() == Keyring(secrets).fingerprints()[0]
 
 
-async def test_another_secret_is_named_once(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+async def test_another_secret_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
-        async with another(app, secret_key=SecretStr(NEW)):
+        async with another(secret_key=SecretStr(NEW)):
             pass
     (said,) = caplog.messages
     assert f"(fingerprint {OLD_FINGERPRINT})" in said
@@ -50,16 +48,16 @@ async def test_another_secret_is_named_once(app: FastAPI, caplog: pytest.LogCapt
     assert await fingerprint() == Keyring([NEW]).fingerprints()[0]
 
 
-async def test_database_without_a_known_secret_logs_nothing(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+async def test_database_without_a_known_secret_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     await collection(ServiceStateDocument).delete_many({})
-    async with another(app, secret_key=SecretStr(NEW)):
+    async with another(secret_key=SecretStr(NEW)):
         assert caplog.messages == []
 
 
-async def test_a_half_restored_database_is_not_served(app: FastAPI) -> None:
+async def test_a_half_restored_database_is_not_served() -> None:
     await collection(ServiceStateDocument).insert_one({"_id": RESTORE, "since": datetime.now(UTC)})
     with pytest.raises(StartupError, match=r"is half restored: .* taskapi restore FILE --drop test_"):
-        async with another(app):
+        async with another():
             pass
     await collection(ServiceStateDocument).delete_many({})
 

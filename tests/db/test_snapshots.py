@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 from bson import ObjectId
-from fastapi import FastAPI
 from pymongo.errors import OperationFailure
 
 from taskapi.accounts.deletion.export import AccountExporters
@@ -33,11 +32,11 @@ WINDOW = {"setParameter": 1, "minSnapshotHistoryWindowInSeconds": 1}
 
 
 @pytest.fixture(scope="module")
-async def forgetful(app: FastAPI, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
+async def forgetful(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an application whose MongoDB keeps a moment for one second."""
     settings = Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("forgetful"), mongod_cache_gb=0.25)
     with embedded.provide(settings) as complete:
-        async with another(app, mongodb_uri=complete.mongodb_uri, mongodb_database="forgetful") as client:
+        async with another(mongodb_uri=complete.mongodb_uri, mongodb_database="forgetful") as client:
             await collection(TaskDocument).database.client.admin.command(WINDOW)
             yield client
 

@@ -8,7 +8,6 @@ from email.message import EmailMessage
 
 import pytest
 from bson import ObjectId
-from fastapi import FastAPI
 
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.logs import request_id
@@ -219,11 +218,11 @@ async def test_unwritable_mail_is_left_for_later() -> None:
 
 
 @pytest.mark.real
-async def test_the_application_sends_through_its_smtp_server(app: FastAPI) -> None:
+async def test_the_application_sends_through_its_smtp_server() -> None:
     with smtp_server() as inbox:
         settings = {"smtp_host": "127.0.0.1", "smtp_port": inbox.port, "smtp_security": "none", "mail_from": "T <t@example.com>"}
         inbox.refuse = "450 later"
-        async with another(app, **settings) as client:
+        async with another(**settings) as client:
             await make_account(client, "ada", email=ADDRESS)
             await until_stored({"due_at": {"$gt": utc_now() + timedelta(seconds=1)}}, 1)
             inbox.refuse = None

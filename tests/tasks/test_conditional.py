@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from fastapi import FastAPI
 
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, make_account, stored_task
@@ -149,8 +148,8 @@ async def test_if_match_on_a_missing_task_is_404(ada: Account) -> None:
 
 @pytest.mark.real
 @pytest.mark.usefixtures("anonymous")
-async def test_a_service_can_insist_on_if_match(app: FastAPI) -> None:
-    async with another(app, require_if_match=True) as client:
+async def test_a_service_can_insist_on_if_match() -> None:
+    async with another(require_if_match=True) as client:
         carol = await make_account(client, "carol")
         task = await carol.make_task()
         for verb, body in CHANGES:

@@ -62,8 +62,8 @@ async def test_documentation_loads_every_file_from_here(anonymous: httpx.AsyncCl
 
 
 @pytest.mark.real
-async def test_documentation_can_be_turned_off(app: FastAPI) -> None:
-    async with another(app, docs=False) as client:
+async def test_documentation_can_be_turned_off() -> None:
+    async with another(docs=False) as client:
         for page in ("/docs", "/redoc", "/openapi.json"):
             is_problem(await client.get(page), 404, "not_found")
         assert "docs" not in (await client.get("/")).json()["links"]

@@ -76,7 +76,7 @@ async def test_head_sends_no_content_itself(app: FastAPI, ada: Account) -> None:
         assert [message.get("body", b"") for message in rest] == [b""]
 
 
-async def test_the_log_says_head(app: FastAPI, anonymous: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_says_head(anonymous: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "taskapi.access"):
         await anonymous.head("/health")
     assert [record.__dict__["fields"]["method"] for record in caplog.records if record.name == "taskapi.access"] == ["HEAD"]

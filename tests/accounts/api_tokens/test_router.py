@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 from bson import ObjectId
-from fastapi import FastAPI
 
 from taskapi.accounts.api_tokens import service
 from taskapi.accounts.api_tokens.schemas import ApiTokenCreate
@@ -160,10 +159,10 @@ async def test_of_rotations_at_once_one_secret_is_left(ada: Account) -> None:
     assert sorted(statuses) == [200, 401, 401, 401, 401]
 
 
-async def test_every_worker_refuses_a_deleted_token_at_once(ada: Account, app: FastAPI, is_mock: bool) -> None:
+async def test_every_worker_refuses_a_deleted_token_at_once(ada: Account, is_mock: bool) -> None:
     made, other = await make(ada), await make(ada, "other")
     if not is_mock:
-        async with another(app) as second:
+        async with another() as second:
             headers = {"Authorization": f"Bearer {made['token']}"}
             assert (await second.get("/tasks", headers=headers)).status_code == 200
             assert (await ada.delete(f"{PATH}/{made['id']}")).status_code == 204

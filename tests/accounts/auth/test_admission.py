@@ -103,7 +103,7 @@ async def test_refusal_is_not_stored_under_the_idempotency_key(ada: Account, imp
     assert (await ada.post("/tasks/bulk", **sent)).status_code == 200
 
 
-async def test_a_second_application_takes_no_second_place(app: FastAPI, ada: Account) -> None:
+async def test_a_second_application_takes_no_second_place(ada: Account) -> None:
     create_app(make_settings())
     body = {"operations": [{"op": "create", "task": {"title": "A task"}}]}
     assert (await ada.post("/tasks/bulk", json=body)).status_code == 200

@@ -114,11 +114,11 @@ async def test_last_use_is_written_at_most_every_minute(app: FastAPI, ada: Accou
     await use(ada, made)
     first, unused = await last_used()
     assert (unused, in_utc(first) <= utc_now()) == (None, True)
-    async with another(app) as second:  # a worker that has not noted anything yet
+    async with another() as second:  # a worker that has not noted anything yet
         await second.get("/tasks", headers={"Authorization": f"Bearer {made['token']}"})
     assert await last_used() == [first, None]
     await change(ada, {"$set": {"api_tokens.0.last_used_at": first - timedelta(minutes=2)}})
-    async with another(app) as second:
+    async with another() as second:
         await second.get("/tasks", headers={"Authorization": f"Bearer {made['token']}"})
     assert (await last_used())[0] > first
     assert idle["last_used_at"] is None

@@ -7,7 +7,6 @@ import time
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.documents import ThrottleDocument
@@ -22,7 +21,7 @@ SAMPLES = 11
 
 @pytest.mark.real
 async def test_busy_password_hashing_does_not_delay_other_requests(
-    app: FastAPI, anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = create_app(make_settings(hash_workers=1, hash_queue=2))
     release = threading.Event()
@@ -57,7 +56,7 @@ async def test_busy_password_hashing_does_not_delay_other_requests(
 
 
 @pytest.mark.real
-async def test_unknown_name_takes_as_long_as_wrong_password(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
+async def test_unknown_name_takes_as_long_as_wrong_password(anonymous: httpx.AsyncClient) -> None:
     """At the real cost of a hash, which is most of the time: were it left out, the medians would be far apart."""
     dear = create_app(make_settings(**DEFAULT_COST))
     seconds: dict[str, list[float]] = {"ada": [], "nobody": []}

@@ -233,7 +233,7 @@ async def test_many_at_once_get_one_successor(ada: Account) -> None:
     assert session["generation"] == 1
 
 
-async def test_refresh_extends_the_session_up_to_its_maximum(app: FastAPI, ada: Account) -> None:
+async def test_refresh_extends_the_session_up_to_its_maximum(ada: Account) -> None:
     now = utc_now()
     session = await session_of(ada)
     assert session
@@ -260,8 +260,8 @@ async def test_access_token_never_outlives_its_session(app: FastAPI, ada: Accoun
 
 
 @pytest.mark.real
-async def test_the_settings_say_how_long_a_session_lives(app: FastAPI, ada: Account) -> None:
-    async with another(app, refresh_token_days=2, session_days=3) as client:
+async def test_the_settings_say_how_long_a_session_lives(ada: Account) -> None:
+    async with another(refresh_token_days=2, session_days=3) as client:
         session = await session_of(await signed_in(client, ada))
         assert session
         assert (session["expires_at"] - session["created_at"]).days == 2

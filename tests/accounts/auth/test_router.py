@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 from bson import ObjectId
-from fastapi import FastAPI
 from jose import jwt
 from jose.utils import base64url_encode
 from passlib.hash import bcrypt
@@ -115,9 +114,9 @@ async def test_bcrypt_hashes_are_taken_and_replaced(anonymous: httpx.AsyncClient
 
 
 @pytest.mark.real
-async def test_sign_in_replaces_hash_of_another_cost(app: FastAPI, ada: Account) -> None:
+async def test_sign_in_replaces_hash_of_another_cost(ada: Account) -> None:
     assert "m=8,t=1" in (await stored_user(ada.id))["password_hash"]
-    async with another(app, argon2_memory_kib=16, argon2_rounds=2) as dearer:
+    async with another(argon2_memory_kib=16, argon2_rounds=2) as dearer:
         is_problem(await sign_in(dearer, "ada", "wrong password"), 401, "bad_credentials")
         assert "m=8,t=1" in (await stored_user(ada.id))["password_hash"]
         assert (await sign_in(dearer, "ada")).status_code == 200
@@ -213,7 +212,7 @@ async def test_no_bearer_token_is_not_authenticated(anonymous: httpx.AsyncClient
     is_problem(await anonymous.get("/tasks", headers={"Authorization": value}), 401, "not_authenticated")
 
 
-async def test_expired_token_is_refused_after_it_worked(app: FastAPI, ada: Account, anonymous: httpx.AsyncClient) -> None:
+async def test_expired_token_is_refused_after_it_worked(ada: Account, anonymous: httpx.AsyncClient) -> None:
     expiry = int(time.time()) + 2
     token = signed({**claims_of(ada), "exp": expiry})
     headers = {"Authorization": f"Bearer {token}"}

@@ -2,7 +2,6 @@
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from jose import jwt
 from pydantic import SecretStr
 
@@ -33,11 +32,11 @@ def key_of(token: str) -> str:
     return str(jwt.get_unverified_header(token)["kid"])
 
 
-async def test_everything_signed_with_the_old_secret_still_works(app: FastAPI, ada: Account) -> None:
+async def test_everything_signed_with_the_old_secret_still_works(ada: Account) -> None:
     made = await ada.post("/tasks", json={"title": "Once"}, headers=KEY)
     page = await ada.post("/tasks", json={"title": "Another"})
     cursor = (await ada.get("/tasks?limit=1")).headers["x-next-cursor"]
-    async with another(app, **ROTATED) as client:
+    async with another(**ROTATED) as client:
         here = at(client, ada)
         assert (await here.get("/users/me")).status_code == 200
         repeated = await here.post("/tasks", json={"title": "Once"}, headers=KEY)
@@ -54,20 +53,20 @@ async def test_everything_signed_with_the_old_secret_still_works(app: FastAPI, a
     assert page.status_code == 201
 
 
-async def test_dropping_the_old_secret_keeps_newer_tokens_valid(app: FastAPI, ada: Account) -> None:
-    async with another(app, **ROTATED) as client:
+async def test_dropping_the_old_secret_keeps_newer_tokens_valid(ada: Account) -> None:
+    async with another(**ROTATED) as client:
         given = (await refresh(at(client, ada))).json()
         task = await at(client, ada).post("/tasks", json={"title": "Once"}, headers=KEY)
-    async with another(app, **DROPPED) as client:
+    async with another(**DROPPED) as client:
         here = at(client, ada, **given)
         assert (await here.get("/users/me")).status_code == 200
         assert (await refresh(here)).status_code == 200
         assert (await here.post("/tasks", json={"title": "Once"}, headers=KEY)).json() == task.json()
 
 
-async def test_without_the_old_secret_nothing_of_it_works(app: FastAPI, ada: Account) -> None:
+async def test_without_the_old_secret_nothing_of_it_works(ada: Account) -> None:
     assert (await ada.post("/tasks", json={"title": "Once"}, headers=KEY)).status_code == 201
-    async with another(app, **DROPPED) as client:
+    async with another(**DROPPED) as client:
         here = at(client, ada)
         is_problem(await here.get("/users/me"), 401, "invalid_token")
         is_problem(await refresh(here), 400, "invalid_grant")
@@ -77,7 +76,7 @@ async def test_without_the_old_secret_nothing_of_it_works(app: FastAPI, ada: Acc
     assert (await ada.get("/users/me")).status_code == 200  # the tokens are as good as the secrets of who reads them
 
 
-async def test_a_secret_that_only_verifies_signs_nothing(app: FastAPI, ada: Account) -> None:
-    async with another(app, secret_key=None, secret_keys=(SecretStr(SECRET), SecretStr(NEW))) as client:
+async def test_a_secret_that_only_verifies_signs_nothing(ada: Account) -> None:
+    async with another(secret_key=None, secret_keys=(SecretStr(SECRET), SecretStr(NEW))) as client:
         given = (await refresh(at(client, ada))).json()
         assert key_of(given["access_token"]) == key_of(ada.token)

@@ -265,8 +265,8 @@ async def test_no_token_is_stored_in_clear(ada: Account, mailbox: Mailbox) -> No
 
 
 @pytest.mark.real
-async def test_mails_link_to_the_configured_web_application(app: FastAPI, mailbox: Mailbox) -> None:
-    async with another(app, app_url="https://tasks.example.com/app/") as client:
+async def test_mails_link_to_the_configured_web_application(mailbox: Mailbox) -> None:
+    async with another(app_url="https://tasks.example.com/app/") as client:
         await make_account(client, "ada", email=ADDRESS)
         await forgot(client)
         (mail,) = await mailbox.to(ADDRESS, RESET)

@@ -88,8 +88,8 @@ async def test_others_are_told_nothing(anonymous: httpx.AsyncClient, ada: Accoun
 
 
 @pytest.mark.real
-async def test_account_over_its_limit_gets_retry_after(app: FastAPI, ada: Account, bob: Account) -> None:
-    async with another(app, requests_per_minute=2) as client:
+async def test_account_over_its_limit_gets_retry_after(ada: Account, bob: Account) -> None:
+    async with another(requests_per_minute=2) as client:
         for _ in range(2):
             assert (await client.get("/tasks", headers=ada.headers)).status_code == 200
         for answer in (
@@ -106,8 +106,8 @@ async def test_account_over_its_limit_gets_retry_after(app: FastAPI, ada: Accoun
 
 
 @pytest.mark.real
-async def test_there_may_be_no_limit(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
-    async with another(app, requests_per_minute=0) as client:
+async def test_there_may_be_no_limit(anonymous: httpx.AsyncClient) -> None:
+    async with another(requests_per_minute=0) as client:
         ada = await make_account(client, "ada", password=PASSWORD)
         assert not set(NAMES) & set((await ada.get("/tasks")).headers)
 

@@ -78,7 +78,7 @@ async def test_concurrent_guesses_are_counted_before_they_are_checked(app: FastA
 
 @pytest.mark.real
 async def test_two_workers_count_together(app: FastAPI, ada: Account) -> None:
-    async with at(app, "192.0.2.1") as one, another(app) as two:
+    async with at(app, "192.0.2.1") as one, another() as two:
         assert await guess(one, 3, "nobody") == [401] * 3
         assert await guess(two, ACCOUNT.free_attempts - 3, "nobody") == [401] * (ACCOUNT.free_attempts - 3)
         must_wait(await sign_in(one, "nobody"), 1)
@@ -137,7 +137,7 @@ async def test_guesses_from_a_known_address_are_limited_too(app: FastAPI, ada: A
         assert (await sign_in(elsewhere, "ada")).status_code == 200
 
 
-async def test_an_address_is_known_for_30_days(app: FastAPI, ada: Account) -> None:
+async def test_an_address_is_known_for_30_days(ada: Account) -> None:
     await elapse(29 * DAY)
     assert await guess(ada.client, ACCOUNT.free_attempts + 1) == [401] * (ACCOUNT.free_attempts + 1)
     await elapse(2 * DAY)
@@ -162,7 +162,7 @@ async def test_an_ipv4_address_in_ipv6_is_that_address(app: FastAPI, ada: Accoun
     assert await failures(app, ADDRESS, "192.0.2.1") == 2
 
 
-async def test_typed_user_names_are_not_stored(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
+async def test_typed_user_names_are_not_stored(anonymous: httpx.AsyncClient) -> None:
     await sign_in(anonymous, "hunter2-hunter2", "x")
     found = await collection(ThrottleDocument).find({}).to_list(None)
     assert "hunter2" not in str(found)
@@ -180,7 +180,7 @@ async def test_right_password_of_disabled_account_is_no_guess(app: FastAPI, ada:
     assert await failures(app, KNOWN_ADDRESS, "192.0.2.1\nada") is None
 
 
-async def test_a_stolen_token_cannot_guess_the_password(app: FastAPI, ada: Account) -> None:
+async def test_a_stolen_token_cannot_guess_the_password(ada: Account) -> None:
     async def change(headers: dict[str, str], current: str) -> httpx.Response:
         body = {"password": "a new password", "current_password": current}
         return await ada.client.patch("/users/me", json=body, headers=headers)
@@ -195,8 +195,8 @@ async def test_a_stolen_token_cannot_guess_the_password(app: FastAPI, ada: Accou
 
 
 @pytest.mark.real
-async def test_accounts_are_made_one_after_the_other(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
-    async with another(app, registrations_per_address=3) as client:
+async def test_accounts_are_made_one_after_the_other(anonymous: httpx.AsyncClient) -> None:
+    async with another(registrations_per_address=3) as client:
         bodies: list[dict[str, Any]] = [{"username": f"user{n}", "password": PASSWORD} for n in range(5)]
         answers = await asyncio.gather(*(client.post("/register", json=body) for body in bodies[:4]))
         assert sorted(answer.status_code for answer in answers) == [201, 201, 201, 429]

@@ -115,7 +115,7 @@ async def test_a_session_is_seen_when_it_is_used(app: FastAPI, ada: Account) -> 
 
 
 @pytest.mark.real
-async def test_session_101_replaces_the_one_unused_longest(app: FastAPI, ada: Account) -> None:
+async def test_session_101_replaces_the_one_unused_longest(ada: Account) -> None:
     accounts = [ada, *[await signed_in(ada.client, ada) for _ in range(MOST - 1)]]
     assert len((await stored_user(ada.id))["sessions"]) == MOST
     unseen = accounts[7]

@@ -29,9 +29,9 @@ UNREADABLE = "second_factor_unreadable"
 
 
 @pytest.fixture
-async def elsewhere(app: FastAPI, ada: Account) -> AsyncIterator[httpx.AsyncClient]:
+async def elsewhere(ada: Account) -> AsyncIterator[httpx.AsyncClient]:
     """The same database under another secret."""
-    async with another(app, secret_key=SecretStr(NEW)) as client:
+    async with another(secret_key=SecretStr(NEW)) as client:
         yield client
 
 
@@ -59,17 +59,17 @@ async def test_a_stranger_learns_nothing_of_it(ada: Account, elsewhere: httpx.As
     assert list(wrong_fields(await enter(elsewhere, "x" * 1001))) == ["otp"]
 
 
-async def test_recovery_codes_of_a_configured_key_still_work(app: FastAPI, ada: Account) -> None:
+async def test_recovery_codes_of_a_configured_key_still_work(ada: Account) -> None:
     await turn_on(ada)
-    async with another(app, secret_key=None, secret_keys=(SecretStr(NEW), SecretStr(SECRET))) as both:
+    async with another(secret_key=None, secret_keys=(SecretStr(NEW), SecretStr(SECRET))) as both:
         answer = await both.post(f"{PATH}/recovery-codes", json={"password": PASSWORD}, headers=ada.headers)
         codes = answer.json()["recovery_codes"]
-    async with another(app, secret_key=SecretStr(NEW)) as client:
+    async with another(secret_key=SecretStr(NEW)) as client:
         assert (await enter(client, codes[0])).status_code == 200
         is_problem(await enter(client, codes[0]), 503, UNREADABLE)
 
 
-async def test_with_the_right_key_again_everything_works(app: FastAPI, ada: Account, elsewhere: httpx.AsyncClient) -> None:
+async def test_with_the_right_key_again_everything_works(ada: Account, elsewhere: httpx.AsyncClient) -> None:
     factor = await turn_on(ada)
     is_problem(await enter(elsewhere, factor.code(1)), 503, UNREADABLE)
     assert (await enter(ada.client, factor.code(1))).status_code == 200
@@ -87,7 +87,7 @@ async def test_it_can_be_turned_off_with_the_password(ada: Account) -> None:
     assert (await enter(ada.client)).status_code == 200
 
 
-async def test_an_enrolment_under_another_key_is_begun_again(app: FastAPI, ada: Account) -> None:
+async def test_an_enrolment_under_another_key_is_begun_again(ada: Account) -> None:
     begun = await begin(ada)
     await seal_with_another_key(ada)
     is_problem(await ada.post(f"{PATH}/confirm", json={"code": begun.code()}), 409, "no_enrolment")

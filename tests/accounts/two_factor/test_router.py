@@ -9,7 +9,6 @@ import httpx
 import pyotp
 import pytest
 from bson import ObjectId
-from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi.accounts.security.documents import ThrottleDocument
@@ -152,9 +151,9 @@ async def test_each_code_serves_once(ada: Account, anonymous: httpx.AsyncClient)
 
 
 @pytest.mark.real
-async def test_concurrent_uses_of_a_code_admit_exactly_one(app: FastAPI, ada: Account, anonymous: httpx.AsyncClient) -> None:
+async def test_concurrent_uses_of_a_code_admit_exactly_one(ada: Account, anonymous: httpx.AsyncClient) -> None:
     factor = await turn_on(ada)
-    async with another(app) as second:
+    async with another() as second:
         for code in (factor.code(1), factor.recovery[0]):
             await collection(ThrottleDocument).delete_many({})  # so many wrong codes would be slowed down
             answers = await asyncio.gather(*(enter(client, code) for _ in range(2) for client in (anonymous, second)))
@@ -242,16 +241,16 @@ async def test_api_tokens_and_narrow_sessions_are_refused(ada: Account, anonymou
 
 
 @pytest.mark.real
-async def test_new_service_secret_keeps_and_reencrypts_the_factor(app: FastAPI, ada: Account) -> None:
+async def test_new_service_secret_keeps_and_reencrypts_the_factor(ada: Account) -> None:
     factor = await turn_on(ada)
     sealed = (await factor_of(ada))["secret"]
     new = "another-secret-of-the-test-suite-0123456789"
-    async with another(app, secret_key=None, secret_keys=[SecretStr(new), SecretStr(SECRET)]) as client:
+    async with another(secret_key=None, secret_keys=[SecretStr(new), SecretStr(SECRET)]) as client:
         assert (await enter(client, factor.code(1))).status_code == 200
         assert (await enter(client, factor.recovery[0])).status_code == 200
         assert (await factor_of(ada))["secret"] != sealed
         await change(ada, {"$set": {"authenticator.last_step": 0}})
-    async with another(app, secret_key=None, secret_keys=[SecretStr(new)]) as client:
+    async with another(secret_key=None, secret_keys=[SecretStr(new)]) as client:
         resealed = (await factor_of(ada))["secret"]
         assert (await enter(client, factor.code())).status_code == 200
         assert (await factor_of(ada))["secret"] == resealed  # it is the current key's already

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from fastapi import FastAPI
 
 from taskapi.accounts.users.admin_repository import ADMIN, user_filter
 from taskapi.accounts.users.admin_schemas import UserQuery
@@ -20,7 +19,7 @@ USERS = 500
 
 
 @pytest.fixture(autouse=True)
-async def users(app: FastAPI, ada: Account) -> None:
+async def users(ada: Account) -> None:
     """Ada among others, with enough accounts for the planner to have a choice."""
     await collection(UserDocument).insert_many(
         {"_id": ObjectId(), "username_key": f"user{n}", "disabled": n % 10 == 0, "role": "admin" if n % 100 == 1 else "user"}

@@ -173,7 +173,7 @@ async def test_of_several_at_once_one_goes_on(ada: Account, bob: Account) -> Non
     assert await exports(ada) == 1
 
 
-async def test_failure_before_the_first_byte_is_a_problem(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failure_before_the_first_byte_is_a_problem(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(service(AccountExporters), "tasks.jsonl", broken_after(0))
     is_problem(await ada.get("/users/me/export"), 503, "database_unavailable")
     assert await exports(ada) == 0

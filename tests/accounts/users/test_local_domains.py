@@ -2,7 +2,6 @@
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from taskapi.cli.user_actions import why
 from taskapi.core.errors import InvalidInput
@@ -31,8 +30,8 @@ async def test_they_are_refused_unless_it_says_so(bob: Account, address: str) ->
 
 
 @pytest.mark.real
-async def test_they_are_taken_where_it_says_so(app: FastAPI, anonymous: httpx.AsyncClient, mailbox: Mailbox) -> None:
-    async with another(app, email_local_domains=True) as client:
+async def test_they_are_taken_where_it_says_so(anonymous: httpx.AsyncClient, mailbox: Mailbox) -> None:
+    async with another(email_local_domains=True) as client:
         ada = await make_account(client, "ada", email="Ada@Mail.LOCAL")
         user = await stored_user(ada.id)
         assert (user["email"], user["email_key"]) == ("Ada@mail.local", "ada@mail.local")

@@ -131,7 +131,7 @@ async def test_probing_for_names_by_renaming_is_limited(ada: Account, bob: Accou
 
 @pytest.mark.real
 async def test_names_have_one_budget_however_they_are_tried(app: FastAPI, ada: Account, bob: Account) -> None:
-    async with another(app, registrations_per_address=5) as client:
+    async with another(registrations_per_address=5) as client:
         for _ in range(3):  # with those of Ada and Bob five
             answer = await client.patch("/users/me", json={"username": "bob"}, headers=ada.headers)
             is_problem(answer, 400, "username_taken")

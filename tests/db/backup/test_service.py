@@ -77,12 +77,12 @@ def test_everything_is_restored_into_an_empty_database(source: Store, target: St
 async def test_an_application_goes_on_where_it_was(app: FastAPI, ada: Account, target: Store) -> None:
     factor = await turn_on(ada)
     tasks = [await ada.make_task(f"Task {number}", tags=["a"]) for number in range(3)]
-    async with another(app, mongodb_database=target.name):
+    async with another(mongodb_database=target.name):
         pass  # has made its collections and a note
     own = target.client[app.state.services[Settings].mongodb_database]
     await asyncio.to_thread(lambda: restore(target, back_up(own)))
     assert contents(target) == contents(own)
-    async with another(app, mongodb_database=target.name) as client:
+    async with another(mongodb_database=target.name) as client:
         there = Account(client, ada.id, ada.username, ada.token, ada.refresh_token)
         assert (await there.get("/tasks?sort=created_at")).json() == tasks
         assert (await enter(client, factor.recovery[0])).status_code == 200
@@ -146,7 +146,7 @@ def test_nothing_is_written_from_a_damaged_file(source: Store, target: Store) ->
     assert target.list_collection_names() == ["keep"]
 
 
-async def test_interrupted_restore_is_reported_and_can_be_repeated(app: FastAPI, source: Store, target: Store) -> None:
+async def test_interrupted_restore_is_reported_and_can_be_repeated(source: Store, target: Store) -> None:
     fill(source, 3000)
     file = back_up(source)
 
@@ -163,7 +163,7 @@ async def test_interrupted_restore_is_reported_and_can_be_repeated(app: FastAPI,
     with pytest.raises(StartupError, match="half restored"):
         back_up(target)
     with pytest.raises(StartupError, match="half restored"):
-        async with another(app, mongodb_database=target.name):
+        async with another(mongodb_database=target.name):
             pass
     restore(target, file, drop=True)
     assert contents(target) == contents(source)
@@ -244,6 +244,6 @@ async def test_sessions_are_restored(app: FastAPI, ada: Account, anonymous: http
     own = target.client[app.state.services[Settings].mongodb_database]
     file = await asyncio.to_thread(back_up, own)
     await asyncio.to_thread(restore, target, file)
-    async with another(app, mongodb_database=target.name) as client:
+    async with another(mongodb_database=target.name) as client:
         for session in (ada, second):
             assert (await client.get("/users/me", headers=session.headers)).status_code == 200

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from fastapi import FastAPI
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.db.connection import BSON
@@ -287,10 +286,10 @@ async def test_cancelling_a_waiting_reader_closes_its_cursor(ada: Account) -> No
     await no_cursor_is_left()
 
 
-async def test_an_export_outlasts_the_time_of_one_operation(app: FastAPI, ada: Account) -> None:
+async def test_an_export_outlasts_the_time_of_one_operation(ada: Account) -> None:
     """The driver would send its time-out as the time that MongoDB may work for the whole cursor."""
     await seed(ada, 10)
-    async with another(app, mongodb_timeout_ms=500):
+    async with another(mongodb_timeout_ms=500):
         slow = {"$function": {"lang": "js", "args": [], "body": "function() { sleep(20); return true; }"}}
         pipeline: list[BSON] = [{"$match": {"owner.id": ObjectId(ada.id), "$expr": slow}}]
         found = [len(batch) async for batch in stream_batches(collection(TaskDocument), lambda _: pipeline, 2)]

@@ -211,7 +211,7 @@ async def test_who_may_send_what(ada: Account) -> None:
     assert wrong_fields(await ada.post("/tasks/import?dry=1", content=line, headers=JSONL)) == {"dry": "extra_forbidden"}
 
 
-async def test_only_an_import_may_be_large(app: FastAPI, ada: Account) -> None:
+async def test_only_an_import_may_be_large(ada: Account) -> None:
     blank = b" " * 1_048_577
     assert await take(ada, blank) == {"lines": 1, "failed": 1, "errors": [
         {"line": 1, "field": "", "message": "should be at most 262144 bytes long", "type": "line_too_long"}
@@ -219,7 +219,7 @@ async def test_only_an_import_may_be_large(app: FastAPI, ada: Account) -> None:
     for call in (ada.patch, ada.put):
         is_problem(await call("/tasks/import", content=blank, headers=JSONL), 413, "body_too_large")
     is_problem(await ada.post("/tasks/export", content=blank), 413, "body_too_large")
-    async with another(app, max_import_bytes=1024) as client:
+    async with another(max_import_bytes=1024) as client:
         other = replace(ada, client=client)
         assert await take(other, b"\n" * 1024) == {}
         is_problem(await other.post("/tasks/import/", content=b"\n" * 1025, headers=JSONL), 413, "body_too_large")

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
 from taskapi.tasks.routes.import_export import NAMES
 from tests.client import Account, is_problem
@@ -74,7 +73,7 @@ async def test_json_that_holds_no_tasks_is_said(ada: Account, value: Any) -> Non
     assert await count() == 0
 
 
-async def test_json_may_be_no_larger_than_elsewhere(app: FastAPI, ada: Account) -> None:
+async def test_json_may_be_no_larger_than_elsewhere(ada: Account) -> None:
     async def stream() -> AsyncIterator[bytes]:
         for _ in range(3):
             yield b" " * 400_000

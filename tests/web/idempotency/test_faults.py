@@ -131,7 +131,7 @@ class Hanging:
 
 
 @pytest.fixture
-async def hanging(app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hanging]:
+async def hanging(ada: Account, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hanging]:
     """Ada's request, under way in a second application on the same database."""
     reached, go_on = asyncio.Event(), asyncio.Event()
 

@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import pytest
 from bson import ObjectId
-from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi.core.clock import utc_now
@@ -74,9 +73,9 @@ async def test_request_left_unfinished_by_older_version_resumes(ada: Account, ve
 
 @pytest.mark.real
 @versions
-async def test_replay_works_when_its_secret_became_second(app: FastAPI, ada: Account, version: str, body: bytes) -> None:
+async def test_replay_works_when_its_secret_became_second(ada: Account, version: str, body: bytes) -> None:
     await keep(ada, FINGERPRINTS[version, body], ANSWER)
     keys: dict[str, Any] = {"secret_key": None, "secret_keys": [SecretStr("another" + SECRET), SecretStr(SECRET)]}
-    async with another(app, **keys) as client:
+    async with another(**keys) as client:
         answer = await send(ada, body, client)
     assert (answer.status_code, answer.headers.get("idempotent-replay")) == (201, "true")
