@@ -1,4 +1,4 @@
-"""How the API introduces itself in its OpenAPI document: what it is, and its groups of routes in the order of their use."""
+"""How the API describes itself in its OpenAPI document: its introduction, and its groups of routes in order of use."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""How many expensive requests run at the same time: bulkheads, a share for each account and a larger one for each worker.
+"""How many expensive requests run at the same time: bulkheads with a share for each account and a larger one for the worker.
 
-What is over the share of its account waits for a while, and is then refused: so is one more than the worker takes. Waiting
-requests take little: their bodies are not read yet. Each worker counts for itself, in memory.
+A request over one of these shares waits for a while, and is then refused. Waiting requests cost little: their bodies are not
+read yet. Each worker counts separately, in memory.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 MAX_WAITING = 512  # requests for one kind of work
 MAX_WAITING_OF_ACCOUNT = 256
-PROBLEMS: Final[Sequence[type[DomainError]]] = (TooManyAtOnce, ServerBusy)  # that requests for such work may meet
+PROBLEMS: Final[Sequence[type[DomainError]]] = (TooManyAtOnce, ServerBusy)  # that requests for such work may get
 
 
 class Work(NamedTuple):
-    """A kind of work, how many requests may do it at the same time, and how long others wait for them."""
+    """A kind of work: how many requests may do it at the same time, and how long others wait."""
 
     name: str
     per_account: int
@@ -48,22 +48,22 @@ BODIES = Work("reading large bodies of other requests", 2, 8, 10)
 
 
 class Bulkhead:
-    """The requests that do one kind of work. Those that wait are let in first come, first served, the accounts in turn."""
+    """The requests that do one kind of work. Waiting accounts take turns; within an account, the first to arrive goes first."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
         self._running: Counter[str] = Counter()
         self._total = 0
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # the next account to be let in first
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # the account whose turn is next comes first
         self._waiters = 0
 
     @asynccontextmanager
     async def admit(self, account: str, disconnect: Disconnect | None = None) -> AsyncIterator[None]:
-        """The work of ``account``, begun when it is its turn; a caller that disconnects while it waits is refused.
+        """Work of ``account``, which starts when it is its turn. A caller that disconnects while it waits is refused.
 
         Raises:
-            TooManyAtOnce, or the refusal of this work: the account itself has been at its limit all the time.
-            ServerBusy: the worker has.
+            TooManyAtOnce, or this work's own refusal: the account was at its own limit.
+            ServerBusy: the worker was at its limit.
         """
         if account in self._waiting or not self._has_room(account):
             await self._wait(account, disconnect or Disconnect())
@@ -92,7 +92,7 @@ class Bulkhead:
             self._waiters -= 1
             if queue:
                 self._waiting[following] = queue  # behind the other accounts
-            if not turn.done():  # else it was given up
+            if not turn.done():  # otherwise it was abandoned
                 self._enter(following)
                 turn.set_result(None)
                 return
@@ -112,7 +112,7 @@ class Bulkhead:
         except BaseException as error:
             if turn.cancelled() or turn.exception():
                 self._forget(account, turn)
-            else:  # it was let in at the very moment when it went away
+            else:  # it was admitted at the same moment
                 self._leave(account)
             if isinstance(error, TimeoutError | ConnectionResetError):
                 raise self._refusal(account) from None
@@ -120,7 +120,7 @@ class Bulkhead:
 
     def _forget(self, account: str, turn: "asyncio.Future[None]") -> None:
         queue = self._waiting.get(account, deque())
-        if turn in queue:  # else its turn has come after it was cancelled, and was passed on
+        if turn in queue:  # otherwise its turn came after it was cancelled, and was passed on
             self._waiters -= 1
             queue.remove(turn)
             if not queue:
@@ -133,15 +133,15 @@ class Bulkhead:
 
 
 class Admission:
-    """The bulkheads of one application; what is behind one counts no longer towards its load."""
+    """The bulkheads of one application. Requests in a bulkhead do not count towards its load."""
 
     def __init__(self, load: Load) -> None:
-        self._bulkheads: dict[Work, Bulkhead] = {}  # each made for the first request that does its work
+        self._bulkheads: dict[Work, Bulkhead] = {}  # each is created for the first request that does its work
         self._load = load
 
     @asynccontextmanager
     async def admit(self, work: Work, account: str, scope: Scope) -> AsyncIterator[None]:
-        """The ``work`` of the request of ``scope``, begun when it is its account's turn. Raises as ``Bulkhead.admit``."""
+        """``work`` for the request of ``scope``, which starts when it is its account's turn. Raises as ``Bulkhead.admit``."""
         bulkhead = self._bulkheads.get(work) or self._bulkheads.setdefault(work, Bulkhead(work))
         reads = scope["method"] in READS
         self._load.reads -= reads
@@ -160,7 +160,7 @@ def admit(work: Work, request: Request) -> AbstractAsyncContextManager[None]:
 
 
 def limited(work: Work) -> Callable[[Endpoint], Endpoint]:
-    """Marks a route's function: all of its requests do ``work``, from before their body is read to the end of their answer."""
+    """Decorator of a route's function: its requests do ``work``, from before their body is read until their response ends."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
         endpoint.__dict__["work"] = work
@@ -170,6 +170,6 @@ def limited(work: Work) -> Callable[[Endpoint], Endpoint]:
 
 
 def work_of(endpoint: Callable[..., Any]) -> Work | None:
-    """The work that a route's function is marked with."""
+    """The work that a route's function does, if it is limited."""
     work: Work | None = getattr(endpoint, "work", None)
     return work

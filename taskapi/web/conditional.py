@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13). The entity tag of a task is its version, and how often its owner was renamed."""
+"""Conditional requests (RFC 9110, section 13). A task's entity tag is its version, and how often its owner's name changed."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "Your copy
 
 
 class NotModified(Exception):
-    """The caller's copy is current; nothing has to be sent."""
+    """The caller's copy is current, so no body is sent."""
 
     def __init__(self, headers: dict[str, str]) -> None:
         super().__init__(headers["ETag"])
@@ -29,18 +29,18 @@ class NotModified(Exception):
 
 
 def etag(version: int, renames: int = 0) -> str:
-    """The entity tag of a task at ``version``, whose owner, whose name is in it, was renamed so many times."""
+    """The entity tag of a task at ``version``, with the number of its owner's ``renames``: the task shows the owner's name."""
     return f'"{version}.{renames}"' if renames else f'"{version}"'
 
 
 def list_etag(members: Iterable[tuple[str, int]], about: str) -> str:
-    """The entity tag of a page of tasks, from their ids and versions, and what is said about the whole list."""
+    """The entity tag of a page of tasks, derived from their ids and versions and from the headers about the whole list."""
     text = f"{about};" + ";".join(f"{identity}:{version}" for identity, version in members)
     return f'"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"'
 
 
 def validators(request: Request, current: str) -> dict[str, str]:
-    """The headers of an answer whose entity tag is ``current``.
+    """The headers of a response whose entity tag is ``current``.
 
     Raises:
         NotModified: If-None-Match names it already. The comparison is the weak one: a proxy that compresses makes tags weak.
@@ -53,7 +53,7 @@ def validators(request: Request, current: str) -> dict[str, str]:
 
 
 def _tags(request: Request, header: str) -> set[str] | None:
-    """The opaque parts of the entity tags in a header, weak or not, without the coding that a proxy added; or ``*``.
+    """The opaque parts of a header's entity tags, weak or strong, without the coding that a proxy appended; or ``*``.
 
     None without the header.
     """
@@ -65,17 +65,17 @@ def _tags(request: Request, header: str) -> set[str] | None:
 
 def _strip_coding(opaque: str) -> str:
     # Proxies that compress an answer add its coding to the tag: 1-gzip (Apache, Caddy, lighttpd), 1--gzip (Jetty), 1;gzip.
-    # Our tags hold neither "-" nor ";".
+    # Our tags contain neither "-" nor ";".
     tag, _, coding = opaque.replace(";", "-").rpartition("-")
     return tag.removesuffix("-") if coding in CODINGS else opaque
 
 
 async def offered_versions(request: Request) -> frozenset[int] | None:
-    """The versions that If-Match allows; None when any will do."""
+    """The versions that If-Match allows; None if it allows any."""
     given = _tags(request, "if-match")
     if given is None or ANY in given:
         return None
-    # A weak tag is ours too, weakened by a proxy that compressed; the version in it is exact.
+    # A weak tag is one of ours that a compressing proxy has weakened; its version is still exact.
     versions = (int(match[1]) for match in map(VERSION.fullmatch, given) if match)
     return frozenset(version for version in versions if MIN_VERSION <= version <= MAX_VERSION)
 

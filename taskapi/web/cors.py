@@ -11,7 +11,7 @@ from taskapi.web import problems
 
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
-TRACING_HEADERS = ["baggage", "sentry-trace", "traceparent", "tracestate", "X-Requested-With"]  # that libraries add unasked
+TRACING_HEADERS = ["baggage", "sentry-trace", "traceparent", "tracestate", "X-Requested-With"]  # that libraries add on their own
 EXPOSED_HEADERS = [
     "Accept-Patch",
     "Allow",
@@ -35,7 +35,7 @@ PRIVATE_NETWORK = b"access-control-request-private-network"
 
 
 class CORS(CORSMiddleware):
-    """Starlette's, whose refusals are problems too.
+    """Starlette's middleware, with problems as refusals.
 
     A preflight that asks for private network access is answered without that permission, not refused.
     """

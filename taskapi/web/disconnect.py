@@ -1,4 +1,4 @@
-"""Ends what a request waits for once its client has gone away or ended its side of the connection."""
+"""Ends a request's wait when its client disconnects or closes its side of the connection."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ KEY = "taskapi.web.disconnect"  # of the scope; other servers, and tests without
 
 
 class Disconnect:
-    """The end of one connection, for the requests on it that wait."""
+    """Tells the waiting requests of a connection that it has ended."""
 
     def __init__(self) -> None:
         self._happened = False
         self._waits: set[asyncio.Future[None]] = set()
 
     def notify(self) -> None:
-        """Fails all waits, and those to come, with ConnectionResetError."""
+        """Fails all current and future waits with ConnectionResetError."""
         self._happened = True
         for wait in self._waits:
             if not wait.done():
@@ -36,6 +36,6 @@ class Disconnect:
 
 
 def of_scope(scope: Scope) -> Disconnect:
-    """The end of a request's connection; one that never comes when the server does not tell."""
+    """The ``Disconnect`` of a request's connection; one that never fires if the server does not support it."""
     found: Disconnect | None = scope.get(KEY)
     return found or Disconnect()

@@ -1,4 +1,4 @@
-"""/docs and /redoc with every file from this server: the pages load nothing from another host."""
+"""/docs and /redoc with all files from this server: the pages load nothing from other hosts."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -20,23 +20,23 @@ CONTENT_POLICY = (
 
 
 class Assets(StaticFiles):
-    """Files that a browser may keep for an hour."""
+    """Static files that a browser may cache for an hour."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """The answer for the file; 404 where there is none, whatever the method."""
+        """The response for the file; 404 if there is none, whatever the method."""
         if scope["method"] not in ("GET", "HEAD"):
             await super().get_response(path, {**scope, "method": "HEAD"})
         return await super().get_response(path, scope)
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
-        """The file, or 304 when the browser has it."""
+        """The file, or 304 if the browser has it."""
         response = super().file_response(*arguments, **options)
         response.headers["Cache-Control"] = "public, max-age=3600"
         return response
 
 
 def install(app: FastAPI) -> None:
-    """Adds the two pages and the scripts they need, which the package ``fastapi-offline`` carries."""
+    """Adds the two pages and the scripts they need, from the package ``fastapi-offline``."""
     pages = strict_router(include_in_schema=False)
 
     @pages.get("/docs", response_class=HTMLResponse)

@@ -1,4 +1,4 @@
-"""Writing an answer to its connection: the head and what follows at once leave in one packet."""
+"""Writes a response to its connection: the head and what follows at once are sent in one packet."""
 
 import asyncio
 from collections.abc import Callable

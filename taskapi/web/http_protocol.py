@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the wire: Uvicorn's protocol on httptools, for what httptools leaves out.
+"""HTTP/1.1 on the wire: Uvicorn's httptools protocol, with what httptools leaves out.
 
 Run it with ``uvicorn --http taskapi.web.http_protocol:HttpProtocol``; ``taskapi serve`` does.
 """
@@ -29,7 +29,7 @@ FRAMING = (b"content-length", b"transfer-encoding")
 
 
 class _HeadTooLarge(Exception):
-    """The parser stops here."""
+    """Stops the parser."""
 
 
 def _max_connections() -> int:
@@ -76,7 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Lets go of a connection; called by the event loop."""
+        """Cleans up after a connection; called by the event loop."""
         self._stop_waiting()
         self._paced.cancel()
         self._disconnect.notify()
@@ -86,7 +86,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what has come; called by the event loop."""
+        """Parses received bytes; called by the event loop."""
         if self._refused:
             return
         self._unused += len(data)
@@ -118,7 +118,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop_waiting()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keeps a connection that the client will send no more on until it has its answers; called by the event loop."""
+        """Keeps a half-closed connection until the client has its responses; called by the event loop."""
         if self._refused or self._awaits == "body" or not self._is_answering() or not self.transport.can_write_eof():
             return False
         self.cycle.keep_alive = False
@@ -127,7 +127,7 @@ class HttpProtocol(HttpToolsProtocol):
         return True
 
     def on_message_begin(self) -> None:
-        """Notes the first byte of a request: blank lines before it are none, and do not keep a connection open."""
+        """Notes the first byte of a request. Blank lines before it do not count, and do not keep a connection open."""
         self._unset_keepalive_if_required()
         if self._patience:
             self._stop_waiting()
@@ -135,12 +135,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._awaits = "head"
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Takes a header. Trailers are left out: they are no headers (RFC 9110, section 6.5.1)."""
+        """Accepts a header. Trailers are ignored: they are not headers (RFC 9110, section 6.5.1)."""
         if self._awaits == "head":
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begins to answer a request, unless its head is too large."""
+        """Starts handling a request, unless its head is too large."""
         if self._unused > MAX_HEAD_BYTES and self._header_bytes() > MAX_HEAD_BYTES:
             raise _HeadTooLarge
         super().on_headers_complete()
@@ -153,28 +153,28 @@ class HttpProtocol(HttpToolsProtocol):
                 self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        """Takes a piece of a body."""
+        """Accepts a piece of a body."""
         self._unused = 0
         super().on_body(body)
 
     def on_url(self, url: bytes) -> None:
-        """Collects the target. One too long to be parsed is replaced, not cut: a shorter one might be served."""
+        """Collects the target. One that is too long to parse is replaced, not truncated: a shorter one might be served."""
         self._unused -= len(url)
         self.url = self.url + url if len(self.url) + len(url) <= MAX_PARSED_BYTES else REFUSED_TARGET
 
     def on_message_complete(self) -> None:
-        """Notes the end of a request, but for one whose body httptools has not looked at."""
+        """Notes the end of a request, unless httptools has not parsed its body."""
         if not self.parser.should_upgrade() or self._should_upgrade():
             self._awaits, self._unused = None, 0
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Waits for the next request, unless this answer was the last one."""
+        """Waits for the next request, unless this was the last response."""
         if not self._closing:
             super().on_response_complete()
 
     def shutdown(self) -> None:
-        """Ends the connection after the answers it owes, or shortly when it is idle; called by the server when it stops."""
+        """Ends the connection after its pending responses, or soon if it is idle; called by the server when it stops."""
         if on_stop := self.app_state.get(ON_STOP):
             on_stop()
         type(self).stopping = True  # for the connections that are accepted later, and the requests of all
@@ -186,18 +186,18 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def is_busy(self) -> bool:
-        """Whether it owes an answer, or a part of one."""
+        """Whether a response is pending or incomplete."""
         return self._is_answering() or self.transport.get_write_buffer_size() > 0
 
     def timeout_keep_alive_handler(self) -> None:
-        """Closes an idle connection, but not over a request that has come and was not read yet."""
+        """Closes an idle connection, unless a request has arrived that was not read yet."""
         if self._awaits == "body" or has_unread(self.transport):
             self._close_when_idle()
         else:
             super().timeout_keep_alive_handler()
 
     def close_after_answer(self) -> None:
-        """Closes the connection after its last answer; what the client is still sending does not reset it."""
+        """Closes the connection after its last response, without a reset if the client is still sending."""
         if self._awaits == "body" or has_unread(self.transport):
             self._stop_waiting()
             self._refused = True
@@ -206,7 +206,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP with a problem, and closes the connection."""
+        """Answers invalid HTTP with a problem, and closes the connection."""
         self._refuse(400, "bad_request", msg)
 
     def _should_upgrade(self) -> bool:
@@ -230,7 +230,7 @@ class HttpProtocol(HttpToolsProtocol):
         return sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
 
     def _wait(self) -> None:
-        """Gives the client its time for what it has yet to send; a piece of a body begins it anew."""
+        """Starts the timeout for what the client still has to send; each piece of a body restarts it."""
         if self._awaits == "head" and self._patience:
             return
         self._stop_waiting()
@@ -253,7 +253,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._refuse(431, "headers_too_large", f"Headers and trailers may take {MAX_HEAD_BYTES} bytes each.")
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
-        """Answers what broke a rule and closes the connection; requests before it keep their answers."""
+        """Answers a request that violates a rule and closes the connection; earlier requests still get their responses."""
         self._stop_waiting()
         self._refused = True
         identity = middleware.new_request_id()

@@ -1,4 +1,4 @@
-"""How a connection is read: what has come and waits, and a pace for what is only thrown away."""
+"""Reading a connection: whether bytes are waiting, and a slower pace for bytes that are discarded."""
 
 import asyncio
 import fcntl
@@ -10,7 +10,7 @@ PAUSE_SECONDS = 0.04  # between two reads of up to 256 KiB; the system collects 
 
 
 def has_unread(transport: asyncio.Transport) -> bool:
-    """Whether bytes have come that were not read yet."""
+    """Whether there are received bytes that were not read yet."""
     if transport.is_closing():
         return False
     count = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
@@ -18,9 +18,9 @@ def has_unread(transport: asyncio.Transport) -> bool:
 
 
 class PacedReading:
-    """Pauses a connection after each read of what is thrown away, so that reading it leaves time for other requests.
+    """Pauses a connection after each read of discarded bytes, which leaves time for other requests.
 
-    It is read to its end nevertheless: a client that is still sending would lose its answer to a reset.
+    It is still read to its end: otherwise a client that is still sending would lose its response to a reset.
     """
 
     def __init__(self, transport: asyncio.Transport, flow: FlowControl, loop: asyncio.AbstractEventLoop) -> None:
@@ -34,7 +34,7 @@ class PacedReading:
             self._timer = self._loop.call_later(PAUSE_SECONDS, self._resume)
 
     def cancel(self) -> None:
-        """Forgets the connection, which is lost."""
+        """Stops, because the connection is lost."""
         if self._timer:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""What a parser calls that takes over behind a head that another one has read."""
+"""The callbacks of a parser that takes over after another one has read the head."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The methods that every address has without a route of its own: HEAD and OPTIONS (RFC 9110, section 9.3)."""
+"""The methods that every URL supports without its own route: HEAD and OPTIONS (RFC 9110, section 9.3)."""
 
 from collections.abc import Awaitable, Iterable
 
@@ -11,7 +11,7 @@ HEAD = "taskapi.head"  # in the scope of a GET that stands for a HEAD
 
 
 class HeadMiddleware:
-    """Answers HEAD as GET would be answered, without the content. A stream is stopped at its first part."""
+    """Answers HEAD like GET, without the content. A stream is stopped at its first part."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -23,7 +23,7 @@ class HeadMiddleware:
 
     async def _answer_head(self, scope: Scope, receive: Receive, send: Send) -> None:
         complete = False
-        # From 2.4 on, send() may raise OSError when nobody listens any more.
+        # From 2.4 on, send() may raise OSError if the client has disconnected.
         asgi = {**scope.get("asgi", {}), "spec_version": "2.4"}
 
         async def send_head(message: Message) -> None:
@@ -45,14 +45,14 @@ class HeadMiddleware:
 
 
 def is_head(request: Request) -> bool:
-    """Whether the caller sent HEAD, and so gets no content."""
+    """Whether the caller sent HEAD and therefore gets no content."""
     return HEAD in request.scope
 
 
 def allow_headers(request: Request, known: str = "") -> dict[str, str]:
-    """The headers Allow, and Accept-Patch where there is PATCH, of the request's address: what all its routes take.
+    """The headers Allow, and Accept-Patch if PATCH is allowed, of the request's path, from all its routes.
 
-    ``known`` is an Allow header with methods that are known already, those of a mounted application.
+    ``known`` is an Allow header with methods that are already known, such as those of a mounted application.
     """
     outside = {**request.scope, "root_path": request.scope.get("app_root_path", request.scope.get("root_path", ""))}
     methods = {method.strip() for method in known.split(",") if method.strip()} | {"OPTIONS"}
@@ -71,5 +71,5 @@ def allow_headers(request: Request, known: str = "") -> dict[str, str]:
 
 
 def accept_patch(media_types: Iterable[str]) -> dict[str, str]:
-    """The header that names the patch formats an address takes (RFC 5789, section 3.1)."""
+    """The header with the patch formats that a path accepts (RFC 5789, section 3.1)."""
     return {"Accept-Patch": ", ".join(dict.fromkeys(media_types))}

@@ -1,4 +1,4 @@
-"""Pure ASGI middleware, each with one purpose; ``main`` says in which order they stand.
+"""Pure ASGI middleware, each with one purpose; ``main`` defines their order.
 
 Where one has nothing to do after the application it returns the application's awaitable: a coroutine of its own would be
 one more frame that every step of every request passes through.
@@ -45,21 +45,21 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
 
 
 def _drop_blanks(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """``headers`` without the blanks and tabs around their values (RFC 9110, section 5.5)."""
+    """``headers`` without spaces and tabs around their values (RFC 9110, section 5.5)."""
     for _, value in headers:
         if value != value.strip():
             return [(name, value.strip(b" \t")) for name, value in headers]
-    return headers  # as nearly always
+    return headers  # the usual case
 
 
 def new_request_id() -> bytes:
-    """An id for a request that brings none."""
-    # It may be guessed. The system's random bytes would give the interpreter up to the driver's threads.
+    """An id for a request without one."""
+    # It may be guessable. The system's random bytes would release the interpreter lock to the driver's threads.
     return b"%032x" % random.getrandbits(128)  # nosec B311
 
 
 class RequestContext:
-    """Gives each request an id and a time, on the response and in one line of the access log; counts those that read.
+    """Assigns each request an id and measures its time, for the response and one access log line; counts the requests that read.
 
     It also strips header values, for all that follows: the server passes on the blanks behind them.
     The headers of its account's limit go out here as well: they belong to this answer, and to no copy that is kept of it.
@@ -121,7 +121,7 @@ class RequestContext:
 
 
 class SecurityHeaders:
-    """Adds the headers that keep a browser from guessing; a route that sets one of its own keeps it."""
+    """Adds security headers for browsers; a route can set its own instead."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -143,7 +143,7 @@ class SecurityHeaders:
 
 
 class UnexpectedErrors:
-    """Answers 500 for an exception that nothing else knew, and logs it with its traceback."""
+    """Answers 500 for an unhandled exception, and logs it with its traceback."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -166,15 +166,14 @@ class UnexpectedErrors:
         except Exception:
             log.exception("unexpected error")
             if started:
-                raise  # too late for another answer: the server has to cut this one off
+                raise  # too late for another response: the server has to cut this one off
             await problems.of_unexpected()(scope, receive, send)
 
 
 class LoadShedding:
-    """Answers 503 while the requests that wait for MongoDB are more than it answers within a second.
+    """Answers 503 while more requests wait for MongoDB than it answers within a second.
 
-    It does so at once, and within a second when very many are refused.
-    Whether the service lives and is ready is answered in any case.
+    It answers at once, or within a second if very many are refused. Health and readiness checks are always answered.
     """
 
     def __init__(self, app: ASGIApp, load: Load) -> None:
@@ -189,7 +188,7 @@ class LoadShedding:
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         if delay := self.load.next_delay():
             reads = scope["method"] in READS
-            self.load.reads -= reads  # while it waits it does nothing
+            self.load.reads -= reads  # it does nothing while it waits
             try:
                 await asyncio.sleep(delay)
             finally:
@@ -214,10 +213,10 @@ class TargetLimit:
 
 
 class BodyLimit:
-    """Refuses a body over ``limit`` bytes: at once by its Content-Length, else as soon as it grows over it.
+    """Refuses a body over ``limit`` bytes: at once by its Content-Length, or else as soon as it exceeds the limit.
 
-    ``others`` gives other limits to some routes, by method and path. JSON is always read whole, so it gets no more there than
-    elsewhere.
+    ``others`` has the limits of some routes, by method and path. JSON is always read whole, so for JSON ``limit`` applies there
+    too.
     """
 
     def __init__(self, app: ASGIApp, limit: int, others: Mapping[tuple[str, str], int]) -> None:
@@ -236,7 +235,7 @@ class BodyLimit:
         if length is not None and length.isdigit() and int(length) > limit:
             return problems.of_domain(BodyTooLarge(limit, hint))(scope, receive, send)
         if length is not None:
-            return self.app(scope, receive, send)  # the server holds the sender to the length it gave
+            return self.app(scope, receive, send)  # the server enforces the announced length
         size = 0
 
         async def counted() -> Message:
@@ -251,7 +250,7 @@ class BodyLimit:
 
 
 class StripTrailingSlash:
-    """``/tasks/`` is ``/tasks``: a trailing slash is dropped instead of redirected."""
+    """Treats ``/tasks/`` as ``/tasks``: drops a trailing slash instead of redirecting."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -264,7 +263,7 @@ class StripTrailingSlash:
 
 
 class RootPath:
-    """Serves the application under a path, whether the proxy in front takes that path off or passes it on."""
+    """Serves the application under a path, whether the proxy in front strips that path or passes it on."""
 
     def __init__(self, app: ASGIApp, root_path: str) -> None:
         self.app = app
@@ -282,7 +281,7 @@ class RootPath:
 
 
 class StartupFailure:
-    """Tells the server why the start failed in the words of ``StartupError`` instead of a traceback."""
+    """Tells the server why the start failed, with the message of ``StartupError`` instead of a traceback."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Which media type an answer has (RFC 9110, section 12.5.1), and whether the content of a request is encoded (section 8.4)."""
+"""The media type of a response (RFC 9110, section 12.5.1), and whether the content of a request is encoded (section 8.4)."""
 
 import re
 from collections.abc import Awaitable, Iterator, Sequence
@@ -24,7 +24,7 @@ UTF_8 = ("charset", "utf-8")  # what every text of ours is, said or not
 
 @dataclass(frozen=True, slots=True)
 class MediaRange:
-    """One member of Accept, in lower case, or a media type on offer; ``*`` stands for any."""
+    """One media range of Accept, in lower case, or an offered media type; ``*`` matches any."""
 
     type: str
     subtype: str
@@ -33,11 +33,11 @@ class MediaRange:
 
     @property
     def precedence(self) -> tuple[bool, bool, int]:
-        """The more exact range decides about a media type, whatever its quality."""
+        """The most specific range decides about a media type, whatever its quality."""
         return self.type != "*", self.subtype != "*", len(self.parameters)
 
     def admits(self, offer: "MediaRange") -> bool:
-        """Whether ``offer`` is of this range; its parameters must be among the offer's."""
+        """Whether ``offer`` is in this range; the offer must have all of the range's parameters."""
         return (
             self.type in ("*", offer.type)
             and self.subtype in ("*", offer.subtype)
@@ -46,7 +46,7 @@ class MediaRange:
 
 
 def negotiated(request: Request, offers: tuple[str, ...]) -> str:
-    """The one of ``offers``, media types, that the caller likes best; of several liked alike, the first.
+    """The media type of ``offers`` that the caller prefers; the first of several with equal preference.
 
     Raises:
         NotAcceptable: the caller takes none of them.
@@ -66,7 +66,7 @@ def _negotiated(scope: Scope, offers: tuple[str, ...]) -> str:
 
 
 def preferred(accept: str, offers: tuple[str, ...]) -> str | None:
-    """The best of ``offers`` for an Accept header; None when it admits none of them. An empty header admits all."""
+    """The best of ``offers`` for an Accept header; None if it accepts none of them. An empty header accepts all."""
     elements = [element for element in islice(ELEMENT.findall(accept), MAX_RANGES) if element.strip()]
     if not elements:
         return offers[0]
@@ -84,7 +84,7 @@ _remembered = lru_cache(maxsize=256)(preferred)
 
 
 def _media_ranges(elements: Sequence[str]) -> Iterator[MediaRange]:
-    """The elements that are media ranges; what is none is left out, and a weight that is none counts as 1."""
+    """The media ranges of an Accept header. Invalid ones are ignored, and an invalid weight counts as 1."""
     for element in elements:
         name, *parts = [part.strip().lower() for part in PART.findall(element)] or [""]
         kind, slash, subtype = ("*/*" if name == "*" else name).partition("/")  # a lone * is what old Java clients send
@@ -102,7 +102,7 @@ def _media_ranges(elements: Sequence[str]) -> Iterator[MediaRange]:
 
 
 def refuse_codings(scope: Scope) -> None:
-    """Raises UnsupportedContentCoding when the content of the request has a coding such as gzip."""
+    """Raises UnsupportedContentCoding if the content of the request has a coding such as gzip."""
     lines = [value for name, value in scope["headers"] if name == b"content-encoding"]
     codings = {coding.strip().lower() for coding in b",".join(lines).split(b",")} - {b"", b"identity"} if lines else ()
     if codings and _has_content(Headers(scope=scope)):
@@ -114,7 +114,7 @@ def _has_content(headers: Headers) -> bool:
 
 
 class Negotiated:
-    """Refuses a request before its route does anything when Accept admits none of ``offers``."""
+    """Refuses a request before its route does anything if Accept accepts none of ``offers``."""
 
     def __init__(self, app: ASGIApp, offers: tuple[str, ...]) -> None:
         self.app = app

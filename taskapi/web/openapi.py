@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with every problem in its one format."""
+"""The OpenAPI document: FastAPI's, with every problem in the one format."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -60,9 +60,9 @@ EXAMPLE = re.compile(r"#/components/examples/(\w+)")
 
 
 def install(app: FastAPI, takes_key: Callable[[str], bool]) -> None:
-    """Makes ``app`` describe itself; the document is made once, when it is first asked for.
+    """Makes ``app`` describe itself. The document is created once, when it is first requested.
 
-    A POST takes an Idempotency-Key when ``takes_key`` says so of its path.
+    A POST accepts an Idempotency-Key if ``takes_key`` says so for its path.
     """
 
     def document() -> Json:
@@ -112,7 +112,7 @@ def _document(app: FastAPI, takes_key: Callable[[str], bool]) -> Json:
 
 
 def _complete(operation: Json, method: str, *, keyed: bool) -> None:
-    """What an operation has because of what it is."""
+    """Adds what every operation of its kind has."""
     answers = operation["responses"]
     limited = "security" in operation
     if limited:

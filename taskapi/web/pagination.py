@@ -1,4 +1,4 @@
-"""Pages of a list: the parameters of pages by number, what is on them, and the links between pages."""
+"""Pages of a list: their parameters, their entries, and the links between them."""
 
 import json
 from collections.abc import Mapping
@@ -29,14 +29,14 @@ LIST_HEADERS: dict[str, Any] = {
 
 
 class Page(NamedTuple, Generic[Entry]):
-    """Some entries of a list, and how many there are in all."""
+    """Some entries of a list, and the total number of entries."""
 
     entries: list[Entry]
     total: int
 
 
 class PageQuery(BaseModel):
-    """Which page of a list, by number."""
+    """The page of a list, by offset and limit."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,7 +52,7 @@ class PageQuery(BaseModel):
 
     @property
     def start(self) -> int:
-        """How many entries are passed over."""
+        """How many entries are skipped."""
         return self.offset or self.skip or 0
 
     async def find(

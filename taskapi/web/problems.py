@@ -68,7 +68,7 @@ class Problem(BaseModel):
 
 
 INTERNAL_ERROR: Final = ("internal_error", "Something went wrong on our side. The request id identifies it in the log.")
-# What a status stands for wherever a route answers it; a route names what it alone answers.
+# What a status stands for in most routes; a route names its other problems by their class.
 USUAL: Final[Mapping[int, Sequence[type[DomainError]]]] = {
     400: [errors.MalformedJSON],
     401: [errors.NotAuthenticated, errors.InvalidToken],
@@ -96,7 +96,7 @@ HEADERS: Final[Mapping[int, dict[str, Any]]] = {
 
 
 def responses(*problems: int | type[DomainError]) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI entries of a route's problems: of a status those that are usual, and others by their class.
+    """The OpenAPI entries of a route's problems: a status stands for its usual problems, a class for itself.
 
     Those that every route has are added by ``openapi``.
     """
@@ -190,7 +190,7 @@ def of_domain(error: DomainError) -> Response:
 
 
 def of_driver(error: PyMongoError) -> Response:
-    """The response for an error of the database; raises it again when it is a fault of ours."""
+    """The response for a database error; raises the error again if it is a bug."""
     known = to_domain_error(error)
     if known is None:
         raise error
@@ -199,12 +199,12 @@ def of_driver(error: PyMongoError) -> Response:
 
 
 def of_unexpected() -> Response:
-    """The response for a fault of ours; says nothing about it."""
+    """The response for a bug; it reveals nothing about it."""
     return render(500, *INTERNAL_ERROR)
 
 
 def install(app: FastAPI) -> None:
-    """Makes ``app`` answer every error with a problem."""
+    """Makes ``app`` answer all errors with problems."""
 
     async def domain(request: Request, error: Exception) -> Response:
         assert isinstance(error, DomainError)

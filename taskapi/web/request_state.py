@@ -1,4 +1,4 @@
-"""What the parts of one request tell each other: middleware, guards and routes."""
+"""What middleware, guards and routes share during one request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ KEY = "taskapi"
 
 @dataclass(slots=True)
 class RequestState:
-    """Made by the outermost middleware, and shared by all copies of the scope."""
+    """Created by the outermost middleware, and shared by all copies of the scope."""
 
-    quota_headers: Sequence[tuple[bytes, bytes]] = ()  # what the request quota adds to the answer
-    caller: object = None  # once they are known, as the room that knows callers has them
+    quota_headers: Sequence[tuple[bytes, bytes]] = ()  # headers of the request quota, for the response
+    caller: object = None  # once authenticated; its type belongs to the package that authenticates
     account: str | None = None  # the id of the caller's account
     is_unfinished: bool = False  # a repeat under the same Idempotency-Key should try again what failed
 
 
 def begin_state(scope: Scope) -> RequestState:
-    """The state of a request that begins."""
+    """The state of a new request."""
     state = scope.setdefault("state", {})[KEY] = RequestState()
     return state
 
 
 def state_of(source: Request | Scope) -> RequestState:
-    """The state of a request that is being answered."""
+    """The state of the current request."""
     state: RequestState = source["state"][KEY]
     return state

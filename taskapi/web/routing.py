@@ -36,7 +36,7 @@ ATTACHMENT = {"Content-Disposition": {"description": "A file name.", "schema": {
 
 
 class StrictRequest(Request):
-    """A request whose JSON is read strictly."""
+    """A request whose JSON body is read strictly."""
 
     max_values: int | None = json_pieces.MAX_VALUES
 
@@ -60,7 +60,7 @@ def _refuse_many(fields: int) -> None:
 
 
 def media_type(request: Request) -> str:
-    """The request's media type in lower case, without parameters; empty when it names none."""
+    """The request's media type in lower case, without parameters; empty if it has none."""
     value = request.headers.get("content-type", "")
     if value in (JSON, FORM):
         return value
@@ -80,7 +80,7 @@ def _content_type(value: str) -> Message:
 
 
 async def read_json(model: type[Model], request: Request) -> Model:
-    """The JSON body as ``model``, for a route whose media types differ in their models.
+    """The JSON body as ``model``, for a route whose media types have different models.
 
     Raises:
         InvalidInput: names each wrong field.
@@ -98,7 +98,7 @@ def page_headers(path: str, query: PageQuery, total: int) -> dict[str, str]:
 
 
 def path_to(request: Request, router: APIRouter, name: str, **values: str) -> str:
-    """The path of the route called ``name`` in ``router``, as the caller addresses it."""
+    """The path of the route ``name`` in ``router``, as callers have to send it."""
     if name not in _formats:
         _formats[name] = next(route.path_format for route in router.routes if isinstance(route, APIRoute) and route.name == name)
     return f"{request.scope.get('root_path', '')}{_formats[name].format(**values)}"
@@ -108,12 +108,12 @@ _formats: dict[str, str] = {}  # the paths of routes by their names, which are t
 
 
 def path_id(what: str) -> Any:
-    """Documents an id in a path. Its pattern is not validated: the route answers 404 for what is not an id."""
+    """Documents an id in a path. Its pattern is not validated: the route answers 404 for anything that is not an id."""
     return Path(description=what, json_schema_extra={"pattern": "^[0-9a-fA-F]{24}$"})
 
 
 def _guards(dependant: Dependant) -> Iterator[tuple[Any, SecurityScopes]]:
-    """The security schemes among what a route depends on, with the scopes that each has to demand."""
+    """The security schemes that a route depends on, each with its required scopes."""
     if isinstance(dependant.call, SecurityBase):
         scopes = (*(dependant.parent_oauth_scopes or ()), *(dependant.own_oauth_scopes or ()))
         yield dependant.call, SecurityScopes(list(dict.fromkeys(scopes)))
@@ -122,9 +122,9 @@ def _guards(dependant: Dependant) -> Iterator[tuple[Any, SecurityScopes]]:
 
 
 class StrictRoute(APIRoute):
-    """A route that takes the media types it documents and no other, answers in those it documents, and reads JSON strictly.
+    """A route that accepts only the media types it documents, answers in those it documents, and reads JSON strictly.
 
-    It knows the caller before it reads anything of a body.
+    It authenticates the caller before it reads the body.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -148,12 +148,12 @@ class StrictRoute(APIRoute):
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether the route lets in callers without a token."""
+        """Whether the route accepts callers without a token."""
         return not any(_guards(self.dependant))
 
     @property
     def produces(self) -> tuple[str, ...]:
-        """The media types of a successful answer: that of the response class, and those in ``responses``."""
+        """The media types of a successful response: that of the response class, and those in ``responses``."""
         status = self.status_code or 200
         if not is_body_allowed_for_status_code(status):
             return ()
@@ -173,7 +173,7 @@ class StrictRoute(APIRoute):
         max_values = None if work else StrictRequest.max_values  # a bulkhead holds few bodies at once
 
         async def strict(request: Request) -> Response:
-            for guard, scopes in guards:  # FastAPI would ask them after the body
+            for guard, scopes in guards:  # FastAPI would run them after it has read the body
                 await guard(request, scopes)
             refuse_codings(request.scope)
             kind = media_type(request)
@@ -181,7 +181,7 @@ class StrictRoute(APIRoute):
                 raise UnsupportedMediaType(expected)
             strict_request = StrictRequest(request.scope, request.receive)
             strict_request.max_values = max_values
-            # Read here, so that errors are ours and not the framework's 400. What is neither is the route's to read.
+            # Read here, so that errors are ours instead of the framework's 400. The route reads anything else itself.
             if kind == FORM:
                 _refuse_many(1 + (await strict_request.body()).count(b"&"))
             elif kind == JSON or kind.endswith("+json"):
@@ -196,7 +196,7 @@ class StrictRoute(APIRoute):
 
 
 def anonymous_limits(routers: Iterable[APIRouter], limit: int) -> dict[tuple[str, str], int]:
-    """How large the bodies of strangers may be where all others may take ``limit`` bytes, by method and path."""
+    """The body limits of routes without authentication, by method and path; ``limit`` is that of all other routes."""
     routes = [route for router in routers for route in router.routes if isinstance(route, StrictRoute)]
     open_to_all = [route for route in routes if route.takes and route.is_anonymous]
     least = min(MAX_ANONYMOUS_BODY_BYTES, limit)
@@ -204,9 +204,9 @@ def anonymous_limits(routers: Iterable[APIRouter], limit: int) -> dict[tuple[str
 
 
 def prefer_exact_paths(routes: Iterable[BaseRoute]) -> None:
-    """Excludes from each route the addresses that a more exact path matches: ``/tasks/export`` is not a task id.
+    """Excludes from each route the paths that a more exact route matches: ``/tasks/export`` is not a task id.
 
-    Otherwise the less exact path would take every method that the more exact one does not.
+    Otherwise the less exact route would handle every method that the more exact one does not have.
     """
     patterns = {route.path: compile_path(route.path)[0] for route in routes if isinstance(route, Route)}
     for route in routes:

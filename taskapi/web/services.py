@@ -1,4 +1,4 @@
-"""What an application holds while it runs, and how requests get at it."""
+"""The objects of a running application, and how requests get them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
@@ -11,7 +11,7 @@ Kind = TypeVar("Kind")
 
 
 class Services:
-    """The objects that an application was started with, one of each class. It never changes.
+    """The objects of an application, one of each class. It never changes.
 
     Raises ValueError for two of one class.
     """
@@ -22,25 +22,25 @@ class Services:
             raise ValueError("two objects of one class")
 
     def with_more(self, *instances: object) -> Self:
-        """These objects, and others that need some of them."""
+        """A new container with these objects and more, which may need some of them."""
         return type(self)(*self._instances.values(), *instances)
 
     def __getitem__(self, kind: type[Kind]) -> Kind:
         return cast(Kind, self._instances[kind])
 
     def get(self, kind: type[Kind]) -> Kind | None:
-        """The object of this class; None when the settings do without it."""
+        """The object of this class; None if the settings disable it."""
         return self._instances.get(kind)
 
 
 def services_of(source: Request | Scope) -> Services:
-    """What the application holds that answers a request."""
+    """The objects of the application that handles a request."""
     services: Services = source["app"].state.services
     return services
 
 
 def provided(kind: type[Kind]) -> Callable[[Request], Awaitable[Kind]]:
-    """The dependency that gives a route the application's object of this class."""
+    """A dependency that gives a route the application's object of this class."""
 
     async def provide(request: Request) -> Kind:
         return services_of(request)[kind]

@@ -1,4 +1,4 @@
-"""Answers that are sent while they are made, and bodies that are read while they come."""
+"""Responses that are sent while they are produced, and bodies that are read while they arrive."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Streamed(StreamingResponse):
-    """A body that is sent part by part. When a part cannot be made the connection is cut: the body never looks complete."""
+    """A body that is sent part by part. If a part fails, the connection is cut, so that the body never looks complete."""
 
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
         super().__init__(self._in_turn(first, rest), headers=headers)
@@ -24,11 +24,11 @@ class Streamed(StreamingResponse):
 
     @classmethod
     async def begun(cls, parts: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> "Streamed":
-        """The answer whose first part is made already, so that what keeps it from being made is an ordinary error."""
+        """A response whose first part was already produced, so that a failure to produce it is an ordinary error."""
         return cls(await anext(parts, b""), parts, headers)
 
     async def stream_response(self, send: Send) -> None:
-        """Sends the parts. The server notices an answer that does not end, and closes its connection."""
+        """Sends the parts. The server notices a response that does not end, and closes its connection."""
         try:
             await super().stream_response(send)
         except (DomainError, PyMongoError) as error:
@@ -45,7 +45,7 @@ class Streamed(StreamingResponse):
 
 
 async def rendered(batches: AsyncGenerator[list[Any], None], render: Callable[[Any], Iterable[str]]) -> AsyncGenerator[str, None]:
-    """The texts that ``render`` makes of each document; close it when you leave early."""
+    """The text that ``render`` makes of each document. Close it if you stop early."""
     async with aclosing(batches):
         async for batch in batches:
             for document in batch:
@@ -54,7 +54,7 @@ async def rendered(batches: AsyncGenerator[list[Any], None], render: Callable[[A
 
 
 async def lines(chunks: AsyncIterable[bytes], longest: int) -> AsyncIterator[bytes]:
-    """The lines of a text without their ends. One of more than ``longest`` bytes is cut after one byte more: it shows."""
+    """The lines of a text without their line ends. A line of more than ``longest`` bytes is truncated to one byte more."""
     line = bytearray()
     async for chunk in chunks:
         for number, part in enumerate(chunk.split(b"\n")):

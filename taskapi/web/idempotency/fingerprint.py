@@ -1,4 +1,4 @@
-"""What tells two requests under one key apart."""
+"""What distinguishes two requests with the same key."""
 
 import hashlib
 import hmac
@@ -20,7 +20,7 @@ class FingerprintKeys(tuple[bytes, ...]):
 
 
 class FingerprintedBody:
-    """A request's body, hashed as it passes by and never kept beyond its first ``READ_AHEAD`` bytes.
+    """A request's body, hashed while it is read; only its first ``READ_AHEAD`` bytes are kept.
 
     A fingerprint is the HMAC of a SHA-256 over method, path, query, content type and body. It is keyed because a body may
     hold a password, and a plain hash of it would be quicker to guess than the one that is stored. There is one for each of
@@ -43,7 +43,7 @@ class FingerprintedBody:
 
     @property
     def fingerprints(self) -> Fingerprints | None:
-        """The fingerprints; None while the body is not complete."""
+        """The fingerprints; None until the body is complete."""
         if not self._complete:
             return None
         current = (hmac.digest(key, self._hash.digest(), "sha256") for key in self._keys)

@@ -1,4 +1,4 @@
-"""``Idempotency-Key``: a POST that is repeated under its key gets its first answer again. Pure ASGI, next to the routes."""
+"""``Idempotency-Key``: a POST that is repeated with its key gets its first response again. Pure ASGI, next to the routes."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ MAX_ANSWER_BYTES = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
 
 
 class IdempotencyKeys:
-    """Runs each keyed POST once.
+    """Runs each POST with a key once.
 
     Args:
         takes_key: says of a path whether a POST to it takes a key.
@@ -66,7 +66,7 @@ class IdempotencyKeys:
         await response(scope, receive, send)
 
     async def _once(self, caller: str, key: str, scope: Scope, receive: Receive) -> Response:
-        """The recorded answer, or that of a run of the request; recorded before it is sent."""
+        """The recorded response, or the response of running the request, which is recorded before it is sent."""
         services = services_of(scope)
         service, body = services[IdempotencyService], FingerprintedBody(scope, receive, services[FingerprintKeys])
         await body.begin()
@@ -92,7 +92,7 @@ def _only(keys: list[bytes]) -> str:
 
 
 async def _captured(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
-    """What ``app`` answers, as a whole."""
+    """The whole response of ``app``."""
     status, headers, body = 0, list[tuple[str, str]](), bytearray()
 
     async def keep(message: Message) -> None:
@@ -108,7 +108,7 @@ async def _captured(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
 
 
 def _is_final(answer: Answer) -> bool:
-    """Whether repeats get this answer. A failure of ours may pass, and for 406 and 429 nothing was done."""
+    """Whether repeats get this response. A server error may be temporary, and with 406 and 429 nothing was done."""
     return answer.status < 500 and answer.status not in (406, 429) and len(answer.body) <= MAX_ANSWER_BYTES
 
 

@@ -1,4 +1,4 @@
-"""Reservations of idempotency keys. One atomic write decides who runs a request; its answer is kept for the repeats.
+"""Reservations of idempotency keys. One atomic write decides who runs a request; its response is stored for repeats.
 
 A run holds its key for a lease that it renews, so a killed process frees the key and a slow one keeps it. Whoever takes
 over goes on with the same seed, hence gives the same ids (``core.ids``). A run that lost its key cannot record an answer.
@@ -24,7 +24,7 @@ RENEWALS = 3  # tries in each lease: one or two may fail
 
 
 class Answer(NamedTuple):
-    """What a request was answered: status, headers and body."""
+    """The response to a request: status, headers and body."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -40,7 +40,7 @@ class Recorded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyService:
-    """Reserves keys for requests, and keeps the answers."""
+    """Reserves keys for requests, and stores the responses."""
 
     records: IdempotencyRepository
 
