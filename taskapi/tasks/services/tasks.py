@@ -120,7 +120,7 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
         "created_at": now,
         "updated_at": now,
         "version": 1,
-        "history": history.first(owner, now),
+        "history": history.begin_history(owner, now),
     }
 
 

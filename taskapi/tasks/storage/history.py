@@ -56,13 +56,40 @@ def entry(action: Action, by: UserRead, at: datetime) -> BSON:
     return {"at": at, "by": author, "action": action, "request_id": request_id.get()}
 
 
-def first(by: UserRead, at: datetime) -> list[BSON]:
+def begin_history(by: UserRead, at: datetime) -> list[BSON]:
     """The history of a task that is being created."""
     return [{**entry(Action.create, by, at), "version": 1, "before": {}}]
 
 
-def recorded(stages: Iterable[BSON], touched: Iterable[str], action: Action, by: UserRead, at: datetime) -> list[BSON]:
-    """The stages of an update, with those that raise the version and record which of the ``touched`` fields changed."""
+def record_history(stages: Iterable[BSON], touched: Iterable[str], action: Action, by: UserRead, at: datetime) -> list[BSON]:
+    """The stages of an update, with those that raise the version and record which of the ``touched`` fields changed.
+
+    ``record_history([{"$set": {"title": "New", "tags": ["x"]}}], ["title", "tags"], Action.update, by, at)``, for example:
+
+    Document in:
+        {"title": "Old", "tags": ["x"], "version": 1, "history": []}
+
+    Stages:
+        {"$set": {"version": NEXT_VERSION, "before": {"$mergeObjects": [{"title": "$title", "tags": "$tags"}]}}}
+        {"$set": {"title": "New", "tags": ["x"]}}
+        {"$set": {"history": keep_newest({"$concatArrays": [list_or_empty("$history"), [{
+            "at": {"$literal": at},
+            "by": {"$literal": {"id": by.object_id, "username": by.username}},
+            "action": {"$literal": "update"},
+            "request_id": {"$literal": request_id.get()},
+            "version": "$version",
+            "before": {
+                "title": {"$cond": [{"$ne": ["$before.title", "$title"]}, "$before.title", "$$REMOVE"]},
+                "tags": {"$cond": [{"$ne": ["$before.tags", "$tags"]}, "$before.tags", "$$REMOVE"]},
+            },
+        }]]})}}
+        {"$unset": "before"}
+
+    Document out:
+        {"title": "New", "tags": ["x"], "version": 2, "history": [
+            {**entry(Action.update, by, at), "version": 2, "before": {"title": "Old"}},
+        ]}
+    """
     stored: BSON = {name: f"${name}" for name in touched}
     stored |= {name: {"$ifNull": [f"${name}", {"$literal": empty}]} for name, empty in LEGACY_DEFAULTS.items() if name in stored}
     before: BSON = {
@@ -70,24 +97,43 @@ def recorded(stages: Iterable[BSON], touched: Iterable[str], action: Action, by:
     }
     if "metadata" in before:  # to MongoDB 1 and 1.0 are equal, to callers they are not
         before["metadata"] = "$before.metadata"
-    made = {
+    added = {
         **{name: {"$literal": value} for name, value in entry(action, by, at).items()},
         "version": "$version",
         "before": before,
     }
-    history = {"$concatArrays": [list_or_empty("$history"), [made]]}
+    history = {"$concatArrays": [list_or_empty("$history"), [added]]}
     # As a computed value: a plain object would be merged into what a script may have stored under this name.
     kept = {"before": {"$mergeObjects": [stored]}} if stored else {}
     return [
         {"$set": {"version": NEXT_VERSION, **kept}},
         *stages,
-        {"$set": {"history": _capped(history)}},
+        {"$set": {"history": keep_newest(history)}},
         {"$unset": "before"},
     ]
 
 
-def _capped(entries: BSON) -> BSON:
-    """The newest of ``entries``, within both limits."""
+def keep_newest(entries: BSON | str) -> BSON:
+    """The expression of the newest of ``entries``: at most ``MAX_ENTRIES``, and half of those when they exceed ``MAX_BYTES``.
+
+    ``{"$set": {"history": keep_newest("$history")}}``, for example:
+
+    Document in:
+        {"history": [{"version": version} for version in range(1, 104)]}
+
+    Stages:
+        {"$set": {"history": {"$let": {
+            "vars": {"newest": {"$slice": ["$history", -100]}},
+            "in": {"$cond": [
+                {"$gt": [{"$bsonSize": {"entries": "$$newest"}}, 65536]},
+                {"$slice": ["$$newest", {"$multiply": [-1, {"$ceil": {"$divide": [{"$size": "$$newest"}, 2]}}]}]},
+                "$$newest",
+            ]},
+        }}}}
+
+    Document out:
+        {"history": [{"version": version} for version in range(4, 104)]}
+    """
     half = {"$multiply": [-1, {"$ceil": {"$divide": [{"$size": "$$newest"}, 2]}}]}
     large = {"$gt": [{"$bsonSize": {"entries": "$$newest"}}, MAX_BYTES]}
     return {

@@ -12,7 +12,7 @@ from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import DAYS, DIRECT_FIELDS
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskCreate, TaskUpdate
-from taskapi.tasks.storage.history import Action, list_or_empty, recorded
+from taskapi.tasks.storage.history import Action, list_or_empty, record_history
 from taskapi.tasks.storage.reading import reference
 
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -78,7 +78,7 @@ def update(
     if derive and ("status" in fields or "checklist" in fields):
         stages.append({"$set": {"progress": PROGRESS}})
         touched.append("progress")
-    return recorded(stages, touched, action, by, now)
+    return record_history(stages, touched, action, by, now)
 
 
 def direct_values(data: TaskCreate | TaskUpdate, *, unset: bool = False) -> BSON:
@@ -107,11 +107,11 @@ def trash_pipeline(owner: UserRead, days: int) -> list[BSON]:
     trash = {"deleted_at": now, "expires_at": now + timedelta(days=days)}
     # A computed value, which replaces whatever a script may have stored there, and an owner that can be found again.
     moved = {"trash": {"$literal": {"owner": reference(owner), **trash}}}
-    return recorded([{"$set": moved}, {"$unset": "owner"}], [], Action.delete, owner, now)
+    return record_history([{"$set": moved}, {"$unset": "owner"}], [], Action.delete, owner, now)
 
 
 def restore_pipeline(owner: UserRead, now: datetime, *, keeps_key: bool = True) -> list[BSON]:
     """The update pipeline that takes a task of ``owner`` out of the trash; with ``keeps_key=False`` without its key."""
     gone = ["trash"] if keeps_key else ["trash", "key"]
     stages: list[BSON] = [{"$set": {"owner": {"$literal": reference(owner)}}}, {"$unset": gone}]
-    return recorded(stages, [] if keeps_key else ["key"], Action.restore, owner, now)
+    return record_history(stages, [] if keeps_key else ["key"], Action.restore, owner, now)
