@@ -39,7 +39,7 @@ def read_query(model: type[Model], request: Request) -> Model:
     """
     values: dict[str, str] = {}
     repeated: dict[str, FieldError] = {}
-    for name, value in request.query_params.multi_items():
+    for name, value in request.query_params.multi_items() if request.scope["query_string"] else ():
         if name in values:
             repeated[name] = FieldError(name[:MAX_FIELD_LENGTH], "was sent more than once", "repeated_parameter")
         values[name] = value

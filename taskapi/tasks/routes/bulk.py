@@ -1,9 +1,9 @@
 """Routes that change many tasks."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from pydantic import ConfigDict, Field
 
 from taskapi.accounts.dependencies import TaskWriter
@@ -16,7 +16,6 @@ from taskapi.tasks.services.batch import BatchService, Bulk, BulkQuery, DeleteTa
 from taskapi.tasks.services.bulk_by_filter import BulkByFilterService, ManyQuery, ManyResult
 from taskapi.web import admission
 from taskapi.web.problems import ProblemDetail, responses, status_of
-from taskapi.web.query_models import parameters, read_query
 from taskapi.web.request_state import state_of
 from taskapi.web.routing import JSON
 from taskapi.web.routing import router as strict_router
@@ -77,16 +76,15 @@ async def _rendered(steps: Sequence[OperationState]) -> Response:
     response_model=list[OperationResult],
     response_description="The outcome of each operation, in order.",
     responses=responses(400, 401, 403, BulkRefused, 413, 415, 422, 501, *admission.PROBLEMS),
-    openapi_extra={"parameters": parameters(BulkQuery)},
 )
 @admission.limited(admission.BULK)
-async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> Response:
+async def change_in_bulk(data: Bulk, query: Annotated[BulkQuery, Query()], user: TaskWriter, request: Request) -> Response:
     """Create, change and delete up to 1,000 tasks: each operation on its own, or with `atomic=true` all or none.
 
     The answer has the outcome of each operation, in order.
     """
     batch = services_of(request)[BatchService]
-    run = batch.run_atomically if read_query(BulkQuery, request).atomic else batch.run_independently
+    run = batch.run_atomically if query.atomic else batch.run_independently
     steps = await run(user, data)
     state_of(request).is_unfinished = any(isinstance(step.error, Unavailable) for step in steps)
     return await _rendered(steps)
@@ -97,15 +95,14 @@ async def change_in_bulk(data: Bulk, user: TaskWriter, request: Request) -> Resp
     summary="Change all tasks that match",
     response_description="How many tasks matched, and how many were changed.",
     responses=responses(400, 401, 403, CountDiffers, 413, 415, 422, TooManyMatches, 501, QueryTimeout, *admission.PROBLEMS),
-    openapi_extra={"parameters": parameters(ManyQuery)},
 )
 @admission.limited(admission.BY_FILTER)
-async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> ManyResult:
+async def update_tasks(data: TaskUpdate, query: Annotated[ManyQuery, Query()], user: TaskWriter, request: Request) -> ManyResult:
     """Make one change to all tasks that match the filters; `where={}` matches all.
 
     To be safe, send it with `dry_run=true` first, then with the number it returned as `expect`.
     """
-    return await services_of(request)[BulkByFilterService].update(user, read_query(ManyQuery, request), data)
+    return await services_of(request)[BulkByFilterService].update(user, query, data)
 
 
 @router.delete(
@@ -113,9 +110,8 @@ async def update_tasks(data: TaskUpdate, user: TaskWriter, request: Request) -> 
     summary="Delete all tasks that match",
     response_description="How many tasks matched, and how many were moved to the trash.",
     responses=responses(401, 403, CountDiffers, 422, TooManyMatches, 501, QueryTimeout, *admission.PROBLEMS),
-    openapi_extra={"parameters": parameters(ManyQuery)},
 )
 @admission.limited(admission.BY_FILTER)
-async def delete_tasks(user: TaskWriter, request: Request) -> ManyResult:
+async def delete_tasks(query: Annotated[ManyQuery, Query()], user: TaskWriter, request: Request) -> ManyResult:
     """Move all tasks that match the filters to the trash; `where={}` matches all."""
-    return await services_of(request)[BulkByFilterService].move_to_trash(user, read_query(ManyQuery, request))
+    return await services_of(request)[BulkByFilterService].move_to_trash(user, query)

@@ -1,9 +1,9 @@
 """Routes that get tasks out and in."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import FieldError, InvalidInput, UnsupportedMediaType
@@ -18,7 +18,6 @@ from taskapi.web import admission
 from taskapi.web.json_schema import definitions
 from taskapi.web.negotiation import negotiated
 from taskapi.web.problems import responses
-from taskapi.web.query_models import parameters, read_query
 from taskapi.web.routing import ATTACHMENT, JSON, media_parameter, media_type
 from taskapi.web.routing import router as strict_router
 from taskapi.web.services import services_of
@@ -59,16 +58,14 @@ TYPED_CSV = f"{CSV}; charset=utf-8; header=present"
     response_class=Response,
     response_description="Your tasks, as text.",
     responses={200: {"content": EXPORTED, "headers": ATTACHMENT}, **responses(401, 403, 422, *admission.PROBLEMS)},
-    openapi_extra={"parameters": parameters(ExportQuery)},
 )
 @admission.limited(admission.EXPORTS)
-async def export_tasks(user: TaskReader, request: Request) -> Response:
+async def export_tasks(query: Annotated[ExportQuery, Query()], user: TaskReader, request: Request) -> Response:
     """All your tasks that match, as of this moment, as JSON Lines or CSV. A body without its end was cut off.
 
     If reading takes longer than five minutes, the rest may be as of a later moment. Even then, no task appears twice, and none
     is missing that existed all the time; a task deleted meanwhile may be left out.
     """
-    query = read_query(ExportQuery, request)
     chosen = negotiated(request, tuple(name for name, kind in FORMATS.items() if query.format in (kind, None)))
     if query.bom and chosen != CSV:
         raise InvalidInput([FieldError("bom", "is only for CSV; also send format=csv", "csv_only")])
@@ -85,20 +82,16 @@ async def export_tasks(user: TaskReader, request: Request) -> Response:
     summary="Import tasks",
     response_description="How many tasks were created and changed, and the errors by line.",
     responses=responses(400, MalformedImport, 401, 403, 413, TooManyLines, 415, 422, Contended, *admission.PROBLEMS),
-    openapi_extra={
-        "parameters": parameters(ImportQuery),
-        "requestBody": {"required": True, "content": TAKEN},
-    },
+    openapi_extra={"requestBody": {"required": True, "content": TAKEN}},
 )
 @admission.limited(admission.IMPORTS)
-async def import_tasks(user: TaskWriter, request: Request) -> ImportReport:
+async def import_tasks(query: Annotated[ImportQuery, Query()], user: TaskWriter, request: Request) -> ImportReport:
     """Create tasks from up to 100,000 JSON Lines, or change those whose `key` exists. An invalid line does not stop the others.
 
     You can also send a JSON array of tasks, up to the size of other JSON bodies, or CSV. The first line of CSV names the columns:
     fields of a task in any order, including `title`. Lists, `checklist` and `metadata` are JSON; `tags` may also be separated
     by commas, `links` by whitespace. An empty cell clears a field that can be empty, and is ignored otherwise.
     """
-    query = read_query(ImportQuery, request)
     return await services_of(request)[ImportService].run(user, await _records(request), query)
 
 

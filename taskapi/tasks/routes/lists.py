@@ -1,8 +1,8 @@
 """Routes of lists of tasks."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 
 from taskapi.accounts.dependencies import TaskReader
 from taskapi.accounts.users.schemas import UserRead
@@ -15,7 +15,6 @@ from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
-from taskapi.web.query_models import parameters, read_query
 from taskapi.web.routing import JSON, path_to
 from taskapi.web.routing import router as strict_router
 from taskapi.web.services import services_of
@@ -44,11 +43,10 @@ ANSWER: dict[str, Any] = {
     "",
     summary="List your tasks",
     **{**ANSWER, "responses": {**ANSWER["responses"], **NOT_MODIFIED}},
-    openapi_extra={"parameters": [*parameters(TaskQuery), *IF_NONE_MATCH["parameters"]]},
+    openapi_extra=IF_NONE_MATCH,
 )
-async def list_tasks(user: TaskReader, request: Request) -> Response:
+async def list_tasks(query: Annotated[TaskQuery, Query()], user: TaskReader, request: Request) -> Response:
     """Your tasks, newest first unless you sort them. `X-Total-Count` has the total, `Link` the other pages."""
-    query = read_query(TaskQuery, request)
     page = await _page(query, user, request)
     path = path_to(request, router, "list_tasks")
     headers = validators(request, _etag(page, user)) | _headers(page)

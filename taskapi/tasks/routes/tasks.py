@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
@@ -24,7 +24,6 @@ from taskapi.tasks.storage.loader import TaskLoader
 from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
 from taskapi.web.problems import responses
-from taskapi.web.query_models import parameters, read_query
 from taskapi.web.routing import JSON, LOCATION, media_type, path_to, read_json
 from taskapi.web.routing import router as strict_router
 from taskapi.web.services import provided, services_of
@@ -63,12 +62,12 @@ async def create_task(data: TaskCreate, user: TaskWriter, request: Request) -> T
     response_model=TaskRead | TaskPart,
     response_description="The task, or the requested fields.",
     responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(VersionNotKept, 422)},
-    openapi_extra={"parameters": [*parameters(TaskView), *IF_NONE_MATCH["parameters"]]},
+    openapi_extra=IF_NONE_MATCH,
 )
-async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Response:
+async def read_task(task_id: TaskId, query: Annotated[TaskView, Query()], user: TaskReader, request: Request) -> Response:
     """One task, whole or in part: now, in an earlier version, or at an earlier time."""
-    if request.scope["query_string"]:
-        found = await services_of(request)[ViewService].read(user, task_id, read_query(TaskView, request))
+    if query.model_fields_set:
+        found = await services_of(request)[ViewService].read(user, task_id, query)
         return Response(found.json(), headers=validators(request, etag(found.version, user.renames)), media_type=JSON)
     task = await services_of(request)[TaskLoader].get(user, task_id)
     headers = validators(request, etag(task.version, user.renames))
@@ -80,12 +79,12 @@ async def read_task(task_id: TaskId, user: TaskReader, request: Request) -> Resp
     summary="Read the summary of a task",
     response_description="The summary.",
     responses={**READ, **responses(422)},
-    openapi_extra={"parameters": parameters(SummaryQuery)},
 )
-async def read_task_summary(task_id: TaskId, user: TaskReader, tasks: Tasks, request: Request) -> TaskSummary:
+async def read_task_summary(
+    task_id: TaskId, query: Annotated[SummaryQuery, Query()], user: TaskReader, tasks: Tasks
+) -> TaskSummary:
     """A summary of one task: whether it is overdue, and how old it is."""
-    zone = read_query(SummaryQuery, request).tz
-    return TaskSummary.of(await tasks.get(user, task_id), zone)
+    return TaskSummary.of(await tasks.get(user, task_id), query.tz)
 
 
 @router.get(

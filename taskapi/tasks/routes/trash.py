@@ -1,6 +1,8 @@
 """Routes of the trash."""
 
-from fastapi import Request, Response
+from typing import Annotated
+
+from fastapi import Query, Request, Response
 
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import QueryTimeout
@@ -13,7 +15,6 @@ from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER
 from taskapi.web.pagination import LIST_HEADERS, PageQuery
 from taskapi.web.problems import responses
-from taskapi.web.query_models import parameters, read_query
 from taskapi.web.routing import page_headers, path_to
 from taskapi.web.routing import router as strict_router
 
@@ -25,11 +26,11 @@ router = strict_router(tags=["trash"])
     summary="List the trash",
     response_description="A page of deleted tasks.",
     responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout, *admission.PROBLEMS)},
-    openapi_extra={"parameters": parameters(PageQuery)},
 )
-async def list_trash(user: TaskReader, trash: Trash, request: Request, response: Response) -> list[TrashedTask]:
+async def list_trash(
+    query: Annotated[PageQuery, Query()], user: TaskReader, trash: Trash, request: Request, response: Response
+) -> list[TrashedTask]:
     """Your deleted tasks, last deleted first."""
-    query = read_query(PageQuery, request)
     work = admission.LISTS if query.start <= MAX_CHEAP_START else admission.QUERIES
     async with admission.admit(work, request):
         page = await trash.list_page(user, query)
