@@ -41,6 +41,6 @@ def collection(document: type[Document]) -> Collection:
     return service(Database).collection(document)
 
 
-def audit_log(address: str = "192.0.2.7", agent: str = "curl/8.5.0") -> AuditLog:
+def audit_log(ip: str = "192.0.2.7", agent: str = "curl/8.5.0") -> AuditLog:
     """Its audit log, for a caller."""
-    return AuditLog(service(SecurityEventRepository), address, agent)
+    return AuditLog(service(SecurityEventRepository), ip, agent)

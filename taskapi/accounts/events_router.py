@@ -33,7 +33,7 @@ async def list_own_events(
     query: Annotated[EventQuery, Query()], user: AccountHolder, events: SecurityEvents, request: Request, response: Response
 ) -> list[SecurityEventRead]:
     """The security events of your account, newest first: sign-ins, failures, changes of passwords, tokens and roles."""
-    page = await queries.of_account(events, user.object_id, query, services_of(request)[Settings].query_timeout_ms)
+    page = await queries.list_for_user(events, user.object_id, query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_own_events"), query, page.total))
     return page.entries
 
@@ -48,6 +48,6 @@ async def list_events(
     query: Annotated[AllEventsQuery, Query()], _: Admin, events: SecurityEvents, request: Request, response: Response
 ) -> list[SecurityEventRead]:
     """The security events of all accounts, newest first; for admins."""
-    page = await queries.of_all_accounts(events, query, services_of(request)[Settings].query_timeout_ms)
+    page = await queries.list_all(events, query, services_of(request)[Settings].query_timeout_ms)
     response.headers.update(page_headers(path_to(request, router, "list_events"), query, page.total))
     return page.entries

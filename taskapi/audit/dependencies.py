@@ -11,8 +11,8 @@ from taskapi.web.services import provided, services_of
 
 async def audit_log(request: Request) -> AuditLog:
     """The audit log for what this request does."""
-    address = request.client.host if request.client else ""
-    return AuditLog(services_of(request)[SecurityEventRepository], address, request.headers.get("user-agent", ""))
+    ip = request.client.host if request.client else ""
+    return AuditLog(services_of(request)[SecurityEventRepository], ip, request.headers.get("user-agent", ""))
 
 
 CallerAuditLog = Annotated[AuditLog, Depends(audit_log)]

@@ -1,4 +1,4 @@
-"""How a security event is stored."""
+"""The stored shape of a security event."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -11,12 +11,12 @@ GONE = ObjectId("0" * 24)  # stands for a deleted account
 
 
 class SecurityEventDocument(Document):
-    """One event. It holds no secret, and nothing that an unknown caller typed."""
+    """One event. It holds no secret and no input of an unknown caller."""
 
     at: datetime
     kind: str
     outcome: str  # "success" or "failure"
-    user: PydanticObjectId | None  # whose account it is about; None when there is none
+    user: PydanticObjectId | None  # the account it is about; None when there is none
     by: PydanticObjectId | None  # the admin who did it; None when the account itself did
     address: str
     agent: str
@@ -33,7 +33,7 @@ class SecurityEventDocument(Document):
             IndexModel([("at", DESCENDING), ("_id", DESCENDING)], name="newest"),
             # those of one kind, newest first
             IndexModel([("kind", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)], name="kind_newest"),
-            # what an admin did to others, when the admin leaves
+            # what an admin did to others, when the admin's account is deleted
             IndexModel([("by", ASCENDING)], name="by_admin", partialFilterExpression={"by": {"$gt": GONE}}),
             # MongoDB removes what has expired
             IndexModel([("expires_at", ASCENDING)], name="event_expiry", expireAfterSeconds=0),

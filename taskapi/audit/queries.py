@@ -12,7 +12,7 @@ from taskapi.web.pagination import Page
 SOURCE = SecurityEventDocument.Settings.name
 
 
-async def of_account(
+async def list_for_user(
     events: SecurityEventRepository, user: ObjectId, query: EventQuery, milliseconds: int
 ) -> Page[SecurityEventRead]:
     """The events of ``user``, found within ``milliseconds``, without the IP addresses and user agents of admins."""
@@ -25,7 +25,7 @@ def for_owner(event: SecurityEventRead) -> SecurityEventRead:
     return event.model_copy(update={"address": "", "agent": ""}) if event.by else event
 
 
-async def of_all_accounts(events: SecurityEventRepository, query: AllEventsQuery, milliseconds: int) -> Page[SecurityEventRead]:
+async def list_all(events: SecurityEventRepository, query: AllEventsQuery, milliseconds: int) -> Page[SecurityEventRead]:
     """The events of all accounts, found within ``milliseconds``."""
     conditions: BSON = {"user": ObjectId(query.user)} if query.user else {}
     if query.outcome:

@@ -1,4 +1,4 @@
-"""Writing security events."""
+"""Recording security events."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -37,15 +37,15 @@ Kind = Literal[
 ]
 Outcome = Literal["success", "failure"]
 
-MAX_AGENT_LENGTH = 200  # characters that are kept of a User-Agent
+MAX_AGENT_LENGTH = 200  # characters of a User-Agent that are stored
 
 
 @dataclass(frozen=True, slots=True)
 class AuditLog:
-    """Records what one caller does to accounts, and where they come from."""
+    """Records what one caller does to accounts, with their IP address and user agent."""
 
     events: SecurityEventRepository
-    address: str
+    ip: str
     agent: str
 
     async def record(
@@ -57,9 +57,9 @@ class AuditLog:
         by: ObjectId | None = None,
         **details: str,
     ) -> None:
-        """Stores one event about the account ``user``; ``by`` names who did it when that is not the account itself.
+        """Stores one event about the account ``user``; ``by`` names who did it when it was not the account itself.
 
-        ``details`` are for people, and hold no secret: no password, no token, no code.
+        ``details`` are for people and must not contain a secret: no password, no token, no code.
         """
         await self.events.add(
             {
@@ -67,7 +67,7 @@ class AuditLog:
                 "outcome": outcome,
                 "user": user,
                 "by": by if by != user else None,
-                "address": self.address,
+                "address": self.ip,
                 "agent": self.agent[:MAX_AGENT_LENGTH],
                 "request_id": request_id.get(),
                 "details": details,

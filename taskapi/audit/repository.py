@@ -28,7 +28,7 @@ class SecurityEventRepository:
         self._kept = kept
 
     async def add(self, event: BSON) -> None:
-        """Stores an event of now."""
+        """Stores an event with the current time."""
         now = utc_now()
         await self._events.insert_one({"at": now, **event, "expires_at": now + self._kept})
 
@@ -49,6 +49,6 @@ class SecurityEventRepository:
         return stream_batches(self._events, stages, BATCH)
 
     async def delete_for_user(self, user: ObjectId) -> None:
-        """Deletes the events about ``user``, and makes what they did to other accounts anonymous."""
+        """Deletes the events about ``user``, and anonymizes what they did to other accounts."""
         await delete_all(self._events, {"user": user})
         await self._events.update_many({"by": user}, {"$set": {"by": GONE, "address": "", "agent": ""}})

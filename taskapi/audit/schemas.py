@@ -1,4 +1,4 @@
-"""Security events as their readers ask for them and see them."""
+"""The schemas of reading security events."""
 
 from typing import Annotated, Any
 
@@ -9,25 +9,25 @@ from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, ObjectIdIn, UTCDateTime
 from taskapi.web.pagination import PageQuery
 
 
-def _identity(value: Any) -> Any:
+def _id_text(value: Any) -> Any:
     return value if value is None else str(value)
 
 
 Who = Annotated[
     Annotated[str, Field(min_length=24, max_length=24)] | None,
-    BeforeValidator(_identity),
+    BeforeValidator(_id_text),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^[0-9a-f]{24}$"}, {"type": "null"}]}),
 ]
 
 
 class EventQuery(PageQuery):
-    """Which of one's own events."""
+    """Selects a page of the caller's own events."""
 
     kind: Kind | None = Field(None, description="Only events of this kind.")
 
 
 class AllEventsQuery(EventQuery):
-    """Which events of all accounts."""
+    """Selects a page of the events of all accounts."""
 
     user: ObjectIdIn | None = Field(None, description="Only events about the account with this id.")
     outcome: Outcome | None = Field(None, description="Only successes, or only failures.")

@@ -1,4 +1,4 @@
-"""What the service notes about itself in its database: which secret signs, and whether a restore has come to its end."""
+"""What the service stores about itself: which secret signs, and whether a restore is complete."""
 
 import logging
 from datetime import datetime
@@ -22,7 +22,7 @@ OTHER_KEY = (
 
 
 class ServiceStateDocument(Document):
-    """One note, under its name."""
+    """One entry, under its name."""
 
     id: str  # type: ignore[assignment]
     since: datetime
@@ -34,7 +34,7 @@ class ServiceStateDocument(Document):
 
 
 class ServiceStateRepository:
-    """The notes of the service about itself."""
+    """The entries that the service stores about itself."""
 
     def __init__(self, database: Database) -> None:
         self._states = database.collection(ServiceStateDocument)

@@ -1,4 +1,4 @@
-"""How a mail that is to be sent is stored."""
+"""The stored shape of a queued mail."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -9,7 +9,7 @@ from pymongo import ASCENDING, IndexModel
 
 
 class Origin(BaseModel):
-    """The request that a mail comes of."""
+    """The request that queued a mail."""
 
     address: str
     agent: str
@@ -17,14 +17,14 @@ class Origin(BaseModel):
 
 
 class MailJobDocument(Document):
-    """One mail to be sent. It holds no secret: a token is made when the mail is written."""
+    """One queued mail. It holds no secret: a token is created when the mail is written."""
 
     kind: str
     user: PydanticObjectId | None
-    address: str | None  # where that is not the account's at the time of sending
+    address: str | None  # of the recipient, when it is not the account's address at the time of sending
     origin: Origin
     due_at: datetime
-    leased_until: datetime  # until when a worker has it for itself
+    leased_until: datetime  # by the worker that sends it
     attempts: int
     created_at: datetime
     expires_at: datetime

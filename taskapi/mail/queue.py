@@ -1,4 +1,4 @@
-"""The queue of mails: requests put jobs into it, and each worker sends what is due."""
+"""The queue of mails: requests add jobs, and each worker sends those that are due."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -30,28 +30,28 @@ PATIENCE = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """Takes mails to be sent. ``wake`` tells the job of this worker that there is one.
+    """Takes mails to be sent. ``wake`` wakes the job of this worker.
 
-    ``local_domains``: accounts may have addresses of tests and local networks.
+    ``local_domains``: whether accounts may have addresses in the domains of tests and local networks.
     """
 
     mails: MailRepository
     wake: Callable[[], None]
     local_domains: bool = False
 
-    def check(self, address: str | None) -> None:
-        """Returns when an account may have ``address``.
+    def check(self, email: str | None) -> None:
+        """Checks that an account may have the address ``email``.
 
         Raises:
-            InvalidInput: its domain is a local one, and those are not taken.
+            InvalidInput: its domain is a local one, which this server does not accept.
         """
-        if address and not self.local_domains and is_local(address):
+        if email and not self.local_domains and is_local(email):
             raise InvalidInput([FieldError("email", "must not end in .test, .local or .localhost on this server", "email")])
 
-    async def enqueue(self, kind: Kind, audit_log: AuditLog, *, user: ObjectId | None = None, address: str | None = None) -> None:
-        """Queues a mail to the account ``user``, or about ``address`` as a caller typed it."""
-        origin = {"address": audit_log.address, "agent": audit_log.agent[:MAX_AGENT_LENGTH], "request_id": request_id.get()}
-        await self.mails.add(kind, user, address, origin)
+    async def enqueue(self, kind: Kind, audit_log: AuditLog, *, user: ObjectId | None = None, email: str | None = None) -> None:
+        """Queues a mail to the account ``user``, or about the address ``email`` as a caller typed it."""
+        origin = {"address": audit_log.ip, "agent": audit_log.agent[:MAX_AGENT_LENGTH], "request_id": request_id.get()}
+        await self.mails.add(kind, user, email, origin)
         self.wake()
 
 
@@ -61,7 +61,7 @@ class MailJob(Job):
 
 @dataclass(frozen=True, slots=True)
 class MailWorker:
-    """Sends what is due: ``compose`` makes the mail of a job, or None when it is no longer needed."""
+    """Sends mails that are due: ``compose`` writes the mail of a job, or returns None when it is no longer needed."""
 
     mails: MailRepository
     compose: Compose
@@ -87,7 +87,7 @@ class MailWorker:
         await self.mails.remove(mail)
 
     async def _put_off(self, mail: LeasedMail, error: DeliveryError) -> None:
-        """Leaves a mail for later, or gives it up after a day."""
+        """Postpones a mail, or gives it up after a day."""
         job, now = mail.job, utc_now()
         pause = min(FIRST_PAUSE * 2 ** (job["attempts"] - 1), MAX_PAUSE)
         if error.permanent or now + pause > in_utc(job["created_at"]) + PATIENCE:

@@ -24,19 +24,19 @@ class LeasedMail(NamedTuple):
 
 
 class MailRepository:
-    """The mails that are to be sent."""
+    """The mails of all accounts that are not sent yet."""
 
     def __init__(self, database: Database) -> None:
         self._mails = database.collection(MailJobDocument)
 
-    async def add(self, kind: str, user: ObjectId | None, address: str | None, origin: BSON) -> None:
+    async def add(self, kind: str, user: ObjectId | None, email: str | None, origin: BSON) -> None:
         """Stores a mail that is due now."""
         now = utc_now()
         await self._mails.insert_one(
             {
                 "kind": kind,
                 "user": user,
-                "address": address,
+                "address": email,
                 "origin": origin,
                 "due_at": now,
                 "leased_until": now,
@@ -53,15 +53,15 @@ class MailRepository:
         return LeasedMail(taken[1], taken[0]) if taken else None
 
     async def put_off(self, mail: LeasedMail, due_at: datetime) -> None:
-        """Leaves a mail for ``due_at``, unless another worker has it by now."""
+        """Postpones a mail to ``due_at``, unless another worker has leased it by now."""
         await mail.lease.release(self._mails, {"due_at": due_at})
 
     async def give_up(self, mail: LeasedMail) -> None:
-        """Removes a mail that is not sent, unless another worker has it by now."""
+        """Removes a mail that could not be sent, unless another worker has leased it by now."""
         await self._mails.delete_one(mail.lease.mine)
 
     async def remove(self, mail: LeasedMail) -> None:
-        """Removes a mail that is sent, whoever has it."""
+        """Removes a mail that was sent, even if another worker has leased it by now."""
         await self._mails.delete_one({"_id": mail.job["_id"]})
 
     async def delete_for_user(self, user: ObjectId) -> None:

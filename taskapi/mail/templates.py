@@ -31,7 +31,7 @@ class Template:
     paragraphs: tuple[str, ...]
 
     def text(self, values: Mapping[str, str]) -> str:
-        """The paragraphs as plain text in short lines; nothing is cut that holds no space."""
+        """The paragraphs as plain text in short lines; words are never cut."""
         lines = (
             textwrap.fill(part.format(**values), LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
             for part in self.paragraphs
@@ -58,7 +58,7 @@ def write(template: Template, sender: str, recipient: str, values: Mapping[str, 
     message["Subject"] = template.subject
     message["Date"] = format_datetime(utc_now())
     message["Message-ID"] = make_msgid(domain=address.rpartition("@")[2])
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday notice is wanted
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: prevents automatic replies
     message.set_content(template.text(values))
     message.add_alternative(template.html(values), subtype="html")
     return message

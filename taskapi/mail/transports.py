@@ -1,4 +1,4 @@
-"""Where mails go: to an SMTP server, or to a folder where there is none."""
+"""How mails are sent: through an SMTP server, or into a folder when none is configured."""
 
 import asyncio
 import logging
@@ -27,9 +27,9 @@ TIMEOUT_SECONDS = 30.0
 
 
 class DeliveryError(TaskAPIError):
-    """A mail was not sent. The message names the kind of failure, and never an address or anything of the mail.
+    """A mail was not sent. The message names the kind of failure, never an address or a part of the mail.
 
-    ``permanent`` says that the server will never take it.
+    ``permanent``: the server will never accept it.
     """
 
     def __init__(self, reason: str, *, permanent: bool = False) -> None:
@@ -50,7 +50,7 @@ class SmtpTransport:
     timeout: float = TIMEOUT_SECONDS  # for one mail as a whole
 
     async def send(self, message: EmailMessage) -> None:
-        """Returns when the server has taken ``message``.
+        """Sends ``message``; returns when the server has accepted it.
 
         Raises:
             DeliveryError: it did not, or cannot be reached.
@@ -80,7 +80,7 @@ class SmtpTransport:
             raise DeliveryError(type(error).__name__) from None
 
     async def _connect(self) -> socket.socket:
-        """A connection to the first address of the server that takes one."""
+        """A connection to the first address of the server that accepts one."""
         *others, last = await self.resolver.addresses(self.host)
         for address in others:
             try:
@@ -91,7 +91,7 @@ class SmtpTransport:
 
 
 class _Client(aiosmtplib.SMTP):
-    """A client that is done with its socket once it is closed.
+    """A client that releases its socket as soon as it is closed.
 
     A TLS transport that closes waits for the server's goodbye, half a minute at most, and listens to the socket's number till
     then: the next connection that gets that number could not be opened, or would lose its reader.
@@ -123,12 +123,12 @@ def _address_literal(connection: socket.socket) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileTransport:
-    """Keeps mails as files that mail programs open, where there is no SMTP server."""
+    """Writes mails to files that mail programs can open, when no SMTP server is configured."""
 
     folder: Path
 
     async def send(self, message: EmailMessage) -> None:
-        """Writes ``message``, for the eyes of this user alone, and logs where.
+        """Writes ``message`` to a file that only this user can read, and logs its path.
 
         Raises:
             DeliveryError: it cannot be written.
@@ -152,7 +152,7 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 
 def choose(settings: Settings, resolver: Resolver) -> Send:
-    """How mails leave by these settings."""
+    """The transport that the settings ask for."""
     if settings.smtp_host is None:
         return FileTransport(settings.data_dir / "mailbox").send
     password = settings.smtp_password.get_secret_value() if settings.smtp_password else None

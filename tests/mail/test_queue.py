@@ -56,7 +56,7 @@ def worker(compose: Compose, send: Send) -> MailWorker:
 
 async def enqueue(*addresses: str | None) -> None:
     for address in addresses:
-        await Outbox(service(MailRepository), lambda: None).enqueue("password_reset", audit_log(), address=address)
+        await Outbox(service(MailRepository), lambda: None).enqueue("password_reset", audit_log(), email=address)
 
 
 async def jobs() -> list[BSON]:

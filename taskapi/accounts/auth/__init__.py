@@ -1,1 +1,1 @@
-"""Signing in: access tokens and the account behind each request."""
+"""Signing in, and finding the account of each request."""

@@ -1,4 +1,4 @@
-"""Holds the bulkheads of expensive routes: the account is known, and let in, before its body is looked at."""
+"""Applies the bulkheads of expensive routes: authenticates and admits an account before its body is read."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ from taskapi.web.services import services_of
 
 
 class _Admitted:
-    """Runs a route while its bulkhead lets the account in, until the answer has ended, also one that is streamed."""
+    """Runs a route when its bulkhead admits the account, until the end of the answer, including a streamed one."""
 
     def __init__(self, app: ASGIApp, work: Work) -> None:
         self.app = app
@@ -32,9 +32,9 @@ class _Admitted:
 
 
 def install(routes: Iterable[BaseRoute]) -> None:
-    """Makes the routes that are marked as ``limited`` wait for their turn; applications of one process share their routes."""
+    """Makes the routes marked as ``limited`` wait for their turn. Applications of one process share their routes."""
     for route in routes:
         if isinstance(route, APIRoute) and (work := work_of(route.endpoint)):
-            assert isinstance(route.app, Negotiated)  # what no route gives is refused to anybody, and waits for nothing
+            assert isinstance(route.app, Negotiated)  # what the route cannot produce is refused before it waits
             if not isinstance(route.app.app, _Admitted):
                 route.app.app = _Admitted(route.app.app, work)

@@ -1,4 +1,4 @@
-"""The routes that give tokens and take them back."""
+"""Routes to sign in, sign out and revoke tokens."""
 
 from typing import Annotated
 

@@ -7,7 +7,7 @@ from taskapi.accounts.api_tokens import service as api_tokens
 from taskapi.accounts.auth.schemas import Token, TokenRequest
 from taskapi.accounts.errors import BadCredentials, InactiveUser, InvalidGrant
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
-from taskapi.accounts.security.scopes import OF_ROLE, granted
+from taskapi.accounts.security.scopes import OF_ROLE, grant_scopes
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions.service import SessionGrant, SessionService
 from taskapi.accounts.two_factor import service as two_factor
@@ -21,7 +21,7 @@ from taskapi.core.fields import object_id
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Signs people in, and takes back what that gave them."""
+    """Signs users in, and revokes their tokens."""
 
     users: UserRepository
     sessions: SessionService
@@ -31,13 +31,13 @@ class SignIn:
     throttle: Throttle
 
     async def grant(self, form: TokenRequest, audit_log: AuditLog) -> Token:
-        """An access token and a refresh token, for a password or for the refresh token before.
+        """An access token and a refresh token, for a password or a refresh token.
 
         Raises:
             InvalidInput: a field that the grant needs is missing.
             BadCredentials, InactiveUser, SecondFactorRequired, BadSecondFactor, Overloaded: as ``_sign_in`` says.
-            InvalidGrant: the refresh token is wrong, spent or expired.
-            InvalidScope: none of the scopes can be had.
+            InvalidGrant: the refresh token is wrong, used or expired.
+            InvalidScope: the account can have none of the scopes.
             TooManyAttempts: too many were wrong lately.
         """
         needed = ("refresh_token",) if form.grant_type == "refresh_token" else ("username", "password")
@@ -47,10 +47,10 @@ class SignIn:
             try:
                 given = await self.sessions.refresh(form.refresh_token, form.scope, audit_log)
             except InvalidGrant:
-                await self.throttle.refused_refresh(audit_log.address)
+                await self.throttle.refused_refresh(audit_log.ip)
                 raise
         else:
-            async with self.throttle.sign_in(form.username or "", audit_log.address):
+            async with self.throttle.sign_in(form.username or "", audit_log.ip):
                 given = await self._sign_in(form.username or "", form.password or "", form.otp, form.scope, audit_log)
         lifetime = min(self.codec.lifetime, given.ends_at - utc_now())  # no token outlives its session
         return Token(
@@ -78,7 +78,7 @@ class SignIn:
         if user.disabled:
             await audit_log.record("sign_in", user.object_id, outcome="failure", reason="disabled")
             raise InactiveUser
-        scopes = granted(scope, OF_ROLE[user.role])  # before the second factor is proven: a code serves once
+        scopes = grant_scopes(scope, OF_ROLE[user.role])  # before the second factor is checked: a code can be used once
         await two_factor.check_code(user, otp, audit_log, self.keys)
         given = await self.sessions.create(user, stored, renewed, scopes, audit_log)
         if given is None:

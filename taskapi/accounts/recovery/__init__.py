@@ -1,1 +1,1 @@
-"""Proving that one reads an address: for a new password, and for the address itself."""
+"""Proving access to an e-mail address: to reset a password, and to verify the address."""

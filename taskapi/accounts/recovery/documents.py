@@ -1,4 +1,4 @@
-"""How a single-use token is stored."""
+"""The stored shape of a single-use token."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -8,19 +8,19 @@ from pymongo import ASCENDING, IndexModel
 
 
 class OneTimeTokenDocument(Document):
-    """The one token of an account for a purpose. The token itself stands nowhere but in the mail."""
+    """The one token of an account for a purpose. The token itself is only in the mail."""
 
     user: PydanticObjectId
     purpose: str
     token_hash: bytes
     address: str  # that it was sent to
-    mark: bytes  # signs the account's password hash: a token of another password is dead
+    mark: bytes  # signs the account's password hash: a new password invalidates the token
     expires_at: datetime
 
     class Settings:
         name = "one_time_tokens"
         indexes: ClassVar = [
-            # a new token replaces the one before
+            # a new token replaces the previous one
             IndexModel([("user", ASCENDING), ("purpose", ASCENDING)], name="user_purpose", unique=True),
             # using one
             IndexModel([("token_hash", ASCENDING)], name="token_hash"),

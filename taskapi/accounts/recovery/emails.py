@@ -51,7 +51,7 @@ CALLS: Final = {"password_reset": "POST /password/reset, with a new password", "
 
 @dataclass(frozen=True, slots=True)
 class AccountEmails:
-    """Writes the mail of each job. ``app_url`` is the web application whose pages take the tokens, when there is one."""
+    """Writes the mail of each job. ``app_url`` is the web application whose pages accept the tokens, if there is one."""
 
     tokens: OneTimeTokens
     accounts: EmailRepository

@@ -15,7 +15,7 @@ from taskapi.mail.queue import Outbox
 
 @dataclass(frozen=True, slots=True)
 class AccountRecovery:
-    """What an account's owner can do by reading a mail."""
+    """What the owner of an account can do with a token from a mail."""
 
     tokens: OneTimeTokens
     accounts: EmailRepository
@@ -30,16 +30,16 @@ class AccountRecovery:
         takes tells nothing.
 
         Raises:
-            TooManyAttempts: it was asked for too often, for that address or from that of the caller.
+            TooManyAttempts: too many resets were requested, for that e-mail address or from the caller's IP address.
         """
-        await self.throttle.reset_request(email, audit_log.address)
-        await self.mail.enqueue("password_reset", audit_log, address=email)
+        await self.throttle.reset_request(email, audit_log.ip)
+        await self.mail.enqueue("password_reset", audit_log, email=email)
 
     async def reset_password(self, token: str, password: str, audit_log: AuditLog) -> None:
         """Sets a new password, which ends every session. The token proves that its owner reads the address: it is verified.
 
         Raises:
-            InvalidOneTimeToken: the token is wrong, used or expired, or dead since the password or the address changed.
+            InvalidOneTimeToken: the token is wrong, used or expired, or invalidated by a change of the password or the address.
             InvalidInput: the new password is too easy to guess.
             Overloaded: too many passwords are being hashed.
         """
@@ -51,13 +51,13 @@ class AccountRecovery:
         await self.tokens.remove("password_reset", token)
         await self.throttle.reset(user.username)
         await audit_log.record("password_reset", user.object_id)
-        await self.mail.enqueue("notice_password", audit_log, user=user.object_id, address=email)
+        await self.mail.enqueue("notice_password", audit_log, user=user.object_id, email=email)
 
     async def verify(self, token: str, audit_log: AuditLog) -> None:
         """Verifies an address: the account's own, or the pending one, which then replaces it.
 
         Raises:
-            InvalidOneTimeToken: the token is wrong, used or expired, or dead since the password or the address changed.
+            InvalidOneTimeToken: the token is wrong, used or expired, or invalidated by a change of the password or the address.
             EmailTaken: another account has the address by now.
         """
         account, email = await self.tokens.find("verify_email", token)
@@ -72,7 +72,7 @@ class AccountRecovery:
 
         Raises:
             NothingToVerify: the account has no unverified address.
-            TooManyAttempts: the account had too many such mails sent.
+            TooManyAttempts: too many such mails were requested for the account.
         """
         if user.unverified_email is None:
             raise NothingToVerify

@@ -1,7 +1,7 @@
 """Single-use tokens that are sent by mail.
 
-A token counts only together with the write that uses it: that write requires the password hash and the address that the
-token was made for, and changes one of them. So of two uses one wins, and a crash in between leaves no token alive.
+A token is valid only together with the write that uses it: that write requires the password hash and the address that the
+token was created for, and changes one of them. So one of two uses wins, and a crash in between leaves no valid token.
 """
 
 import secrets

@@ -1,1 +1,1 @@
-"""Throttling: whoever guesses has to wait longer and longer."""
+"""Passwords, access tokens, scopes, request quotas, and throttling: repeated guesses wait longer and longer."""

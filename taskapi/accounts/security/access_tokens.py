@@ -1,4 +1,4 @@
-"""Password hashes and access tokens. No framework and no settings here: they are made in main and passed in."""
+"""Password hashes and access tokens. No framework and no settings here: ``accounts.wiring`` passes in what they need."""
 
 import asyncio
 import secrets
@@ -44,7 +44,7 @@ class PasswordHasher:
         )
         self._threads = ThreadPoolExecutor(workers, "password")
         self._room = workers + queue
-        self._nobody = self._context.hash(secrets.token_hex(16))
+        self._unknown = self._context.hash(secrets.token_hex(16))
 
     def close(self) -> None:
         """Ends the threads; hashes under way are finished first."""
@@ -55,11 +55,11 @@ class PasswordHasher:
         return await self._run(self._context.hash, password)
 
     async def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
-        """Whether ``password``, as somebody typed it, matches ``stored``, and a new hash when the stored one should be replaced.
+        """Whether ``password``, as it was typed, matches ``stored``, and a new hash when the stored one should be replaced.
 
         ``stored=None`` (no such user) takes the time of a real check and never matches. Raises Overloaded.
         """
-        matches, renewed = await self._run(self._check, password, stored or self._nobody)
+        matches, renewed = await self._run(self._check, password, stored or self._unknown)
         return (matches, renewed) if stored else (False, None)
 
     def _check(self, typed: str, stored: str) -> tuple[bool, str | None]:
@@ -82,7 +82,7 @@ class PasswordHasher:
         self._room -= 1
         job = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         job.add_done_callback(lambda _: self._give_back())
-        return await asyncio.shield(job)  # a caller who goes away does not free the thread
+        return await asyncio.shield(job)  # a caller that disconnects does not free the thread
 
     def _give_back(self) -> None:
         self._room += 1
@@ -90,7 +90,7 @@ class PasswordHasher:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What an access token says: whose it is, in which session (both ids as text), what it may do, and until when."""
+    """The claims of an access token: the ids of its account and session, its scopes, and its expiry in seconds since 1970."""
 
     subject: str
     session: str
@@ -99,20 +99,20 @@ class Claims:
 
 
 class TokenCodec:
-    """Makes and reads access tokens: JWT (RFC 7519) signed with HMAC-SHA-256. The first key signs, all of them verify.
+    """Creates and reads access tokens: JWT (RFC 7519) signed with HMAC-SHA-256. The first key signs, all of them verify.
 
-    ``lifetime`` is how long one is good unless its session ends before.
+    ``lifetime`` is how long a token is valid, unless its session ends earlier.
     """
 
     def __init__(self, keys: Sequence[SigningKey], *, lifetime: timedelta) -> None:
         self._kid = keys[0].kid
         self._keys = {key.kid: jwk.construct(key.secret, ALGORITHM) for key in keys}
         self.lifetime = lifetime
-        # A signature that was right stays right: only the expiry has to be looked at again.
+        # A valid signature stays valid: only the expiry is checked again.
         self._verified = lru_cache(REMEMBERED_TOKENS)(self._decode)
 
     def encode(self, subject: str, session: str, scopes: Collection[str], lifetime: timedelta) -> str:
-        """A new token for the user ``subject`` in ``session``, good for ``scopes`` during ``lifetime``."""
+        """A new token for the user ``subject`` in ``session``, with ``scopes``, valid for ``lifetime``."""
         now = utc_now()
         claims = {
             "sub": subject,
@@ -128,7 +128,7 @@ class TokenCodec:
         return jwt.encode(claims, self._keys[self._kid], ALGORITHM, headers={"kid": self._kid})
 
     def read(self, token: str) -> Claims:
-        """What a valid access token says.
+        """The claims of a valid access token.
 
         Raises:
             InvalidToken: the signature, the algorithm or any claim is wrong, or the token has expired.

@@ -9,23 +9,23 @@ from pymongo import UpdateOne
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.db.connection import BSON
 
-MEMORY: Final = timedelta(hours=1)  # failures are forgotten so long after the last one
+MEMORY: Final = timedelta(hours=1)  # after the last failure, all are forgotten
 
 
 @dataclass(frozen=True, slots=True)
 class BackoffPolicy:
-    """The wait after a number of failures: none below ``free_attempts``, then 1 s, doubled each time, up to ``longest`` s."""
+    """The wait after a number of failures: none below ``free_attempts``, then 1 s, doubled each time, up to ``max_seconds``."""
 
     kind: bytes
     free_attempts: int
-    longest: int = 900
+    max_seconds: int = 900
 
     def end_of_wait(self, failures: int, now: datetime) -> datetime | None:
-        """When the next attempt may come after that many, the last of them ``now``; None: at once."""
+        """When the next attempt is allowed after this many failures, the last one ``now``; None: at once."""
         if failures < self.free_attempts:
             return None
-        doublings = min(failures - self.free_attempts, self.longest.bit_length())
-        return now + timedelta(seconds=min(2**doublings, self.longest))
+        doublings = min(failures - self.free_attempts, self.max_seconds.bit_length())
+        return now + timedelta(seconds=min(2**doublings, self.max_seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Counter:
     def count_pipeline(self, now: datetime) -> list[BSON]:
         """The update that counts an attempt, unless the counter is blocked."""
         # The waits by the number of failures from ``free_attempts - 1`` on; those before are none, those after the longest.
-        first, steps = self.policy.free_attempts - 1, self.policy.longest.bit_length() + 2
+        first, steps = self.policy.free_attempts - 1, self.policy.max_seconds.bit_length() + 2
         waits = [self.policy.end_of_wait(first + n, now) for n in range(steps)]
         failures = {"$add": [{"$cond": [{"$gt": ["$forgotten_at", now]}, "$failures", 0]}, 1]}
         position = {"$max": [0, {"$min": [{"$subtract": [failures, first]}, steps - 1]}]}

@@ -1,4 +1,4 @@
-"""How a counter of attempts is stored."""
+"""The stored shape of a counter of attempts."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -8,12 +8,12 @@ from pymongo import ASCENDING, IndexModel
 
 
 class ThrottleDocument(Document):
-    """What one account, address or pair of them has tried lately."""
+    """The recent attempts of one account, IP address or pair of them."""
 
     id: bytes  # type: ignore[assignment]  # a keyed hash: what is typed for a user name may be a password
     failures: int
     blocked_until: datetime | None
-    forgotten_at: datetime  # the failures, unless there is another before
+    forgotten_at: datetime  # when the failures are forgotten, unless another one follows
     expires_at: datetime
     account: bytes | None = None  # of an address from which an account has signed in: the ``id`` of the account's own counter
 

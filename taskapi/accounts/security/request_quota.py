@@ -1,6 +1,6 @@
 """How many requests an account may send: the generic cell rate algorithm (ITU-T I.371), one number for each account.
 
-Each worker counts for itself, in memory: what it costs must not be more than what it saves.
+Each worker counts for itself, in memory, so that counting costs less than it saves.
 """
 
 import time
@@ -14,26 +14,26 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class QuotaDecision(NamedTuple):
-    """What a request was told: headers for its answer, and in how many seconds to come back; 0 when it may go on."""
+    """The headers for a request's answer, and after how many seconds to retry; 0 when the request is allowed."""
 
     headers: Headers
     retry_after: int
 
 
 class RequestLimit:
-    """Lets each account send ``per_minute`` requests in a minute, all at once if they like."""
+    """Lets each account send ``per_minute`` requests in a minute, all at once if it wants."""
 
     def __init__(self, per_minute: int) -> None:
         self._interval = MINUTE // per_minute
         self._window = self._interval * per_minute
         self._limit = (b"ratelimit-limit", b"%d" % per_minute)
-        self._free_at: dict[str, int] = {}  # when an account that sends no more has its whole quota again
+        self._free_at: dict[str, int] = {}  # when the quota of an account without further requests is full again
 
     def take(self, account: str) -> QuotaDecision:
         """Counts a request of ``account``.
 
-        The headers are those of draft-ietf-httpapi-ratelimit-headers-06; ``RateLimit-Reset`` is the number of seconds after
-        which the quota is whole again.
+        The headers are those of draft-ietf-httpapi-ratelimit-headers-06; ``RateLimit-Reset`` is the number of seconds until
+        the quota is full again.
         """
         now = time.monotonic_ns()
         ahead = max(self._free_at.get(account, 0) - now, 0)
@@ -52,7 +52,7 @@ class RequestLimit:
         return QuotaDecision(headers, max(-(-missing // SECOND), 0))
 
     def _forget(self, now: int) -> None:
-        """Makes room: for those whose quota is whole there is nothing to remember."""
+        """Drops the accounts whose quota is full."""
         self._free_at = {account: moment for account, moment in self._free_at.items() if moment > now}
-        if len(self._free_at) > MAX_ACCOUNTS // 2:  # looking through them for each new one would cost too much
+        if len(self._free_at) > MAX_ACCOUNTS // 2:  # going through them for each new one would cost too much
             self._free_at.clear()

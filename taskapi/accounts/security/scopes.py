@@ -17,8 +17,8 @@ MEANING: Final[dict[str, str]] = {
 OF_ROLE: Final[dict[str, Scopes]] = {"user": frozenset(MEANING) - {"admin"}, "admin": frozenset(MEANING)}
 
 
-def granted(asked: str, most: Scopes) -> Scopes:
-    """Those of the scopes ``asked`` for, separated by spaces, that are among ``most``; all of them when none is asked for.
+def grant_scopes(asked: str, allowed: Scopes) -> Scopes:
+    """Those of the scopes ``asked`` for, separated by spaces, that are among ``allowed``; all of them when none is asked for.
 
     Raises:
         InvalidScope: one does not exist, or none is left.
@@ -26,6 +26,6 @@ def granted(asked: str, most: Scopes) -> Scopes:
     names = frozenset(asked.split())
     if not names <= MEANING.keys():
         raise InvalidScope
-    if names and not names & most:
+    if names and not names & allowed:
         raise InvalidScope("Your account can have none of these scopes.")
-    return names & most if names else most
+    return names & allowed if names else allowed

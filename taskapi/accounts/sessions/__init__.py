@@ -1,1 +1,1 @@
-"""Sessions: what a sign-in begins, refresh tokens carry on, and a sign-out ends."""
+"""Sessions: started by signing in, continued with refresh tokens, ended by signing out."""

@@ -1,4 +1,4 @@
-"""How a session is stored."""
+"""The stored shape of a session."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -9,7 +9,7 @@ from pymongo import ASCENDING, IndexModel
 
 
 class Rotation(BaseModel):
-    """When and by whom a refresh token was spent."""
+    """When and by which client a refresh token was used."""
 
     at: datetime
     address: str
@@ -17,13 +17,13 @@ class Rotation(BaseModel):
 
 
 class SessionDocument(Document):
-    """The details of one session. Whether it lives is said by ``users.sessions``, which every request reads anyway."""
+    """The details of one session. It is alive while ``users.sessions`` lists it, which every request reads anyway."""
 
     user: PydanticObjectId
     scopes: list[str]
     token_hash: bytes  # of the current refresh token
     generation: int  # how often it was rotated
-    chain: bytes  # the key by which each refresh token follows from the one before
+    chain: bytes  # the key that derives each refresh token from the previous one
     rotations: list[Rotation]  # the last ones, the newest at the end
     address: str
     agent: str

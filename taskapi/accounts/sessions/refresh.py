@@ -1,7 +1,7 @@
-"""Refresh tokens: each follows from the one before, by a key that its session alone knows.
+"""Refresh tokens: each is derived from the previous one with a key of its session.
 
-So a retry can be given the same successor although only a hash of it is stored, and a token that was spent long ago can be
-told from one that was made up: the chain leads from it to the current one.
+So a retry gets the same successor although only its hash is stored, and a token that was used long ago can be told from an
+invented one: the chain leads from it to the current token.
 """
 
 import base64
@@ -18,12 +18,12 @@ PREFIX = "tsr_"
 SECRET_BYTES = 20
 LAYOUT = struct.Struct(f">12sI{SECRET_BYTES}s")
 TEXT_CHARACTERS = len(PREFIX) + LAYOUT.size * 4 // 3
-MAX_CHAIN_LENGTH = 5000  # steps that are walked, at about 1 us each, to recognise a spent token; 90 days have 4,320 half hours
+MAX_CHAIN_LENGTH = 5000  # steps that are walked, at about 1 us each, to recognise a used token; 90 days have 4,320 half hours
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """One refresh token: its session, its number in it, and what makes it hard to guess."""
+    """One refresh token: its session, its number in the session, and a secret."""
 
     session: ObjectId
     generation: int
@@ -31,12 +31,12 @@ class RefreshToken:
 
     @classmethod
     def first(cls, session: ObjectId) -> Self:
-        """The token that a new session begins with."""
+        """The first token of a new session."""
         return cls(session, 0, secrets.token_bytes(SECRET_BYTES))
 
     @classmethod
     def read(cls, text: str) -> Self | None:
-        """The token that ``text`` writes, or None when it writes none."""
+        """The token that ``text`` represents; None when it is not a refresh token."""
         if len(text) != TEXT_CHARACTERS or not text.startswith(PREFIX):
             return None
         try:

@@ -12,7 +12,7 @@ from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON, Database
 
 LAST_SEEN_FIRST: Final = [("last_seen_at", DESCENDING), ("_id", DESCENDING)]
-ROTATIONS_KEPT = 10  # that is how many a client may fall behind within the time of a retry
+ROTATIONS_KEPT = 10  # how far a client may fall behind within the time of a retry
 
 
 class SessionRepository:
@@ -35,12 +35,12 @@ class SessionRepository:
         return await self._sessions.find(live, sort=LAST_SEEN_FIRST).to_list(None)
 
     async def find_last_seen(self, session_ids: Sequence[ObjectId], limit: int) -> list[ObjectId]:
-        """The ids of those ``limit`` of the sessions that were seen last."""
+        """The ids of the ``limit`` sessions that were seen last."""
         found = self._sessions.find({"_id": {"$in": list(session_ids)}}, {"_id": 1}, sort=LAST_SEEN_FIRST, limit=limit)
         return [session["_id"] for session in await found.to_list(None)]
 
     async def rotate(self, session: BSON, values: BSON, rotation: BSON) -> bool:
-        """Gives ``session`` another refresh token, and keeps how that came. False when another request was quicker."""
+        """Stores the next refresh token of ``session``, and who rotated it when. False when another request was quicker."""
         unchanged = {"_id": session["_id"], "token_hash": session["token_hash"]}
         rotations = {"$each": [rotation], "$slice": -ROTATIONS_KEPT}
         written = await self._sessions.update_one(unchanged, {"$set": values, "$push": {"rotations": rotations}})

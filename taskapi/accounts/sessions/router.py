@@ -1,4 +1,4 @@
-"""Routes of one's own sessions."""
+"""Routes of the caller's own sessions."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Sessions as their owners see them."""
+"""The schema of reading sessions."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What can be done with sessions. One lives as long as its account lists it: ending it is one write to the account."""
+"""Creating, refreshing and ending sessions. A session is alive while its account lists it: ending it is one write."""
 
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -10,7 +10,7 @@ from typing import Final
 from bson import ObjectId
 
 from taskapi.accounts.errors import InvalidGrant
-from taskapi.accounts.security.scopes import OF_ROLE, Scopes, granted
+from taskapi.accounts.security.scopes import OF_ROLE, Scopes, grant_scopes
 from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.sessions.refresh import MAX_CHAIN_LENGTH, RefreshToken
 from taskapi.accounts.sessions.repository import SessionRepository
@@ -24,19 +24,19 @@ from taskapi.core.keys import Signer
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
 
-RETRY: Final = timedelta(seconds=10)  # how long a client may ask again for a successor that did not reach it
+RETRY: Final = timedelta(seconds=10)  # how long a client may retry when the successor did not reach it
 CHAIN_BYTES = 32
-MAX_SESSIONS = 100  # of one account; those last seen longest ago make room
+MAX_SESSIONS = 100  # of one account; a new one ends the session seen longest ago
 
 LookUp = Callable[[ObjectId], Awaitable[Account | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
-    """How long sessions live, and what signs the hashes of their refresh tokens."""
+    """How long sessions live, and the key that signs the hashes of their refresh tokens."""
 
     idle: timedelta
-    longest: timedelta
+    max_lifetime: timedelta
     signer: Signer
 
     def hashes(self, token: RefreshToken) -> tuple[bytes, ...]:
@@ -50,7 +50,7 @@ class SessionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class SessionGrant:
-    """A session, the refresh token that carries it on, and what the access token beside it may be used for."""
+    """A session, its refresh token, and the scopes of its access token."""
 
     user: Account
     session: ObjectId
@@ -61,7 +61,7 @@ class SessionGrant:
 
 @dataclass(frozen=True, slots=True)
 class SessionService:
-    """Creates sessions, carries them on, and ends them. ``look_up`` finds the active account of a session."""
+    """Creates, refreshes and ends sessions. ``look_up`` finds the active account of a session."""
 
     sessions: SessionRepository
     users: UserRepository
@@ -77,7 +77,7 @@ class SessionService:
         """
         now = utc_now()
         token = RefreshToken.first(ObjectId())
-        ends_at = now + self.policy.longest
+        ends_at = now + self.policy.max_lifetime
         session: BSON = {
             "_id": token.session,
             "user": user.object_id,
@@ -104,14 +104,16 @@ class SessionService:
         return SessionGrant(user, token.session, scopes, str(token), ends_at)
 
     async def refresh(self, text: str, scope: str, audit_log: AuditLog) -> SessionGrant:
-        """Rotates a refresh token (RFC 9700, section 4.14.2): the session goes on with another. ``scope`` says what is wanted.
+        """Rotates a refresh token (RFC 9700, section 4.14.2): the session continues with its successor.
 
-        The client that did so may ask again within 10 s, and gets the same successor. Any other use of a spent token ends
-        the session: either its client or whoever uses the token now has stolen it.
+        ``scope`` names the requested scopes.
+
+        The client may repeat this within 10 s, and gets the same successor. Any other use of a used token ends the session:
+        the token has been stolen.
 
         Raises:
-            InvalidGrant: it is wrong, spent or expired, or its session has ended.
-            InvalidScope: the session has none of these scopes; the token is not spent.
+            InvalidGrant: it is wrong, used or expired, or its session has ended.
+            InvalidScope: the session has none of these scopes; the token stays valid.
         """
         token = RefreshToken.read(text)
         session = await self.sessions.find(token.session) if token else None
@@ -132,12 +134,12 @@ class SessionService:
         raise InvalidGrant
 
     async def revoke(self, text: str, audit_log: AuditLog) -> bool:
-        """Ends the session of a refresh token, current or spent (RFC 7009). False when it belongs to none."""
+        """Ends the session of a refresh token, current or used (RFC 7009). False when no session has it."""
         token = RefreshToken.read(text)
         session = await self.sessions.find(token.session) if token else None
         if token is None or session is None or not self._is_of(token, session):
             return False
-        with suppress(NotFound):  # it has ended: a new password, say, leaves the details of the others behind
+        with suppress(NotFound):  # it has ended already: a new password, for example, leaves the stored details behind
             await self.end(session["user"], token.session, audit_log)
         return True
 
@@ -156,7 +158,7 @@ class SessionService:
         """Ends one session of ``user``.
 
         Raises:
-            NotFound: they have no such session.
+            NotFound: the account has no such session.
         """
         if session is None or not await self.users.remove_sessions(user, [session]):
             raise NotFound("Session not found")
@@ -189,13 +191,13 @@ class SessionService:
         return 0 <= steps <= MAX_CHAIN_LENGTH and self._is_current(token.later(session["chain"], steps), session)
 
     async def _end_reused(self, session: BSON, audit_log: AuditLog) -> None:
-        """Ends a session one of whose spent tokens came back."""
+        """Ends a session of which a used token was used again."""
         if await self.users.remove_sessions(session["user"], [session["_id"]]):
             await self.sessions.remove(session["_id"])
             await audit_log.record("refresh_token_reused", session["user"], outcome="failure", session=str(session["_id"]))
 
     async def _make_room(self, user: ObjectId, listed: list[ObjectId]) -> None:
-        """Ends those of the sessions ``listed`` that were seen longest ago, or have expired."""
+        """Ends the sessions among ``listed`` that have expired or were seen longest ago."""
         newest = await self.sessions.find_last_seen(listed, MAX_SESSIONS)
         superfluous = [session for session in listed if session not in newest]
         await self.users.remove_sessions(user, superfluous)
@@ -203,7 +205,7 @@ class SessionService:
 
 
 def _granted(scope: str, session: BSON, user: Account) -> Scopes:
-    return granted(scope, frozenset(session["scopes"]) & OF_ROLE[user.role])
+    return grant_scopes(scope, frozenset(session["scopes"]) & OF_ROLE[user.role])
 
 
 def _is_retry(token: RefreshToken, session: BSON, audit_log: AuditLog) -> bool:
@@ -215,4 +217,4 @@ def _is_retry(token: RefreshToken, session: BSON, audit_log: AuditLog) -> bool:
 
 
 def _client(audit_log: AuditLog) -> dict[str, str]:
-    return {"address": audit_log.address, "agent": audit_log.agent[:MAX_AGENT_LENGTH]}
+    return {"address": audit_log.ip, "agent": audit_log.agent[:MAX_AGENT_LENGTH]}

@@ -52,5 +52,5 @@ class AdminService:
         await self.accounts.set_password(user_id, await self.hasher.hash(data.password))
         await audit_log.record("password_reset", user_id)
         if user.email_verified:
-            await self.mail.enqueue("notice_password", audit_log, user=user_id, address=user.email)
+            await self.mail.enqueue("notice_password", audit_log, user=user_id, email=user.email)
         return user.username

@@ -36,7 +36,7 @@ class EmailChange:
         if self.to_verify:
             await mail.enqueue("verify_email", audit_log, user=user_id)
         if self.replaced:
-            await mail.enqueue("notice_email", audit_log, user=user_id, address=self.replaced)
+            await mail.enqueue("notice_email", audit_log, user=user_id, email=self.replaced)
 
 
 async def plan_change(

@@ -43,7 +43,7 @@ class ProfileService:
             return user
         self.mail.check(data.email)
         if _asks_for_names(user, data):
-            await reauthenticator.throttle.change_of_name(user.object_id, audit_log.address)
+            await reauthenticator.throttle.change_of_name(user.object_id, audit_log.ip)
         update = AccountUpdate(values={"updated_at": utc_now()})
         update.values |= data.model_dump(include={"full_name"}, exclude_unset=True)
         if "password" in sent:
@@ -83,7 +83,7 @@ class ProfileService:
         if "password_hash" in update.values:
             await audit_log.record("password_changed", user.object_id)
             if user.email_verified:
-                await self.mail.enqueue("notice_password", audit_log, user=user.object_id, address=user.email)
+                await self.mail.enqueue("notice_password", audit_log, user=user.object_id, email=user.email)
         if email_change:
             await email_change.follow_up(user.object_id, self.mail, audit_log)
         if "username" in update.values:
