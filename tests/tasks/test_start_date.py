@@ -1,5 +1,6 @@
 """When a task begins: a date of its own, never after the due date, whichever way either is written."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -97,6 +98,8 @@ async def refused(account: Account, task: dict[str, Any], changes: dict[str, Any
         await account.put(path, json={**task, **changes}),
         await account.patch("/tasks?where={}", json=changes),
         await account.patch("/tasks?where={}&expect=2", json=changes),
+        await account.patch("/tasks?where={}&dry_run=true", json=changes),
+        await account.patch("/tasks?where={}&dry_run=true", json={**changes, "metadata": {"a": 1}}),
     ]
     assert lines["failed"] == 1
     assert (await account.get(path)).json() == task
@@ -138,3 +141,26 @@ async def test_a_stale_version_is_refused_before_the_rule(ada: Account) -> None:
     assert (await ada.patch(path, json=LATE, headers={"If-Match": '"7"'})).status_code == 412
     assert (await ada.patch(f"/tasks/{ObjectId()}", json=LATE)).status_code == 404
     assert (await stored_task(task["id"]))["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown", "is_broken"),
+    [
+        ("2027-02-01", "2027-02-01", True),
+        ("2027-01-11", "2027-01-11", False),
+        (datetime(2027, 1, 31, 23, tzinfo=UTC), "2027-01-31", False),
+        ([datetime(2027, 2, 1, tzinfo=UTC)], None, False),
+        (7, None, False),
+    ],
+)
+async def test_damaged_dates_are_judged_as_they_are_shown(ada: Account, stored: Any, shown: str | None, is_broken: bool) -> None:
+    tasks = [await ada.make_task("one"), await ada.make_task("other")]
+    for task in tasks:
+        await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$set": {"start_date": stored}})
+    assert (await ada.get(f"/tasks/{tasks[0]['id']}")).json()["start_date"] == shown
+    for path in (f"/tasks/{tasks[0]['id']}", "/tasks?where={}&dry_run=true", "/tasks?where={}&expect=2", "/tasks?where={}"):
+        answer = await ada.patch(path, json={"due_date": "2027-01-31"})
+        assert answer.status_code == (422 if is_broken else 200), path
+    assert (await stored_task(tasks[1]["id"]))["version"] == (1 if is_broken else 3)
+    if not is_broken:
+        assert answer.json() == {"matched": 2, "changed": 2}

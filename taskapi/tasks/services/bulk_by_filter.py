@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.errors import NotFound
+from taskapi.core.errors import InvalidInput, NotFound
 from taskapi.core.fields import QueryBool
 from taskapi.db.connection import BSON, Session
 from taskapi.tasks.errors import CountDiffers
@@ -53,9 +53,9 @@ class _Change(NamedTuple):
     """What happens to every task; at most ``limit`` of them."""
 
     pipeline: list[BSON] | None
-    one_by_one: TaskUpdate | None = None
-    limit: int = MAX_MATCHES
     data: TaskUpdate = TaskUpdate()  # whose rules every task has to keep
+    one_by_one: bool = False
+    limit: int = MAX_MATCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,9 @@ class BulkByFilterService:
                 nothing was changed.
         """
         if "metadata" in data.model_fields_set:
-            return await self._apply(owner, query, _Change(None, data, MAX_MERGED))
+            return await self._apply(owner, query, _Change(None, data, one_by_one=True, limit=MAX_MERGED))
         pipeline = update(fields_of(data), owner) if data.model_fields_set else None
-        return await self._apply(owner, query, _Change(pipeline, data=data))
+        return await self._apply(owner, query, _Change(pipeline, data))
 
     async def move_to_trash(self, owner: UserRead, query: ManyQuery) -> ManyResult:
         """Moves all tasks that ``query`` finds to the trash. Raises CountDiffers, TooManyMatches, QueryTimeout."""
@@ -93,24 +93,50 @@ class BulkByFilterService:
             ids = await self.lists.find_ids(matching, change.limit, self.milliseconds, session, hint)
             if query.expect is not None and query.expect != len(ids):
                 raise CountDiffers(len(ids), query.expect)
-            changed = 0 if query.dry_run else await self._write(owner, matching, ids, change, session)
+            damaged = await self._check_rules(owner, matching, ids, change.data, session)
+            changed = 0 if query.dry_run else await self._write(owner, matching, ids, damaged, change, session)
             return ManyResult(matched=len(ids), changed=changed)
 
         # What was counted has to be what is changed, and no merge may fail half-way; else each batch may stand for itself.
-        is_atomic = query.expect is not None or change.one_by_one is not None
+        is_atomic = query.expect is not None or change.one_by_one
         return await (self.tasks.transaction(work) if is_atomic and not query.dry_run else work())
 
-    async def _write(self, owner: UserRead, matching: BSON, ids: list[ObjectId], change: _Change, session: Session | None) -> int:
+    async def _check_rules(
+        self, owner: UserRead, matching: BSON, ids: list[ObjectId], data: TaskUpdate, session: Session | None
+    ) -> list[ObjectId]:
+        """Raises InvalidInput when ``data`` would break a rule in one of the tasks as their owner sees them.
+
+        Returns the ids of damaged tasks that break none, although what is stored does not meet the conditions of the rules.
+        """
+        conditions, damaged = rules.conditions(data), list[ObjectId]()
+        if conditions:
+            doubtful = _narrow(matching, [{"$nor": [{"$and": conditions}]}])
+            async for task in self.lists.find_among(doubtful, ids, session):
+                try:
+                    rules.check(data, task, owner)
+                except InvalidInput:
+                    raise rules.broken(data) from None
+                damaged.append(task["_id"])
+        return damaged
+
+    async def _write(
+        self,
+        owner: UserRead,
+        matching: BSON,
+        ids: list[ObjectId],
+        damaged: list[ObjectId],
+        change: _Change,
+        session: Session | None,
+    ) -> int:
         """Applies the change to those of ``ids`` that the filter still finds; how many that were."""
         if change.one_by_one:
-            return await self._update_each(owner, ids, change.one_by_one, session)
+            return await self._update_each(owner, ids, change.data, session)
         if not change.pipeline:
             return 0
-        conditions = rules.conditions(change.data)
-        if conditions and await self.lists.has_match(_narrow(matching, [{"$nor": [{"$and": conditions}]}]), ids, session):
-            raise rules.broken(change.data)
         # A task that has come to break a rule meanwhile stays as it is.
-        return await self.lists.update_matching(_narrow(matching, conditions), ids, change.pipeline, session)
+        sound = _narrow(matching, rules.conditions(change.data))
+        changed = await self.lists.update_matching(sound, ids, change.pipeline, session)
+        return changed + await self._update_each(owner, damaged, change.data, session)
 
     async def _update_each(self, owner: UserRead, ids: list[ObjectId], data: TaskUpdate, session: Session | None) -> int:
         changed = 0

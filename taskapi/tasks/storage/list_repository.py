@@ -11,6 +11,7 @@ from taskapi.db.queries import aggregate
 from taskapi.db.snapshots import Stages, batches_in_first_order, stream_batches
 from taskapi.tasks.errors import TooManyMatches
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.reading import PUBLIC
 from taskapi.tasks.storage.scope import Scope
 
 UPDATE_BATCH = 1000
@@ -48,12 +49,13 @@ class TaskListRepository:
             changed += (await self._tasks.update_many(narrowed, pipeline, session=session)).modified_count
         return changed
 
-    async def has_match(self, matching: BSON, ids: Sequence[ObjectId], session: Session | None = None) -> bool:
-        """Whether one of ``ids`` matches."""
+    async def find_among(
+        self, matching: BSON, ids: Sequence[ObjectId], session: Session | None = None
+    ) -> AsyncGenerator[BSON, None]:
+        """Those of ``ids`` that match, with their public fields."""
         for narrowed in _in_batches(matching, ids):
-            if await self._tasks.find_one(narrowed, {"_id": 1}, session=session):
-                return True
-        return False
+            async for task in self._tasks.find(narrowed, PUBLIC, session=session):
+                yield task
 
     def stream(self, stages: Stages, collation: Collation | None = None) -> AsyncGenerator[list[BSON], None]:
         """All results of a pipeline in batches; see ``db.snapshots.stream_batches``."""

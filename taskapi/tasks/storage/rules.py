@@ -16,19 +16,25 @@ from taskapi.tasks.storage.reading import read
 
 
 def conditions(data: TaskUpdate) -> list[BSON]:
-    """The conditions that a stored task has to meet for ``data`` to break no rule; mostly none.
+    """Conditions under which a stored task breaks no rule when ``data`` is applied; mostly none.
 
-    Due on 31 January, for example, gives ``{"start_date": {"$not": {"$gt": <31 January>}}}``, which null meets as well.
+    A task that does not meet them may be damaged, and is judged by ``check``. Due on 31 January, for example, gives::
+
+        {"$or": [{"start_date": None}, {"start_date": {"$type": "date", "$lte": <31 January>}}]}
     """
     found: list[BSON] = []
     for name, other in NOT_AFTER.items():
         sent = data.model_fields_set & {name, other}
         values = direct_values(data) if len(sent) == 1 else {}
         if values.get(name) is not None:
-            found.append({other: {"$not": {"$lt": values[name]}}})
+            found.append(_none_or(other, {"$gte": values[name]}))
         if values.get(other) is not None:
-            found.append({name: {"$not": {"$gt": values[other]}}})
+            found.append(_none_or(name, {"$lte": values[other]}))
     return found
+
+
+def _none_or(name: str, bound: BSON) -> BSON:
+    return {"$or": [{name: None}, {name: {"$type": "date", **bound}}]}
 
 
 def faults(changes: Mapping[str, Any], task: Mapping[str, Any]) -> list[FieldError]:
