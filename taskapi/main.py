@@ -176,45 +176,41 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         if multiprocessing.parent_process():  # a worker: it must not outlive the process that owns the port
             child_process.die_with_parent(signal.SIGTERM)
-        try:
-            with embedded.provide(settings) as complete:
-                resolver = Resolver(complete.dns_servers)
-                async with (
-                    connection.open_database(complete, DOCUMENTS, connect) as database,
-                    PageFetcher(
-                        resolver, allow_private=complete.links_allow_private, timeout=complete.links_timeout_seconds
-                    ) as fetcher,
-                ):
-                    keys = Keyring(complete.secrets)
-                    await ServiceStateRepository(database).check(keys)
-                    records = IdempotencyRepository(database, timedelta(seconds=complete.idempotency_lease_seconds))
-                    services = Services(
-                        complete,
-                        database,
-                        fetcher,
-                        Admission(load),
-                        MemoryReturn(),
-                        PrimaryProbe(complete),
-                        FingerprintKeys(keys.derived("fingerprints of requests")),
-                        IdempotencyService(records),
-                        *accounts_wiring.wire(complete, database, keys, choose(complete, resolver)),
-                    )
-                    services = services.with_more(*tasks_wiring.wire(complete, database, keys, services[AccountLoader]))
-                    app.state.services = services = services.with_more(account_exporters(services), *_jobs(services))
-                    gc.collect()
-                    gc.freeze()  # what was made for good need not be looked at by every later collection
-                    gc.set_threshold(*GC_THRESHOLDS)
-                    try:
-                        async with background.running(services[Jobs]):
-                            yield {ON_STOP: fetcher.stop}
-                    finally:
-                        await services[PrimaryProbe].close()
-                        await services[SessionsLastUsed].close()
-                        await services[ApiTokensLastUsed].close()
-                        services[PasswordHasher].close()
-        except StartupError as error:
-            app.state.startup_error = str(error)
-            raise
+        with embedded.provide(settings) as complete:
+            resolver = Resolver(complete.dns_servers)
+            async with (
+                connection.open_database(complete, DOCUMENTS, connect) as database,
+                PageFetcher(
+                    resolver, allow_private=complete.links_allow_private, timeout=complete.links_timeout_seconds
+                ) as fetcher,
+            ):
+                keys = Keyring(complete.secrets)
+                await ServiceStateRepository(database).check(keys)
+                records = IdempotencyRepository(database, timedelta(seconds=complete.idempotency_lease_seconds))
+                services = Services(
+                    complete,
+                    database,
+                    fetcher,
+                    Admission(load),
+                    MemoryReturn(),
+                    PrimaryProbe(complete),
+                    FingerprintKeys(keys.derived("fingerprints of requests")),
+                    IdempotencyService(records),
+                    *accounts_wiring.wire(complete, database, keys, choose(complete, resolver)),
+                )
+                services = services.with_more(*tasks_wiring.wire(complete, database, keys, services[AccountLoader]))
+                app.state.services = services = services.with_more(account_exporters(services), *_jobs(services))
+                gc.collect()
+                gc.freeze()  # what was made for good need not be looked at by every later collection
+                gc.set_threshold(*GC_THRESHOLDS)
+                try:
+                    async with background.running(services[Jobs]):
+                        yield {ON_STOP: fetcher.stop}
+                finally:
+                    await services[PrimaryProbe].close()
+                    await services[SessionsLastUsed].close()
+                    await services[ApiTokensLastUsed].close()
+                    services[PasswordHasher].close()
 
     return lifespan
 

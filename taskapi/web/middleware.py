@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 import re
+import sys
 import time
 from collections.abc import Awaitable, Mapping
 
@@ -15,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi.core.cooperative import activity
-from taskapi.core.errors import BodyTooLarge, ServerBusy, TargetTooLong
+from taskapi.core.errors import BodyTooLarge, ServerBusy, StartupError, TargetTooLong
 from taskapi.core.logs import request_id
 from taskapi.db.damaged import Findings, findings, note_unnamed
 from taskapi.web import problems
@@ -291,9 +292,9 @@ class StartupFailure:
             return self.app(scope, receive, send)
 
         async def send_plainly(message: Message) -> None:
-            reason = getattr(scope["app"].state, "startup_error", None)
-            if message["type"] == "lifespan.startup.failed" and reason:
-                message["message"] = reason
+            error = sys.exception()  # Starlette sends the message while it handles what stopped the start
+            if message["type"] == "lifespan.startup.failed" and isinstance(error, StartupError):
+                message["message"] = str(error)
             await send(message)
 
         return self.app(scope, receive, send_plainly)
