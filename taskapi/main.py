@@ -16,8 +16,8 @@ from starlette.middleware import Middleware
 from taskapi import __version__
 from taskapi.accounts import wiring as accounts_wiring
 from taskapi.accounts.admin_router import router as admin_router
-from taskapi.accounts.api_tokens import service as tokens
 from taskapi.accounts.api_tokens.router import router as tokens_router
+from taskapi.accounts.api_tokens.service import ApiTokenService
 from taskapi.accounts.auth import admission, oauth
 from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed
 from taskapi.accounts.auth.router import router as auth_router
@@ -36,12 +36,14 @@ from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.sessions.router import router as sessions_router
 from taskapi.accounts.sessions.service import SessionService
+from taskapi.accounts.two_factor.repository import TwoFactorRepository
 from taskapi.accounts.two_factor.router import router as two_factor_router
 from taskapi.accounts.two_factor.service import TwoFactorKeys, report_unreadable
 from taskapi.accounts.users import renaming
 from taskapi.accounts.users import service as users
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.renaming import RenamingJob
+from taskapi.accounts.users.renaming_repository import RenamingRepository
 from taskapi.accounts.users.router import router as users_router
 from taskapi.audit.account_data import export_events
 from taskapi.audit.documents import SecurityEventDocument
@@ -236,7 +238,7 @@ def account_exporters(services: Services) -> AccountExporters:
             "trash.jsonl": services[TaskAccountData].export_trash,
             "history.jsonl": services[TaskAccountData].export_history,
             "sessions.jsonl": services[SessionService].export_for_user,
-            "tokens.jsonl": tokens.export_api_tokens,
+            "tokens.jsonl": services[ApiTokenService].export,
             "events.jsonl": lambda user: export_events(services[SecurityEventRepository], user.object_id),
         }
     )
@@ -244,10 +246,12 @@ def account_exporters(services: Services) -> AccountExporters:
 
 def _jobs(services: Services) -> Iterator[object]:
     """What is done in the background."""
-    yield (names := RenamingJob("renaming", partial(renaming.follow_due, services[OwnerNameRepository]), RENAMING_SECONDS))
+    follow_due = partial(renaming.follow_due, services[RenamingRepository], services[OwnerNameRepository])
+    yield (names := RenamingJob("renaming", follow_due, RENAMING_SECONDS))
     remove_due = partial(deletion.remove_due, services[DeletionRepository], account_erasers(services).values())
     removal = Job("the removal of accounts", remove_due, REMOVAL_SECONDS)
-    factors = Job("the check of second factors", partial(report_unreadable, services[TwoFactorKeys].cipher), DAY_SECONDS)
+    report = partial(report_unreadable, services[TwoFactorRepository], services[TwoFactorKeys].cipher)
+    factors = Job("the check of second factors", report, DAY_SECONDS)
     yield Jobs((services[MailJob], names, removal, factors))
 
 

@@ -7,6 +7,7 @@ from bson import ObjectId
 from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
+from taskapi.accounts.api_tokens.service import ApiTokenService
 from taskapi.accounts.api_tokens.text import PREFIX, hash_of
 from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed, TokenOwnerLoader
 from taskapi.accounts.auth.service import SignIn
@@ -16,7 +17,7 @@ from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.accounts.security.scopes import MEANING, OF_ROLE, Scopes
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions.service import SessionService
-from taskapi.accounts.two_factor.service import TwoFactorKeys
+from taskapi.accounts.two_factor.service import TwoFactorService
 from taskapi.accounts.users.admin_repository import AdminRepository
 from taskapi.accounts.users.admins import AdminService
 from taskapi.accounts.users.profile import ProfileService
@@ -172,7 +173,8 @@ Session = Annotated[SignedIn, Security(current_session)]
 AccountSession = Annotated[SignedIn, Security(current_session, scopes=["account"])]
 Hasher = Annotated[PasswordHasher, Depends(provided(PasswordHasher))]
 Throttling = Annotated[Throttle, Depends(provided(Throttle))]
-SecondFactorKeys = Annotated[TwoFactorKeys, Depends(provided(TwoFactorKeys))]
+TwoFactor = Annotated[TwoFactorService, Depends(provided(TwoFactorService))]
+ApiTokens = Annotated[ApiTokenService, Depends(provided(ApiTokenService))]
 Sessions = Annotated[SessionService, Depends(provided(SessionService))]
 SignInService = Annotated[SignIn, Depends(provided(SignIn))]
 Users = Annotated[UserService, Depends(provided(UserService))]

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
+from taskapi.accounts.api_tokens.repository import ApiTokenRepository
+from taskapi.accounts.api_tokens.service import ApiTokenService
 from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed, TokenOwnerLoader
 from taskapi.accounts.auth.service import SignIn
 from taskapi.accounts.deletion.repository import DeletionRepository
@@ -17,11 +19,13 @@ from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.sessions.service import SessionPolicy, SessionService
-from taskapi.accounts.two_factor.service import TwoFactorKeys
+from taskapi.accounts.two_factor.repository import TwoFactorRepository
+from taskapi.accounts.two_factor.service import TwoFactorKeys, TwoFactorService
 from taskapi.accounts.users.admin_repository import AdminRepository
 from taskapi.accounts.users.admins import AdminService
 from taskapi.accounts.users.email_repository import EmailRepository
 from taskapi.accounts.users.profile import ProfileService
+from taskapi.accounts.users.renaming_repository import RenamingRepository
 from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.service import UserService
 from taskapi.audit.repository import SecurityEventRepository
@@ -42,9 +46,10 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield (users := UserRepository(database))
     yield (emails := EmailRepository(database))
     yield (admins := AdminRepository(database))
+    yield RenamingRepository(database)
     yield (hasher := PasswordHasher(**settings.hashing))
     yield (codec := TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)))
-    yield (factors := TwoFactorKeys(keys.cipher("second factors"), keys.signer("recovery codes")))
+    yield (factor_keys := TwoFactorKeys(keys.cipher("second factors"), keys.signer("recovery codes")))
     counters = ThrottleRepository(database)
     yield (throttle := Throttle(counters, keys.signer("throttles"), registrations=settings.registrations_per_address))
     if settings.requests_per_minute:
@@ -63,11 +68,15 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield (stored_sessions := SessionRepository(database))
     yield (deletions := DeletionRepository(database, admins))
     yield DeletionService(users, deletions, stored_sessions, timedelta(days=settings.leaving_days))
+    yield (stored_api_tokens := ApiTokenRepository(database))
+    yield (api_tokens := ApiTokenService(stored_api_tokens))
+    yield (factors := TwoFactorRepository(database))
+    yield (two_factor := TwoFactorService(factors, factor_keys, throttle))
     yield (accounts := AccountLoader(users))
-    yield TokenOwnerLoader()
+    yield TokenOwnerLoader(api_tokens)
     yield SessionsLastUsed(stored_sessions)
-    yield ApiTokensLastUsed()
+    yield ApiTokensLastUsed(stored_api_tokens)
     idle, max_lifetime = timedelta(days=settings.refresh_token_days), timedelta(days=settings.session_days)
     policy = SessionPolicy(idle=idle, max_lifetime=max_lifetime, signer=keys.signer("refresh tokens"))
     yield (sessions := SessionService(stored_sessions, users, policy, accounts.get))
-    yield SignIn(users, sessions, hasher, codec, factors, throttle)
+    yield SignIn(users, sessions, api_tokens, hasher, codec, two_factor, throttle)

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from pymongo.errors import PyMongoError
 
 from taskapi.accounts.security.access_tokens import PasswordHasher
-from taskapi.accounts.two_factor import service as two_factor
+from taskapi.accounts.two_factor.repository import TwoFactorRepository
+from taskapi.accounts.two_factor.service import remove_lost
 from taskapi.accounts.users.admin_repository import AdminRepository
 from taskapi.accounts.users.admin_schemas import AccountChange, NewPassword, UserQuery
 from taskapi.accounts.users.admins import AdminService
@@ -44,6 +45,7 @@ class UserCommands:
     users: UserService
     admins: AdminService
     accounts: AdminRepository
+    factors: TwoFactorRepository
     audit_log: AuditLog
 
     async def create(self, name: str, email: str | None, password: str, *, admin: bool) -> str:
@@ -82,7 +84,7 @@ class UserCommands:
 
     async def remove_two_factor(self, name: str) -> str:
         """Removes the second factor of an account."""
-        removed = await two_factor.remove(await self.accounts.find_id(name), self.audit_log)
+        removed = await remove_lost(self.factors, await self.accounts.find_id(name), self.audit_log)
         return f"{name} {'signs in with the password alone' if removed else 'has no second factor'}."
 
     async def list(self) -> str:
@@ -153,6 +155,7 @@ def wire(settings: Settings, database: Database, hasher: PasswordHasher) -> User
         UserService(UserRepository(database), hasher, mail),
         AdminService(accounts, hasher, mail),
         accounts,
+        TwoFactorRepository(database),
         AuditLog(events, "", AGENT),
     )
 

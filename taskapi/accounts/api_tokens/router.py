@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-from taskapi.accounts.api_tokens import service
 from taskapi.accounts.api_tokens.schemas import ApiTokenCreate, ApiTokenMade, ApiTokenRead
-from taskapi.accounts.dependencies import AccountHolder, AccountSession
+from taskapi.accounts.dependencies import AccountHolder, AccountSession, ApiTokens
 from taskapi.accounts.errors import InvalidScope, SessionRequired, TokenNameTaken, TooManyTokens
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.fields import object_id
@@ -24,15 +23,17 @@ TokenId = Annotated[str, path_id("The id of the token.")]
     response_description="The token with its secret, which is shown only here.",
     responses=responses(400, TokenNameTaken, InvalidScope, 401, 403, SessionRequired, TooManyTokens, 413, 415, 422),
 )
-async def create_token(data: ApiTokenCreate, caller: AccountSession, audit_log: CallerAuditLog) -> ApiTokenMade:
+async def create_token(
+    data: ApiTokenCreate, caller: AccountSession, tokens: ApiTokens, audit_log: CallerAuditLog
+) -> ApiTokenMade:
     """Create a token for a script. It is shown only in this answer, and can do no more than your current session."""
-    return await service.make(caller.user, caller.session, caller.scopes, data, audit_log)
+    return await tokens.create(caller.user, caller.session, caller.scopes, data, audit_log)
 
 
 @router.get("", summary="List your API tokens", response_description="Your tokens.", responses=responses(401, 403))
-async def list_tokens(user: AccountHolder) -> list[ApiTokenRead]:
+async def list_tokens(user: AccountHolder, tokens: ApiTokens) -> list[ApiTokenRead]:
     """Your API tokens, newest first. Expired tokens stay in the list until you delete them."""
-    return await service.all_of(user)
+    return await tokens.list_for_user(user)
 
 
 @router.post(
@@ -41,12 +42,12 @@ async def list_tokens(user: AccountHolder) -> list[ApiTokenRead]:
     response_description="The token with its new secret, which is shown only here.",
     responses=responses(InvalidScope, 401, 403, SessionRequired, 404),
 )
-async def rotate_token(token_id: TokenId, caller: AccountSession, audit_log: CallerAuditLog) -> ApiTokenMade:
+async def rotate_token(token_id: TokenId, caller: AccountSession, tokens: ApiTokens, audit_log: CallerAuditLog) -> ApiTokenMade:
     """Replace the secret of a token; the new one is valid for as many days as the first. The old one stops working at once."""
-    return await service.rotate(caller.user, caller.session, caller.scopes, object_id(token_id), audit_log)
+    return await tokens.rotate(caller.user, caller.session, caller.scopes, object_id(token_id), audit_log)
 
 
 @router.delete("/{token_id}", status_code=204, summary="Delete an API token", responses=responses(401, 403, 404))
-async def delete_token(token_id: TokenId, user: AccountHolder, audit_log: CallerAuditLog) -> None:
+async def delete_token(token_id: TokenId, user: AccountHolder, tokens: ApiTokens, audit_log: CallerAuditLog) -> None:
     """Delete a token: it stops working at once."""
-    await service.revoke(user, object_id(token_id), audit_log)
+    await tokens.revoke(user, object_id(token_id), audit_log)

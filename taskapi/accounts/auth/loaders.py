@@ -2,9 +2,8 @@
 
 from bson import ObjectId
 
-from taskapi.accounts.api_tokens import repository as stored_tokens
-from taskapi.accounts.api_tokens import service as api_tokens
-from taskapi.accounts.api_tokens.service import TokenOwner
+from taskapi.accounts.api_tokens.repository import ApiTokenRepository
+from taskapi.accounts.api_tokens.service import ApiTokenService, TokenOwner
 from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.schemas import Account
@@ -22,8 +21,8 @@ class AccountLoader(DataLoader[ObjectId, Account]):
 class TokenOwnerLoader(DataLoader[bytes, TokenOwner]):
     """The owners of API tokens, by the hashes of the tokens."""
 
-    def __init__(self) -> None:
-        super().__init__(api_tokens.holders)
+    def __init__(self, tokens: ApiTokenService) -> None:
+        super().__init__(tokens.find_owners)
 
 
 class SessionsLastUsed(LastUsedRecorder[ObjectId]):
@@ -36,5 +35,5 @@ class SessionsLastUsed(LastUsedRecorder[ObjectId]):
 class ApiTokensLastUsed(LastUsedRecorder[bytes]):
     """When each API token was last used, by its hash."""
 
-    def __init__(self) -> None:
-        super().__init__(stored_tokens.touch_api_token)
+    def __init__(self, tokens: ApiTokenRepository) -> None:
+        super().__init__(tokens.touch)

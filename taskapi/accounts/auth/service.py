@@ -3,15 +3,14 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from taskapi.accounts.api_tokens import service as api_tokens
+from taskapi.accounts.api_tokens.service import ApiTokenService
 from taskapi.accounts.auth.schemas import Token, TokenRequest
 from taskapi.accounts.errors import BadCredentials, InactiveUser, InvalidGrant
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
 from taskapi.accounts.security.scopes import OF_ROLE, grant_scopes
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions.service import SessionGrant, SessionService
-from taskapi.accounts.two_factor import service as two_factor
-from taskapi.accounts.two_factor.service import TwoFactorKeys
+from taskapi.accounts.two_factor.service import TwoFactorService
 from taskapi.accounts.users.repository import UserRepository
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
@@ -25,9 +24,10 @@ class SignIn:
 
     users: UserRepository
     sessions: SessionService
+    api_tokens: ApiTokenService
     hasher: PasswordHasher
     codec: TokenCodec
-    keys: TwoFactorKeys
+    two_factor: TwoFactorService
     throttle: Throttle
 
     async def grant(self, form: TokenRequest, audit_log: AuditLog) -> Token:
@@ -66,7 +66,7 @@ class SignIn:
         Raises:
             BadCredentials: they do not match an account.
             InactiveUser: they do, but it is disabled.
-            SecondFactorRequired, BadSecondFactor: as ``two_factor.service.check_code`` says.
+            SecondFactorRequired, BadSecondFactor: as ``TwoFactorService.check_code`` says.
             InvalidScope: it cannot have any of these scopes.
             Overloaded: too many others are signing in.
         """
@@ -79,7 +79,7 @@ class SignIn:
             await audit_log.record("sign_in", user.object_id, outcome="failure", reason="disabled")
             raise InactiveUser
         scopes = grant_scopes(scope, OF_ROLE[user.role])  # before the second factor is checked: a code can be used once
-        await two_factor.check_code(user, otp, audit_log, self.keys)
+        await self.two_factor.check_code(user, otp, audit_log)
         given = await self.sessions.create(user, stored, renewed, scopes, audit_log)
         if given is None:
             raise BadCredentials
@@ -88,7 +88,7 @@ class SignIn:
 
     async def revoke(self, token: str, audit_log: AuditLog) -> None:
         """Revokes an API token, or ends the session of a refresh or access token. Any other text is ignored."""
-        if await self.sessions.revoke(token, audit_log) or await api_tokens.give_back(token, audit_log):
+        if await self.sessions.revoke(token, audit_log) or await self.api_tokens.revoke_text(token, audit_log):
             return
         try:
             claims = self.codec.read(token)

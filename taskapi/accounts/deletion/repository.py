@@ -1,7 +1,7 @@
 """Accounts in the database whose deletion was requested, and who removes them."""
 
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from bson import ObjectId
 from pymongo import ASCENDING
@@ -9,17 +9,12 @@ from pymongo import ASCENDING
 from taskapi.accounts.users.admin_repository import AdminRepository
 from taskapi.accounts.users.documents import ACTIVE, NO_LIST, UserDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import BSON, Database
+from taskapi.db.connection import Database
+from taskapi.db.leases import Lease, LeasePolicy
 
-LEASE: Final = timedelta(minutes=10)  # after which another worker goes on; two at once do no harm
+# After the lease another worker goes on; two at once do no harm.
+LEASES: Final = LeasePolicy(timedelta(minutes=10), until="leaving.leased_until")
 DUE: Final = {"leaving.due_at": ASCENDING}
-
-
-class Removal(NamedTuple):
-    """The right to remove an account."""
-
-    user_id: ObjectId
-    leased: BSON  # the filter of the account, as long as this worker holds the lease
 
 
 class DeletionRepository:
@@ -39,16 +34,12 @@ class DeletionRepository:
         conditions = {"_id": user_id, **ACTIVE, "password_hash": password_hash}
         return await self._admins.set_unless_last(conditions, values) is not None
 
-    async def lease_due(self) -> Removal | None:
+    async def lease_due(self) -> Lease | None:
         """Leases the account that has been due for longest; None when none is. From then on its owner cannot come back."""
-        now = utc_now()
-        until = now + LEASE
-        due: BSON = {"leaving.due_at": {"$lte": now}, "leaving.leased_until": {"$not": {"$gt": now}}, "leaving": NO_LIST}
-        user = await self._users.find_one_and_update(
-            due, {"$set": {"leaving.leased_until": until}}, {"_id": 1}, sort=list(DUE.items())
-        )
-        return Removal(user["_id"], {"_id": user["_id"], "leaving.leased_until": until}) if user else None
+        due = {"leaving.due_at": {"$lte": utc_now()}, "leaving": NO_LIST}
+        taken = await LEASES.take(self._users, due, DUE, projection={"_id": 1})
+        return taken[0] if taken else None
 
-    async def remove(self, removal: Removal) -> None:
+    async def remove(self, lease: Lease) -> None:
         """Deletes the account itself, unless another worker has leased it since."""
-        await self._users.delete_one(removal.leased)
+        await self._users.delete_one(lease.mine)

@@ -59,8 +59,8 @@ class DeletionService:
 
 async def remove_due(deletions: DeletionRepository, erasers: Iterable[Eraser]) -> None:
     """Erases every account whose grace period is over: runs ``erasers`` in order, then deletes the account itself."""
-    while removal := await deletions.lease_due():
+    while lease := await deletions.lease_due():
         for erase in erasers:
-            await erase(removal.user_id)
-        await deletions.remove(removal)
+            await erase(lease.document_id)
+        await deletions.remove(lease)
         log.info("an account was erased, as its owner requested")

@@ -1,6 +1,6 @@
 """Routes of one's own second factor."""
 
-from taskapi.accounts.dependencies import AccountSession, CurrentPassword, SecondFactorKeys, Throttling
+from taskapi.accounts.dependencies import AccountSession, CurrentPassword, TwoFactor
 from taskapi.accounts.errors import (
     NoEnrolment,
     Overloaded,
@@ -11,7 +11,6 @@ from taskapi.accounts.errors import (
     WrongCode,
     WrongPassword,
 )
-from taskapi.accounts.two_factor import service
 from taskapi.accounts.two_factor.schemas import Confirmation, Enrolment, Proof, RecoveryCodesMade
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web.problems import responses
@@ -31,10 +30,10 @@ WITH_PASSWORD = (*USUAL, WrongPassword, TooManyAttempts, Overloaded)
     responses=responses(*WITH_PASSWORD, TwoFactorOn),
 )
 async def begin_two_factor(
-    data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, keys: SecondFactorKeys
+    data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, two_factor: TwoFactor
 ) -> Enrolment:
     """Start setting up a second factor: add the secret to an authenticator app, then confirm it within ten minutes."""
-    return await service.begin(caller.user, data.password, reauthenticator, keys)
+    return await two_factor.start_enrollment(caller.user, data.password, reauthenticator)
 
 
 @router.post(
@@ -44,13 +43,13 @@ async def begin_two_factor(
     responses=responses(*USUAL, WrongCode, NoEnrolment, TooManyAttempts),
 )
 async def confirm_two_factor(
-    data: Confirmation, caller: AccountSession, throttle: Throttling, keys: SecondFactorKeys, audit_log: CallerAuditLog
+    data: Confirmation, caller: AccountSession, two_factor: TwoFactor, audit_log: CallerAuditLog
 ) -> RecoveryCodesMade:
     """Turn the second factor on with a code from the app. From now on, signing in needs a code in the field `otp`.
 
     Your other sessions end, because they never gave a code.
     """
-    return await service.confirm(caller.user, caller.session, data.code, throttle, audit_log, keys)
+    return await two_factor.confirm(caller.user, caller.session, data.code, audit_log)
 
 
 @router.post(
@@ -61,15 +60,15 @@ async def confirm_two_factor(
     responses=responses(*WITH_PASSWORD, TwoFactorOff),
 )
 async def renew_recovery_codes(
-    data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, keys: SecondFactorKeys, audit_log: CallerAuditLog
+    data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, two_factor: TwoFactor, audit_log: CallerAuditLog
 ) -> RecoveryCodesMade:
     """Create ten new recovery codes; the old ones stop working at once."""
-    return await service.renew_recovery_codes(caller.user, data.password, reauthenticator, audit_log, keys)
+    return await two_factor.renew_recovery_codes(caller.user, data.password, reauthenticator, audit_log)
 
 
 @router.post("/disable", status_code=204, summary="Disable the second factor", responses=responses(*WITH_PASSWORD, TwoFactorOff))
 async def disable_two_factor(
-    data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, audit_log: CallerAuditLog
+    data: Proof, caller: AccountSession, reauthenticator: CurrentPassword, two_factor: TwoFactor, audit_log: CallerAuditLog
 ) -> None:
     """Turn the second factor off: signing in needs only the password."""
-    await service.disable(caller.user, data.password, reauthenticator, audit_log)
+    await two_factor.disable(caller.user, data.password, reauthenticator, audit_log)

@@ -20,7 +20,7 @@ from taskapi.accounts.errors import (
 )
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.two_factor import codes
-from taskapi.accounts.two_factor import repository as two_factor
+from taskapi.accounts.two_factor.repository import TwoFactorRepository
 from taskapi.accounts.two_factor.schemas import Enrolment, RecoveryCodesMade
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.accounts.users.service import Reauthenticator
@@ -46,144 +46,147 @@ class TwoFactorKeys:
     cipher: Cipher  # of the secrets
     signer: Signer  # of the recovery codes
 
-    def hashes(self, user: ObjectId, code: str) -> list[bytes]:
-        """The hashes of a recovery code of ``user``, by the current key first."""
-        return list(self.signer.signatures(user.binary, codes.plain(code).encode()))
+    def hashes(self, user_id: ObjectId, code: str) -> list[bytes]:
+        """The hashes of a recovery code of an account, by the current key first."""
+        return list(self.signer.signatures(user_id.binary, codes.plain(code).encode()))
 
 
-async def begin(user: UserRead, password: str, reauthenticator: Reauthenticator, keys: TwoFactorKeys) -> Enrolment:
-    """Makes a secret for ``user``, in place of one that they did not confirm. Nothing is asked for until they do.
+@dataclass(frozen=True, slots=True)
+class TwoFactorService:
+    """Turns second factors on and off, and checks their codes."""
 
-    Raises:
-        WrongPassword: that is not their password.
-        TwoFactorOn: they have a second factor.
-        Overloaded: too many passwords are being checked.
-    """
-    password_hash = await reauthenticator.confirm_password(user, password)
-    secret, expires_at = codes.new_secret(), utc_now() + ENROLMENT
-    if not await two_factor.begin(user.object_id, password_hash, keys.cipher.encrypt(secret), expires_at):
-        on, _ = await two_factor.of(user.object_id)
-        if on:
-            raise TwoFactorOn
-        raise WrongPassword
-    return Enrolment(secret=secret, uri=codes.uri_of(secret, user.username), expires_at=expires_at)
+    factors: TwoFactorRepository
+    keys: TwoFactorKeys
+    throttle: Throttle
+
+    async def start_enrollment(self, user: UserRead, password: str, reauthenticator: Reauthenticator) -> Enrolment:
+        """Creates a secret for ``user``, replacing one that was not confirmed. Signing in needs no code until it is confirmed.
+
+        Raises:
+            WrongPassword: ``password`` is wrong, or was changed meanwhile.
+            TwoFactorOn: the account has a second factor.
+            Overloaded: too many passwords are being hashed.
+        """
+        password_hash = await reauthenticator.confirm_password(user, password)
+        secret, expires_at = codes.new_secret(), utc_now() + ENROLMENT
+        if not await self.factors.enroll(user.object_id, password_hash, self.keys.cipher.encrypt(secret), expires_at):
+            is_on, _ = await self.factors.find(user.object_id)
+            if is_on:
+                raise TwoFactorOn
+            raise WrongPassword
+        return Enrolment(secret=secret, uri=codes.uri_of(secret, user.username), expires_at=expires_at)
+
+    async def confirm(self, user: UserRead, session_id: ObjectId, code: str, audit_log: AuditLog) -> RecoveryCodesMade:
+        """Turns on the second factor whose enrollment ``user`` started, given a code of it. Ends all other sessions.
+
+        Raises:
+            TooManyAttempts: there were too many wrong codes.
+            NoEnrolment: there is none to confirm, it has expired, or its key is no longer set.
+            WrongCode: the code is not valid right now.
+        """
+        now = utc_now()
+        is_on, authenticator = await self.factors.find(user.object_id)
+        if is_on or authenticator is None or in_utc(authenticator["expires_at"]) <= now:
+            raise NoEnrolment
+        encrypted = authenticator["secret"]
+        secret = self.keys.cipher.decrypt(encrypted)
+        if secret is None:
+            raise NoEnrolment
+        async with self.throttle.confirmation(user.object_id):
+            step = codes.step_of(code, secret, now)
+            if step is None:
+                raise WrongCode
+        recovery = codes.new_recovery_codes()
+        if not await self.factors.confirm(user.object_id, session_id, encrypted, step, self._hash_all(user, recovery)):
+            raise NoEnrolment
+        await audit_log.record("two_factor_enabled", user.object_id)
+        return RecoveryCodesMade(recovery_codes=recovery)
+
+    async def renew_recovery_codes(
+        self, user: UserRead, password: str, reauthenticator: Reauthenticator, audit_log: AuditLog
+    ) -> RecoveryCodesMade:
+        """Replaces the recovery codes of ``user``.
+
+        Raises:
+            WrongPassword, Overloaded: as for ``start_enrollment``.
+            TwoFactorOff: the account has no second factor.
+        """
+        password_hash = await reauthenticator.confirm_password(user, password)
+        recovery = codes.new_recovery_codes()
+        if not await self.factors.replace_recovery_codes(user.object_id, password_hash, self._hash_all(user, recovery)):
+            raise TwoFactorOff
+        await audit_log.record("recovery_codes_made", user.object_id)
+        return RecoveryCodesMade(recovery_codes=recovery)
+
+    async def disable(self, user: UserRead, password: str, reauthenticator: Reauthenticator, audit_log: AuditLog) -> None:
+        """Turns the second factor of ``user`` off.
+
+        Raises:
+            WrongPassword, Overloaded: as for ``start_enrollment``.
+            TwoFactorOff: the account has no second factor.
+        """
+        password_hash = await reauthenticator.confirm_password(user, password)
+        if not await self.factors.remove(user.object_id, password_hash):
+            raise TwoFactorOff
+        await audit_log.record("two_factor_disabled", user.object_id)
+
+    async def check_code(self, user: UserRead, code: str | None, audit_log: AuditLog) -> None:
+        """Returns when ``user``, whose password was right, has no second factor or gave a valid code. Each code works once.
+
+        Raises:
+            SecondFactorRequired: the account has a second factor, and no code was sent.
+            BadSecondFactor: the code is wrong, not valid right now, or was used.
+            UnreadableFactor: the code cannot be checked, as the key of the second factor is not set.
+        """
+        if not user.two_factor:
+            return
+        if not code:
+            await audit_log.record("sign_in", user.object_id, outcome="failure", reason="no second factor")
+            raise SecondFactorRequired
+        _, authenticator = await self.factors.find(user.object_id)
+        encrypted = authenticator["secret"] if authenticator else b""
+        secret = self.keys.cipher.decrypt(encrypted)
+        if secret and await self._use_time_code(user, code, encrypted, secret):
+            return
+        if await self._use_recovery_code(user, code, audit_log):
+            return
+        if encrypted and secret is None:
+            log.error("the second factor of %s was %s: %s", user.id, UNREADABLE, REMEDY)
+            await audit_log.record("sign_in", user.object_id, outcome="failure", reason="second factor unreadable")
+            raise UnreadableFactor
+        await audit_log.record("sign_in", user.object_id, outcome="failure", reason="wrong second factor")
+        raise BadSecondFactor
+
+    async def _use_time_code(self, user: UserRead, code: str, encrypted: bytes, secret: str) -> bool:
+        step = codes.step_of(code, secret, utc_now())
+        renewed = self.keys.cipher.renewed
+        return step is not None and await self.factors.use_step(user.object_id, encrypted, step, renewed(encrypted))
+
+    async def _use_recovery_code(self, user: UserRead, code: str, audit_log: AuditLog) -> bool:
+        left = await self.factors.use_recovery_code(user.object_id, self.keys.hashes(user.object_id, code))
+        if left is None:
+            return False
+        await audit_log.record("recovery_code_used", user.object_id, left=str(left))
+        return True
+
+    def _hash_all(self, user: UserRead, recovery: list[str]) -> list[bytes]:
+        return [self.keys.hashes(user.object_id, code)[0] for code in recovery]
 
 
-async def confirm(
-    user: UserRead, session: ObjectId, code: str, throttle: Throttle, audit_log: AuditLog, keys: TwoFactorKeys
-) -> RecoveryCodesMade:
-    """Turns the second factor on that ``user`` has begun, as their authenticator has its secret. It ends their other sessions.
-
-    Raises:
-        TooManyAttempts: there were too many wrong codes.
-        NoEnrolment: there is none to confirm, it has expired, or its key is gone.
-        WrongCode: that is not a code of this moment.
-    """
-    now = utc_now()
-    on, authenticator = await two_factor.of(user.object_id)
-    if on or authenticator is None or in_utc(authenticator["expires_at"]) <= now:
-        raise NoEnrolment
-    secret = keys.cipher.decrypt(authenticator["secret"])
-    if secret is None:
-        raise NoEnrolment
-    async with throttle.confirmation(user.object_id):
-        step = codes.step_of(code, secret, now)
-        if step is None:
-            raise WrongCode
-    recovery = codes.new_recovery_codes()
-    hashes = [keys.hashes(user.object_id, made)[0] for made in recovery]
-    if not await two_factor.confirm(user.object_id, session, authenticator["secret"], step, hashes):
-        raise NoEnrolment
-    await audit_log.record("two_factor_enabled", user.object_id)
-    return RecoveryCodesMade(recovery_codes=recovery)
-
-
-async def renew_recovery_codes(
-    user: UserRead, password: str, reauthenticator: Reauthenticator, audit_log: AuditLog, keys: TwoFactorKeys
-) -> RecoveryCodesMade:
-    """Other recovery codes in place of those that are left.
-
-    Raises:
-        WrongPassword, Overloaded: as for ``begin``.
-        TwoFactorOff: they have no second factor.
-    """
-    password_hash = await reauthenticator.confirm_password(user, password)
-    recovery = codes.new_recovery_codes()
-    hashes = [keys.hashes(user.object_id, made)[0] for made in recovery]
-    if not await two_factor.replace_recovery(user.object_id, password_hash, hashes):
-        raise TwoFactorOff
-    await audit_log.record("recovery_codes_made", user.object_id)
-    return RecoveryCodesMade(recovery_codes=recovery)
-
-
-async def disable(user: UserRead, password: str, reauthenticator: Reauthenticator, audit_log: AuditLog) -> None:
-    """Turns the second factor of ``user`` off.
-
-    Raises:
-        WrongPassword, Overloaded: as for ``begin``.
-        TwoFactorOff: they have none.
-    """
-    password_hash = await reauthenticator.confirm_password(user, password)
-    if not await two_factor.remove(user.object_id, {"password_hash": password_hash}):
-        raise TwoFactorOff
-    await audit_log.record("two_factor_disabled", user.object_id)
-
-
-async def remove(user: ObjectId, audit_log: AuditLog) -> bool:
-    """Takes a lost second factor off an account, for operators. False when it had none."""
-    removed = await two_factor.remove(user, {})
+async def remove_lost(factors: TwoFactorRepository, user_id: ObjectId, audit_log: AuditLog) -> bool:
+    """Removes a second factor that its owner has lost, for operators. False when the account had none."""
+    removed = await factors.remove(user_id)
     if removed:
-        await audit_log.record("two_factor_disabled", user)
+        await audit_log.record("two_factor_disabled", user_id)
     return removed
 
 
-async def check_code(user: UserRead, code: str | None, audit_log: AuditLog, keys: TwoFactorKeys) -> None:
-    """Returns when ``user``, whose password was right, has no second factor or proves it: each code serves once.
-
-    Raises:
-        SecondFactorRequired: they have one, and sent no code.
-        BadSecondFactor: the code is wrong, of another moment, or was used.
-        UnreadableFactor: that cannot be told, as the key of the second factor is not set.
-    """
-    if not user.two_factor:
-        return
-    if not code:
-        await audit_log.record("sign_in", user.object_id, outcome="failure", reason="no second factor")
-        raise SecondFactorRequired
-    _, authenticator = await two_factor.of(user.object_id)
-    sealed = authenticator["secret"] if authenticator else b""
-    secret = keys.cipher.decrypt(sealed)
-    if secret and await _is_of_this_moment(user, code, sealed, secret, keys):
-        return
-    if await _is_left(user, code, audit_log, keys):
-        return
-    if sealed and secret is None:
-        log.error("the second factor of %s was %s: %s", user.id, UNREADABLE, REMEDY)
-        await audit_log.record("sign_in", user.object_id, outcome="failure", reason="second factor unreadable")
-        raise UnreadableFactor
-    await audit_log.record("sign_in", user.object_id, outcome="failure", reason="wrong second factor")
-    raise BadSecondFactor
-
-
-async def _is_of_this_moment(user: UserRead, code: str, sealed: bytes, secret: str, keys: TwoFactorKeys) -> bool:
-    step = codes.step_of(code, secret, utc_now())
-    return step is not None and await two_factor.pass_step(user.object_id, sealed, step, keys.cipher.renewed(sealed))
-
-
-async def _is_left(user: UserRead, code: str, audit_log: AuditLog, keys: TwoFactorKeys) -> bool:
-    left = await two_factor.spend(user.object_id, keys.hashes(user.object_id, code))
-    if left is None:
-        return False
-    await audit_log.record("recovery_code_used", user.object_id, left=str(left))
-    return True
-
-
-async def report_unreadable(cipher: Cipher) -> None:
+async def report_unreadable(factors: TwoFactorRepository, cipher: Cipher) -> None:
     """Logs how many second factors cannot be checked with the keys that are set, of the first ``MAX_CHECKED``."""
     checked = unreadable = 0
-    async for sealed in two_factor.sealed_secrets(MAX_CHECKED):
+    async for encrypted in factors.stream_secrets(MAX_CHECKED):
         checked += 1
-        unreadable += cipher.decrypt(sealed) is None
+        unreadable += cipher.decrypt(encrypted) is None
         if checked % PACE == 0:
             await asyncio.sleep(0)  # requests are waiting
     if unreadable:

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.accounts.api_tokens import service
 from taskapi.accounts.api_tokens.schemas import ApiTokenCreate
+from taskapi.accounts.api_tokens.service import ApiTokenService
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import in_utc, utc_now
@@ -23,7 +23,7 @@ from tests.accounts.api_tokens.calls import PATH, change, events, make, use
 from tests.client import PASSWORD, Account, is_problem, make_account, signed_in, stored_user, wrong_fields
 from tests.conftest import another
 from tests.mailbox import Mailbox
-from tests.stored import audit_log, collection
+from tests.stored import audit_log, collection, service
 
 READ = {"id", "name", "scopes", "created_at", "expires_at", "last_used_at"}
 
@@ -243,7 +243,9 @@ async def test_request_of_an_ended_session_creates_no_token(ada: Account) -> Non
     held = frozenset(kept["scopes"])
     assert (await ada.post("/logout/all")).status_code == 204
     with pytest.raises(InvalidToken):
-        await service.make(user, session, held, ApiTokenCreate(name="another", scopes=["tasks:read"]), audit_log())
+        await service(ApiTokenService).create(
+            user, session, held, ApiTokenCreate(name="another", scopes=["tasks:read"]), audit_log()
+        )
     with pytest.raises(InvalidToken):
-        await service.rotate(user, session, held, ObjectId(kept["id"]), audit_log())
+        await service(ApiTokenService).rotate(user, session, held, ObjectId(kept["id"]), audit_log())
     assert (await stored_user(ada.id))["api_tokens"] == before["api_tokens"]

@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
-from taskapi.accounts.api_tokens.service import holders
+from taskapi.accounts.api_tokens.service import ApiTokenService
 from taskapi.accounts.api_tokens.text import hash_of, new_token
 from taskapi.accounts.auth.loaders import ApiTokensLastUsed, TokenOwnerLoader
 from taskapi.accounts.users.documents import UserDocument
@@ -17,7 +17,7 @@ from taskapi.core.clock import in_utc, utc_now
 from tests.accounts.api_tokens.calls import PATH, change, events, make, use
 from tests.client import Account, is_problem, sign_in, stored_user
 from tests.conftest import another
-from tests.stored import collection
+from tests.stored import collection, service
 
 
 async def test_a_token_does_what_its_scopes_say(ada: Account, bob: Account) -> None:
@@ -83,7 +83,7 @@ async def test_losing_the_role_loses_its_scope(ada: Account, anonymous: httpx.As
 
     async def scopes() -> set[str]:
         hashed = hash_of(made["token"]) or b""
-        return set((await holders([hashed]))[hashed].scopes)
+        return set((await service(ApiTokenService).find_owners([hashed]))[hashed].scopes)
 
     assert await scopes() == {"account", "admin"}
     await change(ada, {"$set": {"role": "user"}})

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi.accounts.two_factor import service
+from taskapi.accounts.two_factor.repository import TwoFactorRepository
 from taskapi.accounts.two_factor.service import TwoFactorKeys
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.background import Jobs
@@ -98,7 +99,7 @@ async def test_the_start_says_how_many_cannot_be_checked(
     app: FastAPI, ada: Account, bob: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     await turn_on(ada)
-    await service.report_unreadable(app.state.services[TwoFactorKeys].cipher)
+    await service.report_unreadable(app.state.services[TwoFactorRepository], app.state.services[TwoFactorKeys].cipher)
     assert caplog.messages == []
     await turn_on(bob)
     caplog.clear()
@@ -111,7 +112,9 @@ async def test_the_start_says_how_many_cannot_be_checked(
     assert "taskapi users remove-two-factor" in line
 
 
-async def test_the_count_is_bounded(ada: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_count_is_bounded(
+    app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     await turn_on(ada)
     user = await stored_user(ada.id)
     names = [f"user{n:03}" for n in range(60)]
@@ -120,7 +123,7 @@ async def test_the_count_is_bounded(ada: Account, monkeypatch: pytest.MonkeyPatc
     )
     caplog.clear()
     monkeypatch.setattr(service, "MAX_CHECKED", 50)
-    await service.report_unreadable(CIPHER)
+    await service.report_unreadable(app.state.services[TwoFactorRepository], CIPHER)
     assert [message.partition(" second")[0] for message in caplog.messages] == ["at least 50"]
     explained = await explain(UserDocument, [{"$match": {"two_factor": True}}, {"$project": {"authenticator.secret": 1}}])
     assert set(found_in(explained, "indexName")) == {"with_two_factor"}

@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.accounts.users.renaming import SETTLING
+from taskapi.accounts.users.renaming_repository import SETTLING
 from taskapi.core.clock import utc_now
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
