@@ -85,6 +85,7 @@ from taskapi.web.idempotency.middleware import IdempotencyKeys
 from taskapi.web.idempotency.repository import IdempotencyRepository
 from taskapi.web.idempotency.service import IdempotencyService
 from taskapi.web.load import Load
+from taskapi.web.route_table import RouteTable
 from taskapi.web.services import Services
 
 GC_THRESHOLDS = (20_000, 20, 20)  # Python's 700 look for cycles within one list of tasks, where there are none
@@ -167,6 +168,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
         oauth.install(app)
         docs.install(app)
     routing.prefer_exact_paths(app.routes)
+    app.router.middleware_stack = RouteTable(app.routes, app.router.middleware_stack)  # type: ignore[assignment]  # awaitable
     admission.install(app.routes)
     return app
 
