@@ -82,7 +82,7 @@ def exact(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def merged(target: Any, patch: Any) -> Any:
+def merge(target: Any, patch: Any) -> Any:
     """``target`` after the merge patch ``patch`` (RFC 7396, section 2). Neither is changed."""
     if not isinstance(patch, dict):
         return patch
@@ -91,7 +91,7 @@ def merged(target: Any, patch: Any) -> Any:
         if value is None:
             result.pop(name, None)
         else:
-            result[name] = merged(result.get(name), value)
+            result[name] = merge(result.get(name), value)
     return result
 
 

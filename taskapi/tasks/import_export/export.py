@@ -14,10 +14,10 @@ from taskapi.core.fields import QueryBool
 from taskapi.db.connection import BSON
 from taskapi.tasks.import_export.csv_cells import COLUMNS
 from taskapi.tasks.import_export.csv_writer import csv_line, csv_record
-from taskapi.tasks.query import sort, stages
 from taskapi.tasks.query.places import place
 from taskapi.tasks.query.selection import TaskFilters
-from taskapi.tasks.query.sort import Order, Sort
+from taskapi.tasks.query.sort import Order, Sort, choose_order
+from taskapi.tasks.query.stages import adapt_filter, collation_for, ordered_stages
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.list_repository import TaskListRepository
 from taskapi.tasks.storage.reading import PUBLIC, read
@@ -44,7 +44,7 @@ class ExportQuery(TaskFilters):
     @property
     def order(self) -> Order:
         """The sort of MongoDB, always total."""
-        return sort.chosen(self.sort, self.q)
+        return choose_order(self.sort, self.q)
 
 
 def json_line(task: TaskRead) -> str:
@@ -80,15 +80,15 @@ class ExportService:
 
     def _batches(self, owner: UserRead, query: ExportQuery) -> AsyncGenerator[list[BSON], None]:
         scope, order, fields = Scope.of(owner), query.order, dict(PUBLIC)
-        collation, matching = stages.collation(order), stages.matching(query.filter(scope), order)
+        collation, matching = collation_for(order), adapt_filter(query.filter(scope), order)
 
         def pipeline(last: BSON | None) -> list[BSON]:
-            return stages.stages(matching, order, fields, None if last is None else place(order, last))
+            return ordered_stages(matching, order, fields, None if last is None else place(order, last))
 
         def by_id(ids: list[ObjectId]) -> list[BSON]:
             return [{"$match": {**scope.outside_trash, "_id": {"$in": ids}}}, {"$project": fields}]
 
         if order.keys() <= LASTING:
             return self.tasks.stream(pipeline, collation)
-        ids = [*stages.stages(matching, order, dict.fromkeys(order, 1)), {"$project": {"_id": 1}}]
+        ids = [*ordered_stages(matching, order, dict.fromkeys(order, 1)), {"$project": {"_id": 1}}]
         return self.tasks.stream_in_first_order(ids, pipeline(None), by_id, collation)

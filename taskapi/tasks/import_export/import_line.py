@@ -75,7 +75,7 @@ def complete(stored: BSON, owner: UserRead) -> BSON:
     return {**shown, **times, "_id": stored["_id"], "version": stored.get("version")}
 
 
-def changed(line: ImportLine, stored: BSON) -> BSON:
+def find_changes(line: ImportLine, stored: BSON) -> BSON:
     """The fields that the line gives, when any of them differs from the stored task; else none."""
     data, given = line.data, line.data.model_fields_set
     fields = {name: line.task[name] for name in IMPORTED_FIELDS if name in given}
@@ -106,7 +106,7 @@ def _with_ids(line: ImportLine, stored: list[BSON]) -> list[BSON]:
     return made
 
 
-def after(stored: BSON, fields: BSON) -> BSON:
+def apply_changes(stored: BSON, fields: BSON) -> BSON:
     """The stored task with ``fields`` changed, for a run that does not write."""
     now = utc_now()
     task = {**stored, "updated_at": max(now, stored["updated_at"] + timedelta(milliseconds=1)), **fields}

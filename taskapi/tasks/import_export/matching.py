@@ -26,7 +26,7 @@ class Known:
     @classmethod
     async def of(cls, tasks: ImportRepository, owner: UserRead, lines: Sequence[ImportLine]) -> "Known":
         """Those that ``lines`` name, and those that have the keys of what is in the trash."""
-        found = await tasks.find_by_ids(owner, [identity for line in lines for identity in line.ids])
+        found = await tasks.find_by_ids(owner, [task_id for line in lines for task_id in line.ids])
         keys = [line.data.key for line in lines if line.data.key is not None]
         keys += [key for task in found if "trash" in task for key in keys_of(task)]
         found += await tasks.find_by_keys(owner, keys)
@@ -40,7 +40,7 @@ class Known:
 
     def task(self, line: ImportLine) -> BSON | None:
         """The task that a line is about: the one of its id, else that of its key, else the one of its id in the trash."""
-        named = [self.by_id[identity] for identity in line.ids if identity in self.by_id]
+        named = [self.by_id[task_id] for task_id in line.ids if task_id in self.by_id]
         outside = [task for task in named if "trash" not in task]
         by_key = self._by_key.get(line.key) if line.key is not None else None
         return outside[0] if outside else by_key or (named[0] if named else None)
@@ -49,7 +49,7 @@ class Known:
         """Whether a task of the trash gets its key back: no other has it by now."""
         return all(nfc(key) not in self._by_key for key in keys_of(task))
 
-    def restored(self, task: BSON) -> BSON:
+    def restore(self, task: BSON) -> BSON:
         """A task of the trash as it is outside."""
         gone = {"trash"} if self.keeps_key(task) else {"trash", "key"}
         return {name: value for name, value in task.items() if name not in gone}

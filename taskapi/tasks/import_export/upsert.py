@@ -15,7 +15,7 @@ from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON
 from taskapi.tasks.errors import Contended
-from taskapi.tasks.import_export.import_line import ImportLine, after, changed
+from taskapi.tasks.import_export.import_line import ImportLine, apply_changes, find_changes
 from taskapi.tasks.import_export.matching import Known, keys_of
 from taskapi.tasks.import_export.schemas import ImportReport
 from taskapi.tasks.services.owner_name import OwnerNameSync
@@ -48,7 +48,7 @@ class Upsert(AbstractContextManager["Upsert"]):
 
     async def write(self, lines: list[ImportLine], report: ImportReport) -> None:
         """As ``Writer``. Raises Contended when the tasks changed in between 100 times."""
-        ids = [identity for line in lines for identity in (*line.ids, line.task["_id"])]
+        ids = [task_id for line in lines for task_id in (*line.ids, line.task["_id"])]
         for _ in range(MAX_ATTEMPTS):
             lines = await self._attempt(lines, report)
             if not lines:
@@ -71,7 +71,7 @@ class Upsert(AbstractContextManager["Upsert"]):
                 waiting.append(line)
             elif not line.ids and task["_id"] == line.task["_id"]:  # an earlier run of this very request made it
                 report.created += 1
-            elif faults := rules.faults(fields := changed(line, task), task):
+            elif faults := rules.faults(fields := find_changes(line, task), task):
                 report.fail(line.number, faults)
             elif pipeline := self._pipeline(fields, task, known, now):
                 updates[task["_id"]] = line, Update(task, pipeline)
@@ -82,10 +82,10 @@ class Upsert(AbstractContextManager["Upsert"]):
         landed = updates.keys() if matched == len(updates) else await self._tasks.find_updated(self._owner, updates, now)
         # An id that no line named was drawn for it: an earlier run of this very request has written the task.
         missed = [line for number, line in enumerate(inserts) if number in taken and (line.ids or "_id" not in taken[number])]
-        restored = sum("trash" in known.by_id.get(identity, ()) for identity in landed)
+        restored = sum("trash" in known.by_id.get(task_id, ()) for task_id in landed)
         report.created += len(inserts) - len(missed) + restored
         report.updated += len(landed) - restored
-        return [*missed, *(line for identity, (line, _) in updates.items() if identity not in landed), *waiting]
+        return [*missed, *(line for task_id, (line, _) in updates.items() if task_id not in landed), *waiting]
 
     def _pipeline(self, fields: BSON, task: BSON, known: Known, now: datetime) -> list[BSON]:
         """The update that sets the fields of a stored task that a line changes; empty when there is nothing to write."""
@@ -121,19 +121,19 @@ class DryRunWriter(AbstractContextManager["DryRunWriter"]):
                 if line.names:  # else no other line can be about it
                     self._keep(line.task)
                 continue
-            fields, in_trash = changed(line, task), "trash" in task
+            fields, in_trash = find_changes(line, task), "trash" in task
             if faults := rules.faults(fields, task):
                 report.fail(line.number, faults)
                 continue
             if in_trash:
                 report.created += 1
-                task = known.restored(task)
+                task = known.restore(task)
             elif fields:
                 report.updated += 1
             else:
                 report.unchanged += 1
             if fields or in_trash:
-                draft = after(task, fields) if fields else task
+                draft = apply_changes(task, fields) if fields else task
                 known.add(draft)
                 self._keep(draft)
 

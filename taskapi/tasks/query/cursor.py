@@ -27,13 +27,13 @@ class CursorSigner(Signer):
     """Signs cursors."""
 
 
-def written(place: Sequence[Any], query: bytes, signer: CursorSigner) -> str:
+def write_cursor(place: Sequence[Any], query: bytes, signer: CursorSigner) -> str:
     """The cursor for ``place``, the sort values of a task with its id, within the list that ``query`` describes."""
     payload = bson.encode({"": place})
     return encode_base64url(signer.sign(query, payload) + payload)
 
 
-def read(cursor: str, query: bytes, signer: CursorSigner) -> list[Any]:
+def read_cursor(cursor: str, query: bytes, signer: CursorSigner) -> list[Any]:
     """The place in a cursor. Raises InvalidInput unless it was made for just this ``query``."""
     signed = decode_base64url(cursor) or b""
     signature, payload = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]

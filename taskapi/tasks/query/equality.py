@@ -103,19 +103,19 @@ def forms(value: Any) -> list[Any]:
     """The value, and with its texts in the other forms of Unicode: composed (NFC) and decomposed (NFD)."""
     if isinstance(value, str):
         return spellings(value)
-    others = [_spelled(value, nfc), _spelled(value, _decomposed)] if isinstance(value, dict | list) else []
+    others = [_spell(value, nfc), _spell(value, _decompose)] if isinstance(value, dict | list) else []
     return [value, *(other for other in others if other != value)]
 
 
-def _spelled(value: Any, spell: Callable[[str], str]) -> Any:
+def _spell(value: Any, spell: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return spell(value)
     if isinstance(value, dict):
-        return {name: _spelled(member, spell) for name, member in value.items()}
-    return [_spelled(member, spell) for member in value] if isinstance(value, list) else value
+        return {name: _spell(member, spell) for name, member in value.items()}
+    return [_spell(member, spell) for member in value] if isinstance(value, list) else value
 
 
-def _decomposed(text: str) -> str:
+def _decompose(text: str) -> str:
     return spellings(text)[:2][-1]
 
 

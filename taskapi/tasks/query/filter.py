@@ -52,11 +52,11 @@ WhereText = Annotated[
 """A filter in a query string, for ``parsed``."""
 
 
-def _checked(where: BSON) -> BSON:
+def _check(where: BSON) -> BSON:
     with suppress(RecursionError):  # the compiler knows what is too deep
         if len(json.dumps(where)) > MAX_BYTES:  # before any work is done for it
             raise _too_large()
-    compiled(where)  # whatever is done with it next may trip over what is refused here: depth, lone surrogates
+    compile_where(where)  # whatever is done with it next may trip over what is refused here: depth, lone surrogates
     return where
 
 
@@ -70,7 +70,7 @@ def _too_large() -> InvalidInput:
 
 WhereDocument = Annotated[
     dict[str, Any],
-    AfterValidator(_checked),
+    AfterValidator(_check),
     WithJsonSchema(
         {
             "type": "object",
@@ -81,12 +81,12 @@ WhereDocument = Annotated[
         }
     ),
 ]
-"""A filter in a body, for ``compiled``, which has taken it once. Raises InvalidInput."""
+"""A filter in a body, for ``compile_where``, which has taken it once. Raises InvalidInput."""
 
 _Names = Callable[[str], PublicField | None]
 
 
-def parsed(text: str) -> BSON:
+def parse_where(text: str) -> BSON:
     """The filter document that a query string holds as JSON.
 
     Raises:
@@ -107,7 +107,7 @@ def parsed(text: str) -> BSON:
     return where
 
 
-def compiled(where: Any) -> BSON:
+def compile_where(where: Any) -> BSON:
     """The MongoDB filter that a caller's filter means; ``{}`` for every task.
 
     Raises:
@@ -212,9 +212,9 @@ class _Compiler:
             self._no_operator(operator, at, "does not apply to this field")
             return None
         if operator == "$exists":
-            return self.faults.converted(TYPES[Kind.flag], given, at)
+            return self.faults.convert(TYPES[Kind.flag], given, at)
         if operator == "$size":
-            return self.faults.converted(SIZE, given, at)
+            return self.faults.convert(SIZE, given, at)
         if operator == "$not":
             return self.operators(known, given, at, depth + 1)
         if operator == "$elemMatch":

@@ -72,7 +72,7 @@ class Faults(list[FieldError]):
         else:
             yield from ((f"{at}.{index}", member) for index, member in enumerate(given))
 
-    def converted(self, kind: TypeAdapter[Any], given: Any, at: str) -> Any:
+    def convert(self, kind: TypeAdapter[Any], given: Any, at: str) -> Any:
         """A value as its type has it."""
         try:
             return kind.validate_python(given)
@@ -85,7 +85,7 @@ class Faults(list[FieldError]):
         if given is None and known.nullable and not ordered:
             return None
         if known.kind in TYPES:
-            return self.converted(TYPES[known.kind], given, at)
+            return self.convert(TYPES[known.kind], given, at)
         if known.kind is Kind.metadata and not self.is_object(given, at, 1):
             return None
         if ordered and (given is None or isinstance(given, dict | list)):
@@ -103,7 +103,7 @@ class Faults(list[FieldError]):
             return given
         if isinstance(given, str):
             return given if is_unicode(given) else self.note(at, "string_unicode", "should be valid Unicode")
-        return self.converted(TYPES[Kind.integer if isinstance(given, int) else Kind.number], given, at)
+        return self.convert(TYPES[Kind.integer if isinstance(given, int) else Kind.number], given, at)
 
     def _key(self, name: str, at: str) -> str:
         here = f"{at}.{name}"

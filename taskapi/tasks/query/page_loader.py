@@ -8,8 +8,8 @@ from pymongo.errors import OperationFailure
 
 from taskapi.core.data_loader import DataLoader
 from taskapi.db.connection import BSON
-from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.search import Plan
+from taskapi.tasks.query.stages import union
 from taskapi.tasks.storage.list_repository import TaskListRepository
 
 MAX_SHARED = 8  # lists of one query: MongoDB finds one after the other
@@ -56,7 +56,7 @@ class PageLoader:
             return {only: await self._tasks.aggregate(only.pipeline, only.milliseconds)}
         first, *others = [[*each.pipeline, {"$set": {LIST: number}}] for number, each in enumerate(lists)]
         try:
-            pipeline = [*first, *map(pages.union, others)]
+            pipeline = [*first, *map(union, others)]
             results = await self._tasks.aggregate(pipeline, min(each.milliseconds for each in lists))
         except OperationFailure:
             return {}

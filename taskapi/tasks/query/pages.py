@@ -10,12 +10,12 @@ from pydantic import TypeAdapter
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
-from taskapi.tasks.query import cursor, stages
-from taskapi.tasks.query.cursor import CursorSigner
+from taskapi.tasks.query.cursor import CursorSigner, read_cursor, write_cursor
 from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.query.places import place
 from taskapi.tasks.query.projection import Projection, TaskPart
 from taskapi.tasks.query.search import MAX_COUNTED, Count, Plan, TaskSearch
+from taskapi.tasks.query.stages import collation_for
 from taskapi.tasks.schemas import OwnerRead, TaskRead
 from taskapi.tasks.storage.list_repository import TaskListRepository
 from taskapi.tasks.storage.reading import PUBLIC, SOURCE, version_of
@@ -67,11 +67,11 @@ class TaskPages:
         """
         scope = Scope.of(owner)
         context = query.cursor_context(scope)
-        after = None if query.cursor is None else cursor.read(query.cursor, context, self.signer)
+        after = None if query.cursor is None else read_cursor(query.cursor, context, self.signer)
         projection = None if query.fields is None else Projection.of(query.fields)
         fields = LISTED if projection is None else projection.stored(*query.order)
         plan = query.plan(scope, fields, after)
-        may_share = not query.is_dear and stages.collation(query.order) is None
+        may_share = not query.is_dear and collation_for(query.order) is None
         found = await self.loader.find(context, plan, self.milliseconds) if may_share else None
         if found is None:
             found = await self._find(query, plan)
@@ -81,7 +81,7 @@ class TaskPages:
         following = None
         if len(found) > query.limit:
             found.pop()
-            following = cursor.written(place(query.order, found[-1]), context, self.signer)
+            following = write_cursor(place(query.order, found[-1]), context, self.signer)
         is_estimate = query.counting is Count.estimate
         if projection is None:
             tasks = await _whole(found, owner)
@@ -91,7 +91,7 @@ class TaskPages:
         return Page(parts, versions, total, following, is_estimate, is_partial=True)
 
     async def _find(self, query: TaskSearch, plan: Plan) -> list[BSON]:
-        options: Any = {"collation": stages.collation(query.order), "hint": plan.hint}
+        options: Any = {"collation": collation_for(query.order), "hint": plan.hint}
         page = self.tasks.aggregate(plan.page, self.milliseconds, **options)
         if plan.total is None:
             return await page

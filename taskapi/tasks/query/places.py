@@ -50,16 +50,16 @@ LAST_CHARACTER = "\U0010ffff"
 
 def place(order: Mapping[str, int], task: BSON) -> list[Any]:
     """The sort values of a stored task, short enough for a cursor. A type whose values are not compared is ``{"type": …}``."""
-    return [_compared(task.get(name), direction) for name, direction in order.items()]
+    return [_compare(task.get(name), direction) for name, direction in order.items()]
 
 
-def _compared(value: Any, direction: int) -> Any:
+def _compare(value: Any, direction: int) -> Any:
     if type(value) in PLAIN:
         return value
     if isinstance(value, list):  # it stands where the first of its members in this direction does; before null without any
         if not value:
             return MinKey()
-        members = [_compared(member, direction) for member in value]
+        members = [_compare(member, direction) for member in value]
         return (max if direction == DESCENDING else min)(members, key=_rank)
     if isinstance(value, str) and not isinstance(value, Code) and len(value) > MAX_TEXT:
         return value[:MAX_TEXT] + ("\x00" if direction == DESCENDING else LAST_CHARACTER)

@@ -10,13 +10,12 @@ from pydantic import ConfigDict, Field, model_validator
 from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.db.connection import BSON
 from taskapi.tasks.query import index_hints
-from taskapi.tasks.query import sort as order
-from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.cursor import CursorText
 from taskapi.tasks.query.filter import EXAMPLE as WHERE_EXAMPLE
 from taskapi.tasks.query.projection import Fields
 from taskapi.tasks.query.selection import Selection, TaskFilters, WhereParameter
-from taskapi.tasks.query.sort import Order, Sort
+from taskapi.tasks.query.sort import Order, Sort, choose_order, has_undated_last
+from taskapi.tasks.query.stages import adapt_filter, ordered_stages, union
 from taskapi.tasks.storage.scope import Scope
 from taskapi.web.pagination import LIMIT, PageQuery, header
 
@@ -76,7 +75,7 @@ class TaskSearch(Selection):
     @cached_property
     def order(self) -> Order:
         """The sort of MongoDB, always total."""
-        return order.chosen(self.sort, self.q)
+        return choose_order(self.sort, self.q)
 
     @property
     def is_dear(self) -> bool:
@@ -92,7 +91,7 @@ class TaskSearch(Selection):
         """What a cursor is bound to: whose tasks, which of them, and in which order."""
         filters = self.model_dump_json(include=_FILTERS, exclude_none=True)
         # A cursor of version 1.2 is no place in an order that was another one then.
-        changed = "title" in self.order or order.has_undated_last(self.order)
+        changed = "title" in self.order or has_undated_last(self.order)
         return f"{scope.owner_id} {self.order} {filters}{' 1.3' if changed else ''}".encode()
 
     def plan(self, scope: Scope, projection: BSON, after: Sequence[Any] | None = None) -> Plan:
@@ -100,15 +99,15 @@ class TaskSearch(Selection):
 
         ``after`` holds the sort values of the last task of the page before.
         """
-        matching = pages.matching(self.filter(scope), self.order)
-        page = pages.stages(matching, self.order, projection, after, self.start, self.limit + 1)
+        matching = adapt_filter(self.filter(scope), self.order)
+        page = ordered_stages(matching, self.order, projection, after, self.start, self.limit + 1)
         hint = index_hints.choose(matching, self.order, after_place=after is not None)
         if self.counting is Count.none:
             return Plan(page, hint)
         total = self._total(matching)
         if hint is not None and "$and" in matching:
             return Plan(page, hint, total)
-        return Plan([*page, pages.union(total)], hint)
+        return Plan([*page, union(total)], hint)
 
     def _total(self, matching: BSON) -> list[BSON]:
         most = [{"$limit": MAX_COUNTED}] if self.counting is Count.estimate else []

@@ -8,7 +8,7 @@ from taskapi.core.clock import midnight, today
 from taskapi.core.fields import CalendarDate, Composed, QueryBool, Storable, TimeZone
 from taskapi.db.connection import BSON
 from taskapi.tasks.query.equality import forms
-from taskapi.tasks.query.filter import WhereDocument, WhereText, compiled, parsed
+from taskapi.tasks.query.filter import WhereDocument, WhereText, compile_where, parse_where
 from taskapi.tasks.schemas import MAX_ESTIMATE_MINUTES, MAX_TAG_LENGTH, Status
 from taskapi.tasks.storage.scope import Scope
 
@@ -29,7 +29,7 @@ Words = Annotated[
 """A text search, as MongoDB's ``$search`` reads it."""
 
 
-WhereParameter = Annotated[WhereDocument, BeforeValidator(parsed), WithJsonSchema(TypeAdapter(WhereText).json_schema())]
+WhereParameter = Annotated[WhereDocument, BeforeValidator(parse_where), WithJsonSchema(TypeAdapter(WhereText).json_schema())]
 """A filter in a query string."""
 
 
@@ -56,7 +56,7 @@ class Selection(BaseModel):
         return {**scope.outside_trash, **text, **({"$and": conditions} if conditions else {})}
 
     def _conditions(self) -> list[BSON]:
-        return [compiled(self.where)] if self.where else []
+        return [compile_where(self.where)] if self.where else []
 
 
 class TaskFilters(Selection):

@@ -53,16 +53,16 @@ Sort = Annotated[
 
 
 @lru_cache(256)
-def parsed(sort: str) -> Order:
+def parse_sort(sort: str) -> Order:
     """The order that ``sort`` names, made total by ``_id`` in the direction of the last field, so that an index serves it."""
     order = {part.lstrip("-"): DESCENDING if part.startswith("-") else ASCENDING for part in sort.split(",")}
     return {**order, "_id": list(order.values())[-1]}
 
 
-def chosen(sort: str | None, q: str | None) -> Order:
+def choose_order(sort: str | None, q: str | None) -> Order:
     """The order that ``sort`` names; without it the newest first, or the most relevant of a search for ``q``."""
     if sort is not None:
-        return parsed(sort)
+        return parse_sort(sort)
     return NEWEST if q is None else BY_RELEVANCE
 
 

@@ -15,17 +15,17 @@ from taskapi.tasks.storage.indexes import COLLATION
 NO_DATE = "no_date"  # whether a task has no due date, under a name of its own within a pipeline
 
 
-def collation(order: Order) -> Collation | None:
+def collation_for(order: Order) -> Collation | None:
     """How texts compare in a query in this order: as people sort them where it sorts titles, else by their code points."""
     return COLLATION if "title" in order else None
 
 
-def matching(condition: BSON, order: Order) -> BSON:
+def adapt_filter(condition: BSON, order: Order) -> BSON:
     """``condition`` for a query in this order: texts are equal by their code points, and found in an index, in any."""
-    return condition if collation(order) is None else exact(condition)
+    return condition if collation_for(order) is None else exact(condition)
 
 
-def stages(
+def ordered_stages(
     matching: BSON, order: Order, projection: BSON, after: Sequence[Any] | None = None, start: int = 0, most: int | None = None
 ) -> list[BSON]:
     """What gives the tasks that match in ``order``: ``start`` are passed over, then come ``most`` of them, or all.

@@ -46,26 +46,26 @@ class OperationResult(ReadModel):
     error: OperationError | None = None
 
     @classmethod
-    def of(cls, index: int, step: OperationState) -> "OperationResult":
-        """The result of a step."""
-        if step.error:
-            return cls(index=index, status=status_of(step.error), error=_shown(step.error))
-        status = 201 if step.task else 204 if isinstance(step.operation, DeleteTask) else 200
-        return cls(index=index, status=status, id=step.id, version=step.version)
+    def of(cls, index: int, state: OperationState) -> "OperationResult":
+        """The result of an operation."""
+        if state.error:
+            return cls(index=index, status=status_of(state.error), error=_show(state.error))
+        status = 201 if state.task else 204 if isinstance(state.operation, DeleteTask) else 200
+        return cls(index=index, status=status, id=state.id, version=state.version)
 
 
-def _shown(error: DomainError) -> OperationError:
+def _show(error: DomainError) -> OperationError:
     details: list[Any] | None = None
     if error.faults is not None:
         details = [ProblemDetail(field=fault.field, message=fault.message, type=fault.type) for fault in error.faults]
     return OperationError(error=error.code, detail=error.detail, details=details)
 
 
-async def _rendered(steps: Sequence[OperationState]) -> Response:
-    """The results of the steps; others get their turns while they are written down."""
+async def _render(states: Sequence[OperationState]) -> Response:
+    """The results as a JSON array; other requests get their turns while it is built."""
     turns, results = CooperativeYield(), list[bytes]()
-    for index, step in enumerate(steps):
-        results.append(OperationResult.of(index, step).model_dump_json().encode())
+    for index, state in enumerate(states):
+        results.append(OperationResult.of(index, state).model_dump_json().encode())
         await turns.checkpoint()
     return Response(b"[%b]" % b",".join(results), media_type=JSON)
 
@@ -85,9 +85,9 @@ async def change_in_bulk(data: Bulk, query: Annotated[BulkQuery, Query()], user:
     """
     batch = services_of(request)[BatchService]
     run = batch.run_atomically if query.atomic else batch.run_independently
-    steps = await run(user, data)
-    state_of(request).is_unfinished = any(isinstance(step.error, Unavailable) for step in steps)
-    return await _rendered(steps)
+    states = await run(user, data)
+    state_of(request).is_unfinished = any(isinstance(state.error, Unavailable) for state in states)
+    return await _render(states)
 
 
 @router.patch(

@@ -7,9 +7,8 @@ from fastapi import Depends, Query, Request, Response
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
 from taskapi.tasks.errors import Contended, PatchTestFailed, VersionNotKept
-from taskapi.tasks.links import preview as links
 from taskapi.tasks.links.fetch import PageFetcher
-from taskapi.tasks.links.preview import LinkRead
+from taskapi.tasks.links.preview import LinkRead, preview
 from taskapi.tasks.put import TaskPut
 from taskapi.tasks.query.projection import TaskPart
 from taskapi.tasks.routes.dependencies import TaskId, Tasks
@@ -99,7 +98,7 @@ async def read_task_links(
 ) -> list[LinkRead]:
     """Title, status and time of each page that the task links to. If a page fails, its entry says why."""
     task = await tasks.get(user, task_id)
-    return await links.preview(task.links, fetcher, user.id)
+    return await preview(task.links, fetcher, user.id)
 
 
 @router.patch(

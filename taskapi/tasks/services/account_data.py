@@ -13,9 +13,9 @@ from taskapi.core.fields import Id
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
 from taskapi.db.snapshots import Stages
-from taskapi.tasks.query import stages
 from taskapi.tasks.query.places import place
 from taskapi.tasks.query.sort import Order
+from taskapi.tasks.query.stages import ordered_stages
 from taskapi.tasks.schemas import TrashedTask
 from taskapi.tasks.services import versions
 from taskapi.tasks.services.trash import show
@@ -82,7 +82,7 @@ def all_present(scope: Scope, last: BSON | None = None) -> list[BSON]:
 
     It reads in the order of an index: no document of others is read.
     """
-    return stages.stages(scope.outside_trash, OLDEST, WITH_ALL, None if last is None else place(OLDEST, last))
+    return ordered_stages(scope.outside_trash, OLDEST, WITH_ALL, None if last is None else place(OLDEST, last))
 
 
 def all_in_trash(scope: Scope, last: BSON | None = None) -> list[BSON]:
@@ -91,4 +91,4 @@ def all_in_trash(scope: Scope, last: BSON | None = None) -> list[BSON]:
     if last is not None:
         kept = last["trash"] if isinstance(last["trash"], dict) else {}
         after = place(DELETED_FIRST, {**last, DELETED_AT: kept.get("deleted_at")})
-    return stages.stages(scope.in_trash, DELETED_FIRST, WITH_ALL, after)
+    return ordered_stages(scope.in_trash, DELETED_FIRST, WITH_ALL, after)

@@ -115,7 +115,7 @@ class BulkByFilterService:
                 try:
                     rules.check(data, task, owner)
                 except InvalidInput:
-                    raise rules.broken(data) from None
+                    raise rules.explain_broken(data) from None
                 damaged.append(task["_id"])
         return damaged
 

@@ -36,7 +36,7 @@ class ChecklistService:
             InvalidInput: there is no item to put it before.
         """
         item = {"id": new_id(), "text": data.text, "done": data.done}
-        added = _placed(STORED_CHECKLIST, [{"$literal": item}], data.before)
+        added = _place(STORED_CHECKLIST, [{"$literal": item}], data.before)
         condition = {**HAS_ROOM, "checklist.id": {"$ne": item["id"]}}
         task = await self._write(owner, task_id, versions, added, condition, before=data.before, new=str(item["id"]))
         return task, str(item["id"])
@@ -51,10 +51,10 @@ class ChecklistService:
             PreconditionFailed: it has none of ``versions``.
             InvalidInput: there is no item to put it before.
         """
-        identity = _identity(item_id)
+        stored_id = _parse_id(item_id)
         if not data.model_fields_set:
             task = read(await self.tasks.find(owner, task_id, versions), owner)
-            if str(identity) not in {item.id for item in task.checklist}:
+            if str(stored_id) not in {item.id for item in task.checklist}:
                 raise NotFound("Checklist item not found")
             return task
         values = data.model_dump(exclude_unset=True, exclude={"before"})
@@ -63,12 +63,12 @@ class ChecklistService:
             "$map": {
                 "input": STORED_CHECKLIST,
                 "as": "item",
-                "in": {"$cond": [{"$eq": ["$$item.id", identity]}, changed, "$$item"]},
+                "in": {"$cond": [{"$eq": ["$$item.id", stored_id]}, changed, "$$item"]},
             }
         }
-        if "before" in data.model_fields_set and data.before != str(identity):
-            after = _placed(_where("$ne", identity, after), _where("$eq", identity, after), data.before)
-        return await self._write(owner, task_id, versions, after, {"checklist.id": identity}, before=data.before)
+        if "before" in data.model_fields_set and data.before != str(stored_id):
+            after = _place(_where("$ne", stored_id, after), _where("$eq", stored_id, after), data.before)
+        return await self._write(owner, task_id, versions, after, {"checklist.id": stored_id}, before=data.before)
 
     async def remove(self, owner: UserRead, task_id: str, item_id: str, versions: Versions) -> TaskRead:
         """Removes an item; the task after it.
@@ -77,8 +77,10 @@ class ChecklistService:
             NotFound: there is no such task, or no such item in it.
             PreconditionFailed: it has none of ``versions``.
         """
-        identity = _identity(item_id)
-        return await self._write(owner, task_id, versions, _where("$ne", identity, STORED_CHECKLIST), {"checklist.id": identity})
+        stored_id = _parse_id(item_id)
+        return await self._write(
+            owner, task_id, versions, _where("$ne", stored_id, STORED_CHECKLIST), {"checklist.id": stored_id}
+        )
 
     async def _write(
         self,
@@ -107,18 +109,18 @@ class ChecklistService:
         raise NotFound("Checklist item not found")
 
 
-def _identity(item_id: str) -> ObjectId:
-    identity = object_id(item_id)
-    if identity is None:
+def _parse_id(item_id: str) -> ObjectId:
+    stored_id = object_id(item_id)
+    if stored_id is None:
         raise NotFound("Checklist item not found")
-    return identity
+    return stored_id
 
 
-def _where(comparison: str, identity: ObjectId, of: BSON) -> BSON:
-    return {"$filter": {"input": of, "as": "item", "cond": {comparison: ["$$item.id", identity]}}}
+def _where(comparison: str, stored_id: ObjectId, of: BSON) -> BSON:
+    return {"$filter": {"input": of, "as": "item", "cond": {comparison: ["$$item.id", stored_id]}}}
 
 
-def _placed(among: BSON, new: BSON | list[BSON], before: str | None) -> BSON:
+def _place(among: BSON, new: BSON | list[BSON], before: str | None) -> BSON:
     """The items ``among`` which ``new`` stand before the one of that id, or last."""
     if before is None:
         return {"$concatArrays": [among, new]}

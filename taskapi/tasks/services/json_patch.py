@@ -71,7 +71,7 @@ def _kind(properties: dict[str, Any], op: str, member: str | None) -> dict[str, 
     return {"type": "object", "title": f"JsonPatch{op.title()}", "properties": own, "required": list(own)}
 
 
-async def patched(document: Any, operations: Sequence[Operation]) -> Any:
+async def apply_patch(document: Any, operations: Sequence[Operation]) -> Any:
     """``document`` after the operations. It is not changed itself. Gives way in between where they are much work.
 
     Raises:
@@ -111,10 +111,10 @@ async def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate
     """What the operations change of ``task``, validated as a whole. Its metadata is all of it, not a merge patch.
 
     Raises:
-        PatchTestFailed, InvalidInput: as ``patched``; or the patched task is not valid.
+        PatchTestFailed, InvalidInput: as ``apply_patch``; or the patched task is not valid.
     """
     before: dict[str, Any] = task.model_dump(mode="json")
-    after = await patched(before, operations)
+    after = await apply_patch(before, operations)
     if not isinstance(after, dict):
         raise InvalidInput([FieldError("", "The task must remain an object", "task_type")])
     faults = [FieldError(name, "There is no such field", "extra_forbidden") for name in after if name not in before]

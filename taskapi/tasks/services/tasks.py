@@ -10,7 +10,7 @@ from taskapi.core.clock import utc_now
 from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON, Session
-from taskapi.tasks.metadata import check, merged
+from taskapi.tasks.metadata import check, merge
 from taskapi.tasks.put import TaskPut
 from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskUpdate
 from taskapi.tasks.services.json_patch import Operation, changes
@@ -133,7 +133,7 @@ def _prepare_update(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON] 
 
 
 def _with_metadata(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON]:
-    metadata = {} if data.metadata is None else merged(sound(stored, by)["metadata"], data.metadata)
+    metadata = {} if data.metadata is None else merge(sound(stored, by)["metadata"], data.metadata)
     try:
         check(metadata)
     except PydanticCustomError as error:

@@ -61,7 +61,7 @@ def check(data: TaskUpdate, stored: BSON, owner: UserRead) -> None:
             raise InvalidInput(found)
 
 
-def broken(data: TaskUpdate) -> InvalidInput:
+def explain_broken(data: TaskUpdate) -> InvalidInput:
     """What is wrong with ``data`` when some of many tasks do not meet its ``conditions``."""
     found = []
     for name, other in NOT_AFTER.items():

@@ -11,7 +11,7 @@ from bson import ObjectId
 
 from taskapi.core.errors import InvalidInput
 from taskapi.db.connection import BSON
-from taskapi.tasks.query.filter import compiled
+from taskapi.tasks.query.filter import compile_where
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account
 from tests.stored import collection
@@ -111,11 +111,11 @@ async def test_equality_matches_mongodb_on_sorted_members(owners: list[ObjectId]
         for operators in asked:
             expected = await titles(ordered, {f"metadata.{path}": operators})
             where = {f"metadata.{path}": reordered(operators, chance)}
-            assert await titles(shuffled, compiled(where)) == expected, where
+            assert await titles(shuffled, compile_where(where)) == expected, where
             met += 0 < len(expected) < 150
         inside = {"$elemMatch": {"a": reordered(value, chance), "b": {"$exists": True}}}
         native = {"metadata.v": {"$elemMatch": {"a": {"$eq": value}, "b": {"$exists": True}}}}
-        assert await titles(shuffled, compiled({"metadata.v": inside})) == await titles(ordered, native)
+        assert await titles(shuffled, compile_where({"metadata.v": inside})) == await titles(ordered, native)
     assert met > 30
 
 
@@ -129,10 +129,10 @@ async def test_deep_paths_and_large_values_are_refused_early() -> None:
         {"metadata.a.8000.8000.8000.8000": small},
     ):
         with pytest.raises(InvalidInput) as refused:
-            compiled(where)
+            compile_where(where)
         assert refused.value.faults[0].type == "filter_size"
-    assert compiled({"metadata.a": large})
-    assert compiled({"metadata.a.99999999999999999999": small})
+    assert compile_where({"metadata.a": large})
+    assert compile_where({"metadata.a.99999999999999999999": small})
 
 
 COMPOSED, DECOMPOSED = normalize("NFC", "Café à la carte"), normalize("NFD", "Café à la carte")

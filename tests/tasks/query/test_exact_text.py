@@ -7,9 +7,9 @@ import httpx
 import pytest
 from bson import ObjectId, Regex
 
-from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.exact_text import MAX_TEXTS, exact
 from taskapi.tasks.query.search import TaskQuery
+from taskapi.tasks.query.stages import collation_for
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.scope import Scope
 from tests.client import Account, make_account
@@ -66,7 +66,7 @@ async def test_rare_values_examine_few_tasks(ada: Account, parameters: dict[str,
     query = TaskQuery.model_validate({**parameters, "sort": sort})
     plan = query.plan(Scope(ObjectId(ada.id)), {"title": 1})
     for pipeline in (plan.page, total_of(plan)):
-        explained = await explain(TaskDocument, pipeline, pages.collation(query.order))
+        explained = await explain(TaskDocument, pipeline, collation_for(query.order))
         assert sum(each["totalDocsExamined"] for each in found_in(explained, "executionStats")) <= 2 * 3
 
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from taskapi.core.errors import InvalidInput
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import FIELDS
-from taskapi.tasks.query.filter import LOGICAL, OPERATORS, WhereDocument, compiled, parsed
+from taskapi.tasks.query.filter import LOGICAL, OPERATORS, WhereDocument, compile_where, parse_where
 
 ID = "65f1a2b3c4d5e6f708192a3b"
 PROGRAMS = ["$where", "$expr", "$function", "$regex", "$text", "$jsonSchema", "$comment", "$mod", "$type", "$bitsAllSet", "$rand",
@@ -22,7 +22,7 @@ PROGRAMS = ["$where", "$expr", "$function", "$regex", "$text", "$jsonSchema", "$
 def faults(where: Any) -> dict[str, str]:
     """The places of the faults in a filter, with the kind of each."""
     with pytest.raises(InvalidInput) as refused:
-        compiled(where)
+        compile_where(where)
     for fault in refused.value.faults:
         assert fault.message
         assert len(fault.field) <= 100
@@ -103,13 +103,13 @@ def nested(operator: str, levels: int) -> dict[str, Any]:
     ids=str,
 )
 def test_a_filter_compiles_to_operators(where: Any, expected: dict[str, Any]) -> None:
-    assert compiled(where) == expected
-    assert compiled(parsed(json.dumps(where))) == expected
+    assert compile_where(where) == expected
+    assert compile_where(parse_where(json.dumps(where))) == expected
 
 
 def test_the_values_have_the_types_of_their_fields() -> None:
     """``True == 1`` and ``1 == 1.0`` in Python, but not in BSON."""
-    where = compiled({"metadata.a": {"$in": [True, 1, 1.0]}, "progress": 1, "priority": 1})
+    where = compile_where({"metadata.a": {"$in": [True, 1, 1.0]}, "progress": 1, "priority": 1})
     assert [type(value) for value in where["metadata.a"]["$in"]] == [bool, int, float]
     assert type(where["progress"]["$eq"]) is float
 
@@ -232,12 +232,12 @@ def test_limits() -> None:
     assert faults({"title": {"$not": {"$not": {"$not": {"$not": {"$not": {"$not": {"$eq": "x"}}}}}}}}) == {
         "where.title" + ".$not" * 6: "too_deep"
     }
-    assert compiled({"$or": [{"priority": n} for n in range(50)]})
+    assert compile_where({"$or": [{"priority": n} for n in range(50)]})
     assert faults({"$or": [{"priority": n} for n in range(51)]}) == {"where": "too_many_conditions"}
     assert faults({f"metadata.a{n}": n for n in range(51)}) == {"where": "too_many_conditions"}
     assert faults({"$nor": [{"priority": {"$gt": 1, "$lt": 5}}] * 26}) == {"where": "too_many_conditions"}
     assert faults({"title": {"$not": {"$not": {"$eq": "x"}}}, "$and": [{"priority": 1}] * 48}) == {"where": "too_many_conditions"}
-    assert compiled({"priority": {"$in": [1] * 100}})
+    assert compile_where({"priority": {"$in": [1] * 100}})
     assert faults({"priority": {"$in": [1] * 101}}) == {"where.priority.$in": "too_long"}
     assert faults({"$and": [{"priority": 1}] * 101}) == {"where.$and": "too_long"}
     assert faults({"tags": ["a"] * 101}) == {"where.tags": "too_long"}
@@ -247,7 +247,7 @@ def test_limits() -> None:
 
 def test_many_faults_are_cut_short() -> None:
     with pytest.raises(InvalidInput) as refused:
-        compiled({f"field{n}": n for n in range(10_000)})
+        compile_where({f"field{n}": n for n in range(10_000)})
     assert len(refused.value.faults) == 50
 
 
@@ -265,10 +265,10 @@ def test_many_faults_are_cut_short() -> None:
 )
 def test_text_that_is_no_json_is_refused(text: str, kind: str | None) -> None:
     if kind is None:
-        assert faults(parsed(text)) == {"where.priority": "less_than_equal"}
+        assert faults(parse_where(text)) == {"where.priority": "less_than_equal"}
         return
     with pytest.raises(InvalidInput) as refused:
-        parsed(text)
+        parse_where(text)
     assert [(fault.field, fault.type) for fault in refused.value.faults] == [("where", kind)]
 
 

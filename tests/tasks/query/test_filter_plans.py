@@ -9,7 +9,7 @@ from bson import ObjectId
 from taskapi.core.clock import utc_now
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import FIELDS
-from taskapi.tasks.query.filter import compiled
+from taskapi.tasks.query.filter import compile_where
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import make_account
 from tests.plans import explain, found_in, stages
@@ -57,7 +57,7 @@ async def owner(shared: httpx.AsyncClient) -> ObjectId:
 
 
 async def plan(owner: ObjectId, where: dict[str, Any]) -> dict[str, Any]:
-    match = {"owner.id": owner, "$and": [compiled(where)]}
+    match = {"owner.id": owner, "$and": [compile_where(where)]}
     return await explain(TaskDocument, [{"$match": match}, {"$sort": {"created_at": -1, "_id": -1}}, {"$limit": 20}])
 
 

@@ -7,7 +7,7 @@ import pytest
 from bson import ObjectId
 
 from taskapi.db.connection import BSON
-from taskapi.tasks.query.filter import compiled
+from taskapi.tasks.query.filter import compile_where
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account
 from tests.stored import collection
@@ -143,7 +143,7 @@ async def with_tasks(ada: Account, bob: Account) -> ObjectId:
 
 
 def query(owner: ObjectId, where: dict[str, Any]) -> BSON:
-    return {"owner.id": owner, "$and": [compiled(where)]}
+    return {"owner.id": owner, "$and": [compile_where(where)]}
 
 
 async def titles(owner: ObjectId, where: dict[str, Any], index: str | None = None) -> str:

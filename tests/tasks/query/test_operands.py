@@ -8,7 +8,7 @@ import pytest
 from taskapi.core.errors import InvalidInput
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import FIELDS
-from taskapi.tasks.query.filter import compiled
+from taskapi.tasks.query.filter import compile_where
 
 HUGE = 10**400
 DEEP: Any = json.loads("[" * 900 + "]" * 900)
@@ -36,7 +36,7 @@ TAKEN: dict[Kind, list[Any]] = {
 def fault(where: Any) -> tuple[str, str] | None:
     """The only fault of a filter: where it stands, and its kind."""
     try:
-        compiled(where)
+        compile_where(where)
     except InvalidInput as error:
         (only,) = error.faults
         assert json.dumps([only.field, only.message])
@@ -113,8 +113,8 @@ def test_metadata_takes_what_it_could_hold(value: Any, place: str, kind: str) ->
     "value", [None, True, 0, -1, 1.5, 2**63 - 1, "", "\x00", "$gt", [], [[[[[[]]]]]], {}, {"": {"a.b": 1}}], ids=str
 )
 def test_metadata_takes_any_other_json(value: Any) -> None:
-    assert compiled({"metadata.a": {"$eq": value}}) == {"metadata.a": {"$eq": value}}
-    assert compiled({"metadata.a": value}) == {"metadata.a": {"$eq": value}}
+    assert compile_where({"metadata.a": {"$eq": value}}) == {"metadata.a": {"$eq": value}}
+    assert compile_where({"metadata.a": value}) == {"metadata.a": {"$eq": value}}
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.tasks.fields import SORTABLE
-from taskapi.tasks.query.cursor import CursorSigner, written
-from taskapi.tasks.query.sort import parsed
+from taskapi.tasks.query.cursor import CursorSigner, write_cursor
+from taskapi.tasks.query.sort import parse_sort
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account, wrong_fields
 from tests.stored import collection
@@ -195,9 +195,9 @@ async def test_filters_compare_exactly_and_order_by_collation(
 async def test_cursor_of_a_changed_order_is_refused(ada: Account, app: FastAPI) -> None:
     """Version 1.2 began with the tasks without a due date, and sorted titles by code points."""
     for sort in ("due_date", "title"):
-        identity = f"{ada.id} {parsed(sort)} {{}}".encode()
-        cursor = written([None, ObjectId()], identity, app.state.services[CursorSigner])
+        identity = f"{ada.id} {parse_sort(sort)} {{}}".encode()
+        cursor = write_cursor([None, ObjectId()], identity, app.state.services[CursorSigner])
         assert wrong_fields(await ada.get(f"/tasks?sort={sort}&cursor={cursor}")) == {"cursor": "wrong_cursor"}
-    identity = f"{ada.id} {parsed('-due_date')} {{}}".encode()
-    cursor = written([DAY, ObjectId()], identity, app.state.services[CursorSigner])
+    identity = f"{ada.id} {parse_sort('-due_date')} {{}}".encode()
+    cursor = write_cursor([DAY, ObjectId()], identity, app.state.services[CursorSigner])
     assert (await ada.get(f"/tasks?sort=-due_date&cursor={cursor}")).status_code == 200

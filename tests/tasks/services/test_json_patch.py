@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskapi.tasks.services.json_patch import Operation, patched
+from taskapi.tasks.services.json_patch import Operation, apply_patch
 from tests.client import Account, is_problem, stored_task, wrong_fields
 
 MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -265,6 +265,6 @@ async def test_many_operations_do_not_block_other_requests() -> None:
     counting = asyncio.create_task(count())
     value = {"list": list(range(2000))}
     operations = [Operation(op="test", path="/metadata", value=value)] * 10
-    assert await patched({"metadata": value}, operations) == {"metadata": value}
+    assert await apply_patch({"metadata": value}, operations) == {"metadata": value}
     counting.cancel()
     assert passes

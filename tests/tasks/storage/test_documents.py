@@ -13,11 +13,11 @@ from taskapi.db.connection import BSON, Database
 from taskapi.db.queries import aggregate
 from taskapi.main import DOCUMENTS
 from taskapi.tasks.fields import SORTABLE
-from taskapi.tasks.query import stages as pages
 from taskapi.tasks.query.index_hints import is_served
 from taskapi.tasks.query.pages import LISTED
 from taskapi.tasks.query.search import TaskQuery
-from taskapi.tasks.query.sort import parsed
+from taskapi.tasks.query.sort import parse_sort
+from taskapi.tasks.query.stages import collation_for, ordered_stages
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.scope import Scope
 from tests.client import is_problem, make_account
@@ -26,7 +26,7 @@ from tests.stored import collection
 
 pytestmark = pytest.mark.real
 
-SORTS = [f"{sign}{name}" for name in SORTABLE for sign in ("", "-") if is_served(parsed(f"{sign}{name}"))]
+SORTS = [f"{sign}{name}" for name in SORTABLE for sign in ("", "-") if is_served(parse_sort(f"{sign}{name}"))]
 FILTERS = [
     {"status": "todo"},
     {"completed": "true"},
@@ -59,15 +59,15 @@ async def plan_of(owner: ObjectId, after: list[Any] | None, /, **parameters: str
     """The plan of a page of what the parameters ask for, of 20 tasks and one more."""
     query = TaskQuery.model_validate({"count": "none", **parameters})
     plan = query.plan(Scope(owner), LISTED, after)
-    return await explain(TaskDocument, plan.page, pages.collation(query.order), plan.hint)
+    return await explain(TaskDocument, plan.page, collation_for(query.order), plan.hint)
 
 
 async def middle(owner: ObjectId, **parameters: str) -> list[Any]:
     """The sort values of a task half-way through the list."""
     query = TaskQuery.model_validate({"count": "none", "limit": "1", **parameters})
     total = await collection(TaskDocument).count_documents(query.filter(Scope(owner)))
-    stages = pages.stages(query.filter(Scope(owner)), query.order, dict(LISTED), start=total // 2, most=1)
-    task = (await aggregate(collection(TaskDocument), stages, 5000, collation=pages.collation(query.order)))[0]
+    stages = ordered_stages(query.filter(Scope(owner)), query.order, dict(LISTED), start=total // 2, most=1)
+    task = (await aggregate(collection(TaskDocument), stages, 5000, collation=collation_for(query.order)))[0]
     return [task[name] for name in query.order]
 
 
