@@ -1,4 +1,4 @@
-"""Attacks the API by one account with many connections, and measures what another account sees of it.
+"""Attacks the API by one account with many connections, and measures what another account notices.
 
 Each attack runs on a server of its own with an embedded MongoDB. Another account reads one of its tasks again and again,
 first alone, then during the attack. The script fails when an attack makes that slower than its bar, or fail, or takes more
@@ -30,7 +30,7 @@ IDLE_SECONDS = 3
 
 
 def measure(world: World, name: str, seconds: float) -> bool:
-    """Runs an attack and prints its row; whether it stayed within its bars."""
+    """Runs an attack and prints its row. Returns whether it stayed within its bars."""
     chosen = ATTACKS[name]
     idle, during = (Caller(world, f"/tasks/{world.task}", world.victim) for _ in range(2))
     idle.call_for(IDLE_SECONDS)
@@ -50,7 +50,7 @@ def measure(world: World, name: str, seconds: float) -> bool:
             failures.append(f"{path}: {max(caller.milliseconds):.0f} ms, {dict(caller.statuses)}")
     if any(status[0] in chosen.refused for status in statuses):
         failures.append("refused what it must not")
-    left = settled(memory, before) if chosen.mib else memory.now()
+    left = wait_until_settled(memory, before) if chosen.mib else memory.now()
     memory.end()
     if chosen.mib and memory.largest - before > chosen.mib:
         failures.append(f"memory over {chosen.mib:.0f} MiB")
@@ -65,8 +65,8 @@ def measure(world: World, name: str, seconds: float) -> bool:
     return not failures
 
 
-def settled(memory: Memory, before: float) -> float:
-    """The memory when most of it is given back, or after a while."""
+def wait_until_settled(memory: Memory, before: float) -> float:
+    """Waits until most of the memory is released, or ``SETTLE_SECONDS`` have passed; its size then."""
     end = monotonic() + SETTLE_SECONDS
     while memory.now() - before > 50 and monotonic() < end:
         sleep(0.2)
@@ -75,7 +75,7 @@ def settled(memory: Memory, before: float) -> float:
 
 @contextlib.contextmanager
 def world_of(name: str, tasks: int) -> Iterator[World]:
-    """A server with its own MongoDB, and the accounts on it."""
+    """Starts a server with its own MongoDB and two accounts."""
     with tempfile.TemporaryDirectory(prefix="taskapi-abuse-") as folder:
         settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=Path(folder) / "data")
         with embedded.provide(settings) as complete, patch.dict("os.environ", ATTACKS[name].settings):

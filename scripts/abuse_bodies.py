@@ -1,9 +1,9 @@
-"""Attacks by bodies: of strangers, of nested JSON, of long and deep lines, of bulk."""
+"""Attacks with request bodies: unauthenticated, nested JSON, long and deep lines, bulk."""
 
 import asyncio
 from collections import Counter
 
-from abuse_load import Attack, Connection, World, encode, read_answer, repeated
+from abuse_load import Attack, Connection, World, encode, read_answer, repeat
 
 MIB = 2**20
 NESTED = b"[%b]" % b",".join([b"[]"] * (MIB // 3 - 1))
@@ -18,15 +18,15 @@ PATCH = encode([{"op": "add", "path": "/metadata", "value": {"list": list(range(
 WHERE = encode({"where": {"$or": [{"metadata.n": {"$in": list(range(100))}} for _ in range(100)]}})
 DEEP_LINE = b'{"title":"a","metadata":{"a":[%b]}}\n' % b",".join([b"[" * 20 + b"]" * 20] * 6000)
 ENDLESS_BYTES = 200_000_000  # of one line
-STRANGER = ""  # the token of who has none
+STRANGER = ""  # instead of a token: none is sent
 
 
 def post(target: str, body: bytes, content_type: str = "application/json", token: str | None = None) -> Connection:
-    """A connection that posts the body, as a ``STRANGER`` or an account."""
-    return repeated(lambda world, _: world.request("POST", target, body, token, Content_Type=content_type))
+    """A connection that posts the body, without a token when ``token`` is ``STRANGER``."""
+    return repeat(lambda world, _: world.request("POST", target, body, token, Content_Type=content_type))
 
 
-def streamed(target: str, content_type: str, start: bytes, piece: bytes, size: int) -> Connection:
+def stream(target: str, content_type: str, start: bytes, piece: bytes, size: int) -> Connection:
     """A connection that posts ``start`` and then ``piece`` again and again, ``size`` bytes in all."""
 
     async def run(world: World, _: int, statuses: Counter[str]) -> None:
@@ -48,7 +48,7 @@ def streamed(target: str, content_type: str, start: bytes, piece: bytes, size: i
 def patch(body: bytes) -> Connection:
     """A connection that sends a JSON Patch to one of the account's tasks."""
     kind = "application/json-patch+json"
-    return repeated(lambda world, n: world.request("PATCH", f"/tasks/{world.owned[n % 10]}", body, Content_Type=kind))
+    return repeat(lambda world, n: world.request("PATCH", f"/tasks/{world.owned[n % 10]}", body, Content_Type=kind))
 
 
 ATTACKS = {
@@ -64,6 +64,6 @@ ATTACKS = {
     "patch": Attack(patch(PATCH), connections=8),
     "where": Attack(post("/tasks/search", WHERE), connections=8),
     "import-deep": Attack(post("/tasks/import", DEEP_LINE * 20, LINES), connections=4),
-    "import-line": Attack(streamed("/tasks/import", LINES, b'{"title":"', b"x" * 65_536, ENDLESS_BYTES), connections=4, mib=100),
-    "import-cell": Attack(streamed("/tasks/import", CSV, b'title\r\n"', b"x" * 65_536, ENDLESS_BYTES), connections=4, mib=100),
+    "import-line": Attack(stream("/tasks/import", LINES, b'{"title":"', b"x" * 65_536, ENDLESS_BYTES), connections=4, mib=100),
+    "import-cell": Attack(stream("/tasks/import", CSV, b'title\r\n"', b"x" * 65_536, ENDLESS_BYTES), connections=4, mib=100),
 }

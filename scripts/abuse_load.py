@@ -1,7 +1,7 @@
-"""What the attacks of abuse.py share: two accounts, raw HTTP over many connections, a caller who measures, the memory.
+"""What the attacks of abuse.py share: two accounts, raw HTTP over many connections, a measuring caller, the memory.
 
 An attack is a coroutine that one of its connections runs again and again; it runs in a process of its own, so that it
-slows the one who measures by the server alone.
+slows the measuring caller through the server alone.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from bson import ObjectId
 from pymongo import MongoClient
 
 CONNECTIONS = 100
-CALL_SECONDS = 60  # that the measuring caller waits for an answer
-SETTLE_SECONDS = 20  # that the memory of an attack may take to be given back
+CALL_SECONDS = 60  # the measuring caller waits at most this long for an answer
+SETTLE_SECONDS = 20  # in which the memory of an attack must be released
 SAMPLE_PAUSE = 0.005
 PASSWORD = "correct horse battery"  # noqa: S105
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
@@ -50,7 +50,7 @@ class World:
         return str(parts.hostname), int(parts.port or 80)
 
     def request(self, method: str, target: str, body: bytes = b"", token: str | None = None, **headers: str) -> bytes:
-        """The bytes of a request by ``token``, by default that of the attacker; an empty one sends none."""
+        """The bytes of a request with ``token``, the attacker's by default; an empty token is not sent."""
         token = self.attacker if token is None else token
         lines = [f"{method} {target} HTTP/1.1", "Host: taskapi"]
         lines += [f"Authorization: Bearer {token}"] if token else []
@@ -65,14 +65,14 @@ Connection = Callable[[World, int, "Counter[str]"], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Attack:
-    """What one connection does for ever, and what must hold meanwhile."""
+    """What one connection repeats until stopped, and which bars must hold meanwhile."""
 
     run: Connection
     connections: int = CONNECTIONS
     times_idle: float = 5.0  # the p95 of the other caller's GET, at most
     least_ms: float = 0.0  # … but this much is fine in any case
-    errors: int = 0  # that the other caller may see
-    mib: float | None = None  # above idle, at most, and given back afterwards; None: not looked at
+    errors: int = 0  # of the other caller, at most
+    mib: float | None = None  # above idle, at most, and released afterwards; None: not checked
     quick: tuple[str, ...] = ()  # addresses that must answer, each within ``quick_seconds``
     quick_seconds: float = 2.0
     refused: str = ""  # what an answer to the attacker must not begin with: "4" and "5" mean that none is refused
@@ -80,8 +80,8 @@ class Attack:
     settings: Mapping[str, str] = field(default_factory=dict)  # of the server, beside the defaults
 
 
-def repeated(*requests: Callable[[World, int], bytes]) -> Connection:
-    """A connection that sends these requests in turn, the next one when an answer is complete."""
+def repeat(*requests: Callable[[World, int], bytes]) -> Connection:
+    """A connection that sends these requests in turn, each after the complete answer to the previous one."""
 
     async def run(world: World, number: int, statuses: "Counter[str]") -> None:
         payloads = [request(world, number) for request in requests]
@@ -98,7 +98,7 @@ def repeated(*requests: Callable[[World, int], bytes]) -> Connection:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> str:
-    """Reads one answer to its end, throwing the body away; its status."""
+    """Reads one complete answer, discards the body, and returns the status."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     status = head.split(b" ", 2)[1].decode()
     if b"\r\ntransfer-encoding: chunked" in head:
@@ -118,7 +118,7 @@ async def skip(reader: asyncio.StreamReader, size: int) -> None:
 
 
 def attack(world: World, attacks: Mapping[str, Attack], name: str, stop: Any, results: Any) -> None:
-    """The process of an attack: all its connections, until ``stop``; puts the statuses that they got into ``results``."""
+    """Runs all connections of an attack in its process until ``stop``, and puts their statuses into ``results``."""
     statuses: Counter[str] = Counter()
 
     async def connection(number: int) -> None:
@@ -141,7 +141,7 @@ def attack(world: World, attacks: Mapping[str, Attack], name: str, stop: Any, re
 
 @contextlib.contextmanager
 def attacked(world: World, attacks: Mapping[str, Attack], name: str) -> Iterator["Counter[str]"]:
-    """The attack, meanwhile; afterwards the statuses that it got."""
+    """Runs the attack during the block; afterwards the yielded object holds the statuses it received."""
     context = multiprocessing.get_context("fork")
     stop, results, statuses = context.Event(), context.Queue(), Counter[str]()
     process = context.Process(target=attack, args=(world, attacks, name, stop, results), daemon=True)
@@ -155,7 +155,7 @@ def attacked(world: World, attacks: Mapping[str, Attack], name: str) -> Iterator
 
 
 class Caller:
-    """Somebody who sends the same request again and again over one connection, and remembers how long it took."""
+    """A caller that repeats one request over one connection, and records how long each took."""
 
     def __init__(self, world: World, path: str, token: str) -> None:
         self._world, self._path, self._token = world, path, token
@@ -163,7 +163,7 @@ class Caller:
         self.statuses: Counter[str] = Counter()
 
     def call_for(self, seconds: float) -> None:
-        """Goes on for that long, and until there is an answer."""
+        """Repeats the request for that many seconds, at least until the first answer."""
         connection = http.client.HTTPConnection(*self._world.address, timeout=CALL_SECONDS)
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         end = time.perf_counter() + seconds
@@ -191,7 +191,7 @@ class Caller:
 
 
 class Memory(threading.Thread):
-    """The resident memory of a process and of its children but for MongoDB, in MiB: the largest that was seen."""
+    """Peak resident memory of a process and its children, without MongoDB, in MiB."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -212,7 +212,7 @@ class Memory(threading.Thread):
 
 
 def prepare(url: str, pid: int, uri: str, database: str, tasks: int) -> World:
-    """Makes the two accounts through the API, and ``tasks`` tasks of the attacker, of common words and with metadata."""
+    """Creates the two accounts through the API, and ``tasks`` tasks of the attacker, of common words and with metadata."""
     with httpx.Client(base_url=url, timeout=60) as client:
 
         def account(name: str) -> str:
@@ -222,8 +222,8 @@ def prepare(url: str, pid: int, uri: str, database: str, tasks: int) -> World:
 
         def task(token: str) -> str:
             body = {"title": "A task", "description": " ".join(WORDS), "metadata": {"n": 1}, "due_date": "2027-01-31"}
-            made = client.post("/tasks", json=body, headers={"Authorization": f"Bearer {token}"}).raise_for_status()
-            return str(made.json()["id"])
+            created = client.post("/tasks", json=body, headers={"Authorization": f"Bearer {token}"}).raise_for_status()
+            return str(created.json()["id"])
 
         attacker, victim = account("attacker"), account("victim")
         world = World(url, pid, attacker, victim, task(victim), tuple(task(attacker) for _ in range(10)), uri)

@@ -1,10 +1,10 @@
-"""Attacks on the database and on memory: dear queries, exports, bulk, and very many connections."""
+"""Attacks on the database and on memory: expensive queries, exports, bulk, and very many connections."""
 
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from abuse_load import WORDS, Attack, World, encode, repeated
+from abuse_load import WORDS, Attack, World, encode, repeat
 from pymongo import MongoClient
 
 BULK = encode({"operations": [{"op": "create", "task": {"title": f"Task {n}"}} for n in range(1000)]})
@@ -15,13 +15,13 @@ OR = {"$or": [{"metadata.group.name": {"$ne": word}, "metadata.list": {"$gte": 5
 
 
 def get(target: str) -> Attack:
-    """The attack by one address."""
-    return Attack(repeated(lambda world, _: world.request("GET", target)))
+    """An attack that requests one path."""
+    return Attack(repeat(lambda world, _: world.request("GET", target)))
 
 
 def post(target: str, body: bytes, connections: int = 100, mib: float | None = None) -> Attack:
-    """The attack by one body."""
-    return Attack(repeated(lambda world, _: world.request("POST", target, body)), connections=connections, mib=mib)
+    """An attack that posts one body."""
+    return Attack(repeat(lambda world, _: world.request("POST", target, body)), connections=connections, mib=mib)
 
 
 def _light(world: World, number: int) -> bytes:
@@ -38,7 +38,7 @@ def lose_majority(uri: str) -> None:
         mongo.admin.command({"replSetReconfig": config, "force": True})
 
 
-FLOOD = Attack(repeated(_light), 2000, times_idle=0, least_ms=1500, errors=10**9, quick=("/health", "/ready"), quick_seconds=1.5)
+FLOOD = Attack(repeat(_light), 2000, times_idle=0, least_ms=1500, errors=10**9, quick=("/health", "/ready"), quick_seconds=1.5)
 
 ATTACKS = {
     "words": get(f"/tasks?q={'+'.join(WORDS)}&limit=100"),
@@ -49,15 +49,15 @@ ATTACKS = {
     "exports": get("/tasks/export?sort=priority,title"),
     "account": get("/users/me/export"),
     "by-filter": Attack(
-        repeated(lambda world, _: world.request("PATCH", f"/tasks?where={quote(encode(NOR))}", encode({"priority": 3})))
+        repeat(lambda world, _: world.request("PATCH", f"/tasks?where={quote(encode(NOR))}", encode({"priority": 3})))
     ),
     "bulk": post("/tasks/bulk", BULK, 200),
     "bulk-memory": post("/tasks/bulk", LARGE_BULK, mib=400),
     "majority": Attack(
-        repeated(lambda world, _: world.request("POST", "/tasks", encode({"title": "A task"}))), 64, before=lose_majority
+        repeat(lambda world, _: world.request("POST", "/tasks", encode({"title": "A task"}))), 64, before=lose_majority
     ),
     "ordinary": Attack(
-        repeated(
+        repeat(
             _light,
             lambda world, _: world.request("GET", "/tasks"),
             lambda world, _: world.request("POST", "/tasks", encode({"title": "A task"})),

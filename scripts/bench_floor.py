@@ -1,6 +1,6 @@
-"""The yardstick of the bench: the least that one Python process must do for the same requests.
+"""The baseline of the benchmark: the least that one Python process must do for the same requests.
 
-Starlette routes, a JWT check with python-jose, the look-up of the account, one Motor query, orjson; on the same
+Starlette routes, a JWT check with python-jose, the account lookup, one Motor query, orjson; on the same
 collections as the API. No validation, no errors, no middleware. BENCH_URI, BENCH_DATABASE and BENCH_SECRET configure it.
 """
 

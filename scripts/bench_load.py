@@ -1,4 +1,4 @@
-"""What the benches share: the servers, the load, and the callers with their tasks."""
+"""What the benchmarks share: the servers, the load, and the callers with their tasks."""
 
 import contextlib
 import os
@@ -40,7 +40,7 @@ end
 
 @dataclass(frozen=True)
 class Measure:
-    """What one run of the load saw. Latencies are in milliseconds."""
+    """Result of one run of the load. Latencies are in milliseconds."""
 
     rate: float
     p50: float
@@ -80,7 +80,7 @@ class Bench:
             process.wait()
 
     def load(self, url: str, request: str, connections: int, seconds: int) -> Measure:
-        """Runs wrk once; ``request`` is the Lua that makes one."""
+        """Runs wrk once; ``request`` is the Lua code that builds a request."""
 
         def table(values: Iterator[str]) -> str:
             return "{" + ",".join(values) + "}"
@@ -100,7 +100,7 @@ class Bench:
 
 
 def answers(url: str, process: "subprocess.Popen[bytes]", patience: int) -> bool:
-    """Waits until the server of ``process`` answers at ``url``, at most ``patience`` seconds; whether it does."""
+    """Waits until the server of ``process`` answers at ``url``, at most ``patience`` seconds. Returns whether it does."""
     deadline = time.monotonic() + patience
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
@@ -129,7 +129,7 @@ def pin_mongod(folder: Path) -> None:
 
 
 def prepare(bench: Bench) -> None:
-    """Makes the callers and their tasks through the API, then copies of a task for many other owners."""
+    """Creates the callers and their tasks through the API, then copies of a task for many other owners."""
     with bench.server("taskapi") as (url, _), httpx.Client(base_url=url) as client:
         for number in range(CALLERS):
             account = {"username": f"caller{number}", "password": "correct horse battery"}
@@ -137,8 +137,8 @@ def prepare(bench: Bench) -> None:
             token = client.post("/token", data=account).raise_for_status().json()["access_token"]
             body = {"title": "A task of the bench", "description": "lorem ipsum " * 15, "priority": 2, "due_date": "2027-01-31"}
             headers = {"Authorization": f"Bearer {token}"}
-            made = [client.post("/tasks", json=body, headers=headers).raise_for_status() for _ in range(TASKS_EACH)]
-            bench.callers.append((token, [answer.json()["id"] for answer in made]))
+            created = [client.post("/tasks", json=body, headers=headers).raise_for_status() for _ in range(TASKS_EACH)]
+            bench.callers.append((token, [answer.json()["id"] for answer in created]))
     with MongoClient[dict[str, object]](bench.uri) as mongo:
         tasks = mongo[bench.database]["tasks"]
         template = tasks.find_one()

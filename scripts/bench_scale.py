@@ -1,4 +1,4 @@
-"""Measures whether the API stays as fast when the collection grows, and on the last page as on the first.
+"""Measures whether the API stays fast as the collection grows, and on late pages as on the first.
 
 A database of 10,000 tasks and one of 1,000,000 on the same MongoDB, measured in turn; in the large one an owner has
 100,000 tasks, who pages through them by cursor.
@@ -80,7 +80,7 @@ def grow(bench: Bench, deep: tuple[str, list[str]]) -> None:
         tasks = mongo[bench.database]["tasks"]
         template = tasks.find_one({"_id": ObjectId(deep[1][0])})
         assert template
-        tasks.drop_indexes()  # one build over all, when the server starts, is faster than keeping them up to date
+        tasks.drop_indexes()  # building the indexes once, at the start of the server, is faster than maintaining them
         wanted = LARGE_COUNT - tasks.estimated_document_count()
         for start in range(0, wanted, BATCH):
             tasks.insert_many(list(copies(template, start, min(BATCH, wanted - start))), ordered=False)
@@ -91,5 +91,5 @@ def copies(template: dict[str, object], start: int, count: int) -> Iterator[dict
     for number in range(start, start + count):
         if number >= DEEP_COUNT and (number % EACH == 0 or number == start):
             owner = {"id": ObjectId(), "username": f"other{number}"}
-        made = template["created_at"] - timedelta(milliseconds=number)  # type: ignore[operator]
-        yield {**template, "_id": ObjectId(), "owner": owner, "created_at": made}
+        created = template["created_at"] - timedelta(milliseconds=number)  # type: ignore[operator]
+        yield {**template, "_id": ObjectId(), "owner": owner, "created_at": created}

@@ -41,7 +41,7 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float | None:
-        """The seconds until it is ready; None when it gives up."""
+        """Starts it. Returns the seconds until it was ready, or None when it gave up."""
         began = time.monotonic()
         with (self.folder / "serve.log").open("ab") as log:
             environment = {**os.environ, "TASKAPI_DATA_DIR": str(self.folder / "data"), "TASKAPI_MONGODB_URI": ""}
@@ -56,13 +56,13 @@ class Service:
         return None
 
     def end(self, number: signal.Signals) -> None:
-        """Sends it a signal and waits until it is gone."""
+        """Sends it a signal and waits until it has exited."""
         assert self.process
         self.process.send_signal(number)
         self.process.wait()
 
     def tasks(self) -> int:
-        """How many tasks there are."""
+        """The number of tasks."""
         uri = (self.folder / "data" / "mongodb_uri").read_text()
         with MongoClient[dict[str, object]](uri) as client:
             return client["taskapi"]["tasks"].count_documents({})
@@ -94,20 +94,20 @@ class Importers:
                     time.sleep(0.1)
 
     def join(self) -> None:
-        """Returns when the last has noticed."""
+        """Waits until all of them have ended."""
         for thread in self._threads:
             thread.join()
 
 
 def sign_in(url: str) -> str:
-    """An access token; the account is made when there is none yet."""
+    """Signs in, registering the account first when needed; the access token."""
     httpx.post(f"{url}/register", json=ACCOUNT, timeout=30)
     answer = httpx.post(f"{url}/token", data=ACCOUNT, timeout=30).raise_for_status()
     return str(answer.json()["access_token"])
 
 
 def run(options: argparse.Namespace, folder: Path) -> bool:
-    """Whether all went as it must."""
+    """Runs the whole test. Returns whether everything held."""
     service = Service(folder)
     took: list[float] = []
     acknowledged = missing = 0
@@ -130,7 +130,7 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
             f"crash {crash:3}: ready after {seconds:5.1f} s, {importers.acknowledged:7,} tasks acknowledged, {found:9,} found",
             flush=True,
         )
-        acknowledged = found  # those of imports that were cut are there as well, from now on for good
+        acknowledged = found  # includes tasks of interrupted imports, which must persist from now on as well
     service.end(signal.SIGTERM)
     print(
         f"{len(took)} crashes: ready after {statistics.median(took):.1f} s (median), {max(took):.1f} s (longest); {missing} lost"

@@ -1,6 +1,6 @@
-"""Exports a million tasks of one owner from a real server, and prints what that took of its memory and time.
+"""Exports a million tasks of one owner from a real server, and prints the memory and time it took.
 
-Fails when a line is missing, or when the memory at its highest is more than --most MiB above what it was before.
+Fails when a line is missing, or when peak memory exceeds the level before by more than --most MiB.
 """
 
 import argparse
@@ -39,7 +39,7 @@ TASK = {
 
 
 def fill(url: str, tasks: Collection[dict[str, Any]], count: int) -> str:
-    """Makes an account with ``count`` tasks, each a copy of one made through the API; its token."""
+    """Creates an account with ``count`` tasks, each a copy of one created through the API; its token."""
     with httpx.Client(base_url=url) as client:
         client.post("/register", json=ACCOUNT).raise_for_status()
         token = str(client.post("/token", data=ACCOUNT).raise_for_status().json()["access_token"])
@@ -57,7 +57,7 @@ def fill(url: str, tasks: Collection[dict[str, Any]], count: int) -> str:
 
 
 def mebibytes(pid: int, name: str) -> float:
-    """A value of the process's status: VmRSS is its resident memory, VmHWM the most that it has been."""
+    """A value of the process's status: VmRSS is its resident memory, VmHWM its peak."""
     (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(f"{name}:")]
     return int(line.split()[1]) / 1024
 
@@ -75,8 +75,8 @@ def download(url: str, token: str, kind: str) -> Iterator[bytes]:
 
 
 def measure(url: str, pid: int, token: str, kind: str, count: int, most: float) -> bool:
-    """Exports everything once, and prints a row; whether it was complete and within the limit."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")  # VmHWM starts again at VmRSS
+    """Exports everything once, and prints a row. Returns whether it was complete and within the limit."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets VmHWM to VmRSS
     before, began = mebibytes(pid, "VmRSS"), time.monotonic()
     lines, ids, size = 0, set[bytes](), 0
     for line in download(url, token, kind):

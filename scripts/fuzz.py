@@ -2,7 +2,7 @@
 """Sends thousands of hostile filters and patches to the API, in process, on a MongoDB of its own.
 
 Fails on the first answer that is a server error or no JSON, that shows a task of another owner, or after which another
-owner's task is no longer as it was; the case is then made as small as possible and printed. The same seed sends the same
+owner's task has changed; that case is then minimized and printed. A seed always sends the same
 cases.
 """
 
@@ -37,7 +37,7 @@ except ModuleNotFoundError as error:
 PASSWORD = "correct horse battery"  # noqa: S105
 SECRET_OF_BOB = f"only for Bob {secrets.token_hex(8)}"
 TASKS_EACH = 5
-MIN_ACCEPTED = 0.01  # of the cases of a target: when all are refused at the door, nothing is learnt
+MIN_ACCEPTED = 0.01  # of the cases of a target: requests that are all refused early test nothing
 
 
 class World:
@@ -52,13 +52,13 @@ class World:
         self.of_bob: list[Any] = []
 
     async def fill(self) -> None:
-        """Makes both accounts, with tasks that hold a bit of everything."""
+        """Creates both accounts, with tasks that use every field."""
         for name, text in (("bob", SECRET_OF_BOB), ("ada", "for all")):
             account = {"username": name, "password": PASSWORD}
-            made = (await self.client.post("/register", json=account)).raise_for_status().json()
+            created = (await self.client.post("/register", json=account)).raise_for_status().json()
             token = (await self.client.post("/token", data=account)).raise_for_status().json()["access_token"]
             self.headers = {"Authorization": f"Bearer {token}"}
-            self.ids[name] = [made["id"]]
+            self.ids[name] = [created["id"]]
             for _ in range(TASKS_EACH):
                 task = {**TASK_EXAMPLE, "description": text, "metadata": {"text": text, "a": {"b": [1, {"c": None}]}}}
                 stored = await self.client.post("/tasks", json=task, headers=self.headers)
@@ -67,7 +67,7 @@ class World:
         assert len(self.of_bob) == TASKS_EACH
 
     async def others(self) -> list[Any]:
-        """The stored tasks of which Ada's part is none."""
+        """The stored tasks of other owners than Ada."""
         mine = {"history.0.by.username": "ada"}
         return await self.tasks.find({"$nor": [mine]}).sort("_id", 1).to_list(None)
 
@@ -91,7 +91,7 @@ class World:
 
 
 def fuzz(target: str, cases: Strategy, count: int, seed: int, send: Callable[[str, Case], None]) -> None:
-    """Sends ``count`` cases at least. Raises what the first case raises that fails."""
+    """Sends at least ``count`` cases. Raises the error of the first case that fails."""
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -139,7 +139,7 @@ def main() -> None:
 
 
 def report(statuses: Counter[tuple[str, int]], targets: list[str], wanted: int, seconds: float) -> None:
-    """Prints the cases by target and status. Exits when they were too few, or too few of them got through."""
+    """Prints the cases by target and status. Exits when too few were sent, or too few were accepted."""
     print(f"{statuses.total()} cases in {seconds:.0f} s: no server error, nothing of another owner seen or changed.")
     for target in targets:
         row = {status: number for (name, status), number in sorted(statuses.items()) if name == target}

@@ -1,4 +1,4 @@
-"""The cases of fuzz.py: requests that are mostly almost right, for what is plainly wrong is refused early."""
+"""The cases of fuzz.py: requests that are mostly almost valid, because plainly invalid ones are refused early."""
 
 import json
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Cases:
         for level in range(200):
             deep = [deep] if level % 2 else {"a": deep}
         numbers = st.sampled_from([0, 1, -1, 3, 5, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, 1e308, 0.5, -0.0])
-        seldom = st.sampled_from([1.5] * 30 + [float("nan"), 10**400, deep])  # hardly any of these passes the door
+        seldom = st.sampled_from([1.5] * 30 + [float("nan"), 10**400, deep])  # hardly any of these is accepted
         self.scalars: Strategy = st.none() | st.booleans() | numbers | st.integers() | seldom | self.texts
         self.json = st.recursive(
             self.scalars,
@@ -114,7 +114,7 @@ class Cases:
         return self.almost | self.almost | mixed | wild
 
     def bodies(self, values: Strategy) -> Strategy:
-        """JSON in UTF-8, now and then cut short."""
+        """JSON in UTF-8, sometimes truncated."""
 
         def written(value: Any, cut: int) -> bytes:
             text = json.dumps(value).encode()
@@ -140,7 +140,7 @@ class Cases:
         return self.bodies(body).map(lambda content: Case("POST", "/tasks/search", content, {"Content-Type": JSON}))
 
     def _right(self) -> Strategy:
-        """A field that can be changed, with a value that it may take."""
+        """A writable field with a valid value."""
         right = {name: self.by_kind[FIELDS[name].kind] for name in TaskUpdate.model_fields}
         item = st.fixed_dictionaries({"text": self.plain}, optional={"done": st.booleans(), "id": self.by_kind[Kind.identity]})
         right |= {"tags": members(self.plain), "links": members(self.by_kind[Kind.link]), "checklist": members(item)}

@@ -1,4 +1,4 @@
-"""Renames, exports and removes an account of 200,000 tasks while others work, and prints what they notice of it.
+"""Renames, exports and removes an account of 200,000 tasks while others work, and prints how that affects them.
 
 Fails when a request fails, when another account's p95 rises above --ratio times its value without that work, when a change
 of the owner takes longer than --most seconds, or when a copy of the name, or a document of the account, is left.
@@ -29,12 +29,12 @@ from taskapi.db import embedded
 OTHER = {"username": "somebody", "password": PASSWORD}
 IDLE_SECONDS = 10
 PATIENCE_SECONDS = 900
-POLL_SECONDS = 2  # each look reads many tasks
+POLL_SECONDS = 2  # each check reads many tasks
 PAUSE_SECONDS = 0.02  # between two requests of one caller
 
 
 class Caller(threading.Thread):
-    """Sends a request over and over, and keeps how long each took."""
+    """Repeats a request, and records how long each took."""
 
     def __init__(self, send: Callable[[], httpx.Response]) -> None:
         super().__init__(daemon=True)
@@ -48,7 +48,7 @@ class Caller(threading.Thread):
             self.seconds.append(time.monotonic() - began)
 
     def at(self, part: float) -> float:
-        """The time that this part of the requests did not exceed, in seconds."""
+        """The quantile of the request times, in seconds."""
         found = sorted(self.seconds)
         return found[min(int(len(found) * part), len(found) - 1)]
 
@@ -75,7 +75,7 @@ def signed_in(url: str, form: dict[str, str]) -> Iterator[httpx.Client]:
 
 
 def wait_until(is_done: Callable[[], bool]) -> float:
-    """Returns how many seconds it took."""
+    """Waits until ``is_done`` holds. Returns how many seconds that took."""
     began = time.monotonic()
     while not is_done():
         if time.monotonic() - began > PATIENCE_SECONDS:
@@ -91,7 +91,7 @@ def row(what: str, seconds: float, other: Caller, owner: Caller | None = None) -
 
 
 def measure(bench: Bench, database: Database[dict[str, Any]], username: str, ratio: float, most: float) -> list[str]:
-    """Prints the table; what was not good enough."""
+    """Prints the table. Returns the bars that were missed."""
     wrong = []
     user = database["users"].find_one({"username": username})
     assert user

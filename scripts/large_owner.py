@@ -1,6 +1,6 @@
-"""Walks through every documented query as an owner of 200,000 tasks, and prints how long each takes.
+"""Runs every documented query as an owner of 200,000 tasks, and prints how long each takes.
 
-Each runs twice on a real server whose MongoDB has seen none before: first when no plan is known, then when one may be.
+Each runs twice on a real server whose MongoDB has seen none before: first without a cached plan, then possibly with one.
 Fails when one is answered 503, or takes longer than --most seconds; but for words that stand in nearly every task, which the
 limit of a query may cut.
 """
@@ -38,7 +38,7 @@ BATCH = 5000
 PASSWORD = "correct horse battery"  # noqa: S105
 LAST_DAY = date(2026, 11, 1)
 OTHERS = 20_000  # tasks of a hundred others
-TRASHED = 20_000  # of the owner, beside those that are there
+TRASHED = 20_000  # of the owner, in addition to those that exist
 LIMIT_SECONDS = 2.0  # of TASKAPI_QUERY_TIMEOUT_MS
 VALUES: dict[Kind, Sequence[Any]] = {
     Kind.text: ({"$eq": "Send the final budget"}, {"$gte": "W"}, {"$ne": ""}),
@@ -91,7 +91,7 @@ COMMON_WORDS = ("the", "write the final report again")  # the first stands in ev
 
 
 def queries() -> Iterator[tuple[str, dict[str, str]]]:
-    """What is asked for, with a heading of its kind."""
+    """The queries, each with the heading of its kind."""
     sorts = [f"{sign}{name}" for name in SORTABLE for sign in ("", "-")]
     pairs = [f"{first},{second}" for first, second in permutations(sorts, 2) if first.strip("-") != second.strip("-")]
     for filters in FILTERS:
@@ -135,19 +135,19 @@ def walk(client: httpx.Client, parameters: dict[str, str]) -> Iterator[tuple[str
 def insert(tasks: Collection[BSON], generator: Generator, count: int) -> None:
     with tqdm(total=count, desc="seeding", unit=" tasks", unit_scale=True, disable=None) as bar:
         for start in range(0, count, BATCH):
-            made = [generator.task(number) for number in range(start, min(start + BATCH, count))]
-            tasks.insert_many(made, ordered=False)
-            bar.update(len(made))
+            batch = [generator.task(number) for number in range(start, min(start + BATCH, count))]
+            tasks.insert_many(batch, ordered=False)
+            bar.update(len(batch))
 
 
 def fill(uri: str, database: str, count: int) -> str:
-    """Writes the owner with their tasks and trash, and others, unless they are there; the owner's name."""
+    """Writes the owner with their tasks and trash, and others, unless they exist; the owner's name."""
     owner = Generator(1, 1, argon2.using(type="ID", memory_cost=64, rounds=1).hash(PASSWORD), LAST_DAY)  # type: ignore[no-untyped-call]
     user = {**owner.user(0), "disabled": False, "role": "user"}
     with MongoClient[BSON](uri) as client:
         tasks, users = client[database]["tasks"], client[database]["users"]
         if not users.find_one({"_id": user["_id"]}):
-            tasks.drop_indexes()  # the server makes them, over all at once
+            tasks.drop_indexes()  # the server builds them all at once
             insert(tasks, owner, count + TRASHED)
             insert(tasks, Generator(2, 100, "", LAST_DAY), OTHERS)
             last = {"_id": {"$gte": owner.id("tasks", count), "$lt": owner.id("tasks", count + TRASHED)}}

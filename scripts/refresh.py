@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Shows what a session bears: it is refreshed again and again, each time by two requests at once, and lives; then one of
-its refresh tokens is stolen, and it ends as soon as thief and owner have both used it.
+"""Shows how a session survives retries and detects theft.
 
-It asks a server that runs, or starts one of its own with two workers on an empty database. On a server that runs it
-makes an account of a random name, which is left there.
+It refreshes the session repeatedly, each time with two concurrent requests, which the session survives; then it steals a
+refresh token, and the session ends as soon as both thief and owner have used it.
+
+It uses a running server, or starts its own with two workers on an empty database. On a running server it creates an account
+with a random name, which stays there.
 """
 
 import argparse
@@ -27,11 +29,11 @@ OWNER, THIEF = {"User-Agent": "the owner's browser"}, {"User-Agent": "the thief'
 
 
 class Stop(Exception):
-    """Something is not as it should be; the message is one line that says what."""
+    """A check failed; the message says which, in one line."""
 
 
 class Caller:
-    """Somebody with an account on the server."""
+    """An account on the server."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client
@@ -40,7 +42,7 @@ class Caller:
     async def register(self) -> None:
         answer = await self.client.post("/register", json=self.credentials)
         if answer.status_code != 201:
-            raise Stop(f"no account can be made: {answer.text}")
+            raise Stop(f"no account could be created: {answer.text}")
 
     async def sign_in(self) -> dict[str, Any]:
         return await self._token(OWNER, self.credentials)
@@ -71,7 +73,7 @@ async def live(caller: Caller, rounds: int) -> dict[str, Any]:
 
 
 async def steal(caller: Caller, given: dict[str, Any]) -> None:
-    """A thief uses the refresh token that the owner uses after them. Raises Stop when nobody notices."""
+    """A thief uses the refresh token that the owner uses after them. Raises Stop when the theft goes unnoticed."""
     stolen = await caller.refresh(given["refresh_token"], THIEF)
     if (await caller.get("/users/me", stolen)).status_code != 200:
         raise Stop("the stolen token was of no use, so there is nothing to catch")
@@ -99,7 +101,7 @@ async def show(url: str, rounds: int) -> None:
 
 @contextmanager
 def own_server() -> Iterator[str]:
-    """The URL of a server with two workers, on an empty database that is gone afterwards."""
+    """The URL of a server with two workers, on a temporary database."""
     with tempfile.TemporaryDirectory(prefix="taskapi-refresh-") as folder:
         port = free_port()
         command = [str(Path(sys.executable).with_name("taskapi")), "serve", "--workers", "2", "--port", str(port)]

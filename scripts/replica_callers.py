@@ -1,4 +1,4 @@
-"""Callers that write and read without a pause, and keep what was acknowledged."""
+"""Callers that write and read continuously, and record what was acknowledged."""
 
 import json
 import threading
@@ -15,8 +15,8 @@ PASSWORD = "correct horse battery"  # noqa: S105
 CALL_SECONDS = 60
 PAUSE_SECONDS = 0.05  # between the calls of one caller
 ITEMS = 90  # of one checklist; 100 are allowed
-LAST_SECONDS = 30  # for the callers to finish what they have begun
-BROKEN = 0  # the status of a call without an answer
+LAST_SECONDS = 30  # for the callers to finish pending calls
+BROKEN = 0  # stands for a call without an answer
 EXPECTED = {200, 201, 409, 412, 503}
 
 
@@ -29,7 +29,7 @@ class Caller:
         self.headers: dict[str, str] = {}
 
     def call(self, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, Any]:
-        """The status and the decoded body; the status of a 503 that does not say when to come again is 599."""
+        """The status and the decoded body; 599 stands for a 503 without Retry-After."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             self.connection.request(method, path, body, {"Content-Type": "application/json", **self.headers, **named})
@@ -46,7 +46,7 @@ class Caller:
         return status, data
 
     def sign_in(self, name: str) -> None:
-        """Makes an account, and calls as it from now on."""
+        """Creates an account and authenticates as it from now on."""
         account = {"username": name, "password": PASSWORD}
         self.call("POST", "/register", json.dumps(account))
         form = {"Content_Type": "application/x-www-form-urlencoded"}
@@ -55,7 +55,7 @@ class Caller:
 
 
 class Callers:
-    """Three kinds of writers, ``each`` of every kind, and as many readers; inside they call."""
+    """Three kinds of writers, ``each`` of every kind, and as many readers; which call during the block."""
 
     def __init__(self, url: str, each: int) -> None:
         self.statuses: Counter[int] = Counter()
@@ -106,7 +106,7 @@ class Callers:
         self.acknowledged.add(text)
 
     def _until(self, status: int, call: Callable[[], tuple[int, Any]]) -> Any:
-        """What is answered with ``status``, asked for again until it is; None when it never was."""
+        """What is answered with ``status``, retried until it is; None when it never was."""
         while time.monotonic() < self._give_up:
             given, data = call()
             if given == status:
@@ -149,8 +149,8 @@ class Callers:
 
     def _read(self, name: str) -> None:
         caller = self._caller()
-        made = self._make(caller, name)
-        while made and not self._stop.is_set():
+        created = self._make(caller, name)
+        while created and not self._stop.is_set():
             with suppress(KeyError):
-                self.reads += caller.call("GET", f"/tasks/{made['id']}")[0] == 200
+                self.reads += caller.call("GET", f"/tasks/{created['id']}")[0] == 200
                 self.reads += caller.call("GET", "/tasks?limit=5")[0] == 200

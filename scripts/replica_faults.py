@@ -1,8 +1,8 @@
-"""Runs the service on a replica set of three members, does faults to the set, and counts what callers see of it.
+"""Runs the service on a replica set of three members, injects faults, and counts what callers notice.
 
 Writers create tasks with and without an Idempotency-Key, and add to checklists with If-Match, while readers read. Each fault
 is a row: how long until a member took writes, and the longest time in which no write succeeded, from the fault on (without a
-majority: from when it is back). Fails when an acknowledged write is lost or was done twice, when an answer is a 500, and when
+majority: from when it is back). Fails when an acknowledged write is lost or applied twice, when an answer is a 500, or when
 no write succeeded for longer than the election time-out and three seconds.
 """
 
@@ -55,7 +55,7 @@ def service(uri: str, folder: Path) -> Iterator[str]:
 
 
 def disturb(found: ReplicaSet, callers: Callers, kind: str, seconds: float) -> float:
-    """Does one fault, heals it after ``seconds``, and prints its row when everything is well again; the longest gap."""
+    """Injects one fault, heals it after ``seconds``, and prints its row after recovery; the longest gap."""
     wait_until(lambda: callers.wrote_since(time.monotonic() - PAUSE), "writes to go through")
     primary = found.primary()
     assert primary, "no primary though writes go through"
@@ -82,7 +82,7 @@ def disturb(found: ReplicaSet, callers: Callers, kind: str, seconds: float) -> f
 
 
 def compare(uri: str, callers: Callers) -> tuple[int, int]:
-    """How many acknowledged writes are not stored, and how many writes are stored twice."""
+    """The numbers of acknowledged writes that are missing, and of writes stored twice."""
     with MongoClient[dict[str, Any]](uri) as client:
         tasks = client[DATABASE].get_collection("tasks", read_concern=ReadConcern("majority"))
         stored = list(tasks.find({}, {"title": 1, "checklist.text": 1}))

@@ -1,4 +1,4 @@
-"""A replica set of three members on this machine, and the faults that can be done to it."""
+"""A replica set of three members on this machine, and the faults that can be injected."""
 
 import contextlib
 import os
@@ -68,7 +68,7 @@ class Member:
             self.process = None
 
     def ask(self, command: str, **arguments: Any) -> BSON | None:
-        """The answer of ``admin``; None when there is none in time."""
+        """The reply to an admin command; None when it does not come in time."""
         options: dict[str, Any] = {
             "directConnection": True,
             "serverSelectionTimeoutMS": PROBE_MS,
@@ -117,7 +117,7 @@ class ReplicaSet:
 
 @contextmanager
 def replica_set(folder: Path, election_ms: int, *, quick: bool) -> Iterator[ReplicaSet]:
-    """A replica set that runs meanwhile, ``quick`` or with MongoDB's own settings but for the election time-out."""
+    """Runs a replica set during the block, with quick fail-over or MongoDB's defaults but for the election time-out."""
     parameters, settings = (QUICK_PARAMETERS, QUICK_SETTINGS) if quick else ({}, {})
     program = find_mongod(Settings(_env_file=None))
     with ExitStack() as running:
@@ -169,7 +169,7 @@ FAULTS: dict[str, Callable[[ReplicaSet, Member, float], Callable[[], None]]] = {
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
-    """Returns when ``condition`` holds; ends the script when it does not in time."""
+    """Waits until ``condition`` holds, and exits the script when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -45,12 +45,12 @@ PAGE = """<!doctype html>
 
 
 class Stop(Exception):
-    """There is no report; the message is one line that says why."""
+    """The report failed; the message says why, in one line."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was counted."""
+    """The counted numbers."""
 
     heading: str
     total: int
@@ -111,9 +111,9 @@ def gather(tasks: Collection[BSON], now: datetime) -> Report:
         )
 
     def total(field: str, known: Sequence[object]) -> dict[str, int]:
-        counted = {printable(value): 0 for value in known}
+        counted = {to_printable(value): 0 for value in known}
         for group in groups:
-            name = printable(group["_id"].get(field, "none"))
+            name = to_printable(group["_id"].get(field, "none"))
             counted[name] = counted.get(name, 0) + group["n"]
         return counted
 
@@ -123,15 +123,15 @@ def gather(tasks: Collection[BSON], now: datetime) -> Report:
         total=sum(group["n"] for group in groups),
         statuses=total("status", STATUSES),
         priorities=total("priority", range(1, 6)),
-        tags={printable(group["_id"]): group["n"] for group in top},
+        tags={to_printable(group["_id"]): group["n"] for group in top},
         overdue=sum(group["n"] for group in groups if group["_id"]["late"]),
         median_days=sum(one["ms"] for one in middle) / len(middle) / 86_400_000 if middle else None,
         weeks={week: (created.get(week, 0), completed.get(week, 0)) for week in weeks},
     )
 
 
-def printable(value: object) -> str:
-    """``value`` as text that cannot steer a terminal."""
+def to_printable(value: object) -> str:
+    """``value`` as text without terminal control characters."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value))
 
 
@@ -151,7 +151,7 @@ def as_text(report: Report) -> str:
 
 
 def as_html(report: Report, png: bytes) -> str:
-    """One page with the charts and the tables, complete in itself."""
+    """One self-contained page with the charts and the tables."""
     return PAGE.format(
         heading=html.escape(report.heading), picture=base64.b64encode(png).decode(), table=html.escape(as_text(report))
     )
@@ -170,7 +170,7 @@ def as_png(report: Report) -> bytes:
     with mpl.rc_context(look):
         layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15, wspace=0.06, hspace=0.05)
         figure = Figure(figsize=(13, 11), layout=layout, facecolor="white")
-        figure.suptitle(printable(report.heading), fontsize=18, fontweight="bold", x=0.02, ha="left")
+        figure.suptitle(to_printable(report.heading), fontsize=18, fontweight="bold", x=0.02, ha="left")
         grid = figure.add_gridspec(4, 2, height_ratios=[0.4, 1, 1.15, 1.35], width_ratios=[1, 1])
         _tiles(figure.add_subplot(grid[0, :]), report)
         colours = [STATUS_COLOURS.get(status, BLUE) for status in report.statuses]
@@ -248,7 +248,7 @@ def connect(uri: str) -> MongoClient[BSON]:
 
 
 def why(error: PyMongoError, client: MongoClient[BSON]) -> str:
-    """One line on what the server or the way to it lacks."""
+    """Explains in one line what is wrong with the server or the connection."""
     servers = client.topology_description.server_descriptions()
     hosts = ", ".join(f"{host}:{port}" if port else host for host, port in servers)  # a socket has no port
     if isinstance(error, ConnectionFailure):

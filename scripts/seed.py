@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fills a database with users and tasks that look real, for trying things out and for measuring.
+"""Fills a database with realistic users and tasks, for trying things out and for measuring.
 
 Every document follows from the seed, its number and the last day: the same command gives the same documents, with the
 same _id. What is there already is left as it is, so a run that was cut short can be started again.
@@ -43,17 +43,17 @@ except ModuleNotFoundError as error:
 BSON = dict[str, Any]
 BATCH = 5000
 SAMPLE = 100  # documents that are validated before any is written
-MANY = 50_000  # tasks from which on the indexes wait for the end
+DEFERRED_INDEX_TASKS = 50_000  # from this many tasks on, indexes are built at the end
 DUPLICATE_KEY = 11000
-MOST = 50_000_000
+MAX_COUNT = 50_000_000
 
 
 class Stop(Exception):
-    """The database is not filled; the message is one line that says why."""
+    """The database could not be filled; the message says why, in one line."""
 
 
 async def prepare(settings: Settings, generator: Generator) -> None:
-    """Makes the collections with the indexes of the service, and validates a sample of what will be written."""
+    """Creates the collections with the indexes of the service, and validates a sample of what will be written."""
     async with open_database(settings, (UserDocument, TaskDocument)):
         for number in range(SAMPLE):
             validated(UserDocument, generator.user(number))
@@ -61,7 +61,7 @@ async def prepare(settings: Settings, generator: Generator) -> None:
 
 
 def fill(collection: Collection[BSON], generator: Generator, make: Callable[[int], BSON], wanted: int) -> int:
-    """Writes those of the ``wanted`` documents that are missing; how many that were. The next batch is made meanwhile."""
+    """Writes the missing ones of the ``wanted`` documents, and returns their number. Builds the next batch meanwhile."""
     first, end = generator.id(collection.name, 0), generator.id(collection.name, wanted)
     if collection.count_documents({"_id": {"$gte": first, "$lt": end}}) >= wanted:
         return 0
@@ -79,7 +79,7 @@ def fill(collection: Collection[BSON], generator: Generator, make: Callable[[int
 
 
 def drop_most_indexes(tasks: Collection[BSON]) -> None:
-    """Drops the indexes but the one that lists cannot do without: one build over all is faster than keeping them up to date."""
+    """Drops all indexes but the one that lists need: building them once at the end is faster than maintaining them."""
     for name in set(tasks.index_information()) - {"_id_", ALL_OF_OWNER}:
         tasks.drop_index(name)
 
@@ -93,18 +93,20 @@ def _insert(collection: Collection[BSON], batch: list[BSON]) -> int:
                 raise Stop(f"MongoDB refused a document of {collection.name}: {fault['errmsg']}") from None
             if "_id" not in fault["keyPattern"]:
                 field, value = next(iter(fault["keyValue"].items()))
-                raise Stop(f"{field} {value!r} belongs to an account that is not of this seed; name another --database") from None
+                raise Stop(
+                    f"{field} {value!r} belongs to an account that is not of this seed; choose another --database"
+                ) from None
         return int(error.details["nInserted"])
 
 
 def seed(options: argparse.Namespace, settings: Settings) -> str:
-    """Fills the database; what was done, in a sentence."""
+    """Fills the database, and returns a summary."""
     assert settings.mongodb_uri
     try:
         UserCreate.model_validate({"username": "somebody", "password": options.password})
     except ValidationError as error:
         raise Stop(f"--password: {error.errors(include_input=False)[0]['msg']}") from None
-    salt = hashlib.sha256(f"salt {options.seed}".encode()).digest()[:16]  # or no two runs would give the same users
+    salt = hashlib.sha256(f"salt {options.seed}".encode()).digest()[:16]  # fixed, so that every run creates identical users
     hasher = argon2.using(  # type: ignore[no-untyped-call]
         type="ID", memory_cost=settings.argon2_memory_kib, rounds=settings.argon2_rounds, parallelism=1, salt=salt
     )
@@ -115,7 +117,7 @@ def seed(options: argparse.Namespace, settings: Settings) -> str:
         durable = WriteConcern(w="majority", j=True)
         into = {name: client[options.database].get_collection(name, write_concern=durable) for name in ("users", "tasks")}
         users = fill(into["users"], generator, generator.user, options.users)
-        at_the_end = options.tasks >= MANY and not into["tasks"].find_one({}, {"_id": 1})
+        at_the_end = options.tasks >= DEFERRED_INDEX_TASKS and not into["tasks"].find_one({}, {"_id": 1})
         if at_the_end:
             drop_most_indexes(into["tasks"])
         try:
@@ -131,13 +133,13 @@ def seed(options: argparse.Namespace, settings: Settings) -> str:
     first, last, _ = generator.name(0)
     return (
         f"Added {users} users and {tasks} tasks{kept} to {place} in {time.monotonic() - began:.1f} s\n"
-        f"Sign in as {first}.{last}, or anybody else in users, with the password of --password"
+        f"Sign in as {first}.{last}, or any other user, with the password of --password"
     )
 
 
 def count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST}")
+    if not text.isdecimal() or not 0 < int(text) <= MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_COUNT}")
     return int(text)
 
 
@@ -150,7 +152,7 @@ def day(text: str) -> date:
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """The service's settings with this address and database. Raises Stop."""
-    # A secret of its own, which signs nothing: the service's need not be known here.
+    # A random secret that signs nothing, so that the one of the service is not needed.
     own = {"secret_key": SecretStr(secrets.token_hex(32)), "secret_keys": ()}
     given: BSON = {**own, "mongodb_database": options.database}
     uri = options.uri or os.environ.get("TASKAPI_MONGODB_URI")

@@ -55,11 +55,11 @@ PROJECTS = words("Apollo Gemini Mercury Orion Vega")
 TAGS = words("""
     work home urgent writing meeting finance customer review bug idea travel team reading legal garden health research design
     hiring training music taxes car kitchen""")
-TAG_WEIGHTS = list(accumulate(1 / place for place in range(1, len(TAGS) + 1)))  # Zipf: a few are everywhere, most are rare
+TAG_WEIGHTS = list(accumulate(1 / place for place in range(1, len(TAGS) + 1)))  # Zipf: a few are very frequent, most are rare
 
 
 class Generator:
-    """The documents of one seed. A user is worked out from its number alone, so none has to be remembered."""
+    """The documents of one seed. A user is computed from its number alone, so none is kept in memory."""
 
     def __init__(self, seed: int, users: int, password_hash: str, last_day: date) -> None:
         self.seed, self.users, self.password_hash, self.end = seed, users, password_hash, midnight(last_day)
@@ -98,7 +98,7 @@ class Generator:
         rng = random.Random(f"task {self.seed} {number}")  # noqa: S311 - not for secrets  # nosec B311
         draw = rng.random
         owner = int(self.users * draw() ** 2)  # some have many tasks, most have few
-        day = self.end - timedelta(days=1 + int(365 * draw() ** 1.3))  # a little more from month to month
+        day = self.end - timedelta(days=1 + int(365 * draw() ** 1.3))  # slightly more each month
         if day.weekday() > 4 and draw() < 0.7:
             day -= timedelta(days=2)
         created = day + timedelta(milliseconds=int(rng.triangular(0, 86_400_000, 39_600_000)))
@@ -153,7 +153,7 @@ def _metadata(rng: random.Random) -> BSON:
 
 
 def _write_history(task: BSON, version: int, last_change: datetime, rng: random.Random) -> None:
-    """The writes that made the task what it is: other priorities first, at the end the status."""
+    """The writes that led to the task as it is: changes of priority first, then the status."""
     step = (last_change - task["created_at"]) // max(version - 1, 1)
     at, priority = task["created_at"], task["priority"]
     priorities = [priority] * version

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shows what links of one account cost the others: its names belong to a name server that never answers, or its pages hang.
+"""Shows how the links of one account affect the others: its names belong to a name server that never answers, or its pages hang.
 
 It starts a server on an empty database, with a name server, a web server and an SMTP server of its own, and fails when
 another account waits longer for its links or a mail than twice the idle time and a second, or when SIGTERM takes more than
@@ -118,7 +118,7 @@ def served(here: Peers) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
 
 
 class Caller:
-    """Somebody with an account and tasks."""
+    """An account with tasks."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client
@@ -178,7 +178,7 @@ async def stop(process: "subprocess.Popen[bytes]") -> float:
 
 
 async def attack(kind: str, connections: int) -> bool:
-    """Prints a line for each figure of one attack, and says whether all are within their bars."""
+    """Prints a line for each figure of one attack. Returns whether all are within their bars."""
     async with peers() as here:
         with served(here) as (url, process):
             limits = httpx.Limits(max_connections=None)

@@ -1,4 +1,4 @@
-"""Takes the workers of a real service away in five ways, and prints what came of it; fails when a figure is beyond its bar.
+"""Takes the workers of a real service away in five ways, and prints the figures; fails when one exceeds its bar.
 
 .venv/bin/python scripts/supervision.py [--workers 2] [--kills 5]
 """
@@ -64,7 +64,7 @@ class Service:
 
 
 def wait_until(condition: Callable[[], bool]) -> float:
-    """Returns after how many seconds it was true."""
+    """Waits until ``condition`` holds. Returns how many seconds that took."""
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > PATIENCE_SECONDS:
@@ -75,7 +75,7 @@ def wait_until(condition: Callable[[], bool]) -> float:
 
 @contextmanager
 def polled(service: Service) -> Iterator[list[int]]:
-    """Asks for /health all the time on new connections; the statuses that are no 200, 0 for a connection that failed."""
+    """Polls /health on new connections during the block; collects all statuses but 200, and 0 for a failed connection."""
     failed: list[int] = []
     over = threading.Event()
 
@@ -94,7 +94,7 @@ def polled(service: Service) -> Iterator[list[int]]:
 
 
 def figures(folder: Path, workers: int, kills: int) -> Iterator[tuple[str, float, float]]:
-    """What was measured, its figure, and the most it may be."""
+    """Each measure with its figure and its bar."""
     service = Service(folder, workers)
     try:
         wait_until(lambda: service.said("is ready") == workers)
@@ -132,7 +132,6 @@ def figures(folder: Path, workers: int, kills: int) -> Iterator[tuple[str, float
 
 
 def main() -> None:
-    """Runs it all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kills", type=int, default=5)
