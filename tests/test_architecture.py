@@ -106,6 +106,17 @@ def test_modules_classes_routes_and_what_raises_are_described(path: Path) -> Non
             assert ast.get_docstring(node) or plain_error or not has_something_to_say(node), f"{name_of(path)}.{node.name}"
 
 
+def is_repository(path: Path) -> bool:
+    """Whether a file may touch a collection: those of db, of a room's storage, and the repositories."""
+    return path.is_relative_to(PACKAGE / "db") or path.parent.name == "storage" or path.stem.endswith("repository")
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if not is_repository(path)], ids=name_of)
+def test_collections_are_taken_in_repositories_only(path: Path) -> None:
+    names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    assert not names & {"collection", "get_collection"}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_beanies_upserting_writes_are_not_used(path: Path) -> None:
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]

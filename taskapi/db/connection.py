@@ -126,11 +126,7 @@ async def open_database(
             await database.create_indexes(documents)
         except PyMongoError as error:
             raise StartupError(why_unreachable(error, settings)) from None
-        _current.append(database)
-        try:
-            yield database
-        finally:
-            _current.remove(database)
+        yield database
     finally:
         with pymongo.timeout(CLOSE_SECONDS):
             client.close()
@@ -147,14 +143,6 @@ def why_unreachable(error: PyMongoError, settings: Settings) -> str:
     else:
         reason = str(error).split(", full error")[0]
     return f"MongoDB at {masked} cannot be used (TASKAPI_MONGODB_URI): {reason}"
-
-
-def collection(document: type[Document]) -> Collection:
-    """The collection of a document class, for queries."""
-    return _current[-1].collection(document)
-
-
-_current: list[Database] = []
 
 
 def acknowledged(collection: Collection) -> Collection:
