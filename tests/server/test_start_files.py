@@ -108,7 +108,7 @@ def out_of_reach(folder: Path) -> None:
         (content("../.env", LATIN_1), ".env is not UTF-8 (line 1); save it as UTF-8"),
         (content("../.env", b"TASKAPI_DATA_DIR=/tmp/a\0b\n"), ".env is not UTF-8 text: it has NUL characters"),
         (of_another("../.env"), ".env cannot be read: Permission denied"),
-        (a_folder("../.env"), ".env is a folder, not a file of settings"),
+        (a_folder("../.env"), ".env is a folder, not a file; rename it"),
         (content("../.env", b"TASKAPI_DOCS\n"), ".env, line 1: not a setting of the form NAME=value"),
         (content("../.env", b"TASKAPI_MONGOD_CACHE_GB=nan\n"), "TASKAPI_MONGOD_CACHE_GB: Input should be a finite number"),
         (
