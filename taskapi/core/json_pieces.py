@@ -7,7 +7,7 @@ from typing import Any
 
 from taskapi.core import strict_json
 from taskapi.core.cooperative import CooperativeYield
-from taskapi.core.strict_json import BOM, DECODER, MAX_DEPTH, TWICE, Refused, malformed
+from taskapi.core.strict_json import BOM, DECODER, MAX_DEPTH, Refused, RepeatedMember, malformed
 
 MAX_PIECE = 16 * 1024  # characters that are read at once, but for a longer string; some 0.5 ms
 MAX_VALUES = 30_000  # in one text: more than a task can have, and few enough to hold for many callers at once
@@ -136,7 +136,7 @@ class _Reader:
         except json.JSONDecodeError as error:
             raise json.JSONDecodeError(error.msg, self._text, start + error.pos - 1) from None
         if not inner.keys().isdisjoint(members.keys()):
-            raise Refused(TWICE)
+            raise RepeatedMember
         inner |= members
 
     def _enter(self, levels: int) -> bool:
@@ -153,7 +153,7 @@ class _Reader:
         else:
             name = DECODER.decode(found[1])
             if name in outer:
-                raise Refused(TWICE)
+                raise RepeatedMember
             outer[name] = inner
         self.stack.append(inner)
         self.values += 1

@@ -7,12 +7,18 @@ from typing import Any, NoReturn
 from taskapi.core.errors import MalformedJSON
 
 BOM = b"\xef\xbb\xbf"
-TWICE = "names a member twice in one object"
 MAX_DEPTH = 32  # of nested arrays and objects
 
 
 class Refused(ValueError):
     """Input that Python's parser would accept; the message completes "The body …"."""
+
+
+class RepeatedMember(Refused):
+    """An object names a member twice."""
+
+    def __init__(self) -> None:
+        super().__init__("names a member twice in one object")
 
 
 def read_json(text: bytes, what: str = "The body") -> Any:
@@ -59,7 +65,8 @@ def is_deeper(value: Any, levels: int) -> bool:
     return True
 
 
-def _no_constant(_: str) -> NoReturn:
+def no_constant(_: str) -> NoReturn:
+    """The ``parse_constant`` of a decoder. Raises Refused."""
     raise Refused("is not valid JSON: NaN and Infinity are not JSON")
 
 
@@ -70,11 +77,12 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _named_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The ``object_pairs_hook`` of a decoder. Raises RepeatedMember."""
     made = dict(members)
     if len(made) != len(members):
-        raise Refused(TWICE)
+        raise RepeatedMember
     return made
 
 
-DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_named_once)
+DECODER = json.JSONDecoder(parse_constant=no_constant, parse_float=_finite, object_pairs_hook=unique_members)

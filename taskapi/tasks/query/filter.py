@@ -9,13 +9,13 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import bson
 from pydantic import AfterValidator, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from taskapi.core.errors import MESSAGES, InvalidInput
+from taskapi.core.strict_json import RepeatedMember, no_constant, unique_members
 from taskapi.db.connection import BSON
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import PublicField, field, free
@@ -95,9 +95,9 @@ def parse_where(text: str) -> BSON:
     if len(text) > MAX_TEXT_LENGTH:
         raise invalid("where", "string_too_long", f"should have at most {MAX_TEXT_LENGTH} characters")
     try:
-        where = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse, object_pairs_hook=_members)
-    except PydanticCustomError as error:
-        raise invalid("where", error.type, error.message()) from None
+        where = json.loads(text.removeprefix("\ufeff"), parse_constant=no_constant, object_pairs_hook=unique_members)
+    except RepeatedMember:
+        raise invalid("where", "repeated_name", "should not contain a name twice in one object") from None
     except json.JSONDecodeError as error:
         raise invalid("where", "json_invalid", f"must be valid JSON: {error.msg} at character {error.pos}") from None
     except (ValueError, RecursionError):
@@ -122,17 +122,6 @@ def compile_where(where: Any) -> BSON:
     if len(bson.encode(result)) > MAX_BYTES:
         raise _too_large()
     return result
-
-
-def _refuse(_: str) -> NoReturn:
-    raise ValueError
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise PydanticCustomError("repeated_name", "should not contain a name twice in one object")
-    return members
 
 
 def _count_conditions(given: Any, depth: int) -> int:
