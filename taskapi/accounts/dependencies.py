@@ -42,7 +42,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Somebody who has signed in, what their token may be used for, and their session."""
+    """A caller with a session, the scopes of their token, and the id of the session."""
 
     user: Account
     scopes: Scopes
@@ -77,8 +77,8 @@ async def authenticate(request: Request) -> Caller:
 
 async def _by_session(token: str, services: Services) -> Caller:
     claims = services[TokenCodec].read(token)
-    identity, session = object_id(claims.subject), object_id(claims.session)
-    user = await services[AccountLoader].get(identity) if identity else None
+    user_id, session = object_id(claims.subject), object_id(claims.session)
+    user = await services[AccountLoader].get(user_id) if user_id else None
     if user is None or session is None or session not in user.sessions:
         raise InvalidToken
     services[SessionsLastUsed].touch(session)
@@ -87,11 +87,11 @@ async def _by_session(token: str, services: Services) -> Caller:
 
 async def _by_api_token(token: str, services: Services) -> Caller:
     hashed = hash_of(token)
-    holder = await services[TokenOwnerLoader].get(hashed) if hashed else None
-    if hashed is None or holder is None:
+    owner = await services[TokenOwnerLoader].get(hashed) if hashed else None
+    if hashed is None or owner is None:
         raise InvalidToken
     services[ApiTokensLastUsed].touch(hashed)
-    return Caller(holder.user, holder.scopes, None)
+    return Caller(owner.user, owner.scopes, None)
 
 
 class _Bearer(OAuth2PasswordBearer):
@@ -136,7 +136,7 @@ class BearerSession(_Bearer):
     """Lets in with an access token alone."""
 
     async def __call__(self, request: Request, needed: SecurityScopes) -> SignedIn:  # type: ignore[override]
-        """Somebody who has signed in.
+        """The caller and their session.
 
         Raises:
             NotAuthenticated, InvalidToken, InsufficientScope: as ``BearerAccount`` says.
@@ -157,7 +157,7 @@ AccountHolder = Annotated[Account, Security(current_user, scopes=["account"])]
 Admin = Annotated[Account, Security(current_user, scopes=["admin"])]
 
 
-async def holders_call(_: AccountHolder, request: Request) -> Caller:
+async def account_principal(_: AccountHolder, request: Request) -> Caller:
     """The call of somebody whose token holds the scope ``account``."""
     return await authenticate(request)
 
@@ -168,7 +168,7 @@ async def reauthenticator(request: Request, audit_log: CallerAuditLog) -> Reauth
     return Reauthenticator(services[UserRepository], services[PasswordHasher], services[Throttle], caller.session, audit_log)
 
 
-AccountPrincipal = Annotated[Caller, Depends(holders_call)]
+AccountPrincipal = Annotated[Caller, Depends(account_principal)]
 Session = Annotated[SignedIn, Security(current_session)]
 AccountSession = Annotated[SignedIn, Security(current_session, scopes=["account"])]
 Hasher = Annotated[PasswordHasher, Depends(provided(PasswordHasher))]

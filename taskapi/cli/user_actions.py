@@ -49,7 +49,7 @@ class UserCommands:
     audit_log: AuditLog
 
     async def create(self, name: str, email: str | None, password: str, *, admin: bool) -> str:
-        """Makes an account."""
+        """Creates an account."""
         data = UserCreate(username=name, email=email, password=password)
         user = await self.users.register(data, self.audit_log)
         if admin:

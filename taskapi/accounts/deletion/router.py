@@ -8,7 +8,7 @@ from taskapi.accounts.deletion import export
 from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.deletion.schemas import Departure, LeavingRead
 from taskapi.accounts.deletion.service import DeletionService
-from taskapi.accounts.dependencies import AccountSession, Caller, CurrentPassword, holders_call
+from taskapi.accounts.dependencies import AccountSession, Caller, CurrentPassword, account_principal
 from taskapi.accounts.errors import ExportUnderWay, LastAdmin, Overloaded, SessionRequired, TooManyAttempts, WrongPassword
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web import admission
@@ -25,7 +25,7 @@ ZIP = "application/zip"
 ARCHIVE = {ZIP: {"schema": {"type": "string", "format": "binary"}}}
 Deletions = Annotated[DeletionService, Depends(provided(DeletionService))]
 # It contains tasks: the scope account alone is not enough.
-ExportCall = Annotated[Caller, Security(holders_call, scopes=["tasks:read"])]
+ExportCall = Annotated[Caller, Security(account_principal, scopes=["tasks:read"])]
 
 
 @router.delete(

@@ -41,7 +41,7 @@ REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TwoFactorKeys:
-    """What keeps the secrets of second factors from whoever reads the database."""
+    """The keys that protect second factors from readers of the database."""
 
     cipher: Cipher  # of the secrets
     signer: Signer  # of the recovery codes

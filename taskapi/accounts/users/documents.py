@@ -13,14 +13,14 @@ SHOWN = ("username", "email", "email_verified", "pending_email", "full_name", "d
 PUBLIC = dict.fromkeys((*SHOWN, "created_at", "updated_at"), 1)  # no dotted name: it would cost MongoDB 30 us a request
 ACCOUNT = {**PUBLIC, "sessions": 1, "renames": 1}
 STILL_THERE = {"leaving.leased_until": None}  # the removal of the account has not begun
-MAY_SIGN_IN = {"disabled": False, **STILL_THERE}  # also who leaves: it is the way back
+MAY_SIGN_IN = {"disabled": False, **STILL_THERE}  # also accounts to be deleted: signing in cancels that
 SOURCE = "users"
 ACTIVE = {"disabled": False, "leaving": None}
 NO_LIST = {"$not": {"$type": "array"}}  # a path finds what is in the members of a list, but cannot set it
 
 
 class Leaving(BaseModel):
-    """What an account has whose owner wants it to go."""
+    """The requested deletion of an account."""
 
     requested_at: datetime
     due_at: datetime  # when its removal may begin
@@ -28,7 +28,7 @@ class Leaving(BaseModel):
 
 
 class Renaming(BaseModel):
-    """What an account has whose tasks may hold a former name."""
+    """The pending update of the copies of a user name, in the tasks of an account that was renamed."""
 
     renamed_at: datetime
     due_at: datetime
@@ -66,7 +66,7 @@ class UserDocument(Document):
     username_key: str
     email: str | None = None
     email_key: str | None = None  # absent, not null, without an address: the unique index is sparse
-    email_verified: bool = False  # whoever has the account has shown that they read the address
+    email_verified: bool = False  # the owner has shown that they read the address
     pending_email: str | None = None  # takes the place of a verified address once it is confirmed
     full_name: str | None = None
     password_hash: str
@@ -74,7 +74,7 @@ class UserDocument(Document):
     role: Role = "user"
     sessions: tuple[PydanticObjectId, ...] = ()  # those that live; at most 100
     last_admin_checks: int = 0  # grows in every active admin when one of them ceases to be one
-    leaving: Leaving | None = None  # absent, but for an account that is to go
+    leaving: Leaving | None = None  # absent unless the deletion was requested
     renames: int = 0  # how often the name has changed: a part of the entity tags of tasks; absent reads as 0
     renaming: Renaming | None = None  # absent, but while copies of the name have to follow
     api_tokens: tuple[ApiToken, ...] = ()  # at most 50
