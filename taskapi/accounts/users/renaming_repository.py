@@ -12,7 +12,7 @@ from taskapi.db.connection import BSON, Database, relaxed_writes
 from taskapi.db.leases import Lease, LeasePolicy
 
 # After the lease another worker goes on; two at once do no harm.
-LEASES: Final = LeasePolicy(timedelta(minutes=2), until="renaming.leased_until", holder="renaming.holder")
+LEASES: Final = LeasePolicy(timedelta(minutes=2), until="renaming.leased_until", holder="renaming.holder", optional=True)
 SETTLING: Final = timedelta(minutes=1)  # longer than a request takes
 DUE: Final = {"renaming.due_at": ASCENDING}
 
@@ -49,11 +49,7 @@ class RenamingRepository:
         """Ends the work when no request can have written an older name since it ``began``; otherwise leaves it for later."""
         settled = {**lease.mine, "renaming.renamed_at": {"$lte": began - SETTLING}}
         if (await self._users.update_one(settled, {"$unset": {"renaming": ""}})).matched_count == 0:
-            again = {
-                "$set": {"renaming.due_at": utc_now() + SETTLING},
-                "$unset": {"renaming.leased_until": "", "renaming.holder": ""},
-            }
-            await self._users.update_one(lease.mine, again)
+            await lease.release(self._users, {"renaming.due_at": utc_now() + SETTLING})
 
 
 def rename_fields(now: datetime) -> BSON:
