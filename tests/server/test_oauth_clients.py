@@ -80,7 +80,7 @@ def test_requests_oauthlib_reports_why_requests_are_refused(server: Server, name
         pytest.raises(InvalidScopeError, match="There is no such scope"),
     ):
         session.fetch_token(url, username=name, password=PASSWORD)
-    with requests_session(server) as session, pytest.raises(InvalidGrantError, match="sign in again"):
+    with requests_session(server) as session, pytest.raises(InvalidGrantError, match="Sign in again"):
         session.refresh_token(url, refresh_token="tsr_wrong")
     with (
         requests_session(server, "client_credentials") as session,
