@@ -77,6 +77,7 @@ from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
 from taskapi.web import about, cors, docs, methods, middleware, openapi, problems, routing
 from taskapi.web.admission import Admission
+from taskapi.web.application import Application
 from taskapi.web.health import router as health_router
 from taskapi.web.http_protocol import ON_STOP
 from taskapi.web.idempotency.documents import IdempotencyDocument
@@ -127,7 +128,7 @@ ROUTERS = (
 def create_app(settings: Settings, connect: Callable[[Settings], connection.Client] = connection.connect) -> FastAPI:
     """The application. ``connect`` makes the database client; nothing is opened before the application starts."""
     load = Load(driver_threads.threads)
-    app = FastAPI(
+    app = Application(
         title="taskapi",
         version=__version__,
         description=about.DESCRIPTION,
