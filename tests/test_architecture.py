@@ -10,17 +10,17 @@ import pytest
 from taskapi.main import DOCUMENTS
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "taskapi"
-MODULES = sorted(PACKAGE.rglob("*.py"))
+SOURCE = ROOT / "taskapi"
+MODULES = sorted(SOURCE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MAX_WORDS = 8  # of the name of a test
-ROOMS = ("core", "db", "web", "audit", "mail", "accounts", "tasks")  # each may use those before it
+PACKAGES = ("core", "db", "web", "audit", "mail", "accounts", "tasks")  # each may use those before it
 ABOVE = {"main", "cli"}  # where everything meets
 BELOW_ROUTES = {"service", "documents", "repository", "recorder", "queue", "search"}
 
 
 def name_of(path: Path) -> str:
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -34,7 +34,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def own(path: Path) -> set[str]:
-    """The modules of the package that a file imports, without ``taskapi.``"""
+    """The modules of the service that a file imports, without ``taskapi.``"""
     return {name.removeprefix("taskapi.") for name in imports(path) if name.startswith("taskapi.")}
 
 
@@ -43,30 +43,30 @@ def test_only_the_connection_imports_motor() -> None:
     assert users == {"db.connection"}
 
 
-def test_the_package_has_these_rooms_and_no_other() -> None:
-    names = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert names - {"__init__"} == ABOVE | set(ROOMS)
+def test_there_are_these_packages_and_no_other() -> None:
+    names = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert names - {"__init__"} == ABOVE | set(PACKAGES)
 
 
-def test_a_room_imports_no_room_above_it() -> None:
+def test_no_package_imports_one_above_it() -> None:
     assert not {
         (name_of(path), name.partition(".")[0])
-        for number, room in enumerate(ROOMS)
-        for path in (PACKAGE / room).rglob("*.py")
+        for number, package in enumerate(PACKAGES)
+        for path in (SOURCE / package).rglob("*.py")
         for name in own(path)
-        if name.partition(".")[0] not in {"__version__", *ROOMS[: number + 1]}
+        if name.partition(".")[0] not in {"__version__", *PACKAGES[: number + 1]}
     }
 
 
-def test_folders_of_a_room_never_import_each_other() -> None:
+def test_folders_of_a_package_never_import_each_other() -> None:
     arrows = {
-        (room, path.relative_to(PACKAGE).parts[1], used[1])
-        for room in ROOMS
-        for path in (PACKAGE / room).glob("*/**/*.py")
+        (package, path.relative_to(SOURCE).parts[1], used[1])
+        for package in PACKAGES
+        for path in (SOURCE / package).glob("*/**/*.py")
         for used in (name.split(".") for name in own(path))
-        if used[0] == room and len(used) > 1 and (PACKAGE / room / used[1]).is_dir()
+        if used[0] == package and len(used) > 1 and (SOURCE / package / used[1]).is_dir()
     }
-    assert not {(room, one, other) for room, one, other in arrows if one != other and (room, other, one) in arrows}
+    assert not {(package, one, other) for package, one, other in arrows if one != other and (package, other, one) in arrows}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.stem.rpartition("_")[2] in BELOW_ROUTES], ids=name_of)
@@ -107,8 +107,8 @@ def test_modules_classes_routes_and_what_raises_are_described(path: Path) -> Non
 
 
 def is_repository(path: Path) -> bool:
-    """Whether a file may touch a collection: those of db, of a room's storage, and the repositories."""
-    return path.is_relative_to(PACKAGE / "db") or path.parent.name == "storage" or path.stem.endswith("repository")
+    """Whether a file may touch a collection: those of db, of a package's storage, and the repositories."""
+    return path.is_relative_to(SOURCE / "db") or path.parent.name == "storage" or path.stem.endswith("repository")
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if not is_repository(path)], ids=name_of)

@@ -13,8 +13,7 @@ from taskapi.core.fields import object_id
 from taskapi.core.settings import Settings
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
-from taskapi.web.routing import page_headers, path_id, path_to
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import page_headers, path_id, path_to, strict_router
 from taskapi.web.services import services_of
 
 router = strict_router(prefix="/users", tags=["admin"])

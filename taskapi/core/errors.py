@@ -21,7 +21,7 @@ TaskAPIError
     └── Unavailable          try again later
         └── RateLimited      the caller is to slow down
 
-Those that all rooms use follow their category; ``accounts.errors`` and ``tasks.errors`` add their own.
+Those that all packages use follow their category; ``accounts.errors`` and ``tasks.errors`` add their own.
 """
 
 from collections.abc import Sequence

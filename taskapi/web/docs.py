@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Scope
 
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import strict_router
 
 ASSETS = "/docs/assets"
 CONTENT_POLICY = (

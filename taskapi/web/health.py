@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 from taskapi.core.fields import ReadModel
 from taskapi.db.primary import PrimaryProbe
 from taskapi.web.problems import responses
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import strict_router
 from taskapi.web.services import provided
 
 router = strict_router(tags=["status"])

@@ -217,7 +217,7 @@ def prefer_exact_paths(routes: Iterable[BaseRoute]) -> None:
             route.path_regex = re.compile(re.sub(r"\?P<\w+>", "?:", excluded) + own.pattern)
 
 
-def router(**options: Any) -> APIRouter:
+def strict_router(**options: Any) -> APIRouter:
     """An APIRouter whose routes are strict, and whose operation ids are the names of their functions."""
     return APIRouter(route_class=StrictRoute, generate_unique_id_function=_operation_id, **options)
 

@@ -153,7 +153,7 @@ async def test_vary_is_one_list_without_duplicates(app: FastAPI, ada: Account) -
 
 
 async def test_route_chooses_among_media_types_and_sets_vary() -> None:
-    router = routing.router()
+    router = routing.strict_router()
 
     @router.get("/export", response_class=Response, responses={200: {"content": {LINES: {}, CSV: {}}}})
     async def export(request: Request) -> Response:

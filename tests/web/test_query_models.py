@@ -23,7 +23,7 @@ class Body(BaseModel):
 
 
 def application() -> FastAPI:
-    router = routing.router()
+    router = routing.strict_router()
 
     @router.get("/plain")
     async def plain(query: Annotated[Search, Query()]) -> Search:
@@ -71,7 +71,7 @@ def test_parameters_are_documented_before_those_of_the_route() -> None:
 
 
 def test_parameters_outside_a_model_are_a_mistake() -> None:
-    router = routing.router()
+    router = routing.strict_router()
 
     async def bare(word: str) -> str:
         return word

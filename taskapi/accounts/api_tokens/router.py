@@ -8,8 +8,7 @@ from taskapi.accounts.errors import InvalidScope, SessionRequired, TokenNameTake
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.fields import object_id
 from taskapi.web.problems import responses
-from taskapi.web.routing import path_id
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import path_id, strict_router
 
 router = strict_router(prefix="/users/me/tokens", tags=["users"])
 

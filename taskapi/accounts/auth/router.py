@@ -20,7 +20,7 @@ from taskapi.accounts.errors import (
 )
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web.problems import responses
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import strict_router
 
 router = strict_router(tags=["auth"])
 

@@ -14,8 +14,7 @@ from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web import admission
 from taskapi.web.methods import is_head
 from taskapi.web.problems import responses
-from taskapi.web.routing import ATTACHMENT
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import ATTACHMENT, strict_router
 from taskapi.web.services import provided, services_of
 from taskapi.web.streaming import Streamed
 

@@ -8,7 +8,7 @@ from taskapi.accounts.recovery.dependencies import Recovery
 from taskapi.accounts.recovery.schemas import EmailVerification, ForgottenPassword, PasswordReset
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web.problems import responses
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import strict_router
 
 router = strict_router()
 

@@ -14,7 +14,7 @@ from taskapi.accounts.errors import (
 from taskapi.accounts.two_factor.schemas import Confirmation, Enrolment, Proof, RecoveryCodesMade
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web.problems import responses
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import strict_router
 
 router = strict_router(prefix="/users/me/two-factor", tags=["users"])
 

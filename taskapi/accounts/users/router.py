@@ -8,8 +8,7 @@ from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.accounts.users.schemas import UserCreate, UserRead, UserUpdate
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web.problems import responses
-from taskapi.web.routing import LOCATION, path_to
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import LOCATION, path_to, strict_router
 from taskapi.web.services import services_of
 
 router = strict_router()

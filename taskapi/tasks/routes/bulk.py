@@ -17,8 +17,7 @@ from taskapi.tasks.services.bulk_by_filter import BulkByFilterService, ManyQuery
 from taskapi.web import admission
 from taskapi.web.problems import ProblemDetail, responses, status_of
 from taskapi.web.request_state import state_of
-from taskapi.web.routing import JSON
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import JSON, strict_router
 from taskapi.web.services import services_of
 
 router = strict_router(prefix="/tasks", tags=["bulk"])

@@ -12,8 +12,7 @@ from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions
 from taskapi.web.problems import responses
-from taskapi.web.routing import LOCATION, path_to
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import LOCATION, path_to, strict_router
 
 router = strict_router(prefix="/tasks/{task_id}/checklist", tags=["checklist"])
 

@@ -9,7 +9,7 @@ from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.services.versions import HistoryEntry, Revert
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions
 from taskapi.web.problems import responses
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import strict_router
 
 router = strict_router(prefix="/tasks/{task_id}", tags=["history"])
 

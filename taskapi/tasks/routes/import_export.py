@@ -18,8 +18,7 @@ from taskapi.web import admission
 from taskapi.web.json_schema import definitions
 from taskapi.web.negotiation import negotiated
 from taskapi.web.problems import responses
-from taskapi.web.routing import ATTACHMENT, JSON, media_parameter, media_type
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import ATTACHMENT, JSON, media_parameter, media_type, strict_router
 from taskapi.web.services import services_of
 from taskapi.web.streaming import Streamed
 

@@ -15,8 +15,7 @@ from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
-from taskapi.web.routing import JSON, path_to
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import JSON, path_to, strict_router
 from taskapi.web.services import services_of
 
 router = strict_router(prefix="/tasks", tags=["tasks"])

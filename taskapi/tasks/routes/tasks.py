@@ -23,8 +23,7 @@ from taskapi.tasks.storage.loader import TaskLoader
 from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
 from taskapi.web.problems import responses
-from taskapi.web.routing import JSON, LOCATION, media_type, path_to, read_json
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import JSON, LOCATION, media_type, path_to, read_json, strict_router
 from taskapi.web.services import provided, services_of
 
 router = strict_router(prefix="/tasks", tags=["tasks"])

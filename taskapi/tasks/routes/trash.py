@@ -15,8 +15,7 @@ from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER
 from taskapi.web.pagination import LIST_HEADERS, PageQuery
 from taskapi.web.problems import responses
-from taskapi.web.routing import page_headers, path_to
-from taskapi.web.routing import router as strict_router
+from taskapi.web.routing import page_headers, path_to, strict_router
 
 router = strict_router(tags=["trash"])
 
