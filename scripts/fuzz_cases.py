@@ -36,7 +36,7 @@ class Cases:
     """The strategies, by target. ``ids`` holds for each name the id of the account, then those of its tasks; Ada sends."""
 
     def __init__(self, ids: dict[str, list[str]]) -> None:
-        every = [identity for one in ids.values() for identity in one]
+        every = [task_id for one in ids.values() for task_id in one]
         self.task_ids = st.sampled_from(ids["ada"][1:] * 8 + every + ["0" * 24, "x", "$ne", "%00", ".."])
         dates = ["2027-01-31", "2027-01-31T09:15:00Z", "0001-01-01T00:00:00+14:00"]
         odd = ["", "$", "$where", "$ne", "\x00", "a.b", "0", "-", "e\u0301", "~1"]
@@ -66,7 +66,7 @@ class Cases:
             Kind.number: st.floats(0, 1),
             Kind.day: st.dates().map(str),
             Kind.moment: st.datetimes().map(lambda moment: f"{moment.isoformat()}Z"),
-            Kind.identity: st.sampled_from(every),
+            Kind.object_id: st.sampled_from(every),
             Kind.members: st.just([]),
             Kind.metadata: st.dictionaries(self.plain, self.scalars, max_size=2),
             Kind.json: self.scalars,
@@ -101,7 +101,7 @@ class Cases:
         return (st.sampled_from(sorted(FIELDS)) | below).flatmap(of)
 
     def _item(self) -> Strategy:
-        return st.fixed_dictionaries({"done": st.booleans()}, optional={"text": self.plain, "id": self.by_kind[Kind.identity]})
+        return st.fixed_dictionaries({"done": st.booleans()}, optional={"text": self.plain, "id": self.by_kind[Kind.object_id]})
 
     def _logic(self, inner: Strategy) -> Strategy:
         logic = st.sampled_from(sorted(LOGICAL)).flatmap(lambda name: members(inner, 1).map(lambda parts: {name: parts}))
@@ -142,7 +142,7 @@ class Cases:
     def _right(self) -> Strategy:
         """A writable field with a valid value."""
         right = {name: self.by_kind[FIELDS[name].kind] for name in TaskUpdate.model_fields}
-        item = st.fixed_dictionaries({"text": self.plain}, optional={"done": st.booleans(), "id": self.by_kind[Kind.identity]})
+        item = st.fixed_dictionaries({"text": self.plain}, optional={"done": st.booleans(), "id": self.by_kind[Kind.object_id]})
         right |= {"tags": members(self.plain), "links": members(self.by_kind[Kind.link]), "checklist": members(item)}
         right |= {"priority": st.integers(1, 5), "metadata": st.dictionaries(self.plain, self.json, max_size=3)}
         return st.sampled_from(sorted(right)).flatmap(lambda name: st.tuples(st.just(name), right[name]))
@@ -169,7 +169,7 @@ class Cases:
         kinds = st.sampled_from(media_types * 12 + ["text/plain", JSON_PATCH, "application/json; charset=latin-1"])
         versions = st.sampled_from([{}] * 9 + [{"If-Match": value} for value in ('"1"', "*", "x", 'W/"1"', '"' + "9" * 30 + '"')])
         return st.builds(
-            lambda identity, kind, body, headers: Case("PATCH", f"/tasks/{identity}", body, {**headers, "Content-Type": kind}),
+            lambda task_id, kind, body, headers: Case("PATCH", f"/tasks/{task_id}", body, {**headers, "Content-Type": kind}),
             self.task_ids, kinds, self.bodies(bodies), versions,
         )  # fmt: skip
 

@@ -50,7 +50,7 @@ VALUES: dict[Kind, Sequence[Any]] = {
     Kind.number: (0.5, {"$lt": 1}),
     Kind.day: ("2026-05-01", {"$gte": "2026-10-01"}, {"$lt": "2025-12-15"}, None),
     Kind.moment: ("2026-05-01T12:00:00Z", {"$gte": "2026-10-30T00:00:00Z"}, {"$lt": "2026-05-01T00:00:00Z"}),
-    Kind.identity: ("65f1a2b3c4d5e6f708192a3b", {"$gte": "65f1a2b3c4d5e6f708192a3b"}),
+    Kind.object_id: ("65f1a2b3c4d5e6f708192a3b", {"$gte": "65f1a2b3c4d5e6f708192a3b"}),
     Kind.members: ({"$exists": True},),
     Kind.metadata: ({"$ne": {}}, {}),
 }

@@ -95,19 +95,19 @@ def at(app: FastAPI, address: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://taskapi")
 
 
-async def stored(document: type[Document], identity: str) -> dict[str, Any] | None:
+async def stored(document: type[Document], document_id: str) -> dict[str, Any] | None:
     """The document as MongoDB keeps it."""
-    return await collection(document).find_one({"_id": ObjectId(identity)})
+    return await collection(document).find_one({"_id": ObjectId(document_id)})
 
 
-async def stored_task(identity: str) -> dict[str, Any]:
-    task = await stored(TaskDocument, identity)
+async def stored_task(document_id: str) -> dict[str, Any]:
+    task = await stored(TaskDocument, document_id)
     assert task is not None
     return task
 
 
-async def stored_user(identity: str) -> dict[str, Any]:
-    user = await stored(UserDocument, identity)
+async def stored_user(document_id: str) -> dict[str, Any]:
+    user = await stored(UserDocument, document_id)
     assert user is not None
     return user
 

@@ -7,9 +7,9 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 
 
-def calls(app: FastAPI, identity: str) -> Iterator[tuple[BaseRoute, str, str]]:
-    """Each route with each of its methods and a path to call it by, in which ``identity`` stands for every parameter."""
+def calls(app: FastAPI, any_id: str) -> Iterator[tuple[BaseRoute, str, str]]:
+    """Each route with each of its methods and a path to call it by, in which ``any_id`` stands for every parameter."""
     for route in app.routes:
         if isinstance(route, Route):
             for method in sorted(route.methods or ()):
-                yield route, method, re.sub(r"\{[^}]+\}", identity, route.path)
+                yield route, method, re.sub(r"\{[^}]+\}", any_id, route.path)

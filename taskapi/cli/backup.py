@@ -77,7 +77,7 @@ def _restore(settings: Settings, progress: "_Progress", name: str, drop: str | N
 
     if drop not in (None, settings.mongodb_database):
         raise StartupError(f"--drop must name the database that is restored into: {settings.mongodb_database}")
-    with _opened(name) as file:
+    with _open_input(name) as file:
         try:
             if keys_to is None:
                 service.restore(settings, file, service.Report(progress.say, progress), drop=drop is not None)
@@ -138,7 +138,7 @@ def _rename(part: Path, path: Path) -> None:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
+def _open_input(name: str) -> Iterator[BinaryIO]:
     try:
         with tempfile.TemporaryFile() if name == STDIO else Path(name).open("rb") as file:
             if name == STDIO:  # it is read twice

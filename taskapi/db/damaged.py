@@ -82,15 +82,15 @@ def sound(model: type[Model], stored: BSON, source: str) -> BSON:
     return stored
 
 
-def note(source: str, identity: Any, names: Sequence[str]) -> None:
+def note(source: str, document_id: Any, names: Sequence[str]) -> None:
     """Logs that the fields ``names`` of a document are damaged: once per document and request, at most ten documents."""
     met = findings.get()
     if met is not None:
         before = len(met)
-        met.add((source, str(identity)))
+        met.add((source, str(document_id)))
         if before >= MAX_NAMED or len(met) == before:
             return
-    fields = {"collection": source, "document": str(identity)[:100], "damaged": ",".join(names)}
+    fields = {"collection": source, "document": str(document_id)[:100], "damaged": ",".join(names)}
     log.warning("damaged document", extra={"fields": fields})
 
 
@@ -144,8 +144,8 @@ def show(info: FieldInfo, value: Any, born: datetime, place: str = "") -> Any:
 
 def born(stored: BSON) -> datetime:
     """When a document was created, according to its id."""
-    identity = stored.get("_id")
-    return identity.generation_time if isinstance(identity, ObjectId) else EPOCH
+    document_id = stored.get("_id")
+    return document_id.generation_time if isinstance(document_id, ObjectId) else EPOCH
 
 
 def _repair(model: type[BaseModel], stored: BSON, source: str, error: ValidationError) -> BSON:

@@ -92,7 +92,7 @@ async def batches_in_first_order(
         wanted = [ObjectId(some[place : place + ID_BYTES]) for place in range(0, len(some), ID_BYTES)]
         async with aclosing(_part(collection, [(by_id(wanted), size)], None)) as part:
             present = {found["_id"]: found async for batch in part for found in batch}
-        yield [present[identity] for identity in wanted if identity in present]
+        yield [present[document_id] for document_id in wanted if document_id in present]
 
 
 def _require_too_old(error: OperationFailure, collection: Collection) -> None:

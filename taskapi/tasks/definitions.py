@@ -20,7 +20,7 @@ class Kind(Enum):
     number = auto()
     day = auto()  # midnight UTC of the day
     moment = auto()
-    identity = auto()  # an ObjectId
+    object_id = auto()  # an ObjectId
     members = auto()  # an object whose members are fields of their own
     metadata = auto()  # the whole object
     json = auto()  # whatever callers keep below `metadata`

@@ -14,7 +14,7 @@ JSONObject = dict[str, Any]
 _SCALARS = {str, int, Int64, bool, NoneType}  # that are JSON, whatever their value
 
 MAX_BYTES = 16 * 1024  # as compact JSON in UTF-8
-DEEPEST = 6  # the object itself is the first level
+MAX_DEPTH = 6  # the object itself is the first level
 MAX_KEYS = 200
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1  # what BSON holds
 
@@ -35,7 +35,7 @@ def check(metadata: JSONObject) -> JSONObject:
         values += len(level)
         if values > MAX_BYTES // 2:  # each takes two bytes: not worth looking at them all
             raise _too_large()
-        if depth > DEEPEST and any(isinstance(value, dict | list) for value in level):
+        if depth > MAX_DEPTH and any(isinstance(value, dict | list) for value in level):
             raise PydanticCustomError("metadata_depth", "should be nested at most 6 levels deep")
         for value in level:
             if isinstance(value, dict):

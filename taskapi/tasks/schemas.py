@@ -225,7 +225,7 @@ class ItemUpdate(BaseModel):
 class OwnerRead(BaseModel):
     """The owner of a task."""
 
-    id: Annotated[Id, TaskField(Kind.identity)]
+    id: Annotated[Id, TaskField(Kind.object_id)]
     username: Annotated[str, TaskField(Kind.text)]
 
 
@@ -234,7 +234,7 @@ class ChecklistItemRead(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [READ_EXAMPLE["checklist"][0]]})
 
-    id: Annotated[Id, TaskField(Kind.identity)]
+    id: Annotated[Id, TaskField(Kind.object_id)]
     text: Annotated[str, TaskField(Kind.text)]
     done: Annotated[bool, TaskField(Kind.flag)]
 
@@ -246,7 +246,7 @@ class TaskRead(ReadModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [READ_EXAMPLE]})
 
-    id: Annotated[Id, Field(validation_alias="_id"), TaskField(Kind.identity)]
+    id: Annotated[Id, Field(validation_alias="_id"), TaskField(Kind.object_id)]
     title: Annotated[str, TaskField(Kind.text, sortable=True)]
     description: Annotated[str, TaskField(Kind.text)]
     status: Annotated[Status, TaskField(Kind.status)]

@@ -35,7 +35,7 @@ def etag(version: int, renames: int = 0) -> str:
 
 def list_etag(members: Iterable[tuple[str, int]], about: str) -> str:
     """The entity tag of a page of tasks, derived from their ids and versions and from the headers about the whole list."""
-    text = f"{about};" + ";".join(f"{identity}:{version}" for identity, version in members)
+    text = f"{about};" + ";".join(f"{task_id}:{version}" for task_id, version in members)
     return f'"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"'
 
 

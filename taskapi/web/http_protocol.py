@@ -256,14 +256,16 @@ class HttpProtocol(HttpToolsProtocol):
         """Answers a request that violates a rule and closes the connection; earlier requests still get their responses."""
         self._stop_waiting()
         self._refused = True
-        identity = middleware.new_request_id()
-        request_id.set(identity.decode())  # in the context of this connection's callbacks
+        request_id_bytes = middleware.new_request_id()
+        request_id.set(request_id_bytes.decode())  # in the context of this connection's callbacks
         self.logger.info("%d %s", status, detail)
         cycle = self.cycle
         if self._is_answering() and self._awaits != "body":
             cycle.keep_alive = False
             return
-        response = problems.render(status, code, detail, headers={"Connection": "close", "X-Request-ID": identity.decode()})
+        response = problems.render(
+            status, code, detail, headers={"Connection": "close", "X-Request-ID": request_id_bytes.decode()}
+        )
         if self.pipeline:  # it is the last of those that wait for their turn
             self.pipeline[0] = (cycle, cast(ASGI3Application, response))
             return

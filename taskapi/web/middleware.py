@@ -80,8 +80,8 @@ class RequestContext:
         started = time.perf_counter()
         scope["headers"] = _drop_blanks(scope["headers"])
         given = _header(scope, b"x-request-id")
-        identity = given if given and SANE_REQUEST_ID.fullmatch(given) else new_request_id()
-        token = request_id.set(identity.decode())
+        request_id_bytes = given if given and SANE_REQUEST_ID.fullmatch(given) else new_request_id()
+        token = request_id.set(request_id_bytes.decode())
         met: Findings = set()
         findings_token = findings.set(met)
         state = begin_state(scope)
@@ -96,7 +96,7 @@ class RequestContext:
                 status = message["status"]
                 message["headers"] = [
                     *message.get("headers", ()),
-                    (b"x-request-id", identity),
+                    (b"x-request-id", request_id_bytes),
                     (b"x-process-time-ms", milliseconds().encode()),
                     *state.quota_headers,
                 ]

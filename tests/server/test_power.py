@@ -60,16 +60,16 @@ class Calls:
         """Repeats what was not answered; how many of those had been interrupted half-way."""
         interrupted = {record["_id"]["key"] for record in database["idempotency_keys"].find({"status": None})}
         assert interrupted.isdisjoint(self.answers)
-        for key, identity in self.answers.items():
+        for key, task_id in self.answers.items():
             again = post(client, key)
-            assert (again.headers["idempotent-replay"], again.json()["id"]) == ("true", identity)
+            assert (again.headers["idempotent-replay"], again.json()["id"]) == ("true", task_id)
         for key in self.sent - self.answers.keys():
             self.answers[key] = repeat(client, key).json()["id"]
             assert post(client, key).headers["idempotent-replay"] == "true"
         stored = Counter((task["title"], str(task["_id"])) for task in database["tasks"].find())
         plain = {pair for pair in stored if pair[0].startswith(PLAIN)}
         assert Counter({pair: n for pair, n in stored.items() if pair not in plain}) == Counter(self.answers.items())
-        assert self.plain <= {identity for _, identity in plain}
+        assert self.plain <= {task_id for _, task_id in plain}
         assert database["idempotency_keys"].count_documents({"status": {"$ne": 201}}) == 0
         assert database["idempotency_keys"].count_documents({}) == len(self.sent)
         return len(interrupted)

@@ -22,7 +22,7 @@ BY_TYPE = {
     "string date": {Kind.day},
     "string date-time": {Kind.moment},
     "string enum": {Kind.status},
-    "string pattern": {Kind.identity},
+    "string pattern": {Kind.object_id},
     "object": {Kind.members, Kind.metadata},
 }
 WHOLE = TaskRead.model_json_schema(mode="serialization")

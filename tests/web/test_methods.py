@@ -26,8 +26,8 @@ CHANGING = {"x-process-time-ms", "ratelimit-remaining", "ratelimit-reset"}  # fr
 ASSET = "/docs/assets/swagger-ui.css"
 
 
-def paths(app: FastAPI, identity: str) -> list[str]:
-    return sorted({path for _, _, path in calls(app, identity)})
+def paths(app: FastAPI, any_id: str) -> list[str]:
+    return sorted({path for _, _, path in calls(app, any_id)})
 
 
 def shown(answer: httpx.Response) -> tuple[int, dict[str, str]]:

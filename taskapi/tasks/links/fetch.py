@@ -227,14 +227,14 @@ class PageFetcher:
         async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + self._timeout, self._latest)) as deadline:
             self._deadlines.add(deadline)
             try:
-                async with share, self._turns, _opened(self._client, url) as response:
+                async with share, self._turns, _follow_redirects(self._client, url) as response:
                     yield response
             finally:
                 self._deadlines.discard(deadline)
 
 
 @asynccontextmanager
-async def _opened(client: httpx.AsyncClient, url: str) -> AsyncIterator[httpx.Response]:
+async def _follow_redirects(client: httpx.AsyncClient, url: str) -> AsyncIterator[httpx.Response]:
     request: httpx.Request | None = client.build_request("GET", url)
     for _ in range(MAX_REDIRECTS + 1):
         assert request is not None

@@ -61,7 +61,7 @@ def title_of(body: bytes, charset: str | None) -> str | None:
     """The text of the first ``<title>``, white space folded, at most 300 characters; None without one."""
     start = body[:TITLE_WITHIN]
     declared = _META_CHARSET.search(start[:META_WITHIN])
-    text = start.decode(_known(charset) or _known(declared and declared[1].decode()) or "utf-8", "replace")
+    text = start.decode(_supported_codec(charset) or _supported_codec(declared and declared[1].decode()) or "utf-8", "replace")
     opening = _OPENING.search(text)
     if opening is None:
         return None
@@ -73,7 +73,7 @@ def title_of(body: bytes, charset: str | None) -> str | None:
     return _BLANK.sub(" ", inside).strip()[:MAX_TITLE_LENGTH] or None
 
 
-def _known(charset: str | None) -> str | None:
+def _supported_codec(charset: str | None) -> str | None:
     """The codec of a charset that pages use; None for others, some of which take long on hostile bytes."""
     try:
         name = codecs.lookup(charset or "").name

@@ -10,13 +10,13 @@ from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.core.keys import SIGNATURE_BYTES, Signer, decode_base64url, encode_base64url
 from taskapi.db.connection import CODEC
 
-LONGEST = 2000  # characters; a title of 200 four-byte letters needs 1,200
+MAX_LENGTH = 2000  # characters; a title of 200 four-byte letters needs 1,200
 
 CursorText = Annotated[
     str,
     Field(
         pattern="^[A-Za-z0-9_-]+$",
-        max_length=LONGEST,
+        max_length=MAX_LENGTH,
         description="The `X-Next-Cursor` of the previous page. Cannot be combined with `offset`. A task whose sort fields do not "
         "change is returned exactly once; one that a change moves past the cursor, twice or not at all.",
     ),

@@ -157,14 +157,14 @@ def _at(path: str, schema: BSON) -> BSON:
     """That what is at ``path`` is of that schema, or of one of the elements on the way: as MongoDB follows a path."""
     first, *names = path.split(".")
     if first == "metadata" and names:  # which is no array
-        return {"$jsonSchema": _member(first, _member(names[0], _reached(names[1:], schema)))}
-    return {"$jsonSchema": _member(first, _reached(names, schema))}
+        return {"$jsonSchema": _member(first, _member(names[0], _path_schema(names[1:], schema)))}
+    return {"$jsonSchema": _member(first, _path_schema(names, schema))}
 
 
-def _reached(names: Sequence[str], schema: BSON) -> BSON:
+def _path_schema(names: Sequence[str], schema: BSON) -> BSON:
     if not names:
         return schema
-    inner = _reached(names[1:], schema)
+    inner = _path_schema(names[1:], schema)
     member = _member(names[0], inner)
     ways = [member, _some(member)]
     if (place := _place(names[0])) is not None:

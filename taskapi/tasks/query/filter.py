@@ -20,7 +20,7 @@ from taskapi.db.connection import BSON
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import PublicField, field, free
 from taskapi.tasks.query import equality
-from taskapi.tasks.query.operands import DEEPEST, MAX_MEMBERS, SIZE, TYPES, Faults, invalid
+from taskapi.tasks.query.operands import MAX_DEPTH, MAX_MEMBERS, SIZE, TYPES, Faults, invalid
 
 MAX_TEXT_LENGTH = 2000  # characters of a filter in a query string
 MAX_BYTES = 64 * 1024  # of a filter as JSON, and of what it compiles to as BSON
@@ -126,7 +126,7 @@ def compile_where(where: Any) -> BSON:
 
 def _count_conditions(given: Any, depth: int) -> int:
     """The conditions on the known fields of a filter. Those within ``$not`` and ``$elemMatch`` are left for the compiler."""
-    if not isinstance(given, dict) or depth > DEEPEST:
+    if not isinstance(given, dict) or depth > MAX_DEPTH:
         return 0
     count = 0
     for name, operand in given.items():

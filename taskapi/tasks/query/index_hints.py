@@ -64,7 +64,7 @@ def _best(order: _Keys, collated: bool) -> tuple[str, int]:
     """The index that begins as ``order`` does, and how many of its keys they share."""
     reverse = tuple((name, -direction) for name, direction in order)
     shared = {
-        name: max(_shared(keys, order), _shared(keys, reverse))
+        name: max(_count_shared(keys, order), _count_shared(keys, reverse))
         for name, keys in _INDEXES.items()
         if collated or name not in _COLLATED
     }
@@ -72,7 +72,7 @@ def _best(order: _Keys, collated: bool) -> tuple[str, int]:
     return best, shared[best]
 
 
-def _shared(keys: _Keys, order: _Keys) -> int:
+def _count_shared(keys: _Keys, order: _Keys) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(keys, order, strict=False)))
 
 

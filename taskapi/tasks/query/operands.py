@@ -15,7 +15,7 @@ from taskapi.tasks.fields import PublicField
 from taskapi.tasks.metadata import MAX_INTEGER, MIN_INTEGER, is_unicode
 from taskapi.tasks.schemas import Link, Status
 
-DEEPEST = 6  # levels of documents within each other, and of a value
+MAX_DEPTH = 6  # levels of documents within each other, and of a value
 MAX_MEMBERS = 100  # of any list
 
 
@@ -36,7 +36,7 @@ TYPES: Mapping[Kind, TypeAdapter[Any]] = {
     Kind.number: TypeAdapter(Annotated[float, Field(strict=True, allow_inf_nan=False)]),
     Kind.day: TypeAdapter(Annotated[CalendarDate, AfterValidator(midnight)]),
     Kind.moment: TypeAdapter(SentMoment),
-    Kind.identity: TypeAdapter(Annotated[ObjectIdIn, AfterValidator(ObjectId)]),
+    Kind.object_id: TypeAdapter(Annotated[ObjectIdIn, AfterValidator(ObjectId)]),
 }
 SIZE = TypeAdapter(Annotated[StrictInt, Field(ge=0, le=2**31 - 1)])
 
@@ -117,5 +117,5 @@ class Faults(list[FieldError]):
 
 
 def _check_depth(at: str, depth: int) -> None:
-    if depth > DEEPEST:
-        raise invalid(at, "too_deep", f"should be nested at most {DEEPEST} levels deep")
+    if depth > MAX_DEPTH:
+        raise invalid(at, "too_deep", f"should be nested at most {MAX_DEPTH} levels deep")

@@ -16,7 +16,7 @@ from taskapi.tasks.schemas import READ_EXAMPLE, ChecklistItemRead, OwnerRead, Ta
 from taskapi.tasks.storage.reading import SOURCE
 
 
-def _known(fields: str) -> str:
+def _check_fields(fields: str) -> str:
     for number, name in enumerate(fields.split(","), 1):
         if not field(name):
             raise PydanticCustomError("unknown_field", f"Name {number} in the list is not a field")
@@ -31,7 +31,7 @@ Fields = Annotated[
         "`metadata`; a number selects an element of a list: `metadata.list.0` returns the list with only that element.",
         examples=["id,title,owner.username,metadata.project"],
     ),
-    AfterValidator(_known),
+    AfterValidator(_check_fields),
 ]
 
 

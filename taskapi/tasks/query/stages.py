@@ -37,11 +37,11 @@ def ordered_stages(
         return _in_one_pass(matching, order, projection, after, start, most)
     found = list(runs(order, after))
     if len(found) == len(found[0]) == 1:
-        return [*_sorted(matching, order, found[0][0]), *_cut(start, most), {"$project": projection}]
+        return [*_match_and_sort(matching, order, found[0][0]), *_skip_and_limit(start, most), {"$project": projection}]
     # One $or over all would read and sort all of them; one after the other, each is read in the order of an index.
     reach = None if most is None else start + most
-    first, *others = [_run(matching, order, projection, streams, reach) for streams in found]
-    return [*first, *map(union, others), *_cut(start, most)]
+    first, *others = [_run_stages(matching, order, projection, streams, reach) for streams in found]
+    return [*first, *map(union, others), *_skip_and_limit(start, most)]
 
 
 def union(pipeline: list[BSON]) -> BSON:
@@ -49,20 +49,23 @@ def union(pipeline: list[BSON]) -> BSON:
     return {"$unionWith": {"coll": TaskDocument.Settings.name, "pipeline": pipeline}}
 
 
-def _run(matching: BSON, order: Order, projection: BSON, streams: Sequence[list[BSON]], most: int | None) -> list[BSON]:
-    found = [[*_sorted(matching, order, conditions), *_cut(0, most), {"$project": projection}] for conditions in streams]
+def _run_stages(matching: BSON, order: Order, projection: BSON, streams: Sequence[list[BSON]], most: int | None) -> list[BSON]:
+    found = [
+        [*_match_and_sort(matching, order, conditions), *_skip_and_limit(0, most), {"$project": projection}]
+        for conditions in streams
+    ]
     if len(found) == 1:
         return found[0]
     dated, undated = [[*stream, {"$set": {NO_DATE: number}}] for number, stream in enumerate(found)]
-    return [*dated, union(undated), {"$sort": _undated_last(order)}, *_cut(0, most)]
+    return [*dated, union(undated), {"$sort": _undated_last(order)}, *_skip_and_limit(0, most)]
 
 
-def _sorted(matching: BSON, order: Order, conditions: list[BSON]) -> list[BSON]:
+def _match_and_sort(matching: BSON, order: Order, conditions: list[BSON]) -> list[BSON]:
     every = [*matching.get("$and", []), *conditions]
     return [{"$match": {**matching, "$and": every} if every else matching}, {"$sort": order}]
 
 
-def _cut(start: int, most: int | None) -> list[BSON]:
+def _skip_and_limit(start: int, most: int | None) -> list[BSON]:
     skip = [{"$skip": start}] if start else []
     return skip if most is None else [*skip, {"$limit": most}]
 
@@ -87,4 +90,4 @@ def _in_one_pass(
     if has_undated_last(order):
         no_date = {"$eq": [{"$ifNull": [f"${DUE}", None]}, None]}
         sort = [{"$set": {NO_DATE: no_date}}, {"$sort": _undated_last(order)}]
-    return [{"$match": matching}, *score, *beyond, *sort, *_cut(start, most), {"$project": projection}]
+    return [{"$match": matching}, *score, *beyond, *sort, *_skip_and_limit(start, most), {"$project": projection}]

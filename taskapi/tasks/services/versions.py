@@ -136,7 +136,7 @@ def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:
     state = {**LEGACY_DEFAULTS, **stored}
     found = []
     after = read(state, owner).model_dump(mode="json")
-    for entry in reversed(_kept(stored)):
+    for entry in reversed(_sound_history(stored)):
         state |= entry["before"]
         before = read(state, owner).model_dump(mode="json")
         kept = [name for name in before if name in entry["before"] and name != "updated_at"]
@@ -148,7 +148,7 @@ def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:
     return found
 
 
-def _kept(stored: BSON) -> list[BSON]:
+def _sound_history(stored: BSON) -> list[BSON]:
     """The history of a task, oldest first, from behind the last entry that a script has damaged: it would tell wrong states."""
     history = stored.get("history", [])
     newest_first: list[BSON] = []
@@ -178,7 +178,7 @@ def state_at_version(stored: BSON, version: int) -> BSON:
     """
     if version > version_of(stored):
         raise NotFound("The task has no such version")
-    entries = _kept(stored)
+    entries = _sound_history(stored)
     earliest = entries[0]["version"] - (entries[0]["action"] != Action.create) if entries else version_of(stored)
     if version < earliest:
         raise VersionNotKept
@@ -194,7 +194,7 @@ def _version_at(stored: BSON, moment: datetime) -> int:
     """The version of a task at ``moment``."""
     if moment < in_utc(stored["created_at"]):
         raise NotFound("The task did not exist at that time")
-    entries = _kept(stored)
+    entries = _sound_history(stored)
     until = [entry for entry in entries if in_utc(entry["at"]) <= moment]
     if not until:
         if entries or in_utc(stored["updated_at"]) > moment:  # also an import may have set the times before its entry

@@ -32,8 +32,8 @@ class TaskLoader:
 
     async def get_stored(self, owner: UserRead, task_id: str) -> BSON:
         """The public fields of a task as MongoDB keeps them. Raises NotFound."""
-        identity = object_id(task_id)
-        stored = await self._found.get((Scope.of(owner), identity)) if identity else None
+        stored_id = object_id(task_id)
+        stored = await self._found.get((Scope.of(owner), stored_id)) if stored_id else None
         if stored is None:
             raise NotFound("Task not found")
         return stored

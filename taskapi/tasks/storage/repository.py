@@ -31,11 +31,11 @@ MAX_ATTEMPTS = 100
 
 def task_filter(owner: UserRead, task_id: str, versions: Versions = None) -> BSON:
     """The filter of one task of ``owner`` at one of ``versions``. Raises NotFound for what is not an id at all."""
-    identity = object_id(task_id)
-    if identity is None:
+    stored_id = object_id(task_id)
+    if stored_id is None:
         raise NotFound("Task not found")
     condition = {} if versions is None else at_version(versions)
-    return {**Scope.of(owner).outside_trash, "_id": identity, **condition}
+    return {**Scope.of(owner).outside_trash, "_id": stored_id, **condition}
 
 
 class TaskRepository:

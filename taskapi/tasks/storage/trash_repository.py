@@ -33,7 +33,7 @@ class TrashRepository:
 
     async def find_page(self, owner: UserRead, query: PageQuery, milliseconds: int) -> Page[BSON]:
         """The stored tasks on a page of the trash of ``owner``, last deleted first; found within ``milliseconds``."""
-        return await query.find(self._tasks, _kept(owner), LAST_DELETED_FIRST, {**PUBLIC, "trash": 1}, milliseconds)
+        return await query.find(self._tasks, _unexpired(owner), LAST_DELETED_FIRST, {**PUBLIC, "trash": 1}, milliseconds)
 
     async def restore(self, owner: UserRead, task_id: str) -> BSON:
         """Takes a task out of the trash; one whose last change was to be restored stays as it is. The stored task.
@@ -45,7 +45,7 @@ class TrashRepository:
         pipeline = restore_pipeline(owner, utc_now())
         try:
             restored = await self._tasks.find_one_and_update(
-                _one(owner, task_id), pipeline, PUBLIC, return_document=ReturnDocument.AFTER
+                _task_filter(owner, task_id), pipeline, PUBLIC, return_document=ReturnDocument.AFTER
             )
         except DuplicateKeyError:
             raise KeyTaken from None
@@ -57,20 +57,20 @@ class TrashRepository:
 
     async def remove(self, owner: UserRead, task_id: str) -> None:
         """Deletes a task of the trash. Raises NotFound."""
-        result = await self._tasks.delete_one(_one(owner, task_id))
+        result = await self._tasks.delete_one(_task_filter(owner, task_id))
         if result.deleted_count == 0:
             raise _not_found()
 
 
-def _kept(owner: UserRead) -> BSON:
+def _unexpired(owner: UserRead) -> BSON:
     return {**Scope.of(owner).in_trash, "trash.expires_at": {"$gt": utc_now()}}
 
 
-def _one(owner: UserRead, task_id: str) -> BSON:
-    identity = object_id(task_id)
-    if identity is None:
+def _task_filter(owner: UserRead, task_id: str) -> BSON:
+    stored_id = object_id(task_id)
+    if stored_id is None:
         raise _not_found()
-    return {**_kept(owner), "_id": identity}
+    return {**_unexpired(owner), "_id": stored_id}
 
 
 def _not_found() -> NotFound:

@@ -178,9 +178,9 @@ async def test_every_worker_refuses_a_deleted_token_at_once(ada: Account, is_moc
 
 async def test_somebody_elses_token_is_a_missing_token(ada: Account, bob: Account) -> None:
     made = await make(ada)
-    for identity in (made["id"], "65f1a2b3c4d5e6f708192a3b", "nonsense"):
-        is_problem(await bob.delete(f"{PATH}/{identity}"), 404, "not_found")
-        is_problem(await bob.post(f"{PATH}/{identity}/rotate"), 404, "not_found")
+    for token_id in (made["id"], "65f1a2b3c4d5e6f708192a3b", "nonsense"):
+        is_problem(await bob.delete(f"{PATH}/{token_id}"), 404, "not_found")
+        is_problem(await bob.post(f"{PATH}/{token_id}/rotate"), 404, "not_found")
     assert (await bob.get(PATH)).json() == []
     assert (await use(ada, made)).status_code == 200
 

@@ -34,8 +34,8 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 async def failures(app: FastAPI, pace: BackoffPolicy, subject: str) -> int | None:
     """What is stored for a counter; None when it is not."""
-    identity = app.state.services[Throttle]._counter(pace, subject).counter_id
-    found = await collection(ThrottleDocument).find_one({"_id": identity})
+    counter_id = app.state.services[Throttle]._counter(pace, subject).counter_id
+    found = await collection(ThrottleDocument).find_one({"_id": counter_id})
     return int(found["failures"]) if found else None
 
 

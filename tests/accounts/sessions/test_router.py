@@ -81,8 +81,8 @@ async def test_current_session_can_be_ended_like_any_other(ada: Account) -> None
 
 
 async def test_somebody_elses_session_is_not_found(ada: Account, bob: Account) -> None:
-    for identity in (session_id(bob), bob.id, "65f1a2b3c4d5e6f708192a3b", "nonsense"):
-        is_problem(await ada.delete(f"/users/me/sessions/{identity}"), 404, "not_found", "Session not found")
+    for given in (session_id(bob), bob.id, "65f1a2b3c4d5e6f708192a3b", "nonsense"):
+        is_problem(await ada.delete(f"/users/me/sessions/{given}"), 404, "not_found", "Session not found")
     assert (await bob.get("/users/me")).status_code == 200
     assert await stored(SessionDocument, session_id(bob))
     assert session_id(bob) not in (await ada.get("/users/me/sessions")).text

@@ -115,12 +115,12 @@ async def test_one_account_is_read_without_secrets(root: Account, ada: Account) 
     assert (await root.get(f"/users/{ada.id}")).json()["leaves_at"] == leaving["due_at"]
 
 
-@pytest.mark.parametrize("identity", [UNKNOWN, "nobody", "65f1a2b3"])
-async def test_an_unknown_account_is_not_found(root: Account, identity: str) -> None:
-    is_problem(await root.get(f"/users/{identity}"), 404, "not_found")
-    is_problem(await root.patch(f"/users/{identity}", json={"disabled": True}), 404, "not_found")
-    is_problem(await root.patch(f"/users/{identity}", json={}), 404, "not_found")
-    is_problem(await root.delete(f"/users/{identity}/sessions"), 404, "not_found")
+@pytest.mark.parametrize("account_id", [UNKNOWN, "nobody", "65f1a2b3"])
+async def test_an_unknown_account_is_not_found(root: Account, account_id: str) -> None:
+    is_problem(await root.get(f"/users/{account_id}"), 404, "not_found")
+    is_problem(await root.patch(f"/users/{account_id}", json={"disabled": True}), 404, "not_found")
+    is_problem(await root.patch(f"/users/{account_id}", json={}), 404, "not_found")
+    is_problem(await root.delete(f"/users/{account_id}/sessions"), 404, "not_found")
     assert await collection(SecurityEventDocument).count_documents({"by": {"$ne": None}}) == 0
 
 

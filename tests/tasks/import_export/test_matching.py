@@ -166,12 +166,12 @@ async def test_expired_task_in_the_trash_is_no_obstacle(ada: Account) -> None:
     assert [each["title"] for each in await tasks_of(ada)] == ["expired"]
 
 
-@pytest.mark.parametrize("identity", ["nonsense", 7, "", "65f1a2b3c4d5e6f708192a3", {"$gt": ""}])
-async def test_invalid_id_is_an_error_of_its_line(ada: Account, identity: Any) -> None:
-    report = await take(ada, [{"id": identity, "title": "A task"}, {"title": "Without one"}], BY_ID)
+@pytest.mark.parametrize("task_id", ["nonsense", 7, "", "65f1a2b3c4d5e6f708192a3", {"$gt": ""}])
+async def test_invalid_id_is_an_error_of_its_line(ada: Account, task_id: Any) -> None:
+    report = await take(ada, [{"id": task_id, "title": "A task"}, {"title": "Without one"}], BY_ID)
     assert (report["failed"], report["created"]) == (1, 1)
     assert [(error["line"], error["field"]) for error in report["errors"]] == [(1, "id")]
-    assert (await take(ada, [{"id": identity, "title": "A task"}]))["created"] == 1
+    assert (await take(ada, [{"id": task_id, "title": "A task"}]))["created"] == 1
     assert wrong_fields(await ada.post("/tasks/import?match=title", content=b"", headers=JSONL)) == {"match": "literal_error"}
 
 
@@ -209,7 +209,7 @@ async def test_of_two_trashed_duplicates_one_keeps_its_key(ada: Account) -> None
         await take(ada, [{"title": title, "key": "k"}])
         ids.append((await tasks_of(ada))[0]["id"])
         await ada.delete(f"/tasks/{ids[-1]}")
-    lines = [{"id": identity, "title": title} for identity, title in zip(ids, ("first", "second"), strict=True)]
+    lines = [{"id": task_id, "title": title} for task_id, title in zip(ids, ("first", "second"), strict=True)]
     assert await take_alike(ada, lines) == {"lines": 2, "created": 2}
     found = await tasks_of(ada)
     assert [task["id"] for task in found] == ids

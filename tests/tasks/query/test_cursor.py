@@ -153,11 +153,11 @@ async def test_nothing_is_skipped_or_repeated_while_others_write(ada: Account, s
     ids = [template["_id"].__class__() for _ in range(60)]
     day = datetime(2026, 1, 1, tzinfo=UTC)
 
-    def document(identity: Any) -> dict[str, Any]:
+    def document(task_id: Any) -> dict[str, Any]:
         instant = day + timedelta(milliseconds=chance.randrange(5))
         return {
             **template,
-            "_id": identity,
+            "_id": task_id,
             "title": f"Task {chance.randrange(4)}",
             "priority": chance.randrange(1, 6),
             "due_date": chance.choice([None, day, day + timedelta(days=1)]),
@@ -165,8 +165,8 @@ async def test_nothing_is_skipped_or_repeated_while_others_write(ada: Account, s
             "updated_at": instant,
         }
 
-    await collection(TaskDocument).insert_many([document(identity) for identity in ids])
-    staying, going = {str(identity) for identity in ids[::2]}, [str(identity) for identity in ids[1::2]]
+    await collection(TaskDocument).insert_many([document(task_id) for task_id in ids])
+    staying, going = {str(task_id) for task_id in ids[::2]}, [str(task_id) for task_id in ids[1::2]]
     reading = True
 
     async def write() -> None:

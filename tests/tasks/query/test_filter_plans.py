@@ -29,7 +29,7 @@ VALUES: dict[Kind, Any] = {
     Kind.number: 0.5,
     Kind.day: "2027-01-31",
     Kind.moment: "2027-01-31T00:00:00Z",
-    Kind.identity: "65f1a2b3c4d5e6f708192a3b",
+    Kind.object_id: "65f1a2b3c4d5e6f708192a3b",
     Kind.members: {"$exists": True},
     Kind.metadata: {"$ne": {}},
 }

@@ -29,7 +29,7 @@ TAKEN: dict[Kind, list[Any]] = {
     Kind.number: [0, 1, -1, 2**63, -(2**63) - 1, 1.5],
     Kind.day: ["2027-01-31"],
     Kind.moment: ["2027-01-31T00:00:00Z"],
-    Kind.identity: ["65f1a2b3c4d5e6f708192a3b"],
+    Kind.object_id: ["65f1a2b3c4d5e6f708192a3b"],
 }
 
 

@@ -195,9 +195,9 @@ async def test_filters_compare_exactly_and_order_by_collation(
 async def test_cursor_of_a_changed_order_is_refused(ada: Account, app: FastAPI) -> None:
     """Version 1.2 began with the tasks without a due date, and sorted titles by code points."""
     for sort in ("due_date", "title"):
-        identity = f"{ada.id} {parse_sort(sort)} {{}}".encode()
-        cursor = write_cursor([None, ObjectId()], identity, app.state.services[CursorSigner])
+        context = f"{ada.id} {parse_sort(sort)} {{}}".encode()
+        cursor = write_cursor([None, ObjectId()], context, app.state.services[CursorSigner])
         assert wrong_fields(await ada.get(f"/tasks?sort={sort}&cursor={cursor}")) == {"cursor": "wrong_cursor"}
-    identity = f"{ada.id} {parse_sort('-due_date')} {{}}".encode()
-    cursor = write_cursor([DAY, ObjectId()], identity, app.state.services[CursorSigner])
+    context = f"{ada.id} {parse_sort('-due_date')} {{}}".encode()
+    cursor = write_cursor([DAY, ObjectId()], context, app.state.services[CursorSigner])
     assert (await ada.get(f"/tasks?sort=-due_date&cursor={cursor}")).status_code == 200

@@ -125,14 +125,14 @@ async def test_every_way_in_keeps_the_same_rules(ada: Account) -> None:
 
 
 async def test_old_text_survives_changes_of_other_fields(ada: Account) -> None:
-    identity = await make_old(ada)
+    task_id = await make_old(ada)
     for answer in (
-        await ada.patch(f"/tasks/{identity}", json={"priority": 2}),
-        await ada.put(f"/tasks/{identity}", json={"priority": 3}),
+        await ada.patch(f"/tasks/{task_id}", json={"priority": 2}),
+        await ada.put(f"/tasks/{task_id}", json={"priority": 3}),
         await ada.patch(
-            f"/tasks/{identity}", content=json.dumps([{"op": "replace", "path": "/priority", "value": 4}]), headers=PATCH
+            f"/tasks/{task_id}", content=json.dumps([{"op": "replace", "path": "/priority", "value": 4}]), headers=PATCH
         ),
-        await ada.get(f"/tasks/{identity}"),
+        await ada.get(f"/tasks/{task_id}"),
     ):
         assert answer.status_code == 200, answer.text
         assert {name: answer.json()[name] for name in OLD} == OLD
@@ -141,9 +141,9 @@ async def test_old_text_survives_changes_of_other_fields(ada: Account) -> None:
 
 
 async def test_revert_to_a_version_with_old_text_works(ada: Account) -> None:
-    identity = await make_old(ada)
-    changed = await ada.patch(f"/tasks/{identity}", json={"title": "Seen", "description": "", "tags": []})
+    task_id = await make_old(ada)
+    changed = await ada.patch(f"/tasks/{task_id}", json={"title": "Seen", "description": "", "tags": []})
     before = changed.json()["version"] - 1
-    answer = await ada.post(f"/tasks/{identity}/revert", json={"version": before})
+    answer = await ada.post(f"/tasks/{task_id}/revert", json={"version": before})
     assert answer.status_code == 200, answer.text
     assert {name: answer.json()[name] for name in OLD} == OLD

@@ -73,8 +73,8 @@ async def test_trash_holds_only_trashed_tasks_of_its_owner(ada: Account, bob: Ac
     task, alive = await deleted(ada), await ada.make_task("Alive")
     for path in (f"/tasks/{task['id']}/restore", f"/tasks/{alive['id']}/restore", "/tasks/nonsense/restore"):
         is_problem(await bob.post(path), 404, "not_found")
-    for identity in (task["id"], alive["id"], "nonsense"):
-        is_problem(await bob.delete(f"/trash/{identity}"), 404, "not_found")
+    for task_id in (task["id"], alive["id"], "nonsense"):
+        is_problem(await bob.delete(f"/trash/{task_id}"), 404, "not_found")
     is_problem(await ada.delete(f"/trash/{alive['id']}"), 404, "not_found")
     assert await stored(TaskDocument, str(task["id"]))
     assert await stored(TaskDocument, alive["id"])

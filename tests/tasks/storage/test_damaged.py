@@ -138,14 +138,14 @@ async def test_damaged_values_are_shown_as_valid_substitutes(ada: Account) -> No
         "updated_at": "2026-11-25T19:00:00+05:00",
         "version": "2",
     }
-    identity = ObjectId("65f1a2b3c4d5e6f708192a3b")
-    await collection(TaskDocument).insert_one({**sound, **odd, "_id": identity})
-    task = (await ada.get(f"/tasks/{identity}")).json()
+    task_id = ObjectId("65f1a2b3c4d5e6f708192a3b")
+    await collection(TaskDocument).insert_one({**sound, **odd, "_id": task_id})
+    task = (await ada.get(f"/tasks/{task_id}")).json()
     stand_in = task["checklist"][0].pop("id")
     assert ObjectId.is_valid(stand_in)
     moment = sound["created_at"].isoformat(timespec="milliseconds") + "Z"
     assert task == {
-        "id": str(identity),
+        "id": str(task_id),
         "title": "2027",
         "description": "",
         "status": "todo",
@@ -166,10 +166,10 @@ async def test_damaged_values_are_shown_as_valid_substitutes(ada: Account) -> No
         "updated_at": "2026-11-25T14:00:00.000Z",
         "version": 1,
     }
-    assert (await ada.get(f"/tasks/{identity}")).json()["checklist"][0]["id"] == stand_in
-    changed = await ada.patch(f"/tasks/{identity}", json={"title": "Mended"}, headers={"If-Match": '"1"'})
+    assert (await ada.get(f"/tasks/{task_id}")).json()["checklist"][0]["id"] == stand_in
+    changed = await ada.patch(f"/tasks/{task_id}", json={"title": "Mended"}, headers={"If-Match": '"1"'})
     assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
     is_problem(
-        await ada.patch(f"/tasks/{identity}", json={"title": "Lost"}, headers={"If-Match": '"1"'}), 412, "precondition_failed"
+        await ada.patch(f"/tasks/{task_id}", json={"title": "Lost"}, headers={"If-Match": '"1"'}), 412, "precondition_failed"
     )
-    assert (await ada.get(f"/tasks/{identity}", headers={"If-None-Match": '"2"'})).status_code == 304
+    assert (await ada.get(f"/tasks/{task_id}", headers={"If-None-Match": '"2"'})).status_code == 304

@@ -39,20 +39,20 @@ async def make_accounts(client: AsyncClient) -> dict[str, tuple[Account, list[st
 async def test_reads_never_mix_up_owners(shared: AsyncClient, seed: int) -> None:
     accounts = await owners_of(shared)
     chance = random.Random(seed)
-    everything = [identity for _, ids in accounts.values() for identity in ids] + [str(ObjectId())]
+    everything = [task_id for _, ids in accounts.values() for task_id in ids] + [str(ObjectId())]
     asked = [(chance.choice(list(accounts)), chance.choice(everything)) for _ in range(chance.randint(1, 150))]
-    reads = [asyncio.create_task(accounts[name][0].get(f"/tasks/{identity}")) for name, identity in asked]
+    reads = [asyncio.create_task(accounts[name][0].get(f"/tasks/{task_id}")) for name, task_id in asked]
     leaving = set(chance.sample(range(len(reads)), len(reads) // 5))
     for _ in range(chance.randint(0, 12)):
         await asyncio.sleep(0)
     for number in leaving:
         reads[number].cancel()
     answers = await asyncio.gather(*reads, return_exceptions=True)
-    for number, ((name, identity), answer) in enumerate(zip(asked, answers, strict=True)):
+    for number, ((name, task_id), answer) in enumerate(zip(asked, answers, strict=True)):
         if isinstance(answer, BaseException):
             assert number in leaving
-        elif identity in accounts[name][1]:
-            assert (answer.status_code, answer.json()["id"], answer.json()["owner"]["username"]) == (200, identity, name)
+        elif task_id in accounts[name][1]:
+            assert (answer.status_code, answer.json()["id"], answer.json()["owner"]["username"]) == (200, task_id, name)
         else:
             assert answer.status_code == 404
 

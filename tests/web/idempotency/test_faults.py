@@ -39,12 +39,12 @@ def at_look_up(app: FastAPI, number: int, do: Callable[[], Awaitable[Any]], monk
     accounts, count = app.state.services[AccountLoader], 0
     look_up = accounts.get
 
-    async def get(identity: ObjectId) -> Any:
+    async def get(document_id: ObjectId) -> Any:
         nonlocal count
         count += 1
         if count == number:
             await do()
-        return await look_up(identity)
+        return await look_up(document_id)
 
     monkeypatch.setattr(accounts, "get", get)
 
