@@ -7,6 +7,7 @@ enough for those, and saves a short request a fifth of its time.
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any
 
 from fastapi.dependencies.models import Dependant
@@ -51,7 +52,9 @@ class _Step:
 class RouteCall:
     """The handler of a route: calls what it depends on, each once, then its endpoint; the answer is the endpoint's.
 
-    Raises TypeError at once for a route with a parameter of another kind.
+    An endpoint without a response model answers with a ``Response``, or with no content.
+
+    Raises TypeError at once for a route with a parameter of another kind, or with a function that is no coroutine function.
     """
 
     def __init__(self, route: APIRoute) -> None:
@@ -64,20 +67,32 @@ class RouteCall:
         self._has_headers = any(step.response for step in (*self._steps, self._endpoint))
 
     def _step(self, dependant: Dependant) -> _Step:
-        others = (dependant.header_params, dependant.cookie_params, dependant.background_tasks_param_name)
-        if dependant.call is None or any(others) or (dependant.query_params and dependant is not self._route.dependant):
-            raise TypeError(f"{self._route.path}: a parameter of {dependant.call} is none that a route here can have")
+        call = dependant.call
+        if call is None or not self._is_supported(dependant):
+            raise TypeError(f"{self._route.path}: {call} is no coroutine function, or has a parameter of another kind")
         constants: dict[str, Any] = {}
-        scopes = list(dict.fromkeys((*(dependant.parent_oauth_scopes or ()), *(dependant.own_oauth_scopes or ()))))
         if dependant.security_scopes_param_name:
-            constants[dependant.security_scopes_param_name] = SecurityScopes(scopes)
-        results = list(self._results(dependant))
+            constants[dependant.security_scopes_param_name] = SecurityScopes(list(dict.fromkeys(_scopes(dependant))))
+        results = tuple(self._results(dependant))
         path = tuple(field.name for field in dependant.path_params)
-        return _Step(dependant.call, constants, dependant.request_param_name, dependant.response_param_name, path, tuple(results))
+        return _Step(call, constants, dependant.request_param_name, dependant.response_param_name, path, results)
+
+    def _is_supported(self, dependant: Dependant) -> bool:
+        is_coroutine = iscoroutinefunction(dependant.call) or iscoroutinefunction(getattr(dependant.call, "__call__", None))  # noqa: B004
+        others = (
+            dependant.header_params,
+            dependant.cookie_params,
+            dependant.background_tasks_param_name,
+            dependant.http_connection_param_name,
+            dependant.websocket_param_name,
+        )
+        is_endpoint = dependant is self._route.dependant
+        own = dependant.query_params or dependant.body_params
+        return is_coroutine and not any(others) and len(dependant.body_params) <= 1 and (is_endpoint or not own)
 
     def _results(self, dependant: Dependant) -> Iterator[tuple[str, int]]:
         for each in dependant.dependencies:
-            key = (each.call, *(each.parent_oauth_scopes or ()), *(each.own_oauth_scopes or ()))
+            key = (each.call, *(_scopes(each) if _uses_scopes(each) else ()))
             if key not in self._numbers:
                 step = self._step(each)
                 self._numbers[key] = len(self._steps)
@@ -129,6 +144,14 @@ class RouteCall:
         if errors:
             raise RequestValidationError(errors, body=body)
         return values
+
+
+def _scopes(dependant: Dependant) -> list[str]:
+    return [*(dependant.parent_oauth_scopes or ()), *(dependant.own_oauth_scopes or ())]
+
+
+def _uses_scopes(dependant: Dependant) -> bool:
+    return dependant.security_scopes_param_name is not None or any(map(_uses_scopes, dependant.dependencies))
 
 
 def answering(handle: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
