@@ -1,4 +1,4 @@
-"""Work on very many documents, in batches so small that no operation keeps others waiting."""
+"""Work on very many documents in batches, small enough that no operation delays others."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -9,7 +9,7 @@ from taskapi.db.connection import BSON, Collection
 
 
 async def delete_all(collection: Collection, matching: BSON, size: int = 100) -> None:
-    """Deletes all documents that match, ``size`` at a time: no operation takes long, and each may be the last one."""
+    """Deletes all matching documents, ``size`` at a time. An interrupted deletion can be repeated."""
     is_left = True
     while is_left:
         is_left = False
@@ -21,10 +21,10 @@ async def delete_all(collection: Collection, matching: BSON, size: int = 100) ->
 
 
 async def batches_of_ids(collection: Collection, matching: BSON, size: int) -> AsyncGenerator[list[Any], None]:
-    """The ids of the documents that match, at most ``size`` at a time; close it when you leave early.
+    """The ids of the matching documents, at most ``size`` at a time; close the generator if you stop early.
 
-    One that changes meanwhile may be left out, or come twice. To look for the rest again with each batch would pass over all
-    that is gone: MongoDB takes it out of its indexes later.
+    A document that changes meanwhile may be skipped or come twice. One cursor is used for all batches, because a new query per
+    batch would scan past the index entries of deleted documents, which MongoDB removes only later.
     """
     cursor = collection.find(matching, {"_id": 1}, batch_size=size)
     try:

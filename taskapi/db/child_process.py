@@ -1,8 +1,8 @@
-"""A child process that dies with its parent, whatever kills the parent. Standard library alone.
+"""A child process that dies with its parent, however the parent dies. Uses only the standard library.
 
 Run as a file it becomes the given program, bound to the process that started it:
 
-    python processes.py PARENT_PID PROGRAM ARGUMENT...
+    python child_process.py PARENT_PID PROGRAM ARGUMENT...
 """
 
 import ctypes
@@ -16,7 +16,7 @@ _PR_SET_PDEATHSIG = 1
 def die_with_parent(number: signal.Signals, parent: int | None = None) -> None:
     """Asks Linux to send signal ``number`` to this process when the thread that started it ends (prctl(2)).
 
-    ``parent`` is the process id the parent had; if it is gone already, this process ends at once.
+    ``parent`` is the process id of the expected parent; if that has ended already, this process ends at once.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)

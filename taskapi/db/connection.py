@@ -1,7 +1,7 @@
-"""The connection to MongoDB: the only module that knows the driver is Motor.
+"""The connection to MongoDB: the only module that imports Motor.
 
 What Motor and PyMongo's own async client do differently (how a pipeline is started, how a session is opened, how
-Beanie names its collection) is behind a function here or in ``snapshots``; what they share is used as it is.
+Beanie names its collection) is behind a function here or in ``snapshots``; what they share is used directly.
 """
 
 import re
@@ -32,33 +32,33 @@ from taskapi.core.errors import (
 from taskapi.core.settings import Settings
 from taskapi.db import driver_threads, indexes
 
-BSON = dict[str, Any]  # a document as the driver gives it
+BSON = dict[str, Any]  # a document as the driver returns it
 Client = AsyncIOMotorClient[BSON]
 Collection = AsyncIOMotorCollection[BSON]
 Session = AsyncIOMotorClientSession
 
-Made = TypeVar("Made")
+AnyClient = TypeVar("AnyClient")
 
-# Times come without their zone: giving it to each costs more than decoding the rest. What cannot be decoded fails no batch.
+# Times are naive: adding the zone costs more than decoding the rest. A value that cannot be decoded does not fail its batch.
 LENIENT: Any = {"datetime_conversion": DatetimeConversion.DATETIME_AUTO, "unicode_decode_error_handler": "replace"}
 CODEC: CodecOptions[Any] = CodecOptions(tz_aware=False, **LENIENT)
 DURABLE = WriteConcern(w="majority", j=True)
 RELAXED = WriteConcern(w=1)
 INDEX_BUILD_SECONDS = 3600
-CLOSE_SECONDS = 0.5  # to tell the server which sessions end; it may be gone
+CLOSE_SECONDS = 0.5  # to tell the server which sessions end; it may be unreachable
 HEARTBEAT_MS, CONNECT_MS = 500, 1500
-GRACE_MS = 1000  # for the answer of a query that the server has cut
+GRACE_MS = 1000  # for the server's answer after it has aborted a query
 AUTHENTICATION_FAILED = 18
 
 
 def connect(settings: Settings) -> Client:
-    """A client for ``settings.mongodb_uri``; it connects when first used. Options in the URI win over the defaults."""
+    """A client for ``settings.mongodb_uri``; it connects when first used. Options in the URI take precedence."""
     options: dict[str, Any] = {
         "waitQueueTimeoutMS": settings.mongodb_timeout_ms,
         "socketTimeoutMS": max(settings.mongodb_timeout_ms, settings.query_timeout_ms + GRACE_MS),
-        # Each operation as a whole, but for those of ``aggregate``; the driver sends the rest as maxTimeMS.
+        # For each operation as a whole, except those of ``aggregate``; the driver sends what is left of it as maxTimeMS.
         "timeoutMS": settings.mongodb_timeout_ms,
-        # A server that says nothing for the two together is given up: what waits for it is cut, and asks another one.
+        # A server that is silent for the sum of these two counts as down: operations that wait for it fail over.
         "heartbeatFrequencyMS": HEARTBEAT_MS,
         "connectTimeoutMS": min(settings.mongodb_selection_timeout_ms, CONNECT_MS),
         "maxPoolSize": settings.mongodb_pool_size,
@@ -67,8 +67,8 @@ def connect(settings: Settings) -> Client:
     return make_client(AsyncIOMotorClient, settings, options)
 
 
-def make_client(kind: Callable[..., Made], settings: Settings, options: dict[str, Any]) -> Made:
-    """A client of the driver's class ``kind`` with these options, over which those in the URI win."""
+def make_client(kind: Callable[..., AnyClient], settings: Settings, options: dict[str, Any]) -> AnyClient:
+    """A client of the driver's class ``kind`` with these options. Options in the URI take precedence."""
     if settings.mongodb_uri is None:
         raise StartupError("TASKAPI_MONGODB_URI is not set")
     uri, patience = settings.mongodb_uri.get_secret_value(), settings.mongodb_selection_timeout_ms
@@ -85,7 +85,7 @@ def make_client(kind: Callable[..., Made], settings: Settings, options: dict[str
 
 
 class Database:
-    """One service's database: where the collections of its documents are."""
+    """The database of one application, which holds the collections of its documents."""
 
     def __init__(self, client: Client, name: str) -> None:
         self._client = client
@@ -102,7 +102,7 @@ class Database:
         return self._handle.get_collection(document.Settings.name)
 
     async def create_indexes(self, documents: Iterable[type[Document]]) -> None:
-        """Makes the indexes that the documents declare, and drops those that they had before."""
+        """Creates the indexes that the documents declare, and drops their former ones."""
         with pymongo.timeout(INDEX_BUILD_SECONDS):
             for document in documents:
                 await indexes.create(self.collection(document), document)
@@ -112,10 +112,10 @@ class Database:
 async def open_database(
     settings: Settings, documents: Iterable[type[Document]], connect: Callable[[Settings], Client] = connect
 ) -> AsyncIterator[Database]:
-    """A database that answers, with the indexes of ``documents``; closed at the end.
+    """Connects to the database, creates the indexes of ``documents``, and closes the connection at the end of the block.
 
     Raises:
-        StartupError: it cannot be reached or refuses us, in one line with the host and the setting.
+        StartupError: the server cannot be reached, or refuses the user; one line with the host and the setting.
     """
     client = connect(settings)
     try:
@@ -146,7 +146,7 @@ def why_unreachable(error: PyMongoError, settings: Settings) -> str:
 
 
 def acknowledged(collection: Collection) -> Collection:
-    """The collection as a majority of the replica set has it: nothing of it can be lost."""
+    """The collection with read concern ``majority``: only data that cannot be rolled back."""
     return collection.with_options(read_concern=ReadConcern("majority"))
 
 

@@ -2,7 +2,7 @@
 
 Such a document is shown as far as possible, and the log names it. An intact document costs only its validation: only if that
 fails is the document read again, field by field. A field that cannot be shown gets a neutral value that its schema accepts:
-its default, null, empty, false, 1, the first choice, or for a time the time in the document's id.
+its default, null, empty, false, 1, the first choice, or for a time the one in the document's id.
 """
 
 import logging
@@ -252,7 +252,7 @@ def _neutral(annotation: Any, value: Any, at: datetime, place: str) -> Iterator[
     kind = _kind(annotation)
     if kind is str:
         yield ""
-        # A made-up id: the same at each reading, and different from all others.
+        # An id derived from the value: identical at every read, and unlike all others.
         yield ObjectId(blake2b(f"{place} {value!r}".encode(errors="replace"), digest_size=12).digest())
     elif kind is datetime:
         yield at

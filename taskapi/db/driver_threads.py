@@ -1,7 +1,7 @@
-"""The threads in which the driver works: a share each for reads, writes, queries and the state of the server.
+"""The driver's threads: separate pools for reads, writes, queries and the state of the server.
 
-Motor hands every operation to one pool of threads behind a queue without end, so that ten writes that wait for a majority
-hold every read. Here each kind of operation has threads of its own, and a queue that refuses what would wait too long.
+Motor runs every operation in one pool with an unbounded queue, where ten writes that wait for a majority block every read.
+Here each kind of operation has its own threads, and a queue that rejects operations that would wait too long.
 """
 
 import threading
@@ -15,8 +15,8 @@ from typing import Any
 from pymongo.errors import PyMongoError
 
 MAX_WAIT_SECONDS = 2.0  # in a queue
-CONGESTED_SECONDS = 0.5  # of waiting, with CONGESTED_CALLS others: more requests only make it worse
-CONGESTED_CALLS = 256  # more than ordinary clients ever have at the same time
+CONGESTED_SECONDS = 0.5  # of waiting, with CONGESTED_CALLS others: further requests would only make it worse
+CONGESTED_CALLS = 256  # more than ordinary clients ever have at once
 
 QUERIES = {"CommandCursor._refresh", "Collection.aggregate", "Database.aggregate"}  # pipelines: lists, searches, exports
 STATE = {"Database.command"}
@@ -33,25 +33,25 @@ WRITES = {
     "Collection.update_many",
     "Collection.update_one",
 }
-ENDS = {"ClientSession.abort_transaction", "ClientSession.commit_transaction"}  # which the writes may be waiting for
+ENDS = {"ClientSession.abort_transaction", "ClientSession.commit_transaction"}  # writes may be waiting for these
 
 
 class QueueFull(PyMongoError):
-    """An operation was not begun: those before it wait too long for a thread."""
+    """An operation was not started: the queue for its threads is too long."""
 
 
 class Lane:
-    """A few threads and the operations that wait for one, first come, first served."""
+    """A fixed number of threads, and a first-in, first-out queue of operations."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._name, self._threads = name, threads
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
-        self._entered: deque[float] = deque()  # when each of those that wait came
+        self._entered: deque[float] = deque()  # when each waiting operation was submitted
         self._started = False
 
     @property
     def waited(self) -> float:
-        """How long the oldest operation has waited, in seconds; 0 when none waits."""
+        """How long the oldest waiting operation has waited, in seconds; 0 if none waits."""
         try:
             return time.monotonic() - self._entered[0]
         except IndexError:
@@ -59,11 +59,11 @@ class Lane:
 
     @property
     def is_congested(self) -> bool:
-        """Whether so many operations wait for so long that no further request should be begun."""
+        """Whether so many operations have waited so long that no further request should start."""
         return len(self._entered) > CONGESTED_CALLS and self.waited > CONGESTED_SECONDS
 
     def submit(self, call: Callable[[], Any]) -> Future[Any]:
-        """Runs ``call`` when a thread is free; its future fails with QueueFull when that takes more than 2 seconds."""
+        """Runs ``call`` as soon as a thread is free. The future fails with QueueFull if that takes more than 2 seconds."""
         future: Future[Any] = Future()
         if self.waited > MAX_WAIT_SECONDS:
             future.set_exception(QueueFull())
@@ -93,13 +93,13 @@ class Lane:
                 else:
                     future.set_result(result)
                     del result
-            del future, call  # the next one may be long in coming, and what they hold is large
+            del future, call  # or they would keep large results alive until the next operation
 
 
 class DriverThreads(Executor):
-    """The executor that Motor uses; its operations tell their lane by the driver's method.
+    """The executor that Motor uses. The driver's method decides in which lane an operation runs.
 
-    Together they use fewer connections than ``mongodb_pool_size`` has by default.
+    All lanes together use fewer connections than the default of ``mongodb_pool_size``.
     """
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class DriverThreads(Executor):
         }
 
     def submit(self, call: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
-        """Runs an operation of Motor's, which is a partial of ``Context.run`` and the driver's method."""
+        """Runs an operation of Motor: a partial of ``Context.run`` with the driver's method."""
         assert not arguments
         assert not options
         return self._lanes.get(call.args[0].__qualname__, self.reads).submit(call)

@@ -1,8 +1,8 @@
-"""A real ``mongod`` as a child process, for when nobody configured a MongoDB.
+"""A real ``mongod`` as a child process, used when no MongoDB is configured.
 
-It is journaled, a one-member replica set (transactions and change streams work), and keeps its data below
-``Settings.data_dir``. It listens on a Unix socket there, which only the account that runs it can open. It dies with this
-process, and is started again when it dies alone.
+It is a journaled replica set of one member, so transactions and change streams work, and it keeps its data in
+``Settings.data_dir``. It listens on a Unix socket that only the account that runs it can open. It dies with this process,
+and is restarted if it dies alone.
 """
 
 import fcntl
@@ -26,20 +26,20 @@ from taskapi.db.mongod_program import find_mongod
 
 log = logging.getLogger(__name__)
 
-BOTH_VERIFY = "the secret that is set signs, and %s still verifies: nobody is signed out; delete that file in %d days to end it"
-BEFORE_1_4 = ("mongod.log", "mongod.log.1", "port")  # the log held filters and values of documents; the port comes last
+BOTH_VERIFY = "the configured secret signs, and %s still verifies, so all sessions continue; delete that file after %d days"
+BEFORE_1_4 = ("mongod.log", "mongod.log.1", "port")  # the log contained filters and values of documents; the port is deleted last
 
 
 class _FolderInUse(StartupError):
-    """Another server works on the data folder."""
+    """Another server is using the data folder."""
 
 
 @contextmanager
 def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *, join: bool = False) -> Iterator[Settings]:
-    """Yields settings that name a MongoDB and its secrets: these, or those of an embedded server that runs meanwhile.
+    """Yields settings that name a MongoDB and its secrets: ``settings``, or those of an embedded server that runs for the block.
 
-    ``prepare`` is called while that server starts. With ``join``, a server that works on the data folder already is used.
-    The secrets of the data folder verify beside those that are given.
+    ``prepare`` is called while that server starts. With ``join``, a server that already runs on the data folder is used.
+    The secrets in the data folder verify as well as the configured ones.
 
     Raises:
         StartupError: no ``mongod`` is found, it does not start, or its data folder is in use.
@@ -59,7 +59,7 @@ def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *,
             uri = read_uri(folder)
             if uri is None:
                 raise StartupError(
-                    f"{folder} is in use, by a server that starts or of a release before 1.4; try again, or stop it"
+                    f"{folder} is in use, by a server that is starting or is older than 1.4; try again, or stop it"
                 )
             yield secret_file.complete(settings, folder).model_copy(update={"mongodb_uri": SecretStr(uri)})
             return
@@ -78,20 +78,20 @@ def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *,
 
 
 def require_data(settings: Settings) -> None:
-    """Raises StartupError when the MongoDB would be the embedded one, and the data folder has none."""
+    """Raises StartupError if the embedded MongoDB would be used and has no data yet."""
     if is_new(settings):
         folder = settings.data_dir.absolute()
         raise StartupError(f"there is no data in {folder}; start the API there once, or set TASKAPI_DATA_DIR")
 
 
 def is_new(settings: Settings) -> bool:
-    """Whether the MongoDB would be an embedded one that is to be made."""
+    """Whether an embedded MongoDB would be used that does not exist yet."""
     with explained(f"TASKAPI_DATA_DIR: {settings.data_dir} cannot be used"):
         return settings.mongodb_uri is None and not (settings.data_dir / "mongodb").is_dir()
 
 
 def make_folder(path: Path) -> Path:
-    """Makes the data folder unless it is there; its absolute path. Raises StartupError."""
+    """Creates the data folder if it does not exist. Returns its absolute path. Raises StartupError."""
     with explained(f"TASKAPI_DATA_DIR: {path} cannot be used"):
         path = path.absolute()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def make_folder(path: Path) -> Path:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Deletes what releases before 1.4 left: a log with password hashes and addresses in it, and the number of a port."""
+    """Deletes files of releases before 1.4: a log that contains password hashes and e-mail addresses, and a port number."""
     with suppress(OSError):
         if (folder / "port").is_file():
             for name in BEFORE_1_4:
@@ -109,7 +109,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[IO[bytes]]:
-    """Holds the folder for one server at a time. The mongod inherits the lock, so it ends only when both have."""
+    """Locks the folder for one server. The mongod inherits the lock, which is released when both have ended."""
     path = folder / "lock"
     with ExitStack() as held:
         with explained(f"{path} cannot be opened"):
@@ -122,7 +122,7 @@ def _locked(folder: Path) -> Iterator[IO[bytes]]:
                     f"{folder} is in use by another taskapi server (process {owner or 'unknown'}); "
                     "stop it or set TASKAPI_DATA_DIR"
                 )
-            time.sleep(0.05)  # its owner was killed and its mongod is still ending
+            time.sleep(0.05)  # its owner was killed, and its mongod is still shutting down
         with explained(f"{path} cannot be written"):
             lock.truncate(0)
             os.pwrite(lock.fileno(), str(os.getpid()).encode(), 0)
@@ -143,7 +143,7 @@ def _runs(pid: str) -> bool:
 
 
 def _is_handed_down(settings: Settings) -> bool:
-    """Whether the MongoDB that is named is the embedded one of the data folder, as for the workers of ``taskapi serve``."""
+    """Whether the configured MongoDB is the embedded one of the data folder, as it is for the workers of ``taskapi serve``."""
     with suppress(StartupError):
         uri = read_uri(settings.data_dir)
         return uri is not None and settings.mongodb_uri == SecretStr(uri)

@@ -1,4 +1,4 @@
-"""What the errors of the driver mean to a caller."""
+"""Translates errors of the driver into errors of the API."""
 
 from pymongo.errors import (
     BulkWriteError,
@@ -15,42 +15,42 @@ from pymongo.errors import (
 from taskapi.core.errors import DamagedTask, DatabaseUnavailable, DomainError, QueryTimeout, ServerBusy
 from taskapi.db import driver_threads
 
-INDEX_NOT_FOUND = 27  # of a search for words, while the index of texts is built
+INDEX_NOT_FOUND = 27  # raised by a text search while the text index is being built
 OUT_OF_DISK_SPACE = 14031
 DUPLICATE_KEY = 11000
 CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE = 43, 239, 246
 NOT_PRIMARY = {10058, 10107, 13435}  # Server Discovery and Monitoring specification: "not writable primary"
-RECOVERING = {91, 189, 11600, 11602, 13436}  # its "node is recovering", "node is shutting down" among them
-UNREACHABLE = {6, 7, 89, 134, 262, 9001}  # further ones of the Retryable Reads and Retryable Writes specifications
-PASSING = (
+RECOVERING = {91, 189, 11600, 11602, 13436}  # the same specification: "node is recovering", including "node is shutting down"
+UNREACHABLE = {6, 7, 89, 134, 262, 9001}  # further codes of the Retryable Reads and Retryable Writes specifications
+TRANSIENT = (
     {INDEX_NOT_FOUND, OUT_OF_DISK_SPACE, CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE}
     | NOT_PRIMARY
     | RECOVERING
     | UNREACHABLE
 )
-UNWRITABLE = {171, 10334, 17419, 17420}  # because of what is stored: two lists in one index, or too large a document
+UNWRITABLE = {171, 10334, 17419, 17420}  # because of the stored document: two lists in one index, or too large
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
 
 
 def lacks_durability(error: PyMongoError) -> bool:
-    """Whether a bulk write ended before a majority of the replica set had all of it."""
+    """Whether a bulk write was not acknowledged by a majority of the replica set."""
     return isinstance(error, BulkWriteError) and bool(error.details["writeConcernErrors"])
 
 
 def to_domain_error(error: PyMongoError) -> DomainError | None:
-    """What a driver's error means to a caller; None when it is a fault of ours."""
+    """The error to raise for a driver's error; None when the cause is a bug."""
     if isinstance(error, ExecutionTimeout):
         return QueryTimeout()
     if isinstance(error, driver_threads.QueueFull):
         return ServerBusy()
-    if isinstance(error, ConfigurationError):  # "sessions are not supported", as long as no server is known again
+    if isinstance(error, ConfigurationError):  # "sessions are not supported", until a server is known again
         return DatabaseUnavailable()
     if isinstance(error, (ConnectionFailure, InvalidOperation, WriteConcernError, WTimeoutError)) or lacks_durability(error):
         return DatabaseUnavailable()
     if any(error.has_error_label(label) for label in RETRYABLE_LABELS):
         return DatabaseUnavailable()
     codes = _codes(error)
-    if codes & PASSING:
+    if codes & TRANSIENT:
         return DatabaseUnavailable()
     if codes & UNWRITABLE:
         return DamagedTask()
@@ -58,7 +58,7 @@ def to_domain_error(error: PyMongoError) -> DomainError | None:
 
 
 def _codes(error: PyMongoError) -> set[int | None]:
-    """The server's codes in an error: of the command, of single writes, and of the write concern."""
+    """The server's codes in an error: of the command, of individual writes, and of the write concern."""
     if not isinstance(error, OperationFailure):
         return set()
     details = error.details or {}

@@ -1,4 +1,4 @@
-"""The indexes of a collection at start: those that its document declares are made, those that it had before are dropped."""
+"""Creates the indexes that a document declares, and drops its former ones, when the service starts."""
 
 import logging
 from typing import Any
@@ -12,11 +12,10 @@ INDEX_NOT_FOUND = 27
 
 
 async def create(collection: Any, document: type[Document]) -> None:
-    """Makes the ``indexes`` of a document's settings, then drops its ``former_indexes``.
+    """Creates the ``indexes`` of a document's settings, then drops its ``former_indexes``.
 
-    An index whose definition changes gets a new name: MongoDB refuses two definitions under one. Several workers may do
-    this at once; what one of them has dropped already is no error. An index that cannot be dropped costs some time with each
-    write: the log names it, and the service starts.
+    An index whose definition changes needs a new name, because MongoDB refuses a second definition under one name. Several
+    workers may do this at once. An index that cannot be dropped only slows writes down, so it is logged and the service starts.
     """
     declared = list(getattr(document.Settings, "indexes", ()))
     if declared:

@@ -1,6 +1,6 @@
-"""Leases: a worker has a document to itself until a time that is stored in it.
+"""Leases: a worker has exclusive use of a document until a time that is stored in the document.
 
-A worker that is killed frees nothing: its lease ends by time, and another worker takes the document.
+The lease of a killed worker simply expires, and another worker takes the document.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,9 @@ ID_ONLY: BSON = {"_id": 1}
 class LeasePolicy:
     """Which fields of a document hold its lease, and how long a lease lasts.
 
-    ``until`` names the field of its end, ``holder`` that of its id. Without a ``holder`` a lease is known by its end, and cannot
-    be renewed. A document without a lease lacks the fields, when they are ``optional``, or has a past end and no holder.
+    ``until`` names the field for its end, ``holder`` the field for its id. Without ``holder``, the end identifies the lease,
+    which then cannot be renewed. A document without a lease lacks the fields if they are ``optional``; otherwise its end is in
+    the past and its holder null.
     """
 
     duration: timedelta
@@ -36,14 +37,14 @@ class LeasePolicy:
         return [self.until, self.holder] if self.holder else [self.until]
 
     def begin(self, document_id: Any, now: datetime) -> "Lease":
-        """A new lease of a document, to be stored with the write that takes it."""
+        """A new lease of a document, to be stored by the write that takes it."""
         values: BSON = {self.until: now + self.duration}
         if self.holder:
             values[self.holder] = ObjectId()
         return Lease(self, document_id, values)
 
     def free(self, now: datetime) -> BSON:
-        """The filter of documents without a lease."""
+        """The filter for documents without a lease."""
         return {self.until: {"$not": {"$gt": now}}}
 
     async def take(
@@ -55,9 +56,9 @@ class LeasePolicy:
         projection: BSON | None = None,
         also: BSON | None = None,
     ) -> "tuple[Lease, BSON] | None":
-        """Leases the first free document that matches ``due``, in the order ``sort``; None when there is none.
+        """Leases the first free document that matches ``due``, in the order ``sort``; None if there is none.
 
-        Returns the lease and the document with it. ``also`` holds more operators for the same update.
+        Returns the lease and the document after the update, to which ``also`` adds operators.
         """
         now = utc_now()
         lease = self.begin(None, now)
@@ -73,7 +74,7 @@ class LeasePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to work on one document, until it ends or is lost to another worker."""
+    """The right to work on one document, until it expires and another worker takes it."""
 
     policy: LeasePolicy
     document_id: Any
@@ -81,17 +82,17 @@ class Lease:
 
     @property
     def mine(self) -> BSON:
-        """The filter of the document as long as this lease holds."""
+        """The filter for the document while this lease is valid."""
         name = self.policy.holder or self.policy.until
         return {"_id": self.document_id, name: self.values[name]}
 
     async def renew(self, collection: Collection, projection: BSON | None = None) -> BSON | None:
-        """Starts the lease's duration again. Returns the fields in ``projection``, the id by default; None when it was lost."""
+        """Restarts the lease's duration. Returns the fields in ``projection`` (by default the id); None if the lease was lost."""
         until = {self.policy.until: utc_now() + self.policy.duration}
         return await collection.find_one_and_update(self.mine, {"$set": until}, projection or ID_ONLY)
 
     async def release(self, collection: Collection, values: BSON | None = None) -> bool:
-        """Ends the lease, and sets ``values`` in the same write. False when it was lost before."""
+        """Ends the lease, and sets ``values`` in the same write. False if the lease was lost."""
         until, *holder = self.policy.fields
         update: BSON = {"$set": {until: utc_now(), **dict.fromkeys(holder), **(values or {})}}
         if self.policy.optional:

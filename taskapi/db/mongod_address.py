@@ -1,4 +1,4 @@
-"""Where the embedded MongoDB listens: a Unix socket in the data folder, which only its own account can open."""
+"""Where the embedded MongoDB listens: a Unix socket in the data folder, which only the account that runs it can open."""
 
 import hashlib
 import os
@@ -13,15 +13,15 @@ from taskapi.core.errors import StartupError
 from taskapi.core.startup_files import explained
 
 MAX_SOCKET_BYTES = 107  # of its path, on Linux (unix(7))
-SOCKET = "mongod.sock"  # drivers know a socket by this ending
-UNUSABLE = set(",:[]")  # which mongod takes for the end of a path in a list of addresses, or for a port
+SOCKET = "mongod.sock"  # drivers recognise a socket by this suffix
+UNUSABLE = set(",:[]")  # mongod reads these as the end of a path in its list of addresses, or as a port
 
 
 def choose_socket(folder: Path) -> Path:
-    """The socket of a data folder: in it, or in a private folder of the system where its path is too long for one.
+    """The socket for a data folder: inside it, or in a private temporary folder if its path cannot be used for a socket.
 
     Raises:
-        StartupError: neither can be had.
+        StartupError: neither is possible.
     """
     socket = folder / SOCKET
     if _is_usable(socket):
@@ -29,7 +29,9 @@ def choose_socket(folder: Path) -> Path:
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     socket = _private_folder() / f"{name}.sock"
     if not _is_usable(socket):
-        raise StartupError(f"TASKAPI_DATA_DIR: {folder} is too long for a socket, and so is {socket.parent}; name a shorter one")
+        raise StartupError(
+            f"TASKAPI_DATA_DIR: {folder} is too long for a socket, and so is {socket.parent}; choose a shorter path"
+        )
     return socket
 
 
@@ -39,13 +41,13 @@ def uri_of(socket: Path) -> str:
 
 
 def write_uri(folder: Path, uri: str) -> None:
-    """Notes the URI in the data folder, for whoever else wants to connect. Raises StartupError."""
+    """Writes the URI into the data folder, for other processes that want to connect. Raises StartupError."""
     if startup_files.read_text(_uri_file(folder)) != uri:
         startup_files.write_text(_uri_file(folder), uri)
 
 
 def read_uri(folder: Path) -> str | None:
-    """The URI that the server on this folder has, or had last. Raises StartupError."""
+    """The URI of the server that runs on this folder, or ran last. Raises StartupError."""
     return startup_files.read_text(_uri_file(folder)) or None
 
 
@@ -64,12 +66,12 @@ def _private_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise StartupError(f"{folder} is not a private folder of this account, but would contain the socket of MongoDB")
+        raise StartupError(f"{folder} must be a private folder of this account, because it would contain the socket of MongoDB")
     return folder
 
 
 def _runtime_folder() -> Path:
-    """``XDG_RUNTIME_DIR``, which is this account's own, else the system's folder for temporary files."""
+    """``XDG_RUNTIME_DIR`` if it belongs to this account, otherwise the system's temporary folder."""
     with suppress(OSError, KeyError):
         runtime = Path(os.environ["XDG_RUNTIME_DIR"])
         if runtime.stat().st_uid == os.geteuid() and os.access(runtime, os.W_OK | os.X_OK):

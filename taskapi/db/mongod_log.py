@@ -1,8 +1,8 @@
-"""The log of the embedded MongoDB: what its ``mongod`` prints, without what it says of documents, in a file of bounded size.
+"""The log of the embedded MongoDB: the output of ``mongod`` without the contents of documents, in a file of bounded size.
 
-Slow operations, conflicts and refused documents are logged with their filters and values: password hashes, addresses,
-names, titles. MongoDB's own redaction is not in the Community edition, so its output passes through here. Numbers, names
-of collections and plans stay, every other value of such a line is replaced.
+MongoDB logs slow operations, conflicts and refused documents with their filters and values: password hashes, e-mail
+addresses, names, titles. The Community edition cannot redact its log, so this module does. Numbers, names of collections
+and plans stay; every other value of such a line is replaced.
 """
 
 import json
@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-MAX_BYTES = 16 * 1024 * 1024  # of the file, and of the one before
+MAX_BYTES = 16 * 1024 * 1024  # of the file, and of the previous one
 MAX_LINE_BYTES = 64 * 1024
 MAX_SUMMARY_LENGTH = 300
 BURST_SECONDS = 5
@@ -21,16 +21,16 @@ REDACTED = "###"
 
 Entry = dict[str, Any]
 
-# Lines of these components, of the storage engine, and of the start and the stop say nothing of documents.
+# Lines of these components, of the storage engine, and of startup and shutdown contain nothing from documents.
 PLAIN_COMPONENTS = {"CONTROL", "NETWORK", "FTDC", "ASIO"}
 PLAIN_CONTEXTS = {"-", "main", "initandlisten", "SignalHandler", "Checkpointer"}
 CONTEXT_COMPONENTS = {"STORAGE", "RECOVERY", "REPL", "ELECTION", "INDEX"}
 PLAIN_FIELDS = {"ns", "namespace", "type", "planSummary", "queryHash", "planCacheKey", "queryFramework", "protocol", "codeName"}
-EXPLANATIONS = ("message", "error", "reason")  # fields of a line that say more than its message
+EXPLANATIONS = ("message", "error", "reason")  # fields that explain the message of a line
 
 
 def redact(entry: Entry) -> Entry:
-    """A line as it may be kept."""
+    """``entry``, a line of the log, without values from documents."""
     attributes = entry.get("attr")
     if not isinstance(attributes, dict) or _is_plain(entry):
         return entry
@@ -49,14 +49,14 @@ def _redact_value(name: str, value: object) -> object:
         return value
     if isinstance(value, str) and name in PLAIN_FIELDS:
         return value
-    if name == "error":  # its code, without the text, which repeats keys and values
+    if name == "error":  # only its code: the text repeats keys and values
         code = value.get("codeName") if isinstance(value, dict) else str(value).partition(":")[0].partition("{")[0]
         return code if isinstance(code, str) and code.isidentifier() else REDACTED
     return REDACTED
 
 
 def summarize(entry: Entry) -> str:
-    """A line in a few words, for whoever waits for the start."""
+    """A line in a few words, for the progress of the start and its failure."""
     attributes = entry.get("attr") or {}
     for name in EXPLANATIONS:
         said = attributes.get(name)
@@ -68,22 +68,22 @@ def summarize(entry: Entry) -> str:
 
 
 def _shorten(text: str) -> str:
-    """One line of it."""
+    """``text`` on one line, cut to ``MAX_SUMMARY_LENGTH``."""
     return " ".join(text.split())[:MAX_SUMMARY_LENGTH]
 
 
 class MongodLog:
-    """The file, and what was said last."""
+    """The log file, and the latest messages."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.latest = ""
-        self.latest_error = ""  # of errors in quick succession the first, which has caused the others
+        self.latest_error = ""  # of errors in quick succession the first, which caused the others
         self._last_error_at = -math.inf
         self._is_json = False
 
     def follow(self, output: IO[bytes]) -> None:
-        """Copies what a mongod prints until it ends. A full disk loses lines of the log, and holds nothing up."""
+        """Copies the output of a mongod until it ends. If the disk is full, lines are lost, but nothing blocks."""
         self.latest = self.latest_error = ""
         self._last_error_at = -math.inf
         self._is_json = False
@@ -104,10 +104,10 @@ class MongodLog:
         except ValueError:
             entry = None
         if not isinstance(entry, dict):
-            if self._is_json:  # part of a line that is too long
+            if self._is_json:  # the rest of a line that was too long
                 return b""
             self.latest = self.latest_error = _shorten(line.decode(errors="replace")) or self.latest
-            return line  # from before the log begins: the command line, or the system's loader
+            return line  # before the log starts: from the command line or the system's loader
         self._is_json = True
         entry = redact(entry)
         self.latest = summarize(entry)

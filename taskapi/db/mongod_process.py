@@ -1,4 +1,4 @@
-"""The process of the embedded MongoDB: its command line, its start however long a recovery takes, and starting it again."""
+"""The process of the embedded MongoDB: its command line, its start, however long a recovery takes, and its restarts."""
 
 import logging
 import os
@@ -26,24 +26,24 @@ from taskapi.db.mongod_program import Release, is_past_end_of_life, release
 log = logging.getLogger(__name__)
 
 REPLICA_SET = "taskapi"
-ELECTION_SECONDS = 60  # from its first answer until it takes writes; until it answers it has all the time it needs
+ELECTION_SECONDS = 60  # from its first answer until it accepts writes; the first answer itself may take any time
 PROGRESS_SECONDS = 5
 STOP_SECONDS = 30
 RESTART_PAUSE_SECONDS = 0.5
-CHECKPOINT_SECONDS = 10  # a crash costs what was written since: MongoDB's own 60 s of imports take a minute to recover
-# Plans are tried for 10,000 steps each, not for 30 % of the collection: nine indexes begin with the owner.
+CHECKPOINT_SECONDS = 10  # recovery replays writes since the last one: with MongoDB's own 60 s, those of imports take a minute
+# Trials of query plans end after 10,000 steps each, not 30 % of the collection: nine indexes begin with the owner.
 PLAN_TRIAL = "internalQueryPlanEvaluationCollFraction=0"
-SLOW_MS = 500  # from which on an operation is logged
+SLOW_MS = 500  # slower operations are logged
 NOT_INITIATED = 94  # the server's error code NotYetInitialized
-CONFIGURATION_STALE = 93  # InvalidReplicaSetConfig: this server is not the member its configuration names
+CONFIGURATION_STALE = 93  # InvalidReplicaSetConfig: the configuration names another server as its member
 OLD_VERSION = (
-    "MongoDB %s no longer gets security fixes; %s can connect to it. For production put a newer mongod on PATH, "
+    "MongoDB %s no longer gets security fixes; %s can connect to it. For production, put a newer mongod on PATH, "
     "or set TASKAPI_MONGODB_URI"
 )
 
 
 class MongodProcess:
-    """One mongod and the thread that starts it, waits for it, and starts it again."""
+    """One mongod, and the thread that starts, awaits and restarts it."""
 
     def __init__(self, program: Path, folder: Path, settings: Settings, lock: IO[bytes]) -> None:
         self.program, self.folder, self.lock = program, folder, lock
@@ -54,15 +54,15 @@ class MongodProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.failure: str | None = None
         self.ready, self.stopping = threading.Event(), threading.Event()
-        # The child is bound to the thread that starts it, so that thread lives as long as the server.
+        # The child dies with the thread that started it, so this thread lives as long as the server.
         self.keeper = threading.Thread(target=self._keep_running, name="mongod", daemon=True)
         self.reader = threading.Thread()
 
     def start(self, prepare: Callable[[], object]) -> None:
-        """Calls ``prepare``, and returns when the server takes writes, which after a crash may be a while.
+        """Starts the server and calls ``prepare`` meanwhile. Returns when the server accepts writes: not soon, after a crash.
 
         Raises:
-            StartupError: it ended, or answers and takes no writes; says why, and where its log is.
+            StartupError: the server ended, or does not accept writes; the message says why, and where the log is.
         """
         mongod_address.write_uri(self.folder, self.uri)
         self.keeper.start()
@@ -72,7 +72,7 @@ class MongodProcess:
             raise StartupError(f"mongod did not start: {self.failure}; see {self.log.path}")
 
     def stop(self) -> None:
-        """Shuts the server down cleanly; after 30 s by force."""
+        """Shuts the server down cleanly, or kills it after 30 s."""
         self.stopping.set()
         if self.process:
             self.process.terminate()
@@ -87,7 +87,7 @@ class MongodProcess:
         while not self.stopping.is_set():
             try:
                 self.process = self._spawn()
-            except OSError as error:  # no process or no file can be had at the moment
+            except OSError as error:  # no process or file is available at the moment
                 log.error("mongod cannot be started: %s", error)
                 if not self.ready.is_set():
                     self.failure = str(error)
@@ -108,7 +108,7 @@ class MongodProcess:
             if self.failure:
                 return
             if not self.stopping.wait(RESTART_PAUSE_SECONDS):
-                log.error("mongod ended by itself (code %s%s); starting it again", code, self._last_error())
+                log.error("mongod ended unexpectedly (code %s%s); restarting it", code, self._last_error())
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(  # noqa: S603 - our own program and arguments
@@ -116,7 +116,7 @@ class MongodProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C in the terminal is for the API, which stops this one last
+            start_new_session=True,  # Ctrl-C in the terminal stops the API, which stops mongod last
             umask=0o077,
             pass_fds=[self.lock.fileno()],
         )
@@ -128,7 +128,7 @@ class MongodProcess:
         addresses = [str(self.socket), *(["127.0.0.1"] if self.port else [])]
         arguments = ["--dbpath", str(self.folder / "mongodb"), "--bind_ip", ",".join(addresses)]
         arguments += ["--port", str(self.port)] if self.port else []
-        arguments += ["--nounixsocket"]  # but the one that is named: no second one in /tmp
+        arguments += ["--nounixsocket"]  # no other socket in /tmp
         arguments += ["--networkMessageCompressors", "disabled"]
         arguments += ["--replSet", REPLICA_SET, "--oplogSize", "990"]
         arguments += ["--quiet", "--slowms", str(SLOW_MS)]
@@ -139,7 +139,7 @@ class MongodProcess:
         return arguments
 
     def _wait_for_primary(self, process: subprocess.Popen[bytes]) -> str | None:
-        """None once the server takes writes, else why it will not."""
+        """Waits until the server accepts writes. Returns None then, or why it never will."""
         began = said = time.monotonic()
         answered: float | None = None
         options: dict[str, Any] = {"serverSelectionTimeoutMS": 250, "connectTimeoutMS": 2000, "socketTimeoutMS": 10_000}
@@ -154,11 +154,11 @@ class MongodProcess:
                     self._initiate(client)
                 now = time.monotonic()
                 if answered and now - answered > ELECTION_SECONDS:
-                    return f"it answers, and takes no writes within {ELECTION_SECONDS} s{self._last_error()}"
+                    return f"it answered, but accepted no writes within {ELECTION_SECONDS} s{self._last_error()}"
                 if now - said > PROGRESS_SECONDS:
                     said = now
                     log.warning(
-                        "waiting for MongoDB to start, for %.0f s now: %s", now - began, self.log.latest or "no message yet"
+                        "still waiting for MongoDB to start, after %.0f s: %s", now - began, self.log.latest or "no message yet"
                     )
                 time.sleep(0.02)
         self.reader.join()
@@ -166,7 +166,7 @@ class MongodProcess:
         return f"it ended with {name}{self._last_error()}"
 
     def _last_error(self) -> str:
-        return f", saying: {self.log.latest_error}" if self.log.latest_error else ""
+        return f"; its last error: {self.log.latest_error}" if self.log.latest_error else ""
 
     def _initiate(self, client: "MongoClient[dict[str, object]]") -> None:
         members = [{"_id": 0, "host": str(self.socket)}]
@@ -175,16 +175,16 @@ class MongodProcess:
         except OperationFailure as error:
             if error.code == NOT_INITIATED:
                 client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
-            elif error.code == CONFIGURATION_STALE:  # another socket than last time, or the port of an earlier release
+            elif error.code == CONFIGURATION_STALE:  # it names another socket, or the port of an earlier release
                 current = client.admin.command("replSetGetConfig")["config"]
                 current |= {"members": members, "version": current["version"] + 1}
                 client.admin.command("replSetReconfig", current, force=True)
 
     def _note_version(self, client: "MongoClient[dict[str, object]]") -> None:
-        """Notes which format the data has, for the choice of a program next time, and warns of an old server once."""
+        """Stores the format of the data, for the choice of a program at the next start. Warns once of an old server."""
         answer = client.admin.command({"getParameter": 1, "featureCompatibilityVersion": 1})
         data = str(answer["featureCompatibilityVersion"]["version"])
-        with suppress(StartupError):  # it is no reason not to serve
+        with suppress(StartupError):  # the service runs without it
             if startup_files.read_text(_format_file(self.folder)) != data:
                 startup_files.write_text(_format_file(self.folder), data)
         version = str(client.server_info()["version"])
@@ -196,7 +196,7 @@ class MongodProcess:
 
 
 def read_data_format(folder: Path) -> Release | None:
-    """The format of a folder's data, as a release of MongoDB; None when it is not known. Raises StartupError."""
+    """The format of a folder's data, as a release of MongoDB; None if unknown. Raises StartupError."""
     return release(startup_files.read_text(_format_file(folder)) or "")
 
 

@@ -1,4 +1,4 @@
-"""Which ``mongod`` runs the embedded MongoDB: where one is found, its version, and what data it can open."""
+"""Finds the ``mongod`` for the embedded MongoDB: its location, its version, and the data that it can open."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
 from taskapi.core.startup_files import explained
 
-Release = tuple[int, int]  # 6.0: also the name of a data format, MongoDB's feature compatibility version
+Release = tuple[int, int]  # such as 6.0; also a data format: MongoDB's feature compatibility version
 
 VERSION_SECONDS = 20
 VERSION = re.compile(r"\bv(\d+)\.(\d+)\.(\d+)")
@@ -26,7 +26,7 @@ END_OF_LIFE: Final[dict[Release, date]] = {
     (8, 0): date(2029, 10, 31),
     (8, 2): date(2026, 7, 31),
 }
-# Every other release before this one was one of the quarterly ones, and is past its end.
+# All releases before this one that are not listed were quarterly, and are past their end of life.
 FIRST_UNLISTED: Release = (8, 3)
 MISSING = (
     "No MongoDB: set TASKAPI_MONGODB_URI to a running server, or put mongod on PATH (or name it in TASKAPI_MONGOD), "
@@ -35,40 +35,40 @@ MISSING = (
 
 
 def find_mongod(settings: Settings, data: Release | None = None) -> Path:
-    """The program to run: ``TASKAPI_MONGOD``, else the newest of ``mongod`` on PATH and the one of the ``embedded`` extra.
+    """The program to run: ``TASKAPI_MONGOD``, or the newer of ``mongod`` on PATH and the one of the ``embedded`` extra.
 
-    Of those two, one that cannot open data of the format ``data`` is passed over. Where that is not known, PATH comes first.
+    Of those two, one that cannot open the format ``data`` is skipped. If the format is unknown, PATH comes first.
 
     Raises:
-        StartupError: there is none, and the message names the three ways to give one; or none that can open the data.
+        StartupError: there is none, and the message names three ways to provide one; or none can open the data.
     """
     if settings.mongod:
         with explained(f"TASKAPI_MONGOD: {settings.mongod} cannot be used"):
             is_program = settings.mongod.is_file() and os.access(settings.mongod, os.X_OK)
         if not is_program:
-            raise StartupError(f"TASKAPI_MONGOD: {settings.mongod} is not a program that can be run")
+            raise StartupError(f"TASKAPI_MONGOD: {settings.mongod} is not an executable program")
         return settings.mongod.absolute()
     on_path = shutil.which("mongod")
     found = [path for path in (Path(on_path).absolute() if on_path else None, _packaged()) if path]
     if not found:
         raise StartupError(MISSING)
-    if len(found) == 1 or data is None:  # a mongod refuses data that it cannot open, and leaves it as it is
+    if len(found) == 1 or data is None:  # a mongod leaves data that it cannot open unchanged
         return found[0]
     versions = {path: version for path in found if (version := _version(path))}
     able = [path for path in versions if can_open(versions[path][:2], data)]
     if not able:
-        known = " and ".join(f"{path} ({_dotted(version)})" for path, version in versions.items()) or "no mongod that runs"
+        known = " and ".join(f"{path} ({_dotted(version)})" for path, version in versions.items()) or "no mongod that works"
         raise StartupError(
-            f"the data is in the format of MongoDB {_dotted(data)}, and found is {known}; "
+            f"the data is in the format of MongoDB {_dotted(data)}, but the only programs found are {known}; "
             f"put a mongod {_dotted(data)} on PATH or name it in TASKAPI_MONGOD"
         )
-    return max(able, key=lambda path: versions[path])  # of equals the first
+    return max(able, key=lambda path: versions[path])  # the first of equals
 
 
 def can_open(program: Release, data: Release) -> bool:
-    """Whether a mongod opens data of that format as it is: its own, those of its series, and those of the series before.
+    """Whether a mongod can open this data format: its own, those of its series, and those of the previous series.
 
-    Opening changes no format: that is done by ``setFeatureCompatibilityVersion`` alone.
+    Opening never changes the format; only ``setFeatureCompatibilityVersion`` does.
     """
     major, minor = program
     oldest = (major, 0) if minor else (major - 1, 0)
@@ -76,13 +76,13 @@ def can_open(program: Release, data: Release) -> bool:
 
 
 def release(text: str) -> Release | None:
-    """``6.0`` of ``6.0``, ``6.0.5`` or ``6.0.5-rc1``; None when it is no version."""
+    """The release in ``6.0``, ``6.0.5`` or ``6.0.5-rc1``: (6, 0); None if ``text`` is not a version."""
     match = re.match(r"(\d{1,4})\.(\d{1,4})\b", text)
     return (int(match[1]), int(match[2])) if match else None
 
 
 def is_past_end_of_life(version: Release, today: date) -> bool:
-    """Whether a release gets no security fixes any longer."""
+    """Whether a release no longer gets security fixes."""
     end = END_OF_LIFE.get(version)
     return today > end if end else version < FIRST_UNLISTED
 
@@ -94,7 +94,7 @@ def _packaged() -> Path | None:
             program = Path(place) / "bin" / "mongod"
             with suppress(OSError):
                 if program.exists() and not os.access(program, os.X_OK):
-                    program.chmod(0o755)  # not every installer keeps the run bit
+                    program.chmod(0o755)  # some installers drop the executable bit
             if os.access(program, os.X_OK):
                 return program
     return None

@@ -1,4 +1,4 @@
-"""Whether a write would go through right now, asked on a connection that nothing else waits for."""
+"""Checks whether a write would succeed right now, on a connection of its own."""
 
 import asyncio
 import time
@@ -15,9 +15,9 @@ from taskapi.core.settings import Settings
 from taskapi.db.connection import make_client
 from taskapi.db.errors import to_domain_error
 
-LOOK_SECONDS = 1.5  # for all of a look
+CHECK_SECONDS = 1.5  # for a whole check
 GRACE_SECONDS = 0.2  # for the driver to notice that they have passed
-FRESH_SECONDS = 0.2  # that what a look has found is true for those who ask next
+FRESH_SECONDS = 0.2  # for which the result of a check is reused
 CLOSE_SECONDS = 0.5
 LINEARIZABLE_READ_CONCERN = 136  # the server's error code
 UNREACHABLE = "MongoDB cannot be reached."
@@ -27,49 +27,49 @@ OPTIONS: dict[str, Any] = {"serverMonitoringMode": "poll", "heartbeatFrequencyMS
 
 
 class PrimaryProbe:
-    """Looks for a primary that has a majority of its replica set; many who ask at once share one look.
+    """Checks for a primary that has a majority of its replica set. Concurrent callers share one check.
 
-    It has a client of its own, without threads, so it waits neither for the pool nor for the threads of the queries.
+    It has a client of its own, without threads, so it waits for neither the connection pool nor the threads of queries.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client: AsyncMongoClient[dict[str, Any]] | None = None  # opened by the first look
-        self._look: asyncio.Task[str | None] | None = None
-        self._looked_at = 0.0
+        self._client: AsyncMongoClient[dict[str, Any]] | None = None  # opened by the first check
+        self._check: asyncio.Task[str | None] | None = None
+        self._checked_at = 0.0
 
     async def require_primary(self) -> None:
-        """Returns when a write would go through.
+        """Returns if a write would succeed.
 
         Raises:
-            DatabaseUnavailable: the server cannot be reached, has no primary, or its primary has no majority; says which.
+            DatabaseUnavailable: the server cannot be reached, has no primary, or its primary has no majority.
         """
-        if self._look is None or (self._look.done() and time.monotonic() - self._looked_at > FRESH_SECONDS):
-            self._look = asyncio.create_task(self._find_fault())
-        fault = await asyncio.shield(self._look)  # who goes away takes nothing from the others
+        if self._check is None or (self._check.done() and time.monotonic() - self._checked_at > FRESH_SECONDS):
+            self._check = asyncio.create_task(self._find_fault())
+        fault = await asyncio.shield(self._check)  # a cancelled caller does not cancel the check of the others
         if fault:
             raise DatabaseUnavailable(fault)
 
     async def close(self) -> None:
-        """Ends the look and closes the connections."""
-        if self._look:
-            self._look.cancel()
-            await asyncio.wait([self._look])
+        """Cancels a running check and closes the connections."""
+        if self._check:
+            self._check.cancel()
+            await asyncio.wait([self._check])
         if self._client:
             with pymongo.timeout(CLOSE_SECONDS):
                 await self._client.close()
 
     async def _find_fault(self) -> str | None:
-        """What stands in the way of a write, or None."""
+        """The reason why a write would fail, or None."""
         try:
-            async with asyncio.timeout(LOOK_SECONDS + GRACE_SECONDS):
-                with pymongo.timeout(LOOK_SECONDS):
+            async with asyncio.timeout(CHECK_SECONDS + GRACE_SECONDS):
+                with pymongo.timeout(CHECK_SECONDS):
                     return await self._ask()
         except (TimeoutError, PyMongoError):
             known = self._client and self._client.topology_description.has_known_servers
             return NO_PRIMARY if known else UNREACHABLE
         finally:
-            self._looked_at = time.monotonic()
+            self._checked_at = time.monotonic()
 
     async def _ask(self) -> str | None:
         began = time.monotonic()
@@ -82,14 +82,14 @@ class PrimaryProbe:
         if "setName" not in hello:
             return None
         states = database.get_collection("service_state", read_concern=ReadConcern("linearizable"))
-        left = max(1, round((LOOK_SECONDS - (time.monotonic() - began)) * 1000))
+        left = max(1, round((CHECK_SECONDS - (time.monotonic() - began)) * 1000))
         try:
-            with pymongo.timeout(0):  # the server cuts it, and has time to say so
-                # It is answered when a majority has confirmed that the primary is one.
+            with pymongo.timeout(0):  # the server aborts it, and has time to report that
+                # The server answers once a majority has confirmed the primary.
                 await states.find_one({"_id": "ready"}, {"_id": 1}, max_time_ms=left)
         except OperationFailure as error:
             if isinstance(error, ExecutionTimeout) or error.code == LINEARIZABLE_READ_CONCERN:
                 return NO_MAJORITY
             if isinstance(to_domain_error(error), DatabaseUnavailable):
                 raise
-        return None  # also for a server that does not know such reads
+        return None  # also if the server does not support such reads

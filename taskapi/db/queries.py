@@ -1,4 +1,4 @@
-"""Queries by pipelines, with a limit of their own."""
+"""Aggregation queries with a time limit of their own."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ async def aggregate(
     collation: Collation | None = None,
     hint: str | None = None,
 ) -> list[BSON]:
-    """All results of a pipeline; texts compare as ``collation`` says, by their code points without one.
+    """All results of a pipeline. Texts compare by ``collation``, or by code points without one.
 
-    ``hint`` names the index to begin with. While there is none of that name, MongoDB chooses.
+    ``hint`` names the index to use. If it does not exist, MongoDB chooses.
 
     Raises:
-        ExecutionTimeout: the server took longer than ``milliseconds`` and gave up; ``to_domain_error`` knows it.
-        DatabaseUnavailable: it did not even say so.
+        ExecutionTimeout: the server aborted the query after ``milliseconds``; ``to_domain_error`` translates it.
+        DatabaseUnavailable: the server did not answer in time.
     """
     try:
-        # The driver's deadline for an operation replaces maxTimeMS by what is left of it, and who is first to notice,
-        # driver or server, is a matter of luck. Zero takes it off: the server cuts the query, and has time to say so.
+        # A driver timeout would replace maxTimeMS by the time left, and either the driver or the server could time out first.
+        # Zero disables it, so the server aborts the query and has time to report that.
         with pymongo.timeout(0):
             async with asyncio.timeout((milliseconds + GRACE_MS) / 1000):
                 options: BSON = {"batchSize": 1000, "maxTimeMS": milliseconds, "collation": collation}
@@ -48,5 +48,5 @@ async def aggregate(
 
 
 def lacks_index(error: OperationFailure) -> bool:
-    """Whether a query failed because its hint names no index: it has not been built yet, or an operator has dropped it."""
+    """Whether a query failed because its hint names no index: one not built yet, or dropped by an operator."""
     return error.code == BAD_VALUE and "hint provided does not correspond to an existing index" in str(error)

@@ -1,4 +1,4 @@
-"""What the service stores about itself: which secret signs, and whether a restore is complete."""
+"""The state that the service stores about itself: which secret signs, and whether a restore is incomplete."""
 
 import logging
 from datetime import datetime
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 SIGNING_KEY, RESTORE = "signing_key", "restore"
 OTHER_KEY = (
-    "the secret key has changed: sessions signed with the last one (fingerprint %s) have ended, and second factors made with it "
-    "cannot be checked; to keep them set TASKAPI_SECRET_KEYS to both, the current one first"
+    "the secret key has changed: sessions signed with the previous one (fingerprint %s) have ended, and second factors created "
+    "with it cannot be checked; to keep them, set TASKAPI_SECRET_KEYS to both keys, the current one first"
 )
 
 
 class ServiceStateDocument(Document):
-    """One entry, under its name."""
+    """One named entry."""
 
     id: str  # type: ignore[assignment]
     since: datetime
@@ -34,29 +34,29 @@ class ServiceStateDocument(Document):
 
 
 class ServiceStateRepository:
-    """The entries that the service stores about itself."""
+    """Reads and writes the entries."""
 
     def __init__(self, database: Database) -> None:
         self._states = database.collection(ServiceStateDocument)
 
     async def check(self, keys: Keyring) -> None:
-        """Stores which secret signs, and logs when the last one is not among ``keys``: what it signed has ended.
+        """Stores which secret signs. Logs a warning if the previous one is not among ``keys``: what it signed is no longer valid.
 
         Raises:
-            StartupError: a restore of this database has begun and not ended; says what to do.
+            StartupError: a restore of this database is incomplete; the message says what to do.
         """
         found = {state["_id"]: state async for state in self._states.find({})}
         if RESTORE in found:
             name = self._states.database.name
             raise StartupError(
-                f"the database {name} is half restored: a restore is under way, or was interrupted; "
-                f"to begin it again: taskapi restore FILE --drop {name}"
+                f"the database {name} is only partly restored: a restore is running or was interrupted; "
+                f"to start over: taskapi restore FILE --drop {name}"
             )
         current, *_ = known = keys.fingerprints()
         if found.get(SIGNING_KEY, {}).get("fingerprint") == current:
             return
         note = {"$set": {"fingerprint": current, "since": utc_now()}}
-        # Of many workers that start at once, the first meets what was there before, and says so.
+        # Of several workers that start at once, only the first finds the previous value and logs the warning.
         before = await self._states.find_one_and_update({"_id": SIGNING_KEY}, note, upsert=True)
         last = (before or {}).get("fingerprint")
         if last and last not in known:

@@ -8,13 +8,13 @@ from pydantic import BaseModel, create_model
 
 
 def validated(document: type[Document], stored: Any) -> Any:
-    """What is stored, read by the fields of a document class. Raises ValidationError for what they do not allow."""
+    """The stored document, validated by the fields of a document class. Raises ValidationError."""
     return _fields_alone(cast(Any, document)).model_validate(stored)
 
 
 @cache
 def _fields_alone(document: type[Any]) -> type[BaseModel]:
-    """The model of a document's fields: the class itself works on a database that is bound to it."""
+    """A model with the document's fields alone, because the class itself needs a bound database."""
     fields: Any = {name: (field.annotation, field) for name, field in document.model_fields.items() if name != "revision_id"}
     model: type[BaseModel] = create_model(document.__name__, __config__={"extra": "forbid"}, **fields)
     return model

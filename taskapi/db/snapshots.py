@@ -1,7 +1,7 @@
-"""Reading very many documents: all as they were at one moment, in the memory of one batch.
+"""Reads very many documents in one snapshot, with only one batch in memory.
 
-MongoDB keeps a moment for five minutes (``minSnapshotHistoryWindowInSeconds``). A reader who takes longer gets the rest as of
-a later moment, from the last document on.
+MongoDB keeps a snapshot for five minutes (``minSnapshotHistoryWindowInSeconds``). A slower reader gets the rest from a later
+snapshot, starting after the last document read.
 """
 
 import asyncio
@@ -23,24 +23,25 @@ from taskapi.db.transactions import is_standalone
 log = logging.getLogger(__name__)
 
 Stages = Callable[[BSON | None], Sequence[BSON]]
-"""The pipeline that gives what follows a document in a total order; all for None."""
+"""Returns the pipeline for the documents after a given one in a total order; for all of them if it is None."""
 
 ID_BYTES = 12
 IDS_BATCH = 5000
-FIRST_BATCH_SECONDS = 20  # below the time-outs of proxies
-CURSOR_SECONDS = 600  # that MongoDB may work for one cursor, the waits for its reader not counted
+FIRST_BATCH_SECONDS = 20  # below the timeouts of proxies
+CURSOR_SECONDS = 600  # of MongoDB's work for one cursor, without the time that it waits for the reader
 
 
 async def stream_batches(
     collection: Collection, stages: Stages, size: int, collation: Collation | None = None
 ) -> AsyncGenerator[list[BSON], None]:
-    """All results of a pipeline in batches of ``size``; close it when you leave early.
+    """All results of a pipeline in batches of ``size``; close the generator if you stop early.
 
-    They are as at one moment, or when MongoDB gives that up, in parts that each are; ``stages`` begins each of them, in an
-    order that no write changes. A standalone server has no snapshots; there they are read as they are when their turn comes.
+    The results come from one snapshot. If MongoDB discards it, the rest comes from a new one, whose pipeline is
+    ``stages(last document)``; the order must be one that no write changes. A standalone server has no snapshots: there,
+    documents are read as they are at that time.
 
     Raises:
-        QueryTimeout: there is no first batch within 20 s.
+        QueryTimeout: the first batch takes more than 20 s.
     """
     last: BSON | None = None
     while True:
@@ -66,10 +67,10 @@ async def batches_in_first_order(
     size: int,
     collation: Collation | None = None,
 ) -> AsyncGenerator[list[BSON], None]:
-    """As ``stream_batches``, for an order that writes change: it is that of the beginning.
+    """As ``stream_batches``, for an order that writes can change: the order at the beginning is kept.
 
-    ``ids`` gives the ids of what ``pipeline`` gives, which are kept in 12 bytes each. When MongoDB gives the moment up, the
-    rest is read by its ids, as it is when its turn comes; what is gone is left out.
+    ``ids`` is a pipeline for the ids of the results of ``pipeline``; they are kept in memory, 12 bytes each. If MongoDB discards
+    the snapshot, the rest is read by id, in its current state; deleted documents are left out.
     """
     known, given = bytearray(), 0
     try:
@@ -98,13 +99,13 @@ async def batches_in_first_order(
 def _require_too_old(error: OperationFailure, collection: Collection) -> None:
     if error.code not in (SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE):
         raise error
-    log.warning("MongoDB gave up a snapshot of %s; the rest is read as of now", collection.name)
+    log.warning("MongoDB discarded a snapshot of %s; the rest is read from a later one", collection.name)
 
 
 async def _part(
     collection: Collection, pipelines: Sequence[tuple[Sequence[BSON], int]], collation: Collation | None
 ) -> AsyncGenerator[list[BSON], None]:
-    """The results of pipelines at one moment, each in batches of its size and ended by an empty one."""
+    """The results of pipelines in one snapshot, each in batches of its size and followed by an empty batch."""
     client = collection.database.client
     session = None if is_standalone(client) else await client.start_session(snapshot=True, causal_consistency=False)
     cursor: Any = None
@@ -115,7 +116,7 @@ async def _part(
             options: BSON = {"batchSize": size, "allowDiskUse": True, "collation": collation}
             cursor = collection.aggregate(list(pipeline), session=session, **options)
             while True:
-                # The time-out of ordinary operations would hold for all batches together: the driver sends it as maxTimeMS.
+                # The timeout of ordinary operations would apply to all batches together: the driver sends it as maxTimeMS.
                 with pymongo.timeout(CURSOR_SECONDS):
                     fetching = asyncio.ensure_future(cursor.to_list(size))
                 async with asyncio.timeout_at(deadline):
@@ -128,7 +129,7 @@ async def _part(
     except TimeoutError:
         raise QueryTimeout from None
     finally:
-        # Whoever reads may have been cancelled, and would be again at each step of this.
+        # The reader may have been cancelled, which would interrupt each await here: a task of its own closes the cursor.
         closing = asyncio.create_task(_close(cursor, session, fetching))
         _closing.add(closing)
         closing.add_done_callback(_closing.discard)
@@ -141,7 +142,7 @@ _closing: set[asyncio.Task[None]] = set()
 async def _close(cursor: Any, session: Session | None, fetching: Awaitable[Any] | None) -> None:
     with suppress(PyMongoError):
         if fetching is not None:
-            await fetching  # a cursor and its session serve one thread at a time
+            await fetching  # a cursor and its session can be used by one thread at a time
     if cursor is not None:
         with suppress(PyMongoError):
             await cursor.close()

@@ -1,4 +1,4 @@
-"""Transactions, and servers that have none."""
+"""Transactions, and standalone servers, which have none."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ TRANSACTION_SECONDS = 15
 
 
 def is_standalone(client: Any) -> bool:
-    """Whether the server is no member of a replica set: it has no transactions and no snapshots."""
+    """Whether the server is not a member of a replica set, and so has no transactions and no snapshots."""
     servers = client.topology_description.server_descriptions().values()
     return any(server.server_type_name == "Standalone" for server in servers)
 
@@ -22,12 +22,12 @@ def is_standalone(client: Any) -> bool:
 async def transaction(
     collection: Collection, work: Callable[[Session | None], Awaitable[Result]], *, required: bool = False
 ) -> Result:
-    """Runs ``work`` in one transaction, again when MongoDB asks for it.
+    """Runs ``work`` in one transaction, and retries it when MongoDB asks for that.
 
     A standalone server has no transactions; there ``work`` runs with ``None`` as its session.
 
     Raises:
-        TransactionsUnsupported: one is ``required``, and the server is such a one.
+        TransactionsUnsupported: a transaction is ``required``, and the server is standalone.
     """
     client = collection.database.client
     if is_standalone(client):
@@ -35,7 +35,7 @@ async def transaction(
             raise TransactionsUnsupported
         return await work(None)
     try:
-        # The driver would go on for two minutes. The limits hold for each operation and for all of it together.
+        # The driver would retry for two minutes. The limits apply to each operation and to the whole transaction.
         with pymongo.timeout(TRANSACTION_SECONDS):
             async with asyncio.timeout(TRANSACTION_SECONDS), await client.start_session() as session:
                 result: Result = await session.with_transaction(work, write_concern=DURABLE)

@@ -72,7 +72,8 @@ def test_newest_mongod_able_to_open_data_is_chosen(
         assert find_mongod(Settings(), data) == found[chosen]
     else:
         with pytest.raises(
-            StartupError, match=r"the data is in the format of MongoDB \d\.\d, and found is .* and .*; put a mongod"
+            StartupError,
+            match=r"the data is in the format of MongoDB \d\.\d, but the only programs found are .* and .*; put a mongod",
         ):
             find_mongod(Settings(), data)
 
@@ -120,7 +121,7 @@ def test_socket_falls_back_to_a_private_folder(tmp_path: Path, monkeypatch: pyte
         assert socket.parent.parent == short
         assert socket.parent.stat().st_mode & 0o777 == 0o700
         socket.parent.chmod(0o755)
-        with pytest.raises(StartupError, match="is not a private folder of this account"):
+        with pytest.raises(StartupError, match="must be a private folder of this account"):
             choose_socket(tmp_path / name)
     finally:
         shutil.rmtree(short)

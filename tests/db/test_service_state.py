@@ -56,7 +56,7 @@ async def test_database_without_a_known_secret_logs_nothing(caplog: pytest.LogCa
 
 async def test_a_half_restored_database_is_not_served() -> None:
     await collection(ServiceStateDocument).insert_one({"_id": RESTORE, "since": datetime.now(UTC)})
-    with pytest.raises(StartupError, match=r"is half restored: .* taskapi restore FILE --drop test_"):
+    with pytest.raises(StartupError, match=r"is only partly restored: .* taskapi restore FILE --drop test_"):
         async with another():
             pass
     await collection(ServiceStateDocument).delete_many({})

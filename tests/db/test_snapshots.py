@@ -114,7 +114,7 @@ async def test_exports_go_on_in_their_order(eve: Account, caplog: pytest.LogCapt
     await the_moment_has_passed()
     assert [await rest(parts, first) for parts, first in zip(slow, begun, strict=True)] == whole
     assert {len(set(ids(text))) for text in whole} == {COUNT}
-    assert caplog.text.count("MongoDB gave up a snapshot of tasks") >= 4  # what was sorted in memory needs none
+    assert caplog.text.count("MongoDB discarded a snapshot of tasks") >= 4  # what was sorted in memory needs none
 
 
 async def test_exports_repeat_no_task_and_miss_none_kept(eve: Account) -> None:
@@ -167,4 +167,4 @@ async def test_it_goes_on_more_than_once(eve: Account, caplog: pytest.LogCapture
         found += [task["_id"] for task in batch]
         await the_moment_has_passed()
     assert len(found) == len(set(found)) == COUNT
-    assert caplog.text.count("MongoDB gave up a snapshot of tasks") in (1, 2)  # the end of the last batch may need none
+    assert caplog.text.count("MongoDB discarded a snapshot of tasks") in (1, 2)  # the end of the last batch may need none

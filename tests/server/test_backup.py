@@ -90,7 +90,7 @@ def test_running_server_is_backed_up_and_restored_elsewhere(server: Server, tmp_
             "taskapi: --drop must name the database that is restored into: taskapi"
         ]
         code, said = taskapi(elsewhere, "restore", str(file), "--drop", "taskapi")
-        assert (code, said[-1]) == (0, "Restart the API if it runs")
+        assert (code, said[-1]) == (0, "If the API is running, restart it")
         assert client.get("/tasks").json() == [task]
 
 
@@ -189,7 +189,7 @@ def test_a_snapshot_that_is_lost_is_said(mongod: str, tmp_path: Path) -> None:
                     client["taskapi"]["others"].insert_one({})
 
         try:
-            with pytest.raises(Exception, match=f"gave the snapshot up: .*{HISTORY}"):
+            with pytest.raises(Exception, match=f"discarded the snapshot: .*{HISTORY}"):
                 back_up(client["taskapi"], Writing(), mongodb_uri=SecretStr(mongod))
         finally:
             client.admin.command({"setParameter": 1, HISTORY: before})
@@ -213,7 +213,7 @@ def test_a_standalone_that_dies_is_said(tmp_path: Path) -> None:
         client = fill(uri)
         said = Said()
         file = back_up(client["taskapi"], said, mongodb_uri=SecretStr(uri))
-        assert "has no snapshots" in said[0]
+        assert "without snapshots" in said[0]
         restore(client["taskapi"], file, drop=True, mongodb_uri=SecretStr(uri))
         assert client["taskapi"]["tasks"].count_documents({}) == 3000
 

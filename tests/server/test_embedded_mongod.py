@@ -167,10 +167,12 @@ def test_start_waits_for_recovery_and_reports_progress(
     settings = Settings(_env_file=None, data_dir=tmp_path / "data", mongod=script)
 
     def go_on_once_it_is_said() -> None:
-        wait_until(lambda: "now: WiredTiger message: Recovering log 5" in caplog.text, "the recovery to be reported")
+        wait_until(lambda: " s: WiredTiger message: Recovering log 5" in caplog.text, "the recovery to be reported")
         go.touch()
 
-    says = r"^mongod did not start: it ended with code 62, saying: Wrong mongod version: UPGRADE PROBLEM; see .*mongod\.log$"
+    says = (
+        r"^mongod did not start: it ended with code 62; its last error: Wrong mongod version: UPGRADE PROBLEM; see .*mongod\.log$"
+    )
     with pytest.raises(StartupError, match=says), embedded.provide(settings, go_on_once_it_is_said):
         pass
 

@@ -30,7 +30,7 @@ def test_configured_key_signs_while_stored_key_still_verifies(folder: Path) -> N
         assert statuses(server, own) == {200}
         given = sign_in(client, "ada")
         assert statuses(server, given) == {200}
-        assert said(server, f"{folder / 'secret_key'} still verifies: nobody is signed out") == 1
+        assert said(server, f"{folder / 'secret_key'} still verifies, so all sessions continue") == 1
         assert len(server.warnings) == 1
         assert GIVEN not in server.output
 

@@ -1,4 +1,4 @@
-"""Reading a whole database as it was at one moment."""
+"""Reads a whole database in one snapshot."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,18 +15,18 @@ from taskapi.db.connection import BSON
 from taskapi.db.errors import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
 
 BATCH = 1000  # documents; MongoDB sends 16 MiB at most
-HISTORY = "minSnapshotHistoryWindowInSeconds"  # how long MongoDB keeps what a snapshot needs; five minutes unless told
+HISTORY = "minSnapshotHistoryWindowInSeconds"  # how long MongoDB keeps snapshots; five minutes by default
 HISTORY_SECONDS, USUAL_HISTORY_SECONDS = 24 * 3600, 300
-# A server may run while a backup is restored into its database. It must not find an account whose time to be removed has
-# come, or a mail to write, before everything that belongs to it.
+# These collections are restored last. A server may run during a restore: it must not find an account that is due for
+# deletion, or a mail that is due, before the data that belongs to it.
 LAST = ("users", "mail_jobs")
 
 Progress = Callable[[str, int, int], None]
-"""Told the collection, and how many documents and bytes there were so far in all."""
+"""Called with the name of the collection, and the total number of documents and bytes so far."""
 
 
 def describe(database: "Database[BSON]") -> list[BSON]:
-    """All collections with their options and indexes, in the order they are to be restored in: views last."""
+    """All collections with their options and indexes, in the order of their restore: views last."""
     found = []
     for entry in database.list_collections():
         name, kind = entry["name"], entry["type"]
@@ -41,23 +41,23 @@ def _place(name: str) -> int:
 
 
 def has_snapshots(client: "MongoClient[BSON]") -> bool:
-    """Whether the server can be read as it was at one moment. A standalone cannot. Call it on a client that is connected."""
+    """Whether the server supports snapshot reads; a standalone server does not. The client must be connected."""
     servers = client.topology_description.server_descriptions().values()
     return not any(server.server_type_name == "Standalone" for server in servers)
 
 
 def dump(database: "Database[BSON]", contents: list[BSON], writer: Writer, progress: Progress) -> None:
-    """Writes all documents of the collections that ``describe`` has found.
+    """Writes all documents of ``contents``, the collections that ``describe`` returned.
 
     Raises:
-        StartupError: MongoDB gave the snapshot up.
+        StartupError: MongoDB discarded the snapshot.
     """
     client = database.client
     with client.start_session(snapshot=True) if has_snapshots(client) else client.start_session() as session:
         for description in contents:
             writer.begin(description)
             if description["type"] != "view":
-                in_snapshot = not description["options"].get("capped")  # MongoDB has none of capped collections
+                in_snapshot = not description["options"].get("capped")  # capped collections have no snapshots
                 _copy(database, description["collection"], session if in_snapshot else None, writer, progress)
             writer.end()
         writer.close()
@@ -73,18 +73,18 @@ def _copy(database: "Database[BSON]", name: str, session: ClientSession | None, 
         if error.code not in (SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE):
             raise
         raise StartupError(
-            "MongoDB gave the snapshot up: the backup took longer than it keeps one, or an index was changed meanwhile. "
-            f"Begin again, with {HISTORY} raised on the server (setParameter) if it takes long"
+            "MongoDB discarded the snapshot: the backup took longer than MongoDB keeps one, or an index changed. "
+            f"Try again; if the backup takes long, raise {HISTORY} on the server first (setParameter)"
         ) from None
 
 
 @contextmanager
 def long_history(client: "MongoClient[BSON]") -> Iterator[None]:
-    """Inside, an embedded server keeps snapshots for a day."""
+    """Within the block, an embedded server keeps snapshots for a day."""
     before: Any = client.admin.command({"setParameter": 1, HISTORY: HISTORY_SECONDS})["was"]
     try:
         yield
     finally:
-        usual = USUAL_HISTORY_SECONDS if before == HISTORY_SECONDS else before  # a backup that was killed leaves ours behind
+        usual = USUAL_HISTORY_SECONDS if before == HISTORY_SECONDS else before  # a killed backup does not restore it
         with suppress(PyMongoError):
             client.admin.command({"setParameter": 1, HISTORY: usual})

@@ -1,12 +1,12 @@
-"""The backup file: a gzip stream (RFC 1952) of BSON documents one after the other. docs/BACKUP.md describes it.
+"""The backup file: a gzip stream (RFC 1952) of consecutive BSON documents. docs/BACKUP.md describes it.
 
-header                                        format, version, where it comes from, fingerprints of the secrets
-then for each collection:
+header                                        format, version, origin, fingerprints of the secrets
+for each collection:
     description                               name, type, options, indexes
     its documents, as MongoDB stores them
     an empty document
-    sums                                      how many there were, and their SHA-256
-trailer                                       how much it was in all, and the SHA-256 of everything before
+    sums                                      the number of documents, and their SHA-256
+trailer                                       the totals, and the SHA-256 of everything before it
 """
 
 import gzip
@@ -23,10 +23,10 @@ from bson.errors import BSONError
 from taskapi.core.errors import StartupError
 
 FORMAT, VERSION = "taskapi backup", 1
-END_OF_DOCUMENTS = bson.encode({})  # nothing that is stored is empty: it has an _id
-MAX_DOCUMENT_BYTES = 16 * 1024**2 + 16 * 1024  # MongoDB's own limit, for what it adds itself
-COMPRESSION = 4  # of 9: more costs much time for little
-# What MongoDB and its driver take for a name, without the server's own collections.
+END_OF_DOCUMENTS = bson.encode({})  # no stored document is empty: each has an _id
+MAX_DOCUMENT_BYTES = 16 * 1024**2 + 16 * 1024  # MongoDB's limit, and its allowance for what it adds itself
+COMPRESSION = 4  # of 9: higher levels take much longer and save little
+# The names that MongoDB and its driver accept, except those of system collections.
 COLLECTION_NAME = re.compile(r"(?!system\.)[^.$\0]+(?:\.[^.$\0]+)*")
 TYPES = ("collection", "view", "timeseries")
 
@@ -35,7 +35,7 @@ Description = Mapping[str, Any]
 
 
 class BadFile(StartupError):
-    """The file is no backup that can be used. The message goes behind its name."""
+    """The file is not a usable backup. The message completes a sentence that begins with the file's name."""
 
 
 class Writer:
@@ -49,25 +49,25 @@ class Writer:
         self._put(bson.encode({"format": FORMAT, "version": VERSION, **header}))
 
     def begin(self, description: Description) -> None:
-        """A collection of that name, type, options and indexes; its documents come next."""
+        """Begins a collection with this name, type, options and indexes; ``add`` its documents next."""
         self._put(bson.encode(description))
         self._one, self._before = hashlib.sha256(), self.documents
 
     def add(self, documents: bytes) -> None:
-        """Documents, as BSON one after the other."""
+        """Adds documents, given as consecutive BSON."""
         self._one.update(documents)
         self._put(documents)
         self.documents += _count(documents)
         self.bytes += len(documents)
 
     def end(self) -> None:
-        """The end of the collection."""
+        """Ends the collection."""
         self._put(END_OF_DOCUMENTS)
         self._put(bson.encode({"documents": self.documents - self._before, "sha256": self._one.hexdigest()}))
         self.collections += 1
 
     def close(self) -> None:
-        """The end of the backup, without which it is worth nothing."""
+        """Ends the backup. A file without this end is refused."""
         totals = {"collections": self.collections, "documents": self.documents, "sha256": self._all.hexdigest()}
         self._put(bson.encode(totals))
         self._sink.write(self._deflate.flush())
@@ -78,11 +78,11 @@ class Writer:
 
 
 class Reader:
-    """Reads a backup from ``source``, and checks it on the way: each sum is looked at once what it counts has been read.
+    """Reads a backup from ``source``, and checks each sum as soon as the data it covers has been read.
 
     Raises:
-        BadFile: it is none, of a later version, cut short, or altered; so does everything below.
-        OSError: it cannot be read.
+        BadFile: the file is not a backup, is of a later format, or is cut short or altered; the methods raise it as well.
+        OSError: the file cannot be read.
     """
 
     def __init__(self, source: BinaryIO) -> None:
@@ -97,13 +97,13 @@ class Reader:
             raise BadFile("is not a backup of taskapi")
         if self.header["version"] > VERSION:
             raise BadFile(
-                f"is of a newer format ({self.header['version']}): restore it with the version that made it, or a later one"
+                f"is of a newer format ({self.header['version']}): restore it with the version that created it, or a later one"
             )
         if not _is_header(self.header):
             raise BadFile("is not a backup of taskapi, or is damaged at its start")
 
     def contents(self) -> Iterator[tuple[Description, Generator[bytes, None, None]]]:
-        """Each collection with its documents, which must be read to their end before the next one."""
+        """Yields each collection with its documents, all of which must be read before the next collection."""
         while True:
             before = self._all.hexdigest()
             description = self._decoded()
@@ -117,7 +117,7 @@ class Reader:
             raise _damaged()
 
     def verify(self) -> None:
-        """Reads all that is left. Returns when nothing is missing and nothing was altered."""
+        """Reads and checks the rest of the file."""
         for _, documents in self.contents():
             for _ in documents:
                 pass

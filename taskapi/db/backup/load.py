@@ -1,4 +1,4 @@
-"""Filling an empty database from a backup."""
+"""Fills an empty database from a backup."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,25 +15,25 @@ from taskapi.db.connection import BSON
 from taskapi.db.errors import DUPLICATE_KEY
 from taskapi.db.service_state import RESTORE, ServiceStateDocument
 
-STATE = ServiceStateDocument.Settings.name  # a server that was started on the database has put something there
+STATE = ServiceStateDocument.Settings.name  # not empty once a server was started on the database
 BATCH, BATCH_BYTES = 1000, 8 * 1024**2
 MAX_NAMED = 10
 VALIDATION = ("validator", "validationLevel", "validationAction")
 
 
 def is_half_restored(database: "Database[BSON]") -> bool:
-    """Whether a restore has begun and not ended."""
+    """Whether a restore was started and has not finished."""
     return database[STATE].find_one({"_id": RESTORE}) is not None
 
 
 def require_empty(database: "Database[BSON]") -> None:
-    """Returns when there is no document to lose.
+    """Checks that the database holds no documents.
 
     Raises:
-        StartupError: there are some; names the collections.
+        StartupError: it does; the message names the collections.
     """
     if is_half_restored(database):
-        raise StartupError(f"the database {database.name} is half restored; {begin_again(database.name)}")
+        raise StartupError(f"the database {database.name} is only partly restored; {begin_again(database.name)}")
     names = [each["collection"] for each in describe(database) if each["type"] != "view" and each["collection"] != STATE]
     found = [
         f"{name} ({max(1, database[name].estimated_document_count())})"
@@ -43,40 +43,40 @@ def require_empty(database: "Database[BSON]") -> None:
     if found:
         listed = ", ".join(found[:MAX_NAMED]) + (" …" if len(found) > MAX_NAMED else "")
         raise StartupError(
-            f"the database {database.name} is not empty: {listed}. Restore into another one (TASKAPI_MONGODB_DATABASE), "
-            f"or replace all of it with --drop {database.name}"
+            f"the database {database.name} is not empty: {listed}. Restore into another database (TASKAPI_MONGODB_DATABASE), "
+            f"or replace its contents with --drop {database.name}"
         )
 
 
 def begin_again(name: str) -> str:
-    """How to repeat a restore that did not end."""
-    return f"begin again with: taskapi restore FILE --drop {name}"
+    """How to repeat an unfinished restore."""
+    return f"start over with: taskapi restore FILE --drop {name}"
 
 
 def mark(database: "Database[BSON]") -> None:
-    """Keeps servers from starting on the database until ``load`` has ended."""
+    """Marks the database as partly restored, so that no server starts on it until ``load`` has finished."""
     database[STATE].update_one({"_id": RESTORE}, {"$set": {"since": utc_now()}}, upsert=True)
 
 
 def drop(database: "Database[BSON]") -> None:
-    """Removes all collections, but for the mark."""
+    """Drops all collections except the one that holds the mark."""
     for description in reversed(describe(database)):  # views first
         if description["collection"] != STATE:
             database.drop_collection(description["collection"])
 
 
 def load(database: "Database[BSON]", reader: Reader, progress: Progress) -> None:
-    """Makes all collections of the backup, fills them, and takes the mark away.
+    """Creates and fills all collections of the backup, then removes the mark.
 
     Raises:
-        StartupError: something else writes to the database.
+        StartupError: another process is writing to the database.
         BadFile: the file has changed since it was verified.
     """
     has_state = False
     for description, documents in reader.contents():
         name = description["collection"]
         has_state |= name == STATE
-        _make(database, description)
+        _create(database, description)
         for batch in _batches(documents):
             try:
                 database[name].insert_many(batch)
@@ -92,20 +92,20 @@ def load(database: "Database[BSON]", reader: Reader, progress: Progress) -> None
         database.drop_collection(STATE)
 
 
-def _make(database: "Database[BSON]", description: Description) -> None:
+def _create(database: "Database[BSON]", description: Description) -> None:
     name, options = description["collection"], dict(description["options"])
     if name == STATE:
         database[STATE].delete_many({"_id": {"$ne": RESTORE}})
         return
     if database[name].find_one({}, {"_id": 1}):
         raise _not_alone(name)
-    database.drop_collection(name)  # a server that was started here has made it
+    database.drop_collection(name)  # created by a server that was started here
     database.command({"create": name, **{key: value for key, value in options.items() if key not in VALIDATION}})
 
 
 def _complete(database: "Database[BSON]", description: Description) -> None:
     name, options = description["collection"], description["options"]
-    # What is stored is restored, also what a later validator would refuse.
+    # Documents are restored as they are, even those that a validator added later would refuse.
     if validation := {key: value for key, value in options.items() if key in VALIDATION}:
         database.command({"collMod": name, **validation})
     if indexes := [index for index in description["indexes"] if index["name"] != "_id_" and not index.get("clustered")]:
@@ -126,4 +126,4 @@ def _batches(documents: Iterable[bytes]) -> Iterator[list[Any]]:
 
 
 def _not_alone(name: str) -> StartupError:
-    return StartupError(f"something else writes to {name}: stop the API first")
+    return StartupError(f"another process is writing to {name}: stop the API first")

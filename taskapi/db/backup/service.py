@@ -1,4 +1,4 @@
-"""What ``taskapi backup`` and ``taskapi restore`` do, on the MongoDB that is configured or the embedded one."""
+"""``taskapi backup`` and ``taskapi restore``, on the configured MongoDB or the embedded one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -28,12 +28,12 @@ from taskapi.db.service_state import SIGNING_KEY
 
 READ_SECONDS = 60  # for one batch
 WRITE_SECONDS = 3600  # for one batch, or the indexes of one collection
-WITHOUT_KEY = "all sessions end and second factors cannot be checked after a restore"
+WITHOUT_KEY = "after a restore all sessions end and second factors cannot be checked"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Where to say what happens: one line at a time, and how far it is."""
+    """Where messages go, a line at a time, and the progress."""
 
     say: Callable[[str], None]
     progress: Progress
@@ -42,7 +42,7 @@ class Report:
 @contextmanager
 def _connected(settings: Settings, seconds: int) -> Iterator["Database[BSON]"]:
     options: dict[str, Any] = {"socketTimeoutMS": seconds * 1000, "retryReads": True}
-    # A time-out in the URI would hold for all batches of a cursor together.
+    # A timeout in the URI would apply to all batches of a cursor together.
     with connection.make_client(MongoClient[BSON], settings, options) as client, pymongo.timeout(0):
         try:
             client.admin.command("ping")
@@ -60,22 +60,22 @@ def _connected(settings: Settings, seconds: int) -> Iterator["Database[BSON]"]:
 
 
 def back_up(settings: Settings, sink: BinaryIO, report: Report, *, with_keys: bool) -> list[str]:
-    """Writes all that the database holds to ``sink``, with the secrets when they are wanted. What to say once it is kept.
+    """Writes the whole database to ``sink``, with the secrets if ``with_keys``. Returns the lines to print once it is stored.
 
     Raises:
-        StartupError: it cannot be done, or not consistently; says why in one line.
+        StartupError: the backup failed or would be inconsistent; one line that says why.
     """
     embedded.require_data(settings)
     with embedded.provide(settings, join=True) as complete, _connected(complete, READ_SECONDS) as source:
         if load.is_half_restored(source):
-            raise StartupError(f"the database {source.name} is half restored")
+            raise StartupError(f"the database {source.name} is only partly restored")
         with nullcontext() if settings.mongodb_uri else dump.long_history(source.client):
             contents = dump.describe(source)
             if not contents:
                 raise StartupError(f"the database {source.name} is empty")
             if not dump.has_snapshots(source.client):
                 report.say(
-                    "MongoDB is a standalone server, which has no snapshots: what is changed meanwhile may be in part of it"
+                    "MongoDB is a standalone server without snapshots: changes made during the backup may be in it only in part"
                 )
             header = _header(complete, source, report, with_keys=with_keys)
             writer = Writer(sink, header)
@@ -86,12 +86,12 @@ def back_up(settings: Settings, sink: BinaryIO, report: Report, *, with_keys: bo
 
 def _about_keys(given: Settings, complete: Settings, *, with_keys: bool) -> str:
     if with_keys:
-        return "The secret key is in it: keep it safe, for whoever has it can sign in as anybody"
+        return "The backup contains the secret key: keep it safe, since anyone who has it can sign in as any user"
     places = ["TASKAPI_SECRET_KEY"] if given.secrets else []
     if len(complete.secrets) > len(given.secrets):
         places.append(str(secret_file.path_in(given.data_dir.absolute())))
     kept = " and ".join(places) or "that key"
-    return f"The secret key is not in it (--with-keys): keep {kept} as well, or {WITHOUT_KEY}"
+    return f"The backup does not contain the secret key (--with-keys): keep {kept} as well, or {WITHOUT_KEY}"
 
 
 def _header(settings: Settings, source: "Database[BSON]", report: Report, *, with_keys: bool) -> dict[str, Any]:
@@ -115,21 +115,21 @@ def _header(settings: Settings, source: "Database[BSON]", report: Report, *, wit
 
 
 def restore(settings: Settings, file: BinaryIO, report: Report, *, drop: bool) -> None:
-    """Fills the database from ``file``, which is verified first and so is read twice.
+    """Fills the database from ``file``, which is read twice: it is verified first.
 
     Raises:
-        BadFile: it cannot be used; nothing was written.
-        StartupError: it cannot be done; says why in one line, and when it has begun how to begin again.
+        BadFile: the file cannot be used; nothing was written.
+        StartupError: the restore failed; one line that says why, and how to start over if something was written.
     """
     verified = Reader(file)
     verified.verify()
     file.seek(0)
     header = verified.header
-    report.say(f"Made at {rfc3339(header['made_at'])} by taskapi {header['taskapi']} from {header['database']}, checked")
+    report.say(f"Backup of {header['database']} by taskapi {header['taskapi']} at {rfc3339(header['made_at'])}, verified")
     folder, kept = settings.data_dir.absolute(), list(header.get("secrets", ()))
     if kept and embedded.is_new(settings):
         embedded.make_folder(folder)
-        _keep(settings, folder, kept, report)  # before the server makes a secret of its own
+        _keep(settings, folder, kept, report)  # before the server creates a secret of its own
     with embedded.provide(settings, join=True) as complete, _connected(complete, WRITE_SECONDS) as target:
         if not drop:
             load.require_empty(target)
@@ -142,10 +142,10 @@ def restore(settings: Settings, file: BinaryIO, report: Report, *, drop: bool) -
                 load.drop(target)
             load.load(target, Reader(file), report.progress)
         except (StartupError, PyMongoError, OSError, KeyboardInterrupt) as error:
-            half = f"The database {target.name} is half restored; {load.begin_again(target.name)}"
+            half = f"The database {target.name} is only partly restored; {load.begin_again(target.name)}"
             raise StartupError(f"{why(error)}. {half}") from None
         report.say(f"{_amount(verified.documents, verified.collections, verified.bytes)} restored into {target.name}")
-        report.say("Restart the API if it runs")
+        report.say("If the API is running, restart it")
 
 
 def _keep(settings: Settings, folder: Path, secrets: list[str], report: Report) -> Settings:
@@ -161,13 +161,13 @@ def _compare_keys(settings: Settings, header: Header, report: Report) -> None:
         return
     where = "--keys-to writes it to a file" if "secrets" in header else "it is not in the backup"
     report.say(
-        f"The backup was made with another secret key (fingerprint {signing}): add that after the current one in "
+        f"The backup was created with another secret key (fingerprint {signing}): add that key after the current one in "
         f"TASKAPI_SECRET_KEYS ({where}), or {WITHOUT_KEY}"
     )
 
 
 def why(error: BaseException) -> str:
-    """Why something has stopped, in a few words. What a server says may hold what it stores, so that is left out."""
+    """The reason for a failure, in a few words, without the server's message, which may contain stored data."""
     if isinstance(error, OperationFailure):
         return f"MongoDB refused: {(error.details or {}).get('codeName') or f'error {error.code}'}"
     if isinstance(error, PyMongoError):
@@ -178,11 +178,11 @@ def why(error: BaseException) -> str:
 
 
 def secrets_in(file: BinaryIO) -> list[str]:
-    """The secrets of a backup, which is verified; the one that signed first. Raises BadFile when it has none."""
+    """The secrets in a backup, the signing one first; the backup is verified. Raises BadFile when it contains none."""
     verified = Reader(file)
     verified.verify()
     if "secrets" not in verified.header:
-        raise BadFile("contains no secret key: it was made without --with-keys")
+        raise BadFile("contains no secret key: it was created without --with-keys")
     return list(verified.header["secrets"])
 
 

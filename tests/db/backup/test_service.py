@@ -155,14 +155,16 @@ async def test_interrupted_restore_is_reported_and_can_be_repeated(source: Store
             if collection == "tasks":
                 raise KeyboardInterrupt
 
-    with pytest.raises(StartupError, match=r"^interrupted\. .* is half restored; begin again with: taskapi restore FILE --drop"):
+    with pytest.raises(
+        StartupError, match=r"^interrupted\. .* is only partly restored; start over with: taskapi restore FILE --drop"
+    ):
         restore(target, file, Interrupting())
     assert target["tasks"].count_documents({}) == 1000
-    with pytest.raises(StartupError, match="half restored"):
+    with pytest.raises(StartupError, match="only partly restored"):
         restore(target, file)
-    with pytest.raises(StartupError, match="half restored"):
+    with pytest.raises(StartupError, match="only partly restored"):
         back_up(target)
-    with pytest.raises(StartupError, match="half restored"):
+    with pytest.raises(StartupError, match="only partly restored"):
         async with another(mongodb_database=target.name):
             pass
     restore(target, file, drop=True)
@@ -178,7 +180,7 @@ def test_who_writes_meanwhile_is_not_overwritten(source: Store, target: Store) -
         def at(self, collection: str) -> None:
             target["users"].insert_one({"_id": 1, "somebody": "else"})
 
-    with pytest.raises(StartupError, match="something else writes to users: stop the API first"):
+    with pytest.raises(StartupError, match="another process is writing to users: stop the API first"):
         restore(target, back_up(source), Registering())
     assert target["users"].find_one() == {"_id": 1, "somebody": "else"}
 
@@ -190,7 +192,9 @@ def test_writer_during_a_restore_is_named(source: Store, target: Store) -> None:
         def at(self, collection: str) -> None:
             target["tasks"].insert_one({"_id": 1200, "somebody": "else"})
 
-    with pytest.raises(StartupError, match=r"^something else writes to tasks: stop the API first\. .* is half restored"):
+    with pytest.raises(
+        StartupError, match=r"^another process is writing to tasks: stop the API first\. .* is only partly restored"
+    ):
         restore(target, back_up(source), Writing())
 
 
