@@ -1,4 +1,4 @@
-"""The cells of a task in CSV, both ways: what the export writes, the import reads back as it was."""
+"""Converts the values of a task to the cells of CSV and back: an import restores what an export has written."""
 
 import json
 import re
@@ -13,33 +13,35 @@ from taskapi.tasks.metadata import JSONObject
 from taskapi.tasks.schemas import TaskRead
 
 COLUMNS = tuple(TaskRead.model_fields)
-# OWASP, CSV Injection: what a spreadsheet may run. It may split at another separator, and at a line end between quotation
-# marks that it then does not see; so each piece of a text between these is looked at.
+# OWASP, CSV Injection: texts that a spreadsheet may run as formulas. It may split a line at another separator, or at a line
+# end inside quotation marks, so each piece of a text between these is checked.
 _SEPARATORS = r",;\t\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029"
-# What it may leave out before it looks: white space, quotation marks, and what is invisible (controls, Cf, ignorables).
+# What a spreadsheet may ignore before the sign: white space, quotation marks, invisible characters (controls, Cf, ignorables).
 _LEFT_OUT = (
     r"[ \"\xa0\u1680\u2000-\u200a\u202f\u205f\u3000\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd"
     r"\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
     r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*+"
 )
-# The signs, and those that are the same in another width or place (Unicode's NFKC).
+# The signs that start a formula, also in another width or position (equal in Unicode's NFKC).
 _SIGN = r"[=+\-@\u207a-\u207c\u208a-\u208c\u2212\u2a75\u2a76\ufb29\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20]"
-# A text that looks guarded already is guarded as well, to stay what it is.
+# A text that already looks guarded is guarded again, so that reading restores it.
 GUARDED = re.compile(rf"(?:\A|[{_SEPARATORS}])'*+{_LEFT_OUT}{_SIGN}|\A'*+[\t\r\n]")
 _INNER = re.compile(rf"(?<=[{_SEPARATORS}])(?='*+{_LEFT_OUT}{_SIGN})")
 _INNER_GUARD = re.compile(rf"(?<=[{_SEPARATORS}])'(?='*+{_LEFT_OUT}{_SIGN})")
 _IN_JSON = re.compile(rf"([{_SEPARATORS}]{_LEFT_OUT})({_SIGN})")
-_JSON_TEXT = re.compile(r',?"(?:[^"\\]|\\.)*+"')  # with the comma before it: what is no text may be a negative number
-# What an empty cell means; in any other column it says nothing.
+_JSON_TEXT = re.compile(
+    r',?"(?:[^"\\]|\\.)*+"'
+)  # with the comma before it; outside of texts, a sign belongs to a negative number
+# The values that empty cells stand for; in any other column an empty cell is ignored.
 EMPTY_CELLS: Mapping[str, Any] = {**EMPTY_VALUES, "completed_at": None, "key": None}
-IGNORED = {"owner", "progress", "version"}  # the server's own: whatever a spreadsheet has made of them
+IGNORED = {"owner", "progress", "version"}  # set by the server, so it does not matter what a spreadsheet has made of them
 
 
 def write_cell(value: Any) -> Any:
-    """A value of a task as the csv module takes it; no text in it is one that a spreadsheet takes for a formula.
+    """Converts a value of a task for the csv module, so that no spreadsheet runs a text in it as a formula.
 
-    A text that holds such a piece begins with an apostrophe, and so does each such piece after the first. In JSON the sign
+    A text that contains a formula begins with an apostrophe, and so does each further piece that is one. In JSON, the sign
     itself is escaped.
     """
     if isinstance(value, bool | list | dict):
@@ -53,7 +55,7 @@ def _escape_signs(text: re.Match[str]) -> str:
 
 
 def read_cells(cells: Iterable[tuple[str, str]]) -> tuple[JSONObject, list[FieldError]]:
-    """The values of a task whose cells are given by column, as JSON has them; and what is wrong with cells."""
+    """Converts cells, given with their columns, to the JSON values of a task; the faults of those that cannot be read."""
     values: JSONObject = {}
     faults = []
     for name, text in cells:
@@ -86,7 +88,7 @@ def _json(cell: str) -> Any:
 
 
 def _list(separator: str) -> Callable[[str], Any]:
-    """Reads a JSON array, or texts between separators."""
+    """A reader of JSON arrays, and of texts between separators."""
 
     def read(cell: str) -> Any:
         if cell.lstrip().startswith("["):

@@ -1,4 +1,4 @@
-"""The records of CSV (RFC 4180) as they come, in memory of one record."""
+"""Reads the records of CSV (RFC 4180) from a stream, with one record in memory at a time."""
 
 import csv
 import re
@@ -11,19 +11,19 @@ from taskapi.tasks.errors import MalformedImport
 from taskapi.tasks.import_export.csv_cells import COLUMNS, read_cells
 from taskapi.tasks.import_export.records import BLANK, MAX_BYTES, Record, Records, too_long
 
-SEPARATORS = ",;\t"  # spreadsheets write the second one where the comma is in numbers
-MAX_COLUMNS = 100  # each unknown one costs an error
+SEPARATORS = ",;\t"  # spreadsheets write semicolons where the comma is the decimal separator
+MAX_COLUMNS = 100  # each unknown one is an error
 QUOTE, LINE_END = b'"\n'
-PAIRED = rb'[^"]*+(?:""[^"]*+)*+'  # from within a quoted cell to the mark that ends it: two of them are one
+PAIRED = rb'[^"]*+(?:""[^"]*+)*+'  # the rest of a quoted cell up to the mark that ends it; two marks stand for one
 PAIRS = re.compile(PAIRED)
 
 
 async def csv_records(chunks: AsyncIterable[bytes]) -> Records:
-    """The records of CSV whose first one names the columns.
+    """Yields the records of CSV whose first record names the columns.
 
     Raises:
         MalformedImport: the first record cannot be read.
-        InvalidInput: names each column that a task does not have, or that comes twice.
+        InvalidInput: names each column that is unknown or repeated, and ``title`` if it is missing.
     """
     marks, names, separator = _Marks(), list[str](), ","
     async for number, line in _split(chunks, marks):
@@ -40,7 +40,7 @@ async def csv_records(chunks: AsyncIterable[bytes]) -> Records:
 
 
 def _names(text: bytes, separator: str) -> list[str]:
-    """The columns that the first record names."""
+    """The columns named in the first record."""
     try:
         names = [name.strip().lower() for name in _cells(text, separator)] if len(text) <= MAX_BYTES else []
     except (UnicodeDecodeError, csv.Error):
@@ -84,7 +84,7 @@ def _cells(text: bytes, separator: str) -> list[str]:
 
 
 async def _split(chunks: AsyncIterable[bytes], marks: "_Marks") -> AsyncIterator[tuple[int, bytes]]:
-    """The records, with the lines on which they begin. One of more than ``MAX_BYTES`` is cut after one byte more."""
+    """Yields each record with the line on which it begins. A record of more than ``MAX_BYTES`` is cut one byte after them."""
     record, line, begins, turns = bytearray(), 1, 1, CooperativeYield()
     async for chunk in chunks:
         at = 0
@@ -104,25 +104,25 @@ async def _split(chunks: AsyncIterable[bytes], marks: "_Marks") -> AsyncIterator
 
 
 class _Marks:
-    """Follows the quotation marks: a line that ends inside of a quoted cell ends no record.
+    """Tracks the quotation marks, because a line end inside a quoted cell does not end the record.
 
-    A mark inside of a cell that does not begin with one is a character like any other, as in Python's csv module.
+    A mark inside a cell that does not begin with one is an ordinary character, as in Python's csv module.
     """
 
     def __init__(self) -> None:
         self.separate(SEPARATORS)
         self._at_start = True  # of a cell
         self._inside = False  # of a quoted cell
-        self._after_mark = False  # inside; whether it ends the cell is for the next byte to say
+        self._after_mark = False  # inside; the next byte tells whether the mark ended the cell
 
     def separate(self, separators: str) -> None:
-        """From now on each of ``separators``, and nothing else, ends a cell."""
+        """Sets the separators: from now on, each of these characters ends a cell, and no other does."""
         any_of = re.escape(separators.encode())
         self._rest = re.compile(b"[^\n%b]*+" % any_of)
         self._cells = re.compile(b'(?:(?:"%b"|(?!"))[^\n%b]*+[%b])*+' % (PAIRED, any_of, any_of))
 
     def end(self, chunk: bytes, at: int) -> int:
-        """Where in ``chunk``, of which it has seen all before ``at``, the record ends: at a line end, or not in it."""
+        """The index of the line end that ends the record, searched from ``at``; ``len(chunk)`` if the record goes on."""
         if self._after_mark:
             self._after_mark = False
             self._inside = chunk[at] == QUOTE
@@ -152,7 +152,7 @@ class _Marks:
         return at
 
     def _leave(self, chunk: bytes, at: int) -> int:
-        """Inside of a quoted cell: the place after its end, if that is in ``chunk`` and known."""
+        """Inside a quoted cell: the index after the mark that ends it, if it is known to end in ``chunk``."""
         end = _end(PAIRS, chunk, at)
         if end + 1 == len(chunk):
             self._after_mark = True

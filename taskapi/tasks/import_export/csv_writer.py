@@ -1,4 +1,4 @@
-"""Writing tasks as CSV (RFC 4180)."""
+"""Writes tasks as CSV (RFC 4180)."""
 
 import csv
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ from taskapi.tasks.schemas import TaskRead
 
 
 def csv_line(task: TaskRead) -> str:
-    """One record, whose texts no spreadsheet takes for formulas."""
+    """The record of a task. No spreadsheet runs a text in it as a formula."""
     return csv_record(write_cell(value) for value in task.model_dump(mode="json").values())
 
 
 def csv_record(cells: Iterable[Any]) -> str:
-    """One record of these cells."""
+    """The record of these cells."""
     text = StringIO()
     csv.writer(text).writerow(cells)
     return text.getvalue()

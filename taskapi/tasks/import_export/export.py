@@ -1,4 +1,4 @@
-"""Getting tasks out: all that match, as they were at one moment, as JSON Lines or CSV, in memory of one batch."""
+"""Exports all tasks that match, as of one moment, as JSON Lines or CSV, with one batch in memory at a time."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -23,7 +23,7 @@ from taskapi.tasks.storage.list_repository import TaskListRepository
 from taskapi.tasks.storage.reading import PUBLIC, read
 from taskapi.tasks.storage.scope import Scope
 
-LASTING = {"created_at", "_id"}  # what no write changes
+LASTING = {"created_at", "_id"}  # fields that no write changes
 PART_BYTES = 16 * 1024  # rendered in one or two milliseconds
 
 
@@ -35,7 +35,7 @@ class Format(StrEnum):
 
 
 class ExportQuery(TaskFilters):
-    """Which tasks, in which order, and how they are written."""
+    """Which tasks to export, in which order, and in which format."""
 
     sort: Sort | None = None
     format: Format | None = Field(None, description="The default is the format that `Accept` prefers, else `jsonl`.")
@@ -64,7 +64,7 @@ class ExportService:
     tasks: TaskListRepository
 
     async def parts(self, owner: UserRead, query: ExportQuery, kind: Format) -> AsyncGenerator[bytes, None]:
-        """The export in small parts; close it when you leave early. Raises InvalidInput for a wrong ``where``, QueryTimeout."""
+        """Yields the export in small parts; close it if you stop early. Raises InvalidInput for ``where``, QueryTimeout."""
         line, text = LINES[kind], [(BOM if query.bom else "") + HEADERS[kind]]
         size = len(text[0])
         async with aclosing(self._batches(owner, query)) as found:

@@ -1,4 +1,4 @@
-"""A line of an import, and what it makes of the task that it is about."""
+"""A line of an import, and the changes that it makes to its task."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -21,12 +21,12 @@ IMPORTED_FIELDS = (*DIRECT_FIELDS, "metadata", "created_at", "updated_at", "comp
 
 
 class ImportLine(NamedTuple):
-    """A line that can be imported: what it says, the task that it is when it is about none yet, and the ids of that one."""
+    """A valid line: its data, the new task that it creates if there is none yet, and the ids that its task may have."""
 
     data: TaskImport
     task: BSON
     ids: tuple[ObjectId, ...] = ()
-    number: int = 0  # where it begins
+    number: int = 0  # of the line on which it begins
 
     @property
     def key(self) -> str | None:
@@ -35,12 +35,12 @@ class ImportLine(NamedTuple):
 
     @property
     def names(self) -> set[str | ObjectId]:
-        """All that tells which task it is about."""
+        """The ids and the key that identify its task."""
         return {*self.ids, *(() if self.key is None else (self.key,))}
 
 
 def line_of(owner: UserRead, data: TaskImport, number: int) -> ImportLine:
-    """The line at ``number`` that says ``data``; ids are drawn here, in the order of the lines."""
+    """The line at ``number`` with the values ``data``. Ids are generated here, in the order of the lines."""
     task = _new(owner, data)
     if not isinstance(data, TaskImportById) or data.id is None:
         return ImportLine(data, task, number=number)
@@ -50,7 +50,7 @@ def line_of(owner: UserRead, data: TaskImport, number: int) -> ImportLine:
 
 
 def _new(owner: UserRead, data: TaskImport) -> BSON:
-    """A new task of ``owner`` as MongoDB keeps it, with the times that the line gives."""
+    """A new task of ``owner`` as it is stored, with the times given in the line."""
     task = new_task(owner, data)
     now = task["created_at"]
     known = [moment for moment in (data.updated_at, data.completed_at) if moment]
@@ -64,10 +64,10 @@ def _new(owner: UserRead, data: TaskImport) -> BSON:
 
 
 def complete(stored: BSON, owner: UserRead) -> BSON:
-    """A stored task of ``owner`` whose times have their zone, with what tasks of an earlier version lack."""
+    """A stored task of ``owner`` with times in UTC, and with defaults for what earlier versions did not store."""
     shown = sound(stored, owner)
     times = {name: shown[name] for name in TIMES}
-    if not all(isinstance(time, datetime | None) for time in times.values()):  # text or a number that reads as a time
+    if not all(isinstance(time, datetime | None) for time in times.values()):  # a text or number that can be read as a time
         task = read(stored, owner)
         times = {name: getattr(task, name) for name in TIMES}
         times |= {name: times[name] and midnight(times[name]) for name in DAYS}
@@ -76,13 +76,13 @@ def complete(stored: BSON, owner: UserRead) -> BSON:
 
 
 def find_changes(line: ImportLine, stored: BSON) -> BSON:
-    """The fields that the line gives, when any of them differs from the stored task; else none."""
+    """The fields that the line sets, if any of them differs from the stored task; otherwise none."""
     data, given = line.data, line.data.model_fields_set
     fields = {name: line.task[name] for name in IMPORTED_FIELDS if name in given}
     if data.completed_at is None:
         fields.pop("completed_at", None)
     if "updated_at" in fields and fields["updated_at"] <= stored["updated_at"]:
-        del fields["updated_at"]  # it never goes back: whoever pages in its order would miss the task
+        del fields["updated_at"]  # it never goes back: callers that page in its order would miss the task
     if "checklist" in given:
         fields["checklist"] = _with_ids(line, stored["checklist"])
     if data.status or data.completed:
@@ -93,7 +93,7 @@ def find_changes(line: ImportLine, stored: BSON) -> BSON:
 
 
 def _with_ids(line: ImportLine, stored: list[BSON]) -> list[BSON]:
-    """The checklist of a line; an item that names no id is the stored one of the same text."""
+    """The checklist of a line; an item without an id takes the id of a stored item with an equal text."""
     named = {item.id for item in line.data.checklist}
     free: dict[str, list[ObjectId]] = {}
     for item in stored:
@@ -107,7 +107,7 @@ def _with_ids(line: ImportLine, stored: list[BSON]) -> list[BSON]:
 
 
 def apply_changes(stored: BSON, fields: BSON) -> BSON:
-    """The stored task with ``fields`` changed, for a run that does not write."""
+    """The stored task with ``fields`` changed, for a dry run."""
     now = utc_now()
     task = {**stored, "updated_at": max(now, stored["updated_at"] + timedelta(milliseconds=1)), **fields}
     if task["status"] != Status.done:

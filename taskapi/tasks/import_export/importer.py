@@ -1,4 +1,4 @@
-"""Getting tasks in: records, read while they come and written in batches. One that is wrong stops no other."""
+"""Imports tasks: reads records as they arrive and writes them in batches. An invalid record does not stop the others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from taskapi.tasks.import_export.upsert import DryRunWriter, Upsert, Writer
 from taskapi.tasks.services.owner_name import OwnerNameSync
 from taskapi.tasks.storage.import_repository import ImportRepository
 
-MAX_TEXT_LINES = 2 * MAX_LINES  # with the empty ones, which take time as well
-MAX_FIELDS = 100  # of one line; each unknown one would cost an error
+MAX_TEXT_LINES = 2 * MAX_LINES  # including empty ones, which take time as well
+MAX_FIELDS = 100  # of one line; each unknown one would be an error
 BATCH_LINES = 250
 BATCH_BYTES = 1024 * 1024
 
@@ -39,11 +39,11 @@ class ImportService:
     async def run(self, owner: UserRead, records: Records, query: ImportQuery) -> ImportReport:
         """Imports the records of a body; with ``query.dry_run``, nothing is written.
 
-        What is written stays, however the run ends.
+        What has been written stays, however the run ends.
 
         Raises:
-            TooManyLines: there are more than 100,000, or 200,000 with the empty ones; those are imported.
-            Contended: others change the same tasks all the time.
+            TooManyLines: there are more than 100,000, or 200,000 including empty ones. The lines before were imported.
+            Contended: other requests keep changing the same tasks.
         """
         report, turns, count = ImportReport(), CooperativeYield(), 0
         model = TaskImportById if query.match == "id" else TaskImport
@@ -79,7 +79,7 @@ def _read(record: Record, model: type[TaskImport]) -> TaskImport | Sequence[Fiel
 
 
 class _Batch:
-    """Lines that are written together, each name once: where it comes again, its task has to be there already."""
+    """Lines that are written together. No two have an id or key in common: the first is written before the second is added."""
 
     def __init__(self, writer: Writer, report: ImportReport) -> None:
         self._writer = writer
@@ -89,7 +89,7 @@ class _Batch:
         self._bytes = 0
 
     async def take(self, line: ImportLine, size: int) -> None:
-        """Adds a line of ``size`` bytes, and writes when there are enough."""
+        """Adds a line of ``size`` bytes, and writes the batch when it is full."""
         names = line.names
         if not self._names.isdisjoint(names):
             await self.finish()
@@ -100,7 +100,7 @@ class _Batch:
             await self.finish()
 
     async def finish(self) -> None:
-        """Writes what waits."""
+        """Writes the lines that have been added."""
         lines, self._lines, self._names, self._bytes = self._lines, [], set(), 0
         if lines:
             await self._writer.write(lines, self._report)

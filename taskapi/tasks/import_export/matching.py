@@ -1,4 +1,4 @@
-"""Which tasks of their owner the lines of an import are about."""
+"""Finds the stored tasks that the lines of an import match."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from taskapi.tasks.import_export.import_line import ImportLine, complete
 from taskapi.tasks.storage.import_repository import ImportRepository
 
 
-class Known:
-    """Tasks of an owner by their ids, also those in the trash, and by their keys in NFC, which name none in the trash.
+class StoredTasks:
+    """Tasks of an owner by their ids, including the trash, and by their keys in NFC, without the trash.
 
-    Version 1.2 and before stored keys as they were sent. Of two tasks whose keys are equal in NFC, the one stored so counts.
+    Up to version 1.2, keys were stored as sent. Of two tasks whose keys are equal in NFC, the one stored in NFC counts.
     """
 
     def __init__(self, tasks: Sequence[BSON]) -> None:
@@ -24,8 +24,8 @@ class Known:
             self.add(task)
 
     @classmethod
-    async def of(cls, tasks: ImportRepository, owner: UserRead, lines: Sequence[ImportLine]) -> "Known":
-        """Those that ``lines`` name, and those that have the keys of what is in the trash."""
+    async def of(cls, tasks: ImportRepository, owner: UserRead, lines: Sequence[ImportLine]) -> "StoredTasks":
+        """Reads the tasks that ``lines`` name, and those that have the keys of named tasks in the trash."""
         found = await tasks.find_by_ids(owner, [task_id for line in lines for task_id in line.ids])
         keys = [line.data.key for line in lines if line.data.key is not None]
         keys += [key for task in found if "trash" in task for key in keys_of(task)]
@@ -33,30 +33,30 @@ class Known:
         return cls([_complete(task, owner) for task in found])
 
     def add(self, task: BSON) -> None:
-        """Another one, or another state of one."""
+        """Adds a task, or a newer state of one."""
         self.by_id[task["_id"]] = task
         if "trash" not in task:
             self._by_key |= dict.fromkeys(map(nfc, keys_of(task)), task)
 
     def task(self, line: ImportLine) -> BSON | None:
-        """The task that a line is about: the one of its id, else that of its key, else the one of its id in the trash."""
+        """The task that a line matches: by its id, else by its key, else by its id in the trash."""
         named = [self.by_id[task_id] for task_id in line.ids if task_id in self.by_id]
         outside = [task for task in named if "trash" not in task]
         by_key = self._by_key.get(line.key) if line.key is not None else None
         return outside[0] if outside else by_key or (named[0] if named else None)
 
     def keeps_key(self, task: BSON) -> bool:
-        """Whether a task of the trash gets its key back: no other has it by now."""
+        """Whether a task restored from the trash keeps its key, because no other task has it."""
         return all(nfc(key) not in self._by_key for key in keys_of(task))
 
     def restore(self, task: BSON) -> BSON:
-        """A task of the trash as it is outside."""
+        """A task of the trash as it is after it is restored."""
         gone = {"trash"} if self.keeps_key(task) else {"trash", "key"}
         return {name: value for name, value in task.items() if name not in gone}
 
 
 def keys_of(task: BSON) -> list[str]:
-    """The keys of a stored task. A script may have given it several, and the index of keys knows each."""
+    """The keys of a stored task. A script may have stored a list of keys; the index of keys contains each."""
     key = task.get("key")
     return [each for each in (key if isinstance(key, list) else [key]) if isinstance(each, str)]
 

@@ -1,4 +1,4 @@
-"""The tasks that a body writes down, one record each, read as they come: JSON Lines, or a JSON array."""
+"""Reads the records of an import, each of which is a task: JSON Lines as they arrive, or a JSON array."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ BLANK = b" \t\r"
 
 
 class Record(NamedTuple):
-    """A record: where it stands, how many bytes it takes, and its JSON value or what is wrong with it."""
+    """A record: its position, its size in bytes, and its JSON value or its faults."""
 
     number: int
     size: int
@@ -26,12 +26,12 @@ Records = AsyncIterator[Record | None]  # None: an empty line
 
 
 def too_long(number: int) -> Record:
-    """A record of more than ``MAX_BYTES``."""
+    """The record for a line of more than ``MAX_BYTES``."""
     return Record(number, MAX_BYTES, faults=[FieldError("", f"should be at most {MAX_BYTES} bytes long", "line_too_long")])
 
 
 async def json_lines(chunks: AsyncIterable[bytes]) -> Records:
-    """The records of JSON Lines. Raises MalformedImport, instead of the first record, for a body that is one JSON value."""
+    """Yields the records of JSON Lines. Raises MalformedImport, before the first record, for a body that is one JSON value."""
     number, begun = 0, False
     async for line in lines(chunks, MAX_BYTES):
         number += 1
@@ -64,7 +64,7 @@ async def _record(number: int, text: bytes) -> Record:
 
 
 async def json_array(value: Any, size: int) -> Records:
-    """The records of a JSON body of ``size`` bytes: the elements of an array, or one object. Raises MalformedImport."""
+    """Yields the records of a JSON body of ``size`` bytes: the elements of an array, or one object. Raises MalformedImport."""
     if not isinstance(value, list | dict):
         raise MalformedImport("The body is neither an array nor an object. Send an array of tasks, or JSON Lines.")
     values = value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""Imports as callers send them, and what became of them."""
+"""Imports as callers send them, and their reports."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -89,7 +89,7 @@ class TaskImport(TaskCreate):
 
 
 class TaskImportById(TaskImport):
-    """A line of an import whose id counts."""
+    """A line of an import in which `id` identifies the task."""
 
     id: ObjectIdIn | None = None
 
@@ -133,8 +133,8 @@ class ImportReport(ReadModel):
     errors_omitted: int = Field(0, description="How many more errors there were.")
 
     def fail(self, number: int, faults: Sequence[FieldError]) -> None:
-        """Counts the line at ``number`` as one that cannot be imported, and names what is wrong with it."""
+        """Counts the line at ``number`` as failed, and adds its faults."""
         self.failed += 1
-        room = MAX_ERRORS - len(self.errors)
-        self.errors += [LineError(line=number, field=f.field, message=f.message, type=f.type) for f in faults[:room]]
-        self.errors_omitted += len(faults[room:])
+        left = MAX_ERRORS - len(self.errors)
+        self.errors += [LineError(line=number, field=f.field, message=f.message, type=f.type) for f in faults[:left]]
+        self.errors_omitted += len(faults[left:])

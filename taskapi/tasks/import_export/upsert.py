@@ -1,4 +1,4 @@
-"""Writing the lines of an import: each meets the task that has its id or key, or is a new one."""
+"""Writes the lines of an import: each changes the task with its id or key, or creates one."""
 
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -16,7 +16,7 @@ from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON
 from taskapi.tasks.errors import Contended
 from taskapi.tasks.import_export.import_line import ImportLine, apply_changes, find_changes
-from taskapi.tasks.import_export.matching import Known, keys_of
+from taskapi.tasks.import_export.matching import StoredTasks, keys_of
 from taskapi.tasks.import_export.schemas import ImportReport
 from taskapi.tasks.services.owner_name import OwnerNameSync
 from taskapi.tasks.storage import rules
@@ -24,19 +24,19 @@ from taskapi.tasks.storage.import_repository import ImportRepository, Update
 from taskapi.tasks.storage.pipelines import literal, restore_pipeline, update
 from taskapi.tasks.storage.repository import MAX_ATTEMPTS
 
-IN_MEMORY = 4 * 1024 * 1024  # bytes of drafts; more go to a file
+IN_MEMORY = 4 * 1024 * 1024  # bytes of drafts; larger ones go to a file
 AWARE = CodecOptions[BSON](tz_aware=True)
 
 
 class Writer(Protocol):
-    """What the lines of an import are given to."""
+    """Writes the lines of an import, or only counts them."""
 
     async def write(self, lines: list[ImportLine], report: ImportReport) -> None:
-        """Writes lines of which no two have a name in common, and counts them in ``report``."""
+        """Writes lines, no two of which have an id or key in common, and counts them in ``report``."""
 
 
 class Upsert(AbstractContextManager["Upsert"]):
-    """Writes with one look at the tasks that are there, and one bulk write."""
+    """Looks up the stored tasks of all lines, then writes them in one bulk write."""
 
     def __init__(self, owner: UserRead, tasks: ImportRepository, names: OwnerNameSync) -> None:
         self._owner = owner
@@ -44,10 +44,10 @@ class Upsert(AbstractContextManager["Upsert"]):
         self._names = names
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
+        """Has nothing to release."""
 
     async def write(self, lines: list[ImportLine], report: ImportReport) -> None:
-        """As ``Writer``. Raises Contended when the tasks changed in between 100 times."""
+        """See ``Writer``. Raises Contended when tasks have changed between the look-up and the write 100 times."""
         ids = [task_id for line in lines for task_id in (*line.ids, line.task["_id"])]
         for _ in range(MAX_ATTEMPTS):
             lines = await self._attempt(lines, report)
@@ -58,8 +58,8 @@ class Upsert(AbstractContextManager["Upsert"]):
         await self._names.sync_owner_name(self._owner, ids)
 
     async def _attempt(self, lines: list[ImportLine], report: ImportReport) -> list[ImportLine]:
-        """Writes once; returns the lines that another request, or a line before, came before."""
-        known, turns, now = await Known.of(self._tasks, self._owner, lines), CooperativeYield(), utc_now()
+        """Tries once; returns the lines to try again, because another request or an earlier line changed their tasks."""
+        known, turns, now = await StoredTasks.of(self._tasks, self._owner, lines), CooperativeYield(), utc_now()
         inserts, waiting = list[ImportLine](), list[ImportLine]()
         updates = dict[ObjectId, tuple[ImportLine, Update]]()
         for line in lines:
@@ -67,9 +67,9 @@ class Upsert(AbstractContextManager["Upsert"]):
             task = known.task(line)
             if task is None:
                 inserts.append(line)
-            elif task["_id"] in updates:  # one line by its id, the other by its key
+            elif task["_id"] in updates:  # an earlier line has matched the same task, one by id and one by key
                 waiting.append(line)
-            elif not line.ids and task["_id"] == line.task["_id"]:  # an earlier run of this very request made it
+            elif not line.ids and task["_id"] == line.task["_id"]:  # created by an earlier run of this request
                 report.created += 1
             elif faults := rules.faults(fields := find_changes(line, task), task):
                 report.fail(line.number, faults)
@@ -80,21 +80,21 @@ class Upsert(AbstractContextManager["Upsert"]):
         new = [line.task for line in inserts]
         taken, matched = await self._tasks.write(self._owner, new, [each for _, each in updates.values()])
         landed = updates.keys() if matched == len(updates) else await self._tasks.find_updated(self._owner, updates, now)
-        # An id that no line named was drawn for it: an earlier run of this very request has written the task.
+        # If the id that is taken was generated, not named by the line, an earlier run of this request has written the task.
         missed = [line for number, line in enumerate(inserts) if number in taken and (line.ids or "_id" not in taken[number])]
         restored = sum("trash" in known.by_id.get(task_id, ()) for task_id in landed)
         report.created += len(inserts) - len(missed) + restored
         report.updated += len(landed) - restored
         return [*missed, *(line for task_id, (line, _) in updates.items() if task_id not in landed), *waiting]
 
-    def _pipeline(self, fields: BSON, task: BSON, known: Known, now: datetime) -> list[BSON]:
-        """The update that sets the fields of a stored task that a line changes; empty when there is nothing to write."""
+    def _pipeline(self, fields: BSON, task: BSON, known: StoredTasks, now: datetime) -> list[BSON]:
+        """The update pipeline that restores a stored task and sets its fields; empty if there is nothing to write."""
         back = restore_pipeline(self._owner, now, keeps_key=known.keeps_key(task)) if "trash" in task else []
         return back + update(literal(fields), self._owner, now=now) if fields else back
 
 
 class DryRunWriter(AbstractContextManager["DryRunWriter"]):
-    """Writes nothing, and counts what ``Upsert`` would do. What the lines make of tasks with names is kept in a file."""
+    """Counts what ``Upsert`` would write. Keeps the resulting tasks that later lines may match in a temporary file."""
 
     def __init__(self, owner: UserRead, tasks: ImportRepository) -> None:
         self._owner = owner
@@ -103,12 +103,12 @@ class DryRunWriter(AbstractContextManager["DryRunWriter"]):
         self._places: dict[str | ObjectId, tuple[int, int]] = {}
 
     def __exit__(self, *_: object) -> None:
-        """The file goes."""
+        """Deletes the file."""
         self._drafts.close()
 
     async def write(self, lines: list[ImportLine], report: ImportReport) -> None:
-        """As ``Writer``, but for the writing."""
-        known, turns = await Known.of(self._tasks, self._owner, lines), CooperativeYield()
+        """See ``Writer``; nothing is written."""
+        known, turns = await StoredTasks.of(self._tasks, self._owner, lines), CooperativeYield()
         for name in {name for line in lines for name in line.names}:
             if draft := self._draft(name):
                 known.add(draft)
@@ -118,7 +118,7 @@ class DryRunWriter(AbstractContextManager["DryRunWriter"]):
             if task is None:
                 report.created += 1
                 known.add(line.task)
-                if line.names:  # else no other line can be about it
+                if line.names:  # otherwise no later line can match it
                     self._keep(line.task)
                 continue
             fields, in_trash = find_changes(line, task), "trash" in task

@@ -1,4 +1,4 @@
-"""Cursors: a place in a list of tasks, signed, so that only the query that it was made for can go on from it."""
+"""Cursors: signed positions in a list of tasks, each valid only for the query that it was created for."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -28,13 +28,13 @@ class CursorSigner(Signer):
 
 
 def write_cursor(place: Sequence[Any], query: bytes, signer: CursorSigner) -> str:
-    """The cursor for ``place``, the sort values of a task with its id, within the list that ``query`` describes."""
+    """Encodes ``place``, the sort values of a task including its id, as a cursor for ``query``."""
     payload = bson.encode({"": place})
     return encode_base64url(signer.sign(query, payload) + payload)
 
 
 def read_cursor(cursor: str, query: bytes, signer: CursorSigner) -> list[Any]:
-    """The place in a cursor. Raises InvalidInput unless it was made for just this ``query``."""
+    """Decodes the place in a cursor. Raises InvalidInput unless the cursor was created for ``query``."""
     signed = decode_base64url(cursor) or b""
     signature, payload = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
     if not signer.verify(signature, query, payload):

@@ -1,7 +1,7 @@
-"""Equality as callers mean it: of objects in any order of their members, of texts in either form of Unicode.
+"""Equality as callers mean it: objects match in any order of their members, texts in any Unicode form.
 
-MongoDB compares the bytes. Where that could differ, the operators that ask for equality become conditions that cannot: all
-the forms of a text, and for objects a ``$jsonSchema``, whose ``enum`` ignores the order of members.
+MongoDB compares bytes. Where that could give another result, the equality operators become conditions that compare by value:
+every Unicode form of a text, and for objects a ``$jsonSchema``, whose ``enum`` ignores the order of members.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,26 +13,26 @@ from taskapi.core.unicode import nfc, spellings
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import is_index
 
-MAX_ELEMENTS = 8192  # of an array in metadata, by its limit of bytes
+MAX_ELEMENTS = 8192  # of an array in metadata, which is limited to 16 KiB
 EMPTY_BYTES = 8  # of an empty object in an array, as BSON
 AFFIRMED = frozenset({"$eq", "$in", "$all"})
 DENIED = frozenset({"$ne", "$nin"})
 EQUALITIES = AFFIRMED | DENIED
-OF_ONE = frozenset({"$eq", "$ne"})  # whose operand is a value, not a list of them
+OF_ONE = frozenset({"$eq", "$ne"})  # their operand is a single value, not a list
 
 
 def size(path: str, value: Any) -> int:
-    """About how many bytes it takes to say that the field at ``path`` equals ``value``, when that takes a schema; else 0."""
+    """Estimates the bytes of the schema that compares the field at ``path`` with ``value``; 0 if no schema is needed."""
     if not _has_order(value):
         return 0
     total = 2 * len(bson.encode({"": value}))
     for name in path.removeprefix("metadata.").split(".")[:0:-1]:
-        total = 2 * total if (place := _place(name)) is None else 3 * total + EMPTY_BYTES * place
+        total = 2 * total if (place := _array_index(name)) is None else 3 * total + EMPTY_BYTES * place
     return total
 
 
 def conditions(path: str, operators: BSON) -> BSON:
-    """What ``operators`` say of the field at ``path``, as conditions of a document."""
+    """Translates the operators on the field at ``path`` into the conditions of a document."""
     kept: BSON = {}
     others: list[BSON] = []
     for name, operand in operators.items():
@@ -45,9 +45,9 @@ def conditions(path: str, operators: BSON) -> BSON:
         elif name == "$elemMatch" and _is_of_values(operand):
             if operand.keys() <= EQUALITIES - {"$all"} and any(map(_has_order, operand.values())):
                 every = [_schema_of(each, _values(each, asked)) for each, asked in operand.items()]
-                others.append(_at(path, _some({"allOf": every})))
+                others.append(_at_path(path, _has_element({"allOf": every})))
             else:
-                kept[name] = _of_an_element(operand)
+                kept[name] = _element_operators(operand)
         elif name in EQUALITIES and _is_special(operand):
             given = [operand] if name in OF_ONE else operand
             groups = [[value] for value in given] if name == "$all" else [given]
@@ -62,12 +62,12 @@ def _is_of_values(operand: BSON) -> bool:
     return all(name.startswith("$") and name not in ("$and", "$or", "$nor") for name in operand)
 
 
-def _of_an_element(operators: BSON) -> BSON:
-    """The same of one element of an array, to which no other conditions can be added: the forms of texts alone."""
+def _element_operators(operators: BSON) -> BSON:
+    """Translates the operators on one element of an array, where only the Unicode forms of texts can be added."""
     result: BSON = {}
     for name, operand in operators.items():
         if name == "$not":
-            result[name] = _of_an_element(operand)
+            result[name] = _element_operators(operand)
         elif name in OF_ONE and len(found := forms(operand)) > 1:
             several = "$in" if name == "$eq" else "$nin"
             others = operators.get(several)
@@ -93,14 +93,14 @@ def _is_special(operand: Any) -> bool:
 
 
 def _has_order(value: Any) -> bool:
-    """Whether there is an object in it whose members could stand in another order."""
+    """Whether the value contains an object of several members, which could be in another order."""
     if isinstance(value, dict):
         return len(value) > 1 or any(map(_has_order, value.values()))
     return isinstance(value, list) and any(map(_has_order, value))
 
 
 def forms(value: Any) -> list[Any]:
-    """The value, and with its texts in the other forms of Unicode: composed (NFC) and decomposed (NFD)."""
+    """The value as sent, then with its texts in the other Unicode forms: composed (NFC) and decomposed (NFD)."""
     if isinstance(value, str):
         return spellings(value)
     others = [_spell(value, nfc), _spell(value, _decompose)] if isinstance(value, dict | list) else []
@@ -120,13 +120,13 @@ def _decompose(text: str) -> str:
 
 
 def _equals_one(path: str, values: Sequence[Any]) -> BSON:
-    """That the field at ``path``, or an element of the array that it is, equals one of ``values``."""
+    """The condition that the field at ``path``, or one of its elements if it is an array, equals one of ``values``."""
     plain = [value for value in values if not _has_order(value)]
     objects = [value for value in values if _has_order(value)]
     ways: list[BSON] = [{path: {"$in": plain}}] if plain else []
     if objects:
         schema = {"enum": _distinct(objects)}
-        ways.append(_at(path, {"anyOf": [schema, _some(schema)]}))
+        ways.append(_at_path(path, {"anyOf": [schema, _has_element(schema)]}))
     return ways[0] if len(ways) == 1 else {"$or": ways}
 
 
@@ -136,7 +136,7 @@ def _schema_of(name: str, values: list[Any]) -> BSON:
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:
-    """The values, each once: MongoDB refuses an ``enum`` with two that are equal to it."""
+    """The values without those that MongoDB considers equal: it refuses an ``enum`` that contains two equal values."""
     return list({_key(value): value for value in values}.values())
 
 
@@ -148,35 +148,36 @@ def _key(value: Any) -> Any:
     return (isinstance(value, bool), value)
 
 
-def _some(schema: BSON) -> BSON:
-    """An array with an element of that schema."""
+def _has_element(schema: BSON) -> BSON:
+    """The schema of an array with an element that matches ``schema``."""
     return {"bsonType": "array", "not": {"items": {"not": schema}}}
 
 
-def _at(path: str, schema: BSON) -> BSON:
-    """That what is at ``path`` is of that schema, or of one of the elements on the way: as MongoDB follows a path."""
+def _at_path(path: str, schema: BSON) -> BSON:
+    """The condition that a value at ``path`` matches ``schema``. Like MongoDB, it looks into the arrays along the path."""
     first, *names = path.split(".")
-    if first == "metadata" and names:  # which is no array
-        return {"$jsonSchema": _member(first, _member(names[0], _path_schema(names[1:], schema)))}
-    return {"$jsonSchema": _member(first, _path_schema(names, schema))}
+    if first == "metadata" and names:  # metadata itself is never an array
+        return {"$jsonSchema": _has_member(first, _has_member(names[0], _path_schema(names[1:], schema)))}
+    return {"$jsonSchema": _has_member(first, _path_schema(names, schema))}
 
 
 def _path_schema(names: Sequence[str], schema: BSON) -> BSON:
+    """The schema of a value in which the path ``names`` leads to a value that matches ``schema``."""
     if not names:
         return schema
     inner = _path_schema(names[1:], schema)
-    member = _member(names[0], inner)
-    ways = [member, _some(member)]
-    if (place := _place(names[0])) is not None:
+    member = _has_member(names[0], inner)
+    ways = [member, _has_element(member)]
+    if (place := _array_index(names[0])) is not None:
         ways.append({"bsonType": "array", "minItems": place + 1, "items": [*[{}] * place, inner]})
     return {"anyOf": ways}
 
 
-def _place(name: str) -> int | None:
-    """The place in an array that a name within a path may stand for."""
+def _array_index(name: str) -> int | None:
+    """The array index that a name in a path may stand for; None if it cannot be one."""
     return place if is_index(name) and (place := int(name[:5])) < MAX_ELEMENTS else None
 
 
-def _member(name: str, schema: BSON) -> BSON:
-    """An object with a member of that name and schema. With ``required``, MongoDB 6.0 fails to plan beside a text index."""
+def _has_member(name: str, schema: BSON) -> BSON:
+    """The schema of an object whose member ``name`` matches. MongoDB 6.0 cannot plan ``required`` beside a text index."""
     return {"bsonType": "object", "not": {"properties": {name: {"not": schema}}}}

@@ -1,8 +1,8 @@
-"""Equality of texts in a query with a collation, such that an index without that collation can serve it.
+"""Equality of texts in a query with a collation, in a form that an index without that collation can serve.
 
-MongoDB compares texts by the collation of the query, and only an index with the same collation can then find them: of all
-others it reads every task of the owner, or tries them one after the other. A regular expression compares code points
-whatever the collation is, and one for the beginning of a text is a range of an index.
+MongoDB compares texts by the query's collation, so only an index with the same collation can find them; with any other, it
+reads all tasks of the owner, or tries one index after the other. A regular expression compares code points whatever the
+collation, and one that is anchored at the start reads a range of an index.
 """
 
 import re
@@ -13,13 +13,13 @@ from bson import Regex
 from taskapi.db.connection import BSON
 
 MAX_LENGTH = 500  # characters; MongoDB limits what a pattern takes
-MAX_TEXTS = 20  # in one list: each is tried with each task
+MAX_TEXTS = 20  # in one list: each pattern is tried on each task
 LOGICAL = frozenset({"$and", "$or"})
 COLLATED = "title"  # has an index with the collation
 
 
 def exact(condition: BSON) -> BSON:
-    """``condition``, which asks for the same texts by patterns of their code points. Ranges and denials stay."""
+    """Replaces the texts in ``condition`` with patterns that match by code point. Ranges and negations stay as they are."""
     result: BSON = {}
     for name, operand in condition.items():
         if name in LOGICAL:
@@ -46,7 +46,7 @@ def _operators(operators: BSON) -> BSON:
 
 
 def _pattern(value: Any) -> Any:
-    """The pattern of just this text; anything else, and a text that no pattern can hold, as it is."""
+    """A pattern that matches exactly this text. Other values, and texts that no pattern can hold, are returned as they are."""
     if not isinstance(value, str) or len(value) > MAX_LENGTH or "\x00" in value:
         return value
     return Regex(rf"^{re.escape(value)}\z")

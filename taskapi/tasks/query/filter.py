@@ -1,8 +1,8 @@
-"""The filter language of callers: MongoDB's, over the public fields of a task, with an allow-list of operators.
+"""Compiles callers' filters: MongoDB's query language over the public fields of a task, with an allow-list of operators.
 
-Each value of the caller becomes the operand of an operator, so that MongoDB can take none for an operator itself. What a
-filter compiles to does not say whose tasks: the query puts ``owner.id`` first and the filter into its ``$and``, where it
-can only narrow.
+Every value a caller sends becomes the operand of an operator, so MongoDB never reads it as an operator itself. A compiled
+filter does not select an owner: the query starts with ``owner.id`` and adds the filter to its ``$and``, where it can only
+narrow the result.
 """
 
 import json
@@ -49,23 +49,23 @@ WhereText = Annotated[
         }
     ),
 ]
-"""A filter in a query string, for ``parsed``."""
+"""A filter in a query string, for ``parse_where``."""
 
 
 def _check(where: BSON) -> BSON:
-    with suppress(RecursionError):  # the compiler knows what is too deep
-        if len(json.dumps(where)) > MAX_BYTES:  # before any work is done for it
+    with suppress(RecursionError):  # the compiler reports what is too deep
+        if len(json.dumps(where)) > MAX_BYTES:  # before any other work
             raise _too_large()
-    compile_where(where)  # whatever is done with it next may trip over what is refused here: depth, lone surrogates
+    compile_where(where)  # refuses depth and lone surrogates, which later code may not survive
     return where
 
 
 def _too_many() -> InvalidInput:
-    return invalid("where", "too_many_conditions", f"should hold at most {MAX_CONDITIONS} conditions")
+    return invalid("where", "too_many_conditions", f"should contain at most {MAX_CONDITIONS} conditions")
 
 
 def _too_large() -> InvalidInput:
-    return invalid("where", "filter_size", "should take at most 64 KiB")
+    return invalid("where", "filter_size", "should be at most 64 KiB")
 
 
 WhereDocument = Annotated[
@@ -81,16 +81,16 @@ WhereDocument = Annotated[
         }
     ),
 ]
-"""A filter in a body, for ``compile_where``, which has taken it once. Raises InvalidInput."""
+"""A filter in a request body, which ``compile_where`` is known to accept. Raises InvalidInput."""
 
 _Names = Callable[[str], PublicField | None]
 
 
 def parse_where(text: str) -> BSON:
-    """The filter document that a query string holds as JSON.
+    """Parses a filter in a query string.
 
     Raises:
-        InvalidInput: it is no JSON, or no object, or an object in it holds a name twice.
+        InvalidInput: the text is too long, is not a JSON object, or repeats a name within an object.
     """
     if len(text) > MAX_TEXT_LENGTH:
         raise invalid("where", "string_too_long", f"should have at most {MAX_TEXT_LENGTH} characters")
@@ -108,10 +108,10 @@ def parse_where(text: str) -> BSON:
 
 
 def compile_where(where: Any) -> BSON:
-    """The MongoDB filter that a caller's filter means; ``{}`` for every task.
+    """Compiles a caller's filter to a MongoDB filter; ``{}`` matches every task.
 
     Raises:
-        InvalidInput: names the path of each fault, as in ``where.$or.1.priority.$gt``.
+        InvalidInput: lists the faults with their paths, such as ``where.$or.1.priority.$gt``.
     """
     if _count_conditions(where, 1) > MAX_CONDITIONS:  # before any operand is read: there may be thousands
         raise _too_many()
@@ -125,7 +125,7 @@ def compile_where(where: Any) -> BSON:
 
 
 def _count_conditions(given: Any, depth: int) -> int:
-    """The conditions on the known fields of a filter. Those within ``$not`` and ``$elemMatch`` are left for the compiler."""
+    """Counts the conditions on known fields. Those inside ``$not`` and ``$elemMatch`` are counted by the compiler."""
     if not isinstance(given, dict) or depth > MAX_DEPTH:
         return 0
     count = 0
@@ -140,7 +140,7 @@ def _count_conditions(given: Any, depth: int) -> int:
 
 
 class _Compiler:
-    """One compilation: it goes on after a fault, to name them all, but never past a limit."""
+    """Compiles one filter. It continues after a fault, so that all are reported, but stops at a limit."""
 
     def __init__(self) -> None:
         self.faults = Faults()
@@ -148,7 +148,7 @@ class _Compiler:
         self.bytes = 0
 
     def document(self, given: Any, at: str, names: _Names, depth: int) -> BSON:
-        """Conditions on fields, and ``$and``, ``$or`` and ``$nor`` of documents."""
+        """Compiles a document: conditions on fields, and ``$and``, ``$or`` and ``$nor`` of documents."""
         if not self.faults.is_object(given, at, depth):
             return {}
         result: BSON = {}
@@ -158,7 +158,7 @@ class _Compiler:
             if name in LOGICAL:
                 result[name] = self._branches(operand, here, names, depth)
             elif name.startswith("$"):
-                self._no_operator(name, here, "stands after the name of a field")
+                self._no_operator(name, here, "must come after the name of a field")
             elif (known := names(name)) is None:
                 self.faults.note(here, *NO_FIELD)
             else:
@@ -172,28 +172,28 @@ class _Compiler:
         branches = []
         for here, member in self.faults.members(given, at):
             if member == {}:
-                self.faults.note(here, "empty", "should hold a condition")
+                self.faults.note(here, "empty", "should contain a condition")
             branches.append(self.document(member, here, names, depth + 1))
         if given == []:
-            self.faults.note(at, "empty", "should be a list of documents, at least one")
+            self.faults.note(at, "empty", "should be a list of at least one document")
         return branches
 
     def condition(self, known: PublicField, given: Any, at: str, depth: int) -> BSON:
-        """What is asked of one field: operators, or a value that it has to equal."""
+        """Compiles the condition on one field: a document of operators, or a value that it must equal."""
         if isinstance(given, dict) and (known.kind not in (Kind.json, Kind.metadata) or any(n.startswith("$") for n in given)):
             return self.operators(known, given, at, depth)
         return {"$eq": self.operand(known, "$eq", given, at, depth)}
 
     def operators(self, known: PublicField, given: Any, at: str, depth: int) -> BSON:
-        """A document of operators, at least one."""
+        """Compiles a document of at least one operator."""
         if not self.faults.is_object(given, at, depth):
             return {}
         if not given:
-            self.faults.note(at, "empty", "should hold an operator")
+            self.faults.note(at, "empty", "should contain an operator")
         return {name: self.operand(known, name, value, f"{at}.{name}", depth) for name, value in given.items()}
 
     def operand(self, known: PublicField, operator: str, given: Any, at: str, depth: int) -> Any:
-        """The operand of an operator, as the field's type has it."""
+        """Converts the operand of an operator to the type of the field."""
         self.conditions += 1
         if self.conditions > MAX_CONDITIONS:
             raise _too_many()
@@ -215,23 +215,23 @@ class _Compiler:
     def _value(self, known: PublicField, given: Any, at: str, *, ordered: bool = False) -> Any:
         value = self.faults.value(known, given, at, ordered=ordered)
         self.bytes += equality.size(known.stored, value)
-        if self.bytes > MAX_BYTES:  # before it is written out
+        if self.bytes > MAX_BYTES:  # before it is expanded into a schema
             raise _too_large()
         return value
 
     def _element(self, known: PublicField, given: Any, at: str, depth: int) -> BSON:
-        """What has to hold for one element of a list: operators, or the conditions of a document."""
+        """Compiles ``$elemMatch``: operators on a value, or conditions on the fields of an object."""
         if not self.faults.is_object(given, at, depth):
             return {}
         names: _Names
         if known.kind is Kind.members:
-            names = partial(_member, known)
+            names = partial(_member_field, known)
         elif known.kind is Kind.json and not OPERATORS.intersection(given):
             names = free
         else:
             return self.operators(known._replace(listed=False), given, at, depth)
         if not given:
-            self.faults.note(at, "empty", "should hold a condition")
+            self.faults.note(at, "empty", "should contain a condition")
         return self.document(given, at, names, depth)
 
     def _no_operator(self, name: str, at: str, misplaced: str) -> None:
@@ -242,12 +242,12 @@ class _Compiler:
 
 
 def _operators_of(known: PublicField) -> frozenset[str]:
-    """The operators that a field takes."""
+    """The operators that a field supports."""
     values = {Kind.members: frozenset[str](), Kind.metadata: EQUALITY}.get(known.kind, EQUALITY | ORDER | MEMBERSHIP)
     return values | ANY | (LISTS if known.listed or known.kind is Kind.json else frozenset())
 
 
-def _member(known: PublicField, name: str) -> PublicField | None:
-    """A field of the objects that a list holds, by its name within them."""
+def _member_field(known: PublicField, name: str) -> PublicField | None:
+    """A field of the objects in a list, by its name within an object."""
     member = field(f"{known.stored}.{name}")
     return member and member._replace(stored=name)

@@ -1,8 +1,8 @@
-"""The index that a query of an owner's tasks is told to use, where it can be known without a look at the data.
+"""Chooses the index for a query on an owner's tasks, where the best one is known without looking at the data.
 
-Nine indexes begin with the owner. Where no condition is on what follows the owner in one of them, MongoDB tries all nine, each
-for up to 30 % of the collection: for an owner of very many tasks that takes several times longer than the query itself.
-A query with a condition on an indexed field is left to MongoDB, which alone knows how many tasks it finds.
+Nine indexes start with the owner. If a query has no condition on the field that follows the owner in one of them, MongoDB
+tries all nine, each for up to 30 % of the collection: for an owner of very many tasks, that takes several times longer than
+the query itself. A query with a condition on an indexed field is left to MongoDB, which alone knows how many tasks match.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,41 +18,41 @@ from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.indexes import OWNER
 
 ALL_OF_OWNER: Final = "owner_newest"
-WILDCARD: Final = "metadata."  # each path below it is in an index, which knows what is there and not what is missing
+WILDCARD: Final = "metadata."  # each path below it is in an index, which knows present values but not missing ones
 DENIALS: Final = frozenset({"$ne", "$nin", "$not", "$exists"})
 
 _Keys = tuple[tuple[str, int], ...]
 
 
 def choose(matching: BSON, order: Order, *, after_place: bool = False) -> str | None:
-    """The name of the index for the tasks of an owner that match, in ``order``; None leaves it to MongoDB.
+    """The name of the index for an owner's matching tasks in ``order``; None leaves the choice to MongoDB.
 
-    ``after_place``: the query asks only for what follows a place in that order.
+    ``after_place``: the query returns only tasks after a cursor.
     """
-    if "$text" in matching:  # MongoDB takes no hint beside it
+    if "$text" in matching:  # MongoDB accepts no hint with it
         return None
     collated = COLLATED in order
     indexed = _FIRST[collated]
     if any(name in indexed or name.startswith(WILDCARD) for name in _fields(matching.get("$and", ()))):
         return None
     best, shared = _best(tuple(order.items()), collated)
-    # An index that only begins as the order does skips what lies before the place.
+    # An index that shares only the first keys of the order still skips what lies before the cursor.
     return best if shared == len(order) or (after_place and shared) else ALL_OF_OWNER
 
 
 def is_served(order: Order) -> bool:
-    """Whether an index has the tasks of an owner in ``order``."""
+    """Whether an index has an owner's tasks in ``order``."""
     return _best(tuple(order.items()), COLLATED in order)[1] == len(order)
 
 
 def _fields(conditions: Iterable[BSON], *, denied: bool = False) -> Iterator[str]:
-    """The fields by whose conditions an index may find tasks."""
+    """The fields with conditions that an index may serve."""
     for condition in conditions:
         for name, operand in condition.items():
             if name in LOGICAL:
                 yield from _fields(operand, denied=denied or name == "$nor")
             elif not name.startswith("$") and not (name.startswith(WILDCARD) and (denied or _is_denial(operand))):
-                yield name  # what begins with $ is an expression, which no index serves
+                yield name  # a name that starts with $ is an expression, which no index serves
 
 
 def _is_denial(operand: Any) -> bool:
@@ -61,7 +61,7 @@ def _is_denial(operand: Any) -> bool:
 
 @lru_cache(256)
 def _best(order: _Keys, collated: bool) -> tuple[str, int]:
-    """The index that begins as ``order`` does, and how many of its keys they share."""
+    """The index that shares the most leading keys with ``order``, and how many."""
     reverse = tuple((name, -direction) for name, direction in order)
     shared = {
         name: max(_count_shared(keys, order), _count_shared(keys, reverse))

@@ -1,4 +1,4 @@
-"""The values in a filter: each converted by the type of its field, or noted as a fault with its place."""
+"""Converts the values in a filter to the types of their fields, and notes a fault with its path for each that does not fit."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -15,12 +15,12 @@ from taskapi.tasks.fields import PublicField
 from taskapi.tasks.metadata import MAX_INTEGER, MIN_INTEGER, is_unicode
 from taskapi.tasks.schemas import Link, Status
 
-MAX_DEPTH = 6  # levels of documents within each other, and of a value
+MAX_DEPTH = 6  # levels of nested documents, and of a value
 MAX_MEMBERS = 100  # of any list
 
 
 def _unicode(text: str) -> str:
-    if not is_unicode(text):  # Pydantic looks only where a length is limited
+    if not is_unicode(text):  # Pydantic checks this only where a length is limited
         raise PydanticCustomError("string_unicode", "should be valid Unicode")
     return text
 
@@ -42,28 +42,28 @@ SIZE = TypeAdapter(Annotated[StrictInt, Field(ge=0, le=2**31 - 1)])
 
 
 def invalid(at: str, kind: str, message: str) -> InvalidInput:
-    """The error of one fault, for what cannot be read any further."""
+    """The error with a single fault, for a filter that cannot be read any further."""
     return InvalidInput([FieldError(at[:MAX_FIELD_LENGTH], message, kind)])
 
 
 class Faults(list[FieldError]):
-    """The faults of one filter. Reading goes on after each, so that all are named; what it gives is then not used."""
+    """The faults of one filter. Reading continues after each, so that all are reported; the result is then discarded."""
 
     def note(self, at: str, kind: str, message: str) -> None:
-        """Adds the fault at the place ``at``. Raises InvalidInput when there are too many."""
+        """Adds a fault at the path ``at``. Raises InvalidInput when there are too many."""
         self.append(FieldError(at[:MAX_FIELD_LENGTH], message, kind))
         if len(self) == MAX_FAULTS:
             raise InvalidInput(self)
 
     def is_object(self, given: Any, at: str, depth: int) -> bool:
-        """Whether it is an object, on a level that may hold one. Raises InvalidInput on a deeper one."""
+        """Whether the value is an object; if not, notes a fault. Raises InvalidInput when it is nested too deeply."""
         _check_depth(at, depth)
         if not isinstance(given, dict):
             self.note(at, "dict_type", "should be an object")
         return isinstance(given, dict)
 
     def members(self, given: Any, at: str, depth: int = 1) -> Iterator[tuple[str, Any]]:
-        """The members of a list, each with its place; none when it is no list, or too long."""
+        """The members of a list with their paths. Notes a fault and yields nothing when it is not a list, or too long."""
         _check_depth(at, depth)
         if not isinstance(given, list):
             self.note(at, "list_type", "should be a list")
@@ -73,7 +73,7 @@ class Faults(list[FieldError]):
             yield from ((f"{at}.{index}", member) for index, member in enumerate(given))
 
     def convert(self, kind: TypeAdapter[Any], given: Any, at: str) -> Any:
-        """A value as its type has it."""
+        """Converts a value to a type; notes its faults if it does not fit."""
         try:
             return kind.validate_python(given)
         except ValidationError as error:
@@ -81,7 +81,7 @@ class Faults(list[FieldError]):
                 self.note(at, found["type"], found["msg"])
 
     def value(self, known: PublicField, given: Any, at: str, *, ordered: bool = False) -> Any:
-        """A value to compare the field's with; ``ordered``: which of the two is larger."""
+        """Converts a value that is compared with the field's; ``ordered`` if the operator asks which one is larger."""
         if given is None and known.nullable and not ordered:
             return None
         if known.kind in TYPES:
@@ -89,11 +89,11 @@ class Faults(list[FieldError]):
         if known.kind is Kind.metadata and not self.is_object(given, at, 1):
             return None
         if ordered and (given is None or isinstance(given, dict | list)):
-            return self.note(at, "not_ordered", "should be a text, a number or a boolean")
+            return self.note(at, "not_ordered", "should be a string, a number or a boolean")
         return self._json(given, at, 1)
 
     def _json(self, given: Any, at: str, depth: int) -> Any:
-        """Any JSON that metadata could hold."""
+        """Checks any JSON value that metadata can contain."""
         if isinstance(given, dict):
             _check_depth(at, depth)
             return {name: self._json(value, self._key(name, at), depth + 1) for name, value in given.items()}
@@ -110,7 +110,7 @@ class Faults(list[FieldError]):
         if name.startswith("$"):
             self.note(here, "metadata_key", "should not start with a dollar sign")
         elif "\x00" in name:
-            self.note(here, "metadata_key", "should not hold the NUL character")
+            self.note(here, "metadata_key", "should not contain the NUL character")
         elif not is_unicode(name):
             self.note(here, "metadata_key", "should be valid Unicode")
         return here

@@ -1,4 +1,4 @@
-"""Short lists that are asked for together, found by one query: a round trip costs more than such a list."""
+"""Finds short lists that are requested together with one query: a round trip costs more than such a list."""
 
 from collections import OrderedDict
 from collections.abc import Collection
@@ -12,11 +12,11 @@ from taskapi.tasks.query.search import Plan
 from taskapi.tasks.query.stages import union
 from taskapi.tasks.storage.list_repository import TaskListRepository
 
-MAX_SHARED = 8  # lists of one query: MongoDB finds one after the other
-QUERIES = 2  # at the same time: while the one is decoded, MongoDB works on the other
-MAX_TOTAL = 1000  # tasks in a list that shares its query: more take long to count, and the others would wait
+MAX_SHARED = 8  # lists per query: MongoDB finds them one after the other
+QUERIES = 2  # at the same time: MongoDB works on one while the other is decoded
+MAX_TOTAL = 1000  # tasks in a list that shares a query: counting more takes long, and the other lists would wait
 MAX_REMEMBERED = 10_000  # lists whose total is known
-LIST = "list"  # the number of the list, in its results
+LIST = "list"  # a temporary field of the results: the number of their list
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,12 +26,12 @@ class _Wanted:
 
 
 class PageLoader:
-    """Pages of lists, for one application. A list may share a query once it is known to be short."""
+    """Loads pages of lists for one application. A list may share a query once it is known to be short."""
 
     def __init__(self, tasks: TaskListRepository) -> None:
         self._tasks = tasks
         self._found = DataLoader(self._find_together, QUERIES, MAX_SHARED)
-        self._totals: OrderedDict[bytes, int] = OrderedDict()  # by what a cursor is bound to: owner, filters and order
+        self._totals: OrderedDict[bytes, int] = OrderedDict()  # by cursor context: owner, filters and order
 
     def note(self, context: bytes, total: int) -> None:
         """Remembers how many tasks a list has."""
@@ -41,10 +41,9 @@ class PageLoader:
             self._totals.popitem(last=False)
 
     async def find(self, context: bytes, plan: Plan, milliseconds: int) -> list[BSON] | None:
-        """What ``plan`` finds, by a query that it shares; None when it needs one of its own.
+        """The results of ``plan`` from a shared query; None if the list needs a query of its own.
 
-        That is so of a list that may be long, and of one whose shared query MongoDB refused or cut: whose fault that was is not
-        known.
+        It does if it may be long, or if MongoDB refused or aborted the shared query: which list caused that is not known.
         """
         if plan.total is not None or self._totals.get(context, MAX_TOTAL + 1) > MAX_TOTAL:
             return None

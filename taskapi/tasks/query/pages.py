@@ -1,4 +1,4 @@
-"""Lists of tasks: one page of what a query finds."""
+"""Finds the pages of lists of tasks."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,25 +21,25 @@ from taskapi.tasks.storage.list_repository import TaskListRepository
 from taskapi.tasks.storage.reading import PUBLIC, SOURCE, version_of
 from taskapi.tasks.storage.scope import Scope
 
-LISTED = {name: 1 for name in PUBLIC if name != "owner"}  # all are the caller's: not read twenty times
-AT_ONCE = 20  # tasks that are read without giving way: a page of the default length
+LISTED = {name: 1 for name in PUBLIC if name != "owner"}  # the owner is always the caller
+AT_ONCE = 20  # tasks that are validated without yielding to other requests: a page of the default length
 _tasks: TypeAdapter[Any] = TypeAdapter(list[TaskRead])
 _parts: TypeAdapter[Any] = TypeAdapter(list[TaskPart])
 
 
 class Page(NamedTuple):
-    """Some tasks of a list."""
+    """A page of a list of tasks."""
 
     tasks: Sequence[TaskRead | TaskPart]
-    versions: list[tuple[str, int]]  # of each, by its id
-    total: int | None  # in the whole list, when it was wanted
-    cursor: str | None  # of the next page, when there is one
+    versions: list[tuple[str, int]]  # the id and version of each task
+    total: int | None  # of the whole list, if requested
+    cursor: str | None  # of the next page, if there is one
     is_estimate: bool
-    is_partial: bool = False  # whether the tasks are but some of their fields
+    is_partial: bool = False  # whether the tasks have only some of their fields
 
     @property
-    def is_least(self) -> bool:
-        """Whether there may be more than the total says."""
+    def is_lower_bound(self) -> bool:
+        """Whether there may be more tasks than the total."""
         return self.is_estimate and self.total == MAX_COUNTED
 
     def json(self) -> bytes:
@@ -59,10 +59,10 @@ class TaskPages:
     milliseconds: int  # that a query may take
 
     async def find(self, owner: UserRead, query: TaskSearch) -> Page:
-        """The page that ``query`` asks for, in one round trip or in two at once.
+        """Finds the page that ``query`` asks for, in one round trip or two concurrent ones.
 
         Raises:
-            InvalidInput: the filter is wrong, or the cursor is not one of this query.
+            InvalidInput: the filter is invalid, or the cursor belongs to another query.
             QueryTimeout: it took MongoDB longer than ``milliseconds``.
         """
         scope = Scope.of(owner)
@@ -71,7 +71,7 @@ class TaskPages:
         projection = None if query.fields is None else Projection.of(query.fields)
         fields = LISTED if projection is None else projection.stored(*query.order)
         plan = query.plan(scope, fields, after)
-        may_share = not query.is_dear and collation_for(query.order) is None
+        may_share = not query.is_expensive and collation_for(query.order) is None
         found = await self.loader.find(context, plan, self.milliseconds) if may_share else None
         if found is None:
             found = await self._find(query, plan)
@@ -100,7 +100,7 @@ class TaskPages:
 
 
 def _total(found: list[BSON]) -> int:
-    # Counting nothing gives no document, also when the last task was deleted between the page and the count.
+    # $count returns no document for zero, even if the last task was deleted between the page and the count.
     return int(found.pop()["total"]) if found and "total" in found[-1] else len(found)
 
 
@@ -110,6 +110,6 @@ async def _whole(found: list[BSON], owner: UserRead) -> list[TaskRead]:
         task["owner"] = theirs
     tasks = damaged.read_all(TaskRead, found[:AT_ONCE], SOURCE)
     for start in range(AT_ONCE, len(found), AT_ONCE):
-        await asyncio.sleep(0)  # a long page must not keep others waiting
+        await asyncio.sleep(0)  # a long page must not keep other requests waiting
         tasks += damaged.read_all(TaskRead, found[start : start + AT_ONCE], SOURCE)
     return tasks

@@ -1,8 +1,8 @@
-"""What comes after a value in the order of MongoDB, where each type of values has its place before or after the others.
+"""Conditions for what follows a cursor in MongoDB's sort order, in which every BSON type has its rank.
 
-Only a script stores a sort field as another type. MongoDB compares within one type alone, so that a page after such a value
-would end early or begin anew; here the types themselves are compared as well. Lists stand at one of their members: a page
-that follows another leaves them out.
+Only a script can have stored a sort field as another type. MongoDB's comparison operators look at one type only, so a page
+after such a value would end early or start over; the conditions here compare the types as well. A list sorts by one of its
+members: every page but the first leaves lists out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from taskapi.db.connection import BSON
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import FIELDS, SORTABLE
 
-# The types by their order (MongoDB manual, "Comparison/Sort Order").
+# The types in their sort order (MongoDB manual, "Comparison/Sort Order").
 TYPES: Sequence[Sequence[str]] = (
     ["minKey"],
     ["null", "undefined"],
@@ -39,24 +39,24 @@ COMPARED: Mapping[type, int] = {
     MinKey: 0, type(None): 1, int: 2, float: 2, Decimal128: 2, str: 3, ObjectId: 7, bool: 8, datetime: 9, DatetimeMS: 9,
     Timestamp: 10, MaxKey: 12,
 }  # fmt: skip
-PLAIN = {type(None), int, datetime, ObjectId}  # what nearly every place is made of
+PLAIN = {type(None), int, datetime, ObjectId}  # the types of nearly all sort values
 TIME = 9
 RANKS = {Kind.text: 3, Kind.integer: 2, Kind.day: TIME, Kind.moment: TIME}
 SOUND = {"relevance": 2, "_id": 7} | {name: RANKS[FIELDS[name].kind] for name in SORTABLE}
-MAX_TEXT = 200  # characters that tell a sound title from others
+MAX_TEXT = 200  # characters: no valid title is longer
 NO_LIST: BSON = {"$not": {"$type": "array"}}
 LAST_CHARACTER = "\U0010ffff"
 
 
 def place(order: Mapping[str, int], task: BSON) -> list[Any]:
-    """The sort values of a stored task, short enough for a cursor. A type whose values are not compared is ``{"type": …}``."""
+    """The sort values of a stored task, short enough for a cursor. A value that cannot be compared becomes ``{"type": rank}``."""
     return [_compare(task.get(name), direction) for name, direction in order.items()]
 
 
 def _compare(value: Any, direction: int) -> Any:
     if type(value) in PLAIN:
         return value
-    if isinstance(value, list):  # it stands where the first of its members in this direction does; before null without any
+    if isinstance(value, list):  # it sorts by its first member in this direction; before null if it is empty
         if not value:
             return MinKey()
         members = [_compare(member, direction) for member in value]
@@ -74,7 +74,7 @@ def _rank(value: Any) -> int:
         return int(value.get("type", 4)) if value.keys() == {"type"} and type(value["type"]) is int else 4
     if isinstance(value, DBRef):  # an object to MongoDB
         return 4
-    if isinstance(value, bool):  # an integer to Python, as code is text
+    if isinstance(value, bool):  # to Python, bool is an int and Code a str
         return COMPARED[bool]
     if isinstance(value, Code):
         return OTHERS
@@ -84,14 +84,14 @@ def _rank(value: Any) -> int:
 
 
 def equal_to(name: str, value: Any) -> BSON:
-    """The condition that ``name`` is at a ``value`` that ``place`` gave."""
+    """The condition that the field ``name`` equals ``value``, one of the sort values from ``place``."""
     return {name: {"$eq": value, **NO_LIST}}
 
 
 def beyond(name: str, value: Any, direction: int) -> list[BSON]:
-    """The conditions that ``name`` is beyond a ``value`` that ``place`` gave."""
+    """The conditions, all of which must hold, that the field ``name`` sorts after ``value``, one of those from ``place``."""
     rank = _rank(value)
-    is_ordered = not isinstance(value, dict) and value == value  # NaN is before all numbers, and compares with none
+    is_ordered = not isinstance(value, dict) and value == value  # NaN sorts before all numbers and compares with none
     if direction == DESCENDING:
         passed = [*_types(rank + is_ordered), *TYPES[ARRAY]]
         smaller: list[BSON] = [{name: {"$not": {"$gte": value}}}] if is_ordered else []  # null and missing as well

@@ -1,4 +1,4 @@
-"""Some fields of a task in place of all: which are read, and how they look."""
+"""The ``fields`` parameter: which fields of a task are read and returned."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ Part = TypeVar("Part", bound=BaseModel)
 
 
 def _part_of(whole: type[BaseModel], **inner: Any) -> Callable[[type[Part]], type[Part]]:
-    """Gives a class each field of ``whole``, which may be left out; ``inner`` has the types of those that are in part as well."""
+    """Adds each field of ``whole`` to a class, as optional; ``inner`` has the types of fields that are partial themselves."""
 
     def with_fields(part: type[Part]) -> type[Part]:
         fields: dict[str, Any] = {
@@ -72,27 +72,27 @@ class TaskPart(BaseModel):
 
 
 Tree = dict[str, "Tree"]
-"""Names and what is wanted below them; nothing below means all."""
+"""The requested names, each with those below it; an empty tree requests everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Fields of a task by their stored paths, none within another."""
+    """The requested fields of a task by their stored paths, none of which is inside another."""
 
     paths: frozenset[str]
 
     @classmethod
     def of(cls, fields: str) -> "Projection":
-        """The projection that ``fields`` names."""
+        """The projection for a ``fields`` parameter."""
         return cls(_outermost({known.stored for name in fields.split(",") if (known := field(name))}))
 
     def stored(self, *more: str) -> dict[str, int]:
-        """What MongoDB is to read: these fields and ``more``, but for the owner, who is known."""
+        """The projection for MongoDB: these fields and ``more``, without the owner, who is known."""
         read = _outermost({_readable(path) for path in self.paths})
         return {path: 1 for path in (*read, *more, "version") if path.partition(".")[0] != "owner"}
 
     def part(self, task: BSON, owner: UserRead) -> TaskPart:
-        """What the caller, who is the owner, sees of a stored task."""
+        """The requested part of a stored task, as its ``owner`` sees it."""
         tree: Tree = {}
         for path in self.paths:
             below = tree
@@ -105,19 +105,19 @@ class Projection:
 
 
 def _outermost(paths: set[str]) -> frozenset[str]:
-    """The paths that are within no other."""
+    """The paths that are not inside another one."""
     return frozenset(path for path in paths if not any(path.startswith(f"{other}.") for other in paths))
 
 
 def _readable(path: str) -> str:
-    """The path as far as MongoDB can follow it: a projection of its knows no elements of arrays."""
+    """The path up to the first array index: MongoDB's projections cannot select array elements."""
     names = path.split(".")
     ends = [place for place, name in enumerate(names) if place > 1 and is_index(name)]
     return ".".join(names[: ends[0]] if ends else names)
 
 
 def _only(value: Any, tree: Tree) -> Any:
-    """What ``tree`` wants of ``value``, in the manner of MongoDB's projections, and of lists by the numbers of elements."""
+    """The part of ``value`` that ``tree`` requests, by the rules of MongoDB's projections; a number selects an element."""
     if not tree:
         return value
     if isinstance(value, list):

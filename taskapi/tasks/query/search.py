@@ -1,4 +1,4 @@
-"""The list of tasks: its parameters, and the one place where they become a MongoDB query."""
+"""The parameters of a list of tasks, and the one place where they become a MongoDB query."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -20,7 +20,7 @@ from taskapi.tasks.storage.scope import Scope
 from taskapi.web.pagination import LIMIT, PageQuery, header
 
 MAX_COUNTED = 10_000  # by an estimate
-MAX_CHEAP_START = 1000  # entries that may be passed over at hardly any cost
+MAX_CHEAP_START = 1000  # entries that can be skipped at hardly any cost
 MAX_CHEAP_LIMIT = 20  # tasks of a page: the default
 INDEXED_FILTERS = {"status", "completed", "priority", "tag"}  # each alone, newest first
 
@@ -34,7 +34,7 @@ class Count(StrEnum):
 
 
 class Plan(NamedTuple):
-    """The pipeline of a page, and of the total where it has one of its own: MongoDB takes no hint for a ``$unionWith``."""
+    """The pipeline of a page, and of the total if it needs its own: MongoDB accepts no hint for a ``$unionWith``."""
 
     page: list[BSON]
     hint: str | None  # the index for both; None leaves it to MongoDB
@@ -64,12 +64,12 @@ class TaskSearch(Selection):
 
     @property
     def start(self) -> int:
-        """How many entries are passed over."""
+        """How many entries are skipped."""
         return 0
 
     @property
     def counting(self) -> Count:
-        """How the total is worked out."""
+        """How the total is counted."""
         return self.count or (Count.exact if self.cursor is None else Count.none)
 
     @cached_property
@@ -78,8 +78,8 @@ class TaskSearch(Selection):
         return choose_order(self.sort, self.q)
 
     @property
-    def is_dear(self) -> bool:
-        """Whether the page is long, or no index serves filters and order together: MongoDB may look at many more tasks."""
+    def is_expensive(self) -> bool:
+        """Whether MongoDB may examine many tasks: the page is long, or no index serves filters and order together."""
         if self.q or self.where or self.start > MAX_CHEAP_START or self.limit > MAX_CHEAP_LIMIT:
             return True
         if not index_hints.is_served(self.order):
@@ -88,16 +88,16 @@ class TaskSearch(Selection):
         return bool(filters) and (self.sort is not None or len(filters) > 1 or not filters <= INDEXED_FILTERS)
 
     def cursor_context(self, scope: Scope) -> bytes:
-        """What a cursor is bound to: whose tasks, which of them, and in which order."""
+        """What a cursor is bound to: the owner, the filters and the order."""
         filters = self.model_dump_json(include=_FILTERS, exclude_none=True)
-        # A cursor of version 1.2 is no place in an order that was another one then.
+        # These orders have changed since version 1.2, so its cursors are no longer valid in them.
         changed = "title" in self.order or has_undated_last(self.order)
         return f"{scope.owner_id} {self.order} {filters}{' 1.3' if changed else ''}".encode()
 
     def plan(self, scope: Scope, projection: BSON, after: Sequence[Any] | None = None) -> Plan:
-        """How MongoDB finds a page and one task more if there is one, then the total where it is wanted.
+        """Plans the query for a page, plus one task that shows whether there is a next page, and for the total if requested.
 
-        ``after`` holds the sort values of the last task of the page before.
+        ``after`` holds the sort values of the last task of the previous page.
         """
         matching = adapt_filter(self.filter(scope), self.order)
         page = ordered_stages(matching, self.order, projection, after, self.start, self.limit + 1)
@@ -115,7 +115,7 @@ class TaskSearch(Selection):
 
 
 class TaskQuery(PageQuery, TaskSearch, TaskFilters):
-    """The same in a query string, with pages by number as well."""
+    """A search in a query string, which can also ask for pages by number."""
 
     where: WhereParameter | None = None
 
@@ -126,7 +126,7 @@ class TaskQuery(PageQuery, TaskSearch, TaskFilters):
         return self
 
     def link_header(self, path: str, total: int | None, cursor: str | None) -> str:
-        """The Link header (RFC 8288): by number when the page was asked for by number, else on with ``cursor``."""
+        """The Link header (RFC 8288): by number if the page was requested by number, otherwise by ``cursor``."""
         if self.offset is not None or self.skip is not None:
             return self.links(path, total, more=cursor is not None)
         targets = {"first": "offset=0"}

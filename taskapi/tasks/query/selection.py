@@ -1,4 +1,4 @@
-"""Which tasks: the filters that every way of reading or changing many tasks takes."""
+"""The filters that select tasks, shared by everything that reads or changes many of them."""
 
 from typing import Annotated, Any
 
@@ -38,11 +38,11 @@ Due = Annotated[
     CalendarDate,
     WithJsonSchema({"type": "string", "pattern": rf"^(\d{{4}}-\d{{2}}-\d{{2}}|{TODAY})$", "examples": ["2027-01-31", TODAY]}),
 ]
-"""A calendar date that a caller sends, or the word for the one that it is."""
+"""A calendar date, or the word ``today``."""
 
 
 class Selection(BaseModel):
-    """Which tasks of a scope; each condition that is given holds for them."""
+    """Selects the tasks of a scope that meet every given condition."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,8 +50,8 @@ class Selection(BaseModel):
     q: Words | None = None
 
     def filter(self, scope: Scope) -> BSON:
-        """The MongoDB filter: the scope first, then everything asked for. Raises InvalidInput for a wrong ``where``."""
-        text = {} if self.q is None else {"$text": {"$search": self.q}}  # MongoDB takes it at the top level alone
+        """The MongoDB filter: the scope first, then every condition. Raises InvalidInput for an invalid ``where``."""
+        text = {} if self.q is None else {"$text": {"$search": self.q}}  # MongoDB accepts it only at the top level
         conditions = self._conditions()
         return {**scope.outside_trash, **text, **({"$and": conditions} if conditions else {})}
 
@@ -60,7 +60,7 @@ class Selection(BaseModel):
 
 
 class TaskFilters(Selection):
-    """The same in a query string, where the common conditions have parameters of their own."""
+    """A selection in a query string, with a parameter for each common condition."""
 
     where: WhereParameter | None = None
     status: Status | None = Field(None, description="Tasks with this status.")

@@ -1,4 +1,4 @@
-"""The order of a list of tasks: always total, and able to go on after any place in it."""
+"""The order of a list of tasks: always total, so that a cursor can continue after any task."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -12,7 +12,7 @@ from taskapi.db.connection import BSON
 from taskapi.tasks.fields import SORTABLE
 from taskapi.tasks.query.places import beyond, equal_to
 
-RELEVANCE = "relevance"  # the text score, under the name that it has within a pipeline
+RELEVANCE = "relevance"  # a temporary field in a pipeline: the text score
 DUE = "due_date"
 DATED: BSON = {DUE: {"$ne": None}}
 UNDATED: BSON = {DUE: None}
@@ -60,26 +60,26 @@ def parse_sort(sort: str) -> Order:
 
 
 def choose_order(sort: str | None, q: str | None) -> Order:
-    """The order that ``sort`` names; without it the newest first, or the most relevant of a search for ``q``."""
+    """The order that ``sort`` names; by default newest first, or most relevant first in a search for ``q``."""
     if sort is not None:
         return parse_sort(sort)
     return NEWEST if q is None else BY_RELEVANCE
 
 
 def has_undated_last(order: Order) -> bool:
-    """Whether tasks without a due date come where MongoDB does not put them: they are last in either direction."""
+    """Whether tasks without a due date must be moved: they come last in both directions, but MongoDB sorts null first."""
     return order.get(DUE) == ASCENDING
 
 
 def runs(order: Order, after: Sequence[Any] | None = None) -> Iterator[list[list[BSON]]]:
-    """All of ``order``, or what follows a place in it, as disjoint runs one after the other.
+    """Splits ``order``, or the part of it after a cursor, into consecutive, disjoint runs.
 
-    A run is of one stream: the conditions of one range of an index, which has the tasks in their order. Where tasks without
-    a due date come last among those that are equal in what is sorted before it, a run is of two streams, with a due date and
-    without, that have to be merged.
+    A run usually has one stream: the conditions of one range of an index, which has the tasks in order. If other fields are
+    sorted before the due date, tasks without one come last among those that are equal in these fields; such a run has two
+    streams, with and without a due date, which must be merged.
 
-    ``after`` holds the values of a task at that place: first comes what equals it in all fields but the last, then what
-    equals it in all but the last two, and so on.
+    ``after`` holds the sort values of the cursor's task: the first run equals it in all fields but the last, the next one in
+    all but the last two, and so on.
     """
     split = list(order).index(DUE) if has_undated_last(order) else None
     if after is None:

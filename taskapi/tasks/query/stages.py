@@ -1,4 +1,4 @@
-"""Tasks in their order, as stages of a pipeline: read in the order of an index, and no further than they are needed."""
+"""Pipeline stages that return tasks in order. They read in the order of an index, and no further than needed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,40 +12,40 @@ from taskapi.tasks.query.sort import DUE, RELEVANCE, Order, has_undated_last, ru
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.indexes import COLLATION
 
-NO_DATE = "no_date"  # whether a task has no due date, under a name of its own within a pipeline
+NO_DATE = "no_date"  # a temporary field in a pipeline: whether a task has no due date
 
 
 def collation_for(order: Order) -> Collation | None:
-    """How texts compare in a query in this order: as people sort them where it sorts titles, else by their code points."""
+    """The collation of a query in this order: as people sort, if it sorts by title; otherwise None, by code point."""
     return COLLATION if "title" in order else None
 
 
 def adapt_filter(condition: BSON, order: Order) -> BSON:
-    """``condition`` for a query in this order: texts are equal by their code points, and found in an index, in any."""
+    """Adapts ``condition`` to a query in this order: texts still compare by code point, and an index can find them."""
     return condition if collation_for(order) is None else exact(condition)
 
 
 def ordered_stages(
     matching: BSON, order: Order, projection: BSON, after: Sequence[Any] | None = None, start: int = 0, most: int | None = None
 ) -> list[BSON]:
-    """What gives the tasks that match in ``order``: ``start`` are passed over, then come ``most`` of them, or all.
+    """The stages that return the matching tasks in ``order``: they skip ``start`` tasks and return at most ``most``, or all.
 
-    ``after`` holds the sort values of the task that they come after.
+    ``after`` holds the sort values of the last task of the previous page; only tasks after it are returned.
     """
-    # An order that no index has is sorted in one pass; two streams would each read all tasks.
+    # An order without an index is sorted in one pass: two streams would each read all tasks.
     if "$text" in matching or (after is None and next(iter(order)) != DUE and has_undated_last(order) and not is_served(order)):
         return _in_one_pass(matching, order, projection, after, start, most)
     found = list(runs(order, after))
     if len(found) == len(found[0]) == 1:
         return [*_match_and_sort(matching, order, found[0][0]), *_skip_and_limit(start, most), {"$project": projection}]
-    # One $or over all would read and sort all of them; one after the other, each is read in the order of an index.
+    # A single $or over all runs would read and sort all tasks; one after the other, each run is read in the order of an index.
     reach = None if most is None else start + most
     first, *others = [_run_stages(matching, order, projection, streams, reach) for streams in found]
     return [*first, *map(union, others), *_skip_and_limit(start, most)]
 
 
 def union(pipeline: list[BSON]) -> BSON:
-    """The stage that adds what ``pipeline`` gives of all tasks."""
+    """The stage that appends the results of ``pipeline`` on the whole collection."""
     return {"$unionWith": {"coll": TaskDocument.Settings.name, "pipeline": pipeline}}
 
 
@@ -71,7 +71,7 @@ def _skip_and_limit(start: int, most: int | None) -> list[BSON]:
 
 
 def _undated_last(order: Order) -> BSON:
-    """The sort that no index can do, as MongoDB puts null first."""
+    """The sort that puts tasks without a due date last. No index has this order, because MongoDB sorts null first."""
     keys = [(key, way) for name, way in order.items() for key, way in [*([(NO_DATE, 1)] if name == DUE else []), (name, way)]]
     return dict(keys)
 

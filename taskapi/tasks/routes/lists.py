@@ -49,7 +49,7 @@ async def list_tasks(query: Annotated[TaskQuery, Query()], user: TaskReader, req
     page = await _page(query, user, request)
     path = path_to(request, router, "list_tasks")
     headers = validators(request, _etag(page, user)) | _headers(page)
-    if link := query.link_header(path, None if page.is_least else page.total, page.cursor):
+    if link := query.link_header(path, None if page.is_lower_bound else page.total, page.cursor):
         headers["Link"] = link
     return Response(page.json(), headers=headers, media_type=JSON)
 
@@ -64,13 +64,13 @@ async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) ->
 
 
 async def _page(query: TaskSearch, user: UserRead, request: Request) -> Page:
-    work = admission.QUERIES if query.is_dear else admission.LISTS
+    work = admission.QUERIES if query.is_expensive else admission.LISTS
     async with admission.admit(work, request):
         return await services_of(request)[TaskPages].find(user, query)
 
 
 def _etag(page: Page, owner: UserRead) -> str:
-    return list_etag(page.versions, f"{page.total} {page.is_least} {page.cursor is not None} {owner.username}")
+    return list_etag(page.versions, f"{page.total} {page.is_lower_bound} {page.cursor is not None} {owner.username}")
 
 
 def _headers(page: Page) -> dict[str, str]:
@@ -78,7 +78,7 @@ def _headers(page: Page) -> dict[str, str]:
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)
     if page.is_estimate:
-        headers["X-Total-Count-Relation"] = "gte" if page.is_least else "eq"
+        headers["X-Total-Count-Relation"] = "gte" if page.is_lower_bound else "eq"
     if page.cursor is not None:
         headers["X-Next-Cursor"] = page.cursor
     return headers

@@ -1,4 +1,4 @@
-"""How a task is stored."""
+"""The stored form of a task."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from taskapi.tasks.storage.indexes import INDEXES
 
 
 class Owner(BaseModel):
-    """The embedded reference to a user; the name is a copy that follows the account's."""
+    """The embedded reference to a user, with a copy of the account's name that follows it."""
 
     id: PydanticObjectId
     username: str
@@ -27,7 +27,7 @@ class Item(BaseModel):
 
 
 class Trash(BaseModel):
-    """What a deleted task has in place of its owner."""
+    """What a task in the trash has in place of its owner."""
 
     owner: Owner
     deleted_at: datetime
@@ -37,16 +37,16 @@ class Trash(BaseModel):
 class Entry(BaseModel):
     """One write in the history of a task."""
 
-    version: int  # the one that it made
+    version: int  # the version that it created
     at: datetime
     by: Owner
     action: Action
     request_id: str
-    before: dict[str, Any]  # what the fields that it changed held until then
+    before: dict[str, Any]  # the previous values of the fields that it changed
 
 
 class TaskDocument(Document):
-    """One task of one owner, or of the trash."""
+    """A task of an owner, or in the trash."""
 
     title: str
     description: str

@@ -1,7 +1,7 @@
-"""The history of a task, kept inside it by the write that makes it.
+"""The history of a task, which every write adds to within the task itself.
 
-An entry holds what the fields it changed held *before*. What came after is what the next entry to change the field holds,
-or the task itself: half the bytes, and the two can never disagree.
+An entry contains the values *before* the write of the fields that it changed. The value after it is in the next entry that
+changes the field, or in the task: this takes half the bytes, and the two can never disagree.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from taskapi.db.connection import BSON
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 
 MAX_ENTRIES = 100
-MAX_BYTES = 64 * 1024  # of all entries, as BSON; the older half goes when they are larger
+MAX_BYTES = 64 * 1024  # of all entries, as BSON; if they are larger, the older half is dropped
 
 
 _SHOWN_VERSION: BSON = {
@@ -24,12 +24,12 @@ _SHOWN_VERSION: BSON = {
         {"$cond": [{"$isNumber": "$version"}, {"$convert": {"input": "$version", "to": "int", "onError": 1}}, 1]},
     ]
 }
-"""The version that a task shows, also when a script has stored it as something else: ``reading.version_of`` is the same rule."""
+"""The version that a task shows, even if a script has stored something else; ``reading.version_of`` follows the same rule."""
 NEXT_VERSION: BSON = {"$add": [_SHOWN_VERSION, 1]}
 
 
 def list_or_empty(path: str) -> BSON:
-    """The list at ``path`` as an expression; empty when there is none, or something else."""
+    """The expression for the list at ``path``; an empty list if there is none, or another type."""
     return {"$cond": [{"$isArray": path}, path, []]}
 
 
@@ -51,7 +51,7 @@ class Action(StrEnum):
 
 
 def entry(action: Action, by: UserRead, at: datetime) -> BSON:
-    """Who wrote when and what for; the version that the write made and the values of before are still to be added."""
+    """An entry without the version that the write creates and the values before it, which only MongoDB knows."""
     author = {"id": by.object_id, "username": by.username}
     return {"at": at, "by": author, "action": action, "request_id": request_id.get()}
 
@@ -62,7 +62,7 @@ def begin_history(by: UserRead, at: datetime) -> list[BSON]:
 
 
 def record_history(stages: Iterable[BSON], touched: Iterable[str], action: Action, by: UserRead, at: datetime) -> list[BSON]:
-    """The stages of an update, with those that raise the version and record which of the ``touched`` fields changed.
+    """Adds to the stages of an update those that increment the version and record which of the ``touched`` fields changed.
 
     ``record_history([{"$set": {"title": "New", "tags": ["x"]}}], ["title", "tags"], Action.update, by, at)``, for example:
 
@@ -95,7 +95,7 @@ def record_history(stages: Iterable[BSON], touched: Iterable[str], action: Actio
     before: BSON = {
         name: {"$cond": [{"$ne": [f"$before.{name}", now]}, f"$before.{name}", "$$REMOVE"]} for name, now in stored.items()
     }
-    if "metadata" in before:  # to MongoDB 1 and 1.0 are equal, to callers they are not
+    if "metadata" in before:  # 1 and 1.0 are equal to MongoDB, but not to callers
         before["metadata"] = "$before.metadata"
     added = {
         **{name: {"$literal": value} for name, value in entry(action, by, at).items()},
@@ -103,7 +103,7 @@ def record_history(stages: Iterable[BSON], touched: Iterable[str], action: Actio
         "before": before,
     }
     history = {"$concatArrays": [list_or_empty("$history"), [added]]}
-    # As a computed value: a plain object would be merged into what a script may have stored under this name.
+    # A computed value, because an object would be merged into what a script may have stored under this name.
     kept = {"before": {"$mergeObjects": [stored]}} if stored else {}
     return [
         {"$set": {"version": NEXT_VERSION, **kept}},

@@ -1,4 +1,4 @@
-"""What an import reads and writes: tasks by their ids and keys, and bulk writes that depend on the versions read."""
+"""The reads and writes of an import: tasks by their ids and keys, and bulk writes that depend on the versions read."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ FOUND = {**PUBLIC, "trash": 1}
 
 
 class Update(NamedTuple):
-    """A stored task, and the update pipeline that was made of it."""
+    """A stored task, and the update pipeline that was prepared for it."""
 
     stored: BSON
     pipeline: list[BSON]
@@ -31,20 +31,20 @@ class Update(NamedTuple):
 class BulkResult(NamedTuple):
     """The outcome of a bulk write."""
 
-    taken: dict[int, BSON]  # by the numbers of the inserts that met a task with their id or key, what that was
-    matched: int  # updates that met the version they were made of
+    taken: dict[int, BSON]  # the id or key that another task has already, by the number of the insert
+    matched: int  # updates whose task still had the version they were prepared for
 
 
 class ImportRepository:
-    """Finds the tasks that an import is about, and writes them."""
+    """Finds the tasks that an import names, and writes them."""
 
     def __init__(self, database: Database) -> None:
         self._tasks = database.collection(TaskDocument)
 
     async def find_by_ids(self, owner: UserRead, ids: Sequence[ObjectId]) -> list[BSON]:
-        """The tasks of ``owner`` with these ids, those in the trash too.
+        """The tasks of ``owner`` with these ids, including the trash.
 
-        What has expired there counts as long as MongoDB has not removed it: its id is not free before.
+        An expired task counts until MongoDB removes it, because its id is not free before.
         """
         return await self._find({**Scope.of(owner).anywhere, "_id": {"$in": list(ids)}}, hint="_id_") if ids else []
 
@@ -56,12 +56,12 @@ class ImportRepository:
     async def _find(self, matching: BSON, hint: str | None = None) -> list[BSON]:
         found = await self._tasks.find(matching, FOUND, hint=hint).to_list(None)
         for task in found:
-            if "owner" in task:  # what has one is not in the trash, whatever it says
+            if "owner" in task:  # a task with an owner is not in the trash, whatever a script has stored
                 task.pop("trash", None)
         return found
 
     async def write(self, owner: UserRead, inserts: Sequence[BSON], updates: Sequence[Update]) -> BulkResult:
-        """Stores new tasks of ``owner`` and updates others, in one bulk write. The unique indexes decide who was first."""
+        """Stores new tasks of ``owner`` and updates others, in one bulk write. The unique indexes decide which is first."""
         scope = Scope.of(owner)
         operations: list[InsertOne[BSON] | UpdateOne] = [InsertOne(task) for task in inserts]
         for stored, pipeline in updates:
@@ -79,7 +79,7 @@ class ImportRepository:
         return BulkResult({}, result.matched_count)
 
     async def find_updated(self, owner: UserRead, ids: Iterable[ObjectId], at: datetime) -> Collection[ObjectId]:
-        """Which of these tasks this request has updated ``at`` that time: a bulk write tells their number alone."""
+        """Which of these tasks this request has updated ``at`` that time: a bulk write reports only how many."""
         mark = {"at": at, "request_id": request_id.get(), "by.id": owner.object_id}
         matching = {**Scope.of(owner).anywhere, "_id": {"$in": list(ids)}, "history": {"$elemMatch": mark}}
         return {task["_id"] for task in await self._tasks.find(matching, {"_id": 1}, hint="_id_").to_list(None)}

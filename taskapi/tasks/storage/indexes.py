@@ -6,10 +6,10 @@ from pymongo.collation import Collation, CollationStrength
 OWNER = ("owner.id", ASCENDING)
 NEWEST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 BY_ID = ("_id", ASCENDING)
-# Letters as people sort them, accents and case coming after, numbers by their value. The last level tells apart whatever
-# else differs, so that only the two ways to write one text in Unicode are equal.
+# Sorts as people do: by letters, then by accents and case, and numbers by value. The last level distinguishes all other texts,
+# so that only the Unicode forms of one text are equal.
 COLLATION = Collation(locale="en", strength=CollationStrength.IDENTICAL, numericOrdering=True)
-SEARCHED = {"title": 10, "tags": 5, "checklist.text": 3, "description": 1}  # and what a word counts there
+SEARCHED = {"title": 10, "tags": 5, "checklist.text": 3, "description": 1}  # and the weight of a word in each
 
 INDEXES = [
     # GET /tasks: the owner's newest first; and the count of all

@@ -1,4 +1,4 @@
-"""Storing new tasks: those that come together are one write, and each caller learns the outcome of their own."""
+"""Stores new tasks. Those that arrive together are written at once, and each caller gets the outcome of their own."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
 from taskapi.tasks.storage.documents import TaskDocument
 
-MAX_INSERTED = 32  # tasks of one write
+MAX_INSERTED = 32  # tasks per write
 WRITES = 2  # at the same time: while one waits for the journal, the next is on its way
 
 
@@ -22,14 +22,14 @@ class _New:
 
 
 class TaskInserter:
-    """Stores the new tasks of one application, each as durably as alone."""
+    """Stores new tasks for one application, each as durably as a write of its own."""
 
     def __init__(self, database: Database) -> None:
         self._tasks = database.collection(TaskDocument)
         self._failures = DataLoader(self._insert, WRITES, MAX_INSERTED)
 
     async def insert(self, task: BSON) -> None:
-        """Stores a task. Raises what the driver would raise for it alone, such as DuplicateKeyError."""
+        """Stores a task. Raises what the driver would raise for a write of its own, such as DuplicateKeyError."""
         if failure := await self._failures.get(_New(task)):
             raise failure
 
@@ -40,10 +40,10 @@ class TaskInserter:
         try:
             await self._tasks.insert_many([each.task for each in tasks], ordered=False)
         except BulkWriteError as error:
-            if lacks_durability(error):  # also what a task meets that is stored already may still be lost
+            if lacks_durability(error):  # the task that a duplicate id has met may be lost as well
                 return dict.fromkeys(tasks, error)
             return {tasks[each["index"]]: _failure(each) for each in error.details["writeErrors"]}
-        except (BSONError, OverflowError):  # one of them cannot be encoded, and which one is not said
+        except (BSONError, OverflowError):  # a task cannot be encoded, and the error does not say which
             return await self._insert_alone(new)
         return {}
 

@@ -1,4 +1,4 @@
-"""Many tasks at once, in the database: lists, exports, and changes of all that a filter finds."""
+"""Reads and changes many tasks: lists, exports, and changes of all tasks that match a filter."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 
@@ -15,11 +15,11 @@ from taskapi.tasks.storage.reading import PUBLIC
 from taskapi.tasks.storage.scope import Scope
 
 UPDATE_BATCH = 1000
-EXPORT_BATCH = 100  # tasks read at once; the memory they take is what an export takes
+EXPORT_BATCH = 100  # tasks that are read at once; an export takes the memory of one batch
 
 
 class TaskListRepository:
-    """Reads and changes many tasks. Filters and pipelines come from ``query``, which begins each with a ``Scope``."""
+    """Reads and changes many tasks. The filters and pipelines come from ``query``, which starts each with a ``Scope``."""
 
     def __init__(self, database: Database) -> None:
         self._tasks = database.collection(TaskDocument)
@@ -33,7 +33,7 @@ class TaskListRepository:
     async def find_ids(
         self, matching: BSON, limit: int, milliseconds: int, session: Session | None = None, hint: str | None = None
     ) -> list[ObjectId]:
-        """The ids of all tasks that match. Raises TooManyMatches when there are more than ``limit``."""
+        """The ids of all tasks that match. Raises TooManyMatches if there are more than ``limit``."""
         pipeline: list[BSON] = [{"$match": matching}, {"$limit": limit + 1}, {"$project": {"_id": 1}}]
         found = await aggregate(self._tasks, pipeline, milliseconds, session, hint=hint)
         if len(found) > limit:
@@ -43,7 +43,7 @@ class TaskListRepository:
     async def update_matching(
         self, matching: BSON, ids: Sequence[ObjectId], pipeline: list[BSON], session: Session | None = None
     ) -> int:
-        """Applies an update pipeline to those of ``ids`` that still match; how many were changed."""
+        """Applies an update pipeline to the tasks of ``ids`` that still match. Returns how many were changed."""
         changed = 0
         for narrowed in _in_batches(matching, ids):
             changed += (await self._tasks.update_many(narrowed, pipeline, session=session)).modified_count
@@ -52,7 +52,7 @@ class TaskListRepository:
     async def find_among(
         self, matching: BSON, ids: Sequence[ObjectId], session: Session | None = None
     ) -> AsyncGenerator[BSON, None]:
-        """Those of ``ids`` that match, with their public fields."""
+        """Yields the tasks of ``ids`` that match, with their public fields."""
         for narrowed in _in_batches(matching, ids):
             async for task in self._tasks.find(narrowed, PUBLIC, session=session):
                 yield task
@@ -68,11 +68,11 @@ class TaskListRepository:
         by_id: Callable[[list[ObjectId]], Sequence[BSON]],
         collation: Collation | None = None,
     ) -> AsyncGenerator[list[BSON], None]:
-        """All results of a pipeline whose order writes change, in batches; see ``db.snapshots.batches_in_first_order``."""
+        """All results of a pipeline in batches, when writes can change its order: see ``db.snapshots.batches_in_first_order``."""
         return batches_in_first_order(self._tasks, ids, pipeline, by_id, EXPORT_BATCH, collation)
 
     async def delete_for_user(self, user_id: ObjectId) -> None:
-        """Deletes all tasks of an account, those in the trash too."""
+        """Deletes all tasks of an account, including the trash."""
         scope = Scope.owned_by(user_id)
         await delete_all(self._tasks, scope.outside_trash)
         await delete_all(self._tasks, scope.in_trash)

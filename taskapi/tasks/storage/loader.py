@@ -1,4 +1,4 @@
-"""Reading single tasks: those that are asked for together are found by one query."""
+"""Reads single tasks. Those that are requested together are found by one query."""
 
 from collections.abc import Collection
 
@@ -14,13 +14,13 @@ from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.reading import PUBLIC, read
 from taskapi.tasks.storage.scope import Scope
 
-QUERIES = 2  # at the same time: while the one is decoded, MongoDB works on the other
+QUERIES = 2  # at the same time: MongoDB works on one while the other is decoded
 
 Key = tuple[Scope, ObjectId]  # whose task, and its id
 
 
 class TaskLoader:
-    """Reads tasks by their ids, as they are now. A foreign task is a missing task."""
+    """Reads tasks by their ids, as they are now. The task of another owner is treated as missing."""
 
     def __init__(self, database: Database) -> None:
         self._tasks = database.collection(TaskDocument)
@@ -31,7 +31,7 @@ class TaskLoader:
         return read(await self.get_stored(owner, task_id), owner)
 
     async def get_stored(self, owner: UserRead, task_id: str) -> BSON:
-        """The public fields of a task as MongoDB keeps them. Raises NotFound."""
+        """The public fields of a task as they are stored. Raises NotFound."""
         stored_id = object_id(task_id)
         stored = await self._found.get((Scope.of(owner), stored_id)) if stored_id else None
         if stored is None:

@@ -1,4 +1,4 @@
-"""Copies of a user's name within their tasks, for those who read the database: the API shows the name of the account."""
+"""Renames the copies of a user's name in their tasks. They are for readers of the database; the API shows the account's name."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -14,19 +14,19 @@ from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import list_or_empty
 from taskapi.tasks.storage.scope import Scope
 
-BATCH = 100  # tasks that one operation changes: others wait for it no longer than a few milliseconds
+BATCH = 100  # tasks per operation, so that other requests wait at most a few milliseconds for it
 
 
 class OwnerNameRepository:
-    """Finds the copies of an account's name within its tasks, and renames them."""
+    """Finds the copies of an account's name in its tasks, and renames them."""
 
     def __init__(self, database: Database) -> None:
         self._tasks = database.collection(TaskDocument)
 
     async def batches(self, user_id: ObjectId) -> AsyncGenerator[list[ObjectId], None]:
-        """The ids of all tasks of an account, those in the trash too.
+        """Yields the ids of all tasks of an account, including the trash.
 
-        One that changes meanwhile may be left out or come twice.
+        A task that changes meanwhile may be left out or come twice.
         """
         scope = Scope.owned_by(user_id)
         for theirs in (scope.outside_trash, scope.in_trash):
@@ -35,7 +35,7 @@ class OwnerNameRepository:
                     yield ids
 
     async def write(self, user_id: ObjectId, username: str, ids: Sequence[ObjectId]) -> int:
-        """Gives the copies in those tasks the name ``username``; how many had another. Neither version nor time changes."""
+        """Sets the copies in those tasks to ``username``. Returns how many tasks changed; their versions and times do not."""
         scope, other = Scope.owned_by(user_id), {"$ne": username}
         stale: list[BSON] = [
             {**scope.outside_trash, "owner.username": other},
@@ -48,7 +48,7 @@ class OwnerNameRepository:
         except OperationFailure as error:
             if not isinstance(to_domain_error(error), DamagedTask):
                 raise
-        if len(ids) == 1:  # what a script has stored cannot be written again
+        if len(ids) == 1:  # it contains something a script stored that cannot be written again
             return 0
         return sum([await self.write(user_id, username, [each]) for each in ids])
 

@@ -1,4 +1,4 @@
-"""The one way a stored task changes: an update pipeline, so that what follows from stored values is worked out where they are."""
+"""Update pipelines, the one way a stored task changes: MongoDB itself computes what depends on stored values."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -38,35 +38,35 @@ PROGRESS = {
 
 
 def stored_items(items: Iterable[ChecklistItem]) -> list[BSON]:
-    """A checklist as MongoDB keeps it; new items get their ids."""
+    """A checklist as it is stored; new items get their ids."""
     return [{"id": ObjectId(item.id) if item.id else new_id(), "text": item.text, "done": item.done} for item in items]
 
 
 def progress(items: list[BSON], completed: bool) -> float:
-    """The part of a checklist that is done, 0 to 1; without one, 1 for a task that is done."""
+    """The share of a checklist that is done, 0 to 1; without a checklist, 1 if the task is done."""
     return sum(item["done"] for item in items) / len(items) if items else float(completed)
 
 
 def literal(values: Mapping[str, Any]) -> BSON:
-    """Values as expressions: without ``$literal`` a text that begins with a dollar would be read as the name of a field."""
+    """Values as expressions: without ``$literal``, a text that starts with a dollar sign would be read as a field path."""
     return {name: {"$literal": value} for name, value in values.items()}
 
 
 def _later(now: datetime) -> BSON:
     """``now``, or a millisecond after the stored ``updated_at`` if that is not earlier.
 
-    A change always moves a task on in the order of ``updated_at``, also when the clocks of two servers differ.
+    Every change moves a task forward in the order of ``updated_at``, even if the clocks of two servers differ.
     """
-    is_ahead = {"$and": [{"$gte": ["$updated_at", now]}, {"$lt": ["$updated_at", LAST_TIME]}]}  # which only a time can be
+    is_ahead = {"$and": [{"$gte": ["$updated_at", now]}, {"$lt": ["$updated_at", LAST_TIME]}]}  # only a date can be both
     return {"$cond": [is_ahead, {"$add": ["$updated_at", 1]}, now]}
 
 
 def update(
     fields: BSON, by: UserRead, action: Action = Action.update, now: datetime | None = None, *, derive: bool = True
 ) -> list[BSON]:
-    """The pipeline that sets ``fields`` (stored name -> expression), what follows from them, and the history of it.
+    """The pipeline that sets ``fields`` (stored name -> expression) and the fields derived from them, and adds to the history.
 
-    With ``derive=False`` nothing follows from the status and the checklist: ``fields`` holds that as well.
+    With ``derive=False``, ``fields`` contains the fields derived from status and checklist as well.
     """
     now = now or utc_now()
     stages: list[BSON] = [{"$set": {"updated_at": _later(now), **fields}}]
@@ -82,14 +82,14 @@ def update(
 
 
 def direct_values(data: TaskCreate | TaskUpdate, *, unset: bool = False) -> BSON:
-    """The fields that are stored as they are sent, as MongoDB keeps them; with ``unset`` also those that were not sent."""
+    """The values of the fields that are stored as sent; with ``unset``, also the defaults of those that were not sent."""
     names = DIRECT_FIELDS if unset else [name for name in DIRECT_FIELDS if name in data.model_fields_set]
     values = {name: getattr(data, name) for name in names}
     return values | {name: midnight(values[name]) for name in DAYS & values.keys() if values[name] is not None}
 
 
 def fields_of(data: TaskUpdate) -> BSON:
-    """What a change sets, as expressions, but for metadata, which is merged into what is there."""
+    """The fields that a change sets, as expressions; without metadata, which is merged into the stored one."""
     values = direct_values(data)
     if data.checklist is not None:
         values["checklist"] = stored_items(data.checklist)
@@ -105,13 +105,13 @@ def trash_pipeline(owner: UserRead, days: int) -> list[BSON]:
     """The update pipeline that moves a task of ``owner`` to the trash, for ``days`` days."""
     now = utc_now()
     trash = {"deleted_at": now, "expires_at": now + timedelta(days=days)}
-    # A computed value, which replaces whatever a script may have stored there, and an owner that can be found again.
+    # A computed value replaces whatever a script has stored there, so that the owner can be found again.
     moved = {"trash": {"$literal": {"owner": reference(owner), **trash}}}
     return record_history([{"$set": moved}, {"$unset": "owner"}], [], Action.delete, owner, now)
 
 
 def restore_pipeline(owner: UserRead, now: datetime, *, keeps_key: bool = True) -> list[BSON]:
-    """The update pipeline that takes a task of ``owner`` out of the trash; with ``keeps_key=False`` without its key."""
+    """The update pipeline that takes a task of ``owner`` out of the trash; with ``keeps_key=False``, it loses its key."""
     gone = ["trash"] if keeps_key else ["trash", "key"]
     stages: list[BSON] = [{"$set": {"owner": {"$literal": reference(owner)}}}, {"$unset": gone}]
     return record_history(stages, [] if keeps_key else ["key"], Action.restore, owner, now)

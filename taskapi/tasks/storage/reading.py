@@ -1,4 +1,4 @@
-"""Stored tasks as their owners see them, those too that hold what this service never writes."""
+"""Converts stored tasks to what their owners see, even if they contain values that this service never writes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,17 +15,17 @@ PUBLIC: Mapping[str, int] = {str(field.validation_alias or name): 1 for name, fi
 
 
 def read(stored: BSON, owner: UserRead) -> TaskRead:
-    """A stored task of ``owner``, under the name that they have: its copy in the task may be a former one."""
+    """A stored task of ``owner``, with the owner's current name: the copy in the task may be an earlier one."""
     return damaged.read(TaskRead, {**stored, "owner": OwnerRead(id=owner.id, username=owner.username)}, SOURCE)
 
 
 def sound(stored: BSON, owner: UserRead) -> BSON:
-    """A stored task of ``owner`` in which each public field is as ``read`` shows it."""
+    """A stored task of ``owner`` with each public field as ``read`` shows it."""
     return {**LEGACY_DEFAULTS, **damaged.sound(TaskRead, {**stored, "owner": reference(owner)}, SOURCE)}
 
 
 def reference(owner: UserRead) -> BSON:
-    """What a task says of its owner."""
+    """The reference to its owner in a stored task."""
     return {"id": owner.object_id, "username": owner.username}
 
 

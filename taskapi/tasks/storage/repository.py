@@ -1,4 +1,4 @@
-"""Single tasks in the database: reads and atomic writes. A foreign task is a missing task."""
+"""Reads and atomically writes single tasks. The task of another owner is treated as missing."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -23,14 +23,14 @@ from taskapi.tasks.storage.reading import PUBLIC, read, version_of
 from taskapi.tasks.storage.scope import Scope
 
 Result = TypeVar("Result")
-Versions = frozenset[int] | None  # those a change may meet; None for any
-Prepare = Callable[[BSON], Awaitable[list[BSON] | None]]  # makes the update pipeline of a stored task; None to write nothing
+Versions = frozenset[int] | None  # the versions that may be changed; None for any
+Prepare = Callable[[BSON], Awaitable[list[BSON] | None]]  # returns the update pipeline for a stored task; None to write nothing
 
 MAX_ATTEMPTS = 100
 
 
 def task_filter(owner: UserRead, task_id: str, versions: Versions = None) -> BSON:
-    """The filter of one task of ``owner`` at one of ``versions``. Raises NotFound for what is not an id at all."""
+    """The filter of one task of ``owner`` at one of ``versions``. Raises NotFound if ``task_id`` is not an id."""
     stored_id = object_id(task_id)
     if stored_id is None:
         raise NotFound("Task not found")
@@ -39,7 +39,7 @@ def task_filter(owner: UserRead, task_id: str, versions: Versions = None) -> BSO
 
 
 class TaskRepository:
-    """Reads and writes single tasks; new ones by way of ``inserter``."""
+    """Reads and writes single tasks. New tasks are stored through ``inserter``."""
 
     def __init__(self, database: Database, inserter: TaskInserter) -> None:
         self._tasks = database.collection(TaskDocument)
@@ -67,10 +67,10 @@ class TaskRepository:
         return stored
 
     async def insert(self, owner: UserRead, task: BSON) -> datetime | None:
-        """Stores a new task of ``owner``; None, or when an earlier run of the same request created it.
+        """Stores a new task of ``owner``. Returns the creation time if an earlier run of this request has stored it, else None.
 
         Raises:
-            DatabaseUnavailable: what that run has stored may still be lost.
+            DatabaseUnavailable: a majority does not hold yet what that run has stored, so it may be lost.
             DuplicateKeyError: the id belongs to another task.
         """
         try:
@@ -83,7 +83,7 @@ class TaskRepository:
         return None
 
     async def insert_many(self, tasks: Sequence[BSON], session: Session | None = None) -> None:
-        """Stores new tasks; without a ``session``, those that an earlier run of the same request has stored stay as they are."""
+        """Stores new tasks. Without a ``session``, those that an earlier run of this request has stored are left as they are."""
         try:
             await self._tasks.insert_many(tasks, ordered=False, session=session)
         except BulkWriteError as error:
@@ -92,10 +92,12 @@ class TaskRepository:
                 raise
 
     async def find_earlier(self, owner: UserRead, task_id: ObjectId) -> BSON | None:
-        """What an earlier run of this request created; None when there was no such run. The ids of new tasks follow from the key.
+        """The task that an earlier run of this request has created; None if there is none.
+
+        A repeated request finds it by its id, because the ids of new tasks are derived from the Idempotency-Key.
 
         Raises:
-            DatabaseUnavailable: what that run has stored may still be lost.
+            DatabaseUnavailable: a majority does not hold yet what that run has stored, so it may be lost.
         """
         matching = {**Scope.of(owner).anywhere, "_id": task_id}
         if await self._tasks.find_one(matching, {"_id": 1}) is None:
@@ -116,9 +118,9 @@ class TaskRepository:
     ) -> TaskRead | None:
         """Applies an update pipeline in one atomic write.
 
-        None when there is no such task, it has none of ``versions``, or it does not meet all ``conditions``.
+        Returns None if there is no such task, it has none of ``versions``, or it does not meet all ``conditions``.
 
-        Raises NotFound for what is not an id at all.
+        Raises NotFound if ``task_id`` is not an id.
         """
         matching = task_filter(owner, task_id, versions)
         changed = await self._tasks.find_one_and_update(
@@ -139,15 +141,15 @@ class TaskRepository:
         projection: Mapping[str, int] = PUBLIC,
         session: Session | None = None,
     ) -> TaskRead:
-        """Applies the update pipeline that ``prepare`` makes of the stored task to the version it was made of.
+        """Applies the update pipeline that ``prepare`` returns for the stored task, if its version is still the same.
 
-        When the task changed in between, it begins again; when ``prepare`` gives None, nothing is written.
+        Starts again if the task has changed in between; writes nothing if ``prepare`` returns None.
 
         Raises:
             NotFound: there is no such task of ``owner``.
             PreconditionFailed: it has none of ``versions``.
             Exception: whatever ``prepare`` raises.
-            Contended: the task changed in between 100 times.
+            Contended: the task has changed in between 100 times.
         """
         for _ in range(MAX_ATTEMPTS):
             stored = await self.find(owner, task_id, versions, projection, session)
@@ -174,7 +176,7 @@ class TaskRepository:
             raise PreconditionFailed(version_of(found)) if found else NotFound("Task not found")
 
     async def transaction(self, work: Callable[[Any], Awaitable[Result]]) -> Result:
-        """Runs ``work`` with the session of one transaction, again when MongoDB asks for it.
+        """Runs ``work`` with the session of a transaction, and again if MongoDB asks to retry it.
 
         Raises TransactionsUnsupported on a standalone server.
         """

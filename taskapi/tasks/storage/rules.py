@@ -1,6 +1,6 @@
-"""Rules between two fields of a task, for a change that brings one of them while the other is stored.
+"""Rules between two fields of a task, for changes that send one of them while the other is stored.
 
-What is sent together is checked as it is read: see ``definitions.NotAfter``.
+Fields that are sent together are checked during validation: see ``definitions.NotAfter``.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from taskapi.tasks.storage.reading import read
 
 
 def conditions(data: TaskUpdate) -> list[BSON]:
-    """Conditions under which a stored task breaks no rule when ``data`` is applied; mostly none.
+    """Conditions under which a stored task breaks no rule when ``data`` is applied; usually there are none.
 
-    A task that does not meet them may be damaged, and is judged by ``check``. Due on 31 January, for example, gives::
+    A task that does not meet them may just be damaged, so ``check`` decides. A due date of 31 January, for example, gives::
 
         {"$or": [{"start_date": None}, {"start_date": {"$type": "date", "$lte": <31 January>}}]}
     """
@@ -38,7 +38,7 @@ def _none_or(name: str, bound: BSON) -> BSON:
 
 
 def faults(changes: Mapping[str, Any], task: Mapping[str, Any]) -> list[FieldError]:
-    """The rules that ``task`` breaks once ``changes`` are made to it, each at a field that changes."""
+    """The rules that ``task`` breaks after ``changes``, each as a fault of a changed field."""
     after = {**task, **changes}
     return [
         FieldError(name, f"must not be after {other}", "wrong_order")
@@ -54,7 +54,7 @@ def _is_after(value: Any, other: Any) -> bool:
 
 
 def check(data: TaskUpdate, stored: BSON, owner: UserRead) -> None:
-    """Raises InvalidInput when ``data`` breaks a rule together with what a stored task of ``owner`` has."""
+    """Raises InvalidInput if ``data`` breaks a rule together with the values of a stored task of ``owner``."""
     if conditions(data):
         changes = {name: getattr(data, name) for name in data.model_fields_set}
         if found := faults(changes, dict(read(stored, owner))):
@@ -62,7 +62,7 @@ def check(data: TaskUpdate, stored: BSON, owner: UserRead) -> None:
 
 
 def explain_broken(data: TaskUpdate) -> InvalidInput:
-    """What is wrong with ``data`` when some of many tasks do not meet its ``conditions``."""
+    """The error for ``data`` when it is applied to many tasks and would break a rule in some."""
     found = []
     for name, other in NOT_AFTER.items():
         if name in data.model_fields_set:

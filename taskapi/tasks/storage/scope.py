@@ -1,6 +1,6 @@
-"""Whose tasks a caller reaches: the first part of every filter on the collection of tasks.
+"""The tasks that a caller can reach: the first part of every filter on the collection of tasks.
 
-Today these are the tasks of one account. When tasks are shared, this is the one place to change.
+Today these are the tasks of one account. If tasks are ever shared, this is the one place to change.
 """
 
 from collections.abc import Mapping
@@ -19,35 +19,35 @@ class Scope(NamedTuple):
 
     @classmethod
     def of(cls, user: UserRead) -> "Scope":
-        """The tasks that ``user`` reaches."""
+        """The tasks that ``user`` can reach."""
         return cls(user.object_id)
 
     @classmethod
     def owned_by(cls, user_id: ObjectId) -> "Scope":
-        """The tasks that belong to an account: those that are renamed, exported and deleted with it."""
+        """The tasks that belong to an account: those that are exported and deleted with it, and show its name."""
         return cls(user_id)
 
     @property
     def outside_trash(self) -> BSON:
-        """The filter of those that are not in the trash."""
+        """The filter of the tasks outside the trash."""
         return {"owner.id": self.owner_id}
 
     @property
     def in_trash(self) -> BSON:
-        """The filter of those in the trash, also those that have expired and wait for MongoDB to remove them."""
+        """The filter of the tasks in the trash, including expired ones that MongoDB has not removed yet."""
         return {"trash.owner.id": self.owner_id}
 
     @property
     def anywhere(self) -> BSON:
-        """The filter of both."""
+        """The filter of the tasks outside the trash and in it."""
         return {"$or": [self.outside_trash, self.in_trash]}
 
     def around(self, stored: Mapping[str, Any]) -> BSON:
-        """The filter of those that are where the task ``stored`` is: outside the trash or in it."""
+        """The filter of the tasks on the same side as ``stored``: outside the trash or in it."""
         return self.in_trash if "trash" in stored else self.outside_trash
 
     def covers(self, stored: Mapping[str, Any]) -> bool:
-        """Whether a task that was read outside the trash is one of them."""
+        """Whether a stored task that is not in the trash belongs to the scope."""
         owner = stored["owner"]
         owners = owner if isinstance(owner, list) else [owner]  # a script may have stored a list
         return any(isinstance(each, dict) and each.get("id") == self.owner_id for each in owners)

@@ -1,7 +1,7 @@
-"""Tasks in the trash, in the database.
+"""Lists, restores and removes tasks in the trash.
 
-A task in the trash has no ``owner``: what looks for the tasks of an owner cannot meet it. It keeps its former owner in
-``trash``, and MongoDB removes it at ``trash.expires_at``.
+A task in the trash has no ``owner``, so queries on an owner's tasks cannot find it. Its former owner is in ``trash``, and
+MongoDB removes it at ``trash.expires_at``.
 """
 
 from pymongo import DESCENDING, ReturnDocument
@@ -26,21 +26,21 @@ RESTORED_LAST: BSON = {"$expr": {"$eq": [{"$last": list_or_empty("$history.actio
 
 
 class TrashRepository:
-    """Lists, restores and removes tasks of the trash. What has expired is gone, also before MongoDB removes it."""
+    """Lists, restores and removes tasks in the trash. An expired task is treated as missing, even before MongoDB removes it."""
 
     def __init__(self, database: Database) -> None:
         self._tasks = database.collection(TaskDocument)
 
     async def find_page(self, owner: UserRead, query: PageQuery, milliseconds: int) -> Page[BSON]:
-        """The stored tasks on a page of the trash of ``owner``, last deleted first; found within ``milliseconds``."""
+        """A page of the stored tasks in the trash of ``owner``, last deleted first. The query may take ``milliseconds``."""
         return await query.find(self._tasks, _unexpired(owner), LAST_DELETED_FIRST, {**PUBLIC, "trash": 1}, milliseconds)
 
     async def restore(self, owner: UserRead, task_id: str) -> BSON:
-        """Takes a task out of the trash; one whose last change was to be restored stays as it is. The stored task.
+        """Takes a task out of the trash and returns it as stored; a task whose last change was a restore stays as it is.
 
         Raises:
             NotFound: the trash of ``owner`` has no such task.
-            KeyTaken: another task has its external key by now.
+            KeyTaken: another task has taken its external key.
         """
         pipeline = restore_pipeline(owner, utc_now())
         try:
@@ -56,7 +56,7 @@ class TrashRepository:
         return restored
 
     async def remove(self, owner: UserRead, task_id: str) -> None:
-        """Deletes a task of the trash. Raises NotFound."""
+        """Deletes a task in the trash. Raises NotFound."""
         result = await self._tasks.delete_one(_task_filter(owner, task_id))
         if result.deleted_count == 0:
             raise _not_found()
