@@ -7,6 +7,7 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
+from taskapi.tasks.storage import repository
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
 from tests.stored import collection
@@ -137,14 +138,33 @@ async def test_concurrent_bulks_of_one_task_both_apply(ada: Account) -> None:
     assert kept["version"] == 11
 
 
+async def lose_answers() -> None:
+    """Leaves the keys of finished requests as a crash before the answer would."""
+    lost = dict.fromkeys(("status", "headers", "body", "holder"))
+    keys = collection(TaskDocument).database["idempotency_keys"]
+    await keys.update_many({}, {"$set": {**lost, "locked_until": utc_now()}})
+
+
 @pytest.mark.parametrize("atomic", ["false", "true"])
 async def test_repeat_after_a_lost_answer_creates_no_duplicates(ada: Account, atomic: str) -> None:
     key = {"Idempotency-Key": f"bulk-{atomic}"}
     first = await send(ada, [create("One"), create("Two")], f"?atomic={atomic}", headers=key)
-    database = collection(TaskDocument).database
-    crashed = dict.fromkeys(("status", "headers", "body", "holder"))
-    await database["idempotency_keys"].update_many({}, {"$set": {**crashed, "locked_until": utc_now()}})
+    await lose_answers()
     again = await send(ada, [create("One"), create("Two")], f"?atomic={atomic}", headers=key)
     assert [result["id"] for result in again] == [result["id"] for result in first]
     assert [result["status"] for result in again] == [201, 201]
+    assert await count(ada) == 2
+
+
+async def test_repeat_waits_until_a_majority_holds_the_tasks(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, operations = {"Idempotency-Key": "bulk-majority"}, [create("One"), create("Two")]
+    first = await send(ada, operations, "?atomic=true", headers=key)
+    await lose_answers()
+    with monkeypatch.context() as patch:  # the one member of this set is its majority, so an empty collection stands for it
+        patch.setattr(repository, "acknowledged", lambda tasks: tasks.database["held_by_a_majority"])
+        answer = await ada.post("/tasks/bulk?atomic=true", json={"operations": operations}, headers=key)
+        is_problem(answer, 503, "database_unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+    again = await send(ada, operations, "?atomic=true", headers=key)
+    assert [result["id"] for result in again] == [result["id"] for result in first]
     assert await count(ada) == 2
