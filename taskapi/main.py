@@ -1,4 +1,4 @@
-"""Where everything meets: the application and what it holds while it runs."""
+"""Assembles the application, and the objects that it uses while it runs."""
 
 import gc
 import multiprocessing
@@ -89,7 +89,7 @@ from taskapi.web.load import Load
 from taskapi.web.route_table import RouteTable
 from taskapi.web.services import Services
 
-GC_THRESHOLDS = (20_000, 20, 20)  # Python's 700 look for cycles within one list of tasks, where there are none
+GC_THRESHOLDS = (20_000, 20, 20)  # Python's default of 700 would scan for cycles within one list of tasks, which has none
 DOCUMENTS = (
     UserDocument,
     SessionDocument,
@@ -102,7 +102,7 @@ DOCUMENTS = (
     ServiceStateDocument,
 )
 REMOVAL_SECONDS = 300
-RENAMING_SECONDS = 60  # between two looks for names that other workers left
+RENAMING_SECONDS = 60  # between two checks for renamings that other workers left unfinished
 DAY_SECONDS = 86_400
 ROUTERS = (
     lists_router,
@@ -126,7 +126,7 @@ ROUTERS = (
 
 
 def create_app(settings: Settings, connect: Callable[[Settings], connection.Client] = connection.connect) -> FastAPI:
-    """The application. ``connect`` makes the database client; nothing is opened before the application starts."""
+    """Creates the application. ``connect`` creates the database client when the application starts; nothing is opened before."""
     load = Load(driver_threads.threads)
     app = Application(
         title="taskapi",
@@ -139,7 +139,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # the addresses of requests hold what people look for
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # URLs contain what people search for
         middleware=[
             Middleware(middleware.StartupFailure),
             *([Middleware(middleware.RootPath, root_path=settings.root_path)] if settings.root_path else []),
@@ -179,7 +179,7 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
-        if multiprocessing.parent_process():  # a worker: it must not outlive the process that owns the port
+        if multiprocessing.parent_process():  # a worker must not outlive the process that owns the port
             child_process.die_with_parent(signal.SIGTERM)
         with embedded.provide(settings) as complete:
             resolver = Resolver(complete.dns_servers)
@@ -206,7 +206,7 @@ def _lifespan(
                 services = services.with_more(*tasks_wiring.wire(complete, database, keys, services[AccountLoader]))
                 app.state.services = services = services.with_more(account_exporters(services), *_jobs(services))
                 gc.collect()
-                gc.freeze()  # what was made for good need not be looked at by every later collection
+                gc.freeze()  # permanent objects need not be scanned by every later collection
                 gc.set_threshold(*GC_THRESHOLDS)
                 try:
                     async with background.running(services[Jobs]):
@@ -221,7 +221,7 @@ def _lifespan(
 
 
 def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
-    """What belongs to an account, beside the account itself, and what deletes it, in this order."""
+    """The collections that hold data of an account, and what deletes it from each, in this order; the account comes last."""
     return {
         TaskDocument: services[TaskAccountData].delete_for_user,
         SessionDocument: services[SessionRepository].delete_for_user,
@@ -233,7 +233,7 @@ def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
 
 
 def account_exporters(services: Services) -> AccountExporters:
-    """What the owner of an account can take along, by the names of the files."""
+    """The files in the export of an account, by name."""
     return AccountExporters(
         {
             "account.jsonl": users.export_account,
@@ -248,18 +248,18 @@ def account_exporters(services: Services) -> AccountExporters:
 
 
 def _jobs(services: Services) -> Iterator[object]:
-    """What is done in the background."""
+    """The background jobs."""
     follow_due = partial(renaming.follow_due, services[RenamingRepository], services[OwnerNameRepository])
     yield (names := RenamingJob("renaming", follow_due, RENAMING_SECONDS))
     remove_due = partial(deletion.remove_due, services[DeletionRepository], account_erasers(services).values())
-    removal = Job("the removal of accounts", remove_due, REMOVAL_SECONDS)
+    removal = Job("account deletion", remove_due, REMOVAL_SECONDS)
     report = partial(report_unreadable, services[TwoFactorRepository], services[TwoFactorKeys].cipher)
-    factors = Job("the check of second factors", report, DAY_SECONDS)
+    factors = Job("second factor check", report, DAY_SECONDS)
     yield Jobs((services[MailJob], names, removal, factors))
 
 
 def __getattr__(name: str) -> Any:
-    """``uvicorn taskapi.main:app``: the application is made when it is asked for, so importing has no effect."""
+    """For ``uvicorn taskapi.main:app``: creates the application on first access, so importing has no side effects."""
     if name != "app":
         raise AttributeError(name)
     try:
@@ -268,5 +268,5 @@ def __getattr__(name: str) -> Any:
         raise SystemExit(f"taskapi: {error}") from None
     logs.configure(settings.log_level, settings.log_format)
     startup_warnings.log_warnings(settings)
-    globals()[name] = app = create_app(settings)  # Uvicorn asks twice
+    globals()[name] = app = create_app(settings)  # Uvicorn accesses it twice
     return app

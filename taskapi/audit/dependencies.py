@@ -1,4 +1,4 @@
-"""What routes ask for to record security events and to read them."""
+"""The dependencies of routes that record or read security events."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from taskapi.web.services import provided, services_of
 
 
 async def audit_log(request: Request) -> AuditLog:
-    """The audit log for what this request does."""
+    """The audit log of this request."""
     ip = request.client.host if request.client else ""
     return AuditLog(services_of(request)[SecurityEventRepository], ip, request.headers.get("user-agent", ""))
 

@@ -11,14 +11,14 @@ GONE = ObjectId("0" * 24)  # stands for a deleted account
 
 
 class SecurityEventDocument(Document):
-    """One event. It holds no secret and no input of an unknown caller."""
+    """One event. It contains no secret, and no input of an unknown caller."""
 
     at: datetime
     kind: str
     outcome: str  # "success" or "failure"
-    user: PydanticObjectId | None  # the account it is about; None when there is none
-    by: PydanticObjectId | None  # the admin who did it; None when the account itself did
-    address: str
+    user: PydanticObjectId | None  # the account that the event is about, if any
+    by: PydanticObjectId | None  # the admin who did it; None for the account itself
+    address: str  # the caller's IP address
     agent: str
     request_id: str
     details: dict[str, str]
@@ -31,10 +31,10 @@ class SecurityEventDocument(Document):
             IndexModel([("user", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)], name="user_newest"),
             # all events, newest first
             IndexModel([("at", DESCENDING), ("_id", DESCENDING)], name="newest"),
-            # those of one kind, newest first
+            # the events of one kind, newest first
             IndexModel([("kind", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)], name="kind_newest"),
             # what an admin did to others, when the admin's account is deleted
             IndexModel([("by", ASCENDING)], name="by_admin", partialFilterExpression={"by": {"$gt": GONE}}),
-            # MongoDB removes what has expired
+            # MongoDB removes expired events
             IndexModel([("expires_at", ASCENDING)], name="event_expiry", expireAfterSeconds=0),
         ]

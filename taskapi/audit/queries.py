@@ -1,4 +1,4 @@
-"""Reading security events, newest first."""
+"""Reads security events, newest first."""
 
 from bson import ObjectId
 
@@ -21,7 +21,7 @@ async def list_for_user(
 
 
 def for_owner(event: SecurityEventRead) -> SecurityEventRead:
-    """``event`` as its account may see it: without the IP address and user agent of an admin."""
+    """``event`` for the account it is about: without the IP address and user agent of an admin."""
     return event.model_copy(update={"address": "", "agent": ""}) if event.by else event
 
 

@@ -1,4 +1,4 @@
-"""Recording security events."""
+"""Records security events."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -42,10 +42,10 @@ MAX_AGENT_LENGTH = 200  # characters of a User-Agent that are stored
 
 @dataclass(frozen=True, slots=True)
 class AuditLog:
-    """Records what one caller does to accounts, with their IP address and user agent."""
+    """Records the security events of one caller, with their IP address and user agent."""
 
     events: SecurityEventRepository
-    ip: str
+    ip_address: str
     agent: str
 
     async def record(
@@ -57,9 +57,9 @@ class AuditLog:
         by: ObjectId | None = None,
         **details: str,
     ) -> None:
-        """Stores one event about the account ``user``; ``by`` names who did it when it was not the account itself.
+        """Stores one event about the account ``user``. ``by`` is the admin who did it, if it was not the account itself.
 
-        ``details`` are for people and must not contain a secret: no password, no token, no code.
+        ``details`` are shown to people and must not contain a password, a token or a code.
         """
         await self.events.add(
             {
@@ -67,7 +67,7 @@ class AuditLog:
                 "outcome": outcome,
                 "user": user,
                 "by": by if by != user else None,
-                "address": self.ip,
+                "address": self.ip_address,
                 "agent": self.agent[:MAX_AGENT_LENGTH],
                 "request_id": request_id.get(),
                 "details": details,

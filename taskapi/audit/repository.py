@@ -21,7 +21,7 @@ BATCH: Final = 1000
 
 
 class SecurityEventRepository:
-    """The events of all accounts, each stored for the time ``kept``."""
+    """The events of all accounts. Each is stored for ``kept``."""
 
     def __init__(self, database: Database, kept: timedelta) -> None:
         self._events = database.collection(SecurityEventDocument)
@@ -33,11 +33,11 @@ class SecurityEventRepository:
         await self._events.insert_one({"at": now, **event, "expires_at": now + self._kept})
 
     async def find_page(self, query: PageQuery, matching: BSON, milliseconds: int) -> Page[BSON]:
-        """A page of the events that match, the newest first, found within ``milliseconds``."""
+        """A page of the matching events, newest first, found within ``milliseconds``."""
         return await query.find(self._events, matching, NEWEST, PUBLIC, milliseconds)
 
     def stream_for_user(self, user: ObjectId) -> AsyncGenerator[list[BSON], None]:
-        """The events about ``user`` in batches, the oldest first."""
+        """The events about ``user`` in batches, oldest first."""
 
         def stages(last: BSON | None) -> list[BSON]:
             theirs: BSON = {"user": user}

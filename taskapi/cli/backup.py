@@ -1,4 +1,4 @@
-"""The commands ``taskapi backup`` and ``taskapi restore``: files, what is said meanwhile, and how they are interrupted."""
+"""The commands ``taskapi backup`` and ``taskapi restore``: their files, progress and interruption."""
 
 import argparse
 import os
@@ -18,31 +18,31 @@ from taskapi.core.settings import Settings, load_settings
 
 COMMANDS = ("backup", "restore")
 BACKUP = """\
-Write everything that the database holds, as it is at one moment, to one file: all collections with their indexes, of the
-MongoDB of TASKAPI_MONGODB_URI or the embedded one, whether the API runs or not.
+Write a consistent snapshot of the whole database to one file: all collections with their indexes. This uses the MongoDB of
+TASKAPI_MONGODB_URI, or else the embedded one, and works while the API is running and while it is not.
 """
 RESTORE = """\
-Fill an empty database from a file that "taskapi backup" has written. The whole file is checked before anything is written.
-Stop the API meanwhile, or restart it afterwards.
+Fill an empty database from a file written by "taskapi backup". The whole file is verified before anything is written.
+Stop the API during the restore, or restart it afterwards.
 """
 STDIO = "-"
 PIECE = 1024**2
-TERMINAL_SECONDS, LOG_SECONDS = 0.2, 30  # between two words of progress
+TERMINAL_SECONDS, LOG_SECONDS = 0.2, 30  # between two reports of progress
 
 
 def add_to(commands: Any) -> None:
     """Adds the commands to the subparsers of ``taskapi``."""
     backup = commands.add_parser("backup", help="write the whole database to a file", description=BACKUP)
-    backup.add_argument("file", metavar="FILE", help=f"the file to make; {STDIO} for standard output")
-    backup.add_argument("--with-keys", action="store_true", help="put the secret key into it as well")
+    backup.add_argument("file", metavar="FILE", help=f"the file to create; {STDIO} for standard output")
+    backup.add_argument("--with-keys", action="store_true", help="include the secret key in the backup")
     restore = commands.add_parser("restore", help="fill an empty database from a backup", description=RESTORE)
     restore.add_argument("file", metavar="FILE", help=f"the backup; {STDIO} for standard input")
-    restore.add_argument("--drop", metavar="DATABASE", help="delete what is in this database first")
-    restore.add_argument("--keys-to", metavar="KEYS", help="only write the secret keys of the backup to this new file")
+    restore.add_argument("--drop", metavar="DATABASE", help="first delete everything in this database")
+    restore.add_argument("--keys-to", metavar="KEYS", help="only write the backup's secret keys to this new file")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the command and reports on standard error. Raises StartupError with the reason in one line."""
+    """Runs the command and reports to standard error. Raises StartupError with the reason in one line."""
     settings = load_settings()
     logs.configure("error", settings.log_format)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -63,7 +63,7 @@ def _interrupt(_: int, __: FrameType | None) -> NoReturn:
 
 
 def _back_up(settings: Settings, progress: "_Progress", name: str, *, with_keys: bool) -> None:
-    from taskapi.db.backup import service  # Beanie and all, which "taskapi serve" has its workers import
+    from taskapi.db.backup import service  # imports Beanie, which only the workers of "taskapi serve" need
 
     with _new_file(name) as file:
         said = service.back_up(settings, file, service.Report(progress.say, progress), with_keys=with_keys)
@@ -76,7 +76,7 @@ def _restore(settings: Settings, progress: "_Progress", name: str, drop: str | N
     from taskapi.db.backup.format import BadFile
 
     if drop not in (None, settings.mongodb_database):
-        raise StartupError(f"--drop must name the database that is restored into: {settings.mongodb_database}")
+        raise StartupError(f"--drop must name the target database: {settings.mongodb_database}")
     with _open_input(name) as file:
         try:
             if keys_to is None:
@@ -91,7 +91,7 @@ def _restore(settings: Settings, progress: "_Progress", name: str, drop: str | N
 
 @contextmanager
 def _new_file(name: str) -> Iterator[BinaryIO]:
-    """A file that is there, whole and on disk, when all went well, and not at all otherwise. Only its owner can read it."""
+    """A new file that only its owner can read. It exists only if the block succeeds, complete and synced to disk."""
     path = Path(name)
     if not path.name:
         raise StartupError(f"{name!r} is not a file name")
@@ -100,16 +100,18 @@ def _new_file(name: str) -> Iterator[BinaryIO]:
         if name == STDIO:
             output = _require_open(sys.stdout, "standard output")
             if output.isatty():
-                raise StartupError("standard output is a terminal; name a file")
+                raise StartupError("standard output is a terminal; specify a file")
             with os.fdopen(os.dup(output.fileno()), "wb") as file:
                 yield file
             return
         if os.path.lexists(path):
-            raise StartupError(f"{path} already exists; name a new file")
+            raise StartupError(f"{path} already exists; specify a new file")
         try:
             number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            raise StartupError(f"{part} already exists: another backup is running, or was killed; if so, delete it") from None
+            raise StartupError(
+                f"{part} already exists: another backup is running or was killed; if it was killed, delete the file"
+            ) from None
         try:
             with os.fdopen(number, "wb") as file:
                 yield file
@@ -124,10 +126,10 @@ def _new_file(name: str) -> Iterator[BinaryIO]:
 
 def _rename(part: Path, path: Path) -> None:
     try:
-        os.link(part, path)  # which, unlike a rename, replaces nothing
+        os.link(part, path)  # unlike a rename, this never replaces a file
     except FileExistsError:
         raise
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         part.rename(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -141,7 +143,7 @@ def _rename(part: Path, path: Path) -> None:
 def _open_input(name: str) -> Iterator[BinaryIO]:
     try:
         with tempfile.TemporaryFile() if name == STDIO else Path(name).open("rb") as file:
-            if name == STDIO:  # it is read twice
+            if name == STDIO:  # the backup is read twice
                 source = _require_open(sys.stdin, "standard input").buffer
                 while piece := source.read(PIECE):
                     file.write(piece)
@@ -152,8 +154,8 @@ def _open_input(name: str) -> Iterator[BinaryIO]:
 
 
 def _require_open(stream: TextIO | None, name: str) -> TextIO:
-    if stream is None:  # the shell's >&- or <&-
-        raise StartupError(f"{name} is closed; name a file")
+    if stream is None:  # closed by the shell: >&- or <&-
+        raise StartupError(f"{name} is closed; specify a file")
     return stream
 
 
@@ -162,7 +164,7 @@ def _said(error: OSError, what: str) -> StartupError:
 
 
 class _Progress:
-    """Lines on standard error: on a terminal one that changes, elsewhere one every half a minute."""
+    """Progress on standard error: one line that is updated on a terminal, otherwise a new line every 30 seconds."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -178,11 +180,11 @@ class _Progress:
         print(line, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
-        """Prints a line that stays."""
+        """Prints a permanent line."""
         self.end()
         print(line, file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Removes the line that changes."""
+        """Clears the line that is updated."""
         if self._terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)

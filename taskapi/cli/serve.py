@@ -34,9 +34,10 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command. Exit status 0 after a clean stop, 2 for wrong arguments, else another one and a line with the reason.
+    """Runs the command. Exits with 0 after a clean stop, 2 for wrong arguments, or another status and a line that says why.
 
-    Of ``serve``: 1 when a stop had to cut requests, 3 when the application or a worker does not start, or the port cannot be had.
+    ``serve`` exits with 1 if a stop cut requests off, and with 3 if the application or a worker did not start or the port cannot
+    be used.
     """
     parser = argparse.ArgumentParser(prog="taskapi", description="A task-management REST API on MongoDB.")
     parser.add_argument("--version", action="version", version=f"taskapi {__version__}")
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     serve = commands.add_parser("serve", help="run the API, and a MongoDB when TASKAPI_MONGODB_URI is not set")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     serve.add_argument("--port", type=_port, default=8000, help="port to listen on (default %(default)s)")
-    serve.add_argument("--workers", type=_count, default=1, help="processes that answer (default %(default)s)")
+    serve.add_argument("--workers", type=_count, default=1, help="number of worker processes (default %(default)s)")
     serve.add_argument("--reload", action="store_true", help="restart when the code changes")
     cli_users.add_to(commands)
     cli_backup.add_to(commands)
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cli_backup.run(options)
             return
         if options.reload and options.workers > 1:
-            parser.error("--reload goes with one worker")
+            parser.error("--reload requires --workers 1")
         _serve(options.host, options.port, options.workers, options.reload)
     except StartupError as error:
         sys.exit(f"taskapi: {error}")
@@ -93,7 +94,7 @@ def _serve(host: str, port: int, workers: int, reload: bool) -> None:
 
         def cut(status: int) -> NoReturn:
             _ignore_signals()
-            held.close()  # the MongoDB has its time all the same
+            held.close()  # MongoDB still stops cleanly
             os._exit(status)
 
         status = 0
@@ -109,7 +110,7 @@ def _serve(host: str, port: int, workers: int, reload: bool) -> None:
 
 
 def _require_port(host: str, port: int) -> None:
-    """Ends with status 3 when it cannot be listened on, before a MongoDB is started for nothing."""
+    """Exits with status 3 if the port cannot be listened on, before MongoDB is started."""
     unusable: list[OSError] = []
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -123,13 +124,13 @@ def _require_port(host: str, port: int) -> None:
             except OSError as error:
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
-                unusable.append(error)  # such as ::1 where there is no IPv6; another address of the name may do
+                unusable.append(error)  # such as ::1 without IPv6; another address of the name may work
         if len(unusable) == len(found):
             raise unusable[0]
     except (OSError, UnicodeError) as error:
         is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        advice = "stop what listens there, or choose another with --port" if is_taken else "see --host and --port"
-        reason = (getattr(error, "strerror", None) or "it is no host name").lower()
+        advice = "stop the process that uses it, or choose another port with --port" if is_taken else "see --host and --port"
+        reason = (getattr(error, "strerror", None) or "not a valid host name").lower()
         print(f"taskapi: cannot listen on port {port} of {host}: {reason}; {advice}", file=sys.stderr)
         sys.exit(STARTUP_FAILURE)
 
@@ -140,25 +141,25 @@ def _stop(_: int, __: FrameType | None) -> NoReturn:
 
 
 def _ignore_signals() -> None:
-    """Lets MongoDB stop cleanly, however often a stop is requested."""
+    """Ignores further stop signals, so that MongoDB can stop cleanly."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def _ignore_hangup(_: int, __: FrameType | None) -> None:
-    log.warning("SIGHUP is ignored: only several workers can be reloaded; restart the service instead")
+    log.warning("SIGHUP is ignored: a reload needs at least two workers; restart the service instead")
 
 
 def _import_app() -> None:
-    """Does early what Uvicorn would do later: most of the time that Python needs until the first request."""
-    gc.disable()  # it would look for garbage among all the modules again and again, and there is hardly any
+    """Imports the application early, while MongoDB starts: imports take most of the startup time."""
+    gc.disable()  # it would scan all modules repeatedly, and find hardly any garbage
     importlib.import_module("taskapi.main")
     gc.freeze()
     gc.enable()
 
 
 def _hand_down(settings: Settings, complete: Settings) -> None:
-    """Lets every worker find the one database and the secrets; to those that are given it adds those of the data folder."""
+    """Passes the database and the secrets to the workers: the configured secrets and those in the data folder."""
     assert complete.mongodb_uri
     os.environ[HANDED_DOWN] = "1"
     os.environ[f"{PREFIX}MONGODB_URI"] = complete.mongodb_uri.get_secret_value()

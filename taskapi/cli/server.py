@@ -1,6 +1,7 @@
-"""One process that answers: Uvicorn's server, and how it stops.
+"""One process that serves requests: Uvicorn's server, and how it stops.
 
-A stop takes no new connection, answers what has come, and then closes: see ``taskapi.web.http_protocol`` for the connections.
+On a stop it accepts no new connections, answers pending requests, then closes; ``taskapi.web.http_protocol`` handles the
+connections.
 """
 
 import asyncio
@@ -24,19 +25,19 @@ from taskapi.core.settings import Settings
 
 log = logging.getLogger(__name__)
 
-SHUTDOWN_SECONDS = 30  # that requests have to end
-SAME_STOP_SECONDS = 0.2  # a terminal, timeout(1) or systemd may deliver one wish to stop twice
-HANDSHAKE_SECONDS = 0.2  # that a handshake which has begun may take to end
-MAX_ACCEPT_SECONDS = 2.0  # that accepting what waits may take in all
+SHUTDOWN_SECONDS = 30  # for requests to end
+SAME_STOP_SECONDS = 0.2  # a terminal, timeout(1) or systemd may send two signals for one stop
+HANDSHAKE_SECONDS = 0.2  # for pending handshakes to complete
+MAX_ACCEPT_SECONDS = 2.0  # for accepting all pending connections
 POLL_SECONDS = 0.02
-CUT = 1  # the exit status when requests were cut
-SO_ATTACH_FILTER = 26  # socket(7); Python does not name it
+CUT = 1  # the exit status if requests were cut off
+SO_ATTACH_FILTER = 26  # socket(7); not defined by Python
 # Classic BPF over the TCP header: load the flags (byte 13); drop the packet when SYN (2) is set; keep it whole.
 NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
 def options(settings: Settings, host: str, port: int) -> dict[str, Any]:
-    """How every process of ``taskapi serve`` answers, for Uvicorn."""
+    """Uvicorn's options for every process of ``taskapi serve``."""
     return {
         "app": "taskapi.main:app",
         "http": "taskapi.web.http_protocol:HttpProtocol",
@@ -53,19 +54,19 @@ def options(settings: Settings, host: str, port: int) -> dict[str, Any]:
 
 
 def refuse_new_connections(listener: socket.socket) -> None:
-    """Makes Linux drop the handshakes that begin from now on, in every process that shares ``listener``.
+    """Makes Linux drop new handshakes from now on, in every process that shares ``listener``.
 
-    Closing a listener resets the connections that wait to be accepted. With this they can all be accepted first, and a
-    client that comes meanwhile tries again after a second, when the port is closed, or open again.
+    Closing a listener resets connections that wait to be accepted. With this they can all be accepted first. A client that
+    connects meanwhile retries after a second, when the port is closed or open again.
     """
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in NO_SYN))
     if sys.platform == "linux":
-        with suppress(OSError):  # a sandbox without filters: the moment between the last accept and the close stays
+        with suppress(OSError):  # a sandbox without filters: connections may still be reset between the last accept and the close
             listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(NO_SYN), ctypes.addressof(code)))
 
 
 class Server(uvicorn.Server):
-    """Stops within 30 s of the first signal; ends at once through ``cut`` at the second signal, or after 30 s."""
+    """Stops within 30 s of the first signal. After that, or at a second signal, ``cut`` ends the process."""
 
     def __init__(self, config: uvicorn.Config, cut: Callable[[int], NoReturn]) -> None:
         super().__init__(config)
@@ -73,26 +74,26 @@ class Server(uvicorn.Server):
         self._asked_at = 0.0
 
     def owns_listener(self) -> bool:
-        """Whether no other process goes on taking connections from it."""
+        """Whether no other process continues to accept connections from the listener."""
         return True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called by the signals that ask for an end."""
+        """Handles a stop signal."""
         if not self.should_exit:
             self.should_exit, self._asked_at = True, time.monotonic()
         elif time.monotonic() - self._asked_at > SAME_STOP_SECONDS:
             self.end_at_once(f"a second {signal.Signals(sig).name}")
 
     def end_at_once(self, why: str) -> NoReturn:
-        """Ends the process without waiting for its requests; the exit status says whether there were any."""
-        from taskapi.web.http_protocol import HttpProtocol  # Starlette and all, which the parent of workers does without
+        """Ends the process without waiting for its requests. The exit status says whether there were any."""
+        from taskapi.web.http_protocol import HttpProtocol  # imports Starlette, which the parent of workers does not need
 
         cut = sum(isinstance(each, HttpProtocol) and each.is_busy() for each in self.server_state.connections)
         log.error("%s: %d requests were cut off", why, cut)
         self._cut(CUT if cut else 0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Takes no new connection, waits for the requests of those there are, and ends the application."""
+        """Accepts no new connections, waits for pending requests, and ends the application."""
         from taskapi.web.http_protocol import HttpProtocol
 
         log.info("Shutting down")
@@ -118,7 +119,7 @@ class Server(uvicorn.Server):
 
 
 async def _all_accepted(listeners: Sequence[socket.socket]) -> None:
-    """Lets the loop accept what waits at ``listeners``, and what has begun to come."""
+    """Waits until the event loop has accepted the pending connections and handshakes of ``listeners``."""
     waiting = select.poll()
     for listener in listeners:
         waiting.register(listener.fileno(), select.POLLIN)

@@ -1,7 +1,7 @@
-"""Several workers on one port: a parent that serves nothing itself starts, watches, replaces, reloads and stops them.
+"""Several workers on one port: a parent process, which serves no requests, starts, watches, replaces, reloads and stops them.
 
-A worker that ends is replaced, after growing pauses while that does not help; the others go on meanwhile. Only while none
-has ever been ready does the end of one end the service, as it does with one worker: a wrong setting is seen at once.
+A worker that ends is replaced, after increasing pauses if replacements fail too; the others keep running. Until a worker has
+been ready, the end of one ends the service, as with a single worker, so that a wrong setting is noticed at once.
 """
 
 import logging
@@ -22,9 +22,9 @@ from taskapi.cli.server import CUT, SAME_STOP_SECONDS, SHUTDOWN_SECONDS, refuse_
 
 log = logging.getLogger(__name__)
 
-MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0  # before a worker is started in the place of one that did not last
-LASTING_SECONDS = 30  # that a worker has served when its end is no failure to start
-SILENT_SECONDS = 60  # that the event loop of a worker may stand still
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0  # before a worker that failed is replaced
+LASTING_SECONDS = 30  # of service, after which the end of a worker does not count as a failed start
+SILENT_SECONDS = 60  # for which the event loop of a worker may be blocked
 STOP_SECONDS = SHUTDOWN_SECONDS + 5
 POLL_SECONDS = 0.5
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
@@ -32,13 +32,13 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 class _Process:
-    """One worker, seen from outside."""
+    """One worker, as its parent sees it."""
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         self.heartbeat, theirs = SPAWN.Pipe(duplex=False)
         arguments = (config, listener, theirs, os.getpid())
         self._process = SPAWN.Process(target=worker.run, args=arguments, daemon=True)  # daemon: ends when we crash
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})  # until it ignores them itself
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})  # until the worker ignores them itself
         self._process.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)
         theirs.close()
@@ -64,7 +64,7 @@ class _Process:
         return signal.Signals(-self.status).name if self.status < 0 else f"status {self.status}"
 
     def listen(self) -> None:
-        """Takes what the worker has sent."""
+        """Reads the worker's heartbeat."""
         with suppress(BlockingIOError):
             if os.read(self.heartbeat.fileno(), 1024):
                 self._heard_at = time.monotonic()
@@ -84,7 +84,7 @@ class _Process:
 
 
 class Supervisor:
-    """``run`` returns the exit status of the service when it has been asked to stop, or cannot start."""
+    """Runs the workers of the service until it is stopped or cannot start."""
 
     def __init__(self, config: uvicorn.Config, count: int) -> None:
         self._config, self._count = config, count
@@ -103,11 +103,11 @@ class Supervisor:
         signal.set_wakeup_fd(writer.detach())
         for number in (*STOP_SIGNALS, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
-        resource_tracker.ensure_running()  # a process of multiprocessing that would unblock signals between
+        resource_tracker.ensure_running()  # multiprocessing would otherwise start it later, and unblock signals then
         log.info("Supervising %d workers on port %d", count, self._listener.getsockname()[1])
 
     def run(self) -> int:
-        """Keeps the workers running until SIGTERM or SIGINT; SIGHUP replaces each of them in turn."""
+        """Keeps the workers running until SIGTERM or SIGINT. SIGHUP replaces them one by one. Returns the exit status."""
         status = None
         while status is None:
             self._start_missing()
@@ -119,12 +119,12 @@ class Supervisor:
                 log.info("SIGHUP: replacing every worker")
                 self._outdated = self._active()
             for ended in self._collect():
-                if status == 0:  # the service is to stop; a signal to its process group came to the workers first
+                if status == 0:  # the service is stopping, and a signal to its process group reached the workers first
                     continue
                 if not self._was_ready:
                     log.error("worker %d did not start (%s): the service ends", ended.pid, ended.end)
                     status = max(ended.status or 0, 0) or STARTUP_FAILURE
-                elif not self._workers:  # nobody would serve what the kernel accepts: better that it refuses
+                elif not self._workers:  # no process would serve the connections that the kernel accepts, so let it refuse them
                     self._listener.close()
                     self._listener = self._config.bind_socket()
         self._stop()
@@ -146,15 +146,15 @@ class Supervisor:
             self._outdated.pop(0).stop()
 
     def _wait(self) -> set[int]:
-        """Waits for something to happen; the signals that came."""
+        """Waits for a signal, the end of a worker, or the next start. Returns the signals received."""
         until_start = max(0.0, self._start_at - time.monotonic()) if len(self._active()) < self._count else POLL_SECONDS
         self._selector.select(min(POLL_SECONDS, until_start))
-        with suppress(BlockingIOError):  # a signal may come while select returns for something else
+        with suppress(BlockingIOError):  # no signal arrived: select returned for something else
             return set(self._wakeup.recv(1024))
         return set()
 
     def _collect(self) -> list[_Process]:
-        """Looks after all workers; those that have ended without being asked, each of which is logged."""
+        """Updates the state of all workers, and kills those that are stuck. Returns those that ended unexpectedly."""
         now, unasked = time.monotonic(), []
         for process in list(self._workers):
             was_ready = process.ready_at is not None
@@ -168,7 +168,7 @@ class Supervisor:
                     unasked.append(process)
                     self._plan_replacement(process, now)
             elif process.is_stuck(now):
-                log.error("worker %d does not answer; it is killed", process.pid)
+                log.error("worker %d does not respond and is killed", process.pid)
                 process.kill()
         return unasked
 
@@ -189,7 +189,7 @@ class Supervisor:
             return
         if process.ready_at is not None and now - process.ready_at > LASTING_SECONDS:
             self._failures = 0
-        elif process.started_at > self._failed_at:  # of several that end together one counts
+        elif process.started_at > self._failed_at:  # several that end together count once
             self._failures, self._failed_at = self._failures + 1, now
         pause = min(MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS * 2.0 ** (self._failures - 1)) if self._failures else 0.0
         self._start_at = now + pause
@@ -197,7 +197,7 @@ class Supervisor:
             log.error("worker %d %s (%s); a replacement starts in %g s", process.pid, what, process.end, pause)
 
     def _stop(self) -> None:
-        """Stops the workers, all at once; kills them when asked a second time."""
+        """Stops all workers at once; a second signal kills them."""
         log.info("Stopping %d workers", len(self._workers))
         refuse_new_connections(self._listener)
         self._listener.close()
@@ -206,7 +206,7 @@ class Supervisor:
             process.stop()
         while self._workers:
             if self._wait() & STOP_SIGNALS and time.monotonic() - asked_at > SAME_STOP_SECONDS:
-                log.error("a second signal to stop: the requests of %d workers are cut off", len(self._workers))
+                log.error("second stop signal: the requests of %d workers are cut off", len(self._workers))
                 for process in self._workers:
                     process.kill()
             self._collect()

@@ -1,4 +1,4 @@
-"""The operator's commands on accounts: the same services, rules and security events as the API."""
+"""The operator's commands on accounts, with the services, rules and security events of the API."""
 
 import asyncio
 import secrets
@@ -40,7 +40,7 @@ MAX_QUERY_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class UserCommands:
-    """The commands of an operator, and what they need."""
+    """The operator's commands, and the services that they use."""
 
     users: UserService
     admins: AdminService
@@ -80,7 +80,7 @@ class UserCommands:
         username = await self.admins.reset_password(await self.accounts.find_id(name), new, self.audit_log)
         if password is None:
             return new.password
-        return f"{username} has a new password, and its sessions have ended; its API tokens go on."
+        return f"{username} has a new password, and its sessions have ended; its API tokens still work."
 
     async def remove_two_factor(self, name: str) -> str:
         """Removes the second factor of an account."""
@@ -117,10 +117,10 @@ ACTIONS: Final[dict[str, Callable[..., Awaitable[str]]]] = {
 
 
 def run(action: str, **options: Any) -> str:
-    """Does ``action`` on the service's MongoDB: the one configured, that of a server that runs, or one started for this.
+    """Runs ``action`` on the configured MongoDB, or on the embedded one, which is started unless a server is running.
 
     Raises:
-        StartupError: it cannot be done; says why in one line.
+        StartupError: the action failed; one line that says why.
     """
     settings = load_settings()
     is_new = embedded.is_new(settings)
@@ -146,8 +146,8 @@ def why(error: BaseException) -> str:
 
 
 def wire(settings: Settings, database: Database, hasher: PasswordHasher) -> UserCommands:
-    """The commands on the accounts of ``database``, with services of their own."""
-    # The servers look for mail by themselves.
+    """The commands for ``database``, with services of their own."""
+    # Nothing to wake: the servers check for due mails periodically.
     mail = Outbox(MailRepository(database), lambda: None, settings.email_local_domains)
     events = SecurityEventRepository(database, timedelta(days=settings.event_days))
     accounts = AdminRepository(database)

@@ -1,4 +1,4 @@
-"""One of several processes that answer, as ``taskapi.cli.supervisor`` starts them."""
+"""One of several worker processes, started by ``taskapi.cli.supervisor``."""
 
 import os
 import signal
@@ -15,8 +15,8 @@ from taskapi.db import child_process
 
 
 def run(config: uvicorn.Config, listener: socket.socket, heartbeat: Connection, parent: int) -> None:
-    """Serves ``listener`` until SIGTERM; sends ``heartbeat`` a byte per second once it is ready."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal they come to all processes; the parent decides
+    """Serves ``listener`` until SIGTERM. Once ready, writes a byte per second to ``heartbeat``."""
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all processes; the parent decides
         signal.signal(number, signal.SIG_IGN)
     child_process.die_with_parent(signal.SIGTERM, parent)
     os.set_blocking(heartbeat.fileno(), False)
@@ -33,15 +33,15 @@ class _Worker(Server):
         self._heartbeat, self._parent = heartbeat, parent
 
     def owns_listener(self) -> bool:
-        """When the parent was killed, else the parent sees to it."""
+        """Only if the parent was killed; otherwise the parent closes the listener."""
         return os.getppid() != self._parent
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Requests one stop; the parent decides about any other."""
+        """Requests a stop. Only the parent can force it."""
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second by the loop that serves."""
+        """Called ten times a second while the server runs."""
         if counter % 10 == 0:
             with suppress(BlockingIOError, BrokenPipeError):
                 os.write(self._heartbeat.fileno(), b".")

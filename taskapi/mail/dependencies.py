@@ -1,4 +1,4 @@
-"""What routes ask for to have mails sent."""
+"""The dependency of routes that send mails."""
 
 from typing import Annotated
 

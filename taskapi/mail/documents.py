@@ -21,7 +21,7 @@ class MailJobDocument(Document):
 
     kind: str
     user: PydanticObjectId | None
-    address: str | None  # of the recipient, when it is not the account's address at the time of sending
+    address: str | None  # the recipient's e-mail address; null: the account's at the time of sending
     origin: Origin
     due_at: datetime
     leased_until: datetime  # by the worker that sends it
@@ -34,8 +34,8 @@ class MailJobDocument(Document):
         indexes: ClassVar = [
             # the next mail that is due
             IndexModel([("due_at", ASCENDING)], name="due"),
-            # the mails to an account that is removed
+            # the mails to an account that is being deleted
             IndexModel([("user", ASCENDING)], name="mail_user"),
-            # MongoDB removes what could not be sent
+            # MongoDB removes mails that could not be sent
             IndexModel([("expires_at", ASCENDING)], name="mail_expiry", expireAfterSeconds=0),
         ]

@@ -30,9 +30,9 @@ PATIENCE = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """Takes mails to be sent. ``wake`` wakes the job of this worker.
+    """Queues mails. ``wake`` wakes this worker's mail job.
 
-    ``local_domains``: whether accounts may have addresses in the domains of tests and local networks.
+    ``local_domains``: whether e-mail addresses may be in domains reserved for tests and local networks.
     """
 
     mails: MailRepository
@@ -40,17 +40,17 @@ class Outbox:
     local_domains: bool = False
 
     def check(self, email: str | None) -> None:
-        """Checks that an account may have the address ``email``.
+        """Checks that an account may use the e-mail address ``email``.
 
         Raises:
-            InvalidInput: its domain is a local one, which this server does not accept.
+            InvalidInput: its domain is local, and this server does not accept those.
         """
         if email and not self.local_domains and is_local(email):
             raise InvalidInput([FieldError("email", "must not end in .test, .local or .localhost on this server", "email")])
 
     async def enqueue(self, kind: Kind, audit_log: AuditLog, *, user: ObjectId | None = None, email: str | None = None) -> None:
-        """Queues a mail to the account ``user``, or about the address ``email`` as a caller typed it."""
-        origin = {"address": audit_log.ip, "agent": audit_log.agent[:MAX_AGENT_LENGTH], "request_id": request_id.get()}
+        """Queues a mail to the account ``user``, or concerning ``email``, an e-mail address as a caller typed it."""
+        origin = {"address": audit_log.ip_address, "agent": audit_log.agent[:MAX_AGENT_LENGTH], "request_id": request_id.get()}
         await self.mails.add(kind, user, email, origin)
         self.wake()
 
@@ -61,14 +61,14 @@ class MailJob(Job):
 
 @dataclass(frozen=True, slots=True)
 class MailWorker:
-    """Sends mails that are due: ``compose`` writes the mail of a job, or returns None when it is no longer needed."""
+    """Sends mails that are due. ``compose`` writes the mail of a job, or returns None if it is no longer needed."""
 
     mails: MailRepository
     compose: Compose
     send: Send
 
     async def run_due(self) -> None:
-        """Sends every mail that is due. One that is being sent when its worker is killed is sent again."""
+        """Sends every mail that is due. A mail that a killed worker was sending is sent again."""
         while mail := await self.mails.lease_due():
             named = request_id.set(mail.job["origin"]["request_id"])
             try:
@@ -87,12 +87,12 @@ class MailWorker:
         await self.mails.remove(mail)
 
     async def _put_off(self, mail: LeasedMail, error: DeliveryError) -> None:
-        """Postpones a mail, or gives it up after a day."""
+        """Schedules the next attempt, or gives the mail up after a day or a permanent error."""
         job, now = mail.job, utc_now()
         pause = min(FIRST_PAUSE * 2 ** (job["attempts"] - 1), MAX_PAUSE)
         if error.permanent or now + pause > in_utc(job["created_at"]) + PATIENCE:
-            log.error("mail %s (%s) is given up at attempt %d: %s", job["_id"], job["kind"], job["attempts"], error)
+            log.error("mail %s (%s) given up after attempt %d: %s", job["_id"], job["kind"], job["attempts"], error)
             await self.mails.give_up(mail)
             return
-        log.warning("mail %s (%s) waits for %d s: %s", job["_id"], job["kind"], pause.total_seconds(), error)
+        log.warning("mail %s (%s) will be retried in %d s: %s", job["_id"], job["kind"], pause.total_seconds(), error)
         await self.mails.put_off(mail, now + pause)

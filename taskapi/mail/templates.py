@@ -1,4 +1,4 @@
-"""Mails as text and HTML, both from one template."""
+"""Mails as plain text and HTML, from one template."""
 
 import html
 import textwrap
@@ -25,13 +25,13 @@ PAGE = """\
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A subject, and paragraphs in which ``{name}`` stands for a value. A paragraph that is an http(s) address is a link."""
+    """A subject, and paragraphs with ``{name}`` placeholders. A paragraph that is an http(s) URL becomes a link."""
 
     subject: str
     paragraphs: tuple[str, ...]
 
     def text(self, values: Mapping[str, str]) -> str:
-        """The paragraphs as plain text in short lines; words are never cut."""
+        """The paragraphs as plain text, wrapped without breaking words."""
         lines = (
             textwrap.fill(part.format(**values), LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
             for part in self.paragraphs
@@ -39,25 +39,25 @@ class Template:
         return "\n\n".join(lines) + "\n"
 
     def html(self, values: Mapping[str, str]) -> str:
-        """The paragraphs as a page, with every value escaped."""
+        """The paragraphs as an HTML page, with every value escaped."""
         escaped = {name: html.escape(value) for name, value in values.items()}
         body = "\n".join(f"<p>{_linked(part.format(**escaped))}</p>" for part in self.paragraphs)
         return PAGE.format(title=html.escape(self.subject), body=body)
 
 
 def write(template: Template, sender: str, recipient: str, values: Mapping[str, str]) -> EmailMessage:
-    """The mail from ``sender`` (an address, with or without a name) to the address ``recipient``.
+    """The mail from ``sender`` (an e-mail address, with or without a name) to the e-mail address ``recipient``.
 
     Raises:
-        ValueError: one of them is no address.
+        ValueError: one of them is not an e-mail address.
     """
-    name, address = parseaddr(sender)
+    name, sender_email = parseaddr(sender)
     message = EmailMessage()
-    message["From"] = Address(name, *address.rsplit("@", 1))
-    message["To"] = Address("", *email_addresses.to_ascii(recipient).rsplit("@", 1))  # its addr_spec= takes ASCII alone
+    message["From"] = Address(name, *sender_email.rsplit("@", 1))
+    message["To"] = Address("", *email_addresses.to_ascii(recipient).rsplit("@", 1))  # its addr_spec= accepts only ASCII
     message["Subject"] = template.subject
     message["Date"] = format_datetime(utc_now())
-    message["Message-ID"] = make_msgid(domain=address.rpartition("@")[2])
+    message["Message-ID"] = make_msgid(domain=sender_email.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: prevents automatic replies
     message.set_content(template.text(values))
     message.add_alternative(template.html(values), subtype="html")

@@ -1,4 +1,4 @@
-"""How mails are sent: through an SMTP server, or into a folder when none is configured."""
+"""Sends mails through an SMTP server, or writes them to a folder when none is configured."""
 
 import asyncio
 import logging
@@ -27,9 +27,9 @@ TIMEOUT_SECONDS = 30.0
 
 
 class DeliveryError(TaskAPIError):
-    """A mail was not sent. The message names the kind of failure, never an address or a part of the mail.
+    """A mail was not sent. The message names the kind of failure, never an e-mail address or a part of the mail.
 
-    ``permanent``: the server will never accept it.
+    ``permanent``: the server will never accept the mail.
     """
 
     def __init__(self, reason: str, *, permanent: bool = False) -> None:
@@ -39,7 +39,7 @@ class DeliveryError(TaskAPIError):
 
 @dataclass(frozen=True, slots=True)
 class SmtpTransport:
-    """Sends through an SMTP server (RFC 5321), by STARTTLS or TLS with its certificate verified, or in clear."""
+    """Sends through an SMTP server (RFC 5321): with STARTTLS or TLS and a verified certificate, or unencrypted."""
 
     resolver: Resolver
     host: str
@@ -47,13 +47,13 @@ class SmtpTransport:
     security: Literal["starttls", "tls", "none"]
     username: str | None = None
     password: str | None = None
-    timeout: float = TIMEOUT_SECONDS  # for one mail as a whole
+    timeout: float = TIMEOUT_SECONDS  # for each mail
 
     async def send(self, message: EmailMessage) -> None:
         """Sends ``message``; returns when the server has accepted it.
 
         Raises:
-            DeliveryError: it did not, or cannot be reached.
+            DeliveryError: the server refused it, or cannot be reached.
         """
         try:
             async with asyncio.timeout(self.timeout):
@@ -80,11 +80,11 @@ class SmtpTransport:
             raise DeliveryError(type(error).__name__) from None
 
     async def _connect(self) -> socket.socket:
-        """A connection to the first address of the server that accepts one."""
+        """A connection to the first IP address of the server that accepts one."""
         *others, last = await self.resolver.addresses(self.host)
-        for address in others:
+        for ip_address in others:
             try:
-                return await _connect(address, self.port)
+                return await _connect(ip_address, self.port)
             except OSError:
                 continue
         return await _connect(last, self.port)
@@ -93,22 +93,22 @@ class SmtpTransport:
 class _Client(aiosmtplib.SMTP):
     """A client that releases its socket as soon as it is closed.
 
-    A TLS transport that closes waits for the server's goodbye, half a minute at most, and listens to the socket's number till
-    then: the next connection that gets that number could not be opened, or would lose its reader.
+    A closing TLS transport waits up to 30 seconds for the server's close, and stays registered for the file descriptor until
+    then: the next connection with that descriptor could not be opened, or would lose its reader.
     """
 
     def close(self) -> None:
-        """Closes the connection, at once."""
+        """Closes the connection immediately."""
         if self.transport is not None:
             cast(asyncio.WriteTransport, self.transport).abort()
         super().close()
 
 
-async def _connect(address: str, port: int) -> socket.socket:
-    connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+async def _connect(ip_address: str, port: int) -> socket.socket:
+    connection = socket.socket(socket.AF_INET6 if ":" in ip_address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(connection, (address, port))
+        await asyncio.get_running_loop().sock_connect(connection, (ip_address, port))
     except BaseException:
         connection.close()
         raise
@@ -116,14 +116,14 @@ async def _connect(address: str, port: int) -> socket.socket:
 
 
 def _address_literal(connection: socket.socket) -> str:
-    """How a client without a name calls itself (RFC 5321, section 4.1.3)."""
-    address = connection.getsockname()[0]
-    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+    """The name of a client without a host name (RFC 5321, section 4.1.3)."""
+    ip_address = connection.getsockname()[0]
+    return f"[IPv6:{ip_address}]" if ":" in ip_address else f"[{ip_address}]"
 
 
 @dataclass(frozen=True, slots=True)
 class FileTransport:
-    """Writes mails to files that mail programs can open, when no SMTP server is configured."""
+    """Writes mails to ``.eml`` files, when no SMTP server is configured."""
 
     folder: Path
 
@@ -131,14 +131,14 @@ class FileTransport:
         """Writes ``message`` to a file that only this user can read, and logs its path.
 
         Raises:
-            DeliveryError: it cannot be written.
+            DeliveryError: the file cannot be written.
         """
         path = self.folder / f"{utc_now():%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.eml"
         try:
             await asyncio.to_thread(_write_whole, path, message.as_bytes(policy=SMTPUTF8))
         except OSError as error:
             raise DeliveryError(type(error).__name__) from None
-        log.info("mail kept in %s (no TASKAPI_SMTP_HOST)", path)
+        log.info("mail written to %s (TASKAPI_SMTP_HOST is not set)", path)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

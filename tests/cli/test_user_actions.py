@@ -72,7 +72,8 @@ async def test_changing_roles_and_states_follows_the_api_rules(operator: UserCom
 
 async def test_a_new_password_ends_the_sessions(operator: UserCommands, ada: Account, bob: Account) -> None:
     assert (
-        await operator.reset_password("ADA", NEW) == "ada has a new password, and its sessions have ended; its API tokens go on."
+        await operator.reset_password("ADA", NEW)
+        == "ada has a new password, and its sessions have ended; its API tokens still work."
     )
     is_problem(await ada.get("/users/me"), 401, "invalid_token")
     is_problem(await sign_in(ada.client, "ada"), 401, "bad_credentials")

@@ -72,7 +72,7 @@ def test_running_server_is_backed_up_and_restored_elsewhere(server: Server, tmp_
     assert "keep it safe" in said[-1]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
-    assert taskapi(server.folder, "backup", str(file)) == (1, [f"taskapi: {file} already exists; name a new file"])
+    assert taskapi(server.folder, "backup", str(file)) == (1, [f"taskapi: {file} already exists; specify a new file"])
     assert server.status() == 200
 
     code, said = taskapi(elsewhere, "restore", str(file))
@@ -87,7 +87,7 @@ def test_running_server_is_backed_up_and_restored_elsewhere(server: Server, tmp_
         assert other.warnings == []
         # the server runs; only what "--drop" names is replaced
         assert taskapi(elsewhere, "restore", str(file), "--drop", "another")[1] == [
-            "taskapi: --drop must name the database that is restored into: taskapi"
+            "taskapi: --drop must name the target database: taskapi"
         ]
         code, said = taskapi(elsewhere, "restore", str(file), "--drop", "taskapi")
         assert (code, said[-1]) == (0, "If the API is running, restart it")
@@ -248,8 +248,8 @@ def test_wrong_files_are_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (f"{TASKAPI} backup - >&-", "standard output is closed; name a file"),
-        (f"{TASKAPI} restore - <&-", "standard input is closed; name a file"),
+        (f"{TASKAPI} backup - >&-", "standard output is closed; specify a file"),
+        (f"{TASKAPI} restore - <&-", "standard input is closed; specify a file"),
         (f"{TASKAPI} backup ''", "'' is not a file name"),
         (f"{TASKAPI} backup /", "'/' is not a file name"),
     ],

@@ -164,12 +164,14 @@ def test_port_in_use_is_reported_before_anything_starts(folder: Path, workers: s
         port = taken.getsockname()[1]
         status, said = run_to_end(folder, "--port", str(port), "--workers", workers)
     assert status == 3
-    reason = "address already in use; stop what listens there, or choose another with --port"
+    reason = "address already in use; stop the process that uses it, or choose another port with --port"
     assert said.splitlines() == [f"taskapi: cannot listen on port {port} of 127.0.0.1: {reason}"]
     assert not (folder / "mongodb").exists()
 
 
-@pytest.mark.parametrize(("host", "reason"), [("192.0.2.1", "cannot assign requested address"), ("a" * 64, "it is no host name")])
+@pytest.mark.parametrize(
+    ("host", "reason"), [("192.0.2.1", "cannot assign requested address"), ("a" * 64, "not a valid host name")]
+)
 def test_foreign_host_is_reported_in_one_line(folder: Path, host: str, reason: str) -> None:
     status, said = run_to_end(folder, "--host", host)
     assert status == 3

@@ -47,10 +47,10 @@ class SignIn:
             try:
                 given = await self.sessions.refresh(form.refresh_token, form.scope, audit_log)
             except InvalidGrant:
-                await self.throttle.refused_refresh(audit_log.ip)
+                await self.throttle.refused_refresh(audit_log.ip_address)
                 raise
         else:
-            async with self.throttle.sign_in(form.username or "", audit_log.ip):
+            async with self.throttle.sign_in(form.username or "", audit_log.ip_address):
                 given = await self._sign_in(form.username or "", form.password or "", form.otp, form.scope, audit_log)
         lifetime = min(self.codec.lifetime, given.ends_at - utc_now())  # no token outlives its session
         return Token(

@@ -32,7 +32,7 @@ class AccountRecovery:
         Raises:
             TooManyAttempts: too many resets were requested, for that e-mail address or from the caller's IP address.
         """
-        await self.throttle.reset_request(email, audit_log.ip)
+        await self.throttle.reset_request(email, audit_log.ip_address)
         await self.mail.enqueue("password_reset", audit_log, email=email)
 
     async def reset_password(self, token: str, password: str, audit_log: AuditLog) -> None:

@@ -217,4 +217,4 @@ def _is_retry(token: RefreshToken, session: BSON, audit_log: AuditLog) -> bool:
 
 
 def _client(audit_log: AuditLog) -> dict[str, str]:
-    return {"address": audit_log.ip, "agent": audit_log.agent[:MAX_AGENT_LENGTH]}
+    return {"address": audit_log.ip_address, "agent": audit_log.agent[:MAX_AGENT_LENGTH]}

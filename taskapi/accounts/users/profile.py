@@ -43,7 +43,7 @@ class ProfileService:
             return user
         self.mail.check(data.email)
         if _asks_for_names(user, data):
-            await reauthenticator.throttle.change_of_name(user.object_id, audit_log.ip)
+            await reauthenticator.throttle.change_of_name(user.object_id, audit_log.ip_address)
         update = AccountUpdate(values={"updated_at": utc_now()})
         update.values |= data.model_dump(include={"full_name"}, exclude_unset=True)
         if "password" in sent:

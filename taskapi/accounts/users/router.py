@@ -35,7 +35,7 @@ async def register(
 ) -> UserRead:
     """Create an account. User names and e-mail addresses are unique, ignoring case."""
     response.headers["Location"] = path_to(request, router, "read_me")
-    await throttle.registration(audit_log.ip)
+    await throttle.registration(audit_log.ip_address)
     return await users.register(data, audit_log)
 
 

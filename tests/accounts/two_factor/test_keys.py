@@ -105,7 +105,7 @@ async def test_the_start_says_how_many_cannot_be_checked(
     caplog.clear()
     second = create_app(make_settings(secret_key=SecretStr(NEW)))
     async with running(second):
-        (job,) = [job for job in second.state.services[Jobs] if job.name == "the check of second factors"]
+        (job,) = [job for job in second.state.services[Jobs] if job.name == "second factor check"]
         await job._work()  # as at the start, where nobody waits for it
     (line, *_) = [message for message in caplog.messages if "second factors were" in message]
     assert line.startswith("2 second factors were made with a secret key that is not set")
