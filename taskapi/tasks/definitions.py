@@ -1,4 +1,4 @@
-"""What the definition of a task's field says besides its type: see ``schemas.TaskRead``, where each field is defined."""
+"""What the definition of a task's field says besides its type. The fields are defined in ``schemas.TaskRead``."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -9,7 +9,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 class Kind(Enum):
-    """What a field holds, or each member of a field that is a list."""
+    """The type of a field's value, or of each member if the field is a list."""
 
     text = auto()
     tag = auto()  # text, trimmed and in lower case
@@ -28,7 +28,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TaskField:
-    """How a field is filtered and stored (by its kind), written in CSV, and whether lists can be sorted by it."""
+    """The kind of a field, which decides how it is filtered, stored and written in CSV, and whether lists can be sorted by it."""
 
     kind: Kind
     sortable: bool = False
@@ -36,15 +36,15 @@ class TaskField:
 
 @dataclass(frozen=True, slots=True)
 class NotAfter:
-    """The rule that a field is not after ``other``, a field declared before it, when both have a value.
+    """The rule that a field must not be after ``other``, a field declared before it, if both have a value.
 
-    It checks what is sent together; ``storage.rules`` checks what is sent against what is stored.
+    It checks fields that are sent together; ``storage.rules`` checks them against stored ones.
     """
 
     other: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """The schema of the value, and the rule after it."""
+        """The schema of the value, followed by the rule."""
         return core_schema.with_info_after_validator_function(self._check, handler(source))
 
     def _check(self, value: Any, info: ValidationInfo) -> Any:

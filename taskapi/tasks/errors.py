@@ -1,21 +1,21 @@
-"""What can go wrong with tasks: members of the categories in ``core.errors``.
+"""The errors of tasks, each in a category of ``core.errors``.
 
 BadRequest
-└── MalformedImport     the body does not hold tasks in the way that its media type says
+└── MalformedImport     the body does not contain tasks in the format of its media type
 Conflict
-├── BulkRefused         one of many operations cannot be carried out, so none was
-├── CountDiffers        a filter finds another number of tasks than the caller expects
+├── BulkRefused         one of many operations failed, so none was applied
+├── CountDiffers        a filter matches another number of tasks than the caller expects
 ├── KeyTaken            another task of the owner has this external key
-├── PatchTestFailed     a `test` of a JSON Patch does not hold
+├── PatchTestFailed     a `test` of a JSON Patch failed
 └── TooManyItems        the checklist is full
 Gone
-└── VersionNotKept      the history no longer reaches back so far
+└── VersionNotKept      the history no longer goes back that far
 TooLarge
-└── TooManyLines        an import has more lines than one request takes
+└── TooManyLines        an import has more lines than one request may have
 Unprocessable
-└── TooManyMatches      a filter finds more tasks than one request changes
+└── TooManyMatches      a filter matches more tasks than one request may change
 Unavailable
-└── Contended           too many change the same task at once
+└── Contended           too many requests change the same task at the same time
 """
 
 from collections.abc import Sequence
@@ -33,12 +33,12 @@ class MalformedImport(BadRequest):
 
 
 class BulkRefused(Conflict):
-    """``faults`` say why the operation of that index cannot be carried out."""
+    """The operation at ``index`` failed because of ``faults``."""
 
     code = "bulk_refused"
 
     def __init__(self, index: int, faults: Sequence[FieldError]) -> None:
-        super().__init__(f"Operation {index} cannot be carried out. Nothing was changed.")
+        super().__init__(f"Operation {index} failed. Nothing was changed.")
         self.faults = tuple(faults)
 
     @classmethod
@@ -84,7 +84,7 @@ class VersionNotKept(Gone):
 
 
 class TooManyLines(TooLarge):
-    """An import has more than ``limit`` lines; ``kept`` says whether those before are stored."""
+    """An import has more than ``limit`` lines; ``kept`` says whether the lines up to the limit are stored."""
 
     code = "too_many_lines"
 

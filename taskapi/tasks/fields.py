@@ -1,4 +1,4 @@
-"""The public fields of a task by name, and what follows from how ``TaskRead``, ``TaskCreate`` and ``TaskUpdate`` define them."""
+"""The public fields of a task by name, derived from the definitions of ``TaskRead``, ``TaskCreate`` and ``TaskUpdate``."""
 
 from collections.abc import Iterator, Mapping
 from types import NoneType
@@ -11,11 +11,11 @@ from taskapi.tasks.definitions import Kind, NotAfter, TaskField
 from taskapi.tasks.metadata import is_unicode
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskUpdate
 
-MAX_PATH_DEPTH = 6  # names below `metadata`, which is nested as deep
+MAX_PATH_DEPTH = 6  # names below `metadata`, which can be nested that deeply
 
 
 class PublicField(NamedTuple):
-    """A field that callers know. ``stored`` is its path in the stored document."""
+    """A field that callers can name. ``stored`` is its path in the stored document."""
 
     stored: str
     kind: Kind
@@ -29,7 +29,7 @@ def _is_nullable(info: FieldInfo) -> bool:
 
 
 def _public(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, PublicField]]:
-    """The fields of ``model`` and of the models within it, by their dotted names."""
+    """The fields of ``model`` and of its nested models, by their dotted names."""
     for name, info in model.model_fields.items():
         (definition,) = (each for each in info.metadata if isinstance(each, TaskField))
         path, listed = prefix + name, get_origin(info.annotation) is list
@@ -47,36 +47,36 @@ TIMES = frozenset(name for name, known in FIELDS.items() if known.kind in (Kind.
 
 OPTIONAL_FIELDS = frozenset(name for name, info in TaskRead.model_fields.items() if not info.is_required())
 LEGACY_DEFAULTS: Mapping[str, Any] = {name: TaskRead.model_fields[name].get_default() for name in OPTIONAL_FIELDS - {"key"}}
-"""What tasks of an earlier version of the service lack, and the values that stand for it. A key is absent in any version."""
+"""The fields that earlier versions of the service did not store, with their defaults. A key can be absent in any version."""
 
 DIRECT_FIELDS = tuple(name for name in TaskUpdate.model_fields if name not in ("status", "completed", "checklist", "metadata"))
-"""What is stored as it is sent, days as their midnight; the others depend on what is stored."""
+"""The fields that are stored as sent, days as their midnight. The others depend on stored values."""
 EMPTY_VALUES: Mapping[str, Any] = {
     name: TaskCreate.model_fields[name].get_default() for name, info in TaskUpdate.model_fields.items() if _is_nullable(info)
 }
-"""The fields that null empties, and their values then."""
+"""The fields that null clears, with their empty values."""
 NOT_AFTER: Mapping[str, str] = {
     name: rule.other for name, info in TaskUpdate.model_fields.items() for rule in info.metadata if isinstance(rule, NotAfter)
 }
-"""Fields that must not be after another one, and that one."""
+"""The fields that must not be after another one, with that field."""
 
 
 def is_index(name: str) -> bool:
-    """Whether a name within a path is the number of an element, where it leads into an array."""
+    """Whether a name in a path is the index of an element, if the path leads into an array."""
     return name == "0" or (name.isascii() and name.isdecimal() and name[0] != "0")
 
 
 def field(name: str) -> PublicField | None:
-    """The public field of that name, also one below ``metadata``; None when there is no such field."""
+    """The public field of that name, or a path below ``metadata``; None if there is no such field."""
     if name.startswith("metadata."):
         return free(name)
     return FIELDS.get(name)
 
 
 def free(name: str) -> PublicField | None:
-    """A dotted path into what callers keep, as it is; None when it cannot be one.
+    """The field for a dotted path below ``metadata``; None if it is not a valid path.
 
-    A key that holds a dot cannot be named.
+    A key that contains a dot cannot be named.
     """
     segments = name.removeprefix("metadata.").split(".")
     if len(segments) > MAX_PATH_DEPTH or "\x00" in name or not is_unicode(name):

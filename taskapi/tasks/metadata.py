@@ -1,4 +1,4 @@
-"""What callers may hang on a task: any JSON object, within limits, kept exactly as it was sent."""
+"""The metadata of a task: any JSON object within limits, stored exactly as sent."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -11,16 +11,16 @@ from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 JSONObject = dict[str, Any]
-_SCALARS = {str, int, Int64, bool, NoneType}  # that are JSON, whatever their value
+_SCALARS = {str, int, Int64, bool, NoneType}  # types that are JSON, whatever their value
 
 MAX_BYTES = 16 * 1024  # as compact JSON in UTF-8
 MAX_DEPTH = 6  # the object itself is the first level
 MAX_KEYS = 200
-MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1  # what BSON holds
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1  # the integers of BSON
 
 
 def _levels(value: Any) -> Iterator[list[Any]]:
-    """The values level by level, the outermost first; without recursion, for the input may be hostile."""
+    """Yields the values level by level, the outermost first; without recursion, because the input may be hostile."""
     level = [value]
     while level:
         yield level
@@ -29,11 +29,11 @@ def _levels(value: Any) -> Iterator[list[Any]]:
 
 
 def check(metadata: JSONObject) -> JSONObject:
-    """``metadata``, when MongoDB keeps it as it is. Raises PydanticCustomError."""
+    """Returns ``metadata`` if it is within the limits and MongoDB can store it unchanged. Raises PydanticCustomError."""
     keys = values = 0
     for depth, level in enumerate(_levels(metadata), 1):
         values += len(level)
-        if values > MAX_BYTES // 2:  # each takes two bytes: not worth looking at them all
+        if values > MAX_BYTES // 2:  # each takes at least two bytes, so it is too large without looking further
             raise _too_large()
         if depth > MAX_DEPTH and any(isinstance(value, dict | list) for value in level):
             raise PydanticCustomError("metadata_depth", "should be nested at most 6 levels deep")
@@ -69,7 +69,7 @@ def _check_names(members: JSONObject) -> None:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether ``text`` has no lone surrogate, which UTF-8 cannot write."""
+    """Whether ``text`` has no lone surrogate, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -78,12 +78,12 @@ def is_unicode(text: str) -> bool:
 
 
 def exact(value: Any) -> str:
-    """A value as text that is the same for the same value alone: to Python, and to MongoDB in part, 1, 1.0 and True are equal."""
+    """A value as text that differs for different values: 1, 1.0 and True are equal to Python, and in part to MongoDB."""
     return json.dumps(value, sort_keys=True, default=str)
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """``target`` after the merge patch ``patch`` (RFC 7396, section 2). Neither is changed."""
+    """Returns ``target`` after the merge patch ``patch`` (RFC 7396, section 2). Neither is modified."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}
@@ -121,7 +121,7 @@ def _is_json(metadata: JSONObject) -> JSONObject:
 
 
 StoredMetadata = Annotated[JSONObject, AfterValidator(_is_json)]
-"""Metadata as it is stored: an ObjectId or a time in it, which a script may have written, is no JSON."""
+"""Stored metadata. A script may have stored values in it that are not JSON, such as an ObjectId or a time."""
 
 
 Metadata = Annotated[

@@ -1,4 +1,4 @@
-"""PUT: changes to a task that may come with the server's fields, for callers who send back all that they read."""
+"""PUT: changes to a task that may include the server's fields, for callers who send back everything they read."""
 
 from typing import Annotated, Any
 
@@ -40,14 +40,14 @@ class TaskPut(TaskUpdate):
         return not self.model_fields_set.isdisjoint(READ_ONLY)
 
     def differences(self, task: TaskRead) -> list[FieldError]:
-        """The server's fields that were sent and are not those of ``task``."""
+        """The faults of the server's fields that were sent and differ from ``task``."""
         names = self.model_fields_set & set(READ_ONLY)
         sent: dict[str, Any] = self.model_dump(mode="json", include=names)
         now = task.model_dump(mode="json", include=names)
         return [read_only(name) for name in sent if sent[name] != now[name]]
 
     def changes(self, task: TaskRead) -> TaskUpdate:
-        """What was sent but for the server's fields, and metadata that is as that of ``task``: a null in it removes nothing."""
+        """The changes without the server's fields, and without metadata equal to that of ``task``: nulls in it remove nothing."""
         values = {name: getattr(self, name) for name in TaskUpdate.model_fields}
         names = self.model_fields_set & values.keys()
         if exact(self.metadata) == exact(task.metadata):

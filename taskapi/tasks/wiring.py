@@ -1,4 +1,4 @@
-"""What tasks are made of: their repositories, loaders and services, one object of each class for an application."""
+"""Creates the repositories, loaders and services of tasks, one object of each class per application."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ from taskapi.tasks.storage.trash_repository import TrashRepository
 
 
 def wire(settings: Settings, database: Database, keys: Keyring, accounts: AccountLoader) -> Iterator[object]:
-    """The repositories and services of tasks."""
+    """Yields the objects that routes and other packages use."""
     days, milliseconds = settings.trash_days, settings.query_timeout_ms
     yield (loader := TaskLoader(database))
     tasks = TaskRepository(database, TaskInserter(database))

@@ -1,4 +1,4 @@
-"""Tasks that scripts have damaged, and how tests look at them."""
+"""Tasks that scripts have damaged, and helpers to compare them."""
 
 import json
 from typing import Any
@@ -60,7 +60,7 @@ async def spoil(ada: Account, paths: list[str], kinds: list[str] | None = None) 
 
 
 async def all_pages(ada: Account, query: str, limit: int = 100) -> list[dict[str, Any]]:
-    """All of a list, by its cursors; fails when they do not come to an end."""
+    """All tasks of a list, page by page; fails if the cursors do not end."""
     found: list[dict[str, Any]] = []
     cursor = ""
     for _ in range(300):

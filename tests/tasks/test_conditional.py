@@ -1,4 +1,4 @@
-"""Conditional requests on tasks: nothing sent twice, nobody's edit lost."""
+"""Conditional requests on tasks: nothing is sent twice, and no edit is lost."""
 
 import asyncio
 
@@ -97,7 +97,7 @@ async def test_a_lists_tag_follows_its_tasks(ada: Account) -> None:
     assert (await ada.get("/tasks", headers={"If-None-Match": before})).status_code == 200
 
 
-async def test_somebody_elses_tag_tells_nothing(ada: Account, bob: Account) -> None:
+async def test_foreign_tag_reveals_nothing(ada: Account, bob: Account) -> None:
     task = await ada.make_task()
     for header in ({"If-None-Match": "*"}, {"If-Match": "*"}, {"If-Match": '"1"'}, {"If-Match": '"9"'}):
         is_problem(await bob.get(f"/tasks/{task['id']}", headers=header), 404, "not_found")

@@ -1,4 +1,4 @@
-"""How long a task is thought to take."""
+"""The estimate of a task, in minutes."""
 
 import pytest
 from bson import ObjectId

@@ -1,4 +1,4 @@
-"""The catalog of public fields agrees with what callers see of a task."""
+"""The catalog of public fields agrees with the task that callers see."""
 
 import re
 from collections.abc import Iterator

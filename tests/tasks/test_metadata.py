@@ -1,4 +1,4 @@
-"""Metadata: kept exactly as sent, within its limits."""
+"""Metadata: stored exactly as sent, within its limits."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""PUT of all that was read: the server's fields may come along unchanged, and only so."""
+"""PUT of a whole task as it was read: the server's fields may be included, but only unchanged."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""When a task begins: a date of its own, never after the due date, whichever way either is written."""
+"""The start date of a task, which is never after the due date, whichever of them is written."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -83,7 +83,7 @@ EARLY = {"due_date": "2027-01-01"}
 
 
 async def refused(account: Account, task: dict[str, Any], changes: dict[str, Any]) -> list[dict[str, str]]:
-    """What each way to change a task says is wrong with ``changes``."""
+    """The faults of ``changes`` for each way to change a task."""
     path = f"/tasks/{task['id']}"
     operations = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in changes.items()]
     bulk = {"operations": [{"op": "update", "id": task["id"], "changes": changes}]}

@@ -1,1 +1,1 @@
-"""Tasks in files: CSV, JSON and JSON Lines, in both directions."""
+"""Imports and exports of tasks: CSV, JSON and JSON Lines."""

@@ -1,6 +1,6 @@
-"""Fetching web pages that users name: public addresses alone, in bounded time and size, and no more at once than is fair.
+"""Fetches web pages that users name: from public addresses only, with limits on time, size and pages per account.
 
-The address is checked where the connection is made, after resolving and for every redirect, so a name that answers
+The address is checked where the connection is made, after resolving the name and for every redirect, so a name that resolves
 differently the second time (DNS rebinding) gains nothing. See OWASP, Server-Side Request Forgery Prevention.
 """
 
@@ -26,11 +26,11 @@ MAX_BYTES = 256 * 1024
 MAX_REDIRECTS = 5
 MAX_PAGES = 100  # fetched at once by a worker; each has at most two sockets: two look-ups, then a connection
 MAX_PAGES_PER_ACCOUNT = 10  # as many as one task can have
-STOPPING_SECONDS = 1.0  # for a page that is being fetched when the server is told to stop
+STOPPING_SECONDS = 1.0  # for pages that are being fetched when the server stops
 KEEPALIVE_SECONDS = 5
-# h11 parses what it is given in one go, and each tiny piece takes its time: what others send is read and counted in parts.
-MAX_HEAD_BYTES = 64 * 1024  # of one answer, with the interim ones (1xx) before it
-MAX_HEADS = 50  # of one answer
+# h11 parses all it is given at once, and each tiny piece costs time, so responses are read in parts and the parts are counted.
+MAX_HEAD_BYTES = 64 * 1024  # of one response, with the interim ones (1xx) before it
+MAX_HEADS = 50  # of one response
 MAX_PIECES = 4096  # of a body
 HEAD_READ_BYTES, BODY_READ_BYTES = 4 * 1024, 16 * 1024
 
@@ -55,7 +55,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connects to the first address of ``host``. Raises AddressRefused when any of them is not public."""
+        """Connects to the first address of ``host``. Raises AddressRefused if any of its addresses is not public."""
         try:
             addresses = await self._resolver.addresses(host)
         except NameNotResolved as error:
@@ -69,7 +69,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         return _BoundedStream(await self._backend.connect_tcp(addresses[0], port, timeout, local_address, socket_options))
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
-        """Refused always."""
+        """Always raises AddressRefused."""
         raise AddressRefused("the address is not public")
 
     async def sleep(self, seconds: float) -> None:
@@ -78,7 +78,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
 
 class _BoundedStream(httpcore.AsyncNetworkStream):
-    """A connection that takes no head without end."""
+    """A connection that limits the size of response heads."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
@@ -91,7 +91,7 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
         self._in_head = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """A few of the bytes that have come."""
+        """Reads some of the bytes that have arrived."""
         if not self._in_head:
             return await self._stream.read(min(max_bytes, BODY_READ_BYTES), timeout)
         data = await self._stream.read(min(max_bytes, HEAD_READ_BYTES), timeout)
@@ -102,7 +102,7 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Sends a request, or a piece of one."""
+        """Sends a request, or a part of one."""
         self.expect_head()
         await self._stream.write(buffer, timeout)
 
@@ -117,13 +117,13 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
         return _BoundedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
-        """What the connection below knows."""
+        """Information from the underlying connection."""
         return self._stream.get_extra_info(info)
 
 
 @contextmanager
 def _httpx_errors() -> Iterator[None]:
-    """Raises the errors of httpcore as those of httpx, each with its cause."""
+    """Raises errors of httpcore as those of httpx, with the original as their cause."""
     try:
         yield
     except httpcore.TimeoutException as error:
@@ -162,7 +162,7 @@ class _Transport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends ``request``, whose body must be an async stream; the body of the answer is not read yet."""
+        """Sends ``request``, whose body must be an async stream; the body of the response is not read yet."""
         url = request.url
         with _httpx_errors():
             response = await self._pool.handle_async_request(
@@ -182,9 +182,9 @@ class _Transport(httpx.AsyncBaseTransport):
 
 
 class PageFetcher:
-    """Fetches pages for many accounts, each of which has a share, with one pool of connections that remembers nothing.
+    """Fetches pages for many accounts, each of which has a share, with one pool of connections and without cookies.
 
-    ``timeout`` is in seconds, for one page as a whole: the wait for its turn, look-ups, redirects and body.
+    ``timeout`` is in seconds and covers a page as a whole: the wait for its turn, look-ups, redirects and body.
     """
 
     def __init__(self, resolver: Resolver, *, allow_private: bool, timeout: float) -> None:
@@ -196,9 +196,9 @@ class PageFetcher:
             trust_env=False,
         )
         self._timeout = timeout
-        self._latest = math.inf  # when all pages end, by the clock of the event loop
+        self._latest = math.inf  # when all pages must end, by the clock of the event loop
         self._deadlines: set[asyncio.Timeout] = set()
-        self._turns = asyncio.Semaphore(MAX_PAGES)  # first come, first served; the shares keep the queue a fair one
+        self._turns = asyncio.Semaphore(MAX_PAGES)  # first come, first served; the shares keep the queue fair
         self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __aenter__(self) -> Self:
@@ -209,7 +209,7 @@ class PageFetcher:
         await self._client.__aexit__(*error)
 
     def stop(self) -> None:
-        """The server stops: all pages together, those that wait for their turn as well, have a second left."""
+        """Gives all pages, including those that wait for their turn, one more second, because the server stops."""
         self._latest = min(self._latest, asyncio.get_running_loop().time() + STOPPING_SECONDS)
         for deadline in self._deadlines:
             if not deadline.expired():
@@ -217,11 +217,11 @@ class PageFetcher:
 
     @asynccontextmanager
     async def open(self, url: str, account: str) -> AsyncIterator[httpx.Response]:
-        """The answer at ``url`` after at most five redirects, its body not read yet; those of the redirects never are.
+        """The response at ``url`` after at most five redirects. Its body is not read yet; those of redirects never are.
 
         Raises:
-            TimeoutError: the time is over, here or inside; or the account's turn has not come.
-            httpx.HTTPError: there is none; TooManyRedirects, UnsupportedProtocol and TimeoutException among others.
+            TimeoutError: the time is over, including the wait for the account's turn.
+            httpx.HTTPError: there is no response; for example TooManyRedirects, UnsupportedProtocol or TimeoutException.
         """
         share = self._shares.setdefault(account, asyncio.Semaphore(MAX_PAGES_PER_ACCOUNT))
         async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + self._timeout, self._latest)) as deadline:
@@ -251,7 +251,7 @@ async def _follow_redirects(client: httpx.AsyncClient, url: str) -> AsyncIterato
 
 
 async def read_start(response: httpx.Response) -> bytes:
-    """The first 256 KiB of a streamed body, or 4,096 pieces; not decompressed: what comes small stays small."""
+    """The first 256 KiB or 4,096 pieces of a streamed body. It is not decompressed, so a small body stays small."""
     parts: list[bytes] = []
     size, turns = 0, CooperativeYield()
     async for piece in response.aiter_raw():

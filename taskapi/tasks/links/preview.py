@@ -1,4 +1,4 @@
-"""What stands behind a task's links: title, status and time of each page, fetched side by side."""
+"""Previews the links of a task: fetches all pages concurrently and reports the status, title and time of each."""
 
 import asyncio
 import codecs
@@ -58,7 +58,7 @@ class LinkRead(ReadModel):
 
 
 def title_of(body: bytes, charset: str | None) -> str | None:
-    """The text of the first ``<title>``, white space folded, at most 300 characters; None without one."""
+    """The text of the first ``<title>``, with white space collapsed, at most 300 characters; None if there is none."""
     start = body[:TITLE_WITHIN]
     declared = _META_CHARSET.search(start[:META_WITHIN])
     text = start.decode(_supported_codec(charset) or _supported_codec(declared and declared[1].decode()) or "utf-8", "replace")
@@ -74,7 +74,7 @@ def title_of(body: bytes, charset: str | None) -> str | None:
 
 
 def _supported_codec(charset: str | None) -> str | None:
-    """The codec of a charset that pages use; None for others, some of which take long on hostile bytes."""
+    """The codec of a charset that web pages use; None for others, some of which are slow on hostile bytes."""
     try:
         name = codecs.lookup(charset or "").name
     except LookupError:
@@ -83,7 +83,7 @@ def _supported_codec(charset: str | None) -> str | None:
 
 
 async def preview(urls: list[str], fetcher: fetch.PageFetcher, account: str) -> list[LinkRead]:
-    """What is behind each of ``urls``, in their order, for ``account``. Takes as long as the slowest."""
+    """The previews of ``urls``, in their order, for ``account``. Takes as long as the slowest page."""
     return list(await asyncio.gather(*(_preview_one(url, fetcher, account) for url in urls)))
 
 

@@ -1,1 +1,1 @@
-"""Asking for tasks: filters, orders, cursors, parts, pages."""
+"""Queries for tasks: filters, sort orders, cursors, projections and pages."""

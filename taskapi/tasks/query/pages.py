@@ -56,7 +56,7 @@ class TaskPages:
     tasks: TaskListRepository
     loader: PageLoader
     signer: CursorSigner
-    milliseconds: int  # that a query may take
+    milliseconds: int  # the time limit of a query
 
     async def find(self, owner: UserRead, query: TaskSearch) -> Page:
         """Finds the page that ``query`` asks for, in one round trip or two concurrent ones.

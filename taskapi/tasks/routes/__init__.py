@@ -1,1 +1,1 @@
-"""HTTP alone: the signature, one call, one answer."""
+"""The HTTP layer: each route declares its parameters, makes one call and returns its response."""

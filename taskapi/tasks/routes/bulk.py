@@ -61,7 +61,7 @@ def _show(error: DomainError) -> OperationError:
 
 
 async def _render(states: Sequence[OperationState]) -> Response:
-    """The results as a JSON array; other requests get their turns while it is built."""
+    """Renders the results as a JSON array, and yields to other requests meanwhile."""
     turns, results = CooperativeYield(), list[bytes]()
     for index, state in enumerate(states):
         results.append(OperationResult.of(index, state).model_dump_json().encode())

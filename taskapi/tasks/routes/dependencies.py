@@ -1,4 +1,4 @@
-"""What routes of tasks ask for in their signatures."""
+"""The parameters and dependencies of the task routes."""
 
 from typing import Annotated
 

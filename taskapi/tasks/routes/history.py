@@ -1,4 +1,4 @@
-"""Routes of what a task was."""
+"""Routes of the history of a task."""
 
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask

@@ -1,4 +1,4 @@
-"""Which requests take an ``Idempotency-Key``, and whose key it is."""
+"""Which requests accept an ``Idempotency-Key``, and who owns the key."""
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -11,15 +11,15 @@ SEARCH = "/tasks/search"
 
 
 def takes_key(path: str) -> bool:
-    """Whether a POST to ``path`` takes a key. Other answers hold tokens and codes, which must not be stored.
+    """Whether a POST to ``path`` accepts a key. Responses of other routes contain tokens and codes, which must not be stored.
 
-    A search writes nothing, and who may write may not always read: a repeat would show them what was found.
+    A search writes nothing, and a caller who may write may not read: a replay would show them the results.
     """
     return path == ANONYMOUS or (path.startswith("/tasks") and path != SEARCH)
 
 
 async def caller_of(scope: Scope, path: str) -> str | None:
-    """The account that calls, or the IP address of a caller without one; None for callers whom the route lets write nothing."""
+    """The account that calls, or the IP address of an anonymous caller; None for callers who may not write."""
     if path == ANONYMOUS:
         client = scope.get("client")
         return f"address:{client[0] if client else ''}"

@@ -1,4 +1,4 @@
-"""Routes that get tasks out and in."""
+"""Routes that export and import tasks."""
 
 import json
 from typing import Annotated, Any
@@ -26,12 +26,12 @@ router = strict_router(prefix="/tasks", tags=["export and import"])
 
 JSON_LINES, CSV = "application/jsonl", "text/csv"
 FORMATS = {JSON_LINES: Format.jsonl, CSV: Format.csv}
-# No name of JSON Lines is registered; these are in use.
+# No media type is registered for JSON Lines; these are in use.
 NAMES = (JSON_LINES, "application/x-ndjson", "application/ndjson", "application/x-jsonlines", "application/json-lines")
 
 
 def _json_lines(name: str, example: str) -> dict[str, Any]:
-    """Text for every client, whose lines have a schema of their own; OpenAPI 3.1 has no keyword that says so."""
+    """Text, with an extension for the schema of its lines, because OpenAPI 3.1 has no keyword for it."""
     schema = {"type": "string", "description": f"Text; each line is a JSON object: a `{name}`."}
     return {"schema": schema, "x-item-schema": {"$ref": f"#/components/schemas/{name}"}, "example": example}
 
@@ -43,7 +43,10 @@ EXPORTED = {
 LINES = '{"key": "a-1", "title": "From another tool"}\n{"title": "Without a key", "status": "done"}\n'
 TASKS = {"type": "array", "maxItems": MAX_LINES, "items": {"$ref": "#/components/schemas/TaskImport"}}
 TAKEN = {
-    JSON: {"schema": {**TASKS, **definitions(TaskImport)}, "example": [TASK_EXAMPLE]},  # first: what tools choose unasked
+    JSON: {
+        "schema": {**TASKS, **definitions(TaskImport)},
+        "example": [TASK_EXAMPLE],
+    },  # first, because tools choose it by default
     **dict.fromkeys(NAMES, _json_lines("TaskImport", LINES)),
     CSV: {"schema": {"type": "string"}, "example": 'title,due_date,tags\r\nFrom a spreadsheet,2027-01-31,"work, writing"\r\n'},
 }

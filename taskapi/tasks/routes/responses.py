@@ -1,4 +1,4 @@
-"""The answer of a route that answers with one task."""
+"""The response of routes that return one task."""
 
 from starlette.responses import Response
 
@@ -9,7 +9,7 @@ from taskapi.web.routing import JSON
 
 
 class TaskResponse(Response):
-    """A task as JSON with its entity tag; with ``location``, the path of what the request has created, as 201."""
+    """A task as JSON with its entity tag. The status is 201 if ``location``, the path of a new resource, is given."""
 
     media_type = JSON
 

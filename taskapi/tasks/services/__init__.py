@@ -1,1 +1,1 @@
-"""What can be done with tasks; it knows no HTTP."""
+"""The operations on tasks, without HTTP."""

@@ -1,4 +1,4 @@
-"""The tasks of an account, as they are exported and deleted with it."""
+"""Exports and deletes the tasks of an account with the account."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
@@ -32,7 +32,7 @@ WITH_ALL = {**PUBLIC, "trash": 1, "history": 1}
 
 
 class TaskHistoryEntry(HistoryEntry):
-    """One write of one of many tasks."""
+    """A history entry with the id of its task."""
 
     task: Id
 
@@ -44,13 +44,13 @@ class TaskAccountData:
     tasks: TaskListRepository
 
     def export_tasks(self, user: UserRead) -> AsyncGenerator[str, None]:
-        """The tasks of ``user`` that are not in the trash, each as JSON that an import takes."""
+        """Yields the tasks of ``user`` outside the trash, each as JSON that an import accepts."""
         return self._lines(
             partial(all_present, Scope.owned_by(user.object_id)), lambda task: [read(task, user).model_dump_json()]
         )
 
     def export_trash(self, user: UserRead) -> AsyncGenerator[str, None]:
-        """The tasks of ``user`` in the trash, each as JSON."""
+        """Yields the tasks of ``user`` in the trash, each as JSON."""
 
         def line(task: BSON) -> list[str]:
             return [damaged.read(TrashedTask, show(task, user), SOURCE).model_dump_json()]
@@ -58,7 +58,7 @@ class TaskAccountData:
         return self._lines(partial(all_in_trash, Scope.owned_by(user.object_id)), line)
 
     async def export_history(self, user: UserRead) -> AsyncGenerator[str, None]:
-        """The writes of all tasks of ``user``, those in the trash too, each as JSON."""
+        """Yields the history entries of all tasks of ``user``, including the trash, each as JSON."""
 
         def lines(task: BSON) -> Iterator[str]:
             for entry in versions.entries(task, user):
@@ -70,7 +70,7 @@ class TaskAccountData:
                     yield line
 
     async def delete_for_user(self, user_id: ObjectId) -> None:
-        """Deletes all tasks of an account, those in the trash too."""
+        """Deletes all tasks of an account, including the trash."""
         await self.tasks.delete_for_user(user_id)
 
     def _lines(self, stages: Stages, render: Callable[[BSON], Iterable[str]]) -> AsyncGenerator[str, None]:
@@ -78,15 +78,15 @@ class TaskAccountData:
 
 
 def all_present(scope: Scope, last: BSON | None = None) -> list[BSON]:
-    """The pipeline of all tasks of ``scope`` outside the trash, or of those that follow ``last``.
+    """The pipeline of all tasks of ``scope`` outside the trash, or of those after ``last``.
 
-    It reads in the order of an index: no document of others is read.
+    It reads in the order of an index, and no documents of other owners.
     """
     return ordered_stages(scope.outside_trash, OLDEST, WITH_ALL, None if last is None else place(OLDEST, last))
 
 
 def all_in_trash(scope: Scope, last: BSON | None = None) -> list[BSON]:
-    """The pipeline of all tasks of ``scope`` in the trash, or of those that follow ``last``."""
+    """The pipeline of all tasks of ``scope`` in the trash, or of those after ``last``."""
     after = None
     if last is not None:
         kept = last["trash"] if isinstance(last["trash"], dict) else {}

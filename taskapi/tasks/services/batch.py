@@ -1,4 +1,4 @@
-"""A list of operations in one request: each for itself, or all or none."""
+"""Runs a list of operations in one request: each independently, or all or none."""
 
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ class Bulk(BaseModel):
 
 
 class BulkQuery(BaseModel):
-    """How the operations belong together."""
+    """How the operations run."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -103,7 +103,7 @@ class OperationState:
     """One operation and its outcome: the task that it created or changed, or the error."""
 
     operation: Operation | None = None
-    task: BSON | None = None  # what a create stores
+    task: BSON | None = None  # the task that a create operation stores
     id: str | None = None
     version: int | None = None
     error: DomainError | None = None
@@ -124,7 +124,7 @@ def _read(owner: UserRead, raw: dict[str, Any]) -> OperationState:
 
 
 async def _read_all(owner: UserRead, raws: Iterable[dict[str, Any]]) -> AsyncIterator[OperationState]:
-    """Validates the operations, one by one; other requests get their turns in between."""
+    """Validates the operations one by one, and yields to other requests in between."""
     turns = CooperativeYield()
     await turns.wait()
     for raw in raws:
@@ -134,7 +134,7 @@ async def _read_all(owner: UserRead, raws: Iterable[dict[str, Any]]) -> AsyncIte
 
 @dataclass(frozen=True, slots=True)
 class BatchService:
-    """Carries out a list of operations."""
+    """Runs a list of operations."""
 
     tasks: TaskRepository
     service: TaskService
@@ -142,9 +142,9 @@ class BatchService:
     names: OwnerNameSync
 
     async def run_independently(self, owner: UserRead, bulk: Bulk) -> list[OperationState]:
-        """Carries out each operation for itself: those that create tasks first, then the rest in their order.
+        """Runs each operation on its own: first those that create tasks, then the others in their order.
 
-        When the database fails, its error is the outcome of the operations that remain.
+        If the database fails, its error is the outcome of the remaining operations.
         """
         states = [state async for state in _read_all(owner, bulk.operations)]
         creates = [state for state in states if state.task]
@@ -159,12 +159,12 @@ class BatchService:
         return states
 
     async def run_atomically(self, owner: UserRead, bulk: Bulk) -> list[OperationState]:
-        """Carries out the operations in one transaction.
+        """Runs the operations in one transaction.
 
         Raises:
-            InvalidInput: some are not valid; nothing was tried.
-            BulkRefused: one cannot be carried out. Nothing was changed.
-            TransactionsUnsupported: the MongoDB is a standalone server.
+            InvalidInput: some are not valid; none was tried.
+            BulkRefused: one failed. Nothing was changed.
+            TransactionsUnsupported: MongoDB is a standalone server.
         """
         states, faults = list[OperationState](), list[FieldError]()
         async for state in _read_all(owner, bulk.operations):
@@ -191,7 +191,7 @@ class BatchService:
         return states
 
     async def _is_done(self, owner: UserRead, creates: Sequence[OperationState]) -> bool:
-        """Whether an earlier run of the same request has created the tasks, and with them done all."""
+        """Whether an earlier run of this request has created the tasks, and so has run all operations."""
         first = next((state.task for state in creates if state.task), None)
         return first is not None and await self.tasks.find_earlier(owner, first["_id"]) is not None
 
@@ -214,7 +214,7 @@ class BatchService:
 
 
 async def _failure_of(work: Awaitable[None]) -> DomainError | None:
-    """Why ``work`` failed, or None."""
+    """The error that ``work`` failed with, or None."""
     try:
         await work
     except DomainError as error:
@@ -228,7 +228,7 @@ async def _failure_of(work: Awaitable[None]) -> DomainError | None:
 
 
 def at_operation(index: int, error: DomainError) -> list[FieldError]:
-    """What is wrong with one operation, by its place in the list."""
+    """The faults of one operation, with its place in the list."""
     place = f"operations.{index}"
     if error.faults is None:
         return [FieldError(place, error.detail, error.code)]

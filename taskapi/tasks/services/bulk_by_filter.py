@@ -1,4 +1,4 @@
-"""One change of all tasks that a filter finds."""
+"""Makes one change to all tasks that match a filter."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -23,12 +23,12 @@ from taskapi.tasks.storage.repository import TaskRepository
 from taskapi.tasks.storage.scope import Scope
 
 MAX_MATCHES = 100_000
-MAX_EXPECTED = 10_000  # what one transaction changes within its time
+MAX_EXPECTED = 10_000  # as many as one transaction can change within its time limit
 MAX_MERGED = 1000  # metadata is merged task by task
 
 
 class ManyQuery(TaskFilters):
-    """Which tasks, and with what caution."""
+    """The tasks to change, and safeguards."""
 
     dry_run: QueryBool = Field(False, description="Only count the tasks.")
     expect: int | None = Field(None, ge=0, le=MAX_EXPECTED, description="Change nothing unless exactly this many tasks match.")
@@ -50,30 +50,30 @@ class ManyResult(BaseModel):
 
 
 class _Change(NamedTuple):
-    """What happens to every task; at most ``limit`` of them."""
+    """The change made to every task, of which there may be at most ``limit``."""
 
     pipeline: list[BSON] | None
-    data: TaskUpdate = TaskUpdate()  # whose rules every task has to keep
+    data: TaskUpdate = TaskUpdate()  # every task must still meet its rules
     one_by_one: bool = False
     limit: int = MAX_MATCHES
 
 
 @dataclass(frozen=True, slots=True)
 class BulkByFilterService:
-    """Makes one change to all tasks that a filter finds."""
+    """Makes one change to all tasks that match a filter."""
 
     tasks: TaskRepository
     lists: TaskListRepository
     service: TaskService
     trash_days: int
-    milliseconds: int  # that a query may take
+    milliseconds: int  # the time limit of a query
 
     async def update(self, owner: UserRead, query: ManyQuery, data: TaskUpdate) -> ManyResult:
-        """Makes the same change to all tasks that ``query`` finds.
+        """Makes the same change to all tasks that ``query`` matches.
 
         Raises:
             CountDiffers, TooManyMatches, QueryTimeout: nothing was changed.
-            InvalidInput: the metadata of one would be over its limits, or one would break a rule between two fields;
+            InvalidInput: the metadata of a task would exceed its limits, or a task would break a rule between two fields;
                 nothing was changed.
         """
         if "metadata" in data.model_fields_set:
@@ -82,7 +82,7 @@ class BulkByFilterService:
         return await self._apply(owner, query, _Change(pipeline, data))
 
     async def move_to_trash(self, owner: UserRead, query: ManyQuery) -> ManyResult:
-        """Moves all tasks that ``query`` finds to the trash. Raises CountDiffers, TooManyMatches, QueryTimeout."""
+        """Moves all tasks that ``query`` matches to the trash. Raises CountDiffers, TooManyMatches, QueryTimeout."""
         return await self._apply(owner, query, _Change(trash_pipeline(owner, self.trash_days)))
 
     async def _apply(self, owner: UserRead, query: ManyQuery, change: _Change) -> ManyResult:
@@ -97,16 +97,16 @@ class BulkByFilterService:
             changed = 0 if query.dry_run else await self._write(owner, matching, ids, damaged, change, session)
             return ManyResult(matched=len(ids), changed=changed)
 
-        # What was counted has to be what is changed, and no merge may fail half-way; else each batch may stand for itself.
+        # Exactly the counted tasks must change, and no merge may fail half-way. Otherwise, batches are independent.
         is_atomic = query.expect is not None or change.one_by_one
         return await (self.tasks.transaction(work) if is_atomic and not query.dry_run else work())
 
     async def _check_rules(
         self, owner: UserRead, matching: BSON, ids: list[ObjectId], data: TaskUpdate, session: Session | None
     ) -> list[ObjectId]:
-        """Raises InvalidInput when ``data`` would break a rule in one of the tasks as their owner sees them.
+        """Raises InvalidInput if ``data`` would break a rule in one of the tasks as their owner sees them.
 
-        Returns the ids of damaged tasks that break none, although what is stored does not meet the conditions of the rules.
+        Returns the ids of damaged tasks that break no rule, although their stored values do not meet its conditions.
         """
         conditions, damaged = rules.conditions(data), list[ObjectId]()
         if conditions:
@@ -128,12 +128,12 @@ class BulkByFilterService:
         change: _Change,
         session: Session | None,
     ) -> int:
-        """Applies the change to those of ``ids`` that the filter still finds; how many that were."""
+        """Applies the change to the tasks of ``ids`` that still match. Returns how many were changed."""
         if change.one_by_one:
             return await self._update_each(owner, ids, change.data, session)
         if not change.pipeline:
             return 0
-        # A task that has come to break a rule meanwhile stays as it is.
+        # A task that would break a rule by now stays as it is.
         sound = _narrow(matching, rules.conditions(change.data))
         changed = await self.lists.update_matching(sound, ids, change.pipeline, session)
         return changed + await self._update_each(owner, damaged, change.data, session)

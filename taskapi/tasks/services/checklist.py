@@ -1,4 +1,4 @@
-"""The checklist inside a task: each change is one atomic array operation, so two people who tick two items both win."""
+"""The checklist of a task. Each change is one atomic array operation, so two people can tick two items at the same time."""
 
 from dataclasses import dataclass
 
@@ -25,15 +25,15 @@ class ChecklistService:
     tasks: TaskRepository
 
     async def add(self, owner: UserRead, task_id: str, data: ItemCreate, versions: Versions) -> tuple[TaskRead, str]:
-        """Adds an item before another or at the end; the task after it, and the item's id.
+        """Adds an item before another one or at the end. Returns the task after the change, and the item's id.
 
-        When an earlier run of the same request has added it, the task as it is.
+        If an earlier run of this request has added the item, the task is returned as it is.
 
         Raises:
             NotFound: there is no such task.
             PreconditionFailed: it has none of ``versions``.
             TooManyItems: it has 100 items.
-            InvalidInput: there is no item to put it before.
+            InvalidInput: the task has no item ``data.before``.
         """
         item = {"id": new_id(), "text": data.text, "done": data.done}
         added = _place(STORED_CHECKLIST, [{"$literal": item}], data.before)
@@ -42,14 +42,14 @@ class ChecklistService:
         return task, str(item["id"])
 
     async def update(self, owner: UserRead, task_id: str, item_id: str, data: ItemUpdate, versions: Versions) -> TaskRead:
-        """Changes an item's text, ticks it, or moves it before another (None: to the end); the task after it.
+        """Changes an item's text, ticks it, or moves it before another (None: to the end). Returns the task after the change.
 
-        Nothing sent, nothing written.
+        If no field was sent, nothing is written.
 
         Raises:
             NotFound: there is no such task, or no such item in it.
             PreconditionFailed: it has none of ``versions``.
-            InvalidInput: there is no item to put it before.
+            InvalidInput: the task has no item ``data.before``.
         """
         stored_id = _parse_id(item_id)
         if not data.model_fields_set:
@@ -71,7 +71,7 @@ class ChecklistService:
         return await self._write(owner, task_id, versions, after, {"checklist.id": stored_id}, before=data.before)
 
     async def remove(self, owner: UserRead, task_id: str, item_id: str, versions: Versions) -> TaskRead:
-        """Removes an item; the task after it.
+        """Removes an item. Returns the task after the change.
 
         Raises:
             NotFound: there is no such task, or no such item in it.
@@ -121,7 +121,7 @@ def _where(comparison: str, stored_id: ObjectId, of: BSON) -> BSON:
 
 
 def _place(among: BSON, new: BSON | list[BSON], before: str | None) -> BSON:
-    """The items ``among`` which ``new`` stand before the one of that id, or last."""
+    """The expression that inserts the items ``new`` into ``among``, before the item with that id or at the end."""
     if before is None:
         return {"$concatArrays": [among, new]}
     here = {"$cond": [{"$eq": ["$$this.id", ObjectId(before)]}, new, []]}

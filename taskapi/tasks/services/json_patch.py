@@ -1,4 +1,4 @@
-"""JSON Patch (RFC 6902) on the public form of a task; the operations themselves are the library's."""
+"""Applies JSON Patch (RFC 6902) to the public form of a task; jsonpatch implements the operations."""
 
 import copy
 import json
@@ -19,15 +19,15 @@ from taskapi.web.json_schema import COMPONENT, schema_of
 
 MEDIA_TYPE = "application/json-patch+json"
 MAX_OPERATIONS = 100
-MAX_VALUES_LENGTH = 128 * 1024  # characters of JSON that all operations bring or copy; the largest task has half as many
+MAX_VALUES_LENGTH = 128 * 1024  # characters of JSON that all operations add or copy; the largest task has half as many
 POINTER: dict[str, JsonValue] = {"pattern": "^(/([^/~]|~[01])*)*$"}
-# Of an operation beside its path (RFC 6902, section 4).
+# The member that each operation needs besides its path (RFC 6902, section 4).
 MEMBERS = {"add": "value", "remove": None, "replace": "value", "move": "from", "copy": "from", "test": "value"}
 READ_ONLY = [name for name in TaskRead.model_fields if name not in TaskUpdate.model_fields]
 
 
 class Operation(BaseModel):
-    """One operation of a JSON Patch. Members that its kind does not know are ignored (RFC 6902, section 4)."""
+    """One operation of a JSON Patch. Members that its kind does not define are ignored (RFC 6902, section 4)."""
 
     model_config = ConfigDict(extra="ignore", serialize_by_alias=True)
 
@@ -55,7 +55,7 @@ class Patch(RootModel[Annotated[list[Operation], Field(max_length=MAX_OPERATIONS
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a patch: a list of one kind of ``Operation`` each, with the members that this kind needs."""
+    """The JSON Schema of a patch: a list of operations, with a schema for each kind and the members that it needs."""
     made = schema_of(Patch)
     whole = made.pop("$defs")["Operation"]
     kinds = {f"JsonPatch{op.title()}": _kind(whole["properties"], op, member) for op, member in MEMBERS.items()}
@@ -72,11 +72,11 @@ def _kind(properties: dict[str, Any], op: str, member: str | None) -> dict[str, 
 
 
 async def apply_patch(document: Any, operations: Sequence[Operation]) -> Any:
-    """``document`` after the operations. It is not changed itself. Gives way in between where they are much work.
+    """Returns ``document`` after the operations, and leaves the original as it is. Yields to other requests in between.
 
     Raises:
-        PatchTestFailed: a ``test`` does not hold.
-        InvalidInput: an operation cannot be carried out; names it.
+        PatchTestFailed: a ``test`` failed.
+        InvalidInput: names the operation that cannot be applied.
     """
     document, turns = copy.deepcopy(document), CooperativeYield()
     size = 0
@@ -108,10 +108,10 @@ def _reason(error: Exception) -> str:
 
 
 async def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate:
-    """What the operations change of ``task``, validated as a whole. Its metadata is all of it, not a merge patch.
+    """The changes that the operations make to ``task``. Metadata in it is complete, not a merge patch.
 
     Raises:
-        PatchTestFailed, InvalidInput: as ``apply_patch``; or the patched task is not valid.
+        PatchTestFailed, InvalidInput: see ``apply_patch``; or the patched task is not valid.
     """
     before: dict[str, Any] = task.model_dump(mode="json")
     after = await apply_patch(before, operations)
@@ -131,10 +131,10 @@ async def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate
 
 
 def read_only(name: str) -> FieldError:
-    """What is wrong with another value for one of the server's fields."""
+    """The fault of a change to a field that only the server sets."""
     return FieldError(name, "Cannot be changed", "read_only")
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same, also in the kind and form of their numbers."""
+    """Whether two JSON values are identical, including the types of their numbers."""
     return one is other or json.dumps(one) == json.dumps(other)

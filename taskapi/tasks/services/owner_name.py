@@ -1,4 +1,4 @@
-"""The name of an owner in tasks that have just been stored, which may have changed while they were."""
+"""Keeps the owner's name in new tasks current, in case it changes while they are stored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from taskapi.tasks.storage.reading import read
 
 @dataclass(frozen=True, slots=True)
 class OwnerNameSync:
-    """Gives tasks the name that their owner has once they are stored."""
+    """Gives tasks that have just been stored the current name of their owner."""
 
     names: OwnerNameRepository
     accounts: AccountLoader
 
     async def with_current_owner_name(self, owner: UserRead, task: BSON) -> TaskRead:
-        """A task that has just become one of ``owner``, under the name they have now."""
+        """A task that has just become one of ``owner``, with the owner's current name."""
         return read(task, await self.sync_owner_name(owner, [task["_id"]]))
 
     async def sync_owner_name(self, owner: UserRead, ids: Sequence[ObjectId]) -> UserRead:
-        """Gives tasks that have just been stored the name their owner has now; the owner by that name."""
-        # The copies of a name that changed before these were stored may have been written already; later ones find these.
+        """Gives tasks that have just been stored the current name of their owner. Returns the owner with that name."""
+        # A renaming may have passed over these tasks before they were stored; one that starts later finds them.
         while (current := await self.accounts.get(owner.object_id)) is not None and current.username != owner.username:
             await self.names.write(owner.object_id, current.username, ids)
             owner = current

@@ -1,4 +1,4 @@
-"""Creating and changing single tasks. A foreign task is a missing task."""
+"""Creates and changes single tasks. The task of another owner is treated as missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class TaskService:
     names: OwnerNameSync
 
     async def create(self, owner: UserRead, data: TaskCreate) -> TaskRead:
-        """Stores a new task of ``owner``, under the name they have once it is stored.
+        """Stores a new task of ``owner``, and returns it with the name the owner has once it is stored.
 
-        When an earlier run of the same request has stored it, the answer is what that run would have given.
+        If an earlier run of this request has stored it, the result is what that run would have returned.
         """
         task = new_task(owner, data)
         created_at = await self.tasks.insert(owner, task)
@@ -44,13 +44,13 @@ class TaskService:
     async def update(
         self, owner: UserRead, task_id: str, data: TaskUpdate, versions: Versions, session: Session | None = None
     ) -> TaskRead:
-        """Changes the fields that were sent, in one atomic write; nothing sent, nothing written.
+        """Changes the fields that were sent, in one atomic write. If no field was sent, nothing is written.
 
         Raises:
             NotFound: there is no such task of ``owner``.
             PreconditionFailed: it has none of ``versions``.
-            InvalidInput: with what it has already, the metadata would be over its limits, or a rule between two fields is broken.
-            Contended: too many change it at once.
+            InvalidInput: with the stored values, the metadata would exceed its limits, or a rule between two fields is broken.
+            Contended: too many requests change it at the same time.
         """
         if data.model_fields_set and "metadata" not in data.model_fields_set:
             pipeline = update(fields_of(data), owner)
@@ -61,14 +61,14 @@ class TaskService:
         async def prepare(stored: BSON) -> list[BSON] | None:
             return _prepare_update(stored, data, owner)
 
-        # Or it raises why nothing was written.
+        # If there is nothing to retry, this raises the reason why nothing was written.
         return await self.tasks.update_with_retry(owner, task_id, versions, prepare, session=session)
 
     async def put(self, owner: UserRead, task_id: str, data: TaskPut, versions: Versions) -> TaskRead:
-        """Changes a task as ``update`` does; the server's fields may be sent as the version that is written has them.
+        """Changes a task like ``update``. Fields that only the server sets may be sent if they equal those of the stored task.
 
         Raises:
-            NotFound, PreconditionFailed, InvalidInput, Contended: as ``update``.
+            NotFound, PreconditionFailed, InvalidInput, Contended: see ``update``.
             InvalidInput: names each of the server's fields that differs.
         """
         if not data.has_read_only:
@@ -83,12 +83,12 @@ class TaskService:
         return await self.tasks.update_with_retry(owner, task_id, versions, prepare)
 
     async def patch(self, owner: UserRead, task_id: str, operations: Sequence[Operation], versions: Versions) -> TaskRead:
-        """Carries out a JSON Patch on a task, in one atomic write; nothing changed, nothing written.
+        """Applies a JSON Patch to a task, in one atomic write. If nothing changes, nothing is written.
 
         Raises:
-            NotFound, PreconditionFailed, Contended: as ``update``.
-            PatchTestFailed: a ``test`` does not hold.
-            InvalidInput: an operation cannot be carried out, or the patched task is not valid.
+            NotFound, PreconditionFailed, Contended: see ``update``.
+            PatchTestFailed: a ``test`` failed.
+            InvalidInput: an operation cannot be applied, or the patched task is not valid.
         """
 
         async def prepare(stored: BSON) -> list[BSON] | None:
@@ -103,7 +103,7 @@ class TaskService:
 
 
 def new_task(owner: UserRead, data: TaskCreate) -> BSON:
-    """A new task of ``owner`` as MongoDB keeps it."""
+    """A new task of ``owner`` as it is stored."""
     now = utc_now()
     done = data.completed or data.status is Status.done
     checklist = stored_items(data.checklist)
@@ -127,7 +127,7 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
 def _prepare_update(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON] | None:
     rules.check(data, stored, by)
     if "metadata" in data.model_fields_set:
-        # What the merge makes can be known, and so be checked, only from what is there.
+        # The result of the merge depends on the stored metadata, so it can be checked only now.
         return _with_metadata(stored, data, by)
     return update(fields_of(data), by) if data.model_fields_set else None
 

@@ -1,4 +1,4 @@
-"""The trash: where deleted tasks wait until they are restored or removed."""
+"""The trash, in which deleted tasks stay until they are restored or removed."""
 
 from dataclasses import dataclass
 
@@ -22,10 +22,10 @@ class TrashService:
     trash: TrashRepository
     names: OwnerNameSync
     days: int
-    milliseconds: int  # that a query may take
+    milliseconds: int  # the time limit of a query
 
     async def move_to_trash(self, owner: UserRead, task_id: str, versions: Versions, session: Session | None = None) -> None:
-        """Moves one task to the trash, when it has one of ``versions``. Raises NotFound, PreconditionFailed."""
+        """Moves one task to the trash, if it has one of ``versions``. Raises NotFound, PreconditionFailed."""
         await self.tasks.move_to_trash(owner, task_id, versions, trash_pipeline(owner, self.days), session)
 
     async def list_page(self, owner: UserRead, query: PageQuery) -> Page[TrashedTask]:
@@ -35,21 +35,21 @@ class TrashService:
         return Page(tasks, found.total)
 
     async def restore(self, owner: UserRead, task_id: str) -> TaskRead:
-        """Takes a task out of the trash. The call can be repeated: a task that was restored last stays as it is.
+        """Takes a task out of the trash. The call can be repeated: a task whose last change was a restore stays as it is.
 
         Raises:
             NotFound: the trash of ``owner`` has no such task.
-            KeyTaken: another task has its external key by now.
+            KeyTaken: another task has taken its external key.
         """
         return await self.names.with_current_owner_name(owner, await self.trash.restore(owner, task_id))
 
     async def purge(self, owner: UserRead, task_id: str) -> None:
-        """Deletes a task of the trash permanently. Raises NotFound."""
+        """Deletes a task in the trash permanently. Raises NotFound."""
         await self.trash.remove(owner, task_id)
 
 
 def show(task: BSON, owner: UserRead) -> BSON:
-    """A stored task of the trash as its former ``owner`` sees it."""
-    trash = task["trash"] if isinstance(task["trash"], dict) else {}  # or a list with one in it
+    """A stored task in the trash as its former ``owner`` sees it."""
+    trash = task["trash"] if isinstance(task["trash"], dict) else {}  # a script may have stored a list
     times = {name: trash[name] for name in ("deleted_at", "expires_at") if name in trash}
     return {**task, **times, "owner": reference(owner)}

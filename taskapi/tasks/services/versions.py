@@ -1,4 +1,4 @@
-"""What a task was: its history, its earlier versions, and the way back to one."""
+"""The history of a task: reads earlier versions and reverts to them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,12 +24,12 @@ from taskapi.tasks.storage.repository import TaskRepository, Versions
 
 WITH_HISTORY = {**PUBLIC, "history": 1}
 REVERTED_FIELDS = {*TaskUpdate.model_fields, "completed_at", "progress"}
-UNRECORDED = frozenset({"_id", "owner", "version"})  # what tells a task from others, which no change touches
+UNRECORDED = frozenset({"_id", "owner", "version"})  # no change touches these fields
 MAX_VERSION = 2**31 - 1
 
 
 class Change(BaseModel):
-    """What a write changed in one field."""
+    """The change of one field by a write."""
 
     before: Any
     after: Any
@@ -62,7 +62,7 @@ class HistoryEntry(BaseModel):
 
 
 class PastQuery(BaseModel):
-    """Which state of a task: as it is, or one of its past."""
+    """The state of a task to read: the current or an earlier one."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -77,7 +77,7 @@ class PastQuery(BaseModel):
 
     @property
     def is_past(self) -> bool:
-        """Whether it names a state at all."""
+        """Whether it asks for an earlier state."""
         return self.version is not None or self.as_of is not None
 
 
@@ -91,20 +91,20 @@ class Revert(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class VersionService:
-    """Reads what a task was, and goes back to it."""
+    """Reads the earlier versions of a task, and reverts to them."""
 
     tasks: TaskRepository
 
     async def history(self, owner: UserRead, task_id: str) -> list[HistoryEntry]:
-        """The writes of a task that are kept, the newest first. Raises NotFound."""
+        """The history entries of a task, newest first. Raises NotFound."""
         return entries(await self.tasks.find(owner, task_id, projection=WITH_HISTORY), owner)
 
     async def state(self, owner: UserRead, task_id: str, query: PastQuery) -> BSON:
-        """A stored task in the state that ``query`` names.
+        """A stored task in the state that ``query`` asks for.
 
         Raises:
             NotFound: there is no such task or version, or the task did not exist at that time.
-            VersionNotKept: the history does not reach back so far.
+            VersionNotKept: the history does not go back that far.
         """
         stored = await self.tasks.find(owner, task_id, projection=WITH_HISTORY)
         version = query.version or version_of(stored)
@@ -113,11 +113,11 @@ class VersionService:
         return state_at_version(stored, version)
 
     async def revert(self, owner: UserRead, task_id: str, version: int, versions: Versions) -> TaskRead:
-        """Makes a new version of a task that is as ``version`` was; none when it is so already.
+        """Creates a new version of a task with the values of ``version``, unless it has them already.
 
         Raises:
             NotFound: there is no such task or version.
-            VersionNotKept: the history does not reach back so far.
+            VersionNotKept: the history does not go back that far.
             PreconditionFailed: the task has none of ``versions``.
         """
 
@@ -132,7 +132,7 @@ class VersionService:
 
 
 def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:
-    """The writes of a task of ``owner``, stored with its history, the newest first."""
+    """The history entries of a task of ``owner``, newest first."""
     state = {**LEGACY_DEFAULTS, **stored}
     found = []
     after = read(state, owner).model_dump(mode="json")
@@ -149,7 +149,7 @@ def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:
 
 
 def _sound_history(stored: BSON) -> list[BSON]:
-    """The history of a task, oldest first, from behind the last entry that a script has damaged: it would tell wrong states."""
+    """The history of a task, oldest first, after the last damaged entry: states from before it would be wrong."""
     history = stored.get("history", [])
     newest_first: list[BSON] = []
     for entry in reversed(history) if isinstance(history, list) else [history]:
@@ -170,11 +170,11 @@ def _is_sound(entry: Any) -> bool:
 
 
 def state_at_version(stored: BSON, version: int) -> BSON:
-    """A task, stored with its history, as it was in ``version``.
+    """A stored task with its history, in the state of ``version``.
 
     Raises:
         NotFound: there is no such version yet.
-        VersionNotKept: the history begins later.
+        VersionNotKept: the history does not go back that far.
     """
     if version > version_of(stored):
         raise NotFound("The task has no such version")
@@ -197,7 +197,7 @@ def _version_at(stored: BSON, moment: datetime) -> int:
     entries = _sound_history(stored)
     until = [entry for entry in entries if in_utc(entry["at"]) <= moment]
     if not until:
-        if entries or in_utc(stored["updated_at"]) > moment:  # also an import may have set the times before its entry
+        if entries or in_utc(stored["updated_at"]) > moment:  # an import may also have set times before its entry
             raise VersionNotKept
         return version_of(stored)
     if until[-1]["action"] == Action.delete:

@@ -1,4 +1,4 @@
-"""One task, in the state and with the fields that are asked for."""
+"""Reads one task in the requested state, with the requested fields."""
 
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
@@ -16,13 +16,13 @@ from taskapi.tasks.storage.reading import read, version_of
 
 
 class TaskView(PastQuery):
-    """Which state of a task, and what of it."""
+    """The state of a task to read, and its fields."""
 
     fields: Fields | None = None
 
 
 class SummaryQuery(BaseModel):
-    """Where it is that a task is overdue. Other parameters are ignored."""
+    """The time zone that decides whether a task is overdue. Other parameters are ignored."""
 
     tz: TimeZone | None = None
 
@@ -51,7 +51,7 @@ class TaskSummary(BaseModel):
 
     @classmethod
     def of(cls, task: TaskRead, zone: str | None = None) -> "TaskSummary":
-        """The summary of a task, as of now in a time zone."""
+        """The summary of a task, as of now, in a time zone."""
         age = utc_now() - in_utc(task.created_at)
         overdue = task.due_date is not None and task.due_date < today(zone).date() and task.status is not Status.done
         brief = {"_id": task.id, "title": task.title, "status": task.status, "due_date": task.due_date}
@@ -59,7 +59,7 @@ class TaskSummary(BaseModel):
 
 
 class View(NamedTuple):
-    """What there is to see of a task."""
+    """A task as requested, whole or in part."""
 
     task: TaskRead | TaskPart
     version: int
@@ -71,17 +71,17 @@ class View(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ViewService:
-    """Reads one task as it is asked for."""
+    """Reads one task as requested."""
 
     loader: TaskLoader
     versions: VersionService
 
     async def read(self, owner: UserRead, task_id: str, wanted: TaskView) -> View:
-        """A task as ``wanted`` says.
+        """The task in the state and with the fields of ``wanted``.
 
         Raises:
             NotFound: there is no such task or version, or the task did not exist at that time.
-            VersionNotKept: the history does not reach back so far.
+            VersionNotKept: the history does not go back that far.
         """
         projection = None if wanted.fields is None else Projection.of(wanted.fields)
         if wanted.is_past:

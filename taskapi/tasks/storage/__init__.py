@@ -1,1 +1,1 @@
-"""Tasks as MongoDB keeps them: their shape and indexes, reads, writes, history."""
+"""How tasks are stored in MongoDB: documents, indexes, repositories and history."""

@@ -1,4 +1,4 @@
-"""The import of CSV: the export comes back as it was, and a table that people made is understood or says what is wrong."""
+"""The import of CSV: it restores an export, and accepts a table that people made or says what is wrong with it."""
 
 import csv
 import itertools
@@ -27,7 +27,7 @@ THEIR_OWN = {"id": "", "owner": "", "version": ""}
 
 
 async def take(account: Account, text: str | bytes, query: str = "") -> dict[str, Any]:
-    """Imports CSV; the report, without what is zero or empty, and the errors as line, field and type."""
+    """Imports CSV. Returns the report without zero and empty values, and its errors as line, field and type."""
     answer = await account.post(f"/tasks/import{query}", content=text, headers=CSV)
     assert answer.status_code == 200, answer.text
     report: dict[str, Any] = answer.json()
@@ -79,7 +79,7 @@ NASTY = st.text(st.sampled_from(f"{SIGNS}{INVISIBLE},;\t\r\n'\"a1") | st.charact
 
 
 def looks_like_a_formula(piece: str) -> bool:
-    """What a spreadsheet may think that leaves out white space, quotation marks and all that is invisible."""
+    """Whether a spreadsheet that skips white space, quotation marks and invisible characters may see a formula."""
     shown = [
         letter for letter in piece if category(letter) not in {"Cc", "Cf", "Zs", "Zl", "Zp"} and letter not in '"\u3164\ufe0f'
     ]
@@ -87,7 +87,7 @@ def looks_like_a_formula(piece: str) -> bool:
 
 
 def pieces(line: str) -> list[str]:
-    """What each separator, blind to quotation marks, makes of a line."""
+    """The pieces into which each separator splits a line, regardless of quotation marks."""
     return [piece for separator in ",;\t" for part in line.splitlines() for piece in part.split(separator)]
 
 

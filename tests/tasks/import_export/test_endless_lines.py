@@ -1,4 +1,4 @@
-"""Lines far beyond the limit are refused while they are read, in little memory, and reading goes on behind them."""
+"""Lines far beyond the limit are refused while they are read, in little memory, and reading continues after them."""
 
 import tracemalloc
 from collections.abc import AsyncIterator

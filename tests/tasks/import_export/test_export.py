@@ -1,4 +1,4 @@
-"""The export: all that match and nothing else, as it was at one moment, in both formats."""
+"""The export: exactly the tasks that match, as of one moment, in both formats."""
 
 import asyncio
 import csv
@@ -244,7 +244,7 @@ async def test_writes_during_an_export_are_not_in_it(ada: Account, kind: str) ->
 
 
 async def open_cursors() -> int:
-    """Those of this test's database that wait for their reader."""
+    """The open cursors of this test's database."""
     tasks = collection(TaskDocument)
     stages: list[dict[str, Any]] = [
         {"$currentOp": {"idleCursors": True, "allUsers": True}},
@@ -287,7 +287,7 @@ async def test_cancelling_a_waiting_reader_closes_its_cursor(ada: Account) -> No
 
 
 async def test_an_export_outlasts_the_time_of_one_operation(ada: Account) -> None:
-    """The driver would send its time-out as the time that MongoDB may work for the whole cursor."""
+    """The driver would send its timeout as the time limit of the whole cursor."""
     await seed(ada, 10)
     async with another(mongodb_timeout_ms=500):
         slow = {"$function": {"lang": "js", "args": [], "body": "function() { sleep(20); return true; }"}}

@@ -1,4 +1,4 @@
-"""The import: what one account exports another can take in, and nothing that is sent breaks it or is done twice."""
+"""The import: an account can import what another has exported, and no input breaks it or is applied twice."""
 
 import json
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ def jsonl(*tasks: Any) -> bytes:
 
 
 async def take(account: Account, content: Any, query: str = "") -> dict[str, Any]:
-    """Imports; the report, without what is zero or empty."""
+    """Imports lines. Returns the report without zero and empty values."""
     content = content if isinstance(content, bytes) else jsonl(*content)
     answer = await account.post(f"/tasks/import{query}", content=content, headers=JSONL)
     assert answer.status_code == 200, answer.text
@@ -40,7 +40,7 @@ async def tasks_of(account: Account) -> list[dict[str, Any]]:
 
 
 async def faults(account: Account, line: Any) -> set[tuple[str, str]]:
-    """The places and kinds of the errors in one line, which is not imported."""
+    """The fields and types of the errors in one line, which is not imported."""
     report = await take(account, line if isinstance(line, bytes) else [line])
     assert (report.get("failed"), report.get("created")) == (1, None)
     assert {error["line"] for error in report["errors"]} == {1}

@@ -1,4 +1,4 @@
-"""An import by id: one's own export restores what was changed or deleted, doubles nothing, and tells nothing of others."""
+"""An import by id: an export restores what has changed or was deleted, duplicates nothing, and reveals nothing of others."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ BY_ID = "?match=id"
 
 
 async def take_alike(account: Account, content: Any) -> dict[str, Any]:
-    """Imports by id; a dry run before said the same and wrote nothing."""
+    """Imports by id, after a dry run that must report the same and write nothing."""
     before = await tasks_of(account)
     said = await take(account, content, f"{BY_ID}&dry_run=true")
     assert await tasks_of(account) == before

@@ -1,4 +1,4 @@
-"""What an import reads its tasks from: JSON Lines, and a JSON array; the one is never taken for the other."""
+"""The formats of an import: JSON Lines and a JSON array, which are never mistaken for each other."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Keys of an import: a line with a known key changes its task, once, whoever else sends it at the same time."""
+"""Keys of an import: a line with a known key changes its task once, even if others send it at the same time."""
 
 import asyncio
 import json
@@ -82,7 +82,7 @@ async def test_key_is_stored_in_nfc_matches_any_form(ada: Account, form: str) ->
 
 @pytest.mark.parametrize(("kept", "known"), [(FORMS[0], FORMS), (FORMS[1], FORMS), (FORMS[2], FORMS[2:])], ids=ascii)
 async def test_old_key_matches_in_its_form_nfc_nfd(ada: Account, kept: str, known: list[str]) -> None:
-    """Version 1.2 kept keys and texts as they were sent."""
+    """Version 1.2 stored keys and texts as they were sent."""
     line = {"title": "first", "checklist": [{"text": "e\u0301"}]}
     await take(ada, [{**line, "key": "k"}])
     task = await by_key(ada)
@@ -141,7 +141,7 @@ async def test_key_of_a_trashed_task_is_free(ada: Account) -> None:
 
 
 def some_lines(seed: int) -> list[Any]:
-    """Lines with few keys and few values, so that they meet; some are wrong."""
+    """Lines with few keys and few values, so that they collide; some are invalid."""
     rng = random.Random(seed)
     choices: dict[str, list[Any]] = {
         "key": ["a", "b", "c", None],
@@ -212,7 +212,7 @@ async def test_repeat_under_an_idempotency_key_creates_no_duplicates(ada: Accoun
 
 
 async def test_repeating_an_interrupted_import_creates_no_duplicates(ada: Account) -> None:
-    """A run that ended without an answer is run again with the same ids: with keys and without."""
+    """A run that ended without an answer is repeated with the same ids, with and without keys."""
     owner = UserRead.model_validate(await stored_user(ada.id))
     text = [
         {"title": f"task {number}", "checklist": [{"text": "item"}], **({"key": str(number)} if number % 2 else {})}

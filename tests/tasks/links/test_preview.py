@@ -1,4 +1,4 @@
-"""The pages behind a task's links, fetched from a real server on loopback."""
+"""Previews of a task's links, fetched from a real server on loopback."""
 
 import asyncio
 from typing import Any
@@ -60,9 +60,7 @@ async def test_answers_too_costly_for_a_page_are_abandoned(ada: Account) -> None
     ]
 
 
-async def test_what_nobody_thought_of_fails_its_page_alone(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_unexpected_error_fails_only_its_page(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def fail(_: object) -> None:
         raise ArithmeticError
 
@@ -194,7 +192,7 @@ async def test_caller_out_of_time_while_queued_is_told() -> None:
         assert outcomes(found) == [Outcome.timeout] * 11
 
 
-async def test_names_whose_server_is_silent_hold_nobody_else() -> None:
+async def test_silent_name_servers_do_not_delay_others() -> None:
     async with (
         site() as here,
         name_server(page=["127.0.0.1"]) as dns,

@@ -1,4 +1,4 @@
-"""Pages while others change what they are sorted by: the order of ``updated_at`` misses nothing."""
+"""Pages of a list while its sort fields change: the order of ``updated_at`` misses no task."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ async def test_task_changed_meanwhile_is_missed_only_newest_first(ada: Account) 
 @pytest.mark.real
 @pytest.mark.parametrize("ahead", [0, 3600])
 async def test_each_change_moves_a_task_on(ada: Account, ahead: int) -> None:
-    """Also within one millisecond, and after a server whose clock is ahead."""
+    """Even within one millisecond, and after a server whose clock is ahead."""
     task = await ada.make_task(checklist=[{"text": "one"}])
     moment = utc_now() + timedelta(seconds=ahead)
     await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$set": {"updated_at": moment}})
@@ -101,7 +101,7 @@ async def test_pages_by_last_change_miss_no_existing_task(ada: Account) -> None:
             await asyncio.sleep(0)
 
     async def walk(limit: int) -> set[str]:
-        """Ends when the pages have overtaken the writers, or met all."""
+        """Reads pages until they have overtaken the writers, or contained all tasks."""
         given, seen = {"sort": "updated_at", "limit": str(limit), "fields": "id"}, set[str]()
         for _ in range(2000):
             answer = await ada.get("/tasks", params=given)

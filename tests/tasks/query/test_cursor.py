@@ -1,4 +1,4 @@
-"""Cursors: pages that neither skip nor repeat what stays as it is, and that nobody can bend."""
+"""Cursors: pages neither skip nor repeat tasks that do not change, and cursors cannot be forged."""
 
 import asyncio
 import base64
@@ -37,7 +37,7 @@ async def walk(account: Account, limit: int, sort: str | None = None, **paramete
 
 @pytest.fixture
 async def crowded(ada: Account) -> Account:
-    """Ada with tasks of which many are equal in all that they are sorted by; a third has no due date."""
+    """Ada with tasks, many of which have equal sort fields; a third has no due date."""
     for number in range(12):
         due = None if number % 3 == 0 else f"2026-01-0{1 + number % 2}"
         await ada.make_task(f"Same {number % 2}", priority=1 + number % 2, due_date=due)
@@ -147,7 +147,7 @@ async def test_a_cursor_and_an_offset_exclude_each_other(ada: Account, name: str
 @pytest.mark.real
 @pytest.mark.parametrize("sort", SORTS, ids=str)
 async def test_nothing_is_skipped_or_repeated_while_others_write(ada: Account, sort: str | None) -> None:
-    """Some tasks stay as they are; around them others are made, changed and deleted while the pages are read."""
+    """Some tasks stay as they are, while others are created, changed and deleted around them."""
     chance = random.Random(7)
     template = await stored_task((await ada.make_task())["id"])
     ids = [template["_id"].__class__() for _ in range(60)]

@@ -32,7 +32,7 @@ def some_value(chance: random.Random, depth: int) -> Any:
 
 
 def reordered(value: Any, chance: random.Random | None) -> Any:
-    """The value with the members of all objects shuffled, or sorted without a ``chance``."""
+    """The value with the members of all objects shuffled by ``chance``, or sorted without it."""
     if isinstance(value, list):
         return [reordered(member, chance) for member in value]
     if not isinstance(value, dict):
@@ -43,7 +43,7 @@ def reordered(value: Any, chance: random.Random | None) -> Any:
 
 @pytest.fixture(scope="module")
 async def owners(shared: httpx.AsyncClient) -> list[ObjectId]:
-    """Two owners of the same tasks: the members of one's are shuffled, those of the other's sorted."""
+    """Two owners of equal tasks: the members of objects are shuffled for one, and sorted for the other."""
     task = await (await make_account(shared, "ada")).make_task()
     template = await collection(TaskDocument).find_one_and_delete({"_id": ObjectId(task["id"])})
     chance = random.Random(2)
@@ -68,7 +68,7 @@ async def titles(owner: ObjectId, condition: BSON) -> list[str]:
 
 
 async def values(owner: ObjectId, chance: random.Random) -> list[Any]:
-    """Values that some task holds somewhere, as they are sorted."""
+    """Values that occur in the tasks, with sorted members."""
     found: list[Any] = []
 
     def collect(value: Any) -> None:
@@ -84,7 +84,7 @@ async def values(owner: ObjectId, chance: random.Random) -> list[Any]:
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_equality_matches_mongodb_on_sorted_members(owners: list[ObjectId], seed: int) -> None:
-    """What the compiled filter finds among shuffled objects is what MongoDB itself finds among sorted ones."""
+    """The compiled filter matches the same shuffled objects as MongoDB's own equality does among sorted ones."""
     shuffled, ordered = owners
     chance = random.Random(seed)
     candidates = await values(ordered, chance)
@@ -140,7 +140,7 @@ COMPOSED, DECOMPOSED = normalize("NFC", "Café à la carte"), normalize("NFD", "
 
 @pytest.fixture
 async def with_both_forms(ada: Account) -> Account:
-    """Ada with a task in each form of Unicode, stored as versions before stored them, and one that is in neither."""
+    """Ada with a task in each Unicode form, stored as earlier versions did, and one in neither form."""
     for form in (COMPOSED, DECOMPOSED, "plain text"):
         task = await ada.make_task(key_of(form))
         stored = {

@@ -1,4 +1,4 @@
-"""Texts in filters of lists that are sorted by title: the tasks are the same as in any other order, and found as fast."""
+"""Texts in filters of lists that are sorted by title: they match the same tasks as in any other order, and as fast."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 async def ada(shared: httpx.AsyncClient) -> Account:
-    """With a task for each text in its metadata, and many more of a common tag."""
+    """Ada with a task for each text in its metadata, and many more with a common tag."""
     account = await make_account(shared, "ada")
     await account.make_task(tags=["common"])
     template = await collection(TaskDocument).find_one_and_delete({})
@@ -75,7 +75,7 @@ def test_title_equality_is_left_to_the_collated_index() -> None:
 
 
 def test_long_lists_stay_as_they_are() -> None:
-    """A pattern costs more than a text: each is tried with each task."""
+    """A pattern costs more than a text: each pattern is tried on each task."""
     many = [str(number) for number in range(MAX_TEXTS + 1)]
     assert exact({"tags": {"$in": many}}) == {"tags": {"$in": many}}
     assert exact({"tags": {"$in": many[1:]}})["tags"]["$in"][0] == Regex(r"^1\z")

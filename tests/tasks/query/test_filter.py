@@ -1,4 +1,4 @@
-"""The filter language: what each filter compiles to, and what is refused by its path."""
+"""The filter language: what each filter compiles to, and the paths of faults."""
 
 import json
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ PROGRAMS = ["$where", "$expr", "$function", "$regex", "$text", "$jsonSchema", "$
 
 
 def faults(where: Any) -> dict[str, str]:
-    """The places of the faults in a filter, with the kind of each."""
+    """The paths of the faults in a filter, each with its type."""
     with pytest.raises(InvalidInput) as refused:
         compile_where(where)
     for fault in refused.value.faults:

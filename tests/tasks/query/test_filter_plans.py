@@ -1,4 +1,4 @@
-"""No filter reads the whole collection: MongoDB explains each field's alone."""
+"""No filter reads the whole collection: MongoDB explains a filter on each field."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ VALUES: dict[Kind, Any] = {
 
 @pytest.fixture(scope="module")
 async def owner(shared: httpx.AsyncClient) -> ObjectId:
-    """Ada among others, with enough tasks for the planner to have a choice."""
+    """Ada among other owners, with enough tasks for the planner to have a choice."""
     task = await (await make_account(shared, "ada")).make_task(tags=["a"], metadata={"project": "P0"})
     template = await collection(TaskDocument).find_one({})
     assert template is not None

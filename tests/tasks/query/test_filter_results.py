@@ -1,4 +1,4 @@
-"""What MongoDB finds with a compiled filter: the same with every index, and never more than the owner's tasks."""
+"""The tasks that a compiled filter matches: the same with every index, and never those of another owner."""
 
 from typing import Any
 
@@ -133,7 +133,7 @@ async def bob(shared: httpx.AsyncClient) -> Account:
 
 @pytest.fixture(scope="module")
 async def with_tasks(ada: Account, bob: Account) -> ObjectId:
-    """Ada's tasks, the same of Bob, one of each in the trash, and one that the first version of the service left."""
+    """Ada's tasks, equal ones of Bob, one of each in the trash, and one that the first version of the service stored."""
     for account in (ada, bob):
         for task in TASKS:
             await account.make_task(**task)
@@ -176,7 +176,7 @@ async def test_a_filter_finds(with_tasks: ObjectId, where: dict[str, Any], expec
     ids=str,
 )
 async def test_the_wildcard_index_finds_the_same(with_tasks: ObjectId, where: dict[str, Any]) -> None:
-    """Also next to keys that hold dots, or are empty, or digits."""
+    """Even beside keys that contain dots, are empty, or are digits."""
     assert await titles(with_tasks, where, "metadata_any") == await titles(with_tasks, where, "owner_newest") != ""
 
 

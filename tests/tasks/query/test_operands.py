@@ -1,4 +1,4 @@
-"""The values in a filter: what each type of field takes, and what it refuses."""
+"""The values in a filter: what each type of field accepts and refuses."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ TAKEN: dict[Kind, list[Any]] = {
 
 
 def fault(where: Any) -> tuple[str, str] | None:
-    """The only fault of a filter: where it stands, and its kind."""
+    """The path and type of the only fault of a filter."""
     try:
         compile_where(where)
     except InvalidInput as error:

@@ -1,4 +1,4 @@
-"""``fields``: what is answered, what is read, and that it looks as in the whole task."""
+"""``fields``: what is returned and read, with the same values as in the whole task."""
 
 from typing import Any
 

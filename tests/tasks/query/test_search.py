@@ -1,4 +1,4 @@
-"""The list of tasks: filters, order, pages, and what is refused by name."""
+"""The list of tasks: filters, order, pages, and invalid parameters."""
 
 import asyncio
 import itertools

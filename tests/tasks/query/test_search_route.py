@@ -1,4 +1,4 @@
-"""Search: by text, by the body of a request, with totals of several kinds, and within the time that it may take."""
+"""Search: by text, with a request body, with each kind of total, and within its time limit."""
 
 from typing import Any
 
@@ -194,7 +194,7 @@ async def test_the_entity_tag_tells_whether_there_is_more(ada: Account) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("where", [{"description": "nowhere"}, {"description": {"$ne": "x"}}])
 async def test_a_query_that_takes_too_long_is_cut(ada: Account, where: dict[str, Any]) -> None:
-    """Thousands of tasks that no index finds, and a millisecond to look at them."""
+    """Thousands of tasks that no index finds, and a time limit of a millisecond."""
     template = await stored_task((await ada.make_task(description="x"))["id"])
     await collection(TaskDocument).insert_many([{**template, "_id": ObjectId()} for _ in range(5000)])
     async with another(query_timeout_ms=1) as client:

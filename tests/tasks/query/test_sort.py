@@ -1,4 +1,4 @@
-"""The order of lists and exports: the same by any page size, by cursor, by offset and at once."""
+"""The order of lists and exports: the same for any page size, by cursor, by offset and in one piece."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -193,7 +193,7 @@ async def test_filters_compare_exactly_and_order_by_collation(
 
 
 async def test_cursor_of_a_changed_order_is_refused(ada: Account, app: FastAPI) -> None:
-    """Version 1.2 began with the tasks without a due date, and sorted titles by code points."""
+    """Version 1.2 put tasks without a due date first, and sorted titles by code point."""
     for sort in ("due_date", "title"):
         context = f"{ada.id} {parse_sort(sort)} {{}}".encode()
         cursor = write_cursor([None, ObjectId()], context, app.state.services[CursorSigner])

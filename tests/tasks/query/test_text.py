@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - letters of other scripts look like Latin ones
-"""Text in tasks: kept in NFC, refused when it shows nothing or holds control characters, by every way in."""
+"""Texts in tasks: stored in NFC, and refused if they are invisible or contain control characters, on every route."""
 
 import json
 import unicodedata
@@ -94,7 +94,7 @@ async def test_lengths_count_composed_characters(ada: Account) -> None:
 
 
 async def doors(account: Account, text: str) -> dict[str, httpx.Response]:
-    """What each way to give a task a title, or an item a text, answers to ``text``."""
+    """The answers to ``text`` of every request that sets the title of a task or the text of an item."""
     task = await account.make_task(checklist=[{"text": "an item"}])
     at, item = f"/tasks/{task['id']}", task["checklist"][0]["id"]
     operation = {"op": "replace", "path": "/title", "value": text}

@@ -1,4 +1,4 @@
-"""Which day it is: ``tz`` says where, for what is overdue and for ``today``."""
+"""The time zone ``tz``, which decides what is overdue and what ``today`` is."""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""Many operations in one request: each for itself, or all or none."""
+"""Many operations in one request: each independently, or all or none."""
 
 import asyncio
 from typing import Any
@@ -65,7 +65,7 @@ async def test_all_or_none(ada: Account) -> None:
     update = {"op": "update", "id": task["id"], "changes": {"title": "Changed"}}
     refused = [create(), update, {"op": "delete", "id": UNKNOWN}, create()]
     answer = await ada.post("/tasks/bulk?atomic=true", json={"operations": refused})
-    problem = is_problem(answer, 409, "bulk_refused", "Operation 2 cannot be carried out. Nothing was changed.")
+    problem = is_problem(answer, 409, "bulk_refused", "Operation 2 failed. Nothing was changed.")
     assert problem["details"] == [{"field": "operations.2", "message": "Task not found", "type": "not_found"}]
     assert (await count(ada), await stored_task(task["id"])) == (1, before)
     stale = {"op": "delete", "id": task["id"], "version": 9}

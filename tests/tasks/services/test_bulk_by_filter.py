@@ -1,4 +1,4 @@
-"""One change of all tasks that a filter finds."""
+"""One change to all tasks that match a filter."""
 
 import asyncio
 from typing import Any
@@ -27,7 +27,7 @@ async def state() -> list[dict[str, Any]]:
     return await collection(TaskDocument).find({}).sort("_id").to_list(None)
 
 
-async def test_all_that_match_are_changed_and_nobody_elses(with_tasks: Account) -> None:
+async def test_own_matches_are_changed_and_no_foreign_ones(with_tasks: Account) -> None:
     answer = await with_tasks.patch("/tasks?tag=work", json={"completed": True, "title": "Done"})
     assert answer.json() == {"matched": 3, "changed": 3}
     done = [task for task in await state() if task["status"] == "done"]

@@ -1,4 +1,4 @@
-"""The checklist inside a task: each change is one array operation, and nobody's tick is lost."""
+"""The checklist of a task: each change is one array operation, so no concurrent tick is lost."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""PATCH by media type: the vectors of both RFCs on a task's metadata, and what a patch of a task may not do."""
+"""PATCH by media type: the test vectors of both RFCs on a task's metadata, and what a patch of a task may not do."""
 
 import asyncio
 from typing import Any
@@ -233,7 +233,7 @@ async def test_unsupported_media_type_lists_the_accepted_ones(ada: Account) -> N
     is_problem(await ada.put(f"/tasks/{task['id']}", json=[], headers=PATCH), 415, "unsupported_media_type")
 
 
-async def test_somebody_elses_task_is_not_there_to_patch(ada: Account, bob: Account) -> None:
+async def test_foreign_task_cannot_be_patched(ada: Account, bob: Account) -> None:
     task = await ada.make_task()
     patch = [{"op": "test", "path": "/title", "value": "A task"}]
     is_problem(await bob.patch(f"/tasks/{task['id']}", json=patch, headers=PATCH), 404, "not_found")

@@ -1,4 +1,4 @@
-"""What the service promises below the routes."""
+"""The task service, below the routes."""
 
 import pytest
 from bson import ObjectId

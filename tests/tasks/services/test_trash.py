@@ -1,4 +1,4 @@
-"""The trash: gone from every read, back with everything, or gone for good."""
+"""The trash: tasks in it are hidden from every read, and can be restored completely or erased."""
 
 import asyncio
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What a task was: every change kept by the write that made it."""
+"""The history of a task: every write records its own changes."""
 
 import json
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""One damaged task spoils nothing: what can be shown of it is, everywhere, and the log names it."""
+"""A damaged task breaks no answer: every route shows what is readable of it, and the log names it."""
 
 import csv
 import io

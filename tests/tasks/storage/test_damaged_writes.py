@@ -1,4 +1,4 @@
-"""A damaged task can be changed, which mends what is set, and at least be deleted; nothing else fails beside it."""
+"""A damaged task can be changed, which repairs the fields that are set, or at least deleted; no other task fails."""
 
 import json
 

@@ -56,7 +56,7 @@ IN_ORDER = [  # filters whose tasks come from one index in the default order
 
 
 async def plan_of(owner: ObjectId, after: list[Any] | None, /, **parameters: str) -> BSON:
-    """The plan of a page of what the parameters ask for, of 20 tasks and one more."""
+    """The plan for a page of 20 tasks and one more, with these parameters."""
     query = TaskQuery.model_validate({"count": "none", **parameters})
     plan = query.plan(Scope(owner), LISTED, after)
     return await explain(TaskDocument, plan.page, collation_for(query.order), plan.hint)
@@ -81,7 +81,7 @@ def keys_examined(explained: BSON) -> int:
 
 @pytest.fixture(scope="module")
 async def owner(shared: httpx.AsyncClient) -> ObjectId:
-    """Ada among others, with enough tasks for the planner to have a choice; many were made in the same instant."""
+    """Ada among other owners, with enough tasks for the planner to have a choice; many were created in the same instant."""
     task = await (await make_account(shared, "ada")).make_task()
     template = await collection(TaskDocument).find_one({})
     assert template is not None
@@ -148,7 +148,7 @@ async def test_these_pairs_need_no_sort_either(owner: ObjectId, parameters: dict
 
 @pytest.mark.parametrize("parameters", FILTERS, ids=str)
 async def test_no_filter_scans_the_whole_collection(owner: ObjectId, parameters: dict[str, str]) -> None:
-    """A page may sort what the filter found, and read what the filter then drops; both within the owner's tasks."""
+    """A page may sort the tasks that match, and read tasks that do not; both within the owner's tasks."""
     theirs = await collection(TaskDocument).count_documents({"owner.id": owner})
     for sort in ({}, *({"sort": sort} for sort in [*SORTS, "-priority,due_date"])):
         ranked = "q" in parameters and not sort
@@ -223,7 +223,7 @@ async def test_page_by_two_keys_uses_first_keys_index(owner: ObjectId) -> None:
 
 
 async def test_lists_go_on_while_an_index_is_missing(shared: httpx.AsyncClient, app: FastAPI) -> None:
-    """As while it is being built again."""
+    """An index is missing while it is being rebuilt."""
     bob = await make_account(shared, "bob")
     made = [(await bob.make_task(f"Task {number}"))["id"] for number in range(3)]
     await collection(TaskDocument).drop_index("owner_newest")

@@ -1,4 +1,4 @@
-"""Reads, lists and new tasks that come together share a round trip: each caller gets their own, and no other's."""
+"""Reads, lists and inserts that arrive together share a round trip, and each caller gets only their own results."""
 
 import asyncio
 import random
