@@ -1,4 +1,4 @@
-"""What routes ask for in their signatures: the caller, and what proves who they are."""
+"""The dependencies of routes: the authenticated caller, and the services of accounts."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -33,7 +33,7 @@ from taskapi.web.services import Services, provided, services_of
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, what their token may be used for, and the session that it belongs to; None for an API token."""
+    """The caller's account, the scopes of their token, and the id of its session; None for an API token."""
 
     user: Account
     scopes: Scopes
@@ -50,18 +50,18 @@ class SignedIn:
 
 
 async def authenticate(request: Request) -> Caller:
-    """Who is behind a request's bearer token (RFC 6750): one look-up for each request, never an older answer.
+    """The caller behind a request's bearer token (RFC 6750), looked up once per request and never cached across requests.
 
     Raises:
         NotAuthenticated: there is no token.
         InvalidToken: it is wrong, expired or revoked, its session has ended, or its account was disabled or deleted.
-        TooManyRequests: the account has used up its requests for now.
+        TooManyRequests: the account has exceeded its request quota.
     """
     state = state_of(request)
     if isinstance(state.caller, Caller):
         return state.caller
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    token = token.lstrip(" ")  # as many as they like: RFC 9110, section 11.4
+    token = token.lstrip(" ")  # RFC 9110, section 11.4 allows any number of spaces
     if scheme.lower() != "bearer" or not token:
         raise NotAuthenticated
     services = services_of(request)
@@ -95,9 +95,9 @@ async def _by_api_token(token: str, services: Services) -> Caller:
 
 
 class _Bearer(OAuth2PasswordBearer):
-    """Lets callers in whose token holds the scopes of the route, and documents the scheme.
+    """Requires a token with the scopes of the route, and documents the security scheme.
 
-    It is all in the header, so ``StrictRoute`` asks it before anything of a body is read.
+    It needs only the headers, so ``StrictRoute`` calls it before it reads the body.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class _Bearer(OAuth2PasswordBearer):
 
 
 class BearerAccount(_Bearer):
-    """Lets in with any token."""
+    """Accepts any token."""
 
     async def __call__(self, request: Request, needed: SecurityScopes) -> Account:  # type: ignore[override]
         """The caller's account.
@@ -133,14 +133,14 @@ class BearerAccount(_Bearer):
 
 
 class BearerSession(_Bearer):
-    """Lets in with an access token alone."""
+    """Accepts access tokens only, not API tokens."""
 
     async def __call__(self, request: Request, needed: SecurityScopes) -> SignedIn:  # type: ignore[override]
         """The caller and their session.
 
         Raises:
             NotAuthenticated, InvalidToken, InsufficientScope: as ``BearerAccount`` says.
-            SessionRequired: they use an API token.
+            SessionRequired: the token is an API token.
         """
         caller = await self._admit(request, needed)
         if caller.session is None:
@@ -158,12 +158,12 @@ Admin = Annotated[Account, Security(current_user, scopes=["admin"])]
 
 
 async def account_principal(_: AccountHolder, request: Request) -> Caller:
-    """The call of somebody whose token holds the scope ``account``."""
+    """The caller, whose token has the scope ``account``."""
     return await authenticate(request)
 
 
 async def reauthenticator(request: Request, audit_log: CallerAuditLog) -> Reauthenticator:
-    """Asks the caller for their current password, within their session."""
+    """Confirms the caller's current password, within their session."""
     caller, services = await authenticate(request), services_of(request)
     return Reauthenticator(services[UserRepository], services[PasswordHasher], services[Throttle], caller.session, audit_log)
 

@@ -1,4 +1,4 @@
-"""What can go wrong with accounts and credentials: members of the categories in ``core.errors``.
+"""The errors of accounts and credentials, in the categories of ``core.errors``.
 
 BadRequest
 ├── AlreadyTaken             a unique name is in use
@@ -6,7 +6,7 @@ BadRequest
 │   ├── EmailTaken
 │   └── TokenNameTaken       the account has an API token of this name
 ├── WrongPassword            the current password was not given correctly
-├── WrongCode                the code is not one of the authenticator that is to be confirmed
+├── WrongCode                the code does not confirm the authenticator
 ├── InactiveUser             the account is disabled
 ├── InvalidGrant             the refresh token is wrong, spent or expired
 ├── InvalidOneTimeToken      the token of a mail is wrong, used or expired
@@ -18,11 +18,11 @@ NotAuthenticated
 Forbidden
 └── SessionRequired          an API token is not enough
 Conflict
-├── TooManyTokens            the account has as many API tokens as one may have
+├── TooManyTokens            the account has the maximum number of API tokens
 ├── LastAdmin                no active admin would be left
-├── ExportUnderWay           the account is being exported already
-├── NothingToVerify          no address of the account waits to be verified
-└── TwoFactorState           the second factor is not as this needs it
+├── ExportUnderWay           an export of the account is already running
+├── NothingToVerify          the account has no unverified e-mail address
+└── TwoFactorState           the second factor is not in the required state
     ├── NoEnrolment
     ├── TwoFactorOn
     └── TwoFactorOff
@@ -30,7 +30,7 @@ Unavailable
 ├── Overloaded               too many passwords are being hashed
 ├── UnreadableFactor         the service lacks the key of a second factor
 └── RateLimited
-    └── TooManyAttempts      what the caller does looks like guessing
+    └── TooManyAttempts      the caller may be guessing
 """
 
 from taskapi.core.errors import BadRequest, Conflict, Forbidden, NotAuthenticated, RateLimited, Unavailable
@@ -81,7 +81,7 @@ class WrongCode(BadRequest):
 
 
 class TwoFactorState(Conflict):
-    """The second factor is not as this needs it."""
+    """The second factor is not in the state that the operation requires."""
 
 
 class NoEnrolment(TwoFactorState):

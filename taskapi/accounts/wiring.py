@@ -1,4 +1,4 @@
-"""What the accounts are made of: their repositories and services, one object of each class for an application."""
+"""Creates the repositories and services of accounts, one object of each class per application."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -36,11 +36,11 @@ from taskapi.mail.queue import MailJob, MailWorker, Outbox
 from taskapi.mail.repository import MailRepository
 from taskapi.mail.transports import Send
 
-MAIL_SECONDS = 5  # between two looks for mails that other workers left
+MAIL_SECONDS = 5  # between two checks for mails that other workers left
 
 
 def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> Iterator[object]:
-    """The repositories and services of accounts, their audit log, and the mails about them, which leave by ``send``."""
+    """The repositories and services of accounts, security events and mails, which ``send`` sends."""
     yield (events := SecurityEventRepository(database, timedelta(days=settings.event_days)))
     yield (mails := MailRepository(database))
     yield (users := UserRepository(database))

@@ -1,1 +1,1 @@
-"""API tokens: how scripts prove whose they are, without a password."""
+"""API tokens: credentials for scripts, used without a password."""

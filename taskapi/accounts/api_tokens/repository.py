@@ -15,7 +15,7 @@ from taskapi.db.connection import BSON, Database
 
 MAX_TOKENS: Final = 50  # of one account
 PAUSE: Final = timedelta(minutes=1)  # between two writes of a last use
-# What ``list_for_user`` reads, as expressions: a list may be damaged, and so may be its members.
+# The same as ``list_for_user`` reads, as expressions: the list or its members may be damaged.
 _LISTED: Final[BSON] = {"$cond": [{"$isArray": "$api_tokens"}, "$api_tokens", []]}
 _TOKENS: Final[BSON] = {"$filter": {"input": _LISTED, "cond": {"$eq": [{"$type": "$$this"}, "object"]}}}
 
@@ -46,7 +46,7 @@ class ApiTokenRepository:
     async def change(self, user_id: ObjectId, session_id: ObjectId, token_id: ObjectId, values: BSON) -> bool:
         """Changes values of a token. False when the account has no such token, or the session has ended."""
         matching = {**_active(user_id, session_id), "api_tokens.id": token_id}
-        # By a filter of its own: the positional $ would take the place that the session has in its list.
+        # With an array filter: the positional $ would use the position of the session in its list.
         changes = {f"api_tokens.$[held].{name}": value for name, value in values.items()}
         held = [{"held.id": token_id}]
         return (await self._users.update_one(matching, {"$set": changes}, array_filters=held)).matched_count == 1
@@ -61,9 +61,9 @@ class ApiTokenRepository:
         return await self._remove({"hash": hashed}, {})
 
     async def find_with_owners(self, hashes: Keys[bytes]) -> dict[bytes, tuple[Account, BSON]]:
-        """The tokens with these hashes, and their accounts, but for accounts that are not active."""
+        """The tokens with these hashes, and their accounts; without those of accounts that are not active."""
         wanted = list(hashes)
-        # One alone needs no expression, which takes MongoDB longer.
+        # A single token needs no expression, which MongoDB evaluates more slowly.
         only: BSON = {"$elemMatch": {"hash": wanted[0]}}
         several: BSON = {"$filter": {"input": _LISTED, "cond": {"$in": ["$$this.hash", wanted]}}}
         cursor = self._users.find(
@@ -83,7 +83,7 @@ class ApiTokenRepository:
         )
 
     async def _remove(self, token: BSON, user: BSON) -> tuple[ObjectId, BSON] | None:
-        # The path is for the index; $elemMatch leaves out a single token in place of the list, which $pull cannot take.
+        # The path uses the index; $elemMatch excludes a single token stored instead of a list, which $pull cannot update.
         matching = {**user, **{f"api_tokens.{name}": value for name, value in token.items()}, "api_tokens": {"$elemMatch": token}}
         found = await self._users.find_one_and_update(
             matching, {"$pull": {"api_tokens": token}}, {"api_tokens": {"$elemMatch": token}}
@@ -92,5 +92,5 @@ class ApiTokenRepository:
 
 
 def _active(user_id: ObjectId, session_id: ObjectId | None) -> BSON:
-    """The filter of an active account while the session lives: a session that ended meanwhile leaves no token behind."""
+    """The filter for an active account whose session is alive, so that an ended session cannot create a token."""
     return {"_id": user_id, **ACTIVE, **({"sessions": session_id} if session_id else {})}

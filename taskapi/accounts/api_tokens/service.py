@@ -1,4 +1,4 @@
-"""What can be done with API tokens, and what a request may do with one."""
+"""Creates, lists, rotates and revokes API tokens, and finds the account behind one."""
 
 from collections.abc import AsyncGenerator
 from collections.abc import Collection as Keys
@@ -25,7 +25,7 @@ SOURCE = "users"  # whose documents hold the tokens
 
 @dataclass(frozen=True, slots=True)
 class TokenOwner:
-    """The account of a token, and the scopes that the token has."""
+    """The account of a token, and the token's scopes."""
 
     user: Account
     scopes: Scopes
@@ -38,13 +38,13 @@ class ApiTokenService:
     tokens: ApiTokenRepository
 
     async def find_owners(self, hashes: Keys[bytes]) -> dict[bytes, TokenOwner]:
-        """The owners of the tokens with these hashes, but for tokens that have expired and accounts that are not active."""
+        """The owners of the tokens with these hashes; without expired tokens and accounts that are not active."""
         now, owners = utc_now(), {}
         for hashed, (user, token) in (await self.tokens.find_with_owners(hashes)).items():
             try:
                 if in_utc(token["expires_at"]) > now:
                     owners[hashed] = TokenOwner(user, OF_ROLE[user.role].intersection(token["scopes"]))
-            except (KeyError, TypeError, AttributeError):  # this one is damaged and refused; the others are not
+            except (KeyError, TypeError, AttributeError):  # only this damaged token is refused
                 damaged.note(SOURCE, user.id, ["api_tokens"])
         return owners
 
@@ -146,7 +146,7 @@ class ApiTokenService:
 
 
 def _require(asked: Keys[str], held: Scopes) -> None:
-    """Keeps a credential from creating one that can do more than itself."""
+    """Prevents a credential from creating one with more scopes than its own."""
     if missing := sorted(set(asked) - held):
         raise InvalidScope(f"Your session does not have these scopes: {', '.join(missing)}.")
 

@@ -1,6 +1,6 @@
-"""How an API token is written: ``tsk_``, 30 random letters and digits (178 bits), and 6 more that are their CRC-32.
+"""The text of an API token: ``tsk_``, 30 random letters and digits (178 bits), and their CRC-32 in 6 more characters.
 
-Whoever holds one that was mistyped or cut is told so without a query, and a scanner for secrets finds real ones alone.
+The checksum rejects a mistyped or truncated token without a query, and saves secret scanners false positives.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ _FORM = re.compile(f"{PREFIX}([{ALPHABET}]{{{RANDOM_CHARACTERS}}})([{ALPHABET}]{
 
 
 def new_token() -> str:
-    """A token that nobody has."""
+    """A new random token."""
     body = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
     return f"{PREFIX}{body}{_check(body)}"
 
 
 def hash_of(token: str) -> bytes | None:
-    """What is stored of a token: SHA-256, which needs no key, as nobody guesses the token. None when ``token`` is none."""
+    """The stored hash of a token: SHA-256, without a key since tokens cannot be guessed. None if ``token`` is malformed."""
     written = _FORM.fullmatch(token)
     if written is None or _check(written[1]) != written[2]:
         return None

@@ -15,7 +15,7 @@ from taskapi.web.services import services_of
 
 
 class _Admitted:
-    """Runs a route when its bulkhead admits the account, until the end of the answer, including a streamed one."""
+    """Runs a route once its bulkhead admits the account, and holds the place until the answer, even a streamed one, ends."""
 
     def __init__(self, app: ASGIApp, work: Work) -> None:
         self.app = app
@@ -32,9 +32,9 @@ class _Admitted:
 
 
 def install(routes: Iterable[BaseRoute]) -> None:
-    """Makes the routes marked as ``limited`` wait for their turn. Applications of one process share their routes."""
+    """Puts the routes marked as ``limited`` behind their bulkheads. Applications of one process share their routes."""
     for route in routes:
         if isinstance(route, APIRoute) and (work := work_of(route.endpoint)):
-            assert isinstance(route.app, Negotiated)  # what the route cannot produce is refused before it waits
+            assert isinstance(route.app, Negotiated)  # an unacceptable media type is refused before the request waits
             if not isinstance(route.app.app, _Admitted):
                 route.app.app = _Admitted(route.app.app, work)

@@ -1,4 +1,4 @@
-"""The look-ups and last-use records of authenticated requests, shared by requests that arrive together."""
+"""The account lookups of authenticated requests, batched, and the records of the last use."""
 
 from bson import ObjectId
 

@@ -1,7 +1,7 @@
 """OAuth 2 errors of the token routes (RFC 6749, section 5.2; RFC 7009, section 2.2.1).
 
-Their problem documents have the ``error`` that OAuth libraries know and the ``error_description`` that they show. ``type``
-keeps our finer code: a wrong password and a wrong second factor are both ``invalid_grant``.
+Their problem documents have the ``error`` that OAuth libraries know, and the ``error_description`` that they show. ``type``
+is more specific: a wrong password and a wrong second factor are both ``invalid_grant``.
 """
 
 import json
@@ -20,7 +20,7 @@ from taskapi.web.problems import Problem
 
 PATHS = frozenset({"/token", "/revoke"})
 INVALID_REQUEST = "invalid_request"
-BAD_REQUESTS = frozenset({400, 413, 414, 415, 422})  # the request is wrong, not the credentials
+BAD_REQUESTS = frozenset({400, 413, 414, 415, 422})  # the request is malformed, not the credentials wrong
 ERRORS = {
     "bad_credentials": "invalid_grant",
     "second_factor_required": "invalid_grant",
@@ -60,7 +60,7 @@ class OAuthErrors:
         async def send_with_error(message: Message) -> None:
             nonlocal start
             if message["type"] == "http.response.start" and Headers(scope=message).get("content-type") == problems.MEDIA_TYPE:
-                start = message  # it says how long the body is
+                start = message  # held back: its content length changes
                 return
             if start is not None:
                 body = json.dumps(add_oauth_error(json.loads(message["body"])), separators=(",", ":")).encode()
@@ -86,30 +86,30 @@ def add_oauth_error(problem: dict[str, Any]) -> dict[str, Any]:
 
 def install(app: FastAPI) -> None:
     """Adds ``OAuthProblem`` to the OpenAPI document of ``app``, as the schema of the problems of ``PATHS``."""
-    make = app.openapi
+    create = app.openapi
 
     def document() -> dict[str, Any]:
-        made = make()
-        if OAuthProblem.__name__ not in made["components"]["schemas"]:  # it is made once
-            _document(made)
-        return made
+        created = create()
+        if OAuthProblem.__name__ not in created["components"]["schemas"]:  # FastAPI creates the document once
+            _add_oauth(created)
+        return created
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _document(made: dict[str, Any]) -> None:
-    components = made["components"]
+def _add_oauth(document: dict[str, Any]) -> None:
+    components = document["components"]
     components["schemas"][OAuthProblem.__name__] = schema = schema_of(OAuthProblem)
-    schema.pop("$defs")  # they are those of Problem
+    schema.pop("$defs")  # defined by Problem already
     known = components["examples"]
     for path in PATHS:
-        answers = made["paths"][path]["post"]["responses"]
+        answers = document["paths"][path]["post"]["responses"]
         for status, answer in answers.items():
             if content := answer.get("content", {}).get(problems.MEDIA_TYPE):  # shared by routes
                 shown = {code: {**known[code], "value": add_oauth_error(known[code]["value"])} for code in content["examples"]}
                 content = {**content, "schema": {"$ref": COMPONENT.format(model=OAuthProblem.__name__)}, "examples": shown}
                 answers[status] = {**answer, "content": {problems.MEDIA_TYPE: content}}
-    elsewhere = openapi.EXAMPLE.findall(str(made["paths"]))
+    elsewhere = openapi.EXAMPLE.findall(str(document["paths"]))
     components["examples"] = {code: known[code] for code in known if code in elsewhere}
 
 

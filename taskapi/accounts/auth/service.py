@@ -1,4 +1,4 @@
-"""Signing in, staying signed in, signing out."""
+"""Signing in, refreshing tokens and revoking them."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ class SignIn:
             InvalidInput: a field that the grant needs is missing.
             BadCredentials, InactiveUser, SecondFactorRequired, BadSecondFactor, Overloaded: as ``_sign_in`` says.
             InvalidGrant: the refresh token is wrong, used or expired.
-            InvalidScope: the account can have none of the scopes.
-            TooManyAttempts: too many were wrong lately.
+            InvalidScope: the account can have none of the requested scopes.
+            TooManyAttempts: there were too many failures recently.
         """
         needed = ("refresh_token",) if form.grant_type == "refresh_token" else ("username", "password")
         if missing := [name for name in needed if getattr(form, name) is None]:
@@ -64,11 +64,11 @@ class SignIn:
         """A session for a user name, a password and a second factor's code. An unknown name takes as long as a wrong password.
 
         Raises:
-            BadCredentials: they do not match an account.
-            InactiveUser: they do, but it is disabled.
+            BadCredentials: the user name and password do not match an account.
+            InactiveUser: they match, but the account is disabled.
             SecondFactorRequired, BadSecondFactor: as ``TwoFactorService.check_code`` says.
-            InvalidScope: it cannot have any of these scopes.
-            Overloaded: too many others are signing in.
+            InvalidScope: the account can have none of the requested scopes.
+            Overloaded: too many passwords are being hashed.
         """
         user, stored = await self.users.find_for_sign_in(username)
         matches, renewed = await self.hasher.verify(password, stored)

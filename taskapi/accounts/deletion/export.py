@@ -1,4 +1,4 @@
-"""All that the service keeps of an account, as a ZIP of JSON Lines that is made while it is sent."""
+"""The export of an account: everything stored about it, as a ZIP of JSON Lines that is streamed while it is created."""
 
 import io
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -18,32 +18,32 @@ from taskapi.web.admission import Work
 PART_BYTES = 16 * 1024
 ACCOUNT_EXPORTS = Work("exports of accounts", 1, 4, 1, ExportUnderWay)
 README = """\
-All that is kept of the account {username}, as JSON Lines: one JSON object a line, in UTF-8.
+Everything stored about the account {username}, as JSON Lines: one JSON object per line, in UTF-8.
 
 account.jsonl    the account, without its password
-tasks.jsonl      the tasks, as POST /tasks/import takes them
+tasks.jsonl      the tasks, in the format of POST /tasks/import
 trash.jsonl      the tasks in the trash
-history.jsonl    the writes of both, the newest of each task first
+history.jsonl    the history of both, newest first for each task
 sessions.jsonl   the sign-ins that have not ended
 tokens.jsonl     the API tokens, without their secrets
 events.jsonl     what was done to the account
 
-Each file is as of the moment at which it was begun. What was read later than five minutes after that may be as of a later
-moment: nothing is in it twice, and nothing is missing that was there all the time.
+Each file shows the data at the time when its export started. Data read more than five minutes later may be from a later
+time. No entry appears twice, and none is missing that existed all the time.
 """
 
-AccountExporter = Callable[[Account], AsyncGenerator[str, None]]  # what one file holds of an account, line by line
+AccountExporter = Callable[[Account], AsyncGenerator[str, None]]  # yields the lines of one file
 
 
 class AccountExporters(dict[str, AccountExporter]):
-    """What an account's export holds, by the names of its files."""
+    """The exporters of an account's data, by file name."""
 
 
 _running: set[ObjectId] = set()
 
 
 class _Pipe(io.RawIOBase):
-    """What is written, until it is taken. It cannot seek, so the ZIP says each size after the data."""
+    """Buffers what is written until ``take``. It cannot seek, so the ZIP stores each size after the data."""
 
     def __init__(self) -> None:
         self._written = bytearray()
@@ -52,26 +52,26 @@ class _Pipe(io.RawIOBase):
         return len(self._written)
 
     def writable(self) -> bool:
-        """Yes."""
+        """Always true: ``ZipFile`` asks."""
         return True
 
     def write(self, data: Any) -> int:
-        """Keeps ``data``."""
+        """Appends ``data`` to the buffer."""
         self._written += data
         return len(data)
 
     def take(self) -> bytes:
-        """What was written since the last time."""
+        """Returns the buffer, and empties it."""
         taken = bytes(self._written)
         self._written.clear()
         return taken
 
 
 async def parts(user: Account, files: AccountExporters, audit_log: AuditLog | None) -> AsyncGenerator[bytes, None]:
-    """The export in small parts; close it when you leave early. The event is recorded before the first leaves.
+    """The export in small parts; close the generator if you stop early. The event is recorded before the first part is sent.
 
     Raises:
-        ExportUnderWay: this worker is at another export of ``user``.
+        ExportUnderWay: this worker is already exporting the account.
     """
     with _alone(user.object_id):
         async with aclosing(_packed(user, files)) as packed:
@@ -101,7 +101,7 @@ async def _packed(user: Account, files: AccountExporters) -> AsyncGenerator[byte
         for name, exported in files.items():
             entry = ZipInfo(name, now)
             entry.compress_type = ZIP_DEFLATED
-            # How long it will be is not known: more than 4 GiB must fit.
+            # The length is not known in advance, and may exceed 4 GiB.
             with archive.open(entry, "w", force_zip64=True) as file:
                 async with aclosing(exported(user)) as lines:
                     async for line in lines:

@@ -1,4 +1,4 @@
-"""Accounts in the database whose deletion was requested, and who removes them."""
+"""The stored accounts whose deletion was requested, and the leases of the workers that delete them."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,7 +12,7 @@ from taskapi.core.clock import utc_now
 from taskapi.db.connection import Database
 from taskapi.db.leases import Lease, LeasePolicy
 
-# After the lease another worker goes on; two at once do no harm.
+# When the lease expires another worker continues; two at once do no harm.
 LEASES: Final = LeasePolicy(timedelta(minutes=10), until="leaving.leased_until")
 DUE: Final = {"leaving.due_at": ASCENDING}
 
@@ -35,7 +35,7 @@ class DeletionRepository:
         return await self._admins.set_unless_last(conditions, values) is not None
 
     async def lease_due(self) -> Lease | None:
-        """Leases the account that has been due for longest; None when none is. From then on its owner cannot come back."""
+        """Leases the account that has been due longest; None if none is due. From then on, the deletion cannot be cancelled."""
         due = {"leaving.due_at": {"$lte": utc_now()}, "leaving": NO_LIST}
         taken = await LEASES.take(self._users, due, DUE, projection={"_id": 1})
         return taken[0] if taken else None

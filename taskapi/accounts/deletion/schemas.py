@@ -1,4 +1,4 @@
-"""What leaving takes and gives."""
+"""The schemas of account deletion."""
 
 from typing import Annotated
 

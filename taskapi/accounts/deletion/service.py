@@ -24,12 +24,12 @@ from taskapi.core.errors import InvalidToken
 
 log = logging.getLogger(__name__)
 
-Eraser = Callable[[ObjectId], Awaitable[None]]  # deletes all that one domain keeps of an account; can be repeated
+Eraser = Callable[[ObjectId], Awaitable[None]]  # deletes all that one domain stores about an account; can be repeated
 
 
 @dataclass(frozen=True, slots=True)
 class DeletionService:
-    """Takes requests to delete an account. ``grace`` is how long its owner can come back."""
+    """Accepts requests to delete an account. ``grace`` is the period in which the owner can cancel the deletion."""
 
     users: UserRepository
     deletions: DeletionRepository
@@ -42,7 +42,7 @@ class DeletionService:
         Raises:
             WrongPassword: ``password`` is wrong, or was changed meanwhile.
             LastAdmin: the account is the only active administrator.
-            InvalidToken: the account is disabled, or its deletion was requested already.
+            InvalidToken: the account is disabled, or its deletion is already requested.
             Overloaded: too many passwords are being hashed.
         """
         password_hash = await reauthenticator.confirm_password(user, password)

@@ -1,4 +1,4 @@
-"""What routes ask for to reset passwords and to verify addresses."""
+"""The dependency of routes that reset passwords and verify e-mail addresses."""
 
 from typing import Annotated
 

@@ -8,12 +8,12 @@ from pymongo import ASCENDING, IndexModel
 
 
 class OneTimeTokenDocument(Document):
-    """The one token of an account for a purpose. The token itself is only in the mail."""
+    """The current token of an account for one purpose. The token itself is only in the mail."""
 
     user: PydanticObjectId
     purpose: str
     token_hash: bytes
-    address: str  # that it was sent to
+    address: str  # the e-mail address that it was sent to
     mark: bytes  # signs the account's password hash: a new password invalidates the token
     expires_at: datetime
 
@@ -22,8 +22,8 @@ class OneTimeTokenDocument(Document):
         indexes: ClassVar = [
             # a new token replaces the previous one
             IndexModel([("user", ASCENDING), ("purpose", ASCENDING)], name="user_purpose", unique=True),
-            # using one
+            # finding a token that is used
             IndexModel([("token_hash", ASCENDING)], name="token_hash"),
-            # MongoDB removes what has expired
+            # MongoDB removes expired tokens
             IndexModel([("expires_at", ASCENDING)], name="token_expiry", expireAfterSeconds=0),
         ]

@@ -15,34 +15,35 @@ RESET: Final = Template(
     "Reset your password",
     (
         "Hello {username},",
-        "a new password was asked for your account. {how}",
+        "a password reset was requested for your account. {how}",
         "{proof}",
-        "It can be used once, within an hour. If it was not you who asked, do nothing: your password stays as it is.",
+        "It can be used once, within an hour. If you did not request it, ignore this mail: your password stays unchanged.",
     ),
 )
 VERIFY: Final = Template(
     "Verify your e-mail address",
     (
         "Hello {username},",
-        "{address} was given as the address of your account. {how}",
+        "please confirm that {email} is the e-mail address of your account. {how}",
         "{proof}",
-        "It can be used once, within an hour. If you have no such account, do nothing: somebody mistyped their address.",
+        "It can be used once, within an hour. If this is not your account, ignore this mail: its owner may have mistyped their "
+        "e-mail address.",
     ),
 )
 PASSWORD_CHANGED: Final = Template(
     "Your password was changed",
     (
         "Hello {username},",
-        "your account has a new password, and its other sessions were ended.",
-        "If it was not you, reset your password at once: a mail to this address lets you.",
+        "the password of your account was changed, and its other sessions were ended.",
+        "If you did not do this, reset your password now: a reset mail can be requested for this e-mail address.",
     ),
 )
 EMAIL_CHANGES: Final = Template(
-    "Your e-mail address changes",
+    "Your e-mail address is changing",
     (
         "Hello {username},",
-        "somebody who knows your password has asked to take {address} from your account: to replace it, or to remove it.",
-        "If it was not you, change your password at once. That also calls off a change which is not confirmed yet.",
+        "a request was made, with your password, to replace or remove {email}, the e-mail address of your account.",
+        "If you did not do this, change your password now. That also cancels a change that is not confirmed yet.",
     ),
 )
 PAGES: Final = {"password_reset": "reset-password", "verify_email": "verify-email"}  # of the web application
@@ -67,27 +68,27 @@ class AccountEmails:
             return await self._write_with_token(RESET, "password_reset", account, account.user.email if account else None)
         account = await self.accounts.find_account(job["user"])
         if job["kind"] == "verify_email":
-            address = account.user.unverified_email if account else None
-            return await self._write_with_token(VERIFY, "verify_email", account, address)
+            email = account.user.unverified_email if account else None
+            return await self._write_with_token(VERIFY, "verify_email", account, email)
         return self._write_notice(EMAIL_CHANGES if job["kind"] == "notice_email" else PASSWORD_CHANGED, account, job["address"])
 
     async def _write_with_token(
-        self, template: Template, purpose: Purpose, account: AccountWithPassword | None, address: str | None
+        self, template: Template, purpose: Purpose, account: AccountWithPassword | None, email: str | None
     ) -> EmailMessage | None:
-        if account is None or address is None:
+        if account is None or email is None:
             return None
-        token = await self.tokens.create(purpose, account, address)
+        token = await self.tokens.create(purpose, account, email)
         if self.app_url:
             how, proof = "Open this page:", f"{self.app_url}/{PAGES[purpose]}#token={token}"
         else:
             how, proof = f"Send this token to {CALLS[purpose]}:", token
-        values = {"username": account.user.username, "address": address, "how": how, "proof": proof}
-        return write(template, self.sender, address, values)
+        values = {"username": account.user.username, "email": email, "how": how, "proof": proof}
+        return write(template, self.sender, email, values)
 
-    def _write_notice(self, template: Template, account: AccountWithPassword | None, address: str) -> EmailMessage | None:
+    def _write_notice(self, template: Template, account: AccountWithPassword | None, email: str) -> EmailMessage | None:
         if account is None:
             return None
-        return write(template, self.sender, address, {"username": account.user.username, "address": address})
+        return write(template, self.sender, email, {"username": account.user.username, "email": email})
 
     async def _record_request(self, job: BSON, account: AccountWithPassword | None) -> None:
         """Records that a reset was requested: here, because the request itself did not look up the account."""

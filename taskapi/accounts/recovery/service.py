@@ -1,4 +1,4 @@
-"""Resetting passwords and verifying addresses."""
+"""Resets passwords and verifies e-mail addresses."""
 
 from dataclasses import dataclass
 
@@ -24,10 +24,10 @@ class AccountRecovery:
     mail: Outbox
 
     async def request_reset(self, email: str, audit_log: AuditLog) -> None:
-        """Has a mail sent to the account of that address, if there is one.
+        """Queues a reset mail to the account with this e-mail address, if there is one.
 
-        The writes are identical for every address: the account is looked up when the mail is written, so the time that an answer
-        takes tells nothing.
+        The account is looked up only when the mail is written, so neither the writes nor the response time reveal whether it
+        exists.
 
         Raises:
             TooManyAttempts: too many resets were requested, for that e-mail address or from the caller's IP address.

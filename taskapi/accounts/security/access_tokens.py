@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "taskapi"
 ACCESS = "access"
-MAX_TOKEN_LENGTH = 2048  # characters; ours have about 450
+MAX_TOKEN_LENGTH = 2048  # characters; real tokens have about 450
 REMEMBERED_TOKENS = 4096
 BCRYPT_BYTES = 72
 CLOCK_SKEW_SECONDS = 60  # between the servers that sign and those that read
@@ -108,7 +108,7 @@ class TokenCodec:
         self._kid = keys[0].kid
         self._keys = {key.kid: jwk.construct(key.secret, ALGORITHM) for key in keys}
         self.lifetime = lifetime
-        # A valid signature stays valid: only the expiry is checked again.
+        # A valid signature stays valid, so only the expiry is checked again.
         self._verified = lru_cache(REMEMBERED_TOKENS)(self._decode)
 
     def encode(self, subject: str, session: str, scopes: Collection[str], lifetime: timedelta) -> str:
@@ -142,7 +142,7 @@ class TokenCodec:
 
     def _decode(self, token: str) -> Claims:
         required = {f"require_{claim}": True for claim in REQUIRED_CLAIMS}
-        if any(decode_base64url(part) is None for part in token.split(".")):  # the library takes other spellings as well
+        if any(decode_base64url(part) is None for part in token.split(".")):  # the library accepts non-canonical encodings
             raise InvalidToken
         try:
             key = self._keys[jwt.get_unverified_header(token)["kid"]]

@@ -9,7 +9,7 @@ from pymongo import UpdateOne
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.db.connection import BSON
 
-MEMORY: Final = timedelta(hours=1)  # after the last failure, all are forgotten
+MEMORY: Final = timedelta(hours=1)  # after the last failure, until all are forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Counter:
     policy: BackoffPolicy
 
     def extend(self, span: timedelta, account: bytes) -> UpdateOne:
-        """The write that stores the counter, if it is not, and keeps it for ``span`` from now.
+        """The write that stores the counter, if it is not stored yet, and keeps it for ``span`` from now.
 
         ``account`` is the id of the counter whose removal removes this one.
         """
@@ -62,9 +62,9 @@ class Counter:
         return [{"$replaceRoot": {"newRoot": {"$mergeObjects": ["$$ROOT", unless_blocked]}}}]
 
     def undo(self, before: BSON | None, now: datetime) -> UpdateOne:
-        """The write that takes back an attempt counted ``now`` in the counter as it was ``before``, and the block it led to.
+        """The write that takes back an attempt counted ``now`` in the counter as it was ``before``, and the block it caused.
 
-        A block that a later attempt led to stays.
+        A block caused by a later attempt stays.
         """
         remembered = before["failures"] if before and in_utc(before["forgotten_at"]) > now else 0
         block = self.policy.end_of_wait(remembered + 1, now)

@@ -15,13 +15,13 @@ class ThrottleDocument(Document):
     blocked_until: datetime | None
     forgotten_at: datetime  # when the failures are forgotten, unless another one follows
     expires_at: datetime
-    account: bytes | None = None  # of an address from which an account has signed in: the ``id`` of the account's own counter
+    account: bytes | None = None  # for an IP address from which an account has signed in: the ``id`` of the account's own counter
 
     class Settings:
         name = "throttles"
         indexes: ClassVar = [
-            # forgetting the addresses of an account
+            # forgetting the IP addresses of an account
             IndexModel([("account", ASCENDING)], name="known_to_account", sparse=True),
-            # MongoDB removes what has expired
+            # MongoDB removes expired counters
             IndexModel([("expires_at", ASCENDING)], name="throttle_expiry", expireAfterSeconds=0),
         ]

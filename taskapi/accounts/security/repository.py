@@ -16,7 +16,7 @@ from taskapi.db.connection import Database, relaxed_writes
 
 
 class ThrottleRepository:
-    """The counters of all accounts and addresses."""
+    """The counters of all accounts, IP addresses and e-mail addresses."""
 
     def __init__(self, database: Database) -> None:
         self._counters = relaxed_writes(database.collection(ThrottleDocument))
@@ -43,7 +43,7 @@ class ThrottleRepository:
         return undo
 
     async def write(self, updates: Sequence[UpdateOne]) -> None:
-        """Carries out updates of counters."""
+        """Executes updates of counters."""
         if updates:
             await self._counters.bulk_write(list(updates), ordered=False)
 

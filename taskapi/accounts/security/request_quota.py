@@ -1,6 +1,6 @@
-"""How many requests an account may send: the generic cell rate algorithm (ITU-T I.371), one number for each account.
+"""The request quota of an account: the generic cell rate algorithm (ITU-T I.371), with one number per account.
 
-Each worker counts for itself, in memory, so that counting costs less than it saves.
+Each worker counts on its own, in memory, which keeps counting cheap.
 """
 
 import time
@@ -21,7 +21,7 @@ class QuotaDecision(NamedTuple):
 
 
 class RequestLimit:
-    """Lets each account send ``per_minute`` requests in a minute, all at once if it wants."""
+    """Lets each account send ``per_minute`` requests per minute, even in one burst."""
 
     def __init__(self, per_minute: int) -> None:
         self._interval = MINUTE // per_minute
@@ -54,5 +54,5 @@ class RequestLimit:
     def _forget(self, now: int) -> None:
         """Drops the accounts whose quota is full."""
         self._free_at = {account: moment for account, moment in self._free_at.items() if moment > now}
-        if len(self._free_at) > MAX_ACCOUNTS // 2:  # going through them for each new one would cost too much
+        if len(self._free_at) > MAX_ACCOUNTS // 2:  # scanning them for each new account would cost too much
             self._free_at.clear()

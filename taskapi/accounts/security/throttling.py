@@ -1,4 +1,4 @@
-"""Slowing down guesses. An attempt is counted before it is checked, so concurrent attempts are limited as well."""
+"""Slows guesses down. An attempt is counted before it is checked, so concurrent attempts are limited as well."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,10 +15,10 @@ from taskapi.accounts.security.repository import ThrottleRepository
 from taskapi.core.errors import Unavailable
 from taskapi.core.keys import Signer
 
-KNOWN: Final = timedelta(days=30)  # how long an address is known to an account after a sign-in
-IPV6_HOST_BITS = 64  # one customer has at least all addresses of a /64 (RFC 6177)
+KNOWN: Final = timedelta(days=30)  # how long an IP address is known to an account after a sign-in
+IPV6_HOST_BITS = 64  # a customer has at least a whole /64 (RFC 6177)
 
-# Strangers and a known address together get below 100 wrong passwords an hour at one account, as ASVS 2.2.1 asks.
+# Unknown and known IP addresses together get fewer than 100 wrong passwords per hour and account, as ASVS 2.2.1 requires.
 ACCOUNT = BackoffPolicy(b"account", free_attempts=5)
 KNOWN_ADDRESS = BackoffPolicy(b"account from a known address", free_attempts=10, max_seconds=60)
 ADDRESS = BackoffPolicy(b"address", free_attempts=50)
@@ -36,10 +36,10 @@ NO_GUESS: Final = (Unavailable, InactiveUser, InvalidScope, SecondFactorRequired
 
 
 class Throttle:
-    """How often something may be attempted, counted for all workers together."""
+    """Limits how often something may be attempted, across all workers."""
 
     def __init__(self, counters: ThrottleRepository, signer: Signer, *, registrations: int) -> None:
-        """``signer`` makes the counters' ids; ``registrations`` are free for one address."""
+        """``signer`` creates the counters' ids; ``registrations`` is the number of free attempts per IP address."""
         self._counters = counters
         self._signer = signer
         self._registration = BackoffPolicy(REGISTRATION, registrations)
@@ -48,7 +48,7 @@ class Throttle:
     async def sign_in(self, username: str, ip: str) -> AsyncIterator[None]:
         """The block is one attempt to sign in. It has failed when it raises, except for an error in ``NO_GUESS``.
 
-        It counts for the account and for the IP address. From an address where the account has signed in lately it has its
+        It counts for the account and for the IP address. An IP address from which the account has signed in recently has its
         own counter instead, so that guesses from elsewhere do not lock the owner out. Accounts that do not exist are counted
         as well.
 
@@ -76,7 +76,7 @@ class Throttle:
         await self._counters.count([self._counter(self._registration, _network(ip))])
 
     async def change_of_name(self, user: ObjectId, ip: str) -> None:
-        """Counts a user name or e-mail address that ``user`` asks for.
+        """Counts a request by ``user`` for another user name or e-mail address.
 
         The answer reveals whether it is taken, as a registration does, so it also counts as a registration from ``ip``.
 
@@ -124,7 +124,7 @@ class Throttle:
 
 
 def _network(ip: str) -> str:
-    """What is counted as one address: an IPv4 address, the /64 of an IPv6 address, or any other name of a caller."""
+    """The network that is counted as one: an IPv4 address, the /64 of an IPv6 address, or any other name of a caller."""
     try:
         parsed = ip_address(ip)
     except ValueError:

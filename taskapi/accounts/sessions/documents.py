@@ -12,20 +12,20 @@ class Rotation(BaseModel):
     """When and by which client a refresh token was used."""
 
     at: datetime
-    address: str
+    address: str  # the client's IP address
     agent: str
 
 
 class SessionDocument(Document):
-    """The details of one session. It is alive while ``users.sessions`` lists it, which every request reads anyway."""
+    """The details of one session, which is alive while ``users.sessions`` lists it."""
 
     user: PydanticObjectId
     scopes: list[str]
     token_hash: bytes  # of the current refresh token
     generation: int  # how often it was rotated
     chain: bytes  # the key that derives each refresh token from the previous one
-    rotations: list[Rotation]  # the last ones, the newest at the end
-    address: str
+    rotations: list[Rotation]  # the latest, newest last
+    address: str  # the client's IP address
     agent: str
     created_at: datetime
     last_seen_at: datetime
@@ -37,6 +37,6 @@ class SessionDocument(Document):
         indexes: ClassVar = [
             # the sessions of one account, last seen first
             IndexModel([("user", ASCENDING), ("last_seen_at", ASCENDING)], name="user_last_seen"),
-            # MongoDB removes what has expired
+            # MongoDB removes expired sessions
             IndexModel([("expires_at", ASCENDING)], name="session_expiry", expireAfterSeconds=0),
         ]

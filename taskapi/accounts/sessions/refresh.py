@@ -1,7 +1,7 @@
 """Refresh tokens: each is derived from the previous one with a key of its session.
 
-So a retry gets the same successor although only its hash is stored, and a token that was used long ago can be told from an
-invented one: the chain leads from it to the current token.
+So a retry gets the same successor although only its hash is stored, and an old token can be told from an invented one: the
+chain leads from it to the current token.
 """
 
 import base64
@@ -18,7 +18,7 @@ PREFIX = "tsr_"
 SECRET_BYTES = 20
 LAYOUT = struct.Struct(f">12sI{SECRET_BYTES}s")
 TEXT_CHARACTERS = len(PREFIX) + LAYOUT.size * 4 // 3
-MAX_CHAIN_LENGTH = 5000  # steps that are walked, at about 1 us each, to recognise a used token; 90 days have 4,320 half hours
+MAX_CHAIN_LENGTH = 5000  # steps to recognise a used token, about 1 us each; 90 days have 4,320 half hours
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The stored details of sessions. Whether a session lives is stored in its account (``UserRepository``)."""
+"""The stored details of sessions. Whether a session is alive is stored in its account (``UserRepository``)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,7 +12,7 @@ from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON, Database
 
 LAST_SEEN_FIRST: Final = [("last_seen_at", DESCENDING), ("_id", DESCENDING)]
-ROTATIONS_KEPT = 10  # how far a client may fall behind within the time of a retry
+ROTATIONS_KEPT = 10  # how many rotations a client may be behind when it retries
 
 
 class SessionRepository:
@@ -35,12 +35,12 @@ class SessionRepository:
         return await self._sessions.find(live, sort=LAST_SEEN_FIRST).to_list(None)
 
     async def find_last_seen(self, session_ids: Sequence[ObjectId], limit: int) -> list[ObjectId]:
-        """The ids of the ``limit`` sessions that were seen last."""
+        """The ids of the ``limit`` most recently seen sessions."""
         found = self._sessions.find({"_id": {"$in": list(session_ids)}}, {"_id": 1}, sort=LAST_SEEN_FIRST, limit=limit)
         return [session["_id"] for session in await found.to_list(None)]
 
     async def rotate(self, session: BSON, values: BSON, rotation: BSON) -> bool:
-        """Stores the next refresh token of ``session``, and who rotated it when. False when another request was quicker."""
+        """Stores the next refresh token of ``session`` and the rotation. False if another request rotated it first."""
         unchanged = {"_id": session["_id"], "token_hash": session["token_hash"]}
         rotations = {"$each": [rotation], "$slice": -ROTATIONS_KEPT}
         written = await self._sessions.update_one(unchanged, {"$set": values, "$push": {"rotations": rotations}})

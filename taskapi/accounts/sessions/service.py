@@ -1,4 +1,4 @@
-"""Creating, refreshing and ending sessions. A session is alive while its account lists it: ending it is one write."""
+"""Creates, refreshes and ends sessions. A session is alive while its account lists it, so one write ends it."""
 
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -24,9 +24,9 @@ from taskapi.core.keys import Signer
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
 
-RETRY: Final = timedelta(seconds=10)  # how long a client may retry when the successor did not reach it
+RETRY: Final = timedelta(seconds=10)  # how long a client that did not receive the successor may retry
 CHAIN_BYTES = 32
-MAX_SESSIONS = 100  # of one account; a new one ends the session seen longest ago
+MAX_SESSIONS = 100  # per account; another one ends the least recently seen
 
 LookUp = Callable[[ObjectId], Awaitable[Account | None]]
 
@@ -125,7 +125,7 @@ class SessionService:
             successor = token.later(session["chain"])
             if await self._rotate(session, successor, audit_log):
                 return SessionGrant(user, token.session, scopes, str(successor), in_utc(session["ends_at"]))
-            session = await self.sessions.find(token.session)  # another request was quicker
+            session = await self.sessions.find(token.session)  # another request rotated it first
         if session and self._is_of(token, session):
             if _is_retry(token, session, audit_log):
                 scopes, successor = _granted(scope, session, user), token.later(session["chain"])
@@ -139,7 +139,7 @@ class SessionService:
         session = await self.sessions.find(token.session) if token else None
         if token is None or session is None or not self._is_of(token, session):
             return False
-        with suppress(NotFound):  # it has ended already: a new password, for example, leaves the stored details behind
+        with suppress(NotFound):  # it has already ended; a new password, for example, leaves the stored details behind
             await self.end(session["user"], token.session, audit_log)
         return True
 
@@ -191,13 +191,13 @@ class SessionService:
         return 0 <= steps <= MAX_CHAIN_LENGTH and self._is_current(token.later(session["chain"], steps), session)
 
     async def _end_reused(self, session: BSON, audit_log: AuditLog) -> None:
-        """Ends a session of which a used token was used again."""
+        """Ends a session whose used refresh token was used again."""
         if await self.users.remove_sessions(session["user"], [session["_id"]]):
             await self.sessions.remove(session["_id"])
             await audit_log.record("refresh_token_reused", session["user"], outcome="failure", session=str(session["_id"]))
 
     async def _make_room(self, user: ObjectId, listed: list[ObjectId]) -> None:
-        """Ends the sessions among ``listed`` that have expired or were seen longest ago."""
+        """Ends those of the ``listed`` sessions that have expired or are the least recently seen."""
         newest = await self.sessions.find_last_seen(listed, MAX_SESSIONS)
         superfluous = [session for session in listed if session not in newest]
         await self.users.remove_sessions(user, superfluous)

@@ -8,11 +8,11 @@ import pyotp
 from pyotp.exceptions import OTPVerificationError
 
 ISSUER: Final = "taskapi"
-SKEW_STEPS = 1  # that clocks may differ, either way
+SKEW_STEPS = 1  # how far clocks may differ, in either direction
 DIGITS = 6
 
 RECOVERY_CODES = 10
-ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: nothing looks like something else
+ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no two characters look alike
 GROUPS, GROUP_CHARACTERS = 3, 4  # 60 bits
 AS_MEANT: Final = str.maketrans("OIL", "011", "- ")
 
@@ -23,12 +23,12 @@ def new_secret() -> str:
 
 
 def uri_of(secret: str, username: str) -> str:
-    """What an authenticator reads, often from a QR code, to know the secret."""
+    """The URI from which an authenticator app reads the secret, usually as a QR code."""
     return pyotp.TOTP(secret, name=username, issuer=ISSUER).provisioning_uri()
 
 
 def step_of(code: str, secret: str, now: datetime) -> int | None:
-    """The time step, of those around ``now``, whose code is ``code`` as its owner typed it; None when it is of none."""
+    """The time step close to ``now`` whose code is ``code``, as its owner typed it; None if there is none."""
     typed = plain(code)
     if len(typed) != DIGITS:
         return None
@@ -39,12 +39,12 @@ def step_of(code: str, secret: str, now: datetime) -> int | None:
 
 
 def new_recovery_codes() -> list[str]:
-    """Codes that nobody has, in groups to be read and typed."""
+    """New random codes, in groups that are easy to read and type."""
     return ["-".join(_group() for _ in range(GROUPS)) for _ in range(RECOVERY_CODES)]
 
 
 def plain(code: str) -> str:
-    """A code as it was meant, however it was typed: in small letters, with dashes and spaces or without."""
+    """The normal form of a typed code, ignoring case, dashes and spaces."""
     return code.upper().translate(AS_MEANT)
 
 

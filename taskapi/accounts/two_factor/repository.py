@@ -1,4 +1,4 @@
-"""The second factor inside an account: each write applies only in the state that it is meant for."""
+"""The stored second factors, inside the accounts. Each write applies only in the state that it requires."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -19,7 +19,7 @@ class TwoFactorRepository:
         self._users = database.collection(UserDocument)
 
     async def find(self, user_id: ObjectId) -> tuple[bool, BSON | None]:
-        """Whether the second factor of an account is on, and its authenticator, which may still have to be confirmed."""
+        """Whether the second factor of an account is on, and its authenticator, which may be unconfirmed."""
         found = await self._users.find_one({"_id": user_id, **MAY_SIGN_IN}, {"two_factor": 1, "authenticator": 1}) or {}
         return found.get("two_factor", False), found.get("authenticator")
 
@@ -30,7 +30,7 @@ class TwoFactorRepository:
             yield user["authenticator"]["secret"]
 
     async def enroll(self, user_id: ObjectId, password_hash: str, encrypted: bytes, expires_at: datetime) -> bool:
-        """Stores a secret that has to be confirmed. False when a second factor is on, or the password changed."""
+        """Stores an unconfirmed secret. False when a second factor is on, or the password changed."""
         matching = {"_id": user_id, **ACTIVE, **NOT_ON, "password_hash": password_hash}
         return await self._update(matching, {"$set": {"authenticator": {"secret": encrypted, "expires_at": expires_at}}})
 

@@ -1,4 +1,4 @@
-"""What setting up a second factor takes and gives."""
+"""The schemas of second factors."""
 
 from typing import Annotated
 

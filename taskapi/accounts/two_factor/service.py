@@ -1,4 +1,4 @@
-"""What can be done with a second factor, and how it is asked for."""
+"""Turns second factors on and off, and checks their codes at sign-in."""
 
 import asyncio
 import logging
@@ -31,12 +31,10 @@ from taskapi.core.keys import Cipher, Signer
 log = logging.getLogger(__name__)
 
 ENROLMENT: Final = timedelta(minutes=10)
-MAX_CHECKED: Final = 5000  # second factors whose keys are looked for; a Fernet token takes some 30 us
+MAX_CHECKED: Final = 5000  # second factors per report; decrypting one takes about 30 us
 PACE: Final = 20  # of them at a time, so that requests need not wait
-UNREADABLE: Final = "made with a secret key that is not set"
-REMEDY: Final = (
-    "put that key behind the current one in TASKAPI_SECRET_KEYS, or take them off with: taskapi users remove-two-factor"
-)
+UNREADABLE: Final = "created with a secret key that is not set"
+REMEDY: Final = "add that key after the current one in TASKAPI_SECRET_KEYS, or remove them with: taskapi users remove-two-factor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class TwoFactorService:
         return Enrolment(secret=secret, uri=codes.uri_of(secret, user.username), expires_at=expires_at)
 
     async def confirm(self, user: UserRead, session_id: ObjectId, code: str, audit_log: AuditLog) -> RecoveryCodesMade:
-        """Turns on the second factor whose enrollment ``user`` started, given a code of it. Ends all other sessions.
+        """Turns on the second factor that ``user`` is setting up, given a code from it. Ends all other sessions.
 
         Raises:
             TooManyAttempts: there were too many wrong codes.
@@ -131,12 +129,12 @@ class TwoFactorService:
         await audit_log.record("two_factor_disabled", user.object_id)
 
     async def check_code(self, user: UserRead, code: str | None, audit_log: AuditLog) -> None:
-        """Returns when ``user``, whose password was right, has no second factor or gave a valid code. Each code works once.
+        """Checks the second factor of ``user``, whose password was right, if there is one. Each code works once.
 
         Raises:
             SecondFactorRequired: the account has a second factor, and no code was sent.
-            BadSecondFactor: the code is wrong, not valid right now, or was used.
-            UnreadableFactor: the code cannot be checked, as the key of the second factor is not set.
+            BadSecondFactor: the code is wrong, not valid right now, or already used.
+            UnreadableFactor: the code cannot be checked, because the key of the second factor is not set.
         """
         if not user.two_factor:
             return
@@ -188,7 +186,7 @@ async def report_unreadable(factors: TwoFactorRepository, cipher: Cipher) -> Non
         checked += 1
         unreadable += cipher.decrypt(encrypted) is None
         if checked % PACE == 0:
-            await asyncio.sleep(0)  # requests are waiting
+            await asyncio.sleep(0)  # lets waiting requests run
     if unreadable:
         extent = "at least " if checked == MAX_CHECKED else ""
         log.warning("%s%d second factors were %s: %s", extent, unreadable, UNREADABLE, REMEDY)

@@ -1,4 +1,4 @@
-"""Accounts in the database as admins see and change them, and the rule that an active admin is always left."""
+"""The stored accounts as admins see and change them. At least one active admin always remains."""
 
 import re
 from typing import Any, NamedTuple
@@ -67,10 +67,10 @@ class AdminRepository:
         return user_id
 
     async def change(self, user_id: ObjectId | None, values: BSON) -> ChangedAccount:
-        """Sets ``disabled``, ``role`` or both, and takes away the rights that go with them.
+        """Sets ``disabled``, ``role`` or both, and revokes the rights that end with the old values.
 
-        Rights that are taken away do not come back: disabling an account ends its sessions and API tokens, and an admin who
-        becomes a user loses the sessions, and the scope ``admin`` of the API tokens.
+        Revoked rights do not come back: disabling an account ends its sessions and API tokens, and an admin who becomes a user
+        loses their sessions, and the scope ``admin`` of their API tokens.
 
         Raises:
             NotFound: there is no such account.
@@ -81,9 +81,9 @@ class AdminRepository:
             revoked = {"sessions": [], "api_tokens": []}
         elif values.get("role") == "user":
             revoked = {name: {"$cond": [WAS_ADMIN, without, f"${name}"]} for name, without in WITHOUT_ADMIN.items()}
-        elif "role" in values:  # versions before 1.4 left the scope with those who were no longer admins
+        elif "role" in values:  # versions before 1.4 left the scope to former admins
             revoked = {"api_tokens": {"$cond": [WAS_ADMIN, "$api_tokens", WITHOUT_ADMIN["api_tokens"]]}}
-        if values.get("disabled") is False:  # and the tokens with accounts that were disabled
+        if values.get("disabled") is False:  # and the tokens to disabled accounts
             revoked["api_tokens"] = {"$cond": [{"$eq": ["$disabled", True]}, [], revoked.get("api_tokens", "$api_tokens")]}
         before = await self.set_unless_last({"_id": user_id}, values | revoked)
         if before is None:
@@ -96,31 +96,31 @@ class AdminRepository:
     async def set_password(self, user_id: ObjectId, password_hash: str) -> None:
         """Sets a new password, and ends every session in the same write. Raises NotFound."""
         values: BSON = {"password_hash": password_hash, "sessions": []}
-        update = {"$set": values, "$unset": {"pending_email": ""}}  # an address that an intruder had given
+        update = {"$set": values, "$unset": {"pending_email": ""}}  # an intruder may have set it
         if (await self._users.update_one({"_id": user_id}, update)).matched_count == 0:
             raise NotFound("User not found")
 
     async def set_unless_last(self, conditions: BSON, values: BSON) -> BSON | None:
         """Sets ``values``, which may be expressions, in the one account that meets ``conditions``, if an active admin remains.
 
-        The account as it was before; None when none meets them.
+        Returns the account as it was before; None if no account meets the conditions.
 
         Raises:
-            LastAdmin: nothing was changed.
+            LastAdmin: no active admin would remain; nothing was changed.
         """
 
         async def write(session: Session | None) -> BSON | None:
             before = await self._users.find_one_and_update(conditions, [{"$set": values}], session=session)
             if before is None or not _is_active_admin(before) or await self._is_any_left(session):
                 return before
-            if session is None:  # a standalone server takes nothing back by itself
+            if session is None:  # a standalone server has no rollback
                 await self._users.update_one({"_id": before["_id"]}, _undo(before, values))
             raise LastAdmin
 
         return await transaction(self._users, write)
 
     async def _is_any_left(self, session: Session | None) -> bool:
-        # Writing to all of them makes two transactions conflict that would each remove the admin on whom the other relies.
+        # This writes to all admins, so that two transactions conflict that would each remove the admin the other relies on.
         left = await self._users.update_many(ADMIN, {"$inc": {"last_admin_checks": 1}}, session=session)
         return left.matched_count > 0
 

@@ -1,4 +1,4 @@
-"""Accounts as admins ask for them, see them and change them."""
+"""The schemas of accounts for admins."""
 
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ USER_READ: Any = UserRead.model_config["json_schema_extra"]
 
 
 class UserQuery(PageQuery):
-    """Which accounts."""
+    """Selects a page of accounts."""
 
     q: Annotated[str, Trimmed, Field(min_length=1, max_length=100), Storable] | None = Field(
         None,
@@ -62,6 +62,6 @@ class AccountChange(BaseModel):
 
 
 class NewPassword(BaseModel):
-    """A password that the operator gives to an account."""
+    """A password that an operator sets for an account."""
 
     password: Password

@@ -1,4 +1,4 @@
-"""What admins and operators do with accounts."""
+"""Changes that admins and operators make to accounts."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from taskapi.mail.queue import Outbox
 
 @dataclass(frozen=True, slots=True)
 class AdminService:
-    """Changes the accounts of others."""
+    """Changes the accounts of other users."""
 
     accounts: AdminRepository
     hasher: PasswordHasher
@@ -40,7 +40,7 @@ class AdminService:
         return new
 
     async def reset_password(self, user_id: ObjectId, data: NewPassword, audit_log: AuditLog) -> str:
-        """Gives an account a new password, and ends its sessions in the same write; its owner is told. Returns its user name.
+        """Sets a new password, ends the account's sessions in the same write, and notifies its owner. Returns its user name.
 
         Raises:
             NotFound: there is no such account.

@@ -1,8 +1,8 @@
-"""How the e-mail address of an account changes.
+"""The rules for changing the e-mail address of an account.
 
-An address that is not verified is replaced at once; with an API token only when the password is sent, since anyone who reads
-the new address can reset the password. A verified address is replaced once the new one (``pending_email``) is verified, and
-always takes the password.
+An unverified address is replaced at once; with an API token this needs the password, since anyone who reads mail to the new
+address can reset the password. A verified address is replaced once the new one (``pending_email``) is verified, and this always
+needs the password.
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from taskapi.mail.queue import Outbox
 
 @dataclass(frozen=True, slots=True)
 class EmailChange:
-    """What a new address does to an account: the state it requires, what is written, and what follows the write."""
+    """A planned change of address: the state it requires, the values to write, and what follows the write."""
 
     conditions: BSON
     values: BSON
     removed: BSON
     is_event: bool = False
     to_verify: bool = False
-    replaced: str | None = None  # a verified address, whose reader is told
+    replaced: str | None = None  # a verified address, to which a notice is sent
 
     async def follow_up(self, user_id: ObjectId, mail: Outbox, audit_log: AuditLog) -> None:
         """Records the change and queues its mails, after the write."""
@@ -42,10 +42,10 @@ class EmailChange:
 async def plan_change(
     emails: EmailRepository, user: UserRead, email: str | None, *, password_confirmed: bool, signed_in: bool
 ) -> EmailChange:
-    """How the address of ``user`` changes to ``email``, or is removed. ``signed_in``: within a session, with no API token.
+    """Plans the change of the address of ``user`` to ``email``, or its removal. ``signed_in``: within a session.
 
     Raises:
-        InvalidInput: the password is needed.
+        InvalidInput: the current password is required.
         EmailTaken: another account has it. A courtesy: the unique index decides.
     """
     without_pending = {"pending_email": ""}
@@ -70,7 +70,7 @@ async def plan_change(
 
 
 def password_needed() -> InvalidInput:
-    """The error for a change of the address that takes the password, sent without it."""
+    """The error for a change of address without the required password."""
     return InvalidInput(
         [FieldError("current_password", "Send your password: the address is verified, or you use an API token", "missing")]
     )

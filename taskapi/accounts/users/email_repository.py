@@ -1,4 +1,4 @@
-"""The e-mail addresses of accounts in the database, and what may be done to an account with one."""
+"""The stored e-mail addresses of accounts, and the writes that proof of access to one allows."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class AccountWithPassword:
 
 
 class EmailRepository:
-    """Finds accounts by e-mail address, and changes what follows from reading one."""
+    """Finds accounts by e-mail address, verifies addresses, and resets passwords."""
 
     def __init__(self, database: Database) -> None:
         self._users = database.collection(UserDocument)
@@ -62,18 +62,18 @@ class EmailRepository:
     async def reset_password(self, account: AccountWithPassword, email: str, password_hash: str) -> bool:
         """Sets a new password after a reset by mail to ``email``, and ends every session in the same write.
 
-        An address that had not been verified may be of someone other than the person who created the account, so API tokens and
-        a second factor end as well.
+        The owner of an unverified address may not be the person who created the account, so API tokens and a second factor are
+        removed as well.
 
         False when the password or the address changed since ``account`` was read, or the account was disabled.
         """
         values = {"password_hash": password_hash, "sessions": [], "email_verified": True, "updated_at": utc_now()}
-        removed = {"pending_email": ""}  # an address that an intruder had given
+        removed = {"pending_email": ""}  # an intruder may have set it
         matching = {**_unchanged(account), "email_key": email.lower()}
         if not account.user.email_verified:
             values["api_tokens"] = []
             removed |= {"two_factor": "", "authenticator": ""}
-            matching["email_verified"] = {"$ne": True}  # or what its reader set up meanwhile would go
+            matching["email_verified"] = {"$ne": True}  # or what the owner set up meanwhile would be removed
         return (await self._users.update_one(matching, {"$set": values, "$unset": removed})).modified_count == 1
 
     async def _find(self, matching: BSON) -> AccountWithPassword | None:

@@ -1,4 +1,4 @@
-"""Changing one's own account: its name, e-mail address and password, in one write."""
+"""Changes one's own account, in one write: the names, the e-mail address and the password."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from taskapi.mail.queue import Outbox
 
 @dataclass(frozen=True, slots=True)
 class ProfileService:
-    """Changes accounts as their owners ask."""
+    """Changes accounts for their owners."""
 
     users: UserRepository
     emails: EmailRepository
@@ -34,15 +34,15 @@ class ProfileService:
                 new address is a local one and the server accepts none.
             UsernameTaken, EmailTaken: another account has it.
             WrongPassword, TooManyAttempts, Overloaded: as ``Reauthenticator`` says of ``current_password``.
-            TooManyAttempts: also when the account asked for too many verification mails, or it or the caller's IP address asked
-                for too many names or addresses.
+            TooManyAttempts: also after too many verification mails for the account, or too many new names or e-mail addresses by
+                the account or from the caller's IP address.
             InvalidToken: the account was disabled or deleted meanwhile.
         """
         sent = data.model_fields_set
         if not sent:
             return user
         self.mail.check(data.email)
-        if _asks_for_names(user, data):
+        if _requests_names(user, data):
             await reauthenticator.throttle.change_of_name(user.object_id, audit_log.ip_address)
         update = AccountUpdate(values={"updated_at": utc_now()})
         update.values |= data.model_dump(include={"full_name"}, exclude_unset=True)
@@ -79,7 +79,7 @@ class ProfileService:
         return change
 
     async def _report(self, update: AccountUpdate, user: UserRead, email_change: EmailChange | None, audit_log: AuditLog) -> None:
-        """Records what was written, and tells the addresses concerned."""
+        """Records what was written, and notifies the e-mail addresses concerned."""
         if "password_hash" in update.values:
             await audit_log.record("password_changed", user.object_id)
             if user.email_verified:
@@ -90,8 +90,8 @@ class ProfileService:
             await audit_log.record("username_changed", user.object_id, before=user.username, after=update.values["username"])
 
 
-def _asks_for_names(user: UserRead, data: UserUpdate) -> bool:
-    """Whether the answer tells if a user name or an e-mail address, other than their own, is taken."""
+def _requests_names(user: UserRead, data: UserUpdate) -> bool:
+    """Whether the answer reveals if a user name or an e-mail address other than their own is taken."""
     wanted = ((data.username, user.username), (data.email, user.email))
     return any(new and new.lower() != (own or "").lower() for new, own in wanted)
 

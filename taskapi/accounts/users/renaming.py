@@ -1,8 +1,8 @@
-"""Renaming: the name changes in the account at once, and the copies in its tasks follow in small batches.
+"""Renaming: the name changes in the account at once; the copies in its tasks are updated in the background, in batches.
 
-``users.renaming`` says that copies have to follow. A worker leases it, and renews the lease with each batch; when it is killed,
-another one begins again, and skips what has the name already. Requests that began before the change may still write the old
-name, so all is gone through once more a minute later.
+``users.renaming`` marks the account. A worker leases it, and renews the lease with each batch. If the worker is killed, another
+one starts over, and skips copies that have the new name already. Requests that started before the change may still write the
+old name, so all copies are checked once more a minute later.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -19,21 +19,21 @@ from taskapi.db.leases import Lease
 
 
 class RenamingJob(Job):
-    """Follows new user names in the background."""
+    """Updates the copies of changed user names in the background."""
 
 
 class NameCopies(Protocol):
-    """Where the names of accounts are copied to, in batches of ids."""
+    """Where the names of accounts are copied to."""
 
     def batches(self, user_id: ObjectId, /) -> AsyncGenerator[list[ObjectId], None]:
-        """The ids of all that holds a copy of the user name. One that changes meanwhile may be left out or come twice."""
+        """The ids of all documents with a copy of the user name. One that changes meanwhile may be skipped or come twice."""
 
     async def write(self, user_id: ObjectId, username: str, ids: Sequence[ObjectId], /) -> int:
-        """Gives those copies the name ``username``; how many had another."""
+        """Sets the name in these copies to ``username``. Returns how many had another."""
 
 
 async def follow_due(accounts: RenamingRepository, copies: NameCopies) -> None:
-    """Writes the current names of all accounts whose ``copies`` have to follow."""
+    """Updates the ``copies`` of all accounts whose user name has changed."""
     while lease := await accounts.lease_due():
         await _follow(accounts, lease, copies)
 

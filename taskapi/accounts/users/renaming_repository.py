@@ -1,4 +1,4 @@
-"""Accounts in the database whose user name has changed: their copies of the name have to follow, by one worker at a time."""
+"""The stored accounts whose copies of the user name are out of date. One worker at a time updates them."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,21 +11,21 @@ from taskapi.db import damaged
 from taskapi.db.connection import BSON, Database, relaxed_writes
 from taskapi.db.leases import Lease, LeasePolicy
 
-# After the lease another worker goes on; two at once do no harm.
+# When the lease expires another worker continues; two at once do no harm.
 LEASES: Final = LeasePolicy(timedelta(minutes=2), until="renaming.leased_until", holder="renaming.holder", optional=True)
 SETTLING: Final = timedelta(minutes=1)  # longer than a request takes
 DUE: Final = {"renaming.due_at": ASCENDING}
 
 
 class RenamingRepository:
-    """The accounts whose copies of the user name have to follow."""
+    """Leases renamed accounts, and clears them when their copies are up to date."""
 
     def __init__(self, database: Database) -> None:
         self._users = database.collection(UserDocument)
         self._relaxed = relaxed_writes(self._users)
 
     async def lease_due(self) -> Lease | None:
-        """Leases the account that has been due for longest; None when none is."""
+        """Leases the account that has been due longest; None if none is due."""
         due = {"renaming.due_at": {"$lte": utc_now()}, "renaming": NO_LIST}
         taken = await LEASES.take(self._users, due, DUE, projection={"_id": 1})
         return taken[0] if taken else None
@@ -33,7 +33,7 @@ class RenamingRepository:
     async def renew(self, lease: Lease) -> str | None:
         """Renews the lease, and returns the current user name; None when the lease was lost or the account has no user name.
 
-        Without a user name there is nothing to follow: the copies stay as they are.
+        Without a user name there is nothing to copy, so the copies stay as they are.
         """
         user = await lease.renew(self._relaxed, {"username": 1})
         if user is None:
@@ -46,12 +46,12 @@ class RenamingRepository:
         return None
 
     async def finish(self, lease: Lease, began: datetime) -> None:
-        """Ends the work when no request can have written an older name since it ``began``; otherwise leaves it for later."""
+        """Clears the account if no request can have written an older name since ``began``; otherwise schedules another run."""
         settled = {**lease.mine, "renaming.renamed_at": {"$lte": began - SETTLING}}
         if (await self._users.update_one(settled, {"$unset": {"renaming": ""}})).matched_count == 0:
             await lease.release(self._users, {"renaming.due_at": utc_now() + SETTLING})
 
 
 def rename_fields(now: datetime) -> BSON:
-    """What a change of the name sets and counts: copies have to follow, and entity tags differ. A lease goes on."""
+    """The update for a change of the name: marks the copies as out of date, and changes entity tags. A lease stays valid."""
     return {"$set": {"renaming.renamed_at": now, "renaming.due_at": now}, "$inc": {"renames": 1}}

@@ -1,7 +1,7 @@
-"""The accounts in the database: finding those that may call, adding one, changing one, and listing its sessions in it.
+"""The stored accounts: finds active ones, adds and changes one, and keeps the list of its sessions.
 
-What other concerns keep inside an account has a repository of its own on the collection: e-mail addresses, administration,
-renaming, deletion, API tokens and second factors.
+Other parts of an account have repositories of their own on the same collection: e-mail addresses, administration, renaming,
+deletion, API tokens and second factors.
 """
 
 import logging
@@ -33,7 +33,7 @@ MENDED: Final[BSON] = {
         "$switch": {
             "branches": [
                 {"case": {"$eq": [_TYPE_OF_SESSIONS, "array"]}, "then": "$sessions"},
-                {"case": {"$eq": [_TYPE_OF_SESSIONS, "objectId"]}, "then": ["$sessions"]},  # which is how it is read
+                {"case": {"$eq": [_TYPE_OF_SESSIONS, "objectId"]}, "then": ["$sessions"]},  # as it is read
             ],
             "default": [],
         }
@@ -60,7 +60,7 @@ class AddedSession(NamedTuple):
 
 @dataclass(slots=True)
 class AccountUpdate:
-    """One write to an active account: what the account must be like, and what is set, removed and counted."""
+    """One write to an active account: the conditions it must meet, and what is set, removed and incremented."""
 
     conditions: BSON = field(default_factory=dict)
     values: BSON = field(default_factory=dict)
@@ -69,7 +69,7 @@ class AccountUpdate:
 
     @property
     def operators(self) -> BSON:
-        """The update as MongoDB takes it."""
+        """The update as MongoDB operators."""
         operators = {"$set": self.values, "$unset": self.removed, "$inc": self.counted}
         return {name: fields for name, fields in operators.items() if fields}
 
@@ -81,7 +81,7 @@ class UserRepository:
         self._users = database.collection(UserDocument)
 
     async def find_active(self, ids: Keys[ObjectId]) -> dict[ObjectId, Account]:
-        """The accounts with these ids, but for those that do not exist, are disabled or are being deleted."""
+        """The accounts with these ids; without those that are disabled or being deleted."""
         if len(ids) == 1:
             (only,) = ids
             user = await self._users.find_one({"_id": only, **ACTIVE}, ACCOUNT)
@@ -129,7 +129,7 @@ class UserRepository:
         """
         matching = {"_id": user_id, **ACTIVE, **update.conditions}
         try:
-            changed = await self._mending(
+            changed = await self._write_or_repair(
                 user_id,
                 lambda: self._users.find_one_and_update(matching, update.operators, PUBLIC, return_document=ReturnDocument.AFTER),
             )
@@ -140,9 +140,9 @@ class UserRepository:
     async def add_session(
         self, user: UserRead, session_id: ObjectId, scopes: Scopes, password_hash: str, renewed: str | None
     ) -> AddedSession | None:
-        """Lists a session of ``user``, who still has ``password_hash``; ``renewed`` is a better hash of that password.
+        """Adds a session to ``user``, if ``password_hash`` is still current; ``renewed`` is a better hash of that password.
 
-        A scheduled deletion is cancelled. None when the account was disabled, its removal began, its password changed, a second
+        Cancels a scheduled deletion. None when the account was disabled, its deletion started, its password changed, a second
         factor was turned on or the role that ``scopes`` need was lost meanwhile.
         """
         unchanged: BSON = {"_id": user.object_id, "password_hash": password_hash, **MAY_SIGN_IN}
@@ -155,7 +155,7 @@ class UserRepository:
             "$set": {"password_hash": renewed or password_hash},
             "$unset": {"leaving": ""},
         }
-        before = await self._mending(
+        before = await self._write_or_repair(
             user.object_id,
             lambda: self._users.find_one_and_update(unchanged, changes, {"sessions": 1, "leaving": 1}),
         )
@@ -167,32 +167,32 @@ class UserRepository:
         False when none of them was listed.
         """
         change: BSON = {"$set": {"sessions": []}} if session_ids is None else {"$pullAll": {"sessions": session_ids}}
-        written = await self._mending(user_id, lambda: self._users.update_one({"_id": user_id}, change))
+        written = await self._write_or_repair(user_id, lambda: self._users.update_one({"_id": user_id}, change))
         return written.modified_count == 1
 
-    async def _mending(self, user_id: ObjectId, write: Callable[[], Awaitable[Result]]) -> Result:
+    async def _write_or_repair(self, user_id: ObjectId, write: Callable[[], Awaitable[Result]]) -> Result:
         """The result of ``write``, an update of the account.
 
-        A script may have left text in place of a list, say, which MongoDB cannot update: that is mended, then written again.
+        If MongoDB cannot update a damaged field, such as text instead of a list, the field is repaired and the write repeated.
         """
         try:
             return await write()
         except OperationFailure as error:
             if error.code not in INAPPLICABLE:
                 raise
-        mended = await self._users.update_one({"_id": user_id}, [{"$set": MENDED}])
-        if mended.modified_count:
+        repaired = await self._users.update_one({"_id": user_id}, [{"$set": MENDED}])
+        if repaired.modified_count:
             log.warning("a damaged account was repaired", extra={"fields": {"document": str(user_id)}})
         return await write()
 
 
 def ids_in(sessions: Iterable[Any]) -> list[ObjectId]:
-    """The ids in a stored list of sessions, which may hold anything."""
+    """The ids in a stored list of sessions, which may be damaged."""
     return [session_id for session_id in sessions if isinstance(session_id, ObjectId)]
 
 
 def _name_conflict(error: DuplicateKeyError) -> UsernameTaken | EmailTaken:
-    """Which of the two names of an account is taken, by the index that refused a write."""
+    """The error for the unique index that refused a write."""
     pattern = (error.details or {}).get("keyPattern", {})
     if "email_key" in pattern:
         return EmailTaken()

@@ -14,34 +14,34 @@ from taskapi.core.fields import Composed, Id, ReadModel, Storable, Trimmed, UTCD
 Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
-def _address(text: str) -> str:
+def _normalize_email(text: str) -> str:
     try:
         return email_addresses.normalize(text)
-    except ValueError:  # whose messages repeat parts of the input
+    except ValueError:  # its messages repeat parts of the input
         raise PydanticCustomError("email", "must be an e-mail address such as ada@example.com") from None
 
 
-def _prepared(password: str) -> str:
+def _prepare_password(password: str) -> str:
     try:
         return password_policy.prepare(password)
-    except ValueError:  # whose messages repeat the password
+    except ValueError:  # its messages repeat the password
         raise PydanticCustomError(
             "password_characters", "must not contain control, invisible or unassigned characters (some emoji contain them)"
         ) from None
 
 
-Email = Annotated[str, Trimmed, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_address)]
+Email = Annotated[str, Trimmed, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_normalize_email)]
 FullName = Annotated[str, Trimmed, Field(max_length=100), Visible, Composed]
 Password = Annotated[
     str,
     Field(min_length=8, max_length=password_policy.MAX_LENGTH, json_schema_extra={"format": "password"}),
     Storable,
-    AfterValidator(_prepared),
+    AfterValidator(_prepare_password),
     Composed,
 ]
 CurrentPassword = Annotated[
     str, Field(max_length=password_policy.MAX_TYPED_LENGTH, json_schema_extra={"format": "password"}), Storable
-]  # as it is typed: an old hash is of that
+]  # as typed: old hashes are of the typed form
 
 
 class UserCreate(BaseModel):
@@ -128,17 +128,17 @@ class UserRead(ReadModel):
 
     @property
     def object_id(self) -> ObjectId:
-        """The id as MongoDB keeps it."""
+        """The id as an ``ObjectId``."""
         return ObjectId(self.id)
 
     @property
     def unverified_email(self) -> str | None:
-        """The address that waits to be verified: the pending one, or the account's own."""
+        """The address that is to be verified: the pending one, or the account's own."""
         return self.pending_email or (None if self.email_verified else self.email)
 
 
 class Account(UserRead):
-    """An account as it proves who calls: with the sessions that live, and how often its name has changed."""
+    """An account as authentication reads it: with its live sessions, and how often its name has changed."""
 
     sessions: Annotated[list[Any], Field(default_factory=list, exclude=True)]
     renames: Annotated[int, Field(exclude=True)] = 0

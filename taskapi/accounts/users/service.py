@@ -1,4 +1,4 @@
-"""Creating accounts, and asking their owners for the password again."""
+"""Creates accounts, and confirms the passwords of signed-in users."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from taskapi.mail.queue import Outbox
 
 @dataclass(frozen=True, slots=True)
 class Reauthenticator:
-    """Asks a signed-in user for their current password."""
+    """Confirms the current password of a signed-in user."""
 
     users: UserRepository
     hasher: PasswordHasher
@@ -59,7 +59,7 @@ class UserService:
         When an earlier run of this request has created it, the result is that of the earlier run.
 
         Raises:
-            InvalidInput: the password is too easy to guess, or the e-mail address is a local one and the server accepts none.
+            InvalidInput: the password is too easy to guess, or the server does not accept the local e-mail address.
             UsernameTaken, EmailTaken: decided by the unique indexes, so also when two callers race.
             Overloaded: too many passwords are being hashed.
         """

@@ -47,7 +47,7 @@ async def test_uncheckable_code_is_not_reported_as_wrong(
         assert "lacks the key with which it was created" in is_problem(answer, 503, UNREADABLE)["detail"]
         assert int(answer.headers["retry-after"]) > 0
     assert {record.levelname for record in caplog.records} == {"ERROR"}
-    assert f"the second factor of {ada.id} was made with a secret key that is not set" in caplog.messages[0]
+    assert f"the second factor of {ada.id} was created with a secret key that is not set" in caplog.messages[0]
     assert "TASKAPI_SECRET_KEYS" in caplog.messages[0]
     assert await factor_of(ada) == before
     assert (await events(ada, "sign_in"))[-1] == ("sign_in", "failure", {"reason": "second factor unreadable"})
@@ -108,7 +108,7 @@ async def test_the_start_says_how_many_cannot_be_checked(
         (job,) = [job for job in second.state.services[Jobs] if job.name == "second factor check"]
         await job._work()  # as at the start, where nobody waits for it
     (line, *_) = [message for message in caplog.messages if "second factors were" in message]
-    assert line.startswith("2 second factors were made with a secret key that is not set")
+    assert line.startswith("2 second factors were created with a secret key that is not set")
     assert "taskapi users remove-two-factor" in line
 
 

@@ -107,7 +107,7 @@ async def test_verified_email_stays_until_the_new_is_verified(verified: Account,
     assert (answer.json()["email"], answer.json()["pending_email"]) == (OLD, NEXT)
     assert await state(verified) == (OLD, True, NEXT)
     (notice,) = await mailbox.to(OLD)
-    assert notice["Subject"] == "Your e-mail address changes"
+    assert notice["Subject"] == "Your e-mail address is changing"
     assert NEXT not in text_of(notice)
     assert "email_changed" not in await kinds()
     await confirm(verified, await mailbox.token(NEXT))
@@ -118,7 +118,7 @@ async def test_verified_email_stays_until_the_new_is_verified(verified: Account,
 async def test_a_verified_address_can_be_removed(verified: Account, mailbox: Mailbox) -> None:
     assert (await change(verified, None, current_password=PASSWORD)).status_code == 200
     assert await state(verified) == (None, False, None)
-    assert [mail["Subject"] for mail in await mailbox.to(OLD)] == ["Your e-mail address changes"]
+    assert [mail["Subject"] for mail in await mailbox.to(OLD)] == ["Your e-mail address is changing"]
 
 
 async def test_the_newest_of_several_changes_counts(verified: Account, mailbox: Mailbox) -> None:
