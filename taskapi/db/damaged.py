@@ -70,7 +70,7 @@ def read_part(model: type[Model], part: BSON, names: Collection[str], stored: BS
             wrong = _wrong(error)
     wrong += [name for name in names if name not in part]
     note(source, stored.get("_id"), wrong)
-    return model.model_validate(_repaired(model, part, wrong, born(stored), ""))
+    return model.model_validate(_replace_damaged(model, part, wrong, born(stored), ""))
 
 
 def sound(model: type[Model], stored: BSON, source: str) -> BSON:
@@ -151,7 +151,7 @@ def born(stored: BSON) -> datetime:
 def _repair(model: type[BaseModel], stored: BSON, source: str, error: ValidationError) -> BSON:
     wrong = _wrong(error)
     note(source, stored.get("_id"), wrong)
-    return _repaired(model, stored, wrong, born(stored), "")
+    return _replace_damaged(model, stored, wrong, born(stored), "")
 
 
 def _wrong(error: ValidationError) -> list[str]:
@@ -159,7 +159,7 @@ def _wrong(error: ValidationError) -> list[str]:
     return list(dict.fromkeys(str(each["loc"][0]) for each in error.errors(include_url=False, include_input=False)))
 
 
-def _repaired(model: type[BaseModel], stored: BSON, wrong: Sequence[str], at: datetime, place: str) -> BSON:
+def _replace_damaged(model: type[BaseModel], stored: BSON, wrong: Sequence[str], at: datetime, place: str) -> BSON:
     fields = {str(info.validation_alias or name): info for name, info in model.model_fields.items()}
     result = dict(stored)
     for name in wrong:
@@ -216,7 +216,7 @@ def _readings(kind: Any, value: Any, at: datetime, place: str) -> Iterator[Any]:
             try:
                 kind.model_validate(value)
             except ValidationError as error:
-                yield _repaired(kind, value, _wrong(error), at, place)
+                yield _replace_damaged(kind, value, _wrong(error), at, place)
     elif kind is str:
         if isinstance(value, int | float) and not isinstance(value, bool):
             yield str(value)

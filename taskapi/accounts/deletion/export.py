@@ -74,7 +74,7 @@ async def parts(user: Account, files: AccountExporters, audit_log: AuditLog | No
         ExportUnderWay: this worker is already exporting the account.
     """
     with _alone(user.object_id):
-        async with aclosing(_packed(user, files)) as packed:
+        async with aclosing(_pack(user, files)) as packed:
             first = await anext(packed)
             if audit_log:
                 await audit_log.record("account_exported", user.object_id)
@@ -94,7 +94,7 @@ def _alone(user: ObjectId) -> Iterator[None]:
         _running.remove(user)
 
 
-async def _packed(user: Account, files: AccountExporters) -> AsyncGenerator[bytes, None]:
+async def _pack(user: Account, files: AccountExporters) -> AsyncGenerator[bytes, None]:
     pipe, turns, now = _Pipe(), CooperativeYield(), utc_now().timetuple()[:6]
     with ZipFile(pipe, "w", ZIP_DEFLATED) as archive:
         archive.writestr(ZipInfo("README.txt", now), README.format(username=user.username))

@@ -106,7 +106,7 @@ class Reader:
         """Yields each collection with its documents, all of which must be read before the next collection."""
         while True:
             before = self._all.hexdigest()
-            description = self._decoded()
+            description = self._decode()
             if "collections" in description:
                 break
             if not _is_description(description):
@@ -129,10 +129,10 @@ class Reader:
             self.documents += 1
             self.bytes += len(document)
             yield document
-        if self._decoded() != {"documents": self.documents - before, "sha256": checksum.hexdigest()}:
+        if self._decode() != {"documents": self.documents - before, "sha256": checksum.hexdigest()}:
             raise _damaged()
 
-    def _decoded(self) -> dict[str, Any]:
+    def _decode(self) -> dict[str, Any]:
         try:
             return dict(bson.decode(self._document()))
         except BSONError:

@@ -1,6 +1,6 @@
 """Chooses the index for a query on an owner's tasks, where the best one is known without looking at the data.
 
-Nine indexes start with the owner. If a query has no condition on the field that follows the owner in one of them, MongoDB
+Nine indexes start with the owner. If a query has no condition on a field that follows the owner in any of them, MongoDB
 tries all nine, each for up to 30 % of the collection: for an owner of very many tasks, that takes several times longer than
 the query itself. A query with a condition on an indexed field is left to MongoDB, which alone knows how many tasks match.
 """

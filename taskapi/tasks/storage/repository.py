@@ -70,7 +70,7 @@ class TaskRepository:
         """Stores a new task of ``owner``. Returns the creation time if an earlier run of this request has stored it, else None.
 
         Raises:
-            DatabaseUnavailable: a majority does not hold yet what that run has stored, so it may be lost.
+            DatabaseUnavailable: no majority holds yet what that run has stored, so it may be lost.
             DuplicateKeyError: the id belongs to another task.
         """
         try:
@@ -97,7 +97,7 @@ class TaskRepository:
         A repeated request finds it by its id, because the ids of new tasks are derived from the Idempotency-Key.
 
         Raises:
-            DatabaseUnavailable: a majority does not hold yet what that run has stored, so it may be lost.
+            DatabaseUnavailable: no majority holds yet what that run has stored, so it may be lost.
         """
         matching = {**Scope.of(owner).anywhere, "_id": task_id}
         if await self._tasks.find_one(matching, {"_id": 1}) is None:

@@ -77,7 +77,7 @@ class IdempotencyKeys:
         body.on_complete(partial(service.identify, found))
         async with service.holding(found):
             with deterministic_ids(found.seed):
-                answer = await _captured(self.app, scope, body.receive)
+                answer = await _capture(self.app, scope, body.receive)
             await body.finish()
             final = _is_final(answer) and not state_of(scope).is_unfinished
             await (service.record(found, answer) if final else service.release(found))
@@ -91,7 +91,7 @@ def _only(keys: list[bytes]) -> str:
     return keys[0].decode("ascii")
 
 
-async def _captured(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
+async def _capture(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
     """The whole response of ``app``."""
     status, headers, body = 0, list[tuple[str, str]](), bytearray()
 
