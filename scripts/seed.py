@@ -34,7 +34,7 @@ try:
     from taskapi.core.settings import Settings
     from taskapi.db.connection import open_database
     from taskapi.db.mongod_address import read_uri
-    from taskapi.db.shapes import validated
+    from taskapi.db.shapes import validate
     from taskapi.tasks.query.index_hints import ALL_OF_OWNER
     from taskapi.tasks.storage.documents import TaskDocument
 except ModuleNotFoundError as error:
@@ -56,8 +56,8 @@ async def prepare(settings: Settings, generator: Generator) -> None:
     """Creates the collections with the indexes of the service, and validates a sample of what will be written."""
     async with open_database(settings, (UserDocument, TaskDocument)):
         for number in range(SAMPLE):
-            validated(UserDocument, generator.user(number))
-            validated(TaskDocument, generator.task(number))
+            validate(UserDocument, generator.user(number))
+            validate(TaskDocument, generator.task(number))
 
 
 def fill(collection: Collection[BSON], generator: Generator, make: Callable[[int], BSON], wanted: int) -> int:

@@ -121,7 +121,7 @@ def _new_file(name: str) -> Iterator[BinaryIO]:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise _said(error, f"{name} cannot be written") from None
+        raise _to_startup_error(error, f"{name} cannot be written") from None
 
 
 def _rename(part: Path, path: Path) -> None:
@@ -150,7 +150,7 @@ def _open_input(name: str) -> Iterator[BinaryIO]:
                 file.seek(0)
             yield cast(BinaryIO, file)
     except OSError as error:
-        raise _said(error, f"{name} cannot be read") from None
+        raise _to_startup_error(error, f"{name} cannot be read") from None
 
 
 def _require_open(stream: TextIO | None, name: str) -> TextIO:
@@ -159,7 +159,7 @@ def _require_open(stream: TextIO | None, name: str) -> TextIO:
     return stream
 
 
-def _said(error: OSError, what: str) -> StartupError:
+def _to_startup_error(error: OSError, what: str) -> StartupError:
     return StartupError(f"{error.filename or what}: {error.strerror}")
 
 

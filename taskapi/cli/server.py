@@ -104,7 +104,7 @@ class Server(uvicorn.Server):
         if self.owns_listener():
             for listener in listeners:
                 refuse_new_connections(listener)
-        await _all_accepted(listeners)
+        await _accept_pending(listeners)
         for server in self.servers:
             server.close()
         for each in [*listeners, *(sockets or [])]:
@@ -118,7 +118,7 @@ class Server(uvicorn.Server):
         await self.lifespan.shutdown()
 
 
-async def _all_accepted(listeners: Sequence[socket.socket]) -> None:
+async def _accept_pending(listeners: Sequence[socket.socket]) -> None:
     """Waits until the event loop has accepted the pending connections and handshakes of ``listeners``."""
     waiting = select.poll()
     for listener in listeners:

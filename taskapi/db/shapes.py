@@ -7,8 +7,8 @@ from beanie import Document
 from pydantic import BaseModel, create_model
 
 
-def validated(document: type[Document], stored: Any) -> Any:
-    """The stored document, validated by the fields of a document class. Raises ValidationError."""
+def validate(document: type[Document], stored: Any) -> Any:
+    """Checks a stored document against the fields of its class, and returns them. Raises ValidationError."""
     return _fields_alone(cast(Any, document)).model_validate(stored)
 
 

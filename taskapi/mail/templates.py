@@ -41,7 +41,7 @@ class Template:
     def html(self, values: Mapping[str, str]) -> str:
         """The paragraphs as an HTML page, with every value escaped."""
         escaped = {name: html.escape(value) for name, value in values.items()}
-        body = "\n".join(f"<p>{_linked(part.format(**escaped))}</p>" for part in self.paragraphs)
+        body = "\n".join(f"<p>{_link(part.format(**escaped))}</p>" for part in self.paragraphs)
         return PAGE.format(title=html.escape(self.subject), body=body)
 
 
@@ -64,5 +64,5 @@ def write(template: Template, sender: str, recipient: str, values: Mapping[str, 
     return message
 
 
-def _linked(text: str) -> str:
+def _link(text: str) -> str:
     return f'<a href="{text}">{text}</a>' if text.startswith(("https://", "http://")) else text

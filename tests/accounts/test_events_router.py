@@ -9,7 +9,7 @@ from bson import ObjectId
 
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.shapes import validated
+from taskapi.db.shapes import validate
 from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, wrong_fields
 from tests.conftest import another
 from tests.stored import collection
@@ -44,7 +44,7 @@ async def test_events_of_an_account_are_listed_newest_first(ada: Account, bob: A
     assert [(event["kind"], event["outcome"]) for event in others] == [("sign_in", "success"), ("account_created", "success")]
     kept = await collection(SecurityEventDocument).find_one({"_id": ObjectId(first["id"])})
     assert kept is not None
-    assert validated(SecurityEventDocument, kept).request_id == "abc"
+    assert validate(SecurityEventDocument, kept).request_id == "abc"
     assert {event["user"] for event in await events(bob)} == {bob.id}
 
 

@@ -12,7 +12,7 @@ from bson import ObjectId
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
-from taskapi.db.shapes import validated
+from taskapi.db.shapes import validate
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.queue import Compose, MailWorker, Outbox
 from taskapi.mail.repository import LEASE, MailRepository
@@ -86,7 +86,7 @@ async def test_job_is_stored_before_the_worker_is_woken() -> None:
     await outbox.enqueue("verify_email", audit_log(), user=ObjectId("65f1a2b3c4d5e6f708192a3b"))
     request_id.reset(name)
     job = await the_job()
-    validated(MailJobDocument, job)
+    validate(MailJobDocument, job)
     assert woken == [1]
     assert (job["kind"], str(job["user"]), job["address"], job["attempts"]) == (
         "verify_email",

@@ -17,7 +17,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.db.shapes import validated
+from taskapi.db.shapes import validate
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.pipelines import progress
@@ -94,9 +94,9 @@ def test_seeded_documents_are_those_of_the_service(app: FastAPI, database: Datab
     names = {user["_id"]: user["username"] for user in database["users"].find()}
     tasks = list(database["tasks"].find())
     for user in database["users"].find():
-        validated(UserDocument, user)
+        validate(UserDocument, user)
     for task in tasks:
-        validated(TaskDocument, task)
+        validate(TaskDocument, task)
         TaskRead.model_validate(task)
         assert task["owner"]["username"] == names[task["owner"]["id"]]
         assert task["completed"] == (task["status"] == "done") == (task["completed_at"] is not None)

@@ -41,7 +41,7 @@ class RequestLimit:
         if missing <= 0:
             ahead += self._interval
             if len(self._free_at) >= MAX_ACCOUNTS:
-                self._forget(now)
+                self._drop_full(now)
             self._free_at[account] = now + ahead
         remaining = (self._window - ahead) // self._interval
         headers = (
@@ -51,7 +51,7 @@ class RequestLimit:
         )
         return QuotaDecision(headers, max(-(-missing // SECOND), 0))
 
-    def _forget(self, now: int) -> None:
+    def _drop_full(self, now: int) -> None:
         """Drops the accounts whose quota is full."""
         self._free_at = {account: moment for account, moment in self._free_at.items() if moment > now}
         if len(self._free_at) > MAX_ACCOUNTS // 2:  # scanning them for each new account would cost too much

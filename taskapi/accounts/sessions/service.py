@@ -121,14 +121,14 @@ class SessionService:
         if token is None or user is None or token.session not in user.sessions:
             raise InvalidGrant
         while session and self._is_current(token, session):
-            scopes = _granted(scope, session, user)
+            scopes = _grant(scope, session, user)
             successor = token.later(session["chain"])
             if await self._rotate(session, successor, audit_log):
                 return SessionGrant(user, token.session, scopes, str(successor), in_utc(session["ends_at"]))
             session = await self.sessions.find(token.session)  # another request rotated it first
         if session and self._is_of(token, session):
             if _is_retry(token, session, audit_log):
-                scopes, successor = _granted(scope, session, user), token.later(session["chain"])
+                scopes, successor = _grant(scope, session, user), token.later(session["chain"])
                 return SessionGrant(user, token.session, scopes, str(successor), in_utc(session["ends_at"]))
             await self._end_reused(session, audit_log)
         raise InvalidGrant
@@ -204,7 +204,7 @@ class SessionService:
         await self.sessions.remove(*superfluous)
 
 
-def _granted(scope: str, session: BSON, user: Account) -> Scopes:
+def _grant(scope: str, session: BSON, user: Account) -> Scopes:
     return grant_scopes(scope, frozenset(session["scopes"]) & OF_ROLE[user.role])
 
 

@@ -18,7 +18,7 @@ from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import InvalidToken
-from taskapi.db.shapes import validated
+from taskapi.db.shapes import validate
 from tests.accounts.api_tokens.calls import PATH, change, events, make, use
 from tests.client import PASSWORD, Account, is_problem, make_account, signed_in, stored_user, wrong_fields
 from tests.conftest import another
@@ -37,7 +37,7 @@ async def test_token_is_shown_once_and_stored_hashed(ada: Account) -> None:
     assert kept["hash"] == hashlib.sha256(made["token"].encode()).digest()
     assert kept["expires_at"] - kept["created_at"] == timedelta(days=90)
     assert made["token"] not in str(user)
-    assert validated(UserDocument, user).api_tokens[0].name == "Nightly report"
+    assert validate(UserDocument, user).api_tokens[0].name == "Nightly report"
     answer = await ada.get(PATH)
     assert [set(token) for token in answer.json()] == [READ]
     assert made["token"] not in answer.text

@@ -18,7 +18,7 @@ from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.db.connection import BSON
-from taskapi.db.shapes import validated
+from taskapi.db.shapes import validate
 from tests.client import Account, is_problem, signed_in, stored_user, wrong_fields
 from tests.conftest import another
 from tests.stored import collection
@@ -87,7 +87,7 @@ async def test_refresh_token_works_once_and_yields_its_successor(ada: Account) -
     assert session
     assert session["generation"] == 1
     assert given["refresh_token"] not in str(session)
-    validated(SessionDocument, session)
+    validate(SessionDocument, session)
 
 
 async def test_what_is_stored_gives_no_token_away(ada: Account) -> None:

@@ -15,7 +15,7 @@ from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.shapes import validated
+from taskapi.db.shapes import validate
 from tests.client import PASSWORD, Account, is_problem, stored_user, wrong_fields
 from tests.conftest import SECRET, another
 from tests.stored import collection
@@ -89,7 +89,7 @@ async def test_it_is_on_once_it_is_confirmed(ada: Account, anonymous: httpx.Asyn
 async def test_no_secret_is_stored_that_can_be_read(ada: Account) -> None:
     factor = await turn_on(ada)
     user = await stored_user(ada.id)
-    assert validated(UserDocument, user).authenticator is not None
+    assert validate(UserDocument, user).authenticator is not None
     for secret in (factor.secret, *factor.recovery, *(code.replace("-", "") for code in factor.recovery)):
         assert secret not in str(user)
     assert len(user["authenticator"]["recovery"]) == 10

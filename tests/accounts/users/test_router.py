@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.db.shapes import validated
+from taskapi.db.shapes import validate
 from tests.accounts.users.renamer import follow_due
 from tests.client import PASSWORD, Account, is_problem, make_account, sign_in, stored_task, stored_user, wrong_fields
 from tests.stored import collection
@@ -33,7 +33,7 @@ async def test_register_stores_the_account_and_returns_no_secret(anonymous: http
     assert kept["password_hash"].startswith("$argon2id$")
     assert (kept["username_key"], kept["email_key"]) == ("ada", "ada@example.com")
     assert PASSWORD not in str(kept)
-    assert validated(UserDocument, kept).username == "ada"
+    assert validate(UserDocument, kept).username == "ada"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import in_utc
-from taskapi.db.shapes import validated
+from taskapi.db.shapes import validate
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
 from tests.stored import collection
@@ -80,7 +80,7 @@ async def test_create_with_defaults(ada: Account) -> None:
         "version": 1,
     }
     assert kept["created_at"] == kept["updated_at"]
-    assert (kept["owner"]["username"], validated(TaskDocument, kept).title) == ("ada", "Water the plants")
+    assert (kept["owner"]["username"], validate(TaskDocument, kept).title) == ("ada", "Water the plants")
 
 
 async def test_create_with_everything(ada: Account) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from taskapi.core.clock import in_utc, rfc3339
-from taskapi.db.shapes import validated
+from taskapi.db.shapes import validate
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import MAX_BYTES, MAX_ENTRIES
 from tests.client import Account, is_problem, stored_task, wrong_fields
@@ -58,7 +58,7 @@ async def test_the_history_lands_with_the_change(ada: Account) -> None:
     assert "before" not in kept
     assert [entry["version"] for entry in kept["history"]] == [1, 2]
     assert kept["history"][1]["before"] == {"priority": 1, "updated_at": kept["created_at"]}
-    assert validated(TaskDocument, kept).history[1].by.username == "ada"
+    assert validate(TaskDocument, kept).history[1].by.username == "ada"
 
 
 async def test_a_task_as_it_was(ada: Account) -> None:

@@ -12,7 +12,7 @@ from bson import ObjectId
 
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.shapes import validated
+from taskapi.db.shapes import validate
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from tests.client import Account, is_problem, signed_in, stored_task, wrong_fields
 from tests.stored import collection
@@ -41,7 +41,7 @@ async def test_repeat_gets_the_first_answer_and_creates_nothing(ada: Account) ->
     assert record["seed"] == ObjectId(first.json()["id"])
     assert (record["status"], record["body"], record["holder"]) == (201, first.content, None)
     assert record["expires_at"] - record["created_at"] == timedelta(hours=24)
-    assert validated(IdempotencyDocument, record).status == 201
+    assert validate(IdempotencyDocument, record).status == 201
 
 
 @pytest.mark.real
