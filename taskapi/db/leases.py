@@ -22,8 +22,8 @@ class LeasePolicy:
     """Which fields of a document hold its lease, and how long a lease lasts.
 
     ``until`` names the field for its end, ``holder`` the field for its id. Without ``holder``, the end identifies the lease,
-    which then cannot be renewed. A document without a lease lacks the fields if they are ``optional``; otherwise its end is in
-    the past and its holder null.
+    which then cannot be renewed. A document without a lease has an end in the past, or none; releasing removes the fields if
+    they are ``optional``.
     """
 
     duration: timedelta
@@ -87,7 +87,12 @@ class Lease:
         return {"_id": self.document_id, name: self.values[name]}
 
     async def renew(self, collection: Collection, projection: BSON | None = None) -> BSON | None:
-        """Restarts the lease's duration. Returns the fields in ``projection`` (by default the id); None if the lease was lost."""
+        """Restarts the lease's duration. Returns the fields in ``projection`` (by default the id); None if the lease was lost.
+
+        Raises ValueError for a lease without a holder: its end is what it is known by.
+        """
+        if self.policy.holder is None:
+            raise ValueError("a lease without a holder cannot be renewed")
         until = {self.policy.until: utc_now() + self.policy.duration}
         return await collection.find_one_and_update(self.mine, {"$set": until}, projection or ID_ONLY)
 
@@ -96,5 +101,5 @@ class Lease:
         until, *holder = self.policy.fields
         update: BSON = {"$set": {until: utc_now(), **dict.fromkeys(holder), **(values or {})}}
         if self.policy.optional:
-            update = {"$unset": dict.fromkeys(self.policy.fields, ""), "$set": values or {}}
+            update = {"$unset": dict.fromkeys(self.policy.fields, ""), **({"$set": values} if values else {})}
         return (await collection.update_one(self.mine, update)).matched_count == 1

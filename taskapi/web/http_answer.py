@@ -12,6 +12,8 @@ class AnswerTransport:
     ``close`` is called in place of the connection's own, which belongs to the protocol.
     """
 
+    __slots__ = ("_close", "_cycle", "_has_begun", "_head", "_loop", "_send", "is_closing")
+
     def __init__(
         self,
         connection: asyncio.Transport,
@@ -30,16 +32,17 @@ class AnswerTransport:
             data, self._head = self._head + data, None
         elif self._cycle.response_started and not self._has_begun:  # before that, 100 (Continue)
             self._head, self._has_begun = data, True
-            self._loop.call_soon(self._send_head)
+            self._loop.call_soon(self.flush)
             return
         self._send(data)
 
-    def close(self) -> None:
-        """Ends the connection after what was written."""
-        self._send_head()
-        self._close()
-
-    def _send_head(self) -> None:
+    def flush(self) -> None:
+        """Sends a head that still waits, before anything else is done with the connection."""
         if self._head is not None:
             head, self._head = self._head, None
             self._send(head)
+
+    def close(self) -> None:
+        """Ends the connection after what was written."""
+        self.flush()
+        self._close()

@@ -170,6 +170,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Waits for the next request, unless this was the last response."""
+        self._send_waiting_head()
         if not self._closing:
             super().on_response_complete()
 
@@ -216,6 +217,11 @@ class HttpProtocol(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    def _send_waiting_head(self) -> None:
+        """Sends a head that waits for content, for there is none, or before something else goes out."""
+        if self._running:
+            cast(AnswerTransport, self._running.transport).flush()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
@@ -254,6 +260,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
         """Answers a request that violates a rule and closes the connection; earlier requests still get their responses."""
+        self._send_waiting_head()
         self._stop_waiting()
         self._refused = True
         request_id_bytes = middleware.new_request_id()

@@ -23,6 +23,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from taskapi.web.query_models import query_model, read_query
 
+SELECTIONS = ("include", "exclude", "exclude_unset", "exclude_defaults", "exclude_none")  # of FastAPI's response_model_…
+
 
 @dataclass(frozen=True, slots=True)
 class _Step:
@@ -58,6 +60,8 @@ class RouteCall:
     """
 
     def __init__(self, route: APIRoute) -> None:
+        if any(getattr(route, f"response_model_{name}") for name in SELECTIONS):
+            raise TypeError(f"{route.path}: the response model says what an answer holds")
         self._route = route
         self._steps: list[_Step] = []
         self._numbers: dict[Hashable, int] = {}
@@ -72,7 +76,7 @@ class RouteCall:
             raise TypeError(f"{self._route.path}: {call} is no coroutine function, or has a parameter of another kind")
         constants: dict[str, Any] = {}
         if dependant.security_scopes_param_name:
-            constants[dependant.security_scopes_param_name] = SecurityScopes(list(dict.fromkeys(_scopes(dependant))))
+            constants[dependant.security_scopes_param_name] = SecurityScopes(scopes_of(dependant))
         results = tuple(self._results(dependant))
         path = tuple(field.name for field in dependant.path_params)
         return _Step(call, constants, dependant.request_param_name, dependant.response_param_name, path, results)
@@ -86,13 +90,14 @@ class RouteCall:
             dependant.http_connection_param_name,
             dependant.websocket_param_name,
         )
-        is_endpoint = dependant is self._route.dependant
-        own = dependant.query_params or dependant.body_params
-        return is_coroutine and not any(others) and len(dependant.body_params) <= 1 and (is_endpoint or not own)
+        own = [*dependant.query_params, *dependant.body_params]  # of the endpoint: one model each
+        is_misplaced = bool(own) if dependant is not self._route.dependant else len(dependant.body_params) > 1
+        is_text = all(field.field_info.annotation is str and not field.field_info.metadata for field in dependant.path_params)
+        return is_coroutine and is_text and not is_misplaced and not any(others)
 
     def _results(self, dependant: Dependant) -> Iterator[tuple[str, int]]:
         for each in dependant.dependencies:
-            key = (each.call, *(_scopes(each) if _uses_scopes(each) else ()))
+            key = (each.call, *(scopes_of(each) if _uses_scopes(each) else ()))
             if key not in self._numbers:
                 step = self._step(each)
                 self._numbers[key] = len(self._steps)
@@ -109,7 +114,7 @@ class RouteCall:
             Exception: whatever a dependency or the endpoint raises.
         """
         route = self._route
-        response = Response() if self._has_headers else None
+        response = Response(status_code=route.status_code or 200) if self._has_headers else None
         given: list[Any] = []
         for step in self._steps:
             given.append(await step.call(**step.arguments(request, response, given)))
@@ -122,7 +127,7 @@ class RouteCall:
         result = await self._endpoint.call(**arguments)
         if isinstance(result, Response):
             return result
-        status = route.status_code or 200
+        status = response.status_code if response is not None else route.status_code or 200
         if route.response_field is None:
             answer = Response(status_code=status)
         else:
@@ -146,8 +151,9 @@ class RouteCall:
         return values
 
 
-def _scopes(dependant: Dependant) -> list[str]:
-    return [*(dependant.parent_oauth_scopes or ()), *(dependant.own_oauth_scopes or ())]
+def scopes_of(dependant: Dependant) -> list[str]:
+    """The OAuth scopes that a dependency is to require, each once."""
+    return list(dict.fromkeys((*(dependant.parent_oauth_scopes or ()), *(dependant.own_oauth_scopes or ()))))
 
 
 def _uses_scopes(dependant: Dependant) -> bool:

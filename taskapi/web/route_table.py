@@ -1,19 +1,23 @@
 """Finding the route of a request: one look for each segment of its path, however many routes there are."""
 
+import re
 from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-Branch = dict[str | None, Any]  # by segment; by None for one that can be any text
-METHODS = ""  # the routes of a path that ends here, by their methods: no segment of a path is empty
+Branch = dict[Any, Any]  # by segment, or one of these two
+TEXT = object()  # any segment that is not empty
+METHODS = object()  # the routes of a path that ends here, by their methods
+PARAMETER = re.compile(r"{\w+}")
 
 
 class RouteTable:
     """Passes each request to its route; one that has none, such as for a method that its path does not take, to ``others``.
 
-    A segment that a path names goes before one that can be any text: ``/tasks/export`` is not a task's id.
+    A segment that a path names goes before one that can be any text: ``/tasks/export`` is not a task's id. Paths with anything
+    but texts between their slashes, such as ``/{name}.json`` or ``/{number:int}``, are left to ``others`` as well.
     """
 
     def __init__(self, routes: Iterable[BaseRoute], others: ASGIApp) -> None:
@@ -24,9 +28,11 @@ class RouteTable:
                 self._add(route)
 
     def _add(self, route: Route) -> None:
-        branch = self._tree
-        for segment in route.path.split("/")[1:]:
-            branch = branch.setdefault(None if segment.startswith("{") else segment, {})
+        branch, segments = self._tree, route.path.split("/")[1:]
+        if not all(PARAMETER.fullmatch(segment) or "{" not in segment for segment in segments):
+            return
+        for segment in segments:
+            branch = branch.setdefault(TEXT if PARAMETER.fullmatch(segment) else segment, {})
         for method in route.methods or ():
             branch.setdefault(METHODS, {}).setdefault(method, route)
 
@@ -44,10 +50,10 @@ class RouteTable:
         """The route of a method and a path, if there is one, and the texts of the path that are its parameters."""
         branch, values = self._tree, list[str]()
         for segment in path.split("/")[1:]:
-            if segment in branch and segment:
+            if segment in branch:
                 branch = branch[segment]
-            elif None in branch and segment:
-                branch = branch[None]
+            elif TEXT in branch and segment:
+                branch = branch[TEXT]
                 values.append(segment)
             else:
                 return None, values

@@ -23,9 +23,10 @@ from taskapi.web.admission import BODIES, LARGE_BODY_BYTES, admit, work_of
 from taskapi.web.negotiation import Negotiated, refuse_codings
 from taskapi.web.pagination import PageQuery
 from taskapi.web.query_models import parameters, query_model
-from taskapi.web.route_call import RouteCall, answering
+from taskapi.web.route_call import RouteCall, answering, scopes_of
 
 Model = TypeVar("Model", bound=BaseModel)
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 JSON = "application/json"
 MAX_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one would cost an error
@@ -44,7 +45,7 @@ class StrictRequest(Request):
         """The body.
 
         Raises:
-            MalformedJSON: it is not JSON, or not as ``strictjson`` takes it.
+            MalformedJSON: it is not JSON, or not as ``strict_json`` takes it.
             InvalidInput: it is an object of too many members.
         """
         if not hasattr(self, "_json"):
@@ -115,8 +116,7 @@ def path_id(what: str) -> Any:
 def _guards(dependant: Dependant) -> Iterator[tuple[Any, SecurityScopes]]:
     """The security schemes that a route depends on, each with its required scopes."""
     if isinstance(dependant.call, SecurityBase):
-        scopes = (*(dependant.parent_oauth_scopes or ()), *(dependant.own_oauth_scopes or ()))
-        yield dependant.call, SecurityScopes(list(dict.fromkeys(scopes)))
+        yield dependant.call, SecurityScopes(scopes_of(dependant))
     for each in dependant.dependencies:
         yield from _guards(each)
 
@@ -128,10 +128,11 @@ class StrictRoute(APIRoute):
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self._handle: Handler
         if not is_body_allowed_for_status_code(options.get("status_code")):
             options["response_class"] = Response  # whose media type is none
         super().__init__(path, endpoint, **options)
-        self.app = answering(self.get_route_handler())
+        self.app = answering(self._handle)
         if query := query_model(self.dependant):
             extra = self.openapi_extra or {}
             self.openapi_extra = {**extra, "parameters": [*parameters(query[1]), *extra.get("parameters", ())]}
@@ -162,7 +163,12 @@ class StrictRoute(APIRoute):
         documented = self.responses.get(status, {}).get("content", {})
         return tuple(dict.fromkeys((*((own,) if own else ()), *documented)))
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
+        """What answers the requests of the route; FastAPI's constructor asks for it once."""
+        self._handle = self._handler()
+        return self._handle
+
+    def _handler(self) -> Handler:
         """Calls the endpoint, after the caller is let in, and the body's coding, media type and JSON are found right."""
         handle = RouteCall(self)
         expected = self.takes
@@ -206,7 +212,8 @@ def anonymous_limits(routers: Iterable[APIRouter], limit: int) -> dict[tuple[str
 def prefer_exact_paths(routes: Iterable[BaseRoute]) -> None:
     """Excludes from each route the paths that a more exact route matches: ``/tasks/export`` is not a task id.
 
-    Otherwise the less exact route would handle every method that the more exact one does not have.
+    Otherwise the less exact route would handle every method that the more exact one does not have: ``RouteTable`` leaves those
+    to Starlette, which answers 405 with the methods of both.
     """
     patterns = {route.path: compile_path(route.path)[0] for route in routes if isinstance(route, Route)}
     for route in routes:

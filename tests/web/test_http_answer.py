@@ -5,8 +5,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 from taskapi.web.http_answer import AnswerTransport
+from taskapi.web.http_protocol import HttpProtocol
 
 
 class Connection:
@@ -68,3 +71,41 @@ async def test_closing_sends_what_waits_first(answer: AnswerTransport, connectio
     answer.close()
     await asyncio.sleep(0)
     assert connection.sent == [b"head", b"closed"]
+
+
+STREAM = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEAD = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_head", "invalid", "sent"),
+    [(STREAM, b"zz\r\n", [200]), (HEAD, b"\0\r\n\r\n", [200, 400])],
+    ids=["streamed", "without content"],
+)
+async def test_a_refusal_lets_the_head_go_first(request_head: bytes, invalid: bytes, sent: list[int]) -> None:
+    opened: list[HttpProtocol] = []
+    faults: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+        opened[0].data_received(invalid)
+
+    config = Config(application, lifespan="off", log_config=None)
+    config.load()
+
+    def make() -> HttpProtocol:
+        opened.append(HttpProtocol(config=config, server_state=ServerState(), app_state={}))
+        return opened[-1]
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    async with await loop.create_server(make, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(request_head)
+        text = await reader.read()
+        writer.close()
+    loop.set_exception_handler(None)
+    assert [int(line.split()[1]) for line in text.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")] == sent
+    assert faults == []

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, BackgroundTasks, Body, Cookie, Depends, FastAPI, Form, Header, Request, Response, Security
+from fastapi import APIRouter, BackgroundTasks, Body, Cookie, Depends, FastAPI, Form, Header, Path, Request, Response, Security
 from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
 from pydantic import BaseModel
@@ -74,6 +74,11 @@ def declare(router: APIRouter) -> None:
         response.headers["Location"] = f"/items/{item.name}"
         return item
 
+    @router.put("/items", response_model=Label)
+    async def put_item(item: Item, response: Response) -> Item:
+        response.status_code = 202
+        return item
+
     @router.post("/letters")
     async def send_letter(letter: Annotated[Letter, Form()]) -> dict[str, Any]:
         return {"text": letter.text, "copies": letter.copies}
@@ -103,6 +108,7 @@ CALLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("POST", "/items", {"json": ["pen"]}),
     ("POST", "/items", {"json": None}),
     ("POST", "/items", {}),
+    ("PUT", "/items", {"json": {"name": "pen"}}),
     ("POST", "/letters", {"data": {"text": "hello", "copies": "2"}}),
     ("POST", "/letters", {"data": {"copies": "many"}}),
     ("POST", "/letters", {}),
@@ -146,6 +152,12 @@ async def takes_query(x: int = 1) -> None: ...
 async def takes_body(item: Item) -> None: ...
 
 
+async def takes_number(number: int) -> None: ...
+
+
+async def takes_short_text(number: Annotated[str, Path(max_length=3)]) -> None: ...
+
+
 def is_plain() -> None: ...
 
 
@@ -159,6 +171,17 @@ def yields() -> Iterator[None]:
 def test_an_endpoint_that_asks_for_more_is_refused(endpoint: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match="/path"):
         PlannedRoute("/path", endpoint, methods=["POST"])
+
+
+@pytest.mark.parametrize("endpoint", [takes_number, takes_short_text])
+def test_a_path_is_made_of_texts(endpoint: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match="/path"):
+        PlannedRoute("/path/{number}", endpoint)
+
+
+def test_a_selection_of_the_response_model_is_refused() -> None:
+    with pytest.raises(TypeError, match="/path"):
+        PlannedRoute("/path", takes_body, response_model=Item, response_model_exclude={"size"})
 
 
 @pytest.mark.parametrize("dependency", [takes_header, takes_background, takes_query, takes_body, is_plain, yields])

@@ -1,7 +1,7 @@
 """The export of an account: everything stored about it, as a ZIP of JSON Lines that is streamed while it is created."""
 
 import io
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -36,10 +36,11 @@ AccountExporter = Callable[[Account], AsyncGenerator[str, None]]  # yields the l
 
 
 class AccountExporters(dict[str, AccountExporter]):
-    """The exporters of an account's data, by file name."""
+    """The exporters of an account's data, by file name; and the accounts that are being exported."""
 
-
-_running: set[ObjectId] = set()
+    def __init__(self, files: Mapping[str, AccountExporter]) -> None:
+        super().__init__(files)
+        self.running: set[ObjectId] = set()
 
 
 class _Pipe(io.RawIOBase):
@@ -73,7 +74,7 @@ async def parts(user: Account, files: AccountExporters, audit_log: AuditLog | No
     Raises:
         ExportUnderWay: this worker is already exporting the account.
     """
-    with _alone(user.object_id):
+    with _alone(user.object_id, files.running):
         async with aclosing(_pack(user, files)) as packed:
             first = await anext(packed)
             if audit_log:
@@ -84,14 +85,14 @@ async def parts(user: Account, files: AccountExporters, audit_log: AuditLog | No
 
 
 @contextmanager
-def _alone(user: ObjectId) -> Iterator[None]:
-    if user in _running:
+def _alone(user_id: ObjectId, running: set[ObjectId]) -> Iterator[None]:
+    if user_id in running:
         raise ExportUnderWay
-    _running.add(user)
+    running.add(user_id)
     try:
         yield
     finally:
-        _running.remove(user)
+        running.remove(user_id)
 
 
 async def _pack(user: Account, files: AccountExporters) -> AsyncGenerator[bytes, None]:

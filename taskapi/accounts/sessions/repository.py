@@ -50,7 +50,11 @@ class SessionRepository:
         """Records that a session is used now."""
         await self._sessions.update_one({"_id": session_id}, {"$set": {"last_seen_at": utc_now()}})
 
-    async def remove(self, *session_ids: ObjectId) -> None:
+    async def remove(self, session_id: ObjectId) -> None:
+        """Removes a session. The driver repeats it after a failover, as it does for writes of one document alone."""
+        await self._sessions.delete_one({"_id": session_id})
+
+    async def remove_many(self, session_ids: Sequence[ObjectId]) -> None:
         """Removes these sessions."""
         await self._sessions.delete_many({"_id": {"$in": list(session_ids)}})
 

@@ -201,7 +201,7 @@ class SessionService:
         newest = await self.sessions.find_last_seen(listed, MAX_SESSIONS)
         superfluous = [session for session in listed if session not in newest]
         await self.users.remove_sessions(user, superfluous)
-        await self.sessions.remove(*superfluous)
+        await self.sessions.remove_many(superfluous)
 
 
 def _grant(scope: str, session: BSON, user: Account) -> Scopes:

@@ -17,8 +17,10 @@ from taskapi.tasks.query.selection import TaskFilters
 from taskapi.tasks.schemas import TaskUpdate
 from taskapi.tasks.services.tasks import TaskService
 from taskapi.tasks.storage import rules
+from taskapi.tasks.storage.history import at_version
 from taskapi.tasks.storage.list_repository import TaskListRepository
 from taskapi.tasks.storage.pipelines import fields_of, trash_pipeline, update
+from taskapi.tasks.storage.reading import version_of
 from taskapi.tasks.storage.repository import TaskRepository
 from taskapi.tasks.storage.scope import Scope
 
@@ -103,12 +105,12 @@ class BulkByFilterService:
 
     async def _check_rules(
         self, owner: UserRead, matching: BSON, ids: list[ObjectId], data: TaskUpdate, session: Session | None
-    ) -> list[ObjectId]:
+    ) -> list[BSON]:
         """Raises InvalidInput if ``data`` would break a rule in one of the tasks as their owner sees them.
 
-        Returns the ids of damaged tasks that break no rule, although their stored values do not meet its conditions.
+        Returns the damaged tasks that break no rule, although their stored values do not meet its conditions.
         """
-        conditions, damaged = rules.conditions(data), list[ObjectId]()
+        conditions, damaged = rules.conditions(data), list[BSON]()
         if conditions:
             doubtful = _narrow(matching, [{"$nor": [{"$and": conditions}]}])
             async for task in self.lists.find_among(doubtful, ids, session):
@@ -116,7 +118,7 @@ class BulkByFilterService:
                     rules.check(data, task, owner)
                 except InvalidInput:
                     raise rules.explain_broken(data) from None
-                damaged.append(task["_id"])
+                damaged.append(task)
         return damaged
 
     async def _write(
@@ -124,7 +126,7 @@ class BulkByFilterService:
         owner: UserRead,
         matching: BSON,
         ids: list[ObjectId],
-        damaged: list[ObjectId],
+        damaged: list[BSON],
         change: _Change,
         session: Session | None,
     ) -> int:
@@ -136,7 +138,10 @@ class BulkByFilterService:
         # A task that would break a rule by now stays as it is.
         sound = _narrow(matching, rules.conditions(change.data))
         changed = await self.lists.update_matching(sound, ids, change.pipeline, session)
-        return changed + await self._update_each(owner, damaged, change.data, session)
+        for task in damaged:
+            as_judged = _narrow(matching, [at_version([version_of(task)])])
+            changed += await self.lists.update_matching(as_judged, [task["_id"]], change.pipeline, session)
+        return changed
 
     async def _update_each(self, owner: UserRead, ids: list[ObjectId], data: TaskUpdate, session: Session | None) -> int:
         changed = 0

@@ -1,12 +1,14 @@
 """One change to all tasks that match a filter."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import pytest
 from bson import ObjectId
 
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.list_repository import TaskListRepository
 from tests.client import Account, is_problem, stored_task, wrong_fields
 from tests.stored import collection
 
@@ -111,3 +113,31 @@ async def test_more_than_a_batch(ada: Account) -> None:
 async def test_concurrent_callers_expecting_equal_tasks_leave_one_winner(with_tasks: Account) -> None:
     answers = await asyncio.gather(*(with_tasks.delete("/tasks?tag=work&expect=3") for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "changed"),
+    [({"status": "done", "completed": True}, 1), ({"start_date": datetime(2031, 1, 1), "version": 2}, 1), ({}, 2)],
+)
+async def test_a_damaged_task_is_changed_as_judged(
+    ada: Account, monkeypatch: pytest.MonkeyPatch, meanwhile: dict[str, Any], changed: int
+) -> None:
+    sound, damaged = [ObjectId((await ada.make_task(title))["id"]) for title in ("sound", "damaged")]
+    tasks = collection(TaskDocument)
+    await tasks.update_one({"_id": damaged}, {"$set": {"start_date": "no date"}})
+    update_matching = TaskListRepository.update_matching
+    written: list[list[ObjectId]] = []
+
+    async def then_change(repository: TaskListRepository, matching: Any, ids: list[ObjectId], *others: Any) -> int:
+        count = await update_matching(repository, matching, ids, *others)
+        if not written and meanwhile:
+            await tasks.update_one({"_id": damaged}, {"$set": meanwhile})
+        written.append(ids)
+        return count
+
+    monkeypatch.setattr(TaskListRepository, "update_matching", then_change)
+    answer = await ada.call("PATCH", "/tasks?status=todo", json={"due_date": "2030-01-01"})
+    assert (answer.status_code, answer.json()) == (200, {"matched": 2, "changed": changed})
+    assert written == [[sound, damaged], [damaged]] or written == [[damaged, sound], [damaged]]
+    stored = await tasks.find_one({"_id": damaged}) or {}
+    assert (stored["due_date"] is None) == (changed == 1)
