@@ -46,6 +46,7 @@ EMAIL_CHANGES: Final = Template(
         "If you did not do this, change your password now. That also cancels a change that is not confirmed yet.",
     ),
 )
+NOTICES: Final = {"notice_password": PASSWORD_CHANGED, "notice_email": EMAIL_CHANGES}
 PAGES: Final = {"password_reset": "reset-password", "verify_email": "verify-email"}  # of the web application
 CALLS: Final = {"password_reset": "POST /password/reset, with a new password", "verify_email": "POST /email/verify"}
 
@@ -61,7 +62,11 @@ class AccountEmails:
     app_url: str | None
 
     async def compose(self, job: BSON) -> EmailMessage | None:
-        """The mail, with a new token where it needs one. None when it has no recipient or is no longer needed."""
+        """The mail, with a new token where it needs one. None when it has no recipient or is no longer needed.
+
+        Raises:
+            ValueError: this version does not write mails of that kind.
+        """
         if job["kind"] == "password_reset":
             account = await self.accounts.find_account_by_email(job["address"])
             await self._record_request(job, account)
@@ -70,7 +75,9 @@ class AccountEmails:
         if job["kind"] == "verify_email":
             email = account.user.unverified_email if account else None
             return await self._write_with_token(VERIFY, "verify_email", account, email)
-        return self._write_notice(EMAIL_CHANGES if job["kind"] == "notice_email" else PASSWORD_CHANGED, account, job["address"])
+        if job["kind"] in NOTICES:
+            return self._write_notice(NOTICES[job["kind"]], account, job["address"])
+        raise ValueError(f"no mail of the kind {job['kind']!r} is known")
 
     async def _write_with_token(
         self, template: Template, purpose: Purpose, account: AccountWithPassword | None, email: str | None

@@ -1,0 +1,39 @@
+"""The mail that is written for a job of the queue."""
+
+from email.message import EmailMessage
+from typing import get_args
+
+import httpx
+import pytest
+from bson import ObjectId
+
+from taskapi.accounts.recovery.emails import AccountEmails
+from taskapi.accounts.recovery.tokens import OneTimeTokens
+from taskapi.accounts.users.email_repository import EmailRepository
+from taskapi.audit.repository import SecurityEventRepository
+from taskapi.mail.queue import Kind
+from tests.client import make_account
+from tests.stored import service
+
+ADDRESS = "ada@example.com"
+
+
+async def compose(kind: str, user: str) -> EmailMessage | None:
+    emails = AccountEmails(
+        service(OneTimeTokens), service(EmailRepository), service(SecurityEventRepository), "tasks@example.com", None
+    )
+    origin = {"address": "192.0.2.7", "agent": "curl/8.5.0", "request_id": ""}
+    return await emails.compose({"kind": kind, "user": ObjectId(user), "address": ADDRESS, "origin": origin, "attempts": 1})
+
+
+async def test_every_kind_has_a_mail_of_its_own(anonymous: httpx.AsyncClient) -> None:
+    ada = await make_account(anonymous, "ada", email=ADDRESS)
+    mails = [await compose(kind, ada.id) for kind in get_args(Kind)]
+    assert [mail["To"] for mail in mails if mail] == [ADDRESS] * len(mails)
+    assert len({mail["Subject"] for mail in mails if mail}) == len(mails)
+
+
+async def test_an_unknown_kind_is_refused(anonymous: httpx.AsyncClient) -> None:
+    ada = await make_account(anonymous, "ada", email=ADDRESS)
+    with pytest.raises(ValueError, match="'notice_login'"):
+        await compose("notice_login", ada.id)
