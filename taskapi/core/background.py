@@ -1,7 +1,7 @@
 """Background jobs of every worker, for as long as the application runs.
 
-The work is stored in MongoDB, and a worker leases what it does: nothing is lost when a worker is killed, and two workers do
-not do the same work.
+Work that changes something is stored in MongoDB, and a worker leases what it does: nothing is lost when a worker is killed, and
+two workers do not do the same work. A job that only reads and logs takes no lease: each worker does it.
 """
 
 import asyncio
