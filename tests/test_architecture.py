@@ -1,7 +1,6 @@
 """Rules about the code itself, read from the code."""
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,13 +120,6 @@ def test_collections_are_taken_in_repositories_only(path: Path) -> None:
 def test_beanies_upserting_writes_are_not_used(path: Path) -> None:
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     assert not [call.attr for call in calls if isinstance(call, ast.Attribute) and call.attr in {"save", "upsert", "replace_one"}]
-
-
-def test_locks_hold_names_versions_and_hashes_only() -> None:
-    for lock in ROOT.glob("*.lock"):
-        lines = [line.strip() for line in lock.read_text().splitlines() if line.strip() and not line.strip().startswith("#")]
-        pattern = r"([a-zA-Z0-9._-]+==[^\s;]+( ; .*)? \\|--hash=sha256:[0-9a-f]{64}( \\)?)"
-        assert [line for line in lines if not re.fullmatch(pattern, line)] == []
 
 
 def test_every_stored_field_and_index_is_documented() -> None:
