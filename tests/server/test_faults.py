@@ -21,7 +21,7 @@ def test_killed_database_comes_back_by_itself(server: Server) -> None:
         wait_until(lambda: server.members("--dbpath") not in ([], [first]), "another mongod")
         wait_until(lambda: server.status() == 200, "the API to be ready again")
         assert client.get(f"/tasks/{task['id']}").json() == task
-    assert "starting it again" in server.output
+    assert "restarting it" in server.output
     assert "Traceback" not in server.output
 
 

@@ -129,8 +129,8 @@ def test_an_unreachable_database_is_one_clear_line(folder: Path, command: list[s
     [
         ({"MONGODB_URI": "mongodb://127.0.0.1"}, "TASKAPI_SECRET_KEY must be set"),
         ({"LOG_LEVEL": "loud"}, "TASKAPI_LOG_LEVEL: "),
-        ({"MONGOD": "/nowhere/mongod"}, "TASKAPI_MONGOD: /nowhere/mongod is not a program"),
-        ({"MONGOD": "/tmp"}, "TASKAPI_MONGOD: /tmp is not a program"),
+        ({"MONGOD": "/nowhere/mongod"}, "TASKAPI_MONGOD: /nowhere/mongod is not an executable program"),
+        ({"MONGOD": "/tmp"}, "TASKAPI_MONGOD: /tmp is not an executable program"),
         ({"MONGODB_URI": "mongodb://me:pa/ss@h:1/", "SECRET_KEY": "0123456789abcdef" * 2}, "percent-encode"),
         ({"MONGOD": "/bin/false"}, "mongod did not start: it ended with code 1"),
         ({"DATA_DIR": "/dev/null/data"}, "TASKAPI_DATA_DIR: "),
