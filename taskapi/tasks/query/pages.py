@@ -27,7 +27,7 @@ _tasks: TypeAdapter[Any] = TypeAdapter(list[TaskRead])
 _parts: TypeAdapter[Any] = TypeAdapter(list[TaskPart])
 
 
-class Page(NamedTuple):
+class TaskPage(NamedTuple):
     """A page of a list of tasks."""
 
     tasks: Sequence[TaskRead | TaskPart]
@@ -58,7 +58,7 @@ class TaskPages:
     signer: CursorSigner
     milliseconds: int  # the time limit of a query
 
-    async def find(self, owner: UserRead, query: TaskSearch) -> Page:
+    async def find(self, owner: UserRead, query: TaskSearch) -> TaskPage:
         """Finds the page that ``query`` asks for, in one round trip or two concurrent ones.
 
         Raises:
@@ -85,10 +85,10 @@ class TaskPages:
         is_estimate = query.counting is Count.estimate
         if projection is None:
             tasks = await _whole(found, owner)
-            return Page(tasks, [(task.id, task.version) for task in tasks], total, following, is_estimate)
+            return TaskPage(tasks, [(task.id, task.version) for task in tasks], total, following, is_estimate)
         versions = [(str(task["_id"]), version_of(task)) for task in found]
         parts = [projection.part(task, owner) for task in found]
-        return Page(parts, versions, total, following, is_estimate, is_partial=True)
+        return TaskPage(parts, versions, total, following, is_estimate, is_partial=True)
 
     async def _find(self, query: TaskSearch, plan: Plan) -> list[BSON]:
         options: Any = {"collation": collation_for(query.order), "hint": plan.hint}

@@ -7,7 +7,7 @@ from fastapi import Query, Request, Response
 from taskapi.accounts.dependencies import TaskReader
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import QueryTimeout
-from taskapi.tasks.query.pages import Page, TaskPages
+from taskapi.tasks.query.pages import TaskPage, TaskPages
 from taskapi.tasks.query.projection import TaskPart
 from taskapi.tasks.query.search import TaskQuery, TaskSearch
 from taskapi.tasks.schemas import TaskRead
@@ -63,17 +63,17 @@ async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) ->
     return Response(page.json(), headers={"ETag": _etag(page, user), **_headers(page)}, media_type=JSON)
 
 
-async def _page(query: TaskSearch, user: UserRead, request: Request) -> Page:
+async def _page(query: TaskSearch, user: UserRead, request: Request) -> TaskPage:
     work = admission.QUERIES if query.is_expensive else admission.LISTS
     async with admission.admit(work, request):
         return await services_of(request)[TaskPages].find(user, query)
 
 
-def _etag(page: Page, owner: UserRead) -> str:
+def _etag(page: TaskPage, owner: UserRead) -> str:
     return list_etag(page.versions, f"{page.total} {page.is_lower_bound} {page.cursor is not None} {owner.username}")
 
 
-def _headers(page: Page) -> dict[str, str]:
+def _headers(page: TaskPage) -> dict[str, str]:
     headers: dict[str, str] = {}
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)
