@@ -40,12 +40,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], log: Path, port: int, **options: Any) -> Iterator[None]:
-    """A server that listens on ``port`` meanwhile; what it prints goes to ``log``, and nothing of it is left afterwards."""
+def running(command: list[str], log: Path, *ports: int, **options: Any) -> Iterator[None]:
+    """A server that listens on all ``ports`` meanwhile; what it prints goes to ``log``, and nothing of it is left afterwards."""
     with log.open("a") as output, subprocess.Popen(command, stdout=output, stderr=output, **options) as process:
         try:
             deadline = time.monotonic() + SERVER_SECONDS
-            while not _listens(port):
+            while not all(map(_listens, ports)):
                 assert process.poll() is None, f"it ended:\n{log.read_text()}"
                 assert time.monotonic() < deadline, f"it does not listen:\n{log.read_text()}"
                 time.sleep(0.02)

@@ -239,7 +239,7 @@ def test_silent_or_down_api_answers_with_retry_after(tmp_path: Path) -> None:
             tls=tls,
             changes={"proxy_read_timeout 30s": "proxy_read_timeout 200ms"},
         )
-        with running(nginx(path), tmp_path / "nginx.log", public):
+        with running(nginx(path), tmp_path / "nginx.log", public, tls):
             headers = {"X-Request-ID": "here", "X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
             with httpx.Client(trust_env=False, verify=False) as client:
                 late = client.get(f"https://127.0.0.1:{tls}/tasks", headers=headers)
