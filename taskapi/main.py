@@ -75,7 +75,7 @@ from taskapi.tasks.routes.trash import router as trash_router
 from taskapi.tasks.services.account_data import TaskAccountData
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
-from taskapi.web import about, cors, docs, methods, middleware, openapi, problems, routing
+from taskapi.web import about, cors, docs, error_handling, methods, middleware, openapi, problems, routing
 from taskapi.web.admission import Admission
 from taskapi.web.application import Application
 from taskapi.web.health import router as health_router
@@ -86,7 +86,6 @@ from taskapi.web.idempotency.middleware import IdempotencyKeys
 from taskapi.web.idempotency.repository import IdempotencyRepository
 from taskapi.web.idempotency.service import IdempotencyService
 from taskapi.web.load import Load
-from taskapi.web.route_table import RouteTable
 from taskapi.web.services import Services
 
 GC_THRESHOLDS = (20_000, 20, 20)  # Python's default of 700 would scan for cycles within one list of tasks, which has none
@@ -149,7 +148,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
             Middleware(middleware.StripTrailingSlash),
             Middleware(middleware.LoadShedding, load=load),
             Middleware(oauth.OAuthErrors),
-            Middleware(middleware.UnexpectedErrors),
+            Middleware(error_handling.UnexpectedErrors),
             Middleware(methods.HeadMiddleware),
             Middleware(middleware.TargetLimit),
             Middleware(
@@ -169,7 +168,6 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
         oauth.install(app)
         docs.install(app)
     routing.prefer_exact_paths(app.routes)
-    app.router.middleware_stack = RouteTable(app.routes, app.router.middleware_stack)  # type: ignore[assignment]  # awaitable
     admission.install(app.routes)
     return app
 

@@ -1,11 +1,11 @@
 """Cross-origin requests: which headers browsers may send and read."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi.web import problems
 
@@ -37,12 +37,24 @@ PRIVATE_NETWORK = b"access-control-request-private-network"
 class CORS(CORSMiddleware):
     """Starlette's middleware, with problems as refusals.
 
-    A preflight that asks for private network access is answered without that permission, not refused.
+    A preflight that asks for private network access is answered without that permission, not refused. Without an Origin, an
+    answer only gets the header Vary, so that no cache gives it to a page of another origin.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         allowed = [*ALLOWED_HEADERS, *TRACING_HEADERS]
         super().__init__(app, origins, allow_methods=METHODS, allow_headers=allowed, expose_headers=EXPOSED_HEADERS)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]  # an awaitable
+        if scope["type"] != "http" or any(name == b"origin" for name, _ in scope["headers"]):
+            return super().__call__(scope, receive, send)
+
+        def send_varying(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                message["headers"] = _vary_by_origin(message.get("headers", ()))
+            return send(message)
+
+        return self.app(scope, receive, send_varying)
 
     def preflight_response(self, request_headers: Headers) -> Response:
         """The answer to a preflight request."""
@@ -52,3 +64,9 @@ class CORS(CORSMiddleware):
             return response
         sentence = f"{bytes(response.body).decode()}."
         return problems.render(400, "cors_refused", sentence, headers={"Vary": response.headers["Vary"]})
+
+
+def _vary_by_origin(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    varying = [value for name, value in headers if name == b"vary"]
+    others = [pair for pair in headers if pair[0] != b"vary"] if varying else headers
+    return [*others, (b"vary", b", ".join([*varying, b"Origin"]))]

@@ -1,7 +1,7 @@
 """Pure ASGI middleware, each with one purpose; ``main`` defines their order.
 
-Where one has nothing to do after the application it returns the application's awaitable: a coroutine of its own would be
-one more frame that every step of every request passes through.
+Where one has nothing to do after the application, or after sending a message, it returns the awaitable of what follows: a
+coroutine of its own would be one more frame that every step of every request passes through.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Mapping
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi.core.cooperative import activity
@@ -25,7 +25,6 @@ from taskapi.web.request_state import begin_state
 from taskapi.web.routing import JSON, media_type
 
 access_log = logging.getLogger("taskapi.access")
-log = logging.getLogger(__name__)
 
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 SECURITY_HEADERS = [
@@ -90,7 +89,7 @@ class RequestContext:
         def milliseconds() -> str:
             return f"{(time.perf_counter() - started) * 1000:.1f}"
 
-        async def send_with_context(message: Message) -> None:
+        def send_with_context(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -100,7 +99,7 @@ class RequestContext:
                     (b"x-process-time-ms", milliseconds().encode()),
                     *state.quota_headers,
                 ]
-            await send(message)
+            return send(message)
 
         try:
             await self.app(scope, receive, send_with_context)
@@ -127,48 +126,19 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
 
-        async def send_with_headers(message: Message) -> None:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 headers = message.setdefault("headers", [])
                 present = {name for name, _ in headers}
                 headers += SECURITY_HEADERS
                 headers += [pair for pair in API_HEADERS if pair[0] not in present]
-            await send(message)
+            return send(message)
 
-        await self.app(scope, receive, send_with_headers)
-
-
-class UnexpectedErrors:
-    """Answers 500 for an unhandled exception, and logs it with its traceback."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        started = False
-
-        async def send_noticing(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self.app(scope, receive, send_noticing)
-        except ClientDisconnect:
-            log.info("the client disconnected before the request was complete")
-        except Exception:
-            log.exception("unexpected error")
-            if started:
-                raise  # too late for another response: the server has to cut this one off
-            await problems.of_unexpected()(scope, receive, send)
+        return self.app(scope, receive, send_with_headers)
 
 
 class LoadShedding:

@@ -14,8 +14,8 @@ from starlette.middleware import Middleware
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match, Route
 
+from taskapi.web.error_handling import UnexpectedErrors
 from taskapi.web.methods import HeadMiddleware
-from taskapi.web.middleware import UnexpectedErrors
 from taskapi.web.routing import prefer_exact_paths
 from tests.client import Account, is_problem, make_admin, signed_in
 from tests.server.process import PATIENCE_SECONDS

@@ -1,0 +1,68 @@
+"""The middleware that answers exceptions; ``problems`` has the answers."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from taskapi.web import problems
+
+log = logging.getLogger(__name__)
+
+
+class UnexpectedErrors:
+    """Answers 500 for an unhandled exception, and logs it with its traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        def send_noticing(message: Message) -> Awaitable[None]:
+            nonlocal started
+            started = True  # the first message is the head
+            return send(message)
+
+        try:
+            await self.app(scope, receive, send_noticing)
+        except ClientDisconnect:
+            log.info("the client disconnected before the request was complete")
+        except Exception:
+            log.exception("unexpected error")
+            if started:
+                raise  # too late for another response: the server has to cut this one off
+            await problems.of_unexpected()(scope, receive, send)
+
+
+class HandledErrors:
+    """Answers the exceptions that have a handler, in place of Starlette's middleware, which adds frames to every message."""
+
+    def __init__(self, app: ASGIApp, handlers: Mapping[Any, Callable[..., Any]]) -> None:
+        self.app = app
+        self.handlers = handlers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        def send_noticing(message: Message) -> Awaitable[None]:
+            nonlocal started
+            started = True
+            return send(message)
+
+        try:
+            await self.app(scope, receive, send_noticing)
+        except Exception as error:
+            handler = next((self.handlers[kind] for kind in type(error).__mro__ if kind in self.handlers), None)
+            if handler is None or started:
+                raise
+            response = await handler(Request(scope, receive), error)
+            await response(scope, receive, send)
