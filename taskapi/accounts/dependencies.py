@@ -1,7 +1,9 @@
 """The dependencies of routes: the authenticated caller, and the services of accounts."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from bson import ObjectId
 from fastapi import Depends, Request, Security
@@ -28,7 +30,10 @@ from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import InsufficientScope, InvalidToken, NotAuthenticated, TooManyRequests
 from taskapi.core.fields import object_id
 from taskapi.web.request_state import state_of
+from taskapi.web.route_call import Pending
 from taskapi.web.services import Services, provided, services_of
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +65,7 @@ async def authenticate(request: Request) -> Caller:
     state = state_of(request)
     if isinstance(state.caller, Caller):
         return state.caller
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    token = token.lstrip(" ")  # RFC 9110, section 11.4 allows any number of spaces
-    if scheme.lower() != "bearer" or not token:
-        raise NotAuthenticated
-    services = services_of(request)
+    token, services = _bearer_token(request), services_of(request)
     caller = await (_by_api_token if token.startswith(PREFIX) else _by_session)(token, services)
     if limit := services.get(RequestLimit):
         taken = limit.take(caller.user.id)
@@ -73,6 +74,14 @@ async def authenticate(request: Request) -> Caller:
             raise TooManyRequests(taken.retry_after)
     state.caller, state.account = caller, caller.user.id
     return caller
+
+
+def _bearer_token(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.lstrip(" ")  # RFC 9110, section 11.4 allows any number of spaces
+    if scheme.lower() != "bearer" or not token:
+        raise NotAuthenticated
+    return token
 
 
 async def _by_session(token: str, services: Services) -> Caller:
@@ -148,10 +157,57 @@ class BearerSession(_Bearer):
         return SignedIn(caller.user, caller.scopes, caller.session)
 
 
+class PendingCaller(Pending):
+    """A caller whose access token is genuine. Whether its session and account are still there is not known yet."""
+
+    def __init__(self, request: Request, needed: SecurityScopes, claimed: ObjectId | None) -> None:
+        self._request, self._needed = request, needed
+        self._claimed = claimed  # the id of the account; None if only a look-up can tell
+
+    async def settle(self) -> Account:
+        """The caller's account. Raises as ``BearerAccount``."""
+        return await current_user(self._request, self._needed)
+
+    async def beside(self, look_up: Callable[[ObjectId], Awaitable[Found]]) -> tuple[Account, Found]:
+        """The caller's account, and the result of ``look_up`` for its id. The two are looked up at the same time.
+
+        Raises:
+            NotAuthenticated, InvalidToken, InsufficientScope, TooManyRequests: as ``settle``; the result is dropped.
+            Exception: whatever ``look_up`` raises.
+        """
+        if self._claimed is None:
+            user = await self.settle()
+            return user, await look_up(user.object_id)
+        found = asyncio.ensure_future(look_up(self._claimed))
+        try:
+            user = await self.settle()
+        except BaseException:
+            found.cancel()  # if it has failed already, this takes note of it
+            raise
+        return user, await found
+
+
+class BearerPending(_Bearer):
+    """Accepts any token, for a route that looks up something else beside the account."""
+
+    async def __call__(self, request: Request, needed: SecurityScopes) -> PendingCaller:  # type: ignore[override]
+        """The caller, as far as the token itself tells.
+
+        Raises:
+            NotAuthenticated, InvalidToken: as ``authenticate`` says, apart from the session and the account.
+        """
+        token = _bearer_token(request)
+        if token.startswith(PREFIX):
+            return PendingCaller(request, needed, None)
+        return PendingCaller(request, needed, object_id(services_of(request)[TokenCodec].read(token).subject))
+
+
 current_user = BearerAccount()
+pending_caller = BearerPending()
 current_session = BearerSession()
 
 TaskReader = Annotated[Account, Security(current_user, scopes=["tasks:read"])]
+PendingTaskReader = Annotated[PendingCaller, Security(pending_caller, scopes=["tasks:read"])]
 TaskWriter = Annotated[Account, Security(current_user, scopes=["tasks:write"])]
 AccountHolder = Annotated[Account, Security(current_user, scopes=["account"])]
 Admin = Annotated[Account, Security(current_user, scopes=["admin"])]

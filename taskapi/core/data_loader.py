@@ -43,18 +43,22 @@ class DataLoader(Generic[Key, Value]):
             ServerBusy: those that came before have waited too long already.
             Exception: whatever ``fetch`` raised for this query.
         """
-        if self._waiting and time.monotonic() - self._since > MAX_WAIT_SECONDS:
-            raise ServerBusy
+        return await self.ask(key)
+
+    def ask(self, key: Key) -> "asyncio.Future[Value | None]":
+        """As ``get``, for a caller that does something else before it waits for the value."""
         # One future per caller, so that a cancelled request does not affect the others.
         future: asyncio.Future[Value | None] = asyncio.get_running_loop().create_future()
-        if key in self._waiting:
+        if self._waiting and time.monotonic() - self._since > MAX_WAIT_SECONDS:
+            future.set_exception(ServerBusy())
+        elif key in self._waiting:
             self._waiting[key].append(future)
         else:
             if not self._waiting:
                 self._since = time.monotonic()
             self._waiting[key] = [future]
             self._start_worker()
-        return await future
+        return future
 
     def _start_worker(self) -> None:
         if self._waiting and not self._is_starting and len(self._workers) < self._queries:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
 
-from taskapi.accounts.dependencies import TaskReader, TaskWriter
+from taskapi.accounts.dependencies import PendingTaskReader, TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
 from taskapi.tasks.errors import Contended, PatchTestFailed, VersionNotKept
 from taskapi.tasks.links.fetch import PageFetcher
@@ -19,7 +19,9 @@ from taskapi.tasks.services.json_patch import Patch
 from taskapi.tasks.services.tasks import TaskService
 from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.services.view import SummaryQuery, TaskSummary, TaskView, ViewService
-from taskapi.tasks.storage.loader import TaskLoader
+from taskapi.tasks.storage.loader import TaskLoader, found
+from taskapi.tasks.storage.reading import read
+from taskapi.tasks.storage.scope import Scope
 from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
 from taskapi.web.problems import responses
@@ -62,12 +64,17 @@ async def create_task(data: TaskCreate, user: TaskWriter, request: Request) -> T
     responses={200: {"headers": ETAG_HEADER}, **NOT_MODIFIED, **READ, **responses(VersionNotKept, 422)},
     openapi_extra=IF_NONE_MATCH,
 )
-async def read_task(task_id: TaskId, query: Annotated[TaskView, Query()], user: TaskReader, request: Request) -> Response:
+async def read_task(
+    task_id: TaskId, query: Annotated[TaskView, Query()], caller: PendingTaskReader, request: Request
+) -> Response:
     """One task, whole or in part: now, in an earlier version, or at an earlier time."""
+    services = services_of(request)
     if query.model_fields_set:
-        found = await services_of(request)[ViewService].read(user, task_id, query)
-        return Response(found.json(), headers=validators(request, etag(found.version, user.renames)), media_type=JSON)
-    task = await services_of(request)[TaskLoader].get(user, task_id)
+        user = await caller.settle()
+        view = await services[ViewService].read(user, task_id, query)
+        return Response(view.json(), headers=validators(request, etag(view.version, user.renames)), media_type=JSON)
+    user, stored = await caller.beside(lambda owner_id: services[TaskLoader].ask(Scope.owned_by(owner_id), task_id))
+    task = read(found(stored), user)
     headers = validators(request, etag(task.version, user.renames))
     return Response(task.model_dump_json(), headers=headers, media_type=JSON)
 

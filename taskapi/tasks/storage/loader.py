@@ -1,5 +1,6 @@
 """Reads single tasks. Those that are requested together are found by one query."""
 
+import asyncio
 from collections.abc import Collection
 
 from bson import ObjectId
@@ -32,11 +33,16 @@ class TaskLoader:
 
     async def get_stored(self, owner: UserRead, task_id: str) -> BSON:
         """The public fields of a task as they are stored. Raises NotFound."""
+        return found(await self.ask(Scope.of(owner), task_id))
+
+    def ask(self, scope: Scope, task_id: str) -> "asyncio.Future[BSON | None]":
+        """The public fields of a task as they are stored, if there is one; for ``PendingCaller.beside``."""
         stored_id = object_id(task_id)
-        stored = await self._found.get((Scope.of(owner), stored_id)) if stored_id else None
-        if stored is None:
-            raise NotFound("Task not found")
-        return stored
+        if stored_id is not None:
+            return self._found.ask((scope, stored_id))
+        missing = asyncio.get_running_loop().create_future()
+        missing.set_result(None)
+        return missing
 
     async def _find(self, keys: Collection[Key]) -> dict[Key, BSON]:
         branches = [{**scope.outside_trash, "_id": task_id} for scope, task_id in keys]
@@ -46,3 +52,10 @@ class TaskLoader:
         cursor = self._tasks.find({"$or": branches}, PUBLIC, batch_size=len(branches) + 1)
         by_id = {task["_id"]: task for task in await cursor.to_list(None)}
         return {key: by_id[key[1]] for key in keys if key[1] in by_id and key[0].covers(by_id[key[1]])}
+
+
+def found(stored: BSON | None) -> BSON:
+    """The task that was looked up. Raises NotFound if there is none."""
+    if stored is None:
+        raise NotFound("Task not found")
+    return stored
