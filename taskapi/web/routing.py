@@ -1,6 +1,7 @@
 """How routes read their requests: strict about the media type, the JSON and the query parameters."""
 
 import re
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from email.message import Message
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from taskapi.web.admission import BODIES, LARGE_BODY_BYTES, admit, work_of
 from taskapi.web.negotiation import Negotiated, refuse_codings
 from taskapi.web.pagination import PageQuery
 from taskapi.web.query_models import parameters, query_model
+from taskapi.web.request_state import state_of
 from taskapi.web.route_call import RouteCall, answering, scopes_of
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -31,6 +33,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 JSON = "application/json"
 MAX_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one would cost an error
 MAX_ANONYMOUS_BODY_BYTES = 16 * 1024  # of the routes that take callers without a token: sign-in, registration, recovery
+MAX_BODY_SECONDS = 5.0  # after a body that took longer, the caller is looked up again: the session may have ended meanwhile
 FORM = "application/x-www-form-urlencoded"
 LOCATION = {"Location": {"description": "The URL of the new resource.", "schema": {"type": "string", "format": "uri-reference"}}}
 ATTACHMENT = {"Content-Disposition": {"description": "A file name.", "schema": {"type": "string"}}}
@@ -181,6 +184,7 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             for guard, scopes in guards:  # FastAPI would run them after it has read the body
                 await guard(request, scopes)
+            admitted = time.monotonic()
             refuse_codings(request.scope)
             kind = media_type(request)
             if kind not in expected:
@@ -196,6 +200,8 @@ class StrictRoute(APIRoute):
                         await strict_request.json()
                 else:
                     await strict_request.json()
+            if time.monotonic() - admitted > MAX_BODY_SECONDS:
+                state_of(request).caller = None
             return await handle(strict_request)
 
         return strict

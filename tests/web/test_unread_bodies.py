@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from taskapi.web import routing
 from taskapi.web.routing import FORM, JSON, MAX_ANONYMOUS_BODY_BYTES, MAX_MEMBERS, StrictRoute
 from tests.client import Account, is_problem, signed_in, wrong_fields
 from tests.walk import calls
@@ -104,3 +105,22 @@ async def test_who_is_signed_in_may_send_more(ada: Account) -> None:
         "/tasks/import", params={"dry_run": True}, content=lines, headers={"Content-Type": "application/jsonl"}
     )
     assert answer.json()["created"] == 2000
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_slow_body_is_authenticated_again(ada: Account, monkeypatch: pytest.MonkeyPatch, is_slow: bool) -> None:
+    if is_slow:
+        monkeypatch.setattr(routing, "MAX_BODY_SECONDS", -1.0)
+    other = await signed_in(ada.client, ada)
+
+    async def ends_its_session() -> AsyncIterator[bytes]:
+        yield b'{"title": '
+        assert (await other.post("/logout")).status_code == 204
+        yield b'"Too late"}'
+
+    answer = await other.post("/tasks", content=ends_its_session(), headers={"Content-Type": JSON})
+    if is_slow:
+        is_problem(answer, 401, "invalid_token")
+    else:  # the caller was let in before
+        assert answer.status_code == 201
+    assert len((await ada.get("/tasks")).json()) == (not is_slow)
