@@ -1,14 +1,19 @@
 """Translates errors of the driver into errors of the API."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
+    DuplicateKeyError,
     ExecutionTimeout,
     InvalidOperation,
     OperationFailure,
     PyMongoError,
     WriteConcernError,
+    WriteError,
     WTimeoutError,
 )
 
@@ -35,6 +40,12 @@ RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "Unknown
 def lacks_durability(error: PyMongoError) -> bool:
     """Whether a bulk write was not acknowledged by a majority of the replica set."""
     return isinstance(error, BulkWriteError) and bool(error.details["writeConcernErrors"])
+
+
+def to_write_error(details: Mapping[str, Any]) -> WriteError:
+    """The error of one of several writes, from the ``writeErrors`` of a bulk write, as the write alone would have raised it."""
+    kind = DuplicateKeyError if details["code"] == DUPLICATE_KEY else WriteError
+    return kind(details["errmsg"], details["code"], {name: value for name, value in details.items() if name != "op"})
 
 
 def to_domain_error(error: PyMongoError) -> DomainError | None:

@@ -27,13 +27,14 @@ from taskapi.tasks.storage.loader import TaskLoader
 from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
 from taskapi.tasks.storage.repository import TaskRepository
 from taskapi.tasks.storage.trash_repository import TrashRepository
+from taskapi.tasks.storage.updater import TaskUpdater
 
 
 def wire(settings: Settings, database: Database, keys: Keyring, accounts: AccountLoader) -> Iterator[object]:
     """Yields the objects that routes and other packages use."""
     days, milliseconds = settings.trash_days, settings.query_timeout_ms
     yield (loader := TaskLoader(database))
-    tasks = TaskRepository(database, TaskInserter(database))
+    tasks = TaskRepository(database, TaskInserter(database), TaskUpdater(database))
     lists = TaskListRepository(database)
     yield (owner_names := OwnerNameRepository(database))
     yield (names := OwnerNameSync(owner_names, accounts))

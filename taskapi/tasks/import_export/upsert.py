@@ -90,7 +90,7 @@ class Upsert(AbstractContextManager["Upsert"]):
     def _pipeline(self, fields: BSON, task: BSON, known: StoredTasks, now: datetime) -> list[BSON]:
         """The update pipeline that restores a stored task and sets its fields; empty if there is nothing to write."""
         back = restore_pipeline(self._owner, now, keeps_key=known.keeps_key(task)) if "trash" in task else []
-        return back + update(literal(fields), self._owner, now=now) if fields else back
+        return back + update(literal(fields), self._owner, now=now).pipeline if fields else back
 
 
 class DryRunWriter(AbstractContextManager["DryRunWriter"]):

@@ -19,7 +19,8 @@ from taskapi.tasks.services.owner_name import OwnerNameSync
 from taskapi.tasks.services.tasks import TaskService, new_task
 from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.services.versions import MAX_VERSION
-from taskapi.tasks.storage.repository import TaskRepository, Versions
+from taskapi.tasks.storage.history import Versions
+from taskapi.tasks.storage.repository import TaskRepository
 
 MAX_OPERATIONS = 1000
 

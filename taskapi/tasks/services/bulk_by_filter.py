@@ -80,7 +80,7 @@ class BulkByFilterService:
         """
         if "metadata" in data.model_fields_set:
             return await self._apply(owner, query, _Change(None, data, one_by_one=True, limit=MAX_MERGED))
-        pipeline = update(fields_of(data), owner) if data.model_fields_set else None
+        pipeline = update(fields_of(data), owner).pipeline if data.model_fields_set else None
         return await self._apply(owner, query, _Change(pipeline, data))
 
     async def move_to_trash(self, owner: UserRead, query: ManyQuery) -> ManyResult:
@@ -139,7 +139,7 @@ class BulkByFilterService:
         sound = _narrow(matching, rules.conditions(change.data))
         changed = await self.lists.update_matching(sound, ids, change.pipeline, session)
         for task in damaged:
-            as_judged = _narrow(matching, [at_version([version_of(task)])])
+            as_judged = _narrow(matching, [at_version(frozenset([version_of(task)]))])
             changed += await self.lists.update_matching(as_judged, [task["_id"]], change.pipeline, session)
         return changed
 

@@ -11,9 +11,10 @@ from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON
 from taskapi.tasks.errors import TooManyItems
 from taskapi.tasks.schemas import MAX_ITEMS, ItemCreate, ItemUpdate, TaskRead
+from taskapi.tasks.storage.history import Versions
 from taskapi.tasks.storage.pipelines import STORED_CHECKLIST, update
 from taskapi.tasks.storage.reading import read
-from taskapi.tasks.storage.repository import TaskRepository, Versions
+from taskapi.tasks.storage.repository import TaskRepository
 
 HAS_ROOM = {f"checklist.{MAX_ITEMS - 1}": {"$exists": False}}
 

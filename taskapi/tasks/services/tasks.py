@@ -16,9 +16,10 @@ from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskUpdate
 from taskapi.tasks.services.json_patch import Operation, changes
 from taskapi.tasks.services.owner_name import OwnerNameSync
 from taskapi.tasks.storage import history, rules
-from taskapi.tasks.storage.pipelines import direct_values, fields_of, literal, progress, stored_items, update
+from taskapi.tasks.storage.history import Versions
+from taskapi.tasks.storage.pipelines import Write, direct_values, fields_of, literal, progress, stored_items, update
 from taskapi.tasks.storage.reading import read, reference, sound
-from taskapi.tasks.storage.repository import TaskRepository, Versions
+from taskapi.tasks.storage.repository import TaskRepository
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,12 @@ class TaskService:
             Contended: too many requests change it at the same time.
         """
         if data.model_fields_set and "metadata" not in data.model_fields_set:
-            pipeline = update(fields_of(data), owner)
-            task = await self.tasks.update_one(owner, task_id, versions, pipeline, rules.conditions(data), session)
+            write = update(fields_of(data), owner)
+            task = await self.tasks.update_one(owner, task_id, versions, write, rules.conditions(data), session)
             if task is not None:
                 return task
 
-        async def prepare(stored: BSON) -> list[BSON] | None:
+        async def prepare(stored: BSON) -> Write | None:
             return _prepare_update(stored, data, owner)
 
         # If there is nothing to retry, this raises the reason why nothing was written.
@@ -74,7 +75,7 @@ class TaskService:
         if not data.has_read_only:
             return await self.update(owner, task_id, data, versions)
 
-        async def prepare(stored: BSON) -> list[BSON] | None:
+        async def prepare(stored: BSON) -> Write | None:
             task = read(stored, owner)
             if faults := data.differences(task):
                 raise InvalidInput(faults)
@@ -91,7 +92,7 @@ class TaskService:
             InvalidInput: an operation cannot be applied, or the patched task is not valid.
         """
 
-        async def prepare(stored: BSON) -> list[BSON] | None:
+        async def prepare(stored: BSON) -> Write | None:
             data = await changes(read(stored, owner), operations)
             if not data.model_fields_set:
                 return None
@@ -124,7 +125,7 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
     }
 
 
-def _prepare_update(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON] | None:
+def _prepare_update(stored: BSON, data: TaskUpdate, by: UserRead) -> Write | None:
     rules.check(data, stored, by)
     if "metadata" in data.model_fields_set:
         # The result of the merge depends on the stored metadata, so it can be checked only now.
@@ -132,7 +133,7 @@ def _prepare_update(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON] 
     return update(fields_of(data), by) if data.model_fields_set else None
 
 
-def _with_metadata(stored: BSON, data: TaskUpdate, by: UserRead) -> list[BSON]:
+def _with_metadata(stored: BSON, data: TaskUpdate, by: UserRead) -> Write:
     metadata = {} if data.metadata is None else merge(sound(stored, by)["metadata"], data.metadata)
     try:
         check(metadata)

@@ -7,9 +7,10 @@ from taskapi.db import damaged
 from taskapi.db.connection import BSON, Session
 from taskapi.tasks.schemas import TaskRead, TrashedTask
 from taskapi.tasks.services.owner_name import OwnerNameSync
+from taskapi.tasks.storage.history import Versions
 from taskapi.tasks.storage.pipelines import trash_pipeline
 from taskapi.tasks.storage.reading import SOURCE, reference
-from taskapi.tasks.storage.repository import TaskRepository, Versions
+from taskapi.tasks.storage.repository import TaskRepository
 from taskapi.tasks.storage.trash_repository import TrashRepository
 from taskapi.web.pagination import Page, PageQuery
 

@@ -17,10 +17,10 @@ from taskapi.tasks.errors import VersionNotKept
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
-from taskapi.tasks.storage.history import Action
-from taskapi.tasks.storage.pipelines import literal, update
+from taskapi.tasks.storage.history import Action, Versions, undo
+from taskapi.tasks.storage.pipelines import Write, literal, update
 from taskapi.tasks.storage.reading import PUBLIC, SOURCE, read, reference, sound, version_of
-from taskapi.tasks.storage.repository import TaskRepository, Versions
+from taskapi.tasks.storage.repository import TaskRepository
 
 WITH_HISTORY = {**PUBLIC, "history": 1}
 REVERTED_FIELDS = {*TaskUpdate.model_fields, "completed_at", "progress"}
@@ -121,7 +121,7 @@ class VersionService:
             PreconditionFailed: the task has none of ``versions``.
         """
 
-        async def prepare(stored: BSON) -> list[BSON] | None:
+        async def prepare(stored: BSON) -> Write | None:
             past, now = (sound(state_at_version(stored, number), owner) for number in (version, version_of(stored)))
             values = {name: past[name] for name in sorted(REVERTED_FIELDS)}
             if all(exact(value) == exact(now[name]) for name, value in values.items()):
@@ -182,12 +182,8 @@ def state_at_version(stored: BSON, version: int) -> BSON:
     earliest = entries[0]["version"] - (entries[0]["action"] != Action.create) if entries else version_of(stored)
     if version < earliest:
         raise VersionNotKept
-    state = {**LEGACY_DEFAULTS, **stored}
-    for entry in reversed(entries):
-        if entry["version"] <= version:
-            break
-        state |= entry["before"]
-    return {**state, "version": version}
+    later = [entry for entry in entries if entry["version"] > version]
+    return {**undo(stored, later), "version": version}
 
 
 def _version_at(stored: BSON, moment: datetime) -> int:

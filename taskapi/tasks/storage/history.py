@@ -4,14 +4,18 @@ An entry contains the values *before* the write of the fields that it changed. T
 changes the field, or in the task: this takes half the bytes, and the two can never disagree.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Reversible
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.clock import in_utc
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import LEGACY_DEFAULTS
+
+Versions = frozenset[int] | None  # those that a task may have; None for any
 
 MAX_ENTRIES = 100
 MAX_BYTES = 64 * 1024  # of all entries, as BSON; if they are larger, the older half is dropped
@@ -33,8 +37,10 @@ def list_or_empty(path: str) -> BSON:
     return {"$cond": [{"$isArray": path}, path, []]}
 
 
-def at_version(versions: Iterable[int]) -> BSON:
+def at_version(versions: Versions) -> BSON:
     """The condition that a task shows one of ``versions``."""
+    if versions is None:
+        return {}
     allowed = sorted(versions)
     odd = {"version": {"$not": {"$type": ["int", "long"]}}, "$expr": {"$in": [_SHOWN_VERSION, allowed]}}
     return {"$or": [{"version": {"$in": allowed}}, odd]}
@@ -61,17 +67,41 @@ def begin_history(by: UserRead, at: datetime) -> list[BSON]:
     return [{**entry(Action.create, by, at), "version": 1, "before": {}}]
 
 
-def record_history(stages: Iterable[BSON], touched: Iterable[str], action: Action, by: UserRead, at: datetime) -> list[BSON]:
-    """Adds to the stages of an update those that increment the version and record which of the ``touched`` fields changed.
+def is_of(found: Any, added: BSON) -> bool:
+    """Whether ``found`` in a history is the entry that a write has ``added``; their authors may have been renamed since."""
+    return (
+        isinstance(found, dict)
+        and found.get("request_id") == added["request_id"]
+        and in_utc(found["at"]) == added["at"]
+        and found["by"]["id"] == added["by"]["id"]
+        and found["action"] == added["action"]
+    )
 
-    ``record_history([{"$set": {"title": "New", "tags": ["x"]}}], ["title", "tags"], Action.update, by, at)``, for example:
+
+def undo(stored: BSON, entries: Reversible[BSON]) -> BSON:
+    """A stored task as it was before the last ``entries`` of its history; its version stays."""
+    state = {**LEGACY_DEFAULTS, **stored}
+    for each in reversed(entries):
+        state |= each["before"]
+    return state
+
+
+def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BSON) -> list[BSON]:
+    """Extends an update so that it increments the version and adds an entry with the former values of the ``touched`` fields.
+
+    The update sets ``first``, then runs the ``stages``; ``added`` comes from ``entry``.
+    ``record_history({"title": "New", "tags": ["x"]}, touched=["title", "tags"], added=entry(Action.update, by, at))``, e.g.:
 
     Document in:
         {"title": "Old", "tags": ["x"], "version": 1, "history": []}
 
     Stages:
-        {"$set": {"version": NEXT_VERSION, "before": {"$mergeObjects": [{"title": "$title", "tags": "$tags"}]}}}
-        {"$set": {"title": "New", "tags": ["x"]}}
+        {"$set": {
+            "version": NEXT_VERSION,
+            "before": {"$mergeObjects": [{"title": "$title", "tags": "$tags"}]},
+            "title": "New",
+            "tags": ["x"],
+        }}
         {"$set": {"history": keep_newest({"$concatArrays": [list_or_empty("$history"), [{
             "at": {"$literal": at},
             "by": {"$literal": {"id": by.object_id, "username": by.username}},
@@ -97,16 +127,16 @@ def record_history(stages: Iterable[BSON], touched: Iterable[str], action: Actio
     }
     if "metadata" in before:  # 1 and 1.0 are equal to MongoDB, but not to callers
         before["metadata"] = "$before.metadata"
-    added = {
-        **{name: {"$literal": value} for name, value in entry(action, by, at).items()},
+    complete = {
+        **{name: {"$literal": value} for name, value in added.items()},
         "version": "$version",
         "before": before,
     }
-    history = {"$concatArrays": [list_or_empty("$history"), [added]]}
+    history = {"$concatArrays": [list_or_empty("$history"), [complete]]}
     # A computed value, because an object would be merged into what a script may have stored under this name.
     kept = {"before": {"$mergeObjects": [stored]}} if stored else {}
     return [
-        {"$set": {"version": NEXT_VERSION, **kept}},
+        {"$set": {"version": NEXT_VERSION, **kept, **first}},
         *stages,
         {"$set": {"history": keep_newest(history)}},
         {"$unset": "before"},

@@ -65,7 +65,7 @@ class ImportRepository:
         scope = Scope.of(owner)
         operations: list[InsertOne[BSON] | UpdateOne] = [InsertOne(task) for task in inserts]
         for stored, pipeline in updates:
-            unchanged = {**scope.around(stored), "_id": stored["_id"], **at_version([version_of(stored)])}
+            unchanged = {**scope.around(stored), "_id": stored["_id"], **at_version(frozenset([version_of(stored)]))}
             operations.append(UpdateOne(unchanged, pipeline))
         if not operations:
             return BulkResult({}, 0)

@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bson.errors import BSONError
-from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError, WriteError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from taskapi.core.data_loader import DataLoader
 from taskapi.db.connection import BSON, Database
-from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
+from taskapi.db.errors import lacks_durability, to_write_error
 from taskapi.tasks.storage.documents import TaskDocument
 
 MAX_INSERTED = 32  # tasks per write
@@ -42,7 +41,7 @@ class TaskInserter:
         except BulkWriteError as error:
             if lacks_durability(error):  # the task that a duplicate id has met may be lost as well
                 return dict.fromkeys(tasks, error)
-            return {tasks[each["index"]]: _failure(each) for each in error.details["writeErrors"]}
+            return {tasks[each["index"]]: to_write_error(each) for each in error.details["writeErrors"]}
         except (BSONError, OverflowError):  # a task cannot be encoded, and the error does not say which
             return await self._insert_alone(new)
         return {}
@@ -55,8 +54,3 @@ class TaskInserter:
             except (PyMongoError, BSONError, OverflowError) as error:
                 failures[each] = error
         return failures
-
-
-def _failure(details: Mapping[str, Any]) -> WriteError:
-    kind = DuplicateKeyError if details["code"] == DUPLICATE_KEY else WriteError
-    return kind(details["errmsg"], details["code"], {name: value for name, value in details.items() if name != "op"})

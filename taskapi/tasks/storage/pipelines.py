@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 
@@ -12,7 +12,7 @@ from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import DAYS, DIRECT_FIELDS
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskCreate, TaskUpdate
-from taskapi.tasks.storage.history import Action, list_or_empty, record_history
+from taskapi.tasks.storage.history import Action, entry, list_or_empty, record_history
 from taskapi.tasks.storage.reading import reference
 
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -35,6 +35,13 @@ PROGRESS = {
         },
     }
 }
+
+
+class Write(NamedTuple):
+    """A change of a task: the update pipeline, and the entry that it adds to the history."""
+
+    pipeline: list[BSON]
+    added: BSON
 
 
 def stored_items(items: Iterable[ChecklistItem]) -> list[BSON]:
@@ -63,13 +70,13 @@ def _later(now: datetime) -> BSON:
 
 def update(
     fields: BSON, by: UserRead, action: Action = Action.update, now: datetime | None = None, *, derive: bool = True
-) -> list[BSON]:
-    """The pipeline that sets ``fields`` (stored name -> expression) and the fields derived from them, and adds to the history.
+) -> Write:
+    """The write that sets ``fields`` (stored name -> expression) and the fields derived from them, and adds to the history.
 
     With ``derive=False``, ``fields`` contains the fields derived from status and checklist as well.
     """
     now = now or utc_now()
-    stages: list[BSON] = [{"$set": {"updated_at": _later(now), **fields}}]
+    stages = list[BSON]()
     touched = [*fields, "updated_at"]
     if derive and "status" in fields:
         completed_at = {"$cond": [IS_DONE, {"$ifNull": ["$completed_at", now]}, None]}
@@ -78,7 +85,8 @@ def update(
     if derive and ("status" in fields or "checklist" in fields):
         stages.append({"$set": {"progress": PROGRESS}})
         touched.append("progress")
-    return record_history(stages, touched, action, by, now)
+    added = entry(action, by, now)
+    return Write(record_history({"updated_at": _later(now), **fields}, *stages, touched=touched, added=added), added)
 
 
 def direct_values(data: TaskCreate | TaskUpdate, *, unset: bool = False) -> BSON:
@@ -107,11 +115,11 @@ def trash_pipeline(owner: UserRead, days: int) -> list[BSON]:
     trash = {"deleted_at": now, "expires_at": now + timedelta(days=days)}
     # A computed value replaces whatever a script has stored there, so that the owner can be found again.
     moved = {"trash": {"$literal": {"owner": reference(owner), **trash}}}
-    return record_history([{"$set": moved}, {"$unset": "owner"}], [], Action.delete, owner, now)
+    return record_history(moved, {"$unset": "owner"}, touched=[], added=entry(Action.delete, owner, now))
 
 
 def restore_pipeline(owner: UserRead, now: datetime, *, keeps_key: bool = True) -> list[BSON]:
     """The update pipeline that takes a task of ``owner`` out of the trash; with ``keeps_key=False``, it loses its key."""
     gone = ["trash"] if keeps_key else ["trash", "key"]
-    stages: list[BSON] = [{"$set": {"owner": {"$literal": reference(owner)}}}, {"$unset": gone}]
-    return record_history(stages, [] if keeps_key else ["key"], Action.restore, owner, now)
+    back, touched = {"owner": {"$literal": reference(owner)}}, [] if keeps_key else ["key"]
+    return record_history(back, {"$unset": gone}, touched=touched, added=entry(Action.restore, owner, now))

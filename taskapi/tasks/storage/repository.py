@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from bson import ObjectId
-from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from taskapi.accounts.users.schemas import UserRead
@@ -17,14 +16,15 @@ from taskapi.db.transactions import transaction
 from taskapi.tasks.errors import Contended
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import at_version
+from taskapi.tasks.storage.history import Versions, at_version
 from taskapi.tasks.storage.inserter import TaskInserter
+from taskapi.tasks.storage.pipelines import Write
 from taskapi.tasks.storage.reading import PUBLIC, read, version_of
 from taskapi.tasks.storage.scope import Scope
+from taskapi.tasks.storage.updater import TaskUpdater
 
 Result = TypeVar("Result")
-Versions = frozenset[int] | None  # the versions that may be changed; None for any
-Prepare = Callable[[BSON], Awaitable[list[BSON] | None]]  # returns the update pipeline for a stored task; None to write nothing
+Prepare = Callable[[BSON], Awaitable[Write | None]]  # returns the write for a stored task; None to write nothing
 
 MAX_ATTEMPTS = 100
 
@@ -34,16 +34,16 @@ def task_filter(owner: UserRead, task_id: str, versions: Versions = None) -> BSO
     stored_id = object_id(task_id)
     if stored_id is None:
         raise NotFound("Task not found")
-    condition = {} if versions is None else at_version(versions)
-    return {**Scope.of(owner).outside_trash, "_id": stored_id, **condition}
+    return {**Scope.of(owner).outside_trash, "_id": stored_id, **at_version(versions)}
 
 
 class TaskRepository:
-    """Reads and writes single tasks. New tasks are stored through ``inserter``."""
+    """Reads and writes single tasks. New tasks are stored through ``inserter``, and changed through ``updater``."""
 
-    def __init__(self, database: Database, inserter: TaskInserter) -> None:
+    def __init__(self, database: Database, inserter: TaskInserter, updater: TaskUpdater) -> None:
         self._tasks = database.collection(TaskDocument)
         self._inserter = inserter
+        self._updater = updater
 
     async def find(
         self,
@@ -112,24 +112,20 @@ class TaskRepository:
         owner: UserRead,
         task_id: str,
         versions: Versions,
-        pipeline: list[BSON],
+        write: Write,
         conditions: Sequence[BSON] = (),
         session: Session | None = None,
     ) -> TaskRead | None:
-        """Applies an update pipeline in one atomic write.
+        """Changes a task in one atomic write.
 
         Returns None if there is no such task, it has none of ``versions``, or it does not meet all ``conditions``.
 
         Raises NotFound if ``task_id`` is not an id.
         """
-        matching = task_filter(owner, task_id, versions)
-        changed = await self._tasks.find_one_and_update(
-            {**matching, "$and": list(conditions)} if conditions else matching,
-            pipeline,
-            PUBLIC,
-            return_document=ReturnDocument.AFTER,
-            session=session,
-        )
+        matching = task_filter(owner, task_id)
+        if conditions:
+            matching["$and"] = list(conditions)
+        changed = await self._updater.update(Scope.of(owner), matching, versions, write, session)
         return None if changed is None else read(changed, owner)
 
     async def update_with_retry(
@@ -141,7 +137,7 @@ class TaskRepository:
         projection: Mapping[str, int] = PUBLIC,
         session: Session | None = None,
     ) -> TaskRead:
-        """Applies the update pipeline that ``prepare`` returns for the stored task, if its version is still the same.
+        """Makes the change that ``prepare`` returns for the stored task, if its version is still the same.
 
         Starts again if the task has changed in between; writes nothing if ``prepare`` returns None.
 
@@ -153,10 +149,10 @@ class TaskRepository:
         """
         for _ in range(MAX_ATTEMPTS):
             stored = await self.find(owner, task_id, versions, projection, session)
-            pipeline = await prepare(stored)
-            if pipeline is None:
+            write = await prepare(stored)
+            if write is None:
                 return read(stored, owner)
-            task = await self.update_one(owner, task_id, frozenset([version_of(stored)]), pipeline, session=session)
+            task = await self.update_one(owner, task_id, frozenset([version_of(stored)]), write, session=session)
             if task is not None:
                 return task
         raise Contended

@@ -14,7 +14,7 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.db.connection import BSON
 from taskapi.tasks.storage import history
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import Action, keep_newest, record_history
+from taskapi.tasks.storage.history import Action, entry, keep_newest, record_history
 from tests.client import Account, stored_user
 from tests.stored import collection
 
@@ -52,8 +52,7 @@ async def test_docstring_example_is_true(ada: Account, builder: Callable[..., An
     by = UserRead.model_validate(await stored_user(ada.id))
     example = example_of(builder, by)
     if builder is record_history:
-        update = [{"$set": {"title": "New", "tags": ["x"]}}]
-        built = record_history(update, ["title", "tags"], Action.update, by, AT)
+        built = record_history({"title": "New", "tags": ["x"]}, touched=["title", "tags"], added=entry(Action.update, by, AT))
     else:
         built = [{"$set": {"history": keep_newest("$history")}}]
     assert example["Stages"] == built

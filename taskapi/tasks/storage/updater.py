@@ -1,0 +1,180 @@
+"""Changes tasks. Changes that arrive together are written at once, and each caller gets the outcome of their own.
+
+A group is one bulk write and one query for the changed tasks::
+
+    PATCH 1 ─┐
+    PATCH 2 ─┼─▶ bulk write ─┬─ 1 and 2 changed ──▶ query ─▶ the answers of 1 and 2
+    PATCH 3 ─┘               └─ 3 matched nothing ─▶ a write of its own decides
+
+If the last entry in the history of a task is not that of the change, the task has changed again: by another change of the
+group, or another worker. Then a second query reads the whole history, which tells how the task was.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import bson
+from bson import ObjectId
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, PyMongoError
+
+from taskapi.core.data_loader import DataLoader
+from taskapi.db.connection import BSON, Database, Session
+from taskapi.db.errors import lacks_durability, to_write_error
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.history import Versions, at_version, is_of, undo
+from taskapi.tasks.storage.pipelines import Write
+from taskapi.tasks.storage.reading import PUBLIC
+from taskapi.tasks.storage.scope import Scope
+
+MAX_UPDATED = 32  # changes per write
+WRITES = 2  # at the same time: while one waits for the journal, the next is on its way
+MAX_SHARED_BYTES = 65_536  # of one change; a larger one is written alone, so that a group is one message to MongoDB
+BY_ID = "_id_"
+# A bulk write says how many of its filters matched, not which. With ``upsert``, one that matches nothing is an error with its
+# place in the list: MongoDB cannot infer a new document, because the filter demands a value of ``_id`` and one within it.
+NEVER_INSERTED: BSON = {"_id.none": None}
+NO_MATCH = 54  # NotSingleValueField: "cannot infer query fields to set"
+WITH_LAST_ENTRY: BSON = {**PUBLIC, "history": {"$slice": -1}}
+WITH_HISTORY: BSON = {**PUBLIC, "history": 1}
+
+Outcome = BSON | Exception | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Change:
+    scope: Scope
+    matching: BSON
+    versions: Versions
+    write: Write
+
+    @property
+    def task_id(self) -> ObjectId:
+        found: ObjectId = self.matching["_id"]
+        return found
+
+    def encode(self) -> tuple[UpdateOne, int]:
+        """The change as a part of a bulk write, and its size in bytes. It does not match a task with a damaged version."""
+        versions = {} if self.versions is None else {"version": {"$in": sorted(self.versions)}}  # an upsert allows no $expr
+        matching = RawBSONDocument(bson.encode({**self.matching, **versions, **NEVER_INSERTED}))
+        stages = [RawBSONDocument(bson.encode(stage)) for stage in self.write.pipeline]
+        return UpdateOne(matching, stages, upsert=True, hint=BY_ID), sum(len(each.raw) for each in (matching, *stages))
+
+
+class TaskUpdater:
+    """Changes tasks for one application, each as atomically and durably as with a write of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._tasks = database.collection(TaskDocument)
+        self._outcomes = DataLoader(self._update, WRITES, MAX_UPDATED)
+
+    async def update(
+        self, scope: Scope, matching: BSON, versions: Versions, write: Write, session: Session | None = None
+    ) -> BSON | None:
+        """Changes the task of ``scope`` that ``matching`` finds, at one of ``versions``. Returns it as stored after that.
+
+        Returns None if there is none, or if it has been erased right after the change: nobody can tell the order of the two.
+
+        Raises what the driver would raise for a write of its own. If it says that the outcome is unknown, the task may have
+        been changed.
+        """
+        change = _Change(scope, matching, versions, write)
+        if session is not None:
+            return await self._write(change, session)
+        outcome = await self._outcomes.get(change)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _write(self, change: _Change, session: Session | None = None) -> BSON | None:
+        return await self._tasks.find_one_and_update(
+            {**change.matching, **at_version(change.versions)},
+            change.write.pipeline,
+            PUBLIC,
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+
+    async def _update(self, changes: Collection[_Change]) -> Mapping[_Change, Outcome]:
+        if len(changes) == 1:
+            return {change: await self._write(change) for change in changes}
+        outcomes, together, alone = dict[_Change, Outcome](), dict[_Change, UpdateOne](), list[_Change]()
+        for change in changes:
+            try:
+                statement, size = change.encode()
+            except (BSONError, OverflowError) as error:
+                outcomes[change] = error
+                continue
+            if size > MAX_SHARED_BYTES:
+                alone.append(change)
+            else:
+                together[change] = statement
+        for found in await asyncio.gather(self._write_together(together), *map(self._write_alone, alone)):
+            outcomes |= found
+        return outcomes
+
+    async def _write_alone(self, change: _Change) -> dict[_Change, Outcome]:
+        try:
+            return {change: await self._write(change)}
+        except PyMongoError as error:
+            return {change: error}
+
+    async def _write_together(self, changes: Mapping[_Change, UpdateOne]) -> dict[_Change, Outcome]:
+        written = list(changes)
+        if len(written) < 2:
+            return await self._write_alone(*written) if written else {}
+        unmatched, outcomes = list[_Change](), dict[_Change, Outcome]()
+        try:
+            await self._tasks.bulk_write(list(changes.values()), ordered=False)
+        except BulkWriteError as error:
+            if lacks_durability(error):
+                return dict.fromkeys(written, error)
+            faults = {written[each["index"]]: each for each in error.details["writeErrors"]}
+            unmatched = [change for change, fault in faults.items() if fault["code"] == NO_MATCH]
+            outcomes = {change: to_write_error(fault) for change, fault in faults.items() if fault["code"] != NO_MATCH}
+            written = [change for change in written if change not in faults]
+        except PyMongoError as error:
+            return dict.fromkeys(written, error)
+        for found in await asyncio.gather(self._read(written), *map(self._write_alone, unmatched)):
+            outcomes |= found
+        return outcomes
+
+    async def _read(self, written: Sequence[_Change]) -> dict[_Change, Outcome]:
+        try:
+            tasks = await self._find(((each.scope.outside_trash, each.task_id) for each in written), WITH_LAST_ENTRY)
+            outcomes: dict[_Change, Outcome] = {
+                change: task
+                for change in written
+                if (task := tasks.get(change.task_id))
+                and any(is_of(entry, change.write.added) for entry in task.get("history", ()))
+            }
+            overtaken = [change for change in written if change not in outcomes]
+            tasks = await self._find(((each.scope.anywhere, each.task_id) for each in overtaken), WITH_HISTORY)
+            return outcomes | {each: _as_written(tasks.get(each.task_id), each.write.added) for each in overtaken}
+        except PyMongoError as error:
+            return dict.fromkeys(written, error)
+
+    async def _find(self, wanted: Iterable[tuple[BSON, ObjectId]], projection: BSON) -> dict[ObjectId, BSON]:
+        if not (branches := [{**scope, "_id": task_id} for scope, task_id in wanted]):
+            return {}
+        cursor = self._tasks.find({"$or": branches}, projection, batch_size=len(branches) + 1)
+        return {task["_id"]: task for task in await cursor.to_list(None)}
+
+
+def _as_written(task: BSON | None, added: BSON) -> BSON | None:
+    """A task as it was after the write that ``added`` an entry; as it is now if that entry has been dropped since.
+
+    The entries of two changes of a task look the same if their requests have one id, which callers may choose, and came in one
+    millisecond. Then both get the later state, as if they had been answered a moment later.
+    """
+    if task is None:
+        return None
+    history: list[Any] = task.get("history", [])
+    for number in reversed(range(len(history))):
+        if is_of(history[number], added):
+            return {**undo(task, history[number + 1 :]), "version": history[number]["version"]}
+    return task
