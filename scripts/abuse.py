@@ -81,7 +81,7 @@ def world_of(name: str, tasks: int) -> Iterator[World]:
         with embedded.provide(settings) as complete, patch.dict("os.environ", ATTACKS[name].settings):
             assert complete.mongodb_uri
             uri = complete.mongodb_uri.get_secret_value()
-            with Bench(uri, Path(folder), []).server("taskapi") as (url, pid):
+            with Bench(uri, Path(folder)).server("taskapi") as (url, pid):
                 yield prepare(url, pid, uri, SMALL, tasks)
 
 

@@ -1,102 +1,125 @@
-"""Measures the API beside a hand-written Starlette + Motor + orjson handler (bench_floor.py) in the same run.
+"""Measures the API on this machine, on a MongoDB of its own: one server process on one core, the rest on the other.
 
-One server process each, measured in turn on the same MongoDB and the same tasks; callers and tasks rotate. With two
-cores or more the server has the first to itself, and MongoDB and the load share the second. Ratios are medians over
-the rounds, each taken within its round: single numbers of a busy machine mean little.
+Without an option, it compares the API with the floor: a hand-written Starlette + Motor + orjson handler that answers the same
+requests. With one of the four others, it puts the results into docs/performance.md as well. It fails when a bar is missed.
+Single numbers of a busy machine mean little; the ratios are medians over the rounds, each taken within its round.
 """
 
 import argparse
 import json
-import os
+import platform
+import shlex
 import shutil
 import signal
-import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench_load import REQUESTS, SECRET, Bench, Measure, pin_mongod, prepare
-from bench_scale import scale
+import bench_page
+import bench_peers
+from bench_compare import compare
+from bench_load import SECRET, Bench, pin_mongod, prepare
+from bench_page import PAGE, Result
+from bench_scale import require_space, scale
+from bench_soak import soak
+from bench_workers import compare_workers
 from pydantic import SecretStr
+from pymongo import MongoClient
 
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
 
 
-def compare(bench: Bench, connections: list[int], rounds: int, seconds: int) -> list[dict[str, object]]:
-    """Measures both servers in turn, and prints one row for each operation and number of connections."""
-    seen: dict[tuple[str, int, str], list[Measure]] = {}
-    for _ in range(rounds):
-        for name in ("floor", "taskapi"):
-            with bench.server(name) as (url, _):
-                for operation, request in REQUESTS.items():
-                    bench.load(url, request, 8, 1)  # warms up
-                    for count in connections:
-                        measure = bench.load(url, request, count, seconds)
-                        seen.setdefault((operation, count, name), []).append(measure)
-    print("| operation | connections | floor req/s | taskapi req/s | ratio | p50 ms | p99 ms | errors |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    rows: list[dict[str, object]] = []
-    for operation in REQUESTS:
-        for count in connections:
-            floor, ours = seen[operation, count, "floor"], seen[operation, count, "taskapi"]
-            rates = [round(statistics.median(measure.rate for measure in measures)) for measures in (floor, ours)]
-            ratio = round(statistics.median(mine.rate / theirs.rate for mine, theirs in zip(ours, floor, strict=True)), 2)
-            p50, p99 = (round(statistics.median(getattr(m, name) for m in ours), 1) for name in ("p50", "p99"))
-            errors = sum(measure.errors for measure in ours)
-            print(f"| {operation} | {count} | {rates[0]} | {rates[1]} | {ratio:.2f} | {p50} | {p99} | {errors} |")
-            rows.append({"operation": operation, "connections": count, "ratio": ratio, "errors": errors})
-    return rows
+def numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
-def resident_mib(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="./scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--peers", action="store_true", help="also compare with Fastify, Go and a first FastAPI + Beanie application"
+    )
+    kind.add_argument(
+        "--scale",
+        nargs="?",
+        type=numbers,
+        const=[10_000, 1_000_000],
+        metavar="TASKS,…",
+        help="compare collections of so many tasks (default 10000,1000000)",
+    )
+    kind.add_argument("--workers", type=int, metavar="N", help="compare the cost of a request with N workers and with one: 2")
+    kind.add_argument("--soak", type=int, metavar="SECONDS", help="watch latency and memory under 128 connections: 60")
+    parser.add_argument("--connections", type=numbers, default=[1, 32, 128], help="numbers of connections (default 1,32,128)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default %(default)s)")
+    parser.add_argument("--seconds", type=int, default=4, help="length of one measurement (default %(default)s)")
+    parser.add_argument("--page", default=str(PAGE), help='where the results go (default docs/performance.md; "-": nowhere)')
+    parser.add_argument("--json", type=Path, help="also write the rows here")
+    return parser.parse_args()
 
 
-def soak(bench: Bench, seconds: int) -> None:
-    """Prints the memory of the server before, during and after a long load of 128 connections."""
-    with bench.server("taskapi") as (url, pid):
-        for request in REQUESTS.values():
-            bench.load(url, request, 128, 5)
-        sizes = [resident_mib(pid)]
-        for _ in range(4):
-            bench.load(url, REQUESTS["list"], 128, max(seconds // 4, 1))
-            sizes.append(resident_mib(pid))
-    print(f"Resident memory over {seconds} s at 128 connections, MiB: " + ", ".join(f"{size:.0f}" for size in sizes))
+def choose_peers() -> list[str]:
+    """The servers that can run here; prints what the others need."""
+    missing = {name: bench_peers.find_missing(name) for name in bench_peers.TITLES}
+    for name, needs in missing.items():
+        if needs:
+            print(f"{name} is left out: it {needs}", file=sys.stderr)
+    return [name for name, needs in missing.items() if not needs]
+
+
+def describe_versions(bench: Bench, names: Sequence[str]) -> list[str]:
+    """The versions of what took part."""
+    with MongoClient[dict[str, object]](bench.uri) as mongo:
+        mongodb = f"MongoDB {mongo.server_info()['version']}"
+    of_servers = [version for name in names for version in bench_peers.find_versions(name, bench.folder)]
+    return [f"Python {platform.python_version()}", *of_servers, mongodb, bench_peers.find_wrk_version()]
+
+
+def measure(options: argparse.Namespace, bench: Bench, names: Sequence[str]) -> Result:
+    if options.scale:
+        return scale(bench, options.scale, options.rounds, options.seconds)
+    prepare(bench)
+    if options.workers:
+        return compare_workers(bench, options.workers, options.rounds, options.seconds)
+    if options.soak:
+        return soak(bench, options.soak)
+    return compare(bench, names, options.connections, options.rounds, options.seconds)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--connections", default="1,32,128", help="numbers of connections (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default %(default)s)")
-    parser.add_argument("--seconds", type=int, default=4, help="length of one measurement (default %(default)s)")
-    parser.add_argument("--soak", type=int, default=0, metavar="SECONDS", help="watch the memory under load instead")
-    parser.add_argument("--scale", action="store_true", help="compare 10,000 tasks with 1,000,000, and near pages with far ones")
-    parser.add_argument("--json", type=Path, help="also write the rows here")
-    options = parser.parse_args()
+    options = parse()
     if not shutil.which("wrk"):
         sys.exit("wrk is missing; install it (Debian, Ubuntu: apt-get install wrk)")
+    section = next((name for name in ("peers", "scale", "workers", "soak") if getattr(options, name)), None)
+    page = Path(options.page) if section and options.page != "-" else None
+    if page and section:
+        bench_page.require_section(page, section)
+    if options.scale:
+        require_space(options.scale)
+    names = choose_peers() if options.peers else ["floor", "taskapi"] if section is None else ["taskapi"]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as name:
         folder = Path(name)
         settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=folder / "data")
         with embedded.provide(settings) as complete:
             assert complete.mongodb_uri
-            bench = Bench(complete.mongodb_uri.get_secret_value(), folder, [])
+            bench = Bench(complete.mongodb_uri.get_secret_value(), folder)
             pin_mongod(folder)
-            prepare(bench)
-            if options.soak:
-                soak(bench, options.soak)
-                return
-            if options.scale:
-                scale(bench, 32, options.rounds, options.seconds)
-                return
-            connections = [int(count) for count in options.connections.split(",")]
-            rows = compare(bench, connections, options.rounds, options.seconds)
-            if options.json:
-                options.json.write_text(json.dumps(rows, indent=1))
-    print(f"{os.cpu_count()} cores; the server had one of them.")
+            result = measure(options, bench, names)
+            text = bench_page.render(
+                result, f"./scripts/bench {shlex.join(sys.argv[1:])}".strip(), describe_versions(bench, names)
+            )
+    print(text)
+    if page and section:
+        bench_page.write(page, section, text)
+    if options.json:
+        rows = [dict(zip(table.headings, row, strict=True)) for table in result.tables for row in table.rows]
+        options.json.write_text(json.dumps(rows, indent=1))
+    if result.failures:
+        sys.exit("\n".join(result.failures))
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def main() -> None:
         with embedded.provide(settings) as complete:
             assert complete.mongodb_uri
             uri = complete.mongodb_uri.get_secret_value()
-            bench = Bench(uri, Path(name), [])
+            bench = Bench(uri, Path(name))
             with bench.server("taskapi") as (url, pid), MongoClient[dict[str, Any]](uri) as client:
                 token = fill(url, client[bench.database]["tasks"], options.tasks)
                 print("| format | lines | MiB | seconds | lines/s | MiB before | MiB peak | MiB more |")

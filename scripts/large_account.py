@@ -151,7 +151,7 @@ def main() -> None:
         settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=Path(name) / "data")
         with embedded.provide(settings) as complete:
             assert complete.mongodb_uri
-            bench = Bench(complete.mongodb_uri.get_secret_value(), Path(name), [])
+            bench = Bench(complete.mongodb_uri.get_secret_value(), Path(name))
             username = fill(bench.uri, bench.database, options.tasks)
             with MongoClient[dict[str, Any]](bench.uri) as client:
                 wrong = measure(bench, client[bench.database], username, options.ratio, options.most)

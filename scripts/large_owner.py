@@ -170,7 +170,7 @@ def main() -> None:
         settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=options.data or Path(name) / "data")
         with embedded.provide(settings) as complete:
             assert complete.mongodb_uri
-            bench = Bench(complete.mongodb_uri.get_secret_value(), Path(name), [])
+            bench = Bench(complete.mongodb_uri.get_secret_value(), Path(name))
             username = fill(bench.uri, bench.database, options.tasks)
             with bench.server("taskapi", patience=600) as (url, _), httpx.Client(base_url=url, timeout=60) as client:
                 form = {"username": username, "password": PASSWORD}
