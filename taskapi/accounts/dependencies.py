@@ -14,7 +14,7 @@ from taskapi.accounts.api_tokens.text import PREFIX, hash_of
 from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed, TokenOwnerLoader
 from taskapi.accounts.auth.service import SignIn
 from taskapi.accounts.errors import SessionRequired
-from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
+from taskapi.accounts.security.access_tokens import Claims, PasswordHasher, TokenCodec
 from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.accounts.security.scopes import MEANING, OF_ROLE, Scopes
 from taskapi.accounts.security.throttling import Throttle
@@ -28,7 +28,6 @@ from taskapi.accounts.users.schemas import Account
 from taskapi.accounts.users.service import Reauthenticator, UserService
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import InsufficientScope, InvalidToken, NotAuthenticated, TooManyRequests
-from taskapi.core.fields import object_id
 from taskapi.web.request_state import state_of
 from taskapi.web.route_call import Pending
 from taskapi.web.services import Services, provided, services_of
@@ -54,8 +53,10 @@ class SignedIn:
     session: ObjectId
 
 
-async def authenticate(request: Request) -> Caller:
+async def authenticate(request: Request, claims: Claims | None = None) -> Caller:
     """The caller behind a request's bearer token (RFC 6750), looked up once per request and never cached across requests.
+
+    ``claims`` are those of the access token, if it has been verified already.
 
     Raises:
         NotAuthenticated: there is no token.
@@ -65,8 +66,9 @@ async def authenticate(request: Request) -> Caller:
     state = state_of(request)
     if isinstance(state.caller, Caller):
         return state.caller
-    token, services = _bearer_token(request), services_of(request)
-    caller = await (_by_api_token if token.startswith(PREFIX) else _by_session)(token, services)
+    services = services_of(request)
+    claims = claims or read_claims(request)
+    caller = await (_by_session(claims, services) if claims else _by_api_token(_bearer_token(request), services))
     if limit := services.get(RequestLimit):
         taken = limit.take(caller.user.id)
         state.quota_headers = taken.headers
@@ -84,14 +86,18 @@ def _bearer_token(request: Request) -> str:
     return token
 
 
-async def _by_session(token: str, services: Services) -> Caller:
-    claims = services[TokenCodec].read(token)
-    user_id, session = object_id(claims.subject), object_id(claims.session)
-    user = await services[AccountLoader].get(user_id) if user_id else None
-    if user is None or session is None or session not in user.sessions:
+def read_claims(request: Request) -> Claims | None:
+    """The claims of a request's access token; None if it has an API token. Raises NotAuthenticated, InvalidToken."""
+    token = _bearer_token(request)
+    return None if token.startswith(PREFIX) else services_of(request)[TokenCodec].read(token)
+
+
+async def _by_session(claims: Claims, services: Services) -> Caller:
+    user = await services[AccountLoader].get(claims.user)
+    if user is None or claims.session not in user.sessions:
         raise InvalidToken
-    services[SessionsLastUsed].touch(session)
-    return Caller(user, claims.scopes & OF_ROLE[user.role], session)
+    services[SessionsLastUsed].touch(claims.session)
+    return Caller(user, claims.scopes & OF_ROLE[user.role], claims.session)
 
 
 async def _by_api_token(token: str, services: Services) -> Caller:
@@ -101,6 +107,13 @@ async def _by_api_token(token: str, services: Services) -> Caller:
         raise InvalidToken
     services[ApiTokensLastUsed].touch(hashed)
     return Caller(owner.user, owner.scopes, None)
+
+
+def _with_scopes(caller: Caller, needed: SecurityScopes) -> Caller:
+    for scope in needed.scopes:
+        if scope not in caller.scopes:
+            raise InsufficientScope(scope)
+    return caller
 
 
 class _Bearer(OAuth2PasswordBearer):
@@ -121,11 +134,7 @@ class _Bearer(OAuth2PasswordBearer):
         )
 
     async def _admit(self, request: Request, needed: SecurityScopes) -> Caller:
-        caller = await authenticate(request)
-        for scope in needed.scopes:
-            if scope not in caller.scopes:
-                raise InsufficientScope(scope)
-        return caller
+        return _with_scopes(await authenticate(request), needed)
 
 
 class BearerAccount(_Bearer):
@@ -160,13 +169,13 @@ class BearerSession(_Bearer):
 class PendingCaller(Pending):
     """A caller whose access token is genuine. Whether its session and account are still there is not known yet."""
 
-    def __init__(self, request: Request, needed: SecurityScopes, claimed: ObjectId | None) -> None:
+    def __init__(self, request: Request, needed: SecurityScopes, claims: Claims | None) -> None:
         self._request, self._needed = request, needed
-        self._claimed = claimed  # the id of the account; None if only a look-up can tell
+        self._claims = claims  # None if only a look-up can tell whose token it is
 
     async def settle(self) -> Account:
         """The caller's account. Raises as ``BearerAccount``."""
-        return await current_user(self._request, self._needed)
+        return _with_scopes(await authenticate(self._request, self._claims), self._needed).user
 
     async def beside(self, look_up: Callable[[ObjectId], Awaitable[Found]]) -> tuple[Account, Found]:
         """The caller's account, and the result of ``look_up`` for its id. The two are looked up at the same time.
@@ -175,10 +184,10 @@ class PendingCaller(Pending):
             NotAuthenticated, InvalidToken, InsufficientScope, TooManyRequests: as ``settle``; the result is dropped.
             Exception: whatever ``look_up`` raises.
         """
-        if self._claimed is None:
+        if self._claims is None:
             user = await self.settle()
             return user, await look_up(user.object_id)
-        found = asyncio.ensure_future(look_up(self._claimed))
+        found = asyncio.ensure_future(look_up(self._claims.user))
         try:
             user = await self.settle()
         except BaseException:
@@ -196,10 +205,7 @@ class BearerPending(_Bearer):
         Raises:
             NotAuthenticated, InvalidToken: as ``authenticate`` says, apart from the session and the account.
         """
-        token = _bearer_token(request)
-        if token.startswith(PREFIX):
-            return PendingCaller(request, needed, None)
-        return PendingCaller(request, needed, object_id(services_of(request)[TokenCodec].read(token).subject))
+        return PendingCaller(request, needed, read_claims(request))
 
 
 current_user = BearerAccount()

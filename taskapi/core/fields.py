@@ -78,9 +78,9 @@ def _time_zone(name: str) -> str:
     raise PydanticCustomError("unknown_time_zone", "must be a time zone of the IANA database, such as Europe/Berlin")
 
 
-def object_id(text: str) -> ObjectId | None:
+def object_id(text: Any) -> ObjectId | None:
     """``text``, 24 hexadecimal digits, as an ObjectId; None if it is anything else."""
-    return ObjectId(text) if ObjectId.is_valid(text) else None
+    return ObjectId(text) if isinstance(text, str) and ObjectId.is_valid(text) else None
 
 
 Storable = AfterValidator(_storable)

@@ -15,7 +15,6 @@ from taskapi.accounts.users.repository import UserRepository
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import FieldError, InvalidInput, InvalidToken, NotFound
-from taskapi.core.fields import object_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,5 @@ class SignIn:
             claims = self.codec.read(token)
         except InvalidToken:
             return
-        user, session = object_id(claims.subject), object_id(claims.session)
-        if user:
-            with suppress(NotFound):
-                await self.sessions.end(user, session, audit_log)
+        with suppress(NotFound):
+            await self.sessions.end(claims.user, claims.session, audit_log)

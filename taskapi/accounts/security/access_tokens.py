@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TypeVar
 
+from bson import ObjectId
 from jose import JWTError, jwk, jwt
 from passlib.context import CryptContext
 
@@ -16,6 +17,7 @@ from taskapi.accounts.errors import Overloaded
 from taskapi.accounts.security.password_policy import candidates
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import InvalidToken
+from taskapi.core.fields import object_id
 from taskapi.core.keys import SigningKey, decode_base64url
 
 Result = TypeVar("Result")
@@ -92,8 +94,8 @@ class PasswordHasher:
 class Claims:
     """The claims of an access token: the ids of its account and session, its scopes, and its expiry in seconds since 1970."""
 
-    subject: str
-    session: str
+    user: ObjectId
+    session: ObjectId
     scopes: frozenset[str]
     expiry: int
 
@@ -153,7 +155,7 @@ class TokenCodec:
             raise InvalidToken
         if claims["iat"] > utc_now().timestamp() + CLOCK_SKEW_SECONDS:
             raise InvalidToken
-        session, scope = claims.get("sid"), claims.get("scope")
-        if not (isinstance(session, str) and isinstance(scope, str)):
+        user, session, scope = object_id(claims["sub"]), object_id(claims.get("sid")), claims.get("scope")
+        if user is None or session is None or not isinstance(scope, str):
             raise InvalidToken
-        return Claims(claims["sub"], session, frozenset(scope.split()), claims["exp"])
+        return Claims(user, session, frozenset(scope.split()), claims["exp"])

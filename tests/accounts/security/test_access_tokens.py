@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from bson import ObjectId
 from jose import jwt
 from passlib.hash import bcrypt
 
@@ -16,6 +17,7 @@ from taskapi.core.keys import Keyring
 
 SECRET = "0123456789abcdef0123456789abcdef"
 LIFETIME = timedelta(minutes=5)
+USER, SESSION = ObjectId(), ObjectId()
 
 
 @pytest.fixture
@@ -93,10 +95,10 @@ def codec(*secrets: str) -> TokenCodec:
 
 def test_tokens_are_unique_and_say_whose_they_are() -> None:
     ours = codec(SECRET)
-    first, second = (ours.encode("someone", "a session", {"tasks:read", "account"}, LIFETIME) for _ in range(2))
+    first, second = (ours.encode(str(USER), str(SESSION), {"tasks:read", "account"}, LIFETIME) for _ in range(2))
     assert first != second
     claims = ours.read(first)
-    assert (claims.subject, claims.session) == ("someone", "a session")
+    assert (claims.user, claims.session) == (USER, SESSION)
     assert claims.scopes == {"tasks:read", "account"}
     (key,) = Keyring([SECRET]).signing_keys()
     assert jwt.get_unverified_header(first) == {"alg": "HS256", "typ": "JWT", "kid": key.kid}
@@ -121,19 +123,19 @@ def spellings(token: str) -> dict[str, str]:
 @pytest.mark.parametrize("way", spellings("a.b.c"))
 def test_a_token_is_written_in_one_way_alone(way: str) -> None:
     ours = codec(SECRET)
-    token = ours.encode("someone", "a session", (), LIFETIME)
+    token = ours.encode(str(USER), str(SESSION), (), LIFETIME)
     with pytest.raises(InvalidToken):
         ours.read(spellings(token)[way])
-    assert ours.read(token).subject == "someone"
+    assert ours.read(token).user == USER
 
 
 def test_the_first_key_signs_and_all_verify() -> None:
     new = SECRET[::-1]
-    before = codec(SECRET).encode("someone", "a session", (), LIFETIME)
+    before = codec(SECRET).encode(str(USER), str(SESSION), (), LIFETIME)
     both = codec(new, SECRET)
-    assert both.read(before).subject == "someone"
-    after = both.encode("someone", "a session", (), LIFETIME)
-    assert codec(new).read(after).subject == "someone"
+    assert both.read(before).user == USER
+    after = both.encode(str(USER), str(SESSION), (), LIFETIME)
+    assert codec(new).read(after).user == USER
     for keys, token in ((codec(SECRET), after), (codec(new), before)):
         with pytest.raises(InvalidToken):
             keys.read(token)
