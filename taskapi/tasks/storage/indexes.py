@@ -14,13 +14,17 @@ SEARCHED = {"title": 10, "tags": 5, "checklist.text": 3, "description": 1}  # an
 INDEXES = [
     # GET /tasks: the owner's newest first; and the count of all
     IndexModel([OWNER, *NEWEST], name="owner_newest"),
-    # ?status= and ?completed= (done or not), newest first; overdue= without its date
+    # ?status= and ?completed= (done or not), newest first
     IndexModel([OWNER, ("status", ASCENDING), *NEWEST], name="owner_status_newest"),
     # ?priority=, newest first
     IndexModel([OWNER, ("priority", ASCENDING), *NEWEST], name="owner_priority_newest"),
     # ?tag=, newest first
     IndexModel([OWNER, ("tags", ASCENDING), *NEWEST], name="owner_tag_newest"),
-    # ?due_before=, ?due_after=, ?overdue=true; ?sort=due_date either way
+    # ?overdue=true, and ?status= with a due date; ?completed=false&sort=due_date
+    IndexModel([OWNER, ("status", ASCENDING), ("due_date", ASCENDING), BY_ID], name="owner_status_due"),
+    # ?where= on completed_at: what was done in a week
+    IndexModel([OWNER, ("completed_at", ASCENDING)], name="owner_completed"),
+    # ?due_before=, ?due_after=; ?sort=due_date either way
     IndexModel([OWNER, ("due_date", ASCENDING), BY_ID], name="owner_due"),
     # ?sort=-priority,due_date and its reverse
     IndexModel([OWNER, ("priority", DESCENDING), ("due_date", ASCENDING), BY_ID], name="owner_priority_due"),

@@ -42,6 +42,7 @@ FILTERS = [
     {"where": '{"metadata.hours": {"$gte": 28}}'},
     {"where": '{"$or": [{"status": "done"}, {"priority": {"$gte": 4}}]}'},
     {"where": '{"title": {"$gte": "m"}, "checklist": {"$size": 0}}'},
+    {"where": '{"completed_at": {"$gte": "2026-02-01T00:00:00Z", "$lt": "2026-02-08T00:00:00Z"}}'},
     {"q": "report"},
     {"q": "report -garden", "status": "todo"},
 ]
@@ -98,6 +99,7 @@ async def owner(shared: httpx.AsyncClient) -> ObjectId:
             "priority": 1 + n % 5,
             "tags": [f"tag{n % 11}"],
             "due_date": days[n % 91],
+            "completed_at": days[n % 91] if n % 7 % 3 == 2 else None,
             "metadata": {"project": f"project{n % 10}", "hours": n % 31},
             "created_at": now + timedelta(milliseconds=n // 300),
             "updated_at": now + timedelta(milliseconds=n // 300),
@@ -181,6 +183,32 @@ async def test_every_index_is_documented(app: FastAPI) -> None:
     assert present == declared | {"_id_"}
 
 
+@pytest.mark.parametrize(
+    ("parameters", "index"),
+    [
+        ({"overdue": "true", "tz": "Pacific/Auckland"}, "owner_status_due"),
+        ({"overdue": "true", "sort": "due_date"}, "owner_status_due"),
+        ({"completed": "true", "due_before": "2026-01-05"}, "owner_status_due"),
+        ({"where": '{"completed_at": {"$gte": "2026-02-01T00:00:00Z", "$lt": "2026-02-08T00:00:00Z"}}'}, "owner_completed"),
+        ({"where": '{"completed_at": {"$gte": "2026-03-25T00:00:00Z"}}', "sort": "priority,title"}, "owner_completed"),
+    ],
+    ids=str,
+)
+async def test_selective_filters_read_only_tasks_that_match(owner: ObjectId, parameters: dict[str, str], index: str) -> None:
+    """The page, and the total, which is counted in the index alone."""
+    query = TaskQuery.model_validate(parameters)
+    matching = await collection(TaskDocument).count_documents(query.filter(Scope(owner)))
+    assert matching > 0
+    page = await plan_of(owner, None, **parameters)
+    assert examined(page) <= max(matching, 2 * 21)
+    total = await explain(
+        TaskDocument, [{"$match": query.filter(Scope(owner))}, {"$count": "total"}], collation_for(query.order)
+    )
+    assert index in found_in(total, "indexName")
+    assert examined(total) == 0
+    assert keys_examined(total) <= matching + 4
+
+
 PLANNED = "the planner"
 
 
@@ -193,13 +221,15 @@ PLANNED = "the planner"
         ({"sort": "due_date"}, "owner_due"),
         ({"sort": "priority,-due_date"}, "owner_priority_due"),
         ({"sort": "priority,title"}, "owner_newest"),
-        ({"sort": "updated_at", "where": '{"completed_at": null}'}, "owner_updated"),
+        ({"sort": "updated_at", "where": '{"completed_at": {"$ne": null}}'}, "owner_updated"),
         ({"where": '{"$or": [{"progress": {"$gt": 0.5}}, {"$nor": [{"links": {"$size": 0}}]}]}'}, "owner_newest"),
         ({"sort": "due_date", "where": '{"title": "as its code points are"}'}, "owner_due"),
         ({"sort": "title", "where": '{"title": "as its code points are"}'}, PLANNED),
         ({"tag": "tag3", "sort": "priority,title"}, PLANNED),
         ({"due_before": "2026-03-01"}, PLANNED),
         ({"where": '{"$or": [{"completed_at": null}, {"metadata.project": "project3"}]}'}, PLANNED),
+        ({"where": '{"completed_at": {"$lt": "2026-02-01T00:00:00Z"}}'}, PLANNED),
+        ({"where": '{"$nor": [{"completed_at": null}]}'}, "owner_newest"),
         ({"where": '{"metadata.project": {"$exists": true}}'}, PLANNED),
         ({"where": '{"status": {"$ne": "done"}}'}, PLANNED),
         ({"where": '{"$nor": [{"metadata.project": "project3"}], "metadata.hours": {"$exists": false}}'}, "owner_newest"),
@@ -217,7 +247,7 @@ async def test_query_hints_the_index_that_is_best(owner: ObjectId, parameters: d
 
 
 async def test_page_by_two_keys_uses_first_keys_index(owner: ObjectId) -> None:
-    parameters = {"sort": "title,priority", "where": '{"completed_at": null}', "limit": "1"}
+    parameters = {"sort": "title,priority", "where": '{"progress": 0}', "limit": "1"}
     explained = await plan_of(owner, await middle(owner, **parameters), **parameters)
     assert found_in(explained, "indexName")[0] == "owner_title_collated"
 
