@@ -68,6 +68,8 @@ PATHS: Sequence[BSON] = (
     {"completed_at": None},
     {"completed_at": {"$ne": None}},
     {"completed_at": {"$gte": "2026-05-01T00:00:00Z", "$lt": "2026-05-02T00:00:00Z"}},
+    {"completed_at": {"$gte": "2026-05-01T00:00:00Z", "$lt": "2026-05-08T00:00:00Z"}},
+    {"completed_at": {"$gte": "2026-05-01T00:00:00Z"}},
 )
 FILTERS: Sequence[dict[str, str]] = (
     {},
@@ -96,7 +98,7 @@ def queries() -> Iterator[tuple[str, dict[str, str]]]:
     pairs = [f"{first},{second}" for first, second in permutations(sorts, 2) if first.strip("-") != second.strip("-")]
     for filters in FILTERS:
         yield "filter", filters
-        for sort in (*sorts, "-priority,due_date"):
+        for sort in (*sorts, "-priority,due_date", "priority,title", "created_at,priority"):  # no index has the last two
             yield "filter in order", {**filters, "sort": sort}
     for pair in pairs:
         yield "two-key sort", {"sort": pair}
@@ -112,7 +114,7 @@ def queries() -> Iterator[tuple[str, dict[str, str]]]:
         kind = "common words" if words in COMMON_WORDS else "words"
         for more in ({}, {"status": "todo"}, {"tag": "car"}, {"sort": "title"}, {"sort": "due_date"}):
             yield kind, {"q": words, **more}
-    for count in ("estimate", "none"):
+    for count in ("exact", "estimate", "none"):
         yield "count", {"count": count}
         yield "count", {"count": count, "where": '{"completed_at": null}', "sort": "priority,title"}
 

@@ -2,7 +2,9 @@
 
 Eleven indexes start with the owner. If a query has no condition on a field that follows the owner in any of them, MongoDB
 tries all of them, each for up to 30 % of the collection: for an owner of very many tasks, that takes several times longer than
-the query itself. A query with a condition on an indexed field is left to MongoDB, which alone knows how many tasks match.
+the query itself. A query with a condition on an indexed field is left to MongoDB, which alone knows how many tasks match. But
+if no index has the order of the query either, all matching tasks are read before the first is returned, and MongoDB's trial
+reads them once for each index: then the index with the most conditions is chosen here.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,6 +22,9 @@ from taskapi.tasks.storage.indexes import OWNER
 ALL_OF_OWNER: Final = "owner_newest"
 WILDCARD: Final = "metadata."  # each path below it is in an index, which knows present values but not missing ones
 COMPLETED: Final = "completed_at"  # most tasks of a large owner are done: a denial selects nearly all
+UNIQUE: Final = frozenset({"_id", "key"})  # at most a few tasks have a value of these
+SELECTIVE: Final = frozenset({"tags", "completed_at", "due_date", "created_at", "updated_at", "title"})  # have many values
+RANGES: Final = frozenset({"$eq", "$in", "$all", "$gt", "$gte", "$lt", "$lte", "$regex"})
 DENIALS: Final = frozenset({"$ne", "$nin", "$not", "$exists"})
 
 _Keys = tuple[tuple[str, int], ...]
@@ -33,12 +38,50 @@ def choose(matching: BSON, order: Order, *, after_place: bool = False) -> str | 
     if "$text" in matching:  # MongoDB accepts no hint with it
         return None
     collated = COLLATED in order
-    indexed = _FIRST[collated]
-    if any(name in indexed or name.startswith(WILDCARD) for name in _fields(matching.get("$and", ()))):
+    conditions = matching.get("$and", ())
+    if any(name in _FIRST[collated] or name.startswith(WILDCARD) for name in _fields(conditions)):
+        return _by_conditions(conditions, collated) if order and not after_place and not is_served(order) else None
+    return _by_order(order, after_place=after_place)
+
+
+def choose_for_few(matching: BSON, order: Order) -> str | None:
+    """The name of the index if the owner has few tasks: reading all of them takes less time than a trial of each index.
+
+    None if no condition is on metadata: others are bounded by the owner, so their trials are short.
+    """
+    if "$text" in matching or not any(name.startswith(WILDCARD) for name in _fields(matching.get("$and", ()))):
         return None
-    best, shared = _best(tuple(order.items()), collated)
+    return _by_order(order)
+
+
+def _by_order(order: Order, *, after_place: bool = False) -> str:
+    best, shared = _best(tuple(order.items()), COLLATED in order)
     # An index that shares only the first keys of the order still skips what lies before the cursor.
     return best if shared == len(order) or (after_place and shared) else ALL_OF_OWNER
+
+
+def _by_conditions(conditions: Iterable[BSON], collated: bool) -> str | None:
+    """The index whose first keys have the most conditions; None if one of another kind may find a few tasks."""
+    bounded = set(_bounded(conditions))
+    if any(name in UNIQUE or name.startswith(WILDCARD) for name in _fields(conditions)):
+        return None
+    counts = {
+        name: sum(1 for _ in takewhile(lambda key: key[0] in bounded, keys))
+        for name, keys in _INDEXES.items()
+        if collated or name not in _COLLATED
+    }
+    best = max(counts, key=lambda name: (counts[name], _INDEXES[name][0][0] in SELECTIVE))
+    return best if counts[best] else ALL_OF_OWNER
+
+
+def _bounded(conditions: Iterable[BSON]) -> Iterator[str]:
+    """The fields whose conditions hold in ranges of an index only."""
+    for condition in conditions:
+        for name, operand in condition.items():
+            if name == "$and":
+                yield from _bounded(operand)
+            elif not name.startswith("$") and (not isinstance(operand, dict) or operand.keys() & RANGES):
+                yield name
 
 
 def is_served(order: Order) -> bool:

@@ -74,7 +74,7 @@ class TaskPages:
         may_share = not query.is_expensive and collation_for(query.order) is None
         found = await self.loader.find(context, plan, self.milliseconds) if may_share else None
         if found is None:
-            found = await self._find(query, plan)
+            found = await self._find(scope, query, plan)
         total = _total(found) if query.counting is not Count.none else None
         if may_share and total is not None:
             self.loader.note(context, total)
@@ -90,8 +90,11 @@ class TaskPages:
         parts = [projection.part(task, owner) for task in found]
         return TaskPage(parts, versions, total, following, is_estimate, is_partial=True)
 
-    async def _find(self, query: TaskSearch, plan: Plan) -> list[BSON]:
-        options: Any = {"collation": collation_for(query.order), "hint": plan.hint}
+    async def _find(self, scope: Scope, query: TaskSearch, plan: Plan) -> list[BSON]:
+        hint = plan.hint
+        if plan.hint_for_few is not None and await self.tasks.has_few(scope, self.milliseconds):
+            hint = plan.hint_for_few
+        options: Any = {"collation": collation_for(query.order), "hint": hint}
         page = self.tasks.aggregate(plan.page, self.milliseconds, **options)
         if plan.total is None:
             return await page

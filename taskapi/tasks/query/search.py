@@ -39,6 +39,7 @@ class Plan(NamedTuple):
     page: list[BSON]
     hint: str | None  # the index for both; None leaves it to MongoDB
     total: list[BSON] | None = None
+    hint_for_few: str | None = None  # the index for both if the owner has few tasks
 
 
 class TaskSearch(Selection):
@@ -102,11 +103,12 @@ class TaskSearch(Selection):
         matching = adapt_filter(self.filter(scope), self.order)
         page = ordered_stages(matching, self.order, projection, after, self.start, self.limit + 1)
         hint = index_hints.choose(matching, self.order, after_place=after is not None)
+        for_few = index_hints.choose_for_few(matching, self.order)
         if self.counting is Count.none:
-            return Plan(page, hint)
+            return Plan(page, hint, None, for_few)
         total = self._total(matching)
-        if hint is not None and "$and" in matching:
-            return Plan(page, hint, total)
+        if (hint is not None or for_few is not None) and "$and" in matching:
+            return Plan(page, hint, total, for_few)
         return Plan([*page, union(total)], hint)
 
     def _total(self, matching: BSON) -> list[BSON]:

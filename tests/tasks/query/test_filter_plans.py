@@ -5,12 +5,20 @@ from typing import Any
 import httpx
 import pytest
 from bson import ObjectId
+from fastapi import FastAPI
 
 from taskapi.core.clock import utc_now
+from taskapi.db.connection import Database
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import FIELDS
 from taskapi.tasks.query.filter import compile_where
+from taskapi.tasks.query.pages import LISTED
+from taskapi.tasks.query.search import TaskQuery
+from taskapi.tasks.query.stages import collation_for
+from taskapi.tasks.storage import list_repository
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.list_repository import TaskListRepository
+from taskapi.tasks.storage.scope import Scope
 from tests.client import make_account
 from tests.plans import explain, found_in, stages
 from tests.stored import collection
@@ -97,3 +105,50 @@ async def test_selective_metadata_path_uses_the_wildcard_index(owner: ObjectId, 
     assert "metadata_any" in found_in(explained, "indexName")
     (statistics,) = found_in(explained, "executionStats")
     assert statistics["totalDocsExamined"] <= 2 * TASKS / PROJECTS  # each project is shared with other owners
+
+
+@pytest.mark.parametrize("sort", [{}, {"sort": "-updated_at"}, {"sort": "title"}, {"sort": "priority,title"}], ids=str)
+@pytest.mark.parametrize(
+    "where",
+    ['{"metadata.estimate.hours": {"$gte": 590}}', '{"priority": {"$gte": 1}, "$or": [{"metadata.project": "P7"}]}'],
+)
+async def test_metadata_of_few_tasks_is_read_once(owner: ObjectId, where: str, sort: dict[str, str]) -> None:
+    """No index is tried: each trial would read all tasks of the owner."""
+    query = TaskQuery.model_validate({"where": where, **sort})
+    plan = query.plan(Scope(owner), LISTED)
+    assert plan.hint_for_few is not None
+    assert plan.total is not None
+    for pipeline in (plan.page, plan.total):
+        explained = await explain(TaskDocument, pipeline, collation_for(query.order), plan.hint_for_few)
+        assert set(found_in(explained, "indexName")) == {plan.hint_for_few}
+        (statistics,) = found_in(explained, "executionStats")
+        assert statistics["totalDocsExamined"] <= await collection(TaskDocument).count_documents({"owner.id": owner})
+
+
+async def test_few_tasks_are_counted_outside_the_trash(owner: ObjectId, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = TaskListRepository(app.state.services[Database])
+    theirs = await collection(TaskDocument).count_documents({"owner.id": owner})
+    for few, expected in ((theirs, True), (theirs - 1, False), (0, False)):
+        monkeypatch.setattr(list_repository, "FEW", few)
+        assert await lists.has_few(Scope(owner), 5000) is expected
+    assert await lists.has_few(Scope(ObjectId()), 5000)
+
+
+@pytest.mark.parametrize("few", [0, 10_000])
+@pytest.mark.parametrize("count", ["exact", "none", "estimate"])
+async def test_pages_by_metadata_are_equal_for_both(
+    shared: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, few: int, count: str
+) -> None:
+    """Also for what a script stored, and in an order without an index."""
+    monkeypatch.setattr(list_repository, "FEW", few)
+    account = await make_account(shared, f"few{few}{count}")
+    made = [(await account.make_task(f"Task {n}", metadata={"n": n, "list": [n]}))["id"] for n in range(4)]
+    await collection(TaskDocument).update_one({"_id": ObjectId(made[2])}, {"$set": {"metadata.n": "2", "title": 7}})
+    for where, expected in (('{"metadata.n": {"$gte": 1}}', [1, 3]), ('{"metadata.list": {"$in": [2, 3]}}', [2, 3])):
+        for sort in ("created_at", "priority,created_at", "updated_at"):
+            answer = await account.get("/tasks", params={"where": where, "sort": sort, "count": count, "limit": "1"})
+            seen = [task["id"] for task in answer.json()]
+            assert answer.headers.get("x-total-count") == (None if count == "none" else str(len(expected)))
+            parameters = {"where": where, "sort": sort, "cursor": answer.headers["x-next-cursor"]}
+            seen += [task["id"] for task in (await account.get("/tasks", params=parameters)).json()]
+            assert set(seen) == {made[n] for n in expected}

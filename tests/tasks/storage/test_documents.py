@@ -201,9 +201,7 @@ async def test_selective_filters_read_only_tasks_that_match(owner: ObjectId, par
     assert matching > 0
     page = await plan_of(owner, None, **parameters)
     assert examined(page) <= max(matching, 2 * 21)
-    total = await explain(
-        TaskDocument, [{"$match": query.filter(Scope(owner))}, {"$count": "total"}], collation_for(query.order)
-    )
+    total = await explain(TaskDocument, [{"$match": query.filter(Scope(owner))}, {"$count": "total"}], collation_for(query.order))
     assert index in found_in(total, "indexName")
     assert examined(total) == 0
     assert keys_examined(total) <= matching + 4
@@ -225,7 +223,16 @@ PLANNED = "the planner"
         ({"where": '{"$or": [{"progress": {"$gt": 0.5}}, {"$nor": [{"links": {"$size": 0}}]}]}'}, "owner_newest"),
         ({"sort": "due_date", "where": '{"title": "as its code points are"}'}, "owner_due"),
         ({"sort": "title", "where": '{"title": "as its code points are"}'}, PLANNED),
-        ({"tag": "tag3", "sort": "priority,title"}, PLANNED),
+        ({"tag": "tag3", "sort": "priority,title"}, "owner_tag_newest"),
+        ({"tag": "tag3", "priority": "3", "sort": "created_at,priority"}, "owner_tag_newest"),
+        ({"overdue": "true", "sort": "priority,title"}, "owner_status_due"),
+        ({"overdue": "false", "sort": "priority,title"}, "owner_newest"),
+        ({"where": '{"$and": [{"completed_at": {"$gt": "2026-02-01T00:00:00Z"}}]}', "sort": "priority,title"}, "owner_completed"),
+        ({"where": '{"status": {"$ne": "done"}}', "sort": "priority,created_at"}, "owner_newest"),
+        ({"where": '{"tags": {"$size": 1}}', "sort": "priority,created_at"}, "owner_newest"),
+        ({"where": '{"title": {"$gte": "g"}}', "sort": "priority,title"}, "owner_title_collated"),
+        ({"where": '{"$or": [{"key": "k"}, {"id": "65f1a2b3c4d5e6f708192a3b"}]}', "sort": "priority,title"}, PLANNED),
+        ({"where": '{"metadata.project": "project3"}', "tag": "tag3", "sort": "priority,title"}, PLANNED),
         ({"due_before": "2026-03-01"}, PLANNED),
         ({"where": '{"$or": [{"completed_at": null}, {"metadata.project": "project3"}]}'}, PLANNED),
         ({"where": '{"completed_at": {"$lt": "2026-02-01T00:00:00Z"}}'}, PLANNED),
