@@ -12,7 +12,7 @@ class AnswerTransport:
     ``close`` is called in place of the connection's own, which belongs to the protocol.
     """
 
-    __slots__ = ("_close", "_cycle", "_has_begun", "_head", "_loop", "_send", "is_closing")
+    __slots__ = ("_close", "_cycle", "_head", "_loop", "_send", "is_closing")
 
     def __init__(
         self,
@@ -22,16 +22,16 @@ class AnswerTransport:
         close: Callable[[], None],
     ) -> None:
         self.is_closing = connection.is_closing
-        self._send, self._cycle, self._loop, self._close = connection.write, cycle, loop, close
+        self._send, self._loop, self._close = connection.write, loop, close
+        self._cycle: RequestResponseCycle | None = cycle  # until the answer begins: a cycle of references would outlive it
         self._head: bytes | None = None  # while it waits for what follows
-        self._has_begun = False
 
     def write(self, data: bytes) -> None:
         """Sends a part of the answer; the head with the next part, or alone when none follows in this turn of the loop."""
         if self._head is not None:
             data, self._head = self._head + data, None
-        elif self._cycle.response_started and not self._has_begun:  # before that, 100 (Continue)
-            self._head, self._has_begun = data, True
+        elif self._cycle and self._cycle.response_started:  # before that, 100 (Continue)
+            self._head, self._cycle = data, None
             self._loop.call_soon(self.flush)
             return
         self._send(data)

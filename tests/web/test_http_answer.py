@@ -1,6 +1,8 @@
 """An answer on its way to the connection: what is written at once, and in what order."""
 
 import asyncio
+import gc
+import weakref
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -73,6 +75,18 @@ async def test_closing_sends_what_waits_first(answer: AnswerTransport, connectio
     assert connection.sent == [b"head", b"closed"]
 
 
+async def serve(application: Any, opened: list[HttpProtocol]) -> asyncio.Server:
+    """A server of ``application``; its connections go to ``opened``."""
+    config = Config(application, lifespan="off", log_config=None)
+    config.load()
+
+    def make() -> HttpProtocol:
+        opened.append(HttpProtocol(config=config, server_state=ServerState(), app_state={}))
+        return opened[-1]
+
+    return await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+
+
 STREAM = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -92,16 +106,9 @@ async def test_a_refusal_lets_the_head_go_first(request_head: bytes, invalid: by
             await send({"type": "http.response.body", "body": b""})
         opened[0].data_received(invalid)
 
-    config = Config(application, lifespan="off", log_config=None)
-    config.load()
-
-    def make() -> HttpProtocol:
-        opened.append(HttpProtocol(config=config, server_state=ServerState(), app_state={}))
-        return opened[-1]
-
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: faults.append(context))
-    async with await loop.create_server(make, "127.0.0.1", 0) as server:
+    async with await serve(application, opened) as server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.write(request_head)
         text = await reader.read()
@@ -109,3 +116,25 @@ async def test_a_refusal_lets_the_head_go_first(request_head: bytes, invalid: by
     loop.set_exception_handler(None)
     assert [int(line.split()[1]) for line in text.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")] == sent
     assert faults == []
+
+
+async def test_answered_requests_need_no_garbage_collector() -> None:
+    requests: list[weakref.ref[Any]] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        requests.append(weakref.ref(receive.__self__))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    gc.disable()
+    try:
+        async with await serve(application, []) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            for _ in range(3):
+                writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                await reader.readuntil(b"\r\n\r\n")
+            alive = [request() is not None for request in requests]
+            writer.close()
+    finally:
+        gc.enable()
+    assert alive == [False, False, True]  # the connection knows the last
