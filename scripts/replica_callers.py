@@ -15,6 +15,8 @@ PASSWORD = "correct horse battery"  # noqa: S105
 CALL_SECONDS = 60
 PAUSE_SECONDS = 0.05  # between the calls of one caller
 ITEMS = 90  # of one checklist; 100 are allowed
+CHANGES = 40  # of one task, so that its history keeps them all
+CHANGERS = 4  # for one of the others: their changes arrive together
 LAST_SECONDS = 30  # for the callers to finish pending calls
 BROKEN = 0  # stands for a call without an answer
 EXPECTED = {200, 201, 409, 412, 503}
@@ -55,7 +57,7 @@ class Caller:
 
 
 class Callers:
-    """Three kinds of writers, ``each`` of every kind, and as many readers; which call during the block."""
+    """Four kinds of writers and one of readers, ``each`` of every kind and more that change; which call during the block."""
 
     def __init__(self, url: str, each: int) -> None:
         self.statuses: Counter[int] = Counter()
@@ -68,11 +70,11 @@ class Callers:
         self._headers = account.headers
         self._stop = threading.Event()
         self._give_up = float("inf")
-        roles = (self._create, self._create_once, self._patch, self._read)
+        roles = {self._create: 1, self._create_once: 1, self._patch: 1, self._change: CHANGERS, self._read: 1}
         self._threads = [
             threading.Thread(target=role, args=(f"{role.__name__.strip('_')}-{number}",), daemon=True)
-            for role in roles
-            for number in range(each)
+            for role, share in roles.items()
+            for number in range(share * each)
         ]
 
     def wrote_since(self, moment: float) -> bool:
@@ -146,6 +148,19 @@ class Callers:
             if not task:
                 return
             self._note(text)
+
+    def _change(self, name: str) -> None:
+        """Adds to a checklist and sets the description in turn, without a version; an unanswered change is not repeated."""
+        caller = self._caller()
+        task: Any = None
+        for number, text in enumerate(self._texts(name)):
+            if number % CHANGES == 0:
+                task = self._make(caller, f"changed-{text}")
+            if not task:
+                return
+            method, path, field = ("PATCH", "", "description") if number % 2 else ("POST", "/checklist", "text")
+            if caller.call(method, f"/tasks/{task['id']}{path}", json.dumps({field: text}))[0] in (200, 201):
+                self._note(text)
 
     def _read(self, name: str) -> None:
         caller = self._caller()

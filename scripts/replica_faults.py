@@ -1,9 +1,9 @@
 """Runs the service on a replica set of three members, injects faults, and counts what callers notice.
 
-Writers create tasks with and without an Idempotency-Key, and add to checklists with If-Match, while readers read. Each fault
-is a row: how long until a member took writes, and the longest time in which no write succeeded, from the fault on (without a
-majority: from when it is back). Fails when an acknowledged write is lost or applied twice, when an answer is a 500, or when
-no write succeeded for longer than the election time-out and three seconds.
+Writers create tasks with and without an Idempotency-Key, add to checklists with If-Match, and make many changes at a time,
+while readers read. Each fault is a row: how long until a member took writes, and the longest time in which no write
+succeeded, from the fault on (without a majority: from when it is back). Fails when an acknowledged write is lost or applied
+twice, when an answer is a 500, or when no write succeeded for longer than the election time-out and three seconds.
 """
 
 import argparse
@@ -85,9 +85,12 @@ def compare(uri: str, callers: Callers) -> tuple[int, int]:
     """The numbers of acknowledged writes that are missing, and of writes stored twice."""
     with MongoClient[dict[str, Any]](uri) as client:
         tasks = client[DATABASE].get_collection("tasks", read_concern=ReadConcern("majority"))
-        stored = list(tasks.find({}, {"title": 1, "checklist.text": 1}))
+        stored = list(tasks.find({}, {"title": 1, "checklist.text": 1, "description": 1, "history.before": 1}))
     texts = [task["title"] for task in stored]
     texts += [item["text"] for task in stored for item in task["checklist"]]
+    texts += [task["description"] for task in stored if task["description"]]
+    former = (entry["before"].get("description") for task in stored for entry in task["history"])
+    texts += [text for text in former if text]
     distinct = set(texts)
     return len(callers.acknowledged - distinct), len(texts) - len(distinct)
 
@@ -99,7 +102,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="how long each lasts (default %(default)s)")
     parser.add_argument("--election", type=float, default=2, help="the election time-out in seconds (default %(default)s)")
     parser.add_argument("--allowed", type=float, default=3, help="seconds beyond it without a write (default %(default)s)")
-    parser.add_argument("--writers", type=int, default=4, help="writers of each of three kinds (default %(default)s)")
+    parser.add_argument("--writers", type=int, default=4, help="writers of each kind (default %(default)s)")
     parser.add_argument("--plain", action="store_true", help="MongoDB's own settings but for the election time-out")
     options = parser.parse_args()
     kinds = options.kinds.split(",")

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from bson import ObjectId
 from pymongo import MongoClient
 from pymongo.database import Database
 
@@ -94,3 +95,48 @@ def test_kill_9_loses_no_acknowledged_task_repeats_none(folder: Path, workers: s
         if interrupted:
             break
     assert interrupted
+
+
+class Changes:
+    """Titles that were sent to tasks, and those that were acknowledged, by task and version."""
+
+    def __init__(self, ids: list[str]) -> None:
+        self.ids = ids
+        self.acknowledged: dict[tuple[str, int], str] = {}
+
+    def make(self, client: httpx.Client, name: str) -> None:
+        """Changes the title of a task that only this caller changes, or of the one that all change."""
+        caller, number = map(int, name.split("-"))
+        task_id = self.ids[-1 if number % 4 == 3 else caller]
+        answer = client.patch(f"/tasks/{task_id}", json={"title": name})
+        assert (answer.status_code, answer.json()["title"]) == (200, name), answer.text
+        assert self.acknowledged.setdefault((task_id, answer.json()["version"]), name) == name
+
+    def compare(self, database: Database[dict[str, Any]]) -> None:
+        """Each acknowledged change is stored, at the version that the answer said, and none is stored twice."""
+        for task_id in self.ids:
+            task = database["tasks"].find_one({"_id": ObjectId(task_id)})
+            assert task is not None
+            title, version = task["title"], task["version"]
+            for entry in reversed(task["history"]):
+                assert (entry["version"], self.acknowledged.get((task_id, version), title)) == (version, title)
+                if entry["action"] == "update":
+                    assert entry["before"]["title"] != title
+                    title, version = entry["before"]["title"], version - 1
+            assert all(made <= task["version"] for changed, made in self.acknowledged if changed == task_id)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_kill_9_loses_no_acknowledged_change(folder: Path, workers: str) -> None:
+    with serving(folder, "--workers", workers) as server:
+        headers = server.account()
+        with server.client(headers=headers) as client:
+            changes = Changes([client.post("/tasks", json={"title": f"task {n}"}).json()["id"] for n in range(17)])
+        with calling(server, headers, changes.make):
+            wait_until(lambda: len(changes.acknowledged) >= 300, "some changes to be acknowledged")
+            server.kill_everything()
+    with serving(folder) as server:
+        mongo: MongoClient[dict[str, Any]] = MongoClient(server.mongodb_uri)
+        with mongo:
+            changes.compare(mongo["taskapi"])
+        assert "Traceback" not in server.output
