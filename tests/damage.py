@@ -91,9 +91,14 @@ def damaged(sound: BSON, paths: Sequence[str], kinds: Sequence[str] = tuple(ODD)
             yield {**set_at(sound, path, ODD[kind]), "_id": ObjectId(), "note": f"{path}: {kind}"}
 
 
+def as_bson(document: BSON) -> bytes:
+    """A document as it is stored, past all checks."""
+    return bson.encode(document).replace(BROKEN.encode(), b"BROKEN\xff\xfe\xc0\xaf8")
+
+
 async def store(document: type[Document], documents: list[BSON]) -> list[BSON]:
     """Stores them past all checks. Those that MongoDB's own indexes refuse are left out of what is returned."""
-    raw = [RawBSONDocument(bson.encode(each).replace(BROKEN.encode(), b"BROKEN\xff\xfe\xc0\xaf8")) for each in documents]
+    raw = [RawBSONDocument(as_bson(each)) for each in documents]
     refused: set[int] = set()
     try:
         await collection(document).insert_many(raw, ordered=False)

@@ -4,10 +4,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import bson
+from bson.raw_bson import RawBSONDocument
 from mongomock import aggregate, codec_options, collection, filtering
 from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection
 
 from taskapi.core.settings import Settings
+from taskapi.db.connection import UNDECODED
 
 _STANDALONE = SimpleNamespace(server_type_name="Standalone")
 _process: Any = aggregate.process_pipeline
@@ -82,7 +84,41 @@ setattr(collection.BulkOperationBuilder, "add_update", _add_update_unsorted)  # 
 setattr(codec_options, "is_supported", lambda options: None)  # noqa: B010 - what is damaged in BSON it cannot hold
 
 
-setattr(AsyncMongoMockCollection, "with_options", lambda self, **_: self)  # noqa: B010 - its own is not asynchronous
+class _Undecoded:
+    """A collection whose documents are in BSON."""
+
+    def __init__(self, decoded: Any) -> None:
+        self._decoded = decoded
+
+    async def find_one(self, *arguments: Any) -> Any:
+        found = await self._decoded.find_one(*arguments)
+        return found and _raw(found)
+
+    def find(self, *arguments: Any, **options: Any) -> Any:
+        return _RawCursor(self._decoded.find(*arguments, **options))
+
+    def aggregate(self, *arguments: Any, **options: Any) -> Any:
+        return _RawCursor(self._decoded.aggregate(*arguments, **options))
+
+
+class _RawCursor:
+    def __init__(self, decoded: Any) -> None:
+        self._decoded = decoded
+
+    async def to_list(self, length: int | None) -> list[RawBSONDocument]:
+        return [_raw(each) for each in await self._decoded.to_list(length)]
+
+
+def _raw(document: Any) -> RawBSONDocument:
+    first = {"_id": document["_id"]} if "_id" in document else {}
+    return RawBSONDocument(bson.encode({**first, **document}))
+
+
+def _with_options(self: Any, codec_options: Any = None, **_: Any) -> Any:
+    return _Undecoded(self) if codec_options is UNDECODED else self
+
+
+setattr(AsyncMongoMockCollection, "with_options", _with_options)  # noqa: B010 - its own is not asynchronous
 
 
 def connect(_: Settings) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pymongo
 from beanie import Document
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
 from motor.frameworks import asyncio as motor_framework
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo.errors import (
@@ -34,7 +35,9 @@ from taskapi.db import driver_threads, indexes
 
 BSON = dict[str, Any]  # a document as the driver returns it
 Client = AsyncIOMotorClient[BSON]
-Collection = AsyncIOMotorCollection[BSON]
+CollectionOf = AsyncIOMotorCollection
+Collection = CollectionOf[BSON]
+RawCollection = CollectionOf[RawBSONDocument]  # its documents are decoded where they are used
 Session = AsyncIOMotorClientSession
 
 AnyClient = TypeVar("AnyClient")
@@ -42,6 +45,7 @@ AnyClient = TypeVar("AnyClient")
 # Times are naive: adding the zone costs more than decoding the rest. A value that cannot be decoded does not fail its batch.
 LENIENT: Any = {"datetime_conversion": DatetimeConversion.DATETIME_AUTO, "unicode_decode_error_handler": "replace"}
 CODEC: CodecOptions[Any] = CodecOptions(tz_aware=False, **LENIENT)
+UNDECODED: CodecOptions[Any] = CODEC.with_options(document_class=RawBSONDocument)
 DURABLE = WriteConcern(w="majority", j=True)
 RELAXED = WriteConcern(w=1)
 INDEX_BUILD_SECONDS = 3600
@@ -153,3 +157,9 @@ def acknowledged(collection: Collection) -> Collection:
 def relaxed_writes(collection: Collection) -> Collection:
     """The collection with write concern ``w=1``: faster, but a crash may lose the latest writes."""
     return collection.with_options(write_concern=RELAXED)
+
+
+def undecoded(collection: Collection) -> RawCollection:
+    """The collection with documents that the driver does not decode: see ``raw``."""
+    same: RawCollection = collection.with_options(codec_options=UNDECODED)  # type: ignore[assignment]
+    return same

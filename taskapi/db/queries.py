@@ -1,26 +1,29 @@
 """Aggregation queries with a time limit of their own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import pymongo
 from pymongo.collation import Collation
 from pymongo.errors import OperationFailure
 
 from taskapi.core.errors import DatabaseUnavailable
-from taskapi.db.connection import BSON, GRACE_MS, Collection, Session
+from taskapi.db.connection import BSON, GRACE_MS, CollectionOf, Session
 
 BAD_VALUE = 2
 
+Document = TypeVar("Document", bound=Mapping[str, Any])
+
 
 async def aggregate(
-    collection: Collection,
+    collection: CollectionOf[Document],
     pipeline: Sequence[BSON],
     milliseconds: int,
     session: Session | None = None,
     collation: Collation | None = None,
     hint: str | None = None,
-) -> list[BSON]:
+) -> list[Document]:
     """All results of a pipeline. Texts compare by ``collation``, or by code points without one.
 
     ``hint`` names the index to use. If it does not exist, MongoDB chooses.

@@ -25,6 +25,7 @@ from taskapi.tasks.storage.inserter import TaskInserter
 from taskapi.tasks.storage.list_repository import TaskListRepository
 from taskapi.tasks.storage.loader import TaskLoader
 from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
+from taskapi.tasks.storage.rendering import TaskRenderer
 from taskapi.tasks.storage.repository import TaskRepository
 from taskapi.tasks.storage.trash_repository import TrashRepository
 from taskapi.tasks.storage.updater import TaskUpdater
@@ -34,6 +35,7 @@ def wire(settings: Settings, database: Database, keys: Keyring, accounts: Accoun
     """Yields the objects that routes and other packages use."""
     days, milliseconds = settings.trash_days, settings.query_timeout_ms
     yield (loader := TaskLoader(database))
+    yield (renderer := TaskRenderer())
     tasks = TaskRepository(database, TaskInserter(database), TaskUpdater(database))
     lists = TaskListRepository(database)
     yield (owner_names := OwnerNameRepository(database))
@@ -47,7 +49,7 @@ def wire(settings: Settings, database: Database, keys: Keyring, accounts: Accoun
     yield BatchService(tasks, service, trash, names)
     yield BulkByFilterService(tasks, lists, service, days, milliseconds)
     yield (signer := CursorSigner(keys.derived("cursors")))
-    yield TaskPages(lists, PageLoader(lists), signer, milliseconds)
+    yield TaskPages(lists, PageLoader(lists), renderer, signer, milliseconds)
     yield ExportService(lists)
     yield ImportService(ImportRepository(database), names)
     yield TaskAccountData(lists)

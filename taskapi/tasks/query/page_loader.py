@@ -8,6 +8,7 @@ from pymongo.errors import OperationFailure
 
 from taskapi.core.data_loader import DataLoader
 from taskapi.db.connection import BSON
+from taskapi.db.raw import Raw, split_number
 from taskapi.tasks.query.search import Plan
 from taskapi.tasks.query.stages import union
 from taskapi.tasks.storage.list_repository import TaskListRepository
@@ -16,7 +17,7 @@ MAX_SHARED = 8  # lists per query: MongoDB finds them one after the other
 QUERIES = 2  # at the same time: MongoDB works on one while the other is decoded
 MAX_TOTAL = 1000  # tasks in a list that shares a query: counting more takes long, and the other lists would wait
 MAX_REMEMBERED = 10_000  # lists whose total is known
-LIST = "list"  # a temporary field of the results: the number of their list
+LIST = "list"  # a temporary field of the results, the last one: the number of their list
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +41,7 @@ class PageLoader:
         if len(self._totals) > MAX_REMEMBERED:
             self._totals.popitem(last=False)
 
-    async def find(self, context: bytes, plan: Plan, milliseconds: int) -> list[BSON] | None:
+    async def find(self, context: bytes, plan: Plan, milliseconds: int) -> list[Raw] | None:
         """The results of ``plan`` from a shared query; None if the list needs a query of its own.
 
         It does if it may be long, or if MongoDB refused or aborted the shared query: which list caused that is not known.
@@ -49,7 +50,7 @@ class PageLoader:
             return None
         return await self._found.get(_Wanted(plan.page, milliseconds))
 
-    async def _find_together(self, lists: Collection[_Wanted]) -> dict[_Wanted, list[BSON]]:
+    async def _find_together(self, lists: Collection[_Wanted]) -> dict[_Wanted, list[Raw]]:
         if len(lists) == 1:
             (only,) = lists
             return {only: await self._tasks.aggregate(only.pipeline, only.milliseconds)}
@@ -59,7 +60,8 @@ class PageLoader:
             results = await self._tasks.aggregate(pipeline, min(each.milliseconds for each in lists))
         except OperationFailure:
             return {}
-        found: list[list[BSON]] = [[] for _ in lists]
+        found: list[list[Raw]] = [[] for _ in lists]
         for result in results:
-            found[result.pop(LIST)].append(result)
+            number, task = split_number(result, LIST)
+            found[number].append(task)
         return dict(zip(lists, found, strict=True))

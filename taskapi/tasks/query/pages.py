@@ -1,41 +1,34 @@
 """Finds the pages of lists of tasks."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
-
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.db import damaged
 from taskapi.db.connection import BSON
+from taskapi.db.raw import Raw, decode
 from taskapi.tasks.query.cursor import CursorSigner, read_cursor, write_cursor
-from taskapi.tasks.query.page_loader import PageLoader
+from taskapi.tasks.query.page_loader import LIST, PageLoader
 from taskapi.tasks.query.places import place
-from taskapi.tasks.query.projection import Projection, TaskPart
+from taskapi.tasks.query.projection import Projection
 from taskapi.tasks.query.search import MAX_COUNTED, Count, Plan, TaskSearch
 from taskapi.tasks.query.stages import collation_for
-from taskapi.tasks.schemas import OwnerRead, TaskRead
 from taskapi.tasks.storage.list_repository import TaskListRepository
-from taskapi.tasks.storage.reading import PUBLIC, SOURCE, version_of
+from taskapi.tasks.storage.reading import WITHOUT_INTERNAL, version_of
+from taskapi.tasks.storage.rendering import Rendering, TaskRenderer
 from taskapi.tasks.storage.scope import Scope
 
-LISTED = {name: 1 for name in PUBLIC if name != "owner"}  # the owner is always the caller
-AT_ONCE = 20  # tasks that are validated without yielding to other requests: a page of the default length
-_tasks: TypeAdapter[Any] = TypeAdapter(list[TaskRead])
-_parts: TypeAdapter[Any] = TypeAdapter(list[TaskPart])
+LISTED = {**WITHOUT_INTERNAL, LIST: 0}
+AT_ONCE = 20  # tasks that are rendered without yielding to other requests: a page of the default length
 
 
 class TaskPage(NamedTuple):
     """A page of a list of tasks."""
 
-    tasks: Sequence[TaskRead | TaskPart]
-    versions: list[tuple[str, int]]  # the id and version of each task
+    tasks: list[Rendering]
     total: int | None  # of the whole list, if requested
     cursor: str | None  # of the next page, if there is one
     is_estimate: bool
-    is_partial: bool = False  # whether the tasks have only some of their fields
 
     @property
     def is_lower_bound(self) -> bool:
@@ -44,9 +37,7 @@ class TaskPage(NamedTuple):
 
     def json(self) -> bytes:
         """The tasks as a JSON array."""
-        if self.is_partial:
-            return _parts.dump_json(self.tasks, exclude_unset=True)
-        return _tasks.dump_json(self.tasks)
+        return b"[%b]" % b",".join(task.json for task in self.tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +46,7 @@ class TaskPages:
 
     tasks: TaskListRepository
     loader: PageLoader
+    renderer: TaskRenderer
     signer: CursorSigner
     milliseconds: int  # the time limit of a query
 
@@ -81,16 +73,11 @@ class TaskPages:
         following = None
         if len(found) > query.limit:
             found.pop()
-            following = write_cursor(place(query.order, found[-1]), context, self.signer)
-        is_estimate = query.counting is Count.estimate
-        if projection is None:
-            tasks = await _whole(found, owner)
-            return TaskPage(tasks, [(task.id, task.version) for task in tasks], total, following, is_estimate)
-        versions = [(str(task["_id"]), version_of(task)) for task in found]
-        parts = [projection.part(task, owner) for task in found]
-        return TaskPage(parts, versions, total, following, is_estimate, is_partial=True)
+            following = write_cursor(place(query.order, decode(found[-1])), context, self.signer)
+        tasks = await self._render(found, owner, projection)
+        return TaskPage(tasks, total, following, query.counting is Count.estimate)
 
-    async def _find(self, scope: Scope, query: TaskSearch, plan: Plan) -> list[BSON]:
+    async def _find(self, scope: Scope, query: TaskSearch, plan: Plan) -> list[Raw]:
         hint = plan.hint
         if plan.hint_for_few is not None and await self.tasks.has_few(scope, self.milliseconds):
             hint = plan.hint_for_few
@@ -101,18 +88,26 @@ class TaskPages:
         found, total = await asyncio.gather(page, self.tasks.aggregate(plan.total, self.milliseconds, **options))
         return found + total
 
+    async def _render(self, found: list[Raw], owner: UserRead, projection: Projection | None) -> list[Rendering]:
+        def render(task: Raw) -> Rendering:
+            return self.renderer.render(task, owner) if projection is None else _part(decode(task), owner, projection)
 
-def _total(found: list[BSON]) -> int:
+        tasks = list(map(render, found[:AT_ONCE]))
+        for start in range(AT_ONCE, len(found), AT_ONCE):
+            await asyncio.sleep(0)  # a long page must not keep other requests waiting
+            tasks += map(render, found[start : start + AT_ONCE])
+        return tasks
+
+
+def _part(task: BSON, owner: UserRead, projection: Projection) -> Rendering:
+    part = projection.part(task, owner)
+    return Rendering(part.model_dump_json(exclude_unset=True).encode(), str(task["_id"]), version_of(task))
+
+
+def _total(found: list[Raw]) -> int:
     # $count returns no document for zero, even if the last task was deleted between the page and the count.
-    return int(found.pop()["total"]) if found and "total" in found[-1] else len(found)
-
-
-async def _whole(found: list[BSON], owner: UserRead) -> list[TaskRead]:
-    theirs = OwnerRead(id=owner.id, username=owner.username)
-    for task in found:
-        task["owner"] = theirs
-    tasks = damaged.read_all(TaskRead, found[:AT_ONCE], SOURCE)
-    for start in range(AT_ONCE, len(found), AT_ONCE):
-        await asyncio.sleep(0)  # a long page must not keep other requests waiting
-        tasks += damaged.read_all(TaskRead, found[start : start + AT_ONCE], SOURCE)
-    return tasks
+    last = decode(found[-1]) if found else None
+    if last is None or "_id" in last:
+        return len(found)
+    found.pop()
+    return int(last["total"])

@@ -82,7 +82,8 @@ def _in_one_pass(
     score: list[BSON] = []
     if RELEVANCE in order:
         score = [{"$set": {RELEVANCE: {"$meta": "textScore"}}}]
-        projection = {**projection, RELEVANCE: 1}
+        if 0 not in projection.values():
+            projection = {**projection, RELEVANCE: 1}
     beyond: list[BSON] = []
     if after is not None:
         beyond = [{"$match": {"$or": [{"$and": part} for streams in runs(order, after) for part in streams]}}]

@@ -70,7 +70,8 @@ async def _page(query: TaskSearch, user: UserRead, request: Request) -> TaskPage
 
 
 def _etag(page: TaskPage, owner: UserRead) -> str:
-    return list_etag(page.versions, f"{page.total} {page.is_lower_bound} {page.cursor is not None} {owner.username}")
+    members = ((task.id, task.version) for task in page.tasks)
+    return list_etag(members, f"{page.total} {page.is_lower_bound} {page.cursor is not None} {owner.username}")
 
 
 def _headers(page: TaskPage) -> dict[str, str]:

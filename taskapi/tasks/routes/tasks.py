@@ -20,7 +20,7 @@ from taskapi.tasks.services.tasks import TaskService
 from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.services.view import SummaryQuery, TaskSummary, TaskView, ViewService
 from taskapi.tasks.storage.loader import TaskLoader, found
-from taskapi.tasks.storage.reading import read
+from taskapi.tasks.storage.rendering import TaskRenderer
 from taskapi.tasks.storage.scope import Scope
 from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, ExpectedVersions, etag, validators
@@ -74,9 +74,9 @@ async def read_task(
         view = await services[ViewService].read(user, task_id, query)
         return Response(view.json(), headers=validators(request, etag(view.version, user.renames)), media_type=JSON)
     user, stored = await caller.beside(lambda owner_id: services[TaskLoader].ask(Scope.owned_by(owner_id), task_id))
-    task = read(found(stored), user)
+    task = services[TaskRenderer].render(found(stored), user)
     headers = validators(request, etag(task.version, user.renames))
-    return Response(task.model_dump_json(), headers=headers, media_type=JSON)
+    return Response(task.json, headers=headers, media_type=JSON)
 
 
 @router.get(

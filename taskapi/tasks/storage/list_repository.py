@@ -6,8 +6,9 @@ from bson import ObjectId
 from pymongo.collation import Collation
 
 from taskapi.db.batches import delete_all
-from taskapi.db.connection import BSON, Database, Session
+from taskapi.db.connection import BSON, Database, Session, undecoded
 from taskapi.db.queries import aggregate
+from taskapi.db.raw import Raw, raw
 from taskapi.db.snapshots import Stages, batches_in_first_order, stream_batches
 from taskapi.tasks.errors import TooManyMatches
 from taskapi.tasks.storage.documents import TaskDocument
@@ -24,12 +25,14 @@ class TaskListRepository:
 
     def __init__(self, database: Database) -> None:
         self._tasks = database.collection(TaskDocument)
+        self._undecoded = undecoded(self._tasks)
 
     async def aggregate(
         self, pipeline: Sequence[BSON], milliseconds: int, collation: Collation | None = None, hint: str | None = None
-    ) -> list[BSON]:
-        """All results of a pipeline; see ``db.queries.aggregate``."""
-        return await aggregate(self._tasks, pipeline, milliseconds, collation=collation, hint=hint)
+    ) -> list[Raw]:
+        """All results of a pipeline, as MongoDB sends them; see ``db.queries.aggregate``."""
+        results = await aggregate(self._undecoded, pipeline, milliseconds, collation=collation, hint=hint)
+        return list(map(raw, results))
 
     async def has_few(self, scope: Scope, milliseconds: int) -> bool:
         """Whether there are so few tasks that reading all of them is cheap; counted in an index, and no further than that."""

@@ -1,6 +1,7 @@
 """Reads single tasks. Those that are requested together are found by one query."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection
 
 from bson import ObjectId
@@ -9,10 +10,11 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.data_loader import DataLoader
 from taskapi.core.errors import NotFound
 from taskapi.core.fields import object_id
-from taskapi.db.connection import BSON, Database
+from taskapi.db.connection import BSON, Database, undecoded
+from taskapi.db.raw import Raw, decode, object_id_of, raw
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.reading import PUBLIC, read
+from taskapi.tasks.storage.reading import WITHOUT_INTERNAL, read
 from taskapi.tasks.storage.scope import Scope
 
 QUERIES = 2  # at the same time: MongoDB works on one while the other is decoded
@@ -24,7 +26,7 @@ class TaskLoader:
     """Reads tasks by their ids, as they are now. The task of another owner is treated as missing."""
 
     def __init__(self, database: Database) -> None:
-        self._tasks = database.collection(TaskDocument)
+        self._tasks = undecoded(database.collection(TaskDocument))
         self._found = DataLoader(self._find, QUERIES)
 
     async def get(self, owner: UserRead, task_id: str) -> TaskRead:
@@ -33,10 +35,10 @@ class TaskLoader:
 
     async def get_stored(self, owner: UserRead, task_id: str) -> BSON:
         """The public fields of a task as they are stored. Raises NotFound."""
-        return found(await self.ask(Scope.of(owner), task_id))
+        return decode(found(await self.ask(Scope.of(owner), task_id)))
 
-    def ask(self, scope: Scope, task_id: str) -> "asyncio.Future[BSON | None]":
-        """The public fields of a task as they are stored, if there is one; for ``PendingCaller.beside``."""
+    def ask(self, scope: Scope, task_id: str) -> "asyncio.Future[Raw | None]":
+        """A task as it is stored, if there is one; for ``PendingCaller.beside``."""
         stored_id = object_id(task_id)
         if stored_id is not None:
             return self._found.ask((scope, stored_id))
@@ -44,17 +46,23 @@ class TaskLoader:
         missing.set_result(None)
         return missing
 
-    async def _find(self, keys: Collection[Key]) -> dict[Key, BSON]:
+    async def _find(self, keys: Collection[Key]) -> dict[Key, Raw]:
         branches = [{**scope.outside_trash, "_id": task_id} for scope, task_id in keys]
         if len(branches) == 1:
-            found = await self._tasks.find_one(branches[0], PUBLIC)
-            return dict.fromkeys(keys, found) if found else {}
-        cursor = self._tasks.find({"$or": branches}, PUBLIC, batch_size=len(branches) + 1)
-        by_id = {task["_id"]: task for task in await cursor.to_list(None)}
-        return {key: by_id[key[1]] for key in keys if key[1] in by_id and key[0].covers(by_id[key[1]])}
+            only = await self._tasks.find_one(branches[0], WITHOUT_INTERNAL)
+            return dict.fromkeys(keys, raw(only)) if only else {}
+        cursor = self._tasks.find({"$or": branches}, WITHOUT_INTERNAL, batch_size=len(branches) + 1)
+        by_id = {object_id_of(task): task for task in map(raw, await cursor.to_list(None))}
+        asked = Counter(task_id for _, task_id in keys)
+        return {
+            (scope, task_id): task
+            for scope, task_id in keys
+            # A branch has found it. If it is not certain which one, because several owners asked for one id, look at its owner.
+            if (task := by_id.get(task_id.binary)) and (asked[task_id] == 1 or scope.covers(decode(task)))
+        }
 
 
-def found(stored: BSON | None) -> BSON:
+def found(stored: Raw | None) -> Raw:
     """The task that was looked up. Raises NotFound if there is none."""
     if stored is None:
         raise NotFound("Task not found")

@@ -12,6 +12,8 @@ from taskapi.tasks.storage.documents import TaskDocument
 
 SOURCE = TaskDocument.Settings.name
 PUBLIC: Mapping[str, int] = {str(field.validation_alias or name): 1 for name, field in TaskRead.model_fields.items()}
+WITHOUT_INTERNAL: Mapping[str, int] = {name: 0 for name in TaskDocument.model_fields if name not in {"id", *PUBLIC}}
+"""A projection to more than the public fields if a script has stored others, but a faster one for MongoDB."""
 
 
 def read(stored: BSON, owner: UserRead) -> TaskRead:
