@@ -13,7 +13,7 @@ from taskapi.db.leases import Lease, LeasePolicy
 
 # When the lease expires another worker continues; two at once do no harm.
 LEASES: Final = LeasePolicy(timedelta(minutes=2), until="renaming.leased_until", holder="renaming.holder", optional=True)
-SETTLING: Final = timedelta(minutes=1)  # longer than a request takes
+SETTLING: Final = timedelta(minutes=1)  # longer than a request takes once it knows its caller
 DUE: Final = {"renaming.due_at": ASCENDING}
 
 

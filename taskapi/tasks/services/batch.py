@@ -15,7 +15,6 @@ from taskapi.db.connection import BSON, Session
 from taskapi.db.errors import to_domain_error
 from taskapi.tasks.errors import BulkRefused
 from taskapi.tasks.schemas import TaskCreate, TaskUpdate
-from taskapi.tasks.services.owner_name import OwnerNameSync
 from taskapi.tasks.services.tasks import TaskService, new_task
 from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.services.versions import MAX_VERSION
@@ -140,7 +139,6 @@ class BatchService:
     tasks: TaskRepository
     service: TaskService
     trash: TrashService
-    names: OwnerNameSync
 
     async def run_independently(self, owner: UserRead, bulk: Bulk) -> list[OperationState]:
         """Runs each operation on its own: first those that create tasks, then the others in their order.
@@ -156,7 +154,6 @@ class BatchService:
             if state.operation and not state.task:
                 state.error = failure or await _failure_of(self._carry_out(owner, state))
                 failure = failure or (state.error if isinstance(state.error, DatabaseUnavailable) else None)
-        await self._sync_owner_name(owner, creates)
         return states
 
     async def run_atomically(self, owner: UserRead, bulk: Bulk) -> list[OperationState]:
@@ -188,7 +185,6 @@ class BatchService:
 
         if not await self._is_done(owner, creates):
             await self.tasks.transaction(work)
-        await self._sync_owner_name(owner, creates)
         return states
 
     async def _is_done(self, owner: UserRead, creates: Sequence[OperationState]) -> bool:
@@ -208,10 +204,6 @@ class BatchService:
         elif isinstance(operation, DeleteTask):
             await self.trash.move_to_trash(owner, operation.id, operation.versions, session)
             state.id = operation.id
-
-    async def _sync_owner_name(self, owner: UserRead, creates: Sequence[OperationState]) -> None:
-        if creates and not creates[0].error:
-            await self.names.sync_owner_name(owner, [state.task["_id"] for state in creates if state.task])
 
 
 async def _failure_of(work: Awaitable[None]) -> DomainError | None:

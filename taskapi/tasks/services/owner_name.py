@@ -1,4 +1,8 @@
-"""Keeps the owner's name in new tasks current, in case it changes while they are stored."""
+"""Keeps the owner's name in imported tasks current, in case it changes during the import.
+
+Other requests end long before the copies of a changed name are checked for the last time (``accounts.users.renaming``). An import
+may take longer.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +11,7 @@ from bson import ObjectId
 
 from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.db.connection import BSON
-from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
-from taskapi.tasks.storage.reading import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +20,6 @@ class OwnerNameSync:
 
     names: OwnerNameRepository
     accounts: AccountLoader
-
-    async def with_current_owner_name(self, owner: UserRead, task: BSON) -> TaskRead:
-        """A task that has just become one of ``owner``, with the owner's current name."""
-        return read(task, await self.sync_owner_name(owner, [task["_id"]]))
 
     async def sync_owner_name(self, owner: UserRead, ids: Sequence[ObjectId]) -> UserRead:
         """Gives tasks that have just been stored the current name of their owner. Returns the owner with that name."""

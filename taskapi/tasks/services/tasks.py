@@ -14,7 +14,6 @@ from taskapi.tasks.metadata import check, merge
 from taskapi.tasks.put import TaskPut
 from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskUpdate
 from taskapi.tasks.services.json_patch import Operation, changes
-from taskapi.tasks.services.owner_name import OwnerNameSync
 from taskapi.tasks.storage import history, rules
 from taskapi.tasks.storage.history import Versions
 from taskapi.tasks.storage.pipelines import Write, direct_values, fields_of, literal, progress, stored_items, update
@@ -27,10 +26,9 @@ class TaskService:
     """Creates and changes single tasks."""
 
     tasks: TaskRepository
-    names: OwnerNameSync
 
     async def create(self, owner: UserRead, data: TaskCreate) -> TaskRead:
-        """Stores a new task of ``owner``, and returns it with the name the owner has once it is stored.
+        """Stores a new task of ``owner``.
 
         If an earlier run of this request has stored it, the result is what that run would have returned.
         """
@@ -40,7 +38,7 @@ class TaskService:
             # The request is the same, so all but the time is known; the task itself may have changed since.
             completed_at = created_at if task["completed"] else None
             task |= {"created_at": created_at, "updated_at": created_at, "completed_at": completed_at}
-        return await self.names.with_current_owner_name(owner, task)
+        return read(task, owner)
 
     async def update(
         self, owner: UserRead, task_id: str, data: TaskUpdate, versions: Versions, session: Session | None = None

@@ -6,10 +6,9 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.db import damaged
 from taskapi.db.connection import BSON, Session
 from taskapi.tasks.schemas import TaskRead, TrashedTask
-from taskapi.tasks.services.owner_name import OwnerNameSync
 from taskapi.tasks.storage.history import Versions
 from taskapi.tasks.storage.pipelines import trash_pipeline
-from taskapi.tasks.storage.reading import SOURCE, reference
+from taskapi.tasks.storage.reading import SOURCE, read, reference
 from taskapi.tasks.storage.repository import TaskRepository
 from taskapi.tasks.storage.trash_repository import TrashRepository
 from taskapi.web.pagination import Page, PageQuery
@@ -21,7 +20,6 @@ class TrashService:
 
     tasks: TaskRepository
     trash: TrashRepository
-    names: OwnerNameSync
     days: int
     milliseconds: int  # the time limit of a query
 
@@ -42,7 +40,7 @@ class TrashService:
             NotFound: the trash of ``owner`` has no such task.
             KeyTaken: another task has taken its external key.
         """
-        return await self.names.with_current_owner_name(owner, await self.trash.restore(owner, task_id))
+        return read(await self.trash.restore(owner, task_id), owner)
 
     async def purge(self, owner: UserRead, task_id: str) -> None:
         """Deletes a task in the trash permanently. Raises NotFound."""
