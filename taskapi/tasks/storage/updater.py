@@ -31,7 +31,7 @@ from taskapi.tasks.storage.pipelines import Write
 from taskapi.tasks.storage.reading import PUBLIC
 from taskapi.tasks.storage.scope import Scope
 
-MAX_UPDATED = 32  # changes per write
+MAX_UPDATED = 24  # changes per write; more of them leave MongoDB idle while few callers are answered
 WRITES = 2  # at the same time: while one waits for the journal, the next is on its way
 MAX_SHARED_BYTES = 65_536  # of one change; a larger one is written alone, so that a group is one message to MongoDB
 BY_ID = "_id_"
