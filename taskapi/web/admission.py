@@ -152,9 +152,9 @@ class Admission:
             self._load.reads += reads
 
 
-def admit(work: Work, request: Request) -> AbstractAsyncContextManager[None]:
-    """As ``Admission.admit``, for a request whose caller is known."""
-    account = state_of(request).account
+def admit(work: Work, request: Request, account: str | None = None) -> AbstractAsyncContextManager[None]:
+    """As ``Admission.admit``, for a request whose caller is known, or is about to be confirmed as ``account``."""
+    account = account or state_of(request).account
     assert account, "the caller is not known yet"
     return services_of(request)[Admission].admit(work, account, request.scope)
 

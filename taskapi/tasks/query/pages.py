@@ -22,6 +22,15 @@ LISTED = {**WITHOUT_INTERNAL, LIST: 0}
 AT_ONCE = 20  # tasks that are rendered without yielding to other requests: a page of the default length
 
 
+class FoundPage(NamedTuple):
+    """A page of a list as it is stored."""
+
+    tasks: list[Raw]
+    projection: Projection | None  # if only some fields were requested
+    total: int | None  # of the whole list, if requested
+    cursor: str | None  # of the next page, if there is one
+
+
 class TaskPage(NamedTuple):
     """A page of a list of tasks."""
 
@@ -50,14 +59,13 @@ class TaskPages:
     signer: CursorSigner
     milliseconds: int  # the time limit of a query
 
-    async def find(self, owner: UserRead, query: TaskSearch) -> TaskPage:
-        """Finds the page that ``query`` asks for, in one round trip or two concurrent ones.
+    async def find(self, scope: Scope, query: TaskSearch) -> FoundPage:
+        """Finds the page of the tasks in ``scope`` that ``query`` asks for, in one round trip or two concurrent ones.
 
         Raises:
             InvalidInput: the filter is invalid, or the cursor belongs to another query.
             QueryTimeout: it took MongoDB longer than ``milliseconds``.
         """
-        scope = Scope.of(owner)
         context = query.cursor_context(scope)
         after = None if query.cursor is None else read_cursor(query.cursor, context, self.signer)
         projection = None if query.fields is None else Projection.of(query.fields)
@@ -74,8 +82,12 @@ class TaskPages:
         if len(found) > query.limit:
             found.pop()
             following = write_cursor(place(query.order, decode(found[-1])), context, self.signer)
-        tasks = await self._render(found, owner, projection)
-        return TaskPage(tasks, total, following, query.counting is Count.estimate)
+        return FoundPage(found, projection, total, following)
+
+    async def render(self, found: FoundPage, owner: UserRead, query: TaskSearch) -> TaskPage:
+        """The page that was found for ``query``, as ``owner`` sees it."""
+        tasks = await self._render(found.tasks, owner, found.projection)
+        return TaskPage(tasks, found.total, found.cursor, query.counting is Count.estimate)
 
     async def _find(self, scope: Scope, query: TaskSearch, plan: Plan) -> list[Raw]:
         hint = plan.hint

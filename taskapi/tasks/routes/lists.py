@@ -1,16 +1,19 @@
 """Routes of lists of tasks."""
 
+from functools import partial
 from typing import Annotated, Any
 
+from bson import ObjectId
 from fastapi import Query, Request, Response
 
-from taskapi.accounts.dependencies import TaskReader
+from taskapi.accounts.dependencies import PendingTaskReader, TaskReader
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import QueryTimeout
-from taskapi.tasks.query.pages import TaskPage, TaskPages
+from taskapi.tasks.query.pages import FoundPage, TaskPage, TaskPages
 from taskapi.tasks.query.projection import TaskPart
 from taskapi.tasks.query.search import TaskQuery, TaskSearch
 from taskapi.tasks.schemas import TaskRead
+from taskapi.tasks.storage.scope import Scope
 from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
 from taskapi.web.pagination import LIST_HEADERS
@@ -44,9 +47,14 @@ ANSWER: dict[str, Any] = {
     **{**ANSWER, "responses": {**ANSWER["responses"], **NOT_MODIFIED}},
     openapi_extra=IF_NONE_MATCH,
 )
-async def list_tasks(query: Annotated[TaskQuery, Query()], user: TaskReader, request: Request) -> Response:
+async def list_tasks(query: Annotated[TaskQuery, Query()], caller: PendingTaskReader, request: Request) -> Response:
     """Your tasks, newest first unless you sort them. `X-Total-Count` has the total, `Link` the other pages."""
-    page = await _page(query, user, request)
+    if query.is_expensive:
+        user = await caller.settle()
+        page = await _page(query, user, request)
+    else:
+        user, found = await caller.beside(partial(_find, query, request))
+        page = await services_of(request)[TaskPages].render(found, user, query)
     path = path_to(request, router, "list_tasks")
     headers = validators(request, _etag(page, user)) | _headers(page)
     if link := query.link_header(path, None if page.is_lower_bound else page.total, page.cursor):
@@ -65,8 +73,14 @@ async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) ->
 
 async def _page(query: TaskSearch, user: UserRead, request: Request) -> TaskPage:
     work = admission.QUERIES if query.is_expensive else admission.LISTS
+    pages = services_of(request)[TaskPages]
     async with admission.admit(work, request):
-        return await services_of(request)[TaskPages].find(user, query)
+        return await pages.render(await pages.find(Scope.of(user), query), user, query)
+
+
+async def _find(query: TaskSearch, request: Request, owner_id: ObjectId) -> FoundPage:
+    async with admission.admit(admission.LISTS, request, str(owner_id)):
+        return await services_of(request)[TaskPages].find(Scope.of_id(owner_id), query)
 
 
 def _etag(page: TaskPage, owner: UserRead) -> str:

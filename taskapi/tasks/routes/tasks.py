@@ -73,7 +73,7 @@ async def read_task(
         user = await caller.settle()
         view = await services[ViewService].read(user, task_id, query)
         return Response(view.json(), headers=validators(request, etag(view.version, user.renames)), media_type=JSON)
-    user, stored = await caller.beside(lambda owner_id: services[TaskLoader].ask(Scope.owned_by(owner_id), task_id))
+    user, stored = await caller.beside(lambda owner_id: services[TaskLoader].ask(Scope.of_id(owner_id), task_id))
     task = services[TaskRenderer].render(found(stored), user)
     headers = validators(request, etag(task.version, user.renames))
     return Response(task.json, headers=headers, media_type=JSON)

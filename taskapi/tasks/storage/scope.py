@@ -20,7 +20,12 @@ class Scope(NamedTuple):
     @classmethod
     def of(cls, user: UserRead) -> "Scope":
         """The tasks that ``user`` can reach."""
-        return cls(user.object_id)
+        return cls.of_id(user.object_id)
+
+    @classmethod
+    def of_id(cls, user_id: ObjectId) -> "Scope":
+        """The tasks that the user with this id can reach."""
+        return cls(user_id)
 
     @classmethod
     def owned_by(cls, user_id: ObjectId) -> "Scope":
