@@ -3,6 +3,8 @@
 A document starts with its length. Each field follows with its type, name and value; ``_id`` is always the first.
 """
 
+from collections.abc import Sequence
+
 import bson
 from bson.raw_bson import RawBSONDocument
 
@@ -24,6 +26,11 @@ def raw(document: RawBSONDocument) -> Raw:
 def decode(document: Raw) -> BSON:
     """The values of a document."""
     return bson.decode(document, CODEC)
+
+
+def decode_all(documents: Sequence[Raw]) -> list[BSON]:
+    """The values of each document."""
+    return bson.decode_all(b"".join(documents), CODEC)
 
 
 def object_id_of(document: Raw) -> bytes:

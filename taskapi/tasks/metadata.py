@@ -114,14 +114,13 @@ def _are_json(values: Iterable[Any]) -> bool:
     return True
 
 
-def check_json(metadata: JSONObject) -> JSONObject:
-    """Returns ``metadata`` if it contains only JSON. Raises PydanticCustomError."""
+def _is_json(metadata: JSONObject) -> JSONObject:
     if metadata and not _are_json(metadata.values()):
         raise PydanticCustomError("json", "contains a value that is not JSON")
     return metadata
 
 
-StoredMetadata = Annotated[JSONObject, AfterValidator(check_json)]
+StoredMetadata = Annotated[JSONObject, AfterValidator(_is_json)]
 """Stored metadata. A script may have stored values in it that are not JSON, such as an ObjectId or a time."""
 
 

@@ -101,13 +101,15 @@ class TaskPages:
         return found + total
 
     async def _render(self, found: list[Raw], owner: UserRead, projection: Projection | None) -> list[Rendering]:
-        def render(task: Raw) -> Rendering:
-            return self.renderer.render(task, owner) if projection is None else _part(decode(task), owner, projection)
-
-        tasks = list(map(render, found[:AT_ONCE]))
-        for start in range(AT_ONCE, len(found), AT_ONCE):
-            await asyncio.sleep(0)  # a long page must not keep other requests waiting
-            tasks += map(render, found[start : start + AT_ONCE])
+        tasks: list[Rendering] = []
+        for start in range(0, len(found), AT_ONCE):
+            if start > 0:
+                await asyncio.sleep(0)  # a long page must not keep other requests waiting
+            some = found[start : start + AT_ONCE]
+            if projection is None:
+                tasks += self.renderer.render_all(some, owner)
+            else:
+                tasks += [_part(decode(task), owner, projection) for task in some]
         return tasks
 
 

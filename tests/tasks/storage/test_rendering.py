@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from bson import Int64, ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,12 +96,6 @@ TASKS = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture
-def shaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails what would be read with the model."""
-    monkeypatch.setattr(rendering, "read", None)
-
-
 def by_model(stored: bytes, owner: UserRead = ADA) -> tuple[bytes, str, int]:
     task = read(decode(stored), owner)
     return task.model_dump_json().encode(), task.id, task.version
@@ -112,9 +105,10 @@ def by_model(stored: bytes, owner: UserRead = ADA) -> tuple[bytes, str, int]:
 @settings(max_examples=200, deadline=None)
 def test_sound_task_is_rendered_as_its_model(task: BSON) -> None:
     stored = as_bson(task)
-    assert rendering._shape(rendering.TASK, decode(stored))["id"] == str(task["_id"])  # without the model
-    renderer = TaskRenderer()
-    assert renderer.render(stored, ADA) == by_model(stored) == renderer.render(stored, ADA)
+    renderer, expected = TaskRenderer(), by_model(stored)
+    assert renderer.render(stored, ADA) == expected
+    assert renderer._remembered[stored].rendering == expected
+    assert renderer.render_all([stored, stored], ADA) == [expected, expected]
 
 
 @given(TASKS, st.sampled_from(FIELDS), st.sampled_from(list(ODD)))
@@ -155,10 +149,14 @@ def test_task_shows_the_owners_current_name() -> None:
         assert renderer.render(stored, owner) == by_model(stored, owner)
 
 
-@pytest.mark.usefixtures("shaped")
-def test_older_tasks_need_no_model() -> None:
-    stored = as_bson({name: value for name, value in SOUND.items() if name not in {*LEGACY_DEFAULTS, "key"}})
-    assert b'"metadata":{}' in TaskRenderer().render(stored, ADA).json
+def test_damaged_task_fails_no_task_beside_it() -> None:
+    renderer = TaskRenderer()
+    tasks = [{**SOUND, "_id": ObjectId(), "title": title} for title in ("one", "two", 3, "four")]
+    long = {**SOUND, "_id": ObjectId(), "description": "x" * rendering.MAX_REMEMBERED_TASK}
+    page = list(map(as_bson, [*tasks, long, SOUND]))
+    for _ in range(2):
+        assert renderer.render_all(page, ADA) == list(map(by_model, page))
+    assert renderer._remembered.keys() == {*page[:2], page[3], page[5]}
 
 
 def test_memory_is_bounded_and_long_tasks_not_kept() -> None:
