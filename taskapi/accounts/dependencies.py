@@ -1,6 +1,7 @@
 """The dependencies of routes: the authenticated caller, and the services of accounts."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
@@ -69,12 +70,12 @@ async def authenticate(request: Request, claims: Claims | None = None) -> Caller
     services = services_of(request)
     claims = claims or read_claims(request)
     caller = await (_by_session(claims, services) if claims else _by_api_token(_bearer_token(request), services))
-    if limit := services.get(RequestLimit):
+    if state.account is None and (limit := services.get(RequestLimit)):  # a request counts once
         taken = limit.take(caller.user.id)
         state.quota_headers = taken.headers
         if taken.retry_after:
             raise TooManyRequests(taken.retry_after)
-    state.caller, state.account = caller, caller.user.id
+    state.caller, state.account, state.authenticated_at = caller, caller.user.id, time.monotonic()
     return caller
 
 

@@ -12,6 +12,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 MAX_KEYS = 100
+SLOW_SECONDS = 0.5  # a write that waits for somebody's transaction; hardly any other takes this long
 MAX_WAIT_SECONDS = 2.0  # for a query to start; without MongoDB, running queries end by their own timeouts
 
 
@@ -23,16 +24,22 @@ class DataLoader(Generic[Key, Value]):
     """
 
     def __init__(
-        self, fetch: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]], queries: int = 1, max_keys: int = MAX_KEYS
+        self,
+        fetch: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]],
+        queries: int = 1,
+        max_keys: int = MAX_KEYS,
+        on_slow: Callable[[Collection[Key]], None] | None = None,
     ) -> None:
         """``fetch`` takes at most ``max_keys`` distinct keys and returns the values of those that exist.
 
-        ``queries`` is how many of them run at the same time.
+        ``queries`` is how many of them run at the same time. With ``on_slow``, one that takes longer than ``SLOW_SECONDS`` no
+        longer counts, so that it keeps none but its own keys waiting, which are passed to ``on_slow``.
         """
-        self._fetch = fetch
+        self._fetch, self._on_slow = fetch, on_slow
         self._queries, self._max_keys = queries, max_keys
         self._waiting: dict[Key, list[asyncio.Future[Value | None]]] = {}
         self._workers: set[asyncio.Task[None]] = set()
+        self._overtaken: set[asyncio.Task[None]] = set()  # that are slow
         self._since = 0.0  # when the first waiting key arrived, or the last query started after it
         self._is_starting = False  # a query is starting that has not taken its keys yet
 
@@ -69,16 +76,31 @@ class DataLoader(Generic[Key, Value]):
 
     async def _work(self) -> None:
         self._is_starting = False
-        while self._waiting:
+        this = asyncio.current_task()
+        while self._waiting and this in self._workers:
             asked = dict(islice(self._waiting.items(), self._max_keys))
             for key in asked:
                 del self._waiting[key]
             self._since = time.monotonic()
             self._start_worker()  # for the remaining keys
-            await self._answer(asked)
+            timer = self._on_slow and asyncio.get_running_loop().call_later(SLOW_SECONDS, self._overtake, this, asked)
+            try:
+                await self._answer(asked)
+            finally:
+                if timer:
+                    timer.cancel()
+
+    def _overtake(self, worker: "asyncio.Task[None]", asked: Collection[Key]) -> None:
+        """Lets another query run in the place of one that is slow."""
+        if self._on_slow:
+            self._on_slow(asked)
+        self._workers.discard(worker)
+        self._overtaken.add(worker)
+        self._start_worker()
 
     def _ended(self, worker: "asyncio.Task[None]") -> None:
-        self._workers.remove(worker)
+        self._workers.discard(worker)
+        self._overtaken.discard(worker)
         if worker.cancelled():
             self._is_starting = False
             _cancel(self._waiting)

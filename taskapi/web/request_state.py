@@ -16,6 +16,7 @@ class RequestState:
     quota_headers: Sequence[tuple[bytes, bytes]] = ()  # headers of the request quota, for the response
     caller: object = None  # once authenticated; its type belongs to the package that authenticates
     account: str | None = None  # the id of the caller's account
+    authenticated_at: float = 0.0  # by the monotonic clock
     is_unfinished: bool = False  # a repeat under the same Idempotency-Key should try again what failed
 
 

@@ -33,7 +33,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 JSON = "application/json"
 MAX_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one would cost an error
 MAX_ANONYMOUS_BODY_BYTES = 16 * 1024  # of the routes that take callers without a token: sign-in, registration, recovery
-MAX_BODY_SECONDS = 5.0  # after a body that took longer, the caller is looked up again: the session may have ended meanwhile
+MAX_BODY_SECONDS = 5.0  # after a JSON body or form that took longer, the caller is looked up again: the session may have ended
 FORM = "application/x-www-form-urlencoded"
 LOCATION = {"Location": {"description": "The URL of the new resource.", "schema": {"type": "string", "format": "uri-reference"}}}
 ATTACHMENT = {"Content-Disposition": {"description": "A file name.", "schema": {"type": "string"}}}
@@ -184,7 +184,6 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             for guard, scopes in guards:  # FastAPI would run them after it has read the body
                 await guard(request, scopes)
-            admitted = time.monotonic()
             refuse_codings(request.scope)
             kind = media_type(request)
             if kind not in expected:
@@ -200,8 +199,9 @@ class StrictRoute(APIRoute):
                         await strict_request.json()
                 else:
                     await strict_request.json()
-            if time.monotonic() - admitted > MAX_BODY_SECONDS:
-                state_of(request).caller = None
+            state = state_of(request)
+            if time.monotonic() - state.authenticated_at > MAX_BODY_SECONDS:
+                state.caller = None
             return await handle(strict_request)
 
         return strict

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 import pytest
 
+from taskapi.core import data_loader
 from taskapi.core.data_loader import DataLoader
 from taskapi.core.errors import ServerBusy
 
@@ -141,3 +142,26 @@ async def test_query_cancelled_before_it_starts_releases_all_callers() -> None:
     assert waiting.cancelled()
     store.gate.set()
     assert await coalescer.get("a") == 1
+
+
+async def test_slow_query_gives_way_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_loader, "SLOW_SECONDS", 0.0)
+    gates, asked, slow = {"a": asyncio.Event(), "b": asyncio.Event()}, asyncio.Queue[set[str]](), list[set[str]]()
+
+    async def fetch(keys: Collection[str]) -> dict[str, str]:
+        asked.put_nowait(set(keys))
+        for key in keys:
+            await gates[key].wait()
+        return {key: key for key in keys}
+
+    loader = DataLoader(fetch, on_slow=lambda keys: slow.append(set(keys)))
+    first = loader.ask("a")
+    assert await asked.get() == {"a"}
+    second = loader.ask("b")
+    assert await asked.get() == {"b"}  # although the first query has not ended
+    gates["b"].set()
+    assert await second == "b"
+    assert not first.done()
+    gates["a"].set()
+    assert await first == "a"
+    assert slow[0] == {"a"}

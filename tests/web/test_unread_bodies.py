@@ -1,6 +1,7 @@
 """Bodies that are not read: the caller is known before, and strangers may send little."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 from taskapi.web import routing
 from taskapi.web.routing import FORM, JSON, MAX_ANONYMOUS_BODY_BYTES, MAX_MEMBERS, StrictRoute
 from tests.client import Account, is_problem, signed_in, wrong_fields
+from tests.conftest import another
 from tests.walk import calls
 
 ID = "65f1a2b3c4d5e6f708192a3b"
@@ -107,8 +109,11 @@ async def test_who_is_signed_in_may_send_more(ada: Account) -> None:
     assert answer.json()["created"] == 2000
 
 
+@pytest.mark.parametrize("headers", [{}, KEYED])
 @pytest.mark.parametrize("is_slow", [False, True])
-async def test_slow_body_is_authenticated_again(ada: Account, monkeypatch: pytest.MonkeyPatch, is_slow: bool) -> None:
+async def test_slow_body_is_authenticated_again(
+    ada: Account, monkeypatch: pytest.MonkeyPatch, is_slow: bool, headers: dict[str, str]
+) -> None:
     if is_slow:
         monkeypatch.setattr(routing, "MAX_BODY_SECONDS", -1.0)
     other = await signed_in(ada.client, ada)
@@ -118,9 +123,17 @@ async def test_slow_body_is_authenticated_again(ada: Account, monkeypatch: pytes
         assert (await other.post("/logout")).status_code == 204
         yield b'"Too late"}'
 
-    answer = await other.post("/tasks", content=ends_its_session(), headers={"Content-Type": JSON})
+    answer = await other.post("/tasks", content=ends_its_session(), headers={"Content-Type": JSON, **headers})
     if is_slow:
         is_problem(answer, 401, "invalid_token")
     else:  # the caller was let in before
         assert answer.status_code == 201
     assert len((await ada.get("/tasks")).json()) == (not is_slow)
+
+
+async def test_slow_body_counts_once_for_the_quota(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "MAX_BODY_SECONDS", -1.0)
+    async with another(requests_per_minute=5) as client:
+        caller = replace(ada, client=client)
+        answers = [await caller.post("/tasks", json={"title": "One of five"}) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [201] * 5 + [429]

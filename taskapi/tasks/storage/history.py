@@ -69,12 +69,16 @@ def begin_history(by: UserRead, at: datetime) -> list[BSON]:
 
 def is_of(found: Any, added: BSON) -> bool:
     """Whether ``found`` in a history is the entry that a write has ``added``; their authors may have been renamed since."""
+    if not isinstance(found, dict):
+        return False
+    at, by = found.get("at"), found.get("by")
     return (
-        isinstance(found, dict)
-        and found.get("request_id") == added["request_id"]
-        and in_utc(found["at"]) == added["at"]
-        and found["by"]["id"] == added["by"]["id"]
-        and found["action"] == added["action"]
+        found.get("request_id") == added["request_id"]
+        and isinstance(at, datetime)
+        and in_utc(at) == added["at"]
+        and isinstance(by, dict)
+        and by.get("id") == added["by"]["id"]
+        and found.get("action") == added["action"]
     )
 
 

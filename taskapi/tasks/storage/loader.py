@@ -34,7 +34,7 @@ class TaskLoader:
         return read(await self.get_stored(owner, task_id), owner)
 
     async def get_stored(self, owner: UserRead, task_id: str) -> BSON:
-        """The public fields of a task as they are stored. Raises NotFound."""
+        """A task as it is stored, without internal fields. Raises NotFound."""
         return decode(found(await self.ask(Scope.of(owner), task_id)))
 
     def ask(self, scope: Scope, task_id: str) -> "asyncio.Future[Raw | None]":

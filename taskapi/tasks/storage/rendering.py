@@ -57,7 +57,7 @@ class TaskRenderer:
 
     def render_all(self, stored: Sequence[Raw], owner: UserRead) -> list[Rendering]:
         """Each task of ``stored``, as ``render`` returns it."""
-        self._remember([task for task in stored if task not in self._remembered])
+        self._remember([task for task in dict.fromkeys(stored) if task not in self._remembered])
         return [self.render(task, owner) for task in stored]
 
     def _remember(self, unknown: Sequence[Raw]) -> None:

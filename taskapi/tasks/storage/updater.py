@@ -6,12 +6,17 @@ A group is one bulk write and one query for the changed tasks::
     PATCH 2 ─┼─▶ bulk write ─┬─ 1 and 2 changed ──▶ query ─▶ the answers of 1 and 2
     PATCH 3 ─┘               └─ 3 matched nothing ─▶ a write of its own decides
 
+A write waits for a transaction that has changed its task. A group that takes long gives way to the next one, and for a while
+those whose tasks are in it change theirs one by one: nobody keeps the changes of others waiting for long.
+
 If the last entry in the history of a task is not that of the change, the task has changed again: by another change of the
 group, or another worker. Then a second query reads the whole history, which tells how the task was.
 """
 
 import asyncio
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +28,7 @@ from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from taskapi.core.data_loader import DataLoader
+from taskapi.core.errors import DatabaseUnavailable
 from taskapi.db.connection import BSON, Database, Session
 from taskapi.db.errors import lacks_durability, to_write_error
 from taskapi.tasks.storage.documents import TaskDocument
@@ -33,6 +39,7 @@ from taskapi.tasks.storage.scope import Scope
 
 MAX_UPDATED = 24  # changes per write; more of them leave MongoDB idle while few callers are answered
 WRITES = 2  # at the same time: while one waits for the journal, the next is on its way
+APART_SECONDS = 10.0
 MAX_SHARED_BYTES = 65_536  # of one change; a larger one is written alone, so that a group is one message to MongoDB
 BY_ID = "_id_"
 # A bulk write says how many of its filters matched, not which. With ``upsert``, one that matches nothing is an error with its
@@ -70,7 +77,8 @@ class TaskUpdater:
 
     def __init__(self, database: Database) -> None:
         self._tasks = database.collection(TaskDocument)
-        self._outcomes = DataLoader(self._update, WRITES, MAX_UPDATED)
+        self._outcomes = DataLoader(self._update, WRITES, MAX_UPDATED, self._part)
+        self._apart: dict[Scope, float] = {}  # whose changes are written one by one, and until when
 
     async def update(
         self, scope: Scope, matching: BSON, versions: Versions, write: Write, session: Session | None = None
@@ -83,12 +91,17 @@ class TaskUpdater:
         been changed.
         """
         change = _Change(scope, matching, versions, write)
-        if session is not None:
+        if session is not None or self._apart.get(scope, 0.0) > time.monotonic():
             return await self._write(change, session)
         outcome = await self._outcomes.get(change)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    def _part(self, slow: Collection[_Change]) -> None:
+        now = time.monotonic()
+        self._apart = {scope: until for scope, until in self._apart.items() if until > now}
+        self._apart |= {change.scope: now + APART_SECONDS for change in slow}
 
     async def _write(self, change: _Change, session: Session | None = None) -> BSON | None:
         return await self._tasks.find_one_and_update(
@@ -129,7 +142,8 @@ class TaskUpdater:
             return await self._write_alone(*written) if written else {}
         unmatched, outcomes = list[_Change](), dict[_Change, Outcome]()
         try:
-            await self._tasks.bulk_write(list(changes.values()), ordered=False)
+            result = await self._tasks.bulk_write(list(changes.values()), ordered=False)
+            matched = result.matched_count
         except BulkWriteError as error:
             if lacks_durability(error):
                 return dict.fromkeys(written, error)
@@ -137,8 +151,11 @@ class TaskUpdater:
             unmatched = [change for change, fault in faults.items() if fault["code"] == NO_MATCH]
             outcomes = {change: to_write_error(fault) for change, fault in faults.items() if fault["code"] != NO_MATCH}
             written = [change for change in written if change not in faults]
+            matched = error.details["nMatched"]
         except PyMongoError as error:
             return dict.fromkeys(written, error)
+        if matched != len(written):  # MongoDB does not say which of them were carried out
+            return outcomes | dict.fromkeys([*written, *unmatched], DatabaseUnavailable())
         for found in await asyncio.gather(self._read(written), *map(self._write_alone, unmatched)):
             outcomes |= found
         return outcomes
@@ -166,7 +183,9 @@ class TaskUpdater:
 
 
 def _as_written(task: BSON | None, added: BSON) -> BSON | None:
-    """A task as it was after the write that ``added`` an entry; as it is now if that entry has been dropped since.
+    """A task as it was after the write that ``added`` an entry.
+
+    As it is now, if that entry has been dropped since, or a script has damaged a later one.
 
     The entries of two changes of a task look the same if their requests have one id, which callers may choose, and came in one
     millisecond. Then both get the later state, as if they had been answered a moment later.
@@ -176,5 +195,6 @@ def _as_written(task: BSON | None, added: BSON) -> BSON | None:
     history: list[Any] = task.get("history", [])
     for number in reversed(range(len(history))):
         if is_of(history[number], added):
-            return {**undo(task, history[number + 1 :]), "version": history[number]["version"]}
+            with suppress(KeyError, TypeError):
+                return {**undo(task, history[number + 1 :]), "version": history[number]["version"]}
     return task

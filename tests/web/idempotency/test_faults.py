@@ -15,15 +15,16 @@ from pymongo.errors import AutoReconnect
 from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import DatabaseUnavailable
+from taskapi.db.connection import BSON
 from taskapi.main import create_app
 from taskapi.tasks.services.tasks import TaskService
+from taskapi.tasks.storage.inserter import TaskInserter
 from tests.client import Account, is_problem
 from tests.conftest import make_settings, running
 from tests.web.idempotency.records import KEYED, change_record, records, tasks, the_record
 
 BODY = {"title": "Once"}
 REPLAY = "idempotent-replay"
-AFTER_THE_INSERT = 2  # who calls, then the name of the owner: each looks the account up
 PATIENCE_SECONDS = 20
 
 
@@ -34,29 +35,43 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.02)
 
 
-def at_look_up(app: FastAPI, number: int, do: Callable[[], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the account's look-up of that number do something first; the others only look up."""
-    accounts, count = app.state.services[AccountLoader], 0
+def at_look_up(app: FastAPI, do: Callable[[], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the first look-up of an account do something before."""
+    accounts, done = app.state.services[AccountLoader], False
     look_up = accounts.get
 
     async def get(document_id: ObjectId) -> Any:
-        nonlocal count
-        count += 1
-        if count == number:
+        nonlocal done
+        if not done:
+            done = True
             await do()
         return await look_up(document_id)
 
     monkeypatch.setattr(accounts, "get", get)
 
 
+def after_insert(do: Callable[[], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the first insert of a task do something afterwards."""
+    insert, done = TaskInserter.insert, False
+
+    async def insert_then_do(inserter: TaskInserter, task: BSON) -> None:
+        nonlocal done
+        await insert(inserter, task)
+        if not done:
+            done = True
+            await do()
+
+    monkeypatch.setattr(TaskInserter, "insert", insert_then_do)
+
+
 @pytest.mark.parametrize(("error", "status"), [(AutoReconnect("gone"), 503), (ZeroDivisionError("oops"), 500)], ids=str)
 async def test_repeat_of_failure_after_write_creates_no_duplicate(
-    app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+    ada: Account, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     async def fail() -> None:
         raise error
 
-    at_look_up(app, AFTER_THE_INSERT, fail, monkeypatch)
+    after_insert(fail, monkeypatch)
     assert (await ada.post("/tasks", json=BODY, headers=KEYED)).status_code == status
     assert await tasks() == 1
     record = await the_record()
@@ -95,7 +110,7 @@ async def test_missing_database_is_503_before_anything_is_reserved(
     async def fail() -> None:
         raise AutoReconnect("db.internal:27017 closed")
 
-    at_look_up(app, 1, fail, monkeypatch)
+    at_look_up(app, fail, monkeypatch)
     answer = await ada.post("/tasks", json=BODY, headers=KEYED)
     is_problem(answer, 503, "database_unavailable")
     assert answer.headers["retry-after"] == "2"
@@ -141,7 +156,7 @@ async def hanging(ada: Account, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
     application = create_app(make_settings(idempotency_lease_seconds=0.5))
     async with running(application) as client:
-        at_look_up(application, AFTER_THE_INSERT, hang, monkeypatch)
+        after_insert(hang, monkeypatch)
         call = client.post("/tasks", json=BODY, headers={**ada.headers, **KEYED})
         answer = asyncio.create_task(call)
         await reached.wait()
