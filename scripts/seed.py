@@ -35,8 +35,8 @@ try:
     from taskapi.db.connection import open_database
     from taskapi.db.mongod_address import read_uri
     from taskapi.db.shapes import validate
-    from taskapi.tasks.query.index_hints import ALL_OF_OWNER
     from taskapi.tasks.storage.documents import TaskDocument
+    from taskapi.tasks.storage.indexes import ALL_OF_OWNER
 except ModuleNotFoundError as error:
     sys.exit(f"seed: needs {error.name}: run ./scripts/setup dev, then .venv/bin/python scripts/seed.py")
 

@@ -12,6 +12,20 @@ from taskapi.web import problems
 log = logging.getLogger(__name__)
 
 
+class _Noticing:
+    """Notices whether an answer has begun: its first message is the head."""
+
+    __slots__ = ("_send", "started")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    def send(self, message: Message) -> Awaitable[None]:
+        self.started = True
+        return self._send(message)
+
+
 class UnexpectedErrors:
     """Answers 500 for an unhandled exception, and logs it with its traceback."""
 
@@ -22,20 +36,14 @@ class UnexpectedErrors:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
-
-        def send_noticing(message: Message) -> Awaitable[None]:
-            nonlocal started
-            started = True  # the first message is the head
-            return send(message)
-
+        noticing = _Noticing(send)
         try:
-            await self.app(scope, receive, send_noticing)
+            await self.app(scope, receive, noticing.send)
         except ClientDisconnect:
             log.info("the client disconnected before the request was complete")
         except Exception:
             log.exception("unexpected error")
-            if started:
+            if noticing.started:
                 raise  # too late for another response: the server has to cut this one off
             await problems.of_unexpected()(scope, receive, send)
 
@@ -51,18 +59,12 @@ class HandledErrors:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
-
-        def send_noticing(message: Message) -> Awaitable[None]:
-            nonlocal started
-            started = True
-            return send(message)
-
+        noticing = _Noticing(send)
         try:
-            await self.app(scope, receive, send_noticing)
+            await self.app(scope, receive, noticing.send)
         except Exception as error:
             handler = next((self.handlers[kind] for kind in type(error).__mro__ if kind in self.handlers), None)
-            if handler is None or started:
+            if handler is None or noticing.started:
                 raise
             response = await handler(Request(scope, receive), error)
             await response(scope, receive, send)

@@ -17,9 +17,8 @@ from taskapi.tasks.query.exact_text import COLLATED
 from taskapi.tasks.query.filter import LOGICAL
 from taskapi.tasks.query.sort import Order
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.indexes import OWNER
+from taskapi.tasks.storage.indexes import ALL_OF_OWNER, OWNER
 
-ALL_OF_OWNER: Final = "owner_newest"
 WILDCARD: Final = "metadata."  # each path below it is in an index, which knows present values but not missing ones
 COMPLETED: Final = "completed_at"  # most tasks of a large owner are done: a denial selects nearly all
 UNIQUE: Final = frozenset({"_id", "key"})  # at most a few tasks have a value of these

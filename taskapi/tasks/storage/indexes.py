@@ -6,6 +6,7 @@ from pymongo.collation import Collation, CollationStrength
 OWNER = ("owner.id", ASCENDING)
 NEWEST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 BY_ID = ("_id", ASCENDING)
+ALL_OF_OWNER = "owner_newest"  # the index of all tasks of an owner
 # Sorts as people do: by letters, then by accents and case, and numbers by value. The last level distinguishes all other texts,
 # so that only the Unicode forms of one text are equal.
 COLLATION = Collation(locale="en", strength=CollationStrength.IDENTICAL, numericOrdering=True)
@@ -13,7 +14,7 @@ SEARCHED = {"title": 10, "tags": 5, "checklist.text": 3, "description": 1}  # an
 
 INDEXES = [
     # GET /tasks: the owner's newest first; and the count of all
-    IndexModel([OWNER, *NEWEST], name="owner_newest"),
+    IndexModel([OWNER, *NEWEST], name=ALL_OF_OWNER),
     # ?status= and ?completed= (done or not), newest first
     IndexModel([OWNER, ("status", ASCENDING), *NEWEST], name="owner_status_newest"),
     # ?priority=, newest first

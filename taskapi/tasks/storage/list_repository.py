@@ -12,6 +12,7 @@ from taskapi.db.raw import Raw, raw
 from taskapi.db.snapshots import Stages, batches_in_first_order, stream_batches
 from taskapi.tasks.errors import TooManyMatches
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.indexes import ALL_OF_OWNER
 from taskapi.tasks.storage.reading import PUBLIC
 from taskapi.tasks.storage.scope import Scope
 
@@ -37,7 +38,7 @@ class TaskListRepository:
     async def has_few(self, scope: Scope, milliseconds: int) -> bool:
         """Whether there are so few tasks that reading all of them is cheap; counted in an index, and no further than that."""
         pipeline: list[BSON] = [{"$match": scope.outside_trash}, {"$limit": FEW + 1}, {"$count": "total"}]
-        found = await aggregate(self._tasks, pipeline, milliseconds, hint="owner_newest")
+        found = await aggregate(self._tasks, pipeline, milliseconds, hint=ALL_OF_OWNER)
         return not found or bool(found[0]["total"] <= FEW)
 
     async def find_ids(
