@@ -199,9 +199,8 @@ class StrictRoute(APIRoute):
                         await strict_request.json()
                 else:
                     await strict_request.json()
-            state = state_of(request)
-            if time.monotonic() - state.authenticated_at > MAX_BODY_SECONDS:
-                state.caller = None
+            if guards and time.monotonic() - state_of(request).authenticated_at > MAX_BODY_SECONDS:
+                state_of(request).caller = None
             return await handle(strict_request)
 
         return strict
