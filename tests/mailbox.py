@@ -64,8 +64,9 @@ class Mailbox:
         return token_of((await self.to(address, subject))[-1])
 
     def empty(self) -> None:
-        for path in self.folder.glob("*"):
-            path.unlink()
+        while paths := list(self.folder.glob("*")):
+            for path in paths:
+                path.unlink(missing_ok=True)  # a file that is being written gets another name meanwhile
 
 
 @dataclass

@@ -131,6 +131,7 @@ async def test_slow_body_is_authenticated_again(
     assert len((await ada.get("/tasks")).json()) == (not is_slow)
 
 
+@pytest.mark.real
 async def test_slow_body_counts_once_for_the_quota(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "MAX_BODY_SECONDS", -1.0)
     async with another(requests_per_minute=5) as client:
