@@ -1,5 +1,6 @@
 """What mongomock lacks for the quick run: stages and operators of pipelines, partial indexes, bulk writes of this driver."""
 
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,8 +34,17 @@ class _Parser(_Expressions):  # type: ignore[misc]
             return {name: value for member in expression["$mergeObjects"] for name, value in self.parse(member).items()}
         if isinstance(expression, dict) and list(expression) == ["$type"]:
             return self._type_of(expression["$type"])
+        if isinstance(expression, dict) and list(expression) == ["$add"]:
+            return self._sum(expression)
         if isinstance(expression, list):
             return [self.parse(member) for member in expression]
+        return super().parse(expression)
+
+    def _sum(self, expression: Any) -> Any:
+        first, *others = expression["$add"]
+        start = self.parse(first)
+        if isinstance(start, datetime):
+            return start + timedelta(milliseconds=sum(map(self.parse, others)))
         return super().parse(expression)
 
     def _type_of(self, expression: Any) -> str:
