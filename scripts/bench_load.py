@@ -195,4 +195,4 @@ def copy(templates: Sequence[dict[str, Any]], owner: dict[str, Any], count: int)
     for number in range(count):
         template = templates[number % len(templates)]
         created = template["created_at"] - timedelta(milliseconds=number)
-        yield {**template, "_id": ObjectId(), "owner": owner, "created_at": created}
+        yield {**template, "_id": ObjectId(), "owner_id": owner["id"], "owner": owner, "created_at": created}

@@ -111,6 +111,8 @@ class Generator:
         last_change = created + took if done else min(created + took // 3 - took // 3 % MILLISECOND, self.end)
         task: BSON = {
             "_id": self.id("tasks", number),
+            "owner_id": self.id("users", owner),
+            "state": "active",
             "title": f"{_one(VERBS, draw)} the {_one(KINDS, draw)} {_one(THINGS, draw)}{_one(PLACES, draw)}",
             "description": "" if draw() < 0.4 else " ".join(rng.sample(SENTENCES, 1 + int(3 * draw()))),
             "status": status,

@@ -19,6 +19,7 @@ from taskapi.tasks.storage.history import Versions
 from taskapi.tasks.storage.pipelines import Write, direct_values, fields_of, literal, progress, stored_items, update
 from taskapi.tasks.storage.reading import read, reference, sound
 from taskapi.tasks.storage.repository import TaskRepository
+from taskapi.tasks.storage.scope import ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
     checklist = stored_items(data.checklist)
     return {
         "_id": new_id(),
+        "owner_id": owner.object_id,
+        "state": ACTIVE,
         **direct_values(data, unset=True),
         "status": data.status or (Status.done if done else Status.todo),
         "completed": done,

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.history import Action
 from taskapi.tasks.storage.indexes import INDEXES
+from taskapi.tasks.storage.scope import State
 
 
 class Owner(BaseModel):
@@ -48,6 +49,8 @@ class Entry(BaseModel):
 class TaskDocument(Document):
     """A task of an owner, or in the trash."""
 
+    owner_id: PydanticObjectId  # never changes, in any state
+    state: State
     title: str
     description: str
     status: Status

@@ -14,6 +14,7 @@ from taskapi.tasks.fields import DAYS, DIRECT_FIELDS
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskCreate, TaskUpdate
 from taskapi.tasks.storage.history import Action, entry, list_or_empty, record_history
 from taskapi.tasks.storage.reading import reference
+from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH
 
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 IS_DONE = {"$eq": ["$status", Status.done]}
@@ -114,12 +115,13 @@ def trash_pipeline(owner: UserRead, days: int) -> list[BSON]:
     now = utc_now()
     trash = {"deleted_at": now, "expires_at": now + timedelta(days=days)}
     # A computed value replaces whatever a script has stored there, so that the owner can be found again.
-    moved = {"trash": {"$literal": {"owner": reference(owner), **trash}}}
+    moved = {"state": IN_TRASH, "trash": {"$literal": {"owner": reference(owner), **trash}}}
     return record_history(moved, {"$unset": "owner"}, touched=[], added=entry(Action.delete, owner, now))
 
 
 def restore_pipeline(owner: UserRead, now: datetime, *, keeps_key: bool = True) -> list[BSON]:
     """The update pipeline that takes a task of ``owner`` out of the trash; with ``keeps_key=False``, it loses its key."""
     gone = ["trash"] if keeps_key else ["trash", "key"]
-    back, touched = {"owner": {"$literal": reference(owner)}}, [] if keeps_key else ["key"]
+    back = {"state": ACTIVE, "owner": {"$literal": reference(owner)}}
+    touched = [] if keeps_key else ["key"]
     return record_history(back, {"$unset": gone}, touched=touched, added=entry(Action.restore, owner, now))

@@ -4,12 +4,25 @@ Today these are the tasks of one account. If tasks are ever shared, this is the 
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
 
 from bson import ObjectId
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.db.connection import BSON
+
+
+class State(StrEnum):
+    """Where a stored task is: in lists, or in the trash."""
+
+    active = "active"
+    trash = "trash"
+
+
+# Plain texts, which the driver encodes faster than members of an enumeration.
+ACTIVE: Final = State.active.value
+IN_TRASH: Final = State.trash.value
 
 
 class Scope(NamedTuple):
