@@ -33,8 +33,7 @@ class _HeadTooLarge(Exception):
 
 
 def _max_connections() -> int:
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(100, min(MAX_CONNECTIONS, files - FILES_FOR_OTHERS))
+    return max(100, min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_FOR_OTHERS))
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -84,6 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
+        self._running = self.cycle = None  # type: ignore[assignment]  # they refer to this object, and would keep it
 
     def data_received(self, data: bytes) -> None:
         """Parses received bytes; called by the event loop."""

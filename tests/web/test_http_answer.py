@@ -138,3 +138,26 @@ async def test_answered_requests_need_no_garbage_collector() -> None:
     finally:
         gc.enable()
     assert alive == [False, False, True]  # the connection knows the last
+
+
+@pytest.mark.parametrize("end", [b"", b"Connection: close\r\n"], ids=["by the client", "by the server"])
+async def test_closed_connections_need_no_garbage_collector(end: bytes) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    opened: list[HttpProtocol] = []
+    freed = asyncio.Event()
+    gc.disable()
+    try:
+        async with await serve(application, opened) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % end)
+            await reader.readuntil(b"\r\n\r\n")
+            closed = weakref.ref(opened.pop(), lambda _: freed.set())
+            writer.close()
+            async with asyncio.timeout(5):
+                await freed.wait()
+    finally:
+        gc.enable()
+    assert closed() is None
