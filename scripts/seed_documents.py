@@ -129,6 +129,8 @@ class Generator:
             "created_at": created,
             "updated_at": created,
             "version": 1,
+            "changed_at": created,
+            "status_changes": [{"status": "todo", "at": created}],
             "history": [],
         }
         if task["checklist"]:
@@ -173,7 +175,9 @@ def _write_history(task: BSON, version: int, last_change: datetime, rng: random.
         before["updated_at"] = at
         at = last_change if number == version else at + step - step % MILLISECOND
         task["history"].append(_entry(task["owner"], "update", number, at, before, rng))
-    task["updated_at"], task["version"] = at, version
+    task["updated_at"], task["changed_at"], task["version"] = at, at, version
+    if task["status"] != "todo":
+        task["status_changes"].append({"status": task["status"], "at": at})
 
 
 def _entry(by: BSON, action: str, version: int, at: datetime, before: BSON, rng: random.Random) -> BSON:

@@ -15,6 +15,7 @@ from taskapi.tasks.import_export.schemas import TaskImport, TaskImportById
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.services.tasks import new_task
+from taskapi.tasks.storage.marks import begin_status_changes
 from taskapi.tasks.storage.reading import read, sound
 
 IMPORTED_FIELDS = (*DIRECT_FIELDS, "metadata", "created_at", "updated_at", "completed_at")
@@ -58,6 +59,7 @@ def _new(owner: UserRead, data: TaskImport) -> BSON:
     task["updated_at"] = data.updated_at or max([now, task["created_at"], *known])
     if task["completed"]:
         task["completed_at"] = data.completed_at or data.updated_at or now
+    task["status_changes"] = begin_status_changes(task["status"], task["created_at"], task["completed_at"])
     if data.key is not None:
         task["key"] = nfc(data.key)
     return task

@@ -16,6 +16,7 @@ from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskUpdate
 from taskapi.tasks.services.json_patch import Operation, changes
 from taskapi.tasks.storage import history, rules
 from taskapi.tasks.storage.history import Versions
+from taskapi.tasks.storage.marks import begin_status_changes
 from taskapi.tasks.storage.pipelines import Write, direct_values, fields_of, literal, progress, stored_items, update
 from taskapi.tasks.storage.reading import read, reference, sound
 from taskapi.tasks.storage.repository import TaskRepository
@@ -107,12 +108,13 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
     now = utc_now()
     done = data.completed or data.status is Status.done
     checklist = stored_items(data.checklist)
+    status = data.status or (Status.done if done else Status.todo)
     return {
         "_id": new_id(),
         "owner_id": owner.object_id,
         "state": ACTIVE,
         **direct_values(data, unset=True),
-        "status": data.status or (Status.done if done else Status.todo),
+        "status": status,
         "completed": done,
         "completed_at": now if done else None,
         "checklist": checklist,
@@ -122,6 +124,7 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
         "created_at": now,
         "updated_at": now,
         "version": 1,
+        "status_changes": begin_status_changes(status, now, None),
         "history": history.begin_history(owner, now),
     }
 

@@ -46,6 +46,13 @@ class Entry(BaseModel):
     before: dict[str, Any]  # the previous values of the fields that it changed
 
 
+class StatusChange(BaseModel):
+    """The beginning of a period in which the task had a status."""
+
+    status: Status
+    at: datetime
+
+
 class TaskDocument(Document):
     """A task of an owner, or in the trash."""
 
@@ -71,6 +78,8 @@ class TaskDocument(Document):
     created_at: datetime
     updated_at: datetime
     version: int
+    changed_at: datetime | None = None  # the last write, whatever wrote; absent in what versions up to 1.4 wrote
+    status_changes: list[StatusChange] | None = None  # oldest first, from the creation on; likewise
     history: list[Entry]  # oldest first
 
     class Settings:

@@ -14,6 +14,7 @@ from taskapi.core.clock import in_utc
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import LEGACY_DEFAULTS
+from taskapi.tasks.storage.marks import NEXT_CHANGED_AT
 
 Versions = frozenset[int] | None  # those that a task may have; None for any
 
@@ -91,7 +92,9 @@ def undo(stored: BSON, entries: Reversible[BSON]) -> BSON:
 
 
 def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BSON) -> list[BSON]:
-    """Extends an update so that it increments the version and adds an entry with the former values of the ``touched`` fields.
+    """Extends an update so that it increments the version, marks the change, and adds an entry to the history.
+
+    The entry has the former values of the ``touched`` fields.
 
     The update sets ``first``, then runs the ``stages``; ``added`` comes from ``entry``.
     ``record_history({"title": "New", "tags": ["x"]}, touched=["title", "tags"], added=entry(Action.update, by, at))``, e.g.:
@@ -102,6 +105,7 @@ def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BS
     Stages:
         {"$set": {
             "version": NEXT_VERSION,
+            "changed_at": NEXT_CHANGED_AT,
             "before": {"$mergeObjects": [{"title": "$title", "tags": "$tags"}]},
             "title": "New",
             "tags": ["x"],
@@ -140,7 +144,7 @@ def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BS
     # A computed value, because an object would be merged into what a script may have stored under this name.
     kept = {"before": {"$mergeObjects": [stored]}} if stored else {}
     return [
-        {"$set": {"version": NEXT_VERSION, **kept, **first}},
+        {"$set": {"version": NEXT_VERSION, "changed_at": NEXT_CHANGED_AT, **kept, **first}},
         *stages,
         {"$set": {"history": keep_newest(history)}},
         {"$unset": "before"},

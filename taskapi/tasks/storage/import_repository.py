@@ -15,6 +15,7 @@ from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import at_version
+from taskapi.tasks.storage.marks import mark_new
 from taskapi.tasks.storage.reading import PUBLIC, version_of
 from taskapi.tasks.storage.scope import Scope
 
@@ -63,6 +64,7 @@ class ImportRepository:
     async def write(self, owner: UserRead, inserts: Sequence[BSON], updates: Sequence[Update]) -> BulkResult:
         """Stores new tasks of ``owner`` and updates others, in one bulk write. The unique indexes decide which is first."""
         scope = Scope.of(owner)
+        mark_new(inserts)
         operations: list[InsertOne[BSON] | UpdateOne] = [InsertOne(task) for task in inserts]
         for stored, pipeline in updates:
             unchanged = {**scope.around(stored), "_id": stored["_id"], **at_version(frozenset([version_of(stored)]))}

@@ -35,6 +35,8 @@ INDEXES = [
     IndexModel([OWNER, ("title", ASCENDING), BY_ID], name="owner_title_collated", collation=COLLATION),
     # ?sort=updated_at either way: what changed last
     IndexModel([OWNER, ("updated_at", ASCENDING), BY_ID], name="owner_updated"),
+    # scripts: what has changed since they last looked, of all owners
+    IndexModel([("changed_at", ASCENDING), BY_ID], name="changed"),
     # ?q=, the words as they are: texts come in every language
     IndexModel(
         [OWNER, *((name, TEXT) for name in SEARCHED)],

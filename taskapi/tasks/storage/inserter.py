@@ -10,6 +10,7 @@ from taskapi.core.data_loader import DataLoader
 from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import lacks_durability, to_write_error
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.marks import mark_new
 
 MAX_INSERTED = 32  # tasks per write
 WRITES = 2  # at the same time: while one waits for the journal, the next is on its way
@@ -36,6 +37,7 @@ class TaskInserter:
         if len(new) == 1:
             return await self._insert_alone(new)
         tasks = list(new)
+        mark_new(each.task for each in tasks)
         try:
             await self._tasks.insert_many([each.task for each in tasks], ordered=False)
         except BulkWriteError as error:
@@ -49,6 +51,7 @@ class TaskInserter:
     async def _insert_alone(self, new: Collection[_New]) -> dict[_New, Exception]:
         failures: dict[_New, Exception] = {}
         for each in new:
+            mark_new([each.task])
             try:
                 await self._tasks.insert_one(each.task)
             except (PyMongoError, BSONError, OverflowError) as error:

@@ -12,6 +12,7 @@ from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import to_domain_error
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import list_or_empty
+from taskapi.tasks.storage.marks import NEXT_CHANGED_AT
 from taskapi.tasks.storage.scope import Scope
 
 BATCH = 100  # tasks per operation, so that other requests wait at most a few milliseconds for it
@@ -35,7 +36,10 @@ class OwnerNameRepository:
                     yield ids
 
     async def write(self, user_id: ObjectId, username: str, ids: Sequence[ObjectId]) -> int:
-        """Sets the copies in those tasks to ``username``. Returns how many tasks changed; their versions and times do not."""
+        """Sets the copies in those tasks to ``username``. Returns how many tasks changed.
+
+        Their versions and ``updated_at`` stay.
+        """
         scope, other = Scope.owned_by(user_id), {"$ne": username}
         stale: list[BSON] = [
             {**scope.outside_trash, "owner.username": other},
@@ -65,6 +69,7 @@ def _rename(user: ObjectId, username: str) -> list[BSON]:
     return [
         {
             "$set": {
+                "changed_at": NEXT_CHANGED_AT,
                 "owner": {"$cond": [is_user("$owner.id"), reference, "$owner"]},
                 "trash": {"$cond": [in_trash, {"$mergeObjects": ["$trash", {"owner": reference}]}, "$trash"]},
                 "history": {"$cond": [{"$isArray": "$history"}, entries, "$history"]},

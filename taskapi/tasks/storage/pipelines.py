@@ -1,7 +1,7 @@
 """Update pipelines, the one way a stored task changes: MongoDB itself computes what depends on stored values."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from bson import ObjectId
@@ -13,10 +13,10 @@ from taskapi.db.connection import BSON
 from taskapi.tasks.fields import DAYS, DIRECT_FIELDS
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskCreate, TaskUpdate
 from taskapi.tasks.storage.history import Action, entry, list_or_empty, record_history
+from taskapi.tasks.storage.marks import add_status_change, later
 from taskapi.tasks.storage.reading import reference
 from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH
 
-LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 IS_DONE = {"$eq": ["$status", Status.done]}
 STORED_CHECKLIST = list_or_empty("$checklist")
 PROGRESS = {
@@ -60,34 +60,31 @@ def literal(values: Mapping[str, Any]) -> BSON:
     return {name: {"$literal": value} for name, value in values.items()}
 
 
-def _later(now: datetime) -> BSON:
-    """``now``, or a millisecond after the stored ``updated_at`` if that is not earlier.
-
-    Every change moves a task forward in the order of ``updated_at``, even if the clocks of two servers differ.
-    """
-    is_ahead = {"$and": [{"$gte": ["$updated_at", now]}, {"$lt": ["$updated_at", LAST_TIME]}]}  # only a date can be both
-    return {"$cond": [is_ahead, {"$add": ["$updated_at", 1]}, now]}
-
-
 def update(
     fields: BSON, by: UserRead, action: Action = Action.update, now: datetime | None = None, *, derive: bool = True
 ) -> Write:
     """The write that sets ``fields`` (stored name -> expression) and the fields derived from them, and adds to the history.
 
-    With ``derive=False``, ``fields`` contains the fields derived from status and checklist as well.
+    With ``derive=False``, ``fields`` contains the fields derived from status and checklist as well. Every change moves a task
+    forward in the order of ``updated_at``, even if the clocks of two servers differ.
     """
     now = now or utc_now()
     stages = list[BSON]()
     touched = [*fields, "updated_at"]
     if derive and "status" in fields:
         completed_at = {"$cond": [IS_DONE, {"$ifNull": ["$completed_at", now]}, None]}
-        stages.append({"$set": {"completed": IS_DONE, "completed_at": completed_at}})
+        changes = add_status_change(fields.get("completed_at", now))  # an import may say when the task was completed
+        stages.append({"$set": {"completed": IS_DONE, "completed_at": completed_at, "status_changes": changes}})
         touched += ["completed", "completed_at"]
+    elif "status" in fields:
+        stages.append({"$set": {"status_changes": add_status_change(now)}})
     if derive and ("status" in fields or "checklist" in fields):
         stages.append({"$set": {"progress": PROGRESS}})
         touched.append("progress")
     added = entry(action, by, now)
-    return Write(record_history({"updated_at": _later(now), **fields}, *stages, touched=touched, added=added), added)
+    return Write(
+        record_history({"updated_at": later("$updated_at", now), **fields}, *stages, touched=touched, added=added), added
+    )
 
 
 def direct_values(data: TaskCreate | TaskUpdate, *, unset: bool = False) -> BSON:

@@ -18,6 +18,7 @@ from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import Versions, at_version
 from taskapi.tasks.storage.inserter import TaskInserter
+from taskapi.tasks.storage.marks import mark_new
 from taskapi.tasks.storage.pipelines import Write
 from taskapi.tasks.storage.reading import PUBLIC, read, version_of
 from taskapi.tasks.storage.scope import Scope
@@ -84,6 +85,7 @@ class TaskRepository:
 
     async def insert_many(self, tasks: Sequence[BSON], session: Session | None = None) -> None:
         """Stores new tasks. Without a ``session``, those that an earlier run of this request has stored are left as they are."""
+        mark_new(tasks)
         try:
             await self._tasks.insert_many(tasks, ordered=False, session=session)
         except BulkWriteError as error:

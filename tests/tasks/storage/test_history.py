@@ -42,7 +42,7 @@ async def apply(stages: list[BSON], document: BSON) -> BSON:
     tasks, task_id = collection(TaskDocument), ObjectId()
     await tasks.insert_one({**document, "_id": task_id})
     await tasks.update_one({"_id": task_id}, stages)
-    found = await tasks.find_one_and_delete({"_id": task_id}, {"_id": 0})
+    found = await tasks.find_one_and_delete({"_id": task_id}, {"_id": 0, "changed_at": 0})  # the time of MongoDB
     assert found is not None
     return found
 

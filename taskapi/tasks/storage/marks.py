@@ -1,0 +1,56 @@
+"""What a write leaves in a task for readers of the database: when the task changed, and when its status did.
+
+``changed_at`` is the time of the last write, whatever wrote, and later with each write of a task. It is the time at which the
+write began, by the clock of MongoDB, or of the service for a new task: the write may be visible only some time after that.
+docs/changes.md says how a script finds what has changed and misses nothing.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from taskapi.core.clock import utc_now
+from taskapi.db.connection import BSON
+from taskapi.tasks.schemas import Status
+
+MAX_STATUS_CHANGES = 1000
+LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+def later(path: str, now: datetime | str) -> BSON:
+    """The expression of ``now``, or of a millisecond after the time stored at ``path`` if that is not earlier."""
+    is_ahead = {"$and": [{"$gte": [path, now]}, {"$lt": [path, LAST_TIME]}]}  # only a date can be both
+    return {"$cond": [is_ahead, {"$add": [path, 1]}, now]}
+
+
+NEXT_CHANGED_AT = later("$changed_at", "$$NOW")
+"""The value that every update pipeline sets ``changed_at`` to."""
+
+
+def mark_new(tasks: Iterable[BSON]) -> None:
+    """Sets ``changed_at`` of new tasks; to be called right before they are sent to MongoDB."""
+    now = utc_now()
+    for task in tasks:
+        task["changed_at"] = now
+
+
+def begin_status_changes(status: Status, created_at: datetime, completed_at: datetime | None) -> list[BSON]:
+    """The status changes of a new task.
+
+    An imported task may have been completed after its creation: what it was in between is not known, and counts as ``todo``.
+    """
+    if status is Status.done and completed_at is not None and completed_at > created_at:
+        return [{"status": Status.todo, "at": created_at}, {"status": Status.done, "at": completed_at}]
+    return [{"status": status, "at": created_at}]
+
+
+def add_status_change(at: datetime | BSON) -> BSON:
+    """The expression of ``status_changes`` within ``record_history``: with the new status, if it differs from the one before.
+
+    The times never go back, even if the clocks of two servers differ.
+    """
+    created = {"status": "$before.status", "at": "$created_at"}
+    known = {"$cond": [{"$isArray": "$status_changes"}, "$status_changes", [created]]}
+    times = {"$cond": [{"$isArray": "$status_changes.at"}, "$status_changes.at", []]}
+    added = {"status": "$status", "at": {"$max": [at, {"$arrayElemAt": [times, -1]}]}}
+    changes = {"$slice": [{"$concatArrays": [known, [added]]}, -MAX_STATUS_CHANGES]}
+    return {"$cond": [{"$eq": ["$before.status", "$status"]}, "$status_changes", changes]}
