@@ -62,6 +62,8 @@ from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.queue import MailJob
 from taskapi.mail.repository import MailRepository
 from taskapi.mail.transports import choose
+from taskapi.stats.router import router as stats_router
+from taskapi.stats.service import StatsService
 from taskapi.tasks import wiring as tasks_wiring
 from taskapi.tasks.links.fetch import PageFetcher
 from taskapi.tasks.routes.bulk import router as bulk_router
@@ -73,6 +75,7 @@ from taskapi.tasks.routes.lists import router as lists_router
 from taskapi.tasks.routes.tasks import router as tasks_router
 from taskapi.tasks.routes.trash import router as trash_router
 from taskapi.tasks.services.account_data import TaskAccountData
+from taskapi.tasks.services.aggregation import TaskAggregation
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
 from taskapi.web import about, cors, docs, error_handling, methods, middleware, openapi, problems, routing
@@ -111,6 +114,7 @@ ROUTERS = (
     checklist_router,
     history_router,
     trash_router,
+    stats_router,
     users_router,
     deletion_router,
     sessions_router,
@@ -202,6 +206,7 @@ def _lifespan(
                     *accounts_wiring.wire(complete, database, keys, choose(complete, resolver)),
                 )
                 services = services.with_more(*tasks_wiring.wire(complete, database, keys, services[AccountLoader]))
+                services = services.with_more(StatsService(services[TaskAggregation]))
                 app.state.services = services = services.with_more(account_exporters(services), *_jobs(services))
                 gc.collect()
                 gc.freeze()  # permanent objects need not be scanned by every later collection

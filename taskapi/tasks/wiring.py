@@ -12,6 +12,7 @@ from taskapi.tasks.query.cursor import CursorSigner
 from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.query.pages import TaskPages
 from taskapi.tasks.services.account_data import TaskAccountData
+from taskapi.tasks.services.aggregation import TaskAggregation
 from taskapi.tasks.services.batch import BatchService
 from taskapi.tasks.services.bulk_by_filter import BulkByFilterService
 from taskapi.tasks.services.checklist import ChecklistService
@@ -53,3 +54,4 @@ def wire(settings: Settings, database: Database, keys: Keyring, accounts: Accoun
     yield ExportService(lists)
     yield ImportService(ImportRepository(database), names)
     yield TaskAccountData(lists)
+    yield TaskAggregation(lists, milliseconds)

@@ -38,6 +38,7 @@ class Work(NamedTuple):
 
 LISTS = Work("lists that an index serves", 4, 32, 10)
 QUERIES = Work("other lists and searches", 1, 4, 10)
+STATISTICS = Work("statistics", 2, 4, 10)
 EXPORTS = Work("exports", 2, 16, 10)
 IMPORTS = Work("imports", 2, 8, 10)
 BULK = Work("bulk", 1, 4, 10)

@@ -36,7 +36,12 @@ def etag(version: int, renames: int = 0) -> str:
 def list_etag(members: Iterable[tuple[str, int]], about: str) -> str:
     """The entity tag of a page of tasks, derived from their ids and versions and from the headers about the whole list."""
     text = f"{about};" + ";".join(f"{task_id}:{version}" for task_id, version in members)
-    return f'"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"'
+    return content_etag(text.encode())
+
+
+def content_etag(content: bytes) -> str:
+    """The entity tag of a response that is derived from its content."""
+    return f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
 
 
 def validators(request: Request, current: str) -> dict[str, str]:

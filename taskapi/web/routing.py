@@ -35,6 +35,8 @@ MAX_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one
 MAX_ANONYMOUS_BODY_BYTES = 16 * 1024  # of the routes that take callers without a token: sign-in, registration, recovery
 MAX_BODY_SECONDS = 5.0  # after a JSON body or form that took longer, the caller is looked up again: the session may have ended
 FORM = "application/x-www-form-urlencoded"
+CSV = "text/csv"
+TYPED_CSV = f"{CSV}; charset=utf-8; header=present"
 LOCATION = {"Location": {"description": "The URL of the new resource.", "schema": {"type": "string", "format": "uri-reference"}}}
 ATTACHMENT = {"Content-Disposition": {"description": "A file name.", "schema": {"type": "string"}}}
 

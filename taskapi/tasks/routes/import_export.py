@@ -18,13 +18,13 @@ from taskapi.web import admission
 from taskapi.web.json_schema import definitions
 from taskapi.web.negotiation import negotiated
 from taskapi.web.problems import responses
-from taskapi.web.routing import ATTACHMENT, JSON, media_parameter, media_type, strict_router
+from taskapi.web.routing import ATTACHMENT, CSV, JSON, TYPED_CSV, media_parameter, media_type, strict_router
 from taskapi.web.services import services_of
 from taskapi.web.streaming import Streamed
 
 router = strict_router(prefix="/tasks", tags=["export and import"])
 
-JSON_LINES, CSV = "application/jsonl", "text/csv"
+JSON_LINES = "application/jsonl"
 FORMATS = {JSON_LINES: Format.jsonl, CSV: Format.csv}
 # No media type is registered for JSON Lines; these are in use.
 NAMES = (JSON_LINES, "application/x-ndjson", "application/ndjson", "application/x-jsonlines", "application/json-lines")
@@ -51,7 +51,6 @@ TAKEN = {
     CSV: {"schema": {"type": "string"}, "example": 'title,due_date,tags\r\nFrom a spreadsheet,2027-01-31,"work, writing"\r\n'},
 }
 UTF_8 = (None, "utf-8", "utf8", "us-ascii")
-TYPED_CSV = f"{CSV}; charset=utf-8; header=present"
 
 
 @router.get(

@@ -23,7 +23,7 @@ INDEXES = [
     IndexModel([OWNER, ("tags", ASCENDING), *NEWEST], name="owner_tag_newest"),
     # ?overdue=true, and ?status= with a due date; ?completed=false&sort=due_date
     IndexModel([OWNER, ("status", ASCENDING), ("due_date", ASCENDING), BY_ID], name="owner_status_due"),
-    # ?where= on completed_at: what was done in a week
+    # ?where= on completed_at: what was done in a week; GET /stats/throughput, /stats/burndown, /stats/lead-time
     IndexModel([OWNER, ("completed_at", ASCENDING)], name="owner_completed"),
     # ?due_before=, ?due_after=; ?sort=due_date either way
     IndexModel([OWNER, ("due_date", ASCENDING), BY_ID], name="owner_due"),
