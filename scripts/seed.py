@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
+from functools import partial
 from typing import Any
 
 try:
@@ -33,8 +34,10 @@ try:
     from taskapi.core.errors import StartupError
     from taskapi.core.settings import Settings
     from taskapi.db.connection import open_database
+    from taskapi.db.migrations.startup import OnStart
     from taskapi.db.mongod_address import read_uri
     from taskapi.db.shapes import validate
+    from taskapi.main import prepare as prepare_database
     from taskapi.tasks.storage.documents import TaskDocument
     from taskapi.tasks.storage.indexes import ALL_OF_OWNER
 except ModuleNotFoundError as error:
@@ -54,7 +57,7 @@ class Stop(Exception):
 
 async def prepare(settings: Settings, generator: Generator) -> None:
     """Creates the collections with the indexes of the service, and validates a sample of what will be written."""
-    async with open_database(settings, (UserDocument, TaskDocument)):
+    async with open_database(settings, partial(prepare_database, OnStart.check)):
         for number in range(SAMPLE):
             validate(UserDocument, generator.user(number))
             validate(TaskDocument, generator.task(number))

@@ -42,6 +42,7 @@ from taskapi.accounts.two_factor.service import TwoFactorKeys, report_unreadable
 from taskapi.accounts.users import renaming
 from taskapi.accounts.users import service as users
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.accounts.users.migrations import MIGRATIONS as USER_MIGRATIONS
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.accounts.users.renaming_repository import RenamingRepository
 from taskapi.accounts.users.router import router as users_router
@@ -56,6 +57,10 @@ from taskapi.core.memory import MemoryReturn
 from taskapi.core.resolver import Resolver
 from taskapi.core.settings import Settings, load_settings
 from taskapi.db import child_process, connection, driver_threads, embedded
+from taskapi.db.migrations import startup
+from taskapi.db.migrations.documents import MigrationDocument
+from taskapi.db.migrations.migrator import Schema
+from taskapi.db.migrations.startup import OnStart
 from taskapi.db.primary import PrimaryProbe
 from taskapi.db.service_state import ServiceStateDocument, ServiceStateRepository
 from taskapi.mail.documents import MailJobDocument
@@ -77,6 +82,7 @@ from taskapi.tasks.routes.trash import router as trash_router
 from taskapi.tasks.services.account_data import TaskAccountData
 from taskapi.tasks.services.aggregation import TaskAggregation
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.migrations import MIGRATIONS as TASK_MIGRATIONS
 from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
 from taskapi.web import about, cors, docs, error_handling, methods, middleware, openapi, problems, routing
 from taskapi.web.admission import Admission
@@ -102,7 +108,10 @@ DOCUMENTS = (
     MailJobDocument,
     OneTimeTokenDocument,
     ServiceStateDocument,
+    MigrationDocument,
 )
+MIGRATIONS = tuple(sorted((*TASK_MIGRATIONS, *USER_MIGRATIONS), key=lambda migration: migration.number))
+SCHEMA = Schema(DOCUMENTS, MIGRATIONS)
 REMOVAL_SECONDS = 300
 RENAMING_SECONDS = 60  # between two checks for renamings that other workers left unfinished
 DAY_SECONDS = 86_400
@@ -179,6 +188,8 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
 def _lifespan(
     settings: Settings, connect: Callable[[Settings], connection.Client], load: Load
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
+    on_start = OnStart.everything if embedded.is_used(settings) else OnStart(settings.migrate)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         if multiprocessing.parent_process():  # a worker must not outlive the process that owns the port
@@ -186,7 +197,7 @@ def _lifespan(
         with embedded.provide(settings) as complete:
             resolver = Resolver(complete.dns_servers)
             async with (
-                connection.open_database(complete, DOCUMENTS, connect) as database,
+                connection.open_database(complete, partial(prepare, on_start), connect) as database,
                 PageFetcher(
                     resolver, allow_private=complete.links_allow_private, timeout=complete.links_timeout_seconds
                 ) as fetcher,
@@ -221,6 +232,12 @@ def _lifespan(
                     services[PasswordHasher].close()
 
     return lifespan
+
+
+async def prepare(on_start: OnStart, database: connection.Database) -> None:
+    """Makes a database ready for this version. Raises StartupError with one line if it must not be used."""
+    await ServiceStateRepository(database).require_complete()
+    await startup.make_ready(database, SCHEMA, on_start)
 
 
 def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -16,11 +17,9 @@ from taskapi.accounts.two_factor.service import remove_lost
 from taskapi.accounts.users.admin_repository import AdminRepository
 from taskapi.accounts.users.admin_schemas import AccountChange, NewPassword, UserQuery
 from taskapi.accounts.users.admins import AdminService
-from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.schemas import UserCreate
 from taskapi.accounts.users.service import UserService
-from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.recorder import AuditLog
 from taskapi.audit.repository import SecurityEventRepository
 from taskapi.core import logs
@@ -28,11 +27,11 @@ from taskapi.core.errors import DomainError, StartupError, field_errors
 from taskapi.core.settings import Settings, load_settings
 from taskapi.db import connection, embedded
 from taskapi.db.connection import Database
-from taskapi.mail.documents import MailJobDocument
+from taskapi.db.migrations.startup import OnStart
 from taskapi.mail.queue import Outbox
 from taskapi.mail.repository import MailRepository
+from taskapi.main import prepare
 
-DOCUMENTS = (UserDocument, SecurityEventDocument, MailJobDocument)
 AGENT = "command line"
 GENERATED_BYTES = 15
 MAX_QUERY_MS = 60_000
@@ -163,7 +162,9 @@ def wire(settings: Settings, database: Database, hasher: PasswordHasher) -> User
 async def _run(settings: Settings, action: str, options: dict[str, Any]) -> str:
     hasher = PasswordHasher(**settings.hashing)
     try:
-        async with connection.open_database(settings, DOCUMENTS) as database:
+        # The workers of an earlier version may be running on the embedded server, so steps of the contract phase wait.
+        on_start = OnStart.auto if embedded.is_used(settings) else OnStart(settings.migrate)
+        async with connection.open_database(settings, partial(prepare, on_start)) as database:
             return await ACTIONS[action](wire(settings, database, hasher), **options)
     finally:
         hasher.close()

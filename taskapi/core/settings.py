@@ -66,6 +66,10 @@ class Settings(BaseSettings):
     query_timeout_ms: int = Field(2000, ge=1, le=60_000, description="Maximum time for one list of tasks; MongoDB enforces it.")
     mongodb_pool_size: int = Field(50, ge=1, le=1000, description="Maximum number of connections to each server, per worker.")
 
+    migrate: Literal["check", "auto"] = Field(
+        "check", description="On a database of an earlier version: refuse to start, or migrate it first."
+    )
+
     data_dir: Path = Field(Path(".taskapi"), description="Folder of the embedded MongoDB and the generated secret.")
     mongod: Path | None = Field(None, description="The mongod program for the embedded MongoDB.")
     mongod_port: int | None = Field(
@@ -147,7 +151,7 @@ class Settings(BaseSettings):
             return value
         return tuple(_name_server(part.strip()) for part in value.split(",") if part.strip())
 
-    @field_validator("log_level", "log_format", "smtp_security", mode="before")
+    @field_validator("log_level", "log_format", "migrate", "smtp_security", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

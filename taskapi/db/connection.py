@@ -5,7 +5,7 @@ Beanie names its collection) is behind a function here or in ``snapshots``; what
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -101,6 +101,11 @@ class Database:
             read_concern=ReadConcern("local"),
         )
 
+    @property
+    def name(self) -> str:
+        """The name of the database."""
+        return str(self._handle.name)
+
     def collection(self, document: type[Document]) -> Collection:
         """The collection that holds documents of this class."""
         return self._handle.get_collection(document.Settings.name)
@@ -114,9 +119,9 @@ class Database:
 
 @asynccontextmanager
 async def open_database(
-    settings: Settings, documents: Iterable[type[Document]], connect: Callable[[Settings], Client] = connect
+    settings: Settings, prepare: Callable[[Database], Awaitable[None]], connect: Callable[[Settings], Client] = connect
 ) -> AsyncIterator[Database]:
-    """Connects to the database, creates the indexes of ``documents``, and closes the connection at the end of the block.
+    """Connects to the database, calls ``prepare``, and closes the connection at the end of the block.
 
     Raises:
         StartupError: the server cannot be reached, or refuses the user; one line with the host and the setting.
@@ -127,7 +132,7 @@ async def open_database(
         try:
             with pymongo.timeout(settings.mongodb_selection_timeout_ms / 1000):
                 await client.admin.command("ping")
-            await database.create_indexes(documents)
+            await prepare(database)
         except PyMongoError as error:
             raise StartupError(why_unreachable(error, settings)) from None
         yield database

@@ -142,6 +142,11 @@ def _runs(pid: str) -> bool:
     return pid.isdigit() and Path(f"/proc/{pid}").exists()
 
 
+def is_used(settings: Settings) -> bool:
+    """Whether the database is the embedded one of the data folder."""
+    return settings.mongodb_uri is None or _is_handed_down(settings)
+
+
 def _is_handed_down(settings: Settings) -> bool:
     """Whether the configured MongoDB is the embedded one of the data folder, as it is for the workers of ``taskapi serve``."""
     with suppress(StartupError):

@@ -1,10 +1,10 @@
-"""The state that the service stores about itself: which secret signs, and whether a restore is incomplete."""
+"""The state that the service stores about itself: which secret signs, whether a restore is incomplete, who migrates."""
 
 import logging
 from datetime import datetime
 from typing import ClassVar
 
-from beanie import Document
+from beanie import Document, PydanticObjectId
 from pymongo import IndexModel
 
 from taskapi.core.clock import utc_now
@@ -14,7 +14,7 @@ from taskapi.db.connection import Database
 
 log = logging.getLogger(__name__)
 
-SIGNING_KEY, RESTORE = "signing_key", "restore"
+SIGNING_KEY, RESTORE, MIGRATION = "signing_key", "restore", "migration"
 OTHER_KEY = (
     "the secret key has changed: sessions signed with the previous one (fingerprint %s) have ended, and second factors created "
     "with it cannot be checked; to keep them, set TASKAPI_SECRET_KEYS to both keys, the current one first"
@@ -27,6 +27,8 @@ class ServiceStateDocument(Document):
     id: str  # type: ignore[assignment]
     since: datetime
     fingerprint: str | None = None  # of the secret that signs
+    leased_until: datetime | None = None  # by the process that applies migrations
+    holder: PydanticObjectId | None = None  # that lease
 
     class Settings:
         name = "service_state"
@@ -39,21 +41,20 @@ class ServiceStateRepository:
     def __init__(self, database: Database) -> None:
         self._states = database.collection(ServiceStateDocument)
 
-    async def check(self, keys: Keyring) -> None:
-        """Stores which secret signs. Logs a warning if the previous one is not among ``keys``: what it signed is no longer valid.
-
-        Raises:
-            StartupError: a restore of this database is incomplete; the message says what to do.
-        """
-        found = {state["_id"]: state async for state in self._states.find({})}
-        if RESTORE in found:
+    async def require_complete(self) -> None:
+        """Raises StartupError if a restore of this database is incomplete; the message says what to do."""
+        if await self._states.find_one({"_id": RESTORE}):
             name = self._states.database.name
             raise StartupError(
                 f"the database {name} is only partly restored: a restore is running or was interrupted; "
                 f"to start over: taskapi restore FILE --drop {name}"
             )
+
+    async def check(self, keys: Keyring) -> None:
+        """Stores which secret signs. Logs a warning if ``keys`` lack the previous one: what it signed is no longer valid."""
         current, *_ = known = keys.fingerprints()
-        if found.get(SIGNING_KEY, {}).get("fingerprint") == current:
+        stored = await self._states.find_one({"_id": SIGNING_KEY}) or {}
+        if stored.get("fingerprint") == current:
             return
         note = {"$set": {"fingerprint": current, "since": utc_now()}}
         # Of several workers that start at once, only the first finds the previous value and logs the warning.

@@ -13,9 +13,10 @@ from taskapi.db.backup.dump import Progress, describe
 from taskapi.db.backup.format import Description, Reader
 from taskapi.db.connection import BSON
 from taskapi.db.errors import DUPLICATE_KEY
+from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.service_state import RESTORE, ServiceStateDocument
 
-STATE = ServiceStateDocument.Settings.name  # not empty once a server was started on the database
+STATE, STEPS = ServiceStateDocument.Settings.name, MigrationDocument.Settings.name  # not empty once a server was started
 BATCH, BATCH_BYTES = 1000, 8 * 1024**2
 MAX_NAMED = 10
 VALIDATION = ("validator", "validationLevel", "validationAction")
@@ -34,7 +35,9 @@ def require_empty(database: "Database[BSON]") -> None:
     """
     if is_half_restored(database):
         raise StartupError(f"the database {database.name} is only partly restored; {begin_again(database.name)}")
-    names = [each["collection"] for each in describe(database) if each["type"] != "view" and each["collection"] != STATE]
+    names = [
+        each["collection"] for each in describe(database) if each["type"] != "view" and each["collection"] not in (STATE, STEPS)
+    ]
     found = [
         f"{name} ({max(1, database[name].estimated_document_count())})"
         for name in names
@@ -54,8 +57,12 @@ def begin_again(name: str) -> str:
 
 
 def mark(database: "Database[BSON]") -> None:
-    """Marks the database as partly restored, so that no server starts on it until ``load`` has finished."""
+    """Marks the database as partly restored, so that no server starts on it until ``load`` has finished.
+
+    The steps that were applied to it are those of the backup from now on.
+    """
     database[STATE].update_one({"_id": RESTORE}, {"$set": {"since": utc_now()}}, upsert=True)
+    database.drop_collection(STEPS)
 
 
 def drop(database: "Database[BSON]") -> None:

@@ -1,0 +1,20 @@
+"""The migrations of accounts."""
+
+from typing import Final
+
+from taskapi.accounts.users.documents import UserDocument
+from taskapi.db.migrations.backfill import backfill, literals, store_missing
+
+ADDED_FIELDS: Final = ("email_verified", "role", "sessions", "last_admin_checks", "renames", "api_tokens", "two_factor")
+DEFAULTS: Final = literals({name: UserDocument.model_fields[name].default for name in ADDED_FIELDS})
+"""What accounts of earlier versions lack, and are read with: the expressions of its values."""
+
+MIGRATIONS = (
+    backfill(
+        2,
+        "account_defaults",
+        "Accounts of versions 1.0 to 1.4: store the fields that they lack, such as role, sessions and api_tokens.",
+        document=UserDocument,
+        **store_missing(DEFAULTS),
+    ),
+)

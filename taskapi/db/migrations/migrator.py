@@ -1,0 +1,148 @@
+"""Applies migrations to a database, and says which are left."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from beanie import Document
+from pymongo.errors import PyMongoError
+
+from taskapi.core.errors import DatabaseUnavailable, StartupError
+from taskapi.db.connection import BSON, Database
+from taskapi.db.errors import to_domain_error
+from taskapi.db.migrations.documents import MigrationDocument
+from taskapi.db.migrations.repository import Held, LeaseLost, MigrationRepository
+from taskapi.db.migrations.step import Migration, Phase
+from taskapi.db.service_state import ServiceStateDocument
+
+log = logging.getLogger(__name__)
+
+OWN_DOCUMENTS = {MigrationDocument, ServiceStateDocument}  # an empty database may hold them
+ATTEMPTS, PAUSE_SECONDS = 10, 1.0  # while MongoDB elects a primary
+
+Report = Callable[[Migration, int, int], None]
+"""Called while a step runs: with the number of documents to change, and of those that were changed or skipped so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a version of the service stores: its documents, and the steps that bring older databases there."""
+
+    documents: Sequence[type[Document]]
+    migrations: Sequence[Migration]
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """A step, and what the database says about it: None until it has begun."""
+
+    migration: Migration
+    record: BSON | None
+
+    @property
+    def is_applied(self) -> bool:
+        return self.record is not None and self.record.get("finished_at") is not None
+
+
+class Migrator:
+    """The migrations of one database."""
+
+    def __init__(self, database: Database, schema: Schema) -> None:
+        self._database = database
+        self._schema = schema
+        self._repository = MigrationRepository(database)
+
+    async def states(self) -> list[StepState]:
+        """All steps in order.
+
+        Raises:
+            StartupError: a newer version has applied steps that this one does not know.
+        """
+        records = await self._repository.records()
+        newest = self._schema.migrations[-1].number if self._schema.migrations else 0
+        if newer := [number for number in records if number > newest]:
+            name = records[newer[-1]].get("name")
+            raise StartupError(
+                f"the database {self._database.name} is newer than this version: it has migration {newer[-1]} ({name}), and "
+                f"this version knows {newest}; install the version that wrote it, or restore a backup"
+            )
+        return [StepState(each, records.get(each.number)) for each in self._schema.migrations]
+
+    async def pending(self, phases: Sequence[Phase] = (Phase.expand,)) -> list[Migration]:
+        """The steps of these phases that were not applied."""
+        return [state.migration for state in await self.states() if not state.is_applied and state.migration.phase in phases]
+
+    async def is_empty(self) -> bool:
+        """Whether the database holds no documents, except what the service stores about itself."""
+        for document in self._schema.documents:
+            if document not in OWN_DOCUMENTS and await self._database.collection(document).find_one({}, {"_id": 1}):
+                return False
+        return True
+
+    async def set_up(self) -> None:
+        """Makes an empty database one of this version. Several processes may do so at once."""
+        await self._database.create_indexes(self._schema.documents)
+        await self._repository.record_as_new(tuple(self._schema.migrations))
+
+    async def up(self, *, contract: bool = False, report: Report = lambda *_: None) -> list[Migration]:
+        """Creates missing indexes and applies the steps that are left, those of the contract phase only if asked.
+
+        Before the contract phase it runs the expand steps again, because workers of the previous version wrote meanwhile. Waits
+        for another process that does this, and continues what a killed one began. Returns the steps that it ran.
+
+        Raises:
+            StartupError: the database is newer than this version.
+            PyMongoError: MongoDB is unavailable for too long, or refuses; the next call continues.
+        """
+        await self.states()
+        while True:
+            try:
+                async with self._repository.leased() as held:
+                    return await self._run_all(held, report, contract=contract)
+            except LeaseLost:
+                log.warning("this process was silent for too long, and another may apply the migrations; it waits for that one")
+
+    async def _run_all(self, held: Held, report: Report, *, contract: bool) -> list[Migration]:
+        await self._database.create_indexes(self._schema.documents)
+        to_run = await self.pending()
+        if contract and (tightening := await self.pending((Phase.contract,))):
+            to_run = [each for each in self._schema.migrations if each.phase is Phase.expand] + tightening
+        for each in to_run:
+            await self._apply(each, held, report)
+        return to_run
+
+    async def _apply(self, migration: Migration, held: Held, report: Report) -> None:
+        await self._repository.begin(migration)
+        await _with_retries(partial(self._run, migration, held, report))
+        await self._repository.finish(migration)
+
+    async def _run(self, migration: Migration, held: Held, report: Report) -> None:
+        done = 0
+
+        async def progress(total: int, changed: int = 0, skipped: int = 0) -> None:
+            nonlocal done
+            held.check()
+            if changed or skipped:
+                await self._repository.add(migration, changed, skipped)
+                done += changed + skipped
+            report(migration, total, done)
+
+        log.info("migration %d (%s) begins", migration.number, migration.name)
+        await migration.run(self._database, progress)
+        log.info("migration %d (%s) has changed %d documents", migration.number, migration.name, done)
+
+
+async def _with_retries(run: Callable[[], Awaitable[Any]]) -> None:
+    """Runs a step, again while MongoDB is unavailable: it finds what is left to do."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            await run()
+            return
+        except PyMongoError as error:
+            if attempt == ATTEMPTS or not isinstance(to_domain_error(error), DatabaseUnavailable):
+                raise
+            log.warning("migration interrupted: %s; it continues", type(error).__name__)
+        await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,44 @@
+"""What a start does about migrations: nothing, apply them, or refuse."""
+
+from enum import StrEnum
+
+from taskapi.core.errors import StartupError
+from taskapi.db.connection import Database
+from taskapi.db.migrations.migrator import Migrator, Schema
+from taskapi.db.migrations.step import Phase
+
+COMMAND = "taskapi migrate up"
+
+
+class OnStart(StrEnum):
+    """How a start treats a database of an earlier version."""
+
+    check = "check"  # refuses to start
+    auto = "auto"  # applies the expand steps: workers of the previous version may be running
+    everything = "everything"  # applies all steps: the database is the embedded one, which only one version uses at a time
+
+
+async def make_ready(database: Database, schema: Schema, on_start: OnStart) -> None:
+    """Sets up an empty database. Brings an older one up to date, or refuses.
+
+    Raises:
+        StartupError: migrations are left and must not run now, or the database is newer; one line with the command to run.
+    """
+    migrator = Migrator(database, schema)
+    phases = tuple(Phase) if on_start is OnStart.everything else (Phase.expand,)
+    pending = await migrator.pending(phases)
+    if pending and await migrator.is_empty():
+        await migrator.set_up()
+        return
+    if pending and on_start is not OnStart.check:
+        await migrator.up(contract=on_start is OnStart.everything)
+        return
+    if pending and (pending := await migrator.pending(phases)):  # unless another worker has just set it up
+        raise StartupError(
+            f"the database {database.name} needs {_steps(len(pending))} before this version can start; run: {COMMAND}"
+        )
+    await database.create_indexes(schema.documents)
+
+
+def _steps(count: int) -> str:
+    return f"{count} migration{'s' if count > 1 else ''}"
