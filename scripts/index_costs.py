@@ -6,7 +6,6 @@ The difference is the CPU time of MongoDB for the index, which a busy machine di
 
 import argparse
 import os
-import re
 import statistics
 import tempfile
 import time
@@ -29,8 +28,8 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
 from taskapi.tasks.schemas import TaskUpdate
-from taskapi.tasks.storage import indexes
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.indexes import INDEXES
 from taskapi.tasks.storage.pipelines import fields_of, update
 
 BSON = dict[str, Any]
@@ -51,19 +50,6 @@ class Cost:
     inserts: list[float] = field(default_factory=list)  # per second
     changes: list[float] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of each index
-
-
-def serves() -> dict[str, str]:
-    """The queries of each index: the comment above it."""
-    result: dict[str, str] = {}
-    comment: list[str] = []
-    for line in Path(indexes.__file__).read_text().splitlines():
-        if line.startswith("    # "):
-            comment.append(line.removeprefix("    # "))
-        elif found := re.search(r'\bname="(\w+)"', line):
-            result[found[1]] = " ".join(comment)
-            comment = []
-    return result
 
 
 @contextmanager
@@ -107,7 +93,7 @@ def in_batches(all_of_them: list[Any], write: Callable[[list[Any]], object]) -> 
 
 def print_table(costs: dict[str, Cost], count: int) -> None:
     print(f"| {' | '.join(HEADING)} |\n| --- | {'---: | ' * 5}--- |")
-    described = serves()
+    described = {index.name: index.serves for index in INDEXES}
     for name, cost in costs.items():
         inserted, changed = (
             1e6 * statistics.median(own - bare for own, bare in zip(each, none, strict=True))

@@ -5,7 +5,9 @@ from typing import ClassVar
 
 from beanie import Document, PydanticObjectId
 from bson import ObjectId
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING
+
+from taskapi.db.indexes import Index
 
 GONE = ObjectId("0" * 24)  # stands for a deleted account
 
@@ -27,14 +29,22 @@ class SecurityEventDocument(Document):
     class Settings:
         name = "security_events"
         indexes: ClassVar = [
-            # the events of one account, newest first
-            IndexModel([("user", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)], name="user_newest"),
-            # all events, newest first
-            IndexModel([("at", DESCENDING), ("_id", DESCENDING)], name="newest"),
-            # the events of one kind, newest first
-            IndexModel([("kind", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)], name="kind_newest"),
-            # what an admin did to others, when the admin's account is deleted
-            IndexModel([("by", ASCENDING)], name="by_admin", partialFilterExpression={"by": {"$gt": GONE}}),
-            # MongoDB removes expired events
-            IndexModel([("expires_at", ASCENDING)], name="event_expiry", expireAfterSeconds=0),
+            Index(
+                [("user", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)],
+                name="user_newest",
+                serves="the events of one account, newest first",
+            ),
+            Index([("at", DESCENDING), ("_id", DESCENDING)], name="newest", serves="all events, newest first"),
+            Index(
+                [("kind", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)],
+                name="kind_newest",
+                serves="the events of one kind, newest first",
+            ),
+            Index(
+                [("by", ASCENDING)],
+                name="by_admin",
+                serves="finding what an admin did to other accounts, when the admin's account is erased",
+                partialFilterExpression={"by": {"$gt": GONE}},
+            ),
+            Index([("expires_at", ASCENDING)], name="event_expiry", serves="the removal of expired events", expireAfterSeconds=0),
         ]

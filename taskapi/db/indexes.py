@@ -1,14 +1,24 @@
-"""Creates the indexes that a document declares, and drops its former ones, when the service starts."""
+"""The indexes that documents declare, and their creation when the service starts."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from beanie import Document
+from pymongo import IndexModel
 from pymongo.errors import OperationFailure
 
 log = logging.getLogger(__name__)
 
 INDEX_NOT_FOUND = 27
+
+
+class Index(IndexModel):
+    """An index, and which queries it ``serves``, in Markdown for the page of its collection. It has a name of its own."""
+
+    def __init__(self, keys: Sequence[tuple[str, int | str]], *, name: str, serves: str, **options: Any) -> None:
+        super().__init__(keys, name=name, **options)
+        self.name, self.serves = name, serves
 
 
 async def create(collection: Any, document: type[Document]) -> None:

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import ClassVar
 
 from beanie import Document, PydanticObjectId
-from pymongo import IndexModel
 
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
 from taskapi.db.connection import Database
+from taskapi.db.indexes import Index
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class ServiceStateDocument(Document):
 
     class Settings:
         name = "service_state"
-        indexes: ClassVar[list[IndexModel]] = []
+        indexes: ClassVar[list[Index]] = []
 
 
 class ServiceStateRepository:

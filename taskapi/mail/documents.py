@@ -5,7 +5,9 @@ from typing import ClassVar
 
 from beanie import Document, PydanticObjectId
 from pydantic import BaseModel
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING
+
+from taskapi.db.indexes import Index
 
 
 class Origin(BaseModel):
@@ -32,10 +34,12 @@ class MailJobDocument(Document):
     class Settings:
         name = "mail_jobs"
         indexes: ClassVar = [
-            # the next mail that is due
-            IndexModel([("due_at", ASCENDING)], name="due"),
-            # the mails to an account that is being deleted
-            IndexModel([("user", ASCENDING)], name="mail_user"),
-            # MongoDB removes mails that could not be sent
-            IndexModel([("expires_at", ASCENDING)], name="mail_expiry", expireAfterSeconds=0),
+            Index([("due_at", ASCENDING)], name="due", serves="finding the next mail that is due"),
+            Index([("user", ASCENDING)], name="mail_user", serves="erasing an account"),
+            Index(
+                [("expires_at", ASCENDING)],
+                name="mail_expiry",
+                serves="the removal of mails that could not be sent",
+                expireAfterSeconds=0,
+            ),
         ]

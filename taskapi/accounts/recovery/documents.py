@@ -4,7 +4,9 @@ from datetime import datetime
 from typing import ClassVar
 
 from beanie import Document, PydanticObjectId
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING
+
+from taskapi.db.indexes import Index
 
 
 class OneTimeTokenDocument(Document):
@@ -20,10 +22,12 @@ class OneTimeTokenDocument(Document):
     class Settings:
         name = "one_time_tokens"
         indexes: ClassVar = [
-            # a new token replaces the previous one
-            IndexModel([("user", ASCENDING), ("purpose", ASCENDING)], name="user_purpose", unique=True),
-            # finding a token that is used
-            IndexModel([("token_hash", ASCENDING)], name="token_hash"),
-            # MongoDB removes expired tokens
-            IndexModel([("expires_at", ASCENDING)], name="token_expiry", expireAfterSeconds=0),
+            Index(
+                [("user", ASCENDING), ("purpose", ASCENDING)],
+                name="user_purpose",
+                serves="replacing the previous token of an account; at most one for each purpose",
+                unique=True,
+            ),
+            Index([("token_hash", ASCENDING)], name="token_hash", serves="finding a token that is used"),
+            Index([("expires_at", ASCENDING)], name="token_expiry", serves="the removal of expired tokens", expireAfterSeconds=0),
         ]

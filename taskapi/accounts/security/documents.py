@@ -4,7 +4,9 @@ from datetime import datetime
 from typing import ClassVar
 
 from beanie import Document
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING
+
+from taskapi.db.indexes import Index
 
 
 class ThrottleDocument(Document):
@@ -20,8 +22,16 @@ class ThrottleDocument(Document):
     class Settings:
         name = "throttles"
         indexes: ClassVar = [
-            # forgetting the IP addresses of an account
-            IndexModel([("account", ASCENDING)], name="known_to_account", sparse=True),
-            # MongoDB removes expired counters
-            IndexModel([("expires_at", ASCENDING)], name="throttle_expiry", expireAfterSeconds=0),
+            Index(
+                [("account", ASCENDING)],
+                name="known_to_account",
+                serves="forgetting the known IP addresses of an account when its password is reset",
+                sparse=True,
+            ),
+            Index(
+                [("expires_at", ASCENDING)],
+                name="throttle_expiry",
+                serves="the removal of expired counters",
+                expireAfterSeconds=0,
+            ),
         ]

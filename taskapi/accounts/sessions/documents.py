@@ -5,7 +5,9 @@ from typing import ClassVar
 
 from beanie import Document, PydanticObjectId
 from pydantic import BaseModel
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING
+
+from taskapi.db.indexes import Index
 
 
 class Rotation(BaseModel):
@@ -35,8 +37,12 @@ class SessionDocument(Document):
     class Settings:
         name = "sessions"
         indexes: ClassVar = [
-            # the sessions of one account, last seen first
-            IndexModel([("user", ASCENDING), ("last_seen_at", ASCENDING)], name="user_last_seen"),
-            # MongoDB removes expired sessions
-            IndexModel([("expires_at", ASCENDING)], name="session_expiry", expireAfterSeconds=0),
+            Index(
+                [("user", ASCENDING), ("last_seen_at", ASCENDING)],
+                name="user_last_seen",
+                serves="the sessions of one account, last seen first; ending all of them",
+            ),
+            Index(
+                [("expires_at", ASCENDING)], name="session_expiry", serves="the removal of expired sessions", expireAfterSeconds=0
+            ),
         ]

@@ -5,9 +5,10 @@ from typing import ClassVar
 
 from beanie import Document, PydanticObjectId
 from pydantic import BaseModel
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING
 
 from taskapi.accounts.security.scopes import Role
+from taskapi.db.indexes import Index
 
 SHOWN = ("username", "email", "email_verified", "pending_email", "full_name", "disabled", "role", "two_factor")
 PUBLIC = dict.fromkeys((*SHOWN, "created_at", "updated_at"), 1)  # no dotted names: they would cost MongoDB 30 us per request
@@ -88,22 +89,47 @@ class UserDocument(Document):
     class Settings:
         name = SOURCE
         indexes: ClassVar = [
-            # signing in, unique user names ignoring case, and the list of all accounts by name
-            IndexModel([("username_key", ASCENDING)], name="username_unique", unique=True),
-            # unique e-mail addresses ignoring case
-            IndexModel([("email_key", ASCENDING)], name="email_unique", unique=True, sparse=True),
-            # whether there is an active admin; the list of admins
-            IndexModel([("role", ASCENDING)], name="admins", partialFilterExpression={"role": "admin"}),
-            # account deletion: the account that has been due longest
-            IndexModel([("leaving.due_at", ASCENDING)], name="leaving_due", sparse=True),
-            # renaming: the account that has been due longest
-            IndexModel([("renaming.due_at", ASCENDING)], name="renaming_due", sparse=True),
-            # whether all second factors can be checked
-            IndexModel([("two_factor", ASCENDING)], name="with_two_factor", partialFilterExpression={"two_factor": True}),
-            # the account behind an API token
-            IndexModel(
+            Index(
+                [("username_key", ASCENDING)],
+                name="username_unique",
+                serves="signing in; unique user names, ignoring case; the list of accounts by name",
+                unique=True,
+            ),
+            Index(
+                [("email_key", ASCENDING)],
+                name="email_unique",
+                serves="unique e-mail addresses, ignoring case; finding the account for a password reset",
+                unique=True,
+                sparse=True,
+            ),
+            Index(
+                [("role", ASCENDING)],
+                name="admins",
+                serves="checking that an active admin is left; the list of admins",
+                partialFilterExpression={"role": "admin"},
+            ),
+            Index(
+                [("leaving.due_at", ASCENDING)],
+                name="leaving_due",
+                serves="erasing accounts: the one that has been due longest",
+                sparse=True,
+            ),
+            Index(
+                [("renaming.due_at", ASCENDING)],
+                name="renaming_due",
+                serves="writing new user names into tasks: the account that has been due longest",
+                sparse=True,
+            ),
+            Index(
+                [("two_factor", ASCENDING)],
+                name="with_two_factor",
+                serves="checking that all second factors can be decrypted",
+                partialFilterExpression={"two_factor": True},
+            ),
+            Index(
                 [("api_tokens.hash", ASCENDING)],
                 name="api_token_hash",
+                serves="finding the account behind an API token",
                 unique=True,
                 partialFilterExpression={"api_tokens.hash": {"$exists": True}},
             ),

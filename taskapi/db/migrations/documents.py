@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import ClassVar
 
 from beanie import Document
-from pymongo import IndexModel
 
+from taskapi.db.indexes import Index
 from taskapi.db.migrations.step import Phase
 
 
@@ -22,4 +22,4 @@ class MigrationDocument(Document):
 
     class Settings:
         name = "migrations"
-        indexes: ClassVar[list[IndexModel]] = []
+        indexes: ClassVar[list[Index]] = []

@@ -5,7 +5,9 @@ from typing import ClassVar
 
 from beanie import Document, PydanticObjectId
 from pydantic import BaseModel
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING
+
+from taskapi.db.indexes import Index
 
 
 class CallersKey(BaseModel):
@@ -32,6 +34,5 @@ class IdempotencyDocument(Document):
     class Settings:
         name = "idempotency_keys"
         indexes: ClassVar = [
-            # MongoDB removes what has expired
-            IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
+            Index([("expires_at", ASCENDING)], name="expiry", serves="the removal of expired keys", expireAfterSeconds=0),
         ]
