@@ -14,7 +14,7 @@ from taskapi.core.clock import in_utc
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import LEGACY_DEFAULTS
-from taskapi.tasks.storage.marks import NEXT_CHANGED_AT
+from taskapi.tasks.storage.marks import next_changed_at
 
 Versions = frozenset[int] | None  # those that a task may have; None for any
 
@@ -105,7 +105,7 @@ def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BS
     Stages:
         {"$set": {
             "version": NEXT_VERSION,
-            "changed_at": NEXT_CHANGED_AT,
+            "changed_at": next_changed_at(at),
             "before": {"$mergeObjects": [{"title": "$title", "tags": "$tags"}]},
             "title": "New",
             "tags": ["x"],
@@ -144,7 +144,7 @@ def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BS
     # A computed value, because an object would be merged into what a script may have stored under this name.
     kept = {"before": {"$mergeObjects": [stored]}} if stored else {}
     return [
-        {"$set": {"version": NEXT_VERSION, "changed_at": NEXT_CHANGED_AT, **kept, **first}},
+        {"$set": {"version": NEXT_VERSION, "changed_at": next_changed_at(added["at"]), **kept, **first}},
         *stages,
         {"$set": {"history": keep_newest(history)}},
         {"$unset": "before"},

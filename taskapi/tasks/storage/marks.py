@@ -16,7 +16,7 @@ MAX_STATUS_CHANGES = 1000
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
-def later(path: str, now: datetime | str) -> BSON:
+def later(path: str, now: datetime | str | BSON) -> BSON:
     """The expression of ``now``, or of a millisecond after the time stored at ``path`` if that is not earlier."""
     is_ahead = {"$and": [{"$gte": [path, now]}, {"$lt": [path, LAST_TIME]}]}  # only a date can be both
     return {"$cond": [is_ahead, {"$add": [path, 1]}, now]}
@@ -24,6 +24,11 @@ def later(path: str, now: datetime | str) -> BSON:
 
 NEXT_CHANGED_AT = later("$changed_at", "$$NOW")
 """The value that every update pipeline sets ``changed_at`` to."""
+
+
+def next_changed_at(at: datetime) -> BSON:
+    """The same, for a write that adds an entry of that time to the history: it is never later than ``changed_at``."""
+    return later("$changed_at", {"$max": ["$$NOW", at]})
 
 
 def mark_new(tasks: Iterable[BSON]) -> None:

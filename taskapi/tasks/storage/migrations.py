@@ -4,8 +4,10 @@ from typing import Final
 
 from taskapi.db.connection import BSON
 from taskapi.db.migrations.backfill import backfill, literals, store_missing
+from taskapi.db.migrations.step import Phase
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.schemas import Status
+from taskapi.tasks.storage.backfill import OUTDATED, UNMARKED, mark_from_history
 from taskapi.tasks.storage.documents import TaskDocument
 
 DEFAULTS: Final[BSON] = {
@@ -21,5 +23,22 @@ MIGRATIONS = (
         "Tasks of versions 1.0 to 1.4: store the fields that they lack, such as checklist, metadata and history.",
         document=TaskDocument,
         **store_missing(DEFAULTS),
+    ),
+    backfill(
+        3,
+        "task_marks",
+        "Tasks of versions 1.0 to 1.4: store when they changed last (changed_at) and when their status did (status_changes).",
+        document=TaskDocument,
+        matching=UNMARKED,
+        update=mark_from_history(),
+    ),
+    backfill(
+        4,
+        "task_late_marks",
+        "Tasks that workers of version 1.4 have changed beside newer ones: store when, and when their status changed.",
+        document=TaskDocument,
+        matching=OUTDATED,
+        update=mark_from_history(),
+        phase=Phase.contract,
     ),
 )

@@ -9,6 +9,7 @@ from bson import ObjectId
 
 from taskapi.core.clock import utc_now
 from taskapi.tasks.schemas import Status
+from taskapi.tasks.storage import pipelines
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.marks import MAX_STATUS_CHANGES, begin_status_changes
 from tests.accounts.users.renamer import follow_due
@@ -86,6 +87,16 @@ async def test_damaged_mark_is_replaced(ada: Account, damaged: Any) -> None:
     assert (await ada.patch(f"/tasks/{task_id}", json={"priority": 5})).status_code == 200
     marked = (await stored_task(task_id))["changed_at"]
     assert abs(marked - utc_now().replace(tzinfo=None)) < AHEAD
+
+
+async def test_mark_is_not_before_the_history(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of this worker is ahead of MongoDB's."""
+    task_id = (await ada.make_task())["id"]
+    monkeypatch.setattr(pipelines, "utc_now", lambda: utc_now() + AHEAD)
+    await ada.patch(f"/tasks/{task_id}", json={"priority": 5})
+    await ada.delete(f"/tasks/{task_id}")
+    task = await stored_task(task_id)
+    assert task["changed_at"] >= task["history"][-1]["at"] > task["history"][0]["at"] + AHEAD / 2
 
 
 async def test_restored_tasks_are_marked(ada: Account) -> None:
