@@ -32,6 +32,7 @@ from taskapi.core.errors import (
 )
 from taskapi.core.settings import Settings
 from taskapi.db import driver_threads, indexes
+from taskapi.db.indexes import IndexDrift
 
 BSON = dict[str, Any]  # a document as the driver returns it
 Client = AsyncIOMotorClient[BSON]
@@ -111,10 +112,24 @@ class Database:
         return self._handle.get_collection(document.Settings.name)
 
     async def create_indexes(self, documents: Iterable[type[Document]]) -> None:
-        """Creates the indexes that the documents declare, and drops their former ones."""
+        """Creates the indexes that the documents declare and that are missing."""
         with pymongo.timeout(INDEX_BUILD_SECONDS):
             for document in documents:
-                await indexes.create(self.collection(document), document)
+                await indexes.create_missing(self.collection(document), document)
+
+    async def compare_indexes(self, documents: Iterable[type[Document]]) -> list[IndexDrift]:
+        """The indexes that differ from what the documents declare."""
+        return [drift for document in documents for drift in await indexes.compare(self.collection(document), document)]
+
+    async def repair_indexes(self, documents: Iterable[type[Document]]) -> list[IndexDrift]:
+        """Replaces the indexes that have another definition or name than declared. Returns them."""
+        with pymongo.timeout(INDEX_BUILD_SECONDS):
+            return [drift for document in documents for drift in await indexes.repair(self.collection(document), document)]
+
+    async def drop_former_indexes(self, documents: Iterable[type[Document]]) -> None:
+        """Drops the indexes of earlier versions."""
+        for document in documents:
+            await indexes.drop_former(self.collection(document), document)
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from pymongo.errors import PyMongoError
 from taskapi.core.errors import DatabaseUnavailable, StartupError
 from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import to_domain_error
+from taskapi.db.indexes import IndexDrift
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.migrations.repository import Held, LeaseLost, MigrationRepository
 from taskapi.db.migrations.step import Migration, Phase
@@ -82,16 +83,25 @@ class Migrator:
                 return False
         return True
 
+    async def index_drifts(self) -> list[IndexDrift]:
+        """The indexes that differ from the declarations."""
+        return await self._database.compare_indexes(self._schema.documents)
+
+    async def count_left(self, migrations: Iterable[Migration]) -> dict[int, int]:
+        """How many documents each of these steps would change now, by its number."""
+        return {each.number: await each.count_left(self._database) for each in migrations}
+
     async def set_up(self) -> None:
         """Makes an empty database one of this version. Several processes may do so at once."""
         await self._database.create_indexes(self._schema.documents)
         await self._repository.record_as_new(tuple(self._schema.migrations))
 
     async def up(self, *, contract: bool = False, report: Report = lambda *_: None) -> list[Migration]:
-        """Creates missing indexes and applies the steps that are left, those of the contract phase only if asked.
+        """Creates missing indexes, repairs those that drifted, and applies the steps that are left.
 
-        Before the contract phase it runs the expand steps again, because workers of the previous version wrote meanwhile. Waits
-        for another process that does this, and continues what a killed one began. Returns the steps that it ran.
+        With ``contract``, which needs that no worker of the previous version runs, also the steps of that phase: before them, the
+        expand steps run again, because such workers wrote meanwhile; after them, former indexes are dropped. Waits for another
+        process that does this, and continues what a killed one began. Returns the steps that it ran.
 
         Raises:
             StartupError: the database is newer than this version.
@@ -107,11 +117,14 @@ class Migrator:
 
     async def _run_all(self, held: Held, report: Report, *, contract: bool) -> list[Migration]:
         await self._database.create_indexes(self._schema.documents)
+        await self._database.repair_indexes(self._schema.documents)
         to_run = await self.pending()
         if contract and (tightening := await self.pending((Phase.contract,))):
             to_run = [each for each in self._schema.migrations if each.phase is Phase.expand] + tightening
         for each in to_run:
             await self._apply(each, held, report)
+        if contract:
+            await self._database.drop_former_indexes(self._schema.documents)
         return to_run
 
     async def _apply(self, migration: Migration, held: Held, report: Report) -> None:

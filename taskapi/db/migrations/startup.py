@@ -38,6 +38,8 @@ async def make_ready(database: Database, schema: Schema, on_start: OnStart) -> N
             f"the database {database.name} needs {_steps(len(pending))} before this version can start; run: {COMMAND}"
         )
     await database.create_indexes(schema.documents)
+    if on_start is OnStart.everything:
+        await database.drop_former_indexes(schema.documents)
 
 
 def _steps(count: int) -> str:
