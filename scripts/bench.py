@@ -30,6 +30,8 @@ from pymongo import MongoClient
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
 
+CACHE_GIB = 4  # of MongoDB: with a small one, it evicts what is written, on the core that it shares with the load
+
 
 def numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
@@ -103,7 +105,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as name:
         folder = Path(name)
-        settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=folder / "data")
+        settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=folder / "data", mongod_cache_gb=CACHE_GIB)
         with embedded.provide(settings) as complete:
             assert complete.mongodb_uri
             bench = Bench(complete.mongodb_uri.get_secret_value(), folder)
