@@ -56,7 +56,8 @@ def configure(level: str, style: str) -> None:
             "loggers": {
                 "taskapi": {"level": level.upper()},
                 "uvicorn": {"level": level.upper(), "handlers": [], "propagate": True},
-                "uvicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
+                # If any handler could see it, Uvicorn would compose a line for each request; ours is taskapi.access.
+                "uvicorn.access": {"handlers": [], "propagate": False},
             },
         }
     )

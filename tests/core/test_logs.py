@@ -49,6 +49,14 @@ def test_no_setting_makes_libraries_tell_more_than_warnings() -> None:
     assert done.stdout == "['taskapi.access']\n"
 
 
+def test_uvicorn_composes_no_lines_of_its_own() -> None:
+    """It asks at each connection whether the logger has handlers, then composes a line for each request, logged or not."""
+    code = "import logging; from taskapi.core import logs; logs.configure('debug', 'json'); "
+    code += "print(logging.getLogger('uvicorn.access').hasHandlers())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize("formatter", [JSONFormatter(), ConsoleFormatter()])
 def test_exceptions_bring_their_traceback(formatter: logging.Formatter) -> None:
     try:
