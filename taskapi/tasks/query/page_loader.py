@@ -1,9 +1,13 @@
-"""Finds short lists that are requested together with one query: a round trip costs more than such a list."""
+"""Finds short lists that are requested together with one query: a round trip costs more than such a list.
+
+Those who request the same page of the same list together share its results as well.
+"""
 
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import bson
 from pymongo.errors import OperationFailure
 
 from taskapi.core.data_loader import DataLoader
@@ -20,9 +24,10 @@ MAX_REMEMBERED = 10_000  # lists whose total is known
 LIST = "list"  # a temporary field of the results, the last one: the number of their list
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class _Wanted:
-    pipeline: list[BSON]
+    pipeline: list[BSON] = field(compare=False)
+    encoded: bytes  # the pipeline, which contains the owner
     milliseconds: int
 
 
@@ -48,7 +53,7 @@ class PageLoader:
         """
         if plan.total is not None or self._totals.get(context, MAX_TOTAL + 1) > MAX_TOTAL:
             return None
-        return await self._found.get(_Wanted(plan.page, milliseconds))
+        return await self._found.get(_Wanted(plan.page, bson.encode({"": plan.page}), milliseconds))
 
     async def _find_together(self, lists: Collection[_Wanted]) -> dict[_Wanted, list[Raw]]:
         if len(lists) == 1:

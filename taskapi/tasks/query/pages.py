@@ -1,6 +1,7 @@
 """Finds the pages of lists of tasks."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from taskapi.tasks.storage.rendering import Rendering, TaskRenderer
 from taskapi.tasks.storage.scope import Scope
 
 LISTED = {**WITHOUT_INTERNAL, LIST: 0}
+ALWAYS = nullcontext()
 AT_ONCE = 20  # tasks that are rendered without yielding to other requests: a page of the default length
 
 
@@ -59,8 +61,10 @@ class TaskPages:
     signer: CursorSigner
     milliseconds: int  # the time limit of a query
 
-    async def find(self, scope: Scope, query: TaskSearch) -> FoundPage:
+    async def find(self, scope: Scope, query: TaskSearch, admitted: AbstractAsyncContextManager[None] = ALWAYS) -> FoundPage:
         """Finds the page of the tasks in ``scope`` that ``query`` asks for, in one round trip or two concurrent ones.
+
+        ``admitted`` is entered for a list that needs a query of its own; the others share a bounded number of queries.
 
         Raises:
             InvalidInput: the filter is invalid, or the cursor belongs to another query.
@@ -74,7 +78,10 @@ class TaskPages:
         may_share = not query.is_expensive and collation_for(query.order) is None
         found = await self.loader.find(context, plan, self.milliseconds) if may_share else None
         if found is None:
-            found = await self._find(scope, query, plan)
+            async with admitted:
+                found = await self._find(scope, query, plan)
+        else:
+            found = [*found]  # others may get the same list
         total = _total(found) if query.counting is not Count.none else None
         if may_share and total is not None:
             self.loader.note(context, total)

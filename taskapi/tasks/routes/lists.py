@@ -79,8 +79,8 @@ async def _page(query: TaskSearch, user: UserRead, request: Request) -> TaskPage
 
 
 async def _find(query: TaskSearch, request: Request, owner_id: ObjectId) -> FoundPage:
-    async with admission.admit(admission.LISTS, request, str(owner_id)):
-        return await services_of(request)[TaskPages].find(Scope.of_id(owner_id), query)
+    admitted = admission.admit(admission.LISTS, request, str(owner_id))
+    return await services_of(request)[TaskPages].find(Scope.of_id(owner_id), query, admitted)
 
 
 def _etag(page: TaskPage, owner: UserRead) -> str:

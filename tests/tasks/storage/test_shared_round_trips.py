@@ -15,6 +15,7 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import DatabaseUnavailable, NotFound
 from taskapi.db.connection import Database
 from taskapi.db.errors import to_domain_error
+from taskapi.db.raw import Raw
 from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.query.search import Plan
 from taskapi.tasks.storage.documents import TaskDocument
@@ -80,7 +81,7 @@ async def test_lists_that_come_together_are_as_alone(anonymous: AsyncClient) -> 
         for each in range(4 + number):
             tags = ["even"] if each % 2 == 0 else []
             await account.make_task(f"{account.username} {each}", priority=each % 3 + 1, tags=tags)
-    asked = [(account, f"/tasks{query}") for account in accounts for query in LISTS]
+    asked = [(account, f"/tasks{query}") for account in accounts for query in LISTS] * 2  # each also beside its equal
     alone = [await account.get(path) for account, path in asked]
     random.Random(7).shuffle(order := list(range(len(asked))))
     together = await asyncio.gather(*(asked[number][0].get(asked[number][1]) for number in order))
@@ -111,6 +112,34 @@ async def test_short_lists_share_one_query(app: FastAPI) -> None:
     assert await lists.find(b"long", plan, SECONDS) is None
     lists.note(b"long", 1000)
     assert await lists.find(b"long", plan, SECONDS) == []
+
+
+class Counted(TaskListRepository):
+    queries = 0
+
+    async def aggregate(self, *arguments: Any, **options: Any) -> list[Raw]:
+        self.queries += 1
+        return await super().aggregate(*arguments, **options)
+
+
+async def test_equal_lists_share_their_results(ada: Account) -> None:
+    for number in range(3):
+        await ada.make_task(f"Task {number}")
+    tasks = Counted(service(Database))
+    lists, plan = PageLoader(tasks), Plan([{"$match": {"owner.username": "ada"}}], None)
+    lists.note(b"mine", 3)
+    lists.note(b"none", 0)
+    reads = [asyncio.create_task(lists.find(b"mine", plan, SECONDS)) for _ in range(20)]
+    other = asyncio.create_task(lists.find(b"none", Plan([{"$match": {"owner.username": "eve"}}], None), SECONDS))
+    await asyncio.sleep(0)
+    reads.pop().cancel()
+    found = await asyncio.gather(*reads)
+    assert [len(each or []) for each in found] == [3] * 19
+    assert await other == []
+    before = tasks.queries
+    assert before <= 2
+    await lists.find(b"mine", plan, SECONDS)
+    assert tasks.queries == before + 1  # a later one never gets an earlier result
 
 
 def new_task(**fields: Any) -> dict[str, Any]:
