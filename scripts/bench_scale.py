@@ -130,4 +130,4 @@ def remove_created(bench: Bench) -> None:
     """Removes what the writers have created, so that the collection keeps its size."""
     with MongoClient[dict[str, object]](bench.uri) as mongo:
         for caller in bench.writers:
-            mongo[bench.database]["tasks"].delete_many({"owner.id": caller.id, "_id": {"$nin": caller.tasks}})
+            mongo[bench.database]["tasks"].delete_many({"owner_id": caller.id, "_id": {"$nin": caller.tasks}})

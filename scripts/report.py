@@ -67,7 +67,7 @@ class Report:
 
 
 def gather(tasks: Collection[BSON], now: datetime) -> Report:
-    """Asks the server for all numbers; tasks in the trash have no owner and do not count. Raises Stop when there is no task."""
+    """Asks the server for all numbers; those in the trash do not count. Raises Stop when there is no task."""
     from tqdm import tqdm
 
     today = datetime.combine(now.date(), time.min, UTC)
@@ -77,7 +77,7 @@ def gather(tasks: Collection[BSON], now: datetime) -> Report:
     with tqdm(total=5, desc="counting", unit="query", leave=False, disable=None) as bar:
 
         def ask(*stages: BSON) -> list[BSON]:
-            found = list(tasks.aggregate([{"$match": {"owner": {"$exists": True}}}, *stages], allowDiskUse=True))
+            found = list(tasks.aggregate([{"$match": {"state": "active"}}, *stages], allowDiskUse=True))
             bar.update()
             return found
 

@@ -80,6 +80,7 @@ from taskapi.tasks.routes.lists import router as lists_router
 from taskapi.tasks.routes.tasks import router as tasks_router
 from taskapi.tasks.routes.trash import router as trash_router
 from taskapi.tasks.services.account_data import TaskAccountData
+from taskapi.tasks.services.adoption import TaskAdoption
 from taskapi.tasks.services.aggregation import TaskAggregation
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.migrations import MIGRATIONS as TASK_MIGRATIONS
@@ -113,6 +114,7 @@ DOCUMENTS = (
 MIGRATIONS = tuple(sorted((*TASK_MIGRATIONS, *USER_MIGRATIONS), key=lambda migration: migration.number))
 SCHEMA = Schema(DOCUMENTS, MIGRATIONS)
 REMOVAL_SECONDS = 300
+ADOPTION_SECONDS = 1
 RENAMING_SECONDS = 60  # between two checks for renamings that other workers left unfinished
 DAY_SECONDS = 86_400
 ROUTERS = (
@@ -275,7 +277,8 @@ def _jobs(services: Services) -> Iterator[object]:
     removal = Job("account deletion", remove_due, REMOVAL_SECONDS)
     report = partial(report_unreadable, services[TwoFactorRepository], services[TwoFactorKeys].cipher)
     factors = Job("second factor check", report, DAY_SECONDS)
-    yield Jobs((services[MailJob], names, removal, factors))
+    adoption = Job("adoption of tasks", services[TaskAdoption].adopt_all, ADOPTION_SECONDS)
+    yield Jobs((services[MailJob], names, removal, factors, adoption))
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ async def delete_all(collection: Collection, matching: BSON, size: int = 100) ->
             async for ids in batches:
                 is_left = True
                 async with background_batch():
-                    await collection.delete_many({"_id": {"$in": ids}})
+                    await collection.delete_many({**matching, "_id": {"$in": ids}})
 
 
 async def batches_of_ids(collection: Collection, matching: BSON, size: int) -> AsyncGenerator[list[Any], None]:

@@ -14,6 +14,7 @@ Raw = bytes
 """A document in BSON."""
 
 _LENGTH, _END = 4, 1  # bytes before the fields, and after them
+_ID_NAME = slice(5, 8)  # after the length and the type of the first field
 _ID = slice(9, 21)  # the value of ``_id``, if it is an ObjectId
 _INTEGER = 4  # the bytes of an integer of 32 bits
 
@@ -36,6 +37,11 @@ def decode_all(documents: Sequence[Raw]) -> list[BSON]:
 def object_id_of(document: Raw) -> bytes:
     """The bytes of a document's ``_id``, which is an ObjectId."""
     return document[_ID]
+
+
+def has_id(document: Raw) -> bool:
+    """Whether a document has an ``_id``, as all have that are stored."""
+    return document[_ID_NAME] == b"_id"
 
 
 def split_number(document: Raw, name: str) -> tuple[int, Raw]:

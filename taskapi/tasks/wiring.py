@@ -12,6 +12,7 @@ from taskapi.tasks.query.cursor import CursorSigner
 from taskapi.tasks.query.page_loader import PageLoader
 from taskapi.tasks.query.pages import TaskPages
 from taskapi.tasks.services.account_data import TaskAccountData
+from taskapi.tasks.services.adoption import TaskAdoption
 from taskapi.tasks.services.aggregation import TaskAggregation
 from taskapi.tasks.services.batch import BatchService
 from taskapi.tasks.services.bulk_by_filter import BulkByFilterService
@@ -21,6 +22,7 @@ from taskapi.tasks.services.tasks import TaskService
 from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.services.versions import VersionService
 from taskapi.tasks.services.view import ViewService
+from taskapi.tasks.storage.adoption import AdoptionRepository
 from taskapi.tasks.storage.import_repository import ImportRepository
 from taskapi.tasks.storage.inserter import TaskInserter
 from taskapi.tasks.storage.list_repository import TaskListRepository
@@ -53,5 +55,6 @@ def wire(settings: Settings, database: Database, keys: Keyring, accounts: Accoun
     yield TaskPages(lists, PageLoader(lists), renderer, signer, milliseconds)
     yield ExportService(lists)
     yield ImportService(ImportRepository(database), names)
-    yield TaskAccountData(lists)
+    yield (adoption := TaskAdoption(AdoptionRepository(database)))
+    yield TaskAccountData(lists, adoption)
     yield TaskAggregation(lists, milliseconds)

@@ -119,7 +119,7 @@ async def test_exports_go_on_in_their_order(eve: Account, caplog: pytest.LogCapt
 
 async def test_exports_repeat_no_task_and_miss_none_kept(eve: Account) -> None:
     tasks = collection(TaskDocument)
-    all_ids = [str(task["_id"]) async for task in tasks.find({"owner.id": ObjectId(eve.id)}).sort("_id")]
+    all_ids = [str(task["_id"]) async for task in tasks.find({"owner_id": ObjectId(eve.id)}).sort("_id")]
     gone, moved = set(all_ids[5::7]), all_ids[6::7]
     slow = await exports(eve)
     begun = [await anext(parts) for parts in slow]
@@ -140,7 +140,7 @@ async def test_exports_repeat_no_task_and_miss_none_kept(eve: Account) -> None:
 async def test_what_an_account_export_holds_goes_on(eve: Account) -> None:
     user = await reader(eve)
     tasks = collection(TaskDocument)
-    for task in await tasks.find({"owner.id": user.object_id}, {"_id": 1}, limit=COUNT // 2).to_list(None):
+    for task in await tasks.find({"owner_id": user.object_id}, {"_id": 1}, limit=COUNT // 2).to_list(None):
         await tasks.update_one({"_id": task["_id"]}, trash_pipeline(user, 1))
     kinds = (
         service(TaskAccountData).export_tasks,
@@ -161,7 +161,7 @@ async def test_it_goes_on_more_than_once(eve: Account, caplog: pytest.LogCapture
 
     def stages(last: Any) -> list[Any]:
         after = {"_id": {"$gt": last["_id"]}} if last else {}
-        return [{"$match": {"owner.id": owner, **after}}, {"$sort": {"_id": 1}}, {"$project": {"_id": 1}}]
+        return [{"$match": {"owner_id": owner, **after}}, {"$sort": {"_id": 1}}, {"$project": {"_id": 1}}]
 
     async for batch in stream_batches(collection(TaskDocument), stages, COUNT // 2):
         found += [task["_id"] for task in batch]

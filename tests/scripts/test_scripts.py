@@ -27,7 +27,7 @@ from tests.tools import free_port
 pytestmark = pytest.mark.real
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-DELETE: list[dict[str, Any]] = [{"$set": {"trash": {"owner": "$owner"}}}, {"$unset": "owner"}]
+DELETE: list[dict[str, Any]] = [{"$set": {"state": "trash", "trash": {"owner": "$owner"}}}, {"$unset": "owner"}]
 SMALL = ("--users", "20", "--tasks", "700", "--seed", "7", "--last-day", "2026-11-01")
 
 
@@ -106,7 +106,7 @@ def test_seeded_documents_are_those_of_the_service(app: FastAPI, database: Datab
     for part in ("checklist", "metadata"):
         assert {bool(task[part]) for task in tasks} == {True, False}
     assert {task["version"] for task in tasks} >= {1, 2, 3, 4}
-    assert set(database["tasks"].index_information()) > {"owner_newest", "owner_due"}
+    assert set(database["tasks"].index_information()) > {"owner_id_newest", "owner_id_due"}
 
     status, said = run("seed", *where, *SMALL, folder=tmp_path)
     assert (status, "Nothing added" in said) == (0, True)

@@ -62,4 +62,4 @@ def keys_of(task: BSON) -> list[str]:
 
 
 def _complete(task: BSON, owner: UserRead) -> BSON:
-    return {**complete(task, owner), **{name: task[name] for name in ("key", "trash") if name in task}}
+    return {**complete(task, owner), **{name: task[name] for name in ("key", "state", "trash") if name in task}}

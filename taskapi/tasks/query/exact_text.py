@@ -16,21 +16,30 @@ MAX_LENGTH = 500  # characters; MongoDB limits what a pattern takes
 MAX_TEXTS = 20  # in one list: each pattern is tried on each task
 LOGICAL = frozenset({"$and", "$or"})
 COLLATED = "title"  # has an index with the collation
+STATE = "state"
 
 
 def exact(condition: BSON) -> BSON:
-    """Replaces the texts in ``condition`` with patterns that match by code point. Ranges and negations stay as they are."""
+    """Replaces the texts in ``condition`` with patterns that match by code point. Ranges and negations stay as they are.
+
+    So does the state of a task, which follows the owner in the index with the collation. Its patterns are in ``counted``.
+    """
     result: BSON = {}
     for name, operand in condition.items():
         if name in LOGICAL:
             result[name] = [exact(branch) for branch in operand]
-        elif name.startswith("$") or name == COLLATED:
+        elif name.startswith("$") or name in (COLLATED, STATE):
             result[name] = operand
         elif isinstance(operand, dict):
             result[name] = _operators(operand)
         else:
             result[name] = _pattern(operand)
     return result
+
+
+def counted(matching: BSON) -> BSON:
+    """The filter ``matching`` of ``exact`` for a total that is counted in an index without the collation, and nothing else."""
+    return {**matching, STATE: Regex(f"^{matching[STATE]}")}  # no state is the beginning of another
 
 
 def _operators(operators: BSON) -> BSON:

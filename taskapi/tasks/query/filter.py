@@ -1,7 +1,7 @@
 """Compiles callers' filters: MongoDB's query language over the public fields of a task, with an allow-list of operators.
 
 Every value a caller sends becomes the operand of an operator, so MongoDB never reads it as an operator itself. A compiled
-filter does not select an owner: the query starts with ``owner.id`` and adds the filter to its ``$and``, where it can only
+filter does not select an owner: the query starts with ``owner_id`` and adds the filter to its ``$and``, where it can only
 narrow the result.
 """
 

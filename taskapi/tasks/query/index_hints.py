@@ -1,6 +1,6 @@
 """Chooses the index for a query on an owner's tasks, where the best one is known without looking at the data.
 
-Eleven indexes start with the owner. If a query has no condition on a field that follows the owner in any of them, MongoDB
+Eleven indexes start with the owner and the state. If a query has no condition on a field that follows them in any index, MongoDB
 tries all of them, each for up to 30 % of the collection: for an owner of very many tasks, that takes several times longer than
 the query itself. A query with a condition on an indexed field is left to MongoDB, which alone knows how many tasks match. But
 if no index has the order of the query either, all matching tasks are read before the first is returned, and MongoDB's trial
@@ -17,7 +17,7 @@ from taskapi.tasks.query.exact_text import COLLATED
 from taskapi.tasks.query.filter import LOGICAL
 from taskapi.tasks.query.sort import Order
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.indexes import ALL_OF_OWNER, OWNER
+from taskapi.tasks.storage.indexes import ALL_OF_OWNER, OWNER, STATE
 
 WILDCARD: Final = "metadata."  # each path below it is in an index, which knows present values but not missing ones
 COMPLETED: Final = "completed_at"  # most tasks of a large owner are done: a denial selects nearly all
@@ -51,6 +51,12 @@ def choose_for_few(matching: BSON, order: Order) -> str | None:
     if "$text" in matching or not any(name.startswith(WILDCARD) for name in _fields(matching.get("$and", ()))):
         return None
     return _by_order(order)
+
+
+def counts_by_code_point(matching: BSON) -> bool:
+    """Whether an index without a collation is likely to find an owner's matching tasks, and can count them alone."""
+    fields = set(_fields(matching.get("$and", ())))
+    return not fields.isdisjoint(_FIRST[False]) and COLLATED not in fields and "$text" not in matching
 
 
 def _by_order(order: Order, *, after_place: bool = False) -> str:
@@ -123,11 +129,12 @@ def _count_shared(keys: _Keys, order: _Keys) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(keys, order, strict=False)))
 
 
+_SCOPE: Final = (OWNER, STATE)
 _DOCUMENTS: Final = [index.document for index in TaskDocument.Settings.indexes]
 _INDEXES: Final[dict[str, _Keys]] = {
-    index["name"]: tuple(index["key"].items())[1:]
+    index["name"]: tuple(index["key"].items())[len(_SCOPE) :]
     for index in _DOCUMENTS
-    if next(iter(index["key"].items())) == OWNER and "partialFilterExpression" not in index
+    if tuple(index["key"].items())[: len(_SCOPE)] == _SCOPE and "partialFilterExpression" not in index
 }
 _COLLATED: Final = {index["name"] for index in _DOCUMENTS if "collation" in index}
 _FIRST: Final = {

@@ -1,34 +1,48 @@
 """Finds short lists that are requested together with one query: a round trip costs more than such a list.
 
 Those who request the same page of the same list together share its results as well.
+
+If a list has no filter, its total is that of all tasks of the owner. MongoDB takes longer to choose an index for that than to
+count a short list. So these totals come first, where MongoDB accepts an index hint, and those of several lists are counted as
+one.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import bson
+from bson import ObjectId
 from pymongo.errors import OperationFailure
 
 from taskapi.core.data_loader import DataLoader
 from taskapi.db.connection import BSON
-from taskapi.db.raw import Raw, split_number
+from taskapi.db.raw import Raw, decode, has_id, split_number
 from taskapi.tasks.query.search import Plan
 from taskapi.tasks.query.stages import union
+from taskapi.tasks.storage.indexes import ALL_OF_OWNER
 from taskapi.tasks.storage.list_repository import TaskListRepository
+from taskapi.tasks.storage.scope import Scope
 
 MAX_SHARED = 8  # lists per query: MongoDB finds them one after the other
 QUERIES = 2  # at the same time: MongoDB works on one while the other is decoded
 MAX_TOTAL = 1000  # tasks in a list that shares a query: counting more takes long, and the other lists would wait
 MAX_REMEMBERED = 10_000  # lists whose total is known
+NO_TASKS = {"total": 0}
 LIST = "list"  # a temporary field of the results, the last one: the number of their list
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    pipeline: list[BSON] = field(compare=False)
-    encoded: bytes  # the pipeline, which contains the owner
+    plan: Plan = field(compare=False)
+    encoded: bytes  # its pipelines, which contain the owner
     milliseconds: int
+
+    @property
+    def pipeline(self) -> list[BSON]:
+        """The stages for the page, followed by the total unless it comes first."""
+        plan = self.plan
+        return plan.page if plan.total is None or plan.all_of else [*plan.page, union(plan.total)]
 
 
 class PageLoader:
@@ -51,22 +65,47 @@ class PageLoader:
 
         It does if it may be long, or if MongoDB refused or aborted the shared query: which list caused that is not known.
         """
-        if plan.total is not None or self._totals.get(context, MAX_TOTAL + 1) > MAX_TOTAL:
+        if plan.is_total_apart or self._totals.get(context, MAX_TOTAL + 1) > MAX_TOTAL:
             return None
-        return await self._found.get(_Wanted(plan.page, bson.encode({"": plan.page}), milliseconds))
+        encoded = bson.encode({"page": plan.page, "total": plan.total})
+        return await self._found.get(_Wanted(plan, encoded, milliseconds))
 
     async def _find_together(self, lists: Collection[_Wanted]) -> dict[_Wanted, list[Raw]]:
         if len(lists) == 1:
             (only,) = lists
-            return {only: await self._tasks.aggregate(only.pipeline, only.milliseconds)}
+            return {only: await self._find_alone(only)}
         first, *others = [[*each.pipeline, {"$set": {LIST: number}}] for number, each in enumerate(lists)]
+        scopes, hint = [each.plan.all_of for each in lists if each.plan.all_of], None
+        if scopes:
+            first, others = [*_count_each(scopes), {"$set": {LIST: len(lists)}}], [first, *others]
+            hint = ALL_OF_OWNER
         try:
             pipeline = [*first, *map(union, others)]
-            results = await self._tasks.aggregate(pipeline, min(each.milliseconds for each in lists))
+            results = await self._tasks.aggregate(pipeline, min(each.milliseconds for each in lists), hint=hint)
         except OperationFailure:
             return {}
-        found: list[list[Raw]] = [[] for _ in lists]
+        found: list[list[Raw]] = [[] for _ in [*lists, "totals"]]
         for result in results:
-            number, task = split_number(result, LIST)
-            found[number].append(task)
+            number, document = split_number(result, LIST)
+            found[number].append(document)
+        counted = [(each.pop("_id"), each) for each in map(decode, found.pop())]
+        totals = {owner_id: total for owner_id, total in counted if isinstance(owner_id, ObjectId)}  # a script may store a list
+        for each, tasks in zip(lists, found, strict=True):
+            if each.plan.all_of:
+                tasks.append(bson.encode(totals.get(each.plan.all_of.owner_id, NO_TASKS)))
         return dict(zip(lists, found, strict=True))
+
+    async def _find_alone(self, wanted: _Wanted) -> list[Raw]:
+        plan = wanted.plan
+        if plan.total is None or not plan.all_of:
+            return await self._tasks.aggregate(wanted.pipeline, wanted.milliseconds)
+        pipeline = [*plan.total, union(plan.page)]
+        results = await self._tasks.aggregate(pipeline, wanted.milliseconds, hint=ALL_OF_OWNER)
+        # $count returns no document for zero, even if there is a task by the time that the page is read.
+        return results if not results or has_id(results[0]) else [*results[1:], results[0]]
+
+
+def _count_each(scopes: Sequence[Scope]) -> list[BSON]:
+    """The stages that return the number of tasks of each of ``scopes``, with the owner as ``_id``."""
+    owners = {"$in": [scope.owner_id for scope in scopes]}
+    return [{"$match": {**scopes[0].outside_trash, "owner_id": owners}}, {"$group": {"_id": "$owner_id", "total": {"$sum": 1}}}]

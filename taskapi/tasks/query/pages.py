@@ -13,7 +13,7 @@ from taskapi.tasks.query.page_loader import LIST, PageLoader
 from taskapi.tasks.query.places import place
 from taskapi.tasks.query.projection import Projection
 from taskapi.tasks.query.search import MAX_COUNTED, Count, Plan, TaskSearch
-from taskapi.tasks.query.stages import collation_for
+from taskapi.tasks.query.stages import collation_for, union
 from taskapi.tasks.storage.list_repository import TaskListRepository
 from taskapi.tasks.storage.reading import WITHOUT_INTERNAL, version_of
 from taskapi.tasks.storage.rendering import Rendering, TaskRenderer
@@ -101,10 +101,11 @@ class TaskPages:
         if plan.hint_for_few is not None and await self.tasks.has_few(scope, self.milliseconds):
             hint = plan.hint_for_few
         options: Any = {"collation": collation_for(query.order), "hint": hint}
-        page = self.tasks.aggregate(plan.page, self.milliseconds, **options)
-        if plan.total is None:
-            return await page
-        found, total = await asyncio.gather(page, self.tasks.aggregate(plan.total, self.milliseconds, **options))
+        if plan.total is None or not plan.is_total_apart:
+            both = plan.page if plan.total is None else [*plan.page, union(plan.total)]
+            return await self.tasks.aggregate(both, self.milliseconds, **options)
+        pipelines = (plan.page, plan.total)
+        found, total = await asyncio.gather(*(self.tasks.aggregate(each, self.milliseconds, **options) for each in pipelines))
         return found + total
 
     async def _render(self, found: list[Raw], owner: UserRead, projection: Projection | None) -> list[Rendering]:

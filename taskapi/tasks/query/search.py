@@ -15,7 +15,7 @@ from taskapi.tasks.query.filter import EXAMPLE as WHERE_EXAMPLE
 from taskapi.tasks.query.projection import Fields
 from taskapi.tasks.query.selection import Selection, TaskFilters, WhereParameter
 from taskapi.tasks.query.sort import Order, Sort, choose_order, has_undated_last
-from taskapi.tasks.query.stages import adapt_filter, ordered_stages, union
+from taskapi.tasks.query.stages import adapt_filter, ordered_stages, total_stages
 from taskapi.tasks.storage.scope import Scope
 from taskapi.web.pagination import LIMIT, PageQuery, header
 
@@ -34,12 +34,14 @@ class Count(StrEnum):
 
 
 class Plan(NamedTuple):
-    """The pipeline of a page, and of the total if it needs its own: MongoDB accepts no hint for a ``$unionWith``."""
+    """The pipelines of a page, and of the total if it is requested."""
 
     page: list[BSON]
     hint: str | None  # the index for both; None leaves it to MongoDB
     total: list[BSON] | None = None
     hint_for_few: str | None = None  # the index for both if the owner has few tasks
+    is_total_apart: bool = False  # the total needs a query of its own: MongoDB accepts no hint for a $unionWith
+    all_of: Scope | None = None  # if the total is that of all these tasks
 
 
 class TaskSearch(Selection):
@@ -106,14 +108,10 @@ class TaskSearch(Selection):
         for_few = index_hints.choose_for_few(matching, self.order)
         if self.counting is Count.none:
             return Plan(page, hint, None, for_few)
-        total = self._total(matching)
-        if (hint is not None or for_few is not None) and "$and" in matching:
-            return Plan(page, hint, total, for_few)
-        return Plan([*page, union(total)], hint)
-
-    def _total(self, matching: BSON) -> list[BSON]:
-        most = [{"$limit": MAX_COUNTED}] if self.counting is Count.estimate else []
-        return [{"$match": matching}, *most, {"$count": "total"}]
+        total = total_stages(matching, self.order, MAX_COUNTED if self.counting is Count.estimate else None)
+        is_apart = (hint is not None or for_few is not None) and "$and" in matching
+        counts_all = self.counting is Count.exact and matching == scope.outside_trash
+        return Plan(page, hint, total, for_few, is_apart, scope if counts_all else None)
 
 
 class TaskQuery(PageQuery, TaskSearch, TaskFilters):

@@ -51,7 +51,8 @@ class Selection(BaseModel):
 
     def filter(self, scope: Scope) -> BSON:
         """The MongoDB filter: the scope first, then every condition. Raises InvalidInput for an invalid ``where``."""
-        text = {} if self.q is None else {"$text": {"$search": self.q}}  # MongoDB accepts it only at the top level
+        # MongoDB accepts $text only at the top level, together with the owner as the text index has it.
+        text = {} if self.q is None else {"owner.id": scope.owner_id, "$text": {"$search": self.q}}
         conditions = self._conditions()
         return {**scope.outside_trash, **text, **({"$and": conditions} if conditions else {})}
 

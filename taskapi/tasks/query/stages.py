@@ -6,8 +6,8 @@ from typing import Any
 from pymongo.collation import Collation
 
 from taskapi.db.connection import BSON
-from taskapi.tasks.query.exact_text import exact
-from taskapi.tasks.query.index_hints import is_served
+from taskapi.tasks.query.exact_text import counted, exact
+from taskapi.tasks.query.index_hints import counts_by_code_point, is_served
 from taskapi.tasks.query.sort import DUE, RELEVANCE, Order, has_undated_last, runs
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.indexes import COLLATION
@@ -23,6 +23,13 @@ def collation_for(order: Order) -> Collation | None:
 def adapt_filter(condition: BSON, order: Order) -> BSON:
     """Adapts ``condition`` to a query in this order: texts still compare by code point, and an index can find them."""
     return condition if collation_for(order) is None else exact(condition)
+
+
+def total_stages(matching: BSON, order: Order, most: int | None = None) -> list[BSON]:
+    """The stages that count the matching tasks as ``total``, at most ``most``, in a query in ``order``."""
+    if collation_for(order) is not None and counts_by_code_point(matching):
+        matching = counted(matching)
+    return [{"$match": matching}, *_skip_and_limit(0, most), {"$count": "total"}]
 
 
 def ordered_stages(

@@ -18,7 +18,8 @@ from taskapi.tasks.query.sort import Order
 from taskapi.tasks.query.stages import ordered_stages
 from taskapi.tasks.schemas import TrashedTask
 from taskapi.tasks.services import versions
-from taskapi.tasks.services.trash import show
+from taskapi.tasks.services.adoption import TaskAdoption
+from taskapi.tasks.services.trash import show, trash_of
 from taskapi.tasks.services.versions import HistoryEntry
 from taskapi.tasks.storage.list_repository import TaskListRepository
 from taskapi.tasks.storage.reading import PUBLIC, SOURCE, read
@@ -42,6 +43,7 @@ class TaskAccountData:
     """Exports and deletes the tasks of an account."""
 
     tasks: TaskListRepository
+    adoption: TaskAdoption
 
     def export_tasks(self, user: UserRead) -> AsyncGenerator[str, None]:
         """Yields the tasks of ``user`` outside the trash, each as JSON that an import accepts."""
@@ -71,6 +73,7 @@ class TaskAccountData:
 
     async def delete_for_user(self, user_id: ObjectId) -> None:
         """Deletes all tasks of an account, including the trash."""
+        await self.adoption.adopt_all()
         await self.tasks.delete_for_user(user_id)
 
     def _lines(self, stages: Stages, render: Callable[[BSON], Iterable[str]]) -> AsyncGenerator[str, None]:
@@ -89,6 +92,5 @@ def all_in_trash(scope: Scope, last: BSON | None = None) -> list[BSON]:
     """The pipeline of all tasks of ``scope`` in the trash, or of those after ``last``."""
     after = None
     if last is not None:
-        kept = last["trash"] if isinstance(last["trash"], dict) else {}
-        after = place(DELETED_FIRST, {**last, DELETED_AT: kept.get("deleted_at")})
+        after = place(DELETED_FIRST, {**last, DELETED_AT: trash_of(last).get("deleted_at")})
     return ordered_stages(scope.in_trash, DELETED_FIRST, WITH_ALL, after)

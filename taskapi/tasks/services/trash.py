@@ -49,6 +49,12 @@ class TrashService:
 
 def show(task: BSON, owner: UserRead) -> BSON:
     """A stored task in the trash as its former ``owner`` sees it."""
-    trash = task["trash"] if isinstance(task["trash"], dict) else {}  # a script may have stored a list
-    times = {name: trash[name] for name in ("deleted_at", "expires_at") if name in trash}
+    trash = trash_of(task)
+    times: BSON = {name: trash[name] for name in ("deleted_at", "expires_at") if name in trash}
     return {**task, **times, "owner": reference(owner)}
+
+
+def trash_of(task: BSON) -> BSON:
+    """What a stored task has in ``trash``; nothing if a script has removed it, or stored another type."""
+    trash = task.get("trash")
+    return trash if isinstance(trash, dict) else {}

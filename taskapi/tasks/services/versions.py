@@ -24,7 +24,7 @@ from taskapi.tasks.storage.repository import TaskRepository
 
 WITH_HISTORY = {**PUBLIC, "history": 1}
 REVERTED_FIELDS = {*TaskUpdate.model_fields, "completed_at", "progress"}
-UNRECORDED = frozenset({"_id", "owner", "version"})  # no change touches these fields
+UNRECORDED = frozenset({"_id", "owner_id", "state", "owner", "version"})  # no change touches these fields
 MAX_VERSION = 2**31 - 1
 
 

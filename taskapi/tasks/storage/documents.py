@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.history import Action
-from taskapi.tasks.storage.indexes import INDEXES
+from taskapi.tasks.storage.indexes import FORMER_INDEXES, INDEXES, MOVED_INTO_TRASH, MOVED_OUT_OF_TRASH
 from taskapi.tasks.storage.scope import State
 
 
@@ -84,5 +84,5 @@ class TaskDocument(Document):
 
     class Settings:
         name = "tasks"
-        former_indexes: ClassVar = ("owner_title",)  # by code points, up to version 1.2
+        former_indexes: ClassVar = FORMER_INDEXES | {MOVED_INTO_TRASH, MOVED_OUT_OF_TRASH}
         indexes: ClassVar = INDEXES

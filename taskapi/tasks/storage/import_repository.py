@@ -15,11 +15,12 @@ from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import at_version
+from taskapi.tasks.storage.indexes import ID_INDEX
 from taskapi.tasks.storage.marks import mark_new
 from taskapi.tasks.storage.reading import PUBLIC, version_of
-from taskapi.tasks.storage.scope import Scope
+from taskapi.tasks.storage.scope import IN_TRASH, Scope
 
-FOUND = {**PUBLIC, "trash": 1}
+FOUND = {**PUBLIC, "state": 1, "trash": 1}
 
 
 class Update(NamedTuple):
@@ -47,7 +48,7 @@ class ImportRepository:
 
         An expired task counts until MongoDB removes it, because its id is not free before.
         """
-        return await self._find({**Scope.of(owner).anywhere, "_id": {"$in": list(ids)}}, hint="_id_") if ids else []
+        return await self._find({**Scope.of(owner).anywhere, "_id": {"$in": list(ids)}}, hint=ID_INDEX) if ids else []
 
     async def find_by_keys(self, owner: UserRead, keys: Iterable[str]) -> list[BSON]:
         """The tasks of ``owner`` outside the trash with these keys, in any Unicode form."""
@@ -57,7 +58,9 @@ class ImportRepository:
     async def _find(self, matching: BSON, hint: str | None = None) -> list[BSON]:
         found = await self._tasks.find(matching, FOUND, hint=hint).to_list(None)
         for task in found:
-            if "owner" in task:  # a task with an owner is not in the trash, whatever a script has stored
+            if task["state"] == IN_TRASH:  # the state decides, whatever a script has stored besides
+                task.setdefault("trash", {})
+            else:
                 task.pop("trash", None)
         return found
 
@@ -84,4 +87,4 @@ class ImportRepository:
         """Which of these tasks this request has updated ``at`` that time: a bulk write reports only how many."""
         mark = {"at": at, "request_id": request_id.get(), "by.id": owner.object_id}
         matching = {**Scope.of(owner).anywhere, "_id": {"$in": list(ids)}, "history": {"$elemMatch": mark}}
-        return {task["_id"] for task in await self._tasks.find(matching, {"_id": 1}, hint="_id_").to_list(None)}
+        return {task["_id"] for task in await self._tasks.find(matching, {"_id": 1}, hint=ID_INDEX).to_list(None)}

@@ -84,9 +84,7 @@ class TaskListRepository:
 
     async def delete_for_user(self, user_id: ObjectId) -> None:
         """Deletes all tasks of an account, including the trash."""
-        scope = Scope.owned_by(user_id)
-        await delete_all(self._tasks, scope.outside_trash)
-        await delete_all(self._tasks, scope.in_trash)
+        await delete_all(self._tasks, Scope.owned_by(user_id).anywhere)
 
 
 def _in_batches(matching: BSON, ids: Sequence[ObjectId]) -> list[BSON]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from bson import ObjectId
 
@@ -14,9 +14,11 @@ from taskapi.db.connection import BSON, Database, undecoded
 from taskapi.db.raw import Raw, decode, object_id_of, raw
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.indexes import ID_INDEX
 from taskapi.tasks.storage.reading import WITHOUT_INTERNAL, read
 from taskapi.tasks.storage.scope import Scope
 
+WITH_OWNER_ID: Mapping[str, int] = {name: shown for name, shown in WITHOUT_INTERNAL.items() if name != "owner_id"}
 QUERIES = 2  # at the same time: MongoDB works on one while the other is decoded
 
 Key = tuple[Scope, ObjectId]  # whose task, and its id
@@ -51,9 +53,10 @@ class TaskLoader:
         if len(branches) == 1:
             only = await self._tasks.find_one(branches[0], WITHOUT_INTERNAL)
             return dict.fromkeys(keys, raw(only)) if only else {}
-        cursor = self._tasks.find({"$or": branches}, WITHOUT_INTERNAL, batch_size=len(branches) + 1)
-        by_id = {object_id_of(task): task for task in map(raw, await cursor.to_list(None))}
         asked = Counter(task_id for _, task_id in keys)
+        fields = WITHOUT_INTERNAL if len(asked) == len(keys) else WITH_OWNER_ID
+        cursor = self._tasks.find({"$or": branches}, fields, batch_size=len(branches) + 1, hint=ID_INDEX)
+        by_id = {object_id_of(task): task for task in map(raw, await cursor.to_list(None))}
         return {
             (scope, task_id): task
             for scope, task_id in keys

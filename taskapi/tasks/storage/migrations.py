@@ -4,9 +4,10 @@ from typing import Final
 
 from taskapi.db.connection import BSON
 from taskapi.db.migrations.backfill import backfill, literals, store_missing
-from taskapi.db.migrations.step import Phase
+from taskapi.db.migrations.step import Migration, Phase
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.schemas import Status
+from taskapi.tasks.storage import adoption
 from taskapi.tasks.storage.backfill import OUTDATED, UNMARKED, mark_from_history
 from taskapi.tasks.storage.documents import TaskDocument
 
@@ -40,5 +41,13 @@ MIGRATIONS = (
         matching=OUTDATED,
         update=mark_from_history(),
         phase=Phase.contract,
+    ),
+    Migration(
+        5,
+        "task_owner_id",
+        "Tasks of versions 1.0 to 1.4: store who owns them in owner_id, and whether they are in the trash in state.",
+        Phase.expand,
+        adoption.adopt_everything,
+        adoption.count_unadopted,
     ),
 )

@@ -12,8 +12,9 @@ from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import to_domain_error
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import list_or_empty
+from taskapi.tasks.storage.indexes import ID_INDEX
 from taskapi.tasks.storage.marks import NEXT_CHANGED_AT
-from taskapi.tasks.storage.scope import Scope
+from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH, Scope
 
 BATCH = 100  # tasks per operation, so that other requests wait at most a few milliseconds for it
 
@@ -29,26 +30,25 @@ class OwnerNameRepository:
 
         A task that changes meanwhile may be left out or come twice.
         """
-        scope = Scope.owned_by(user_id)
-        for theirs in (scope.outside_trash, scope.in_trash):
-            async with aclosing(batches_of_ids(self._tasks, theirs, BATCH)) as found:
-                async for ids in found:
-                    yield ids
+        async with aclosing(batches_of_ids(self._tasks, Scope.owned_by(user_id).anywhere, BATCH)) as found:
+            async for ids in found:
+                yield ids
 
     async def write(self, user_id: ObjectId, username: str, ids: Sequence[ObjectId]) -> int:
         """Sets the copies in those tasks to ``username``. Returns how many tasks changed.
 
         Their versions and ``updated_at`` stay.
         """
-        scope, other = Scope.owned_by(user_id), {"$ne": username}
+        other = {"$ne": username}
         stale: list[BSON] = [
-            {**scope.outside_trash, "owner.username": other},
-            {**scope.in_trash, "trash.owner.username": other},
+            {"state": ACTIVE, "owner.username": other},
+            {"state": IN_TRASH, "trash.owner.username": other},
             {"history": {"$elemMatch": {"by.id": user_id, "by.username": other}}},
         ]
-        matching = {"_id": {"$in": list(ids)}, "$or": stale}
+        matching = {**Scope.owned_by(user_id).anywhere, "_id": {"$in": list(ids)}, "$or": stale}
         try:
-            return (await self._tasks.update_many(matching, _rename(user_id, username))).modified_count
+            result = await self._tasks.update_many(matching, _rename(user_id, username), hint=ID_INDEX)
+            return result.modified_count
         except OperationFailure as error:
             if not isinstance(to_domain_error(error), DamagedTask):
                 raise

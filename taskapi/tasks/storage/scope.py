@@ -20,7 +20,7 @@ class State(StrEnum):
     trash = "trash"
 
 
-# Plain texts, which the driver encodes faster than members of an enumeration.
+# Plain texts: the driver encodes them faster than members of an enumeration.
 ACTIVE: Final = State.active.value
 IN_TRASH: Final = State.trash.value
 
@@ -48,24 +48,23 @@ class Scope(NamedTuple):
     @property
     def outside_trash(self) -> BSON:
         """The filter of the tasks outside the trash."""
-        return {"owner.id": self.owner_id}
+        return {"owner_id": self.owner_id, "state": ACTIVE}
 
     @property
     def in_trash(self) -> BSON:
         """The filter of the tasks in the trash, including expired ones that MongoDB has not removed yet."""
-        return {"trash.owner.id": self.owner_id}
+        return {"owner_id": self.owner_id, "state": IN_TRASH}
 
     @property
     def anywhere(self) -> BSON:
-        """The filter of the tasks outside the trash and in it."""
-        return {"$or": [self.outside_trash, self.in_trash]}
+        """The filter of the tasks in every state."""
+        return {"owner_id": self.owner_id}
 
     def around(self, stored: Mapping[str, Any]) -> BSON:
-        """The filter of the tasks on the same side as ``stored``: outside the trash or in it."""
-        return self.in_trash if "trash" in stored else self.outside_trash
+        """The filter of the tasks in the state of ``stored``."""
+        return {"owner_id": self.owner_id, "state": stored["state"]}
 
     def covers(self, stored: Mapping[str, Any]) -> bool:
-        """Whether a stored task that is not in the trash belongs to the scope."""
-        owner = stored["owner"]
-        owners = owner if isinstance(owner, list) else [owner]  # a script may have stored a list
-        return any(isinstance(each, dict) and each.get("id") == self.owner_id for each in owners)
+        """Whether a stored task belongs to the scope."""
+        owner_id = stored["owner_id"]
+        return self.owner_id in (owner_id if isinstance(owner_id, list) else [owner_id])  # a script may have stored a list

@@ -1,7 +1,6 @@
 """Lists, restores and removes tasks in the trash.
 
-A task in the trash has no ``owner``, so queries on an owner's tasks cannot find it. Its former owner is in ``trash``, and
-MongoDB removes it at ``trash.expires_at``.
+A task in the trash has another state, so queries on an owner's tasks cannot find it. MongoDB removes it at ``trash.expires_at``.
 """
 
 from pymongo import DESCENDING, ReturnDocument

@@ -33,6 +33,7 @@ from taskapi.db.connection import BSON, Database, Session
 from taskapi.db.errors import lacks_durability, to_write_error
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import Versions, at_version, is_of, undo
+from taskapi.tasks.storage.indexes import ID_INDEX
 from taskapi.tasks.storage.pipelines import Write
 from taskapi.tasks.storage.reading import PUBLIC
 from taskapi.tasks.storage.scope import Scope
@@ -41,7 +42,6 @@ MAX_UPDATED = 24  # changes per write; more of them leave MongoDB idle while few
 WRITES = 2  # at the same time: while one waits for the journal, the next is on its way
 APART_SECONDS = 10.0
 MAX_SHARED_BYTES = 65_536  # of one change; a larger one is written alone, so that a group is one message to MongoDB
-BY_ID = "_id_"
 # A bulk write says how many of its filters matched, not which. With ``upsert``, one that matches nothing is an error with its
 # place in the list: MongoDB cannot infer a new document, because the filter demands a value of ``_id`` and one within it.
 NEVER_INSERTED: BSON = {"_id.none": None}
@@ -69,7 +69,7 @@ class _Change:
         versions = {} if self.versions is None else {"version": {"$in": sorted(self.versions)}}  # an upsert allows no $expr
         matching = RawBSONDocument(bson.encode({**self.matching, **versions, **NEVER_INSERTED}))
         stages = [RawBSONDocument(bson.encode(stage)) for stage in self.write.pipeline]
-        return UpdateOne(matching, stages, upsert=True, hint=BY_ID), sum(len(each.raw) for each in (matching, *stages))
+        return UpdateOne(matching, stages, upsert=True, hint=ID_INDEX), sum(len(each.raw) for each in (matching, *stages))
 
 
 class TaskUpdater:
@@ -178,7 +178,7 @@ class TaskUpdater:
     async def _find(self, wanted: Iterable[tuple[BSON, ObjectId]], projection: BSON) -> dict[ObjectId, BSON]:
         if not (branches := [{**scope, "_id": task_id} for scope, task_id in wanted]):
             return {}
-        cursor = self._tasks.find({"$or": branches}, projection, batch_size=len(branches) + 1)
+        cursor = self._tasks.find({"$or": branches}, projection, batch_size=len(branches) + 1, hint=ID_INDEX)
         return {task["_id"]: task for task in await cursor.to_list(None)}
 
 

@@ -96,7 +96,7 @@ async def test_the_removal_of_many_tasks_goes_in_batches(ada: Account) -> None:
     task = await ada.make_task()
     template = await stored(TaskDocument, task["id"]) or {}
     many = [{**template, "_id": ObjectId()} for _ in range(1200)]
-    trashed = {"trash": {"owner": template["owner"], "deleted_at": utc_now(), "expires_at": utc_now() + DAY}}
+    trashed = {"state": "trash", "trash": {"owner": template["owner"], "deleted_at": utc_now(), "expires_at": utc_now() + DAY}}
     bare = {name: value for name, value in template.items() if name != "owner"}
     await collection(TaskDocument).insert_many([*many, *({**bare, **trashed, "_id": ObjectId()} for _ in range(700))])
     await leave(ada)

@@ -33,7 +33,7 @@ async def passes(account: Account, **times: timedelta) -> None:
 
 async def copies(account: Account) -> set[str]:
     """The names in all tasks of ``account``."""
-    mine = {"$or": [{"owner.id": ObjectId(account.id)}, {"trash.owner.id": ObjectId(account.id)}]}
+    mine = {"owner_id": ObjectId(account.id)}
     names = set()
     for task in await collection(TaskDocument).find(mine).to_list(None):
         names |= {entry["by"]["username"] for entry in task["history"]} | {

@@ -274,7 +274,7 @@ async def test_cancelling_a_waiting_reader_closes_its_cursor(ada: Account) -> No
     async def read() -> None:
         owner = ObjectId(ada.id)
         async for _ in stream_batches(
-            collection(TaskDocument), lambda _: [{"$match": {"owner.id": owner}}, {"$sort": {"_id": 1}}], 2
+            collection(TaskDocument), lambda _: [{"$match": {"owner_id": owner}}, {"$sort": {"_id": 1}}], 2
         ):
             pass
 
@@ -291,6 +291,6 @@ async def test_an_export_outlasts_the_time_of_one_operation(ada: Account) -> Non
     await seed(ada, 10)
     async with another(mongodb_timeout_ms=500):
         slow = {"$function": {"lang": "js", "args": [], "body": "function() { sleep(20); return true; }"}}
-        pipeline: list[BSON] = [{"$match": {"owner.id": ObjectId(ada.id), "$expr": slow}}]
+        pipeline: list[BSON] = [{"$match": {"owner_id": ObjectId(ada.id), "$expr": slow}}]
         found = [len(batch) async for batch in stream_batches(collection(TaskDocument), lambda _: pipeline, 2)]
     assert sum(found) == 10

@@ -55,7 +55,7 @@ async def owners(shared: httpx.AsyncClient) -> list[ObjectId]:
                 **template,
                 "_id": ObjectId(),
                 "title": f"{number:04}",
-                "owner": {"id": owner, "username": "x"},
+                "owner_id": owner,
                 "metadata": reordered(metadata, order),
             }
             await collection(TaskDocument).insert_one(document)
@@ -63,7 +63,7 @@ async def owners(shared: httpx.AsyncClient) -> list[ObjectId]:
 
 
 async def titles(owner: ObjectId, condition: BSON) -> list[str]:
-    found = collection(TaskDocument).find({"owner.id": owner, "$and": [condition]}, {"title": 1})
+    found = collection(TaskDocument).find({"owner_id": owner, "$and": [condition]}, {"title": 1})
     return sorted(task["title"] for task in await found.to_list(None))
 
 
@@ -76,7 +76,7 @@ async def values(owner: ObjectId, chance: random.Random) -> list[Any]:
         for member in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
             collect(member)
 
-    async for task in collection(TaskDocument).find({"owner.id": owner}):
+    async for task in collection(TaskDocument).find({"owner_id": owner}):
         collect(task["metadata"]["v"])
     objects = [value for value in found if isinstance(value, dict) and len(value) > 1]
     return [*chance.sample(objects, 12), *chance.sample(found, 4)]

@@ -29,7 +29,7 @@ def create(title: str = "In bulk", **fields: Any) -> dict[str, Any]:
 
 
 async def count(account: Account) -> int:
-    return await collection(TaskDocument).count_documents({"owner.id": ObjectId(account.id)})
+    return await collection(TaskDocument).count_documents({"owner_id": ObjectId(account.id)})
 
 
 async def test_each_operation_has_its_own_outcome(ada: Account, bob: Account) -> None:

@@ -156,11 +156,17 @@ async def test_the_tag_of_any_stored_version_is_understood(ada: Account, version
     assert (await ada.patch(path, json={"priority": 5}, headers={"If-Match": tag})).status_code == 412
 
 
-@pytest.mark.parametrize("name", ["_id", "owner", "version"])
+@pytest.mark.parametrize("name", ["_id", "owner_id", "state", "owner", "version"])
 async def test_history_never_replaces_id_owner_or_version(ada: Account, name: str) -> None:
     task = await ada.make_task()
     await ada.patch(f"/tasks/{task['id']}", json={"priority": 4})
-    others = {"_id": ObjectId(), "owner": {"id": ObjectId(), "username": "somebody"}, "version": 9}
+    others: BSON = {
+        "_id": ObjectId(),
+        "owner_id": ObjectId(),
+        "state": "trash",
+        "owner": {"id": ObjectId(), "username": "somebody"},
+        "version": 9,
+    }
     change = {"$set": {f"history.1.before.{name}": others[name]}}
     await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, change)
     is_problem(await ada.get(f"/tasks/{task['id']}?version=1"), 410, "version_not_kept")

@@ -19,6 +19,7 @@ from taskapi.db.connection import Database
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.inserter import TaskInserter
 from taskapi.tasks.storage.loader import TaskLoader
+from taskapi.tasks.storage.scope import Scope
 from tests.stored import collection, service
 
 pytestmark = pytest.mark.real
@@ -39,8 +40,8 @@ def new_task(number: int, task_id: ObjectId | None = None) -> dict[str, Any]:
     plain = {"description": "", "status": "todo", "completed": False, "completed_at": None, "priority": 3, "progress": 0.0}
     lists: dict[str, Any] = {"tags": [], "links": [], "checklist": [], "metadata": {}, "history": []}
     dates = {"due_date": None, "created_at": NOW, "updated_at": NOW, "version": 1}
-    reference = {"id": owner.object_id, "username": owner.username}
-    return {"_id": task_id or ObjectId(), "title": f"task {number}", **plain, **lists, **dates, "owner": reference}
+    owned, reference = Scope.of(owner).outside_trash, {"id": owner.object_id, "username": owner.username}
+    return {"_id": task_id or ObjectId(), "title": f"task {number}", **plain, **lists, **dates, **owned, "owner": reference}
 
 
 def failing_in_between(

@@ -143,7 +143,7 @@ async def test_equal_lists_share_their_results(ada: Account) -> None:
 
 
 def new_task(**fields: Any) -> dict[str, Any]:
-    return {"_id": ObjectId(), "owner": {"id": ObjectId(), "username": "ada"}, "title": "A task", **fields}
+    return {"_id": ObjectId(), "owner_id": ObjectId(), "state": "active", "title": "A task", **fields}
 
 
 @pytest.mark.real

@@ -24,6 +24,7 @@ from taskapi.tasks.storage.history import Versions
 from taskapi.tasks.storage.inserter import TaskInserter
 from taskapi.tasks.storage.pipelines import literal, restore_pipeline, trash_pipeline, update
 from taskapi.tasks.storage.repository import TaskRepository
+from taskapi.tasks.storage.scope import Scope
 from taskapi.tasks.storage.updater import TaskUpdater
 from tests.stored import collection, service
 
@@ -50,7 +51,7 @@ async def store(owner: UserRead, **fields: Any) -> ObjectId:
     times = {"created_at": NOW, "updated_at": NOW}
     reference = {"id": owner.object_id, "username": owner.username}
     await collection(TaskDocument).insert_one(
-        {"_id": task_id, **plain, **more, **times, "owner": reference, "history": [], **fields}
+        {"_id": task_id, **Scope.of(owner).outside_trash, **plain, **more, **times, "owner": reference, "history": [], **fields}
     )
     return task_id
 

@@ -1,0 +1,109 @@
+"""Gives tasks that version 1.4 and before wrote their ``owner_id`` and ``state``.
+
+Version 1.4 knows the owner as ``owner`` outside the trash and as ``trash.owner`` in it, and stores neither field. A migration
+adopts all its tasks. While its workers may still run beside new ones, a background job adopts what they write meanwhile; two
+indexes, nearly always empty, show which tasks they have moved into the trash or out of it.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pymongo
+from pymongo import ASCENDING
+from pymongo.errors import OperationFailure
+
+from taskapi.db.connection import BSON, INDEX_BUILD_SECONDS, Database
+from taskapi.db.indexes import Index
+from taskapi.db.migrations.backfill import Backfill
+from taskapi.db.migrations.step import Progress
+from taskapi.db.queries import lacks_index
+from taskapi.tasks.storage.backfill import mark_from_history
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.indexes import ALL_OF_OWNER, FORMER_INDEXES, ID_INDEX, MOVED_INTO_TRASH, MOVED_OUT_OF_TRASH
+from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH
+
+BATCH = 500  # tasks that the background job adopts at once
+WATCHING: Final = (
+    Index(
+        [("trash.deleted_at", ASCENDING)],
+        name=MOVED_INTO_TRASH,
+        serves="tasks that version 1.4 has moved into the trash",
+        partialFilterExpression={"state": ACTIVE, "trash.deleted_at": {"$exists": True}},
+    ),
+    Index(
+        [("owner.id", ASCENDING)],
+        name=MOVED_OUT_OF_TRASH,
+        serves="tasks that version 1.4 has taken out of the trash",
+        partialFilterExpression={"state": IN_TRASH, "owner.id": {"$exists": True}},
+    ),
+)
+
+IS_OUTSIDE: Final[BSON] = {"owner.id": {"$type": "objectId"}}
+IS_IN_TRASH: Final[BSON] = {"trash.owner.id": {"$type": "objectId"}}
+UNADOPTED: Final[BSON] = {"owner_id": {"$exists": False}, "$or": [IS_OUTSIDE, IS_IN_TRASH]}
+INTO_TRASH: Final[BSON] = {"state": ACTIVE, "trash.deleted_at": {"$exists": True}, "owner.id": {"$exists": False}, **IS_IN_TRASH}
+OUT_OF_TRASH: Final[BSON] = {"state": IN_TRASH, **IS_OUTSIDE}
+
+
+def _first_id(path: str) -> BSON:
+    """The expression of the objectId at ``path``, or of the first one there: a script may have stored a list of owners."""
+    several = {"$cond": [{"$isArray": path}, path, [path]]}
+    return {"$first": {"$filter": {"input": several, "cond": {"$eq": [{"$type": "$$this"}, "objectId"]}}}}
+
+
+IS_MISSING: Final = {"$eq": [{"$type": "$owner_id"}, "missing"]}
+OWNER: Final = {"$ifNull": [_first_id("$owner.id"), _first_id("$trash.owner.id")]}
+HAS_OWNER: Final = {"$eq": [{"$type": _first_id("$owner.id")}, "objectId"]}
+ADOPT: Final[list[BSON]] = [
+    {
+        "$set": {
+            "owner_id": {"$cond": [IS_MISSING, OWNER, "$owner_id"]},  # it never changes
+            "state": {"$cond": [HAS_OWNER, ACTIVE, IN_TRASH]},  # with an owner it is in no trash, whatever a script has stored
+        }
+    }
+]
+
+
+_everything = Backfill(TaskDocument, {"$or": [UNADOPTED, INTO_TRASH, OUT_OF_TRASH]}, ADOPT)
+count_unadopted = _everything.count_left
+
+
+async def adopt_everything(database: Database, progress: Progress) -> None:
+    """Adopts the tasks of version 1.4, and watches what its workers write from now on."""
+    tasks = database.collection(TaskDocument)
+    if not FORMER_INDEXES.isdisjoint(await tasks.index_information()):
+        with pymongo.timeout(INDEX_BUILD_SECONDS):
+            await tasks.create_indexes(list(WATCHING))
+    await _everything.run(database, progress)
+
+
+class AdoptionRepository:
+    """Adopts what workers of version 1.4 write, for as long as some may run."""
+
+    def __init__(self, database: Database) -> None:
+        self._tasks = database.collection(TaskDocument)
+
+    async def is_needed(self) -> bool:
+        """Whether workers of version 1.4 may run: the contract phase of the migrations is still to come."""
+        return {MOVED_INTO_TRASH, MOVED_OUT_OF_TRASH} <= (await self._tasks.index_information()).keys()
+
+    async def adopt(self) -> int:
+        """Adopts the tasks that need it, and returns their number: at most 500 of each kind."""
+        adopted = 0
+        for matching, index in ((UNADOPTED, ALL_OF_OWNER), (INTO_TRASH, MOVED_INTO_TRASH), (OUT_OF_TRASH, MOVED_OUT_OF_TRASH)):
+            adopted += await self._adopt(matching, index)
+        return adopted
+
+    async def _adopt(self, matching: BSON, index: str) -> int:
+        try:
+            found = await self._tasks.find(matching, {"_id": 1}, hint=index, limit=BATCH).to_list(BATCH)
+        except OperationFailure as error:
+            if not lacks_index(error):
+                raise
+            return 0  # the contract phase has just dropped it
+        return await self._write(matching, [task["_id"] for task in found]) if found else 0
+
+    async def _write(self, matching: BSON, ids: Sequence[object]) -> int:
+        marked = [*ADOPT, *mark_from_history()]
+        result = await self._tasks.update_many({**matching, "_id": {"$in": list(ids)}}, marked, hint=ID_INDEX)
+        return result.modified_count

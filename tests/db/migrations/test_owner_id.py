@@ -1,0 +1,134 @@
+"""Tasks of version 1.4, which know their owner in another way, and its workers, which go on writing them."""
+
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from pymongo import ASCENDING, DESCENDING, TEXT
+
+from taskapi.core.clock import utc_now
+from taskapi.db.connection import Database
+from taskapi.db.migrations.migrator import Migrator
+from taskapi.main import SCHEMA
+from taskapi.tasks.services.adoption import TaskAdoption
+from taskapi.tasks.storage.adoption import AdoptionRepository
+from taskapi.tasks.storage.documents import TaskDocument
+from tests.db.migrations.conftest import Store
+
+pytestmark = pytest.mark.real
+
+ADA, BOB = {"id": ObjectId(), "username": "ada"}, {"id": ObjectId(), "username": "bob"}
+NEWEST = [("owner.id", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)]
+
+
+def of_1_4(**fields: Any) -> dict[str, Any]:
+    """A task as version 1.4 stores it."""
+    now = utc_now()
+    plain = {"title": "A task", "description": "", "status": "todo", "completed": False, "completed_at": None, "priority": 3}
+    lists: dict[str, Any] = {"tags": [], "links": [], "checklist": [], "progress": 0.0, "metadata": {}, "history": []}
+    return {"_id": ObjectId(), **plain, "due_date": None, **lists, "created_at": now, "updated_at": now, "version": 1, **fields}
+
+
+def trash(owner: Any) -> dict[str, Any]:
+    return {"owner": owner, "deleted_at": utc_now(), "expires_at": utc_now()}
+
+
+def owners(store: Store) -> dict[Any, tuple[Any, Any]]:
+    return {task["_id"]: (task.get("owner_id"), task.get("state")) for task in store.tasks.find()}
+
+
+@pytest.fixture
+def old(store: Store) -> Store:
+    """The database with some of the indexes of version 1.4."""
+    outside = {"owner.id": {"$exists": True}}
+    store.tasks.create_index(NEWEST, name="owner_newest")
+    store.tasks.create_index([("owner.id", 1), ("title", TEXT)], name="owner_text", partialFilterExpression=outside)
+    store.tasks.create_index([("metadata.$**", 1)], name="metadata_any", partialFilterExpression=outside)
+    store.tasks.create_index(
+        [("owner.id", 1), ("key", 1)],
+        name="owner_key",
+        unique=True,
+        partialFilterExpression={"key": {"$exists": True}, **outside},
+    )
+    store.tasks.drop_index("owner_text")  # it has more keys, and the same name as in this version
+    return store
+
+
+async def test_older_tasks_get_owner_and_state(database: Database, old: Store) -> None:
+    tasks = {
+        "plain": of_1_4(owner=ADA, key="k"),
+        "deleted": of_1_4(trash=trash(BOB), key="k"),
+        "restored by a script": of_1_4(owner=ADA, trash=trash(ADA)),
+        "of a list": of_1_4(trash=trash(["nonsense", BOB])),
+        "of nobody": of_1_4(),
+        "of a text": of_1_4(owner="ada"),
+        "adopted": of_1_4(owner=BOB, owner_id=ADA["id"], state="active"),
+    }
+    old.tasks.insert_many(tasks.values())
+    await Migrator(database, SCHEMA).up()
+    found = owners(old)
+    assert {name: found[task["_id"]] for name, task in tasks.items()} == {
+        "plain": (ADA["id"], "active"),
+        "deleted": (BOB["id"], "trash"),
+        "restored by a script": (ADA["id"], "active"),
+        "of a list": (BOB["id"], "trash"),
+        "of nobody": (None, None),
+        "of a text": (None, None),
+        "adopted": (ADA["id"], "active"),
+    }
+    assert await Migrator(database, SCHEMA).up() == []
+
+
+async def test_former_indexes_stay_until_contract(database: Database, old: Store) -> None:
+    old.tasks.insert_one(of_1_4(owner=ADA))
+    await Migrator(database, SCHEMA).up()
+    declared = {index.document["name"] for index in TaskDocument.Settings.indexes}
+    former = {"owner_newest", "metadata_any", "owner_key"}
+    watching = {"moved_into_trash", "moved_out_of_trash"}
+    assert set(old.tasks.index_information()) == declared | former | watching | {"_id_"}
+    await Migrator(database, SCHEMA).up(contract=True)
+    assert set(old.tasks.index_information()) == declared | {"_id_"}
+
+
+async def test_tasks_of_old_workers_are_adopted(database: Database, old: Store) -> None:
+    created, deleted, restored = of_1_4(owner=ADA), of_1_4(owner=ADA), of_1_4(trash=trash(BOB))
+    old.tasks.insert_many([deleted, restored])
+    await Migrator(database, SCHEMA).up()
+    adoption = TaskAdoption(AdoptionRepository(database))
+    old.tasks.insert_one(created)  # as version 1.4 creates, deletes and restores
+    old.tasks.update_one({"_id": deleted["_id"]}, {"$set": {"trash": trash(ADA)}, "$unset": {"owner": ""}})
+    old.tasks.update_one({"_id": restored["_id"]}, {"$set": {"owner": BOB}, "$unset": {"trash": ""}})
+    await adoption.adopt_all()
+    assert owners(old) == {
+        created["_id"]: (ADA["id"], "active"),
+        deleted["_id"]: (ADA["id"], "trash"),
+        restored["_id"]: (BOB["id"], "active"),
+    }
+    assert old.tasks.count_documents({"changed_at": {"$exists": True}}) == 3
+    await Migrator(database, SCHEMA).up(contract=True)
+    old.tasks.insert_one(late := of_1_4(owner=ADA))
+    await adoption.adopt_all()
+    assert owners(old)[late["_id"]] == (None, None)  # no worker of version 1.4 runs any more
+
+
+async def test_adoption_finds_more_than_a_batch(database: Database, old: Store) -> None:
+    old.tasks.insert_one(of_1_4(owner=ADA))
+    await Migrator(database, SCHEMA).up()
+    old.tasks.insert_many([of_1_4(owner=BOB) for _ in range(1100)])
+    await TaskAdoption(AdoptionRepository(database)).adopt_all()
+    assert set(owners(old).values()) == {(ADA["id"], "active"), (BOB["id"], "active")}
+
+
+async def test_key_stays_unique_beside_old_workers(database: Database, old: Store) -> None:
+    """The former index knows the tasks of both versions, the new one only those that are adopted."""
+    old.tasks.insert_one(of_1_4(owner=ADA, key="k"))
+    await Migrator(database, SCHEMA).up()
+    old.tasks.insert_one(of_1_4(owner=ADA, key="new"))
+    new = {**of_1_4(owner=ADA, key="new"), "owner_id": ADA["id"], "state": "active"}
+    with pytest.raises(Exception, match="owner_key"):
+        old.tasks.insert_one(new)
+
+
+async def test_new_database_is_not_watched(database: Database) -> None:
+    await Migrator(database, SCHEMA).set_up()
+    assert not await AdoptionRepository(database).is_needed()
