@@ -82,6 +82,7 @@ from taskapi.tasks.routes.trash import router as trash_router
 from taskapi.tasks.services.account_data import TaskAccountData
 from taskapi.tasks.services.adoption import TaskAdoption
 from taskapi.tasks.services.aggregation import TaskAggregation
+from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.migrations import MIGRATIONS as TASK_MIGRATIONS
 from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
@@ -116,6 +117,7 @@ SCHEMA = Schema(DOCUMENTS, MIGRATIONS)
 REMOVAL_SECONDS = 300
 ADOPTION_SECONDS = 1
 RENAMING_SECONDS = 60  # between two checks for renamings that other workers left unfinished
+EXPIRY_SECONDS = 60
 DAY_SECONDS = 86_400
 ROUTERS = (
     lists_router,
@@ -275,10 +277,11 @@ def _jobs(services: Services) -> Iterator[object]:
     yield (names := RenamingJob("renaming", follow_due, RENAMING_SECONDS))
     remove_due = partial(deletion.remove_due, services[DeletionRepository], account_erasers(services).values())
     removal = Job("account deletion", remove_due, REMOVAL_SECONDS)
+    expiry = Job("trash expiry", services[TrashService].purge_expired, EXPIRY_SECONDS)
     report = partial(report_unreadable, services[TwoFactorRepository], services[TwoFactorKeys].cipher)
     factors = Job("second factor check", report, DAY_SECONDS)
     adoption = Job("adoption of tasks", services[TaskAdoption].adopt_all, ADOPTION_SECONDS)
-    yield Jobs((services[MailJob], names, removal, factors, adoption))
+    yield Jobs((services[MailJob], names, removal, expiry, factors, adoption))
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from bson.raw_bson import RawBSONDocument
 from mongomock import aggregate, codec_options, collection, filtering
 from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection
 
+from taskapi.core.clock import utc_now
 from taskapi.core.settings import Settings
 from taskapi.db.connection import UNDECODED
 
@@ -26,6 +27,10 @@ def _unset(found: list[Any], _: Any, field: str) -> list[Any]:
     return [{name: value for name, value in document.items() if name != field} for document in found]
 
 
+def _replace_with(found: list[Any], database: Any, root: dict[str, Any]) -> Any:
+    return _process(found, database, [{"$replaceRoot": {"newRoot": root}}], None)
+
+
 class _Parser(_Expressions):  # type: ignore[misc]
     def parse(self, expression: Any) -> Any:
         if isinstance(expression, dict) and list(expression) == ["$bsonSize"]:
@@ -36,6 +41,8 @@ class _Parser(_Expressions):  # type: ignore[misc]
             return self._type_of(expression["$type"])
         if isinstance(expression, dict) and list(expression) == ["$add"]:
             return self._sum(expression)
+        if expression == "$$NOW":
+            return utc_now()
         if isinstance(expression, list):
             return [self.parse(member) for member in expression]
         return super().parse(expression)
@@ -56,7 +63,7 @@ class _Parser(_Expressions):  # type: ignore[misc]
 
 
 setattr(aggregate, "_Parser", _Parser)  # noqa: B010
-aggregate._PIPELINE_HANDLERS |= {"$unionWith": _union_with, "$unset": _unset}
+aggregate._PIPELINE_HANDLERS |= {"$unionWith": _union_with, "$unset": _unset, "$replaceWith": _replace_with}
 
 
 _type_op: Any = filtering._type_op

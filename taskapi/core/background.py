@@ -1,7 +1,8 @@
 """Background jobs of every worker, for as long as the application runs.
 
 Work that changes something is stored in MongoDB, and a worker leases what it does: nothing is lost when a worker is killed, and
-two workers do not do the same work. A job that only reads and logs takes no lease: each worker does it.
+two workers do not do the same work. A job that only reads and logs takes no lease, nor does one whose writes find nothing to
+do after those of another worker: each worker does it.
 """
 
 import asyncio

@@ -171,6 +171,19 @@ async def test_rename_deletion_and_restore_arrive(ada: Account, stored: Collecti
     assert {task["owner"]["username"] for task in copy.tasks.values()} == {"countess"}
 
 
+async def test_purged_tasks_arrive_as_tombstones(ada: Account, stored: Collection[Any]) -> None:
+    copy, tasks = Copy(stored), [await ada.make_task(f"Task {number}") for number in range(3)]
+    for task in tasks:
+        await ada.delete(f"/tasks/{task['id']}")
+    copy.follow()
+    await ada.delete(f"/trash/{tasks[0]['id']}")
+    await collection(TaskDocument).update_one({"_id": ObjectId(tasks[1]["id"])}, {"$set": {"trash.expires_at": utc_now()}})
+    await service(TrashService).purge_expired()
+    copy.follow()
+    assert copy.tasks == await all_tasks()
+    assert [copy.tasks[ObjectId(task["id"])]["state"] for task in tasks] == ["purged", "purged", "trash"]
+
+
 async def test_script_prints_changes_and_keeps_time(ada: Account, tmp_path: Path) -> None:
     task = await ada.make_task()
     where = ("--uri", os.environ[URI_VARIABLE], "--database", make_settings().mongodb_database, "--state", "since")

@@ -1,6 +1,6 @@
 """Finds the stored tasks that the lines of an import match."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bson import ObjectId
 
@@ -9,6 +9,7 @@ from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON
 from taskapi.tasks.import_export.import_line import ImportLine, complete
 from taskapi.tasks.storage.import_repository import ImportRepository
+from taskapi.tasks.storage.scope import PURGED
 
 
 class StoredTasks:
@@ -17,7 +18,8 @@ class StoredTasks:
     Up to version 1.2, keys were stored as sent. Of two tasks whose keys are equal in NFC, the one stored in NFC counts.
     """
 
-    def __init__(self, tasks: Sequence[BSON]) -> None:
+    def __init__(self, tasks: Sequence[BSON], purged: Collection[ObjectId] = ()) -> None:
+        self.purged = purged  # the ids of tombstones
         self.by_id: dict[ObjectId, BSON] = {}
         self._by_key: dict[str, BSON] = {}
         for task in sorted(tasks, key=lambda task: all(key == nfc(key) for key in keys_of(task))):
@@ -27,10 +29,12 @@ class StoredTasks:
     async def of(cls, tasks: ImportRepository, owner: UserRead, lines: Sequence[ImportLine]) -> "StoredTasks":
         """Reads the tasks that ``lines`` name, and those that have the keys of named tasks in the trash."""
         found = await tasks.find_by_ids(owner, [task_id for line in lines for task_id in line.ids])
+        purged = {task["_id"] for task in found if task.get("state") == PURGED}
+        found = [task for task in found if task["_id"] not in purged]
         keys = [line.data.key for line in lines if line.data.key is not None]
         keys += [key for task in found if "trash" in task for key in keys_of(task)]
         found += await tasks.find_by_keys(owner, keys)
-        return cls([_complete(task, owner) for task in found])
+        return cls([_complete(task, owner) for task in found], purged)
 
     def add(self, task: BSON) -> None:
         """Adds a task, or a newer state of one."""

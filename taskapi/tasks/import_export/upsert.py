@@ -78,7 +78,7 @@ class Upsert(AbstractContextManager["Upsert"]):
             else:
                 report.unchanged += 1
         new = [line.task for line in inserts]
-        taken, matched = await self._tasks.write(self._owner, new, [each for _, each in updates.values()])
+        taken, matched = await self._tasks.write(self._owner, new, [each for _, each in updates.values()], known.purged)
         landed = updates.keys() if matched == len(updates) else await self._tasks.find_updated(self._owner, updates, now)
         # If the id that is taken was generated, not named by the line, an earlier run of this request has written the task.
         missed = [line for number, line in enumerate(inserts) if number in taken and (line.ids or "_id" not in taken[number])]

@@ -7,7 +7,7 @@ from taskapi.db import damaged
 from taskapi.db.connection import BSON, Session
 from taskapi.tasks.schemas import TaskRead, TrashedTask
 from taskapi.tasks.storage.history import Versions
-from taskapi.tasks.storage.pipelines import trash_pipeline
+from taskapi.tasks.storage.pipelines import purge_pipeline, trash_pipeline
 from taskapi.tasks.storage.reading import SOURCE, read, reference
 from taskapi.tasks.storage.repository import TaskRepository
 from taskapi.tasks.storage.trash_repository import TrashRepository
@@ -16,7 +16,7 @@ from taskapi.web.pagination import Page, PageQuery
 
 @dataclass(frozen=True, slots=True)
 class TrashService:
-    """Moves tasks to the trash, which keeps them for ``days`` days, and out of it."""
+    """Moves tasks to the trash, which keeps them for ``days`` days, and out of it; their tombstones stay as long again."""
 
     tasks: TaskRepository
     trash: TrashRepository
@@ -44,7 +44,11 @@ class TrashService:
 
     async def purge(self, owner: UserRead, task_id: str) -> None:
         """Deletes a task in the trash permanently. Raises NotFound."""
-        await self.trash.remove(owner, task_id)
+        await self.trash.purge(owner, task_id, purge_pipeline(self.days))
+
+    async def purge_expired(self) -> None:
+        """Deletes all expired tasks in the trash permanently, those of all owners."""
+        await self.trash.purge_expired(purge_pipeline(self.days))
 
 
 def show(task: BSON, owner: UserRead) -> BSON:

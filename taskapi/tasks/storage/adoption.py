@@ -62,9 +62,10 @@ ADOPT: Final[list[BSON]] = [
         }
     }
 ]
+ADOPT_AND_MARK: Final = [*ADOPT, *mark_from_history()]  # so that scripts learn of it
 
 
-_everything = Backfill(TaskDocument, {"$or": [UNADOPTED, INTO_TRASH, OUT_OF_TRASH]}, ADOPT)
+_everything = Backfill(TaskDocument, {"$or": [UNADOPTED, INTO_TRASH, OUT_OF_TRASH]}, ADOPT_AND_MARK)
 count_unadopted = _everything.count_left
 
 
@@ -104,6 +105,5 @@ class AdoptionRepository:
         return await self._write(matching, [task["_id"] for task in found]) if found else 0
 
     async def _write(self, matching: BSON, ids: Sequence[object]) -> int:
-        marked = [*ADOPT, *mark_from_history()]
-        result = await self._tasks.update_many({**matching, "_id": {"$in": list(ids)}}, marked, hint=ID_INDEX)
+        result = await self._tasks.update_many({**matching, "_id": {"$in": list(ids)}}, ADOPT_AND_MARK, hint=ID_INDEX)
         return result.modified_count

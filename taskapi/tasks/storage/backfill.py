@@ -9,9 +9,10 @@ from taskapi.db.connection import BSON
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.history import list_or_empty
 from taskapi.tasks.storage.marks import MAX_STATUS_CHANGES, NEXT_CHANGED_AT
+from taskapi.tasks.storage.scope import PURGED
 
 UNMARKED: Final[BSON] = {
-    "state": {"$ne": "purged"},
+    "state": {"$ne": PURGED},
     "$or": [{"changed_at": {"$not": {"$type": "date"}}}, {"status_changes": {"$not": {"$type": "array"}}}],
 }
 """The filter of the tasks that lack a mark."""
@@ -21,7 +22,7 @@ _LAST_WRITE: BSON = {"$cond": [{"$eq": [{"$type": _LAST_ENTRY}, "date"]}, _LAST_
 _LAST_STATUS: BSON = {"$arrayElemAt": [list_or_empty("$status_changes.status"), -1]}
 
 OUTDATED: Final[BSON] = {
-    "state": {"$ne": "purged"},
+    "state": {"$ne": PURGED},
     "$expr": {"$or": [{"$gt": [_LAST_WRITE, "$changed_at"]}, {"$ne": [_LAST_STATUS, "$status"]}]},
 }
 """The filter of the tasks that an earlier version has written since they were marked: a mark is not before its entry."""

@@ -46,6 +46,21 @@ class Entry(BaseModel):
     before: dict[str, Any]  # the previous values of the fields that it changed
 
 
+class Tombstone(BaseModel):
+    """What is left of a purged task, so that scripts that load what has changed learn of it. No route shows it.
+
+    It holds nothing that the owner wrote, but the id, which a repeated request would use again.
+    """
+
+    id: PydanticObjectId
+    owner_id: PydanticObjectId
+    state: State
+    created_at: datetime
+    version: int
+    changed_at: datetime  # when the task was purged
+    expires_at: datetime  # when MongoDB removes the tombstone
+
+
 class StatusChange(BaseModel):
     """The beginning of a period in which the task had a status."""
 

@@ -17,6 +17,7 @@ from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import at_version
 from taskapi.tasks.storage.indexes import ID_INDEX
 from taskapi.tasks.storage.marks import mark_new
+from taskapi.tasks.storage.pipelines import replace_tombstone
 from taskapi.tasks.storage.reading import PUBLIC, version_of
 from taskapi.tasks.storage.scope import IN_TRASH, Scope
 
@@ -46,7 +47,7 @@ class ImportRepository:
     async def find_by_ids(self, owner: UserRead, ids: Sequence[ObjectId]) -> list[BSON]:
         """The tasks of ``owner`` with these ids, including the trash.
 
-        An expired task counts until MongoDB removes it, because its id is not free before.
+        Tombstones are among them: ``write`` can put a task in the place of one.
         """
         return await self._find({**Scope.of(owner).anywhere, "_id": {"$in": list(ids)}}, hint=ID_INDEX) if ids else []
 
@@ -64,11 +65,22 @@ class ImportRepository:
                 task.pop("trash", None)
         return found
 
-    async def write(self, owner: UserRead, inserts: Sequence[BSON], updates: Sequence[Update]) -> BulkResult:
-        """Stores new tasks of ``owner`` and updates others, in one bulk write. The unique indexes decide which is first."""
+    async def write(
+        self, owner: UserRead, inserts: Sequence[BSON], updates: Sequence[Update], purged: Collection[ObjectId] = ()
+    ) -> BulkResult:
+        """Stores new tasks of ``owner`` and updates others, in one bulk write. The unique indexes decide which is first.
+
+        A new task with an id among ``purged`` takes the place of its tombstone.
+        """
         scope = Scope.of(owner)
         mark_new(inserts)
-        operations: list[InsertOne[BSON] | UpdateOne] = [InsertOne(task) for task in inserts]
+        operations: list[InsertOne[BSON] | UpdateOne] = [
+            UpdateOne({**scope.purged, "_id": task["_id"]}, replace_tombstone(task), upsert=True)
+            if task["_id"] in purged
+            else InsertOne(task)
+            for task in inserts
+        ]
+        replacing = {place for place, task in enumerate(inserts) if task["_id"] in purged}
         for stored, pipeline in updates:
             unchanged = {**scope.around(stored), "_id": stored["_id"], **at_version(frozenset([version_of(stored)]))}
             operations.append(UpdateOne(unchanged, pipeline))
@@ -80,8 +92,11 @@ class ImportRepository:
             faults = error.details["writeErrors"]
             if lacks_durability(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
                 raise
-            return BulkResult({fault["index"]: fault["keyValue"] for fault in faults}, int(error.details["nMatched"]))
-        return BulkResult({}, result.matched_count)
+            taken, outcome = {fault["index"]: fault["keyValue"] for fault in faults}, error.details
+        else:
+            taken, outcome = {}, result.bulk_api_result
+        replaced = len(replacing - taken.keys()) - int(outcome["nUpserted"])
+        return BulkResult(taken, int(outcome["nMatched"]) - replaced)
 
     async def find_updated(self, owner: UserRead, ids: Iterable[ObjectId], at: datetime) -> Collection[ObjectId]:
         """Which of these tasks this request has updated ``at`` that time: a bulk write reports only how many."""

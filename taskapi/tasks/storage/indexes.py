@@ -84,8 +84,14 @@ INDEXES = [
     ),
     Index(
         [("trash.expires_at", ASCENDING)],
-        name="trash_expiry",
-        serves="the removal of expired tasks from the trash",
+        name="trash_due",
+        serves="the background job that purges what has expired in the trash, of all owners",
+        partialFilterExpression={"state": IN_TRASH},
+    ),
+    Index(
+        [("expires_at", ASCENDING)],
+        name="tombstone_expiry",
+        serves="the removal of tombstones by MongoDB",
         expireAfterSeconds=0,
         sparse=True,
     ),
@@ -99,6 +105,7 @@ FORMER_INDEXES = frozenset(
         "owner_newest", "owner_status_newest", "owner_priority_newest", "owner_tag_newest", "owner_status_due", "owner_completed",
         "owner_due", "owner_priority_due", "owner_priority", "owner_title_collated", "owner_updated", "owner_key",
         "metadata_any", "trash_newest",
+        "trash_expiry",  # by which MongoDB removed what had expired in the trash, without a tombstone
     }
 )  # fmt: skip
 """The indexes that earlier versions need. The contract phase of the migrations drops them."""

@@ -12,11 +12,12 @@ from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import DAYS, DIRECT_FIELDS
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskCreate, TaskUpdate
-from taskapi.tasks.storage.history import Action, entry, list_or_empty, record_history
-from taskapi.tasks.storage.marks import add_status_change, later
+from taskapi.tasks.storage.history import NEXT_VERSION, Action, entry, list_or_empty, record_history
+from taskapi.tasks.storage.marks import NEXT_CHANGED_AT, add_status_change, later
 from taskapi.tasks.storage.reading import reference
-from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH
+from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH, PURGED
 
+DAY_MS = 86_400_000
 IS_DONE = {"$eq": ["$status", Status.done]}
 STORED_CHECKLIST = list_or_empty("$checklist")
 PROGRESS = {
@@ -122,3 +123,16 @@ def restore_pipeline(owner: UserRead, now: datetime, *, keeps_key: bool = True) 
     back = {"state": ACTIVE, "owner": {"$literal": reference(owner)}}
     touched = [] if keeps_key else ["key"]
     return record_history(back, {"$unset": gone}, touched=touched, added=entry(Action.restore, owner, now))
+
+
+def purge_pipeline(days: int) -> list[BSON]:
+    """The update pipeline that leaves nothing of a task but a tombstone, for ``days`` days: see ``documents.Tombstone``."""
+    created_at = {"$cond": [{"$eq": [{"$type": "$created_at"}, "date"]}, "$created_at", "$$NOW"]}
+    expires_at = {"$add": ["$$NOW", days * DAY_MS]}
+    kept = {"_id": "$_id", "owner_id": "$owner_id", "created_at": created_at, "version": NEXT_VERSION}
+    return [{"$replaceWith": {**kept, "state": PURGED, "changed_at": NEXT_CHANGED_AT, "expires_at": expires_at}}]
+
+
+def replace_tombstone(task: BSON) -> list[BSON]:
+    """The update pipeline that puts a new task in the place of a tombstone that has its id."""
+    return [{"$replaceWith": {"$mergeObjects": [{"$literal": task}, {"changed_at": NEXT_CHANGED_AT}]}}]

@@ -14,15 +14,17 @@ from taskapi.db.connection import BSON
 
 
 class State(StrEnum):
-    """Where a stored task is: in lists, or in the trash."""
+    """Where a stored task is: in lists, or in the trash; or that only a tombstone is left of it, which nobody is shown."""
 
     active = "active"
     trash = "trash"
+    purged = "purged"
 
 
 # Plain texts: the driver encodes them faster than members of an enumeration.
 ACTIVE: Final = State.active.value
 IN_TRASH: Final = State.trash.value
+PURGED: Final = State.purged.value
 
 
 class Scope(NamedTuple):
@@ -52,13 +54,23 @@ class Scope(NamedTuple):
 
     @property
     def in_trash(self) -> BSON:
-        """The filter of the tasks in the trash, including expired ones that MongoDB has not removed yet."""
+        """The filter of the tasks in the trash, including expired ones that have not been purged yet."""
         return {"owner_id": self.owner_id, "state": IN_TRASH}
 
     @property
     def anywhere(self) -> BSON:
-        """The filter of the tasks in every state."""
+        """The filter of the tasks in every state, tombstones too."""
         return {"owner_id": self.owner_id}
+
+    @property
+    def unpurged(self) -> BSON:
+        """The filter of the tasks outside the trash and in it."""
+        return {"owner_id": self.owner_id, "state": {"$ne": PURGED}}
+
+    @property
+    def purged(self) -> BSON:
+        """The filter of the tombstones."""
+        return {"owner_id": self.owner_id, "state": PURGED}
 
     def around(self, stored: Mapping[str, Any]) -> BSON:
         """The filter of the tasks in the state of ``stored``."""

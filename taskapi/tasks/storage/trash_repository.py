@@ -1,15 +1,20 @@
 """Lists, restores and removes tasks in the trash.
 
-A task in the trash has another state, so queries on an owner's tasks cannot find it. MongoDB removes it at ``trash.expires_at``.
+A task in the trash has another state, so queries on an owner's tasks cannot find it. It expires at ``trash.expires_at``:
+then a background job purges it.
 """
+
+from contextlib import aclosing
 
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import utc_now
+from taskapi.core.cooperative import background_batch
 from taskapi.core.errors import NotFound
 from taskapi.core.fields import object_id
+from taskapi.db.batches import batches_of_ids
 from taskapi.db.connection import BSON, Database
 from taskapi.tasks.errors import KeyTaken
 from taskapi.tasks.storage.documents import TaskDocument
@@ -17,15 +22,16 @@ from taskapi.tasks.storage.history import Action, list_or_empty
 from taskapi.tasks.storage.pipelines import restore_pipeline
 from taskapi.tasks.storage.reading import PUBLIC
 from taskapi.tasks.storage.repository import task_filter
-from taskapi.tasks.storage.scope import Scope
+from taskapi.tasks.storage.scope import IN_TRASH, Scope
 from taskapi.web.pagination import Page, PageQuery
 
+PURGE_BATCH = 100  # tasks per operation, so that other requests wait at most a few milliseconds for it
 LAST_DELETED_FIRST = {"trash.deleted_at": DESCENDING, "_id": DESCENDING}
 RESTORED_LAST: BSON = {"$expr": {"$eq": [{"$last": list_or_empty("$history.action")}, Action.restore]}}
 
 
 class TrashRepository:
-    """Lists, restores and removes tasks in the trash. An expired task is treated as missing, even before MongoDB removes it."""
+    """Lists, restores and purges tasks in the trash. An expired task is treated as missing, even before it is purged."""
 
     def __init__(self, database: Database) -> None:
         self._tasks = database.collection(TaskDocument)
@@ -54,11 +60,19 @@ class TrashRepository:
             raise _not_found()
         return restored
 
-    async def remove(self, owner: UserRead, task_id: str) -> None:
-        """Deletes a task in the trash. Raises NotFound."""
-        result = await self._tasks.delete_one(_task_filter(owner, task_id))
-        if result.deleted_count == 0:
+    async def purge(self, owner: UserRead, task_id: str, pipeline: list[BSON]) -> None:
+        """Applies ``purge_pipeline`` to a task in the trash. Raises NotFound."""
+        result = await self._tasks.update_one(_task_filter(owner, task_id), pipeline)
+        if result.matched_count == 0:
             raise _not_found()
+
+    async def purge_expired(self, pipeline: list[BSON]) -> None:
+        """Applies ``purge_pipeline`` to all expired tasks of all owners. Of several workers that do, one purges each task."""
+        expired: BSON = {"state": IN_TRASH, "trash.expires_at": {"$lte": utc_now()}}
+        async with aclosing(batches_of_ids(self._tasks, expired, PURGE_BATCH)) as batches:
+            async for ids in batches:
+                async with background_batch():
+                    await self._tasks.update_many({**expired, "_id": {"$in": ids}}, pipeline)
 
 
 def _unexpired(owner: UserRead) -> BSON:

@@ -170,7 +170,7 @@ class TaskUpdater:
                 and any(is_of(entry, change.write.added) for entry in task.get("history", ()))
             }
             overtaken = [change for change in written if change not in outcomes]
-            tasks = await self._find(((each.scope.anywhere, each.task_id) for each in overtaken), WITH_HISTORY)
+            tasks = await self._find(((each.scope.unpurged, each.task_id) for each in overtaken), WITH_HISTORY)
             return outcomes | {each: _as_written(tasks.get(each.task_id), each.write.added) for each in overtaken}
         except PyMongoError as error:
             return dict.fromkeys(written, error)

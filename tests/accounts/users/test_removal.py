@@ -46,6 +46,9 @@ async def everywhere(account: Account) -> None:
         task = await account.make_task(f"A task {number}")
         await account.patch(f"/tasks/{task['id']}", json={"priority": 5})
     await account.delete(f"/tasks/{task['id']}")
+    purged = await account.make_task()
+    await account.delete(f"/tasks/{purged['id']}")
+    await account.delete(f"/trash/{purged['id']}")
     once = await account.post("/tasks", json={"title": "Once"}, headers={"Idempotency-Key": "once"})
     assert once.status_code == 201
     theirs, later = {"user": ObjectId(account.id)}, utc_now() + DAY
