@@ -64,6 +64,7 @@ POLICY = {
     "read_summary": "tasks:read",
     "read_throughput": "tasks:read",
     "read_burndown": "tasks:read",
+    "read_flow": "tasks:read",
     "read_lead_time": "tasks:read",
     "read_tags": "tasks:read",
     "create_task": "tasks:write",

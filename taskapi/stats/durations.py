@@ -1,59 +1,44 @@
 """How long tasks took: the pipeline that measures them, and its result."""
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from taskapi.db.connection import BSON
 from taskapi.stats.expressions import count_not_after, is_date
-from taskapi.stats.schemas import DURATION_LIMITS, PERCENTILES, DurationClass, DurationRow, Durations
+from taskapi.stats.schemas import DURATION_LIMITS, PERCENTILES, DurationClass, DurationRow, Durations, LeadTimes
 
 MIN_TIME = datetime.min.replace(tzinfo=UTC)
 SECOND = 1000  # milliseconds
-_LIMITS = [limit * SECOND for limit in DURATION_LIMITS]
 
 
 def between(start: Any, end: Any) -> BSON:
     """The milliseconds from one time to another; null if one is no time, or before the year 1."""
-    are_times = {"$and": [is_date(start), is_date(end), {"$gte": [start, MIN_TIME]}]}  # no difference is too large for MongoDB
-    return {"$cond": [are_times, {"$subtract": [end, start]}, None]}
+    are_times = {"$and": [is_date("$$start"), is_date(end), {"$gte": ["$$start", MIN_TIME]}]}  # no difference is too large
+    took = {"$cond": [are_times, {"$subtract": [end, "$$start"]}, None]}
+    return {"$let": {"vars": {"start": start}, "in": took}}
 
 
-def stages(took: BSON) -> list[BSON]:
-    """The stages that measure tasks, each of which took the milliseconds ``took``. They return one document.
+def stages(measures: Mapping[str, BSON]) -> list[BSON]:
+    """The stages that measure tasks: by the name of each measure, the milliseconds that a task took. They return one document.
 
-    Tasks for which it is null or less than 0 are left out.
+    A task for which a measure is null or less than 0 is left out of it.
     """
-    rank = {str(percent): {"$arrayElemAt": ["$took", _rank(percent)]} for percent in PERCENTILES}
-    in_order = [
-        {"$sort": {"took": 1}},
-        {"$group": {"_id": None, "took": {"$push": "$took"}, "sum": {"$sum": "$took"}}},
-        {
-            "$project": {
-                "_id": 0,
-                "tasks": {"$size": "$took"},
-                "sum": 1,
-                "min": {"$first": "$took"},
-                "max": {"$last": "$took"},
-                **rank,
-            }
-        },
-    ]
-    by_class = [{"$group": {"_id": count_not_after("$took", _LIMITS), "tasks": {"$sum": 1}}}]
-    return [
-        {"$project": {"_id": 0, "took": took}},
-        {"$match": {"took": {"$gte": 0}}},
-        {"$facet": {"in_order": in_order, "by_class": by_class}},
-    ]
+    facets: BSON = {}
+    for name in measures:
+        measured = [{"$match": {name: {"$gte": 0}}}, {"$project": {"took": f"${name}"}}]
+        facets |= {_in_order(name): [*measured, *_IN_ORDER], _by_class(name): [*measured, *_BY_CLASS]}
+    return [{"$project": {"_id": 0, **measures}}, {"$facet": facets}]
 
 
-def read(found: BSON) -> Durations:
-    """The result of ``stages``."""
-    counts = {each["_id"]: each["tasks"] for each in found["by_class"]}
+def read(found: BSON, measure: str) -> Durations:
+    """One measure of the result of ``stages``."""
+    counts = {each["_id"]: each["tasks"] for each in found[_by_class(measure)]}
     histogram = [
         DurationClass(from_seconds=low, to_seconds=high, tasks=counts.get(number, 0))
         for number, (low, high) in enumerate(zip((0, *DURATION_LIMITS), (*DURATION_LIMITS, None), strict=True))
     ]
-    (measured,) = found["in_order"] or [{"tasks": 0}]
+    (measured,) = found[_in_order(measure)] or [{"tasks": 0}]
     tasks = measured["tasks"]
     times = {f"p{percent}_seconds": measured.get(str(percent)) for percent in PERCENTILES}
     times |= {"min_seconds": measured.get("min"), "max_seconds": measured.get("max")}
@@ -62,16 +47,49 @@ def read(found: BSON) -> Durations:
     return Durations(tasks=tasks, histogram=histogram, **whole)
 
 
-def rows(measure: str, found: Durations) -> list[DurationRow]:
-    """The rows of CSV: the number of tasks, the times, and the classes of the histogram, each with the least time in it."""
-    times = found.model_dump(exclude={"tasks", "histogram"})
-    named = [("tasks", None, found.tasks), *((name.removesuffix("_seconds"), seconds, None) for name, seconds in times.items())]
-    classes = [("from", each.from_seconds, each.tasks) for each in found.histogram]
+def rows(found: LeadTimes) -> list[DurationRow]:
+    """The rows of CSV: of each measure the number of tasks, the times, and the classes of the histogram by their least times."""
     return [
-        DurationRow(measure=measure, statistic=name, seconds=seconds, tasks=tasks) for name, seconds, tasks in (*named, *classes)
+        DurationRow(measure=measure, statistic=statistic, seconds=seconds, tasks=tasks)
+        for measure, times in found
+        for statistic, seconds, tasks in _cells(times)
     ]
+
+
+def _cells(found: Durations) -> Iterator[tuple[str, int | None, int | None]]:
+    yield "tasks", None, found.tasks
+    for name, seconds in found.model_dump(exclude={"tasks", "histogram"}).items():
+        yield name.removesuffix("_seconds"), seconds, None
+    for each in found.histogram:
+        yield "from", each.from_seconds, each.tasks
+
+
+def _in_order(measure: str) -> str:
+    return f"{measure}_in_order"
+
+
+def _by_class(measure: str) -> str:
+    return f"{measure}_by_class"
 
 
 def _rank(percent: int) -> BSON:
     """The place, in a list that ascends, of the least value that so many percent do not exceed: the nearest rank."""
     return {"$subtract": [{"$toInt": {"$ceil": {"$divide": [{"$multiply": [{"$size": "$took"}, percent]}, 100]}}}, 1]}
+
+
+_LIMITS = [limit * SECOND for limit in DURATION_LIMITS]
+_BY_CLASS: list[BSON] = [{"$group": {"_id": count_not_after("$took", _LIMITS), "tasks": {"$sum": 1}}}]
+_IN_ORDER: list[BSON] = [
+    {"$sort": {"took": 1}},
+    {"$group": {"_id": None, "took": {"$push": "$took"}, "sum": {"$sum": "$took"}}},
+    {
+        "$project": {
+            "_id": 0,
+            "tasks": {"$size": "$took"},
+            "sum": 1,
+            "min": {"$first": "$took"},
+            "max": {"$last": "$took"},
+            **{str(percent): {"$arrayElemAt": ["$took", _rank(percent)]} for percent in PERCENTILES},
+        }
+    },
+]

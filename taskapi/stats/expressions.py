@@ -22,15 +22,15 @@ ESTIMATE: BSON = {"$cond": [HAS_ESTIMATE, {"$toLong": "$estimate_minutes"}, 0]}
 ONE: BSON = {"$literal": 1}
 
 
-def count_not_after(value: Any, limits: Sequence[Any]) -> Any:
-    """How many of ``limits``, which ascend, are not greater than ``value``.
+def count_not_after(value: Any, limits: Sequence[Any], factor: int = 1) -> Any:
+    """How many of ``limits``, which ascend, are not greater than ``value``, times ``factor``.
 
     A binary search: for 400 limits and 200,000 tasks it takes 0.1 seconds, a ``$switch`` 8 seconds.
     """
 
     def search(low: int, high: int) -> Any:
         if low == high:
-            return low
+            return low * factor
         middle = (low + high + 1) // 2
         return {"$cond": [{"$lt": [value, limits[middle - 1]]}, search(low, middle - 1), search(middle, high)]}
 
@@ -39,7 +39,8 @@ def count_not_after(value: Any, limits: Sequence[Any]) -> Any:
 
 def number_of(time: Any, limits: Sequence[datetime]) -> BSON:
     """How many of ``limits`` are not after ``time``; NO_DATE if it is no time."""
-    return {"$cond": [is_date(time), count_not_after(time, limits), NO_DATE]}
+    number = {"$cond": [is_date("$$time"), count_not_after("$$time", limits), NO_DATE]}
+    return {"$let": {"vars": {"time": time}, "in": number}}  # computed once, not for each comparison
 
 
 def is_date(value: Any) -> BSON:

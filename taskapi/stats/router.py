@@ -8,7 +8,7 @@ from taskapi.accounts.dependencies import TaskReader
 from taskapi.stats import durations
 from taskapi.stats.query import BurndownQuery, PeriodQuery, RangeQuery, StatsQuery, TagsQuery
 from taskapi.stats.responses import documented, respond
-from taskapi.stats.schemas import BurndownRow, DurationRow, LeadTimes, StatsSummary, TagRow, ThroughputRow
+from taskapi.stats.schemas import BurndownRow, DurationRow, FlowRow, LeadTimes, StatsSummary, TagRow, ThroughputRow
 from taskapi.stats.service import StatsService
 from taskapi.web import admission
 from taskapi.web.routing import strict_router
@@ -66,6 +66,20 @@ async def read_burndown(query: Annotated[BurndownQuery, Query()], user: TaskRead
 
 
 @router.get(
+    "/flow",
+    summary="Count tasks by status over time",
+    response_model=list[FlowRow],
+    response_description="A row for each period, for a cumulative flow diagram.",
+    **documented(FlowRow),
+)
+@admission.limited(admission.STATISTICS)
+async def read_flow(query: Annotated[PeriodQuery, Query()], user: TaskReader, stats: Stats, request: Request) -> Response:
+    """How many tasks had each status at the end of each period. A filter selects tasks by what they are now."""
+    rows = await stats.flow(user, query)
+    return respond(request, query.format, rows, rows, FlowRow)
+
+
+@router.get(
     "/lead-time",
     summary="BurndownMeasure how long tasks took",
     response_model=LeadTimes,
@@ -74,13 +88,13 @@ async def read_burndown(query: Annotated[BurndownQuery, Query()], user: TaskRead
 )
 @admission.limited(admission.STATISTICS)
 async def read_lead_time(query: Annotated[RangeQuery, Query()], user: TaskReader, stats: Stats, request: Request) -> Response:
-    """How long the tasks took that were completed within a range of days. A filter selects tasks by what they are now.
+    """How long the tasks took that were completed within a range of days: since their creation, and since work on them began.
 
     In CSV, a row of the statistic `from` is a class of the histogram: the tasks that took at least so many seconds, and less than
     in the next row.
     """
     found = await stats.lead_times(user, query)
-    return respond(request, query.format, found, durations.rows("lead_time", found.lead_time), DurationRow)
+    return respond(request, query.format, found, durations.rows(found), DurationRow)
 
 
 @router.get(

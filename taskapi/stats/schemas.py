@@ -73,6 +73,16 @@ class BurndownRow(PeriodRow):
     )
 
 
+class FlowRow(PeriodRow):
+    """How many tasks had each status at the end of a period: in the current one as of now, and null in later ones."""
+
+    model_config = _example(**_PERIOD, todo=15, in_progress=5, done=100)
+
+    todo: int | None
+    in_progress: int | None
+    done: int | None
+
+
 class TagRow(BaseModel):
     """How many tasks have a tag."""
 
@@ -111,29 +121,31 @@ _HOUR, _DAY = 3600, 86_400
 DURATION_LIMITS = (_HOUR, 4 * _HOUR, 8 * _HOUR, *(_DAY * days for days in (1, 2, 3, 7, 14, 30, 60, 90, 180, 365)))
 """The limits between the classes of the histogram, in seconds."""
 PERCENTILES = (50, 75, 85, 95)
+_DURATIONS: dict[str, Any] = {
+    "tasks": 100,
+    "min_seconds": 60,
+    "mean_seconds": 190_000,
+    "p50_seconds": 90_000,
+    "p75_seconds": 180_000,
+    "p85_seconds": 260_000,
+    "p95_seconds": 600_000,
+    "max_seconds": 3_000_000,
+    "histogram": [
+        {"from_seconds": 0, "to_seconds": 3600, "tasks": 4},
+        {"from_seconds": 3600, "to_seconds": None, "tasks": 96},
+    ],
+}
 
 
 class LeadTimes(BaseModel):
     """How long the tasks took that were completed within the range."""
 
-    model_config = _example(
-        lead_time={
-            "tasks": 100,
-            "min_seconds": 60,
-            "mean_seconds": 190_000,
-            "p50_seconds": 90_000,
-            "p75_seconds": 180_000,
-            "p85_seconds": 260_000,
-            "p95_seconds": 600_000,
-            "max_seconds": 3_000_000,
-            "histogram": [
-                {"from_seconds": 0, "to_seconds": 3600, "tasks": 4},
-                {"from_seconds": 3600, "to_seconds": None, "tasks": 96},
-            ],
-        }
-    )
+    model_config = _example(lead_time=_DURATIONS, cycle_time={**_DURATIONS, "tasks": 90})
 
     lead_time: Durations = Field(description="From `created_at` to `completed_at`.")
+    cycle_time: Durations = Field(
+        description="From when a task was first `in_progress` to `completed_at`. Tasks that never were are not measured."
+    )
 
 
 class DurationRow(BaseModel):

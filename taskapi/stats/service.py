@@ -10,11 +10,11 @@ from typing import Any, Final
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import today, utc_now
 from taskapi.db.connection import BSON
-from taskapi.stats import durations
+from taskapi.stats import durations, status_changes
 from taskapi.stats.expressions import ESTIMATE, HAS_ESTIMATE, IS_DONE, NO_DATE, ONE, STATUS, is_date, number_of
 from taskapi.stats.periods import DAY, Period
 from taskapi.stats.query import BurndownMeasure, BurndownQuery, PeriodQuery, RangeQuery, StatsQuery, TagsQuery
-from taskapi.stats.schemas import BurndownRow, LeadTimes, StatsSummary, TagRow, ThroughputRow
+from taskapi.stats.schemas import BurndownRow, FlowRow, LeadTimes, StatsSummary, TagRow, ThroughputRow
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.services.aggregation import TaskAggregation
 
@@ -23,7 +23,10 @@ CREATED_AT, COMPLETED_AT = "created_at", "completed_at"
 CLOSED_AT: Final[BSON] = {
     "$cond": [is_date(f"${COMPLETED_AT}"), {"$max": [f"${COMPLETED_AT}", f"${CREATED_AT}"]}, None],
 }
-LEAD_TIME: Final = durations.between(f"${CREATED_AT}", f"${COMPLETED_AT}")
+DURATIONS: Final[Mapping[str, BSON]] = {
+    "lead_time": durations.between(f"${CREATED_AT}", f"${COMPLETED_AT}"),
+    "cycle_time": durations.between(status_changes.BEGUN_AT, f"${COMPLETED_AT}"),
+}
 VALUES: Final[Mapping[BurndownMeasure, BSON]] = {BurndownMeasure.tasks: ONE, BurndownMeasure.estimate_minutes: ESTIMATE}
 OVERDUE, TODAY, LATER, NO_DUE_DATE = range(4)
 
@@ -95,12 +98,25 @@ class StatsService:
             rows.append(BurndownRow(**_period(period, now), open=opened if period.start <= now else None))
         return rows
 
+    async def flow(self, owner: UserRead, query: PeriodQuery) -> list[FlowRow]:
+        """How many tasks had each status at the end of each period."""
+        now = utc_now()
+        if not (periods := query.periods(now)):
+            return []
+        found = await self.tasks.run(owner, query, status_changes.stages(_limits(periods)))
+        return [
+            FlowRow(
+                **_period(period, now), **{status: count if period.start <= now else None for status, count in counts.items()}
+            )
+            for period, counts in zip(periods, status_changes.read(found, len(periods)), strict=True)
+        ]
+
     async def lead_times(self, owner: UserRead, query: RangeQuery) -> LeadTimes:
         """How long the tasks took that were completed within the range."""
         start, end = query.interval(utc_now())
         within = {COMPLETED_AT: {"$gte": start, "$lt": end}}
-        (found,) = await self.tasks.run(owner, query, durations.stages(LEAD_TIME), within)
-        return LeadTimes(lead_time=durations.read(found))
+        (found,) = await self.tasks.run(owner, query, durations.stages(DURATIONS), within)
+        return LeadTimes(**{name: durations.read(found, name) for name in DURATIONS})
 
     async def tags(self, owner: UserRead, query: TagsQuery) -> list[TagRow]:
         """How many tasks have each tag: the most frequent first, then by code points."""
@@ -141,7 +157,7 @@ class StatsService:
         value: BSON = ONE,
     ) -> Counter[int]:
         """The sum of ``value`` over the tasks whose ``time`` is in each period: by its number from 1, see ``number_of``."""
-        limits = [*(period.start for period in periods), periods[-1].end]
+        limits = _limits(periods)
         stages: list[BSON] = [
             {"$project": {"_id": 0, "number": number_of(time, limits), "value": value}},
             {"$group": {"_id": "$number", "sum": {"$sum": "$value"}}},
@@ -153,6 +169,11 @@ def _due(today: datetime) -> BSON:
     """Whether a task is due before ``today``, on it, later, or has no due date."""
     when = {"$cond": [{"$lt": ["$due_date", today]}, OVERDUE, {"$cond": [{"$lt": ["$due_date", today + DAY]}, TODAY, LATER]}]}
     return {"$cond": [is_date("$due_date"), when, NO_DUE_DATE]}
+
+
+def _limits(periods: Sequence[Period]) -> list[datetime]:
+    """The start of each period, and the end of the last one."""
+    return [*(period.start for period in periods), periods[-1].end]
 
 
 def _period(period: Period, now: datetime) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from math import ceil
@@ -30,23 +30,30 @@ LIMITS = [0, 3600, 14_400, 28_800, 86_400, 172_800, 259_200, 604_800, 1_209_600,
 
 @dataclass(frozen=True)
 class Task:
-    """What counts of a task."""
+    """What counts of a task: among others its statuses, each with its beginning, the first at its creation."""
 
     created: datetime
-    took: timedelta | None  # until it was done
-    begun: bool = False
+    steps: list[tuple[datetime, str]]
+    recorded: bool = True  # whether the statuses are stored
     priority: int = 1
     tags: Sequence[str] = ()
     due: date | None = None
     estimate: int | None = None
-    completed: datetime | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "completed", None if self.took is None else self.created + self.took)
 
     @property
     def status(self) -> str:
-        return "done" if self.completed else "in_progress" if self.begun else "todo"
+        return self.steps[-1][1]
+
+    @property
+    def completed(self) -> datetime | None:
+        return self.steps[-1][0] if self.status == "done" else None
+
+    @property
+    def known(self) -> list[tuple[datetime, str]]:
+        """What is known of its statuses."""
+        if self.recorded:
+            return self.steps
+        return [(self.created, "todo"), (self.completed, "done")] if self.completed else [(self.created, self.status)]
 
     def stored(self) -> dict[str, Any]:
         """Its fields in MongoDB."""
@@ -59,6 +66,7 @@ class Task:
             "tags": list(self.tags),
             "due_date": self.due and midnight(self.due),
             "estimate_minutes": self.estimate,
+            **({"status_changes": [{"status": status, "at": at} for at, status in self.steps]} if self.recorded else {}),
         }
 
 
@@ -114,6 +122,16 @@ class Case:
         return day_of(moment, self.zone)
 
 
+def task(created: datetime, steps: list[tuple[timedelta, str]], moved: timedelta, **others: Any) -> Task:
+    """The task that had each status for a time. An import may have set its completion too early, or moved its creation."""
+    at, found = created, [(created, steps[0][1])]
+    for took, status in steps[1:]:
+        at += took
+        if status != found[-1][1]:
+            found.append((at, status))
+    return Task(created + moved, found, **others)
+
+
 def sum_of(pair: tuple[Any, timedelta]) -> Any:
     return pair[0] + pair[1]
 
@@ -130,12 +148,14 @@ def cases(draw: st.DrawFn) -> Case:
     )
     times = st.tuples(st.one_of(quarters.map(around.__add__), midnights), just).map(sum_of)
     limits = st.sampled_from([timedelta(seconds=limit) for limit in LIMITS if limit is not None])
-    took = st.one_of(st.none(), st.tuples(st.one_of(quarters.map(abs), limits), just).map(sum_of))
+    later = st.tuples(st.one_of(quarters.map(abs), limits), just).map(sum_of)
+    steps = st.lists(st.tuples(later, st.sampled_from(["todo", "in_progress", "done"])), min_size=1, max_size=5)
     tasks = st.builds(
-        Task,
+        task,
         created=times,
-        took=took,
-        begun=st.booleans(),
+        steps=steps,
+        moved=st.sampled_from([timedelta(0), timedelta(0), timedelta(0), timedelta(days=2), -timedelta(days=2)]),
+        recorded=st.sampled_from([True, True, False]),
         priority=st.integers(1, 3),
         tags=st.lists(st.sampled_from("abc"), unique=True),
         due=st.one_of(st.none(), st.integers(-3, 3).map(lambda days: datetime.now(UTC).date() + timedelta(days=days))),
@@ -201,13 +221,30 @@ def burndown(case: Case, measure: str) -> list[dict[str, Any]]:
     return rows
 
 
-def lead_time(case: Case) -> dict[str, Any]:
+def flow(case: Case) -> list[dict[str, Any]]:
+    rows = _rows(case)
+    for row in rows:
+        end = date.fromisoformat(row["last_day"])
+        there = [task for task in case.selected if case.day(task.created) <= end]
+        statuses = [
+            [task.known[0][1], *(status for at, status in task.known if case.day(max(at, task.created)) <= end)][-1]
+            for task in there
+        ]
+        row |= {status: statuses.count(status) for status in ("todo", "in_progress", "done")}
+    return rows
+
+
+def lead_times(case: Case) -> dict[str, Any]:
     done = [task for task in case.selected if task.completed and case.first <= case.day(task.completed) <= case.last]
-    return durations([task.took for task in done if task.took is not None and task.took >= timedelta(0)])
+    begun = [(task, [at for at, status in task.steps if status == "in_progress"]) for task in done if task.recorded]
+    return {
+        "lead_time": durations([task.completed - task.created for task in done if task.completed]),
+        "cycle_time": durations([task.completed - times[0] for task, times in begun if times and task.completed]),
+    }
 
 
 def durations(times: list[timedelta]) -> dict[str, Any]:
-    took = sorted(time // timedelta(milliseconds=1) for time in times)
+    took = sorted(time // timedelta(milliseconds=1) for time in times if time >= timedelta(0))
     ranks = {f"p{percent}_seconds": took[ceil(len(took) * percent / 100) - 1] if took else None for percent in (50, 75, 85, 95)}
     found = {
         "min_seconds": took[0] if took else None,

@@ -69,9 +69,10 @@ async def test_each_statistic_uses_an_index(owner: UserRead, filters: dict[str, 
     await stats.summary(owner, StatsQuery.model_validate(filters))
     await stats.throughput(owner, PeriodQuery.model_validate(filters))
     await stats.burndown(owner, BurndownQuery.model_validate(filters))
+    await stats.flow(owner, PeriodQuery.model_validate(filters))
     await stats.lead_times(owner, RangeQuery.model_validate(filters))
     await stats.tags(owner, TagsQuery.model_validate(filters))
-    assert len(recorder.ran) == 7
+    assert len(recorder.ran) == 8
     for pipeline, hint in recorder.ran:
         explained = await explain(TaskDocument, pipeline, hint=hint)
         used = stages(explained)

@@ -18,8 +18,8 @@ from tests.tasks.spoiled import as_stored, sound_task
 
 pytestmark = pytest.mark.real
 
-ALL = ("summary", "throughput", "burndown", "lead-time", "tags")
-BY_PERIOD = ("throughput", "burndown")
+ALL = ("summary", "throughput", "burndown", "flow", "lead-time", "tags")
+BY_PERIOD = ("throughput", "burndown", "flow")
 IN_RANGE = (*BY_PERIOD, "lead-time")
 
 
@@ -168,6 +168,28 @@ async def test_a_reopened_task_burns_down_once(ada: Account) -> None:
     assert (await read(ada, "throughput"))[-1]["completed"] == 0
 
 
+async def test_flow_and_cycle_time_follow_the_routes(ada: Account) -> None:
+    tasks = [await ada.make_task(f"Task {number}") for number in range(4)]
+    for task, statuses in zip(tasks, (("in_progress", "done"), ("done",), ("in_progress", "done", "todo"), ()), strict=True):
+        for status in statuses:
+            assert (await ada.patch(f"/tasks/{task['id']}", json={"status": status})).status_code == 200
+    last = (await read(ada, "flow"))[-1]
+    assert (last["todo"], last["in_progress"], last["done"]) == (2, 0, 2)
+    times = await read(ada, "lead-time")
+    assert (times["lead_time"]["tasks"], times["cycle_time"]["tasks"]) == (2, 1)
+
+
+async def test_flow_begins_when_the_task_was_created(ada: Account) -> None:
+    """Also if an import has moved that, or the oldest changes were dropped."""
+    task, now = await ada.make_task(), datetime.now(UTC)
+    changes = [{"status": "in_progress", "at": now - timedelta(days=2)}, {"status": "done", "at": now}]
+    for days, in_progress in ((4, [0, 1, 1, 1, 1, 0]), (1, [0, 0, 0, 0, 1, 0])):
+        await collection(TaskDocument).update_one(
+            {"_id": ObjectId(task["id"])}, {"$set": {"status_changes": changes, "created_at": now - timedelta(days=days)}}
+        )
+        assert [row["in_progress"] for row in (await read(ada, "flow"))[-6:]] == in_progress
+
+
 async def test_a_search_narrows_the_numbers(ada: Account) -> None:
     for title in ("The quarterly report", "The report", "Something else"):
         await ada.make_task(title, tags=["work"], status="done")
@@ -182,6 +204,9 @@ async def test_a_search_narrows_the_numbers(ada: Account) -> None:
 @pytest.mark.usefixtures("made_anew")
 async def test_damaged_tasks_break_no_number(ada: Account) -> None:
     fields = [
+        "status_changes",
+        "status_changes.status",
+        "status_changes.at",
         "status",
         "completed",
         "completed_at",
@@ -202,4 +227,5 @@ async def test_damaged_tasks_break_no_number(ada: Account) -> None:
         assert found["throughput"][-1]["completed"] > 0
         assert found["lead-time"]["lead_time"]["tasks"] > 0
         assert found["tags"][0]["tag"] == "work"
+        assert found["flow"][-1]["done"] > 0
         assert (await read(ada, "burndown", measure="estimate_minutes", **filters))[-1]["open"] >= 0

@@ -119,7 +119,7 @@ def test_every_dear_route_is_marked(app: FastAPI) -> None:
         "delete_tasks": admission.BY_FILTER,
         "read_task_links": admission.LINKS,
         "export_me": ACCOUNT_EXPORTS,
-        **{f"read_{name}": admission.STATISTICS for name in ("summary", "throughput", "burndown", "lead_time", "tags")},
+        **{f"read_{name}": admission.STATISTICS for name in ("summary", "throughput", "burndown", "flow", "lead_time", "tags")},
     }
 
 
