@@ -9,7 +9,6 @@ from bson.raw_bson import RawBSONDocument
 from mongomock import aggregate, codec_options, collection, filtering
 from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection
 
-from taskapi.core.clock import utc_now
 from taskapi.core.settings import Settings
 from taskapi.db.connection import UNDECODED
 
@@ -41,8 +40,6 @@ class _Parser(_Expressions):  # type: ignore[misc]
             return self._type_of(expression["$type"])
         if isinstance(expression, dict) and list(expression) == ["$add"]:
             return self._sum(expression)
-        if expression == "$$NOW":
-            return utc_now()
         if isinstance(expression, list):
             return [self.parse(member) for member in expression]
         return super().parse(expression)
@@ -111,7 +108,7 @@ class _Undecoded:
         found = await self._decoded.find_one(*arguments)
         return found and _raw(found)
 
-    def find(self, *arguments: Any, **options: Any) -> Any:
+    def find(self, *arguments: Any, hint: object = None, **options: Any) -> Any:
         return _RawCursor(self._decoded.find(*arguments, **options))
 
     def aggregate(self, *arguments: Any, **options: Any) -> Any:

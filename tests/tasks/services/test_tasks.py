@@ -10,6 +10,7 @@ from tests.client import Account, stored_task, stored_user
 from tests.stored import service
 
 
+@pytest.mark.real
 async def test_outdated_owner_name_is_replaced_by_the_latest(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     task = await ada.make_task()
     present = UserRead.model_validate(await stored_user(ada.id))

@@ -28,6 +28,7 @@ async def test_owner_stays_through_trash_and_back(ada: Account) -> None:
     assert await owner_and_state(task["id"]) == (ada_id, "trash")
 
 
+@pytest.mark.real
 async def test_imported_tasks_have_owner_and_state(ada: Account, bob: Account) -> None:
     task = await ada.make_task()
     for account in (ada, bob):  # the id of another's task is free for nobody
@@ -38,6 +39,7 @@ async def test_imported_tasks_have_owner_and_state(ada: Account, bob: Account) -
             assert await owner_and_state(each["id"]) == (ObjectId(account.id), "active")
 
 
+@pytest.mark.real
 async def test_import_takes_tasks_out_of_trash(ada: Account) -> None:
     task = await ada.make_task()
     await ada.delete(f"/tasks/{task['id']}")
