@@ -5,13 +5,13 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, NoReturn, TextIO, cast
 
+from taskapi.cli.progress import Progress
 from taskapi.core import logs
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings, load_settings
@@ -27,7 +27,6 @@ Stop the API during the restore, or restart it afterwards.
 """
 STDIO = "-"
 PIECE = 1024**2
-TERMINAL_SECONDS, LOG_SECONDS = 0.2, 30  # between two reports of progress
 
 
 def add_to(commands: Any) -> None:
@@ -46,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     settings = load_settings()
     logs.configure("error", settings.log_format)
     signal.signal(signal.SIGTERM, _interrupt)
-    progress = _Progress()
+    progress = Progress()
     try:
         if options.command == "backup":
             _back_up(settings, progress, options.file, with_keys=options.with_keys)
@@ -58,20 +57,29 @@ def run(options: argparse.Namespace) -> None:
         progress.end()
 
 
+def _report(progress: Progress) -> Any:
+    from taskapi.db.backup.service import Report
+
+    def show(collection: str, documents: int, size: int) -> None:
+        progress.update(f"{documents:,} documents, {size / 1024**2:,.1f} MiB, at {collection}")
+
+    return Report(progress.say, show)
+
+
 def _interrupt(_: int, __: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _back_up(settings: Settings, progress: "_Progress", name: str, *, with_keys: bool) -> None:
+def _back_up(settings: Settings, progress: Progress, name: str, *, with_keys: bool) -> None:
     from taskapi.db.backup import service  # imports Beanie, which only the workers of "taskapi serve" need
 
     with _new_file(name) as file:
-        said = service.back_up(settings, file, service.Report(progress.say, progress), with_keys=with_keys)
+        said = service.back_up(settings, file, _report(progress), with_keys=with_keys)
     for line in said:
         progress.say(line)
 
 
-def _restore(settings: Settings, progress: "_Progress", name: str, drop: str | None, keys_to: str | None) -> None:
+def _restore(settings: Settings, progress: Progress, name: str, drop: str | None, keys_to: str | None) -> None:
     from taskapi.db.backup import service
     from taskapi.db.backup.format import BadFile
 
@@ -80,7 +88,7 @@ def _restore(settings: Settings, progress: "_Progress", name: str, drop: str | N
     with _open_input(name) as file:
         try:
             if keys_to is None:
-                service.restore(settings, file, service.Report(progress.say, progress), drop=drop is not None)
+                service.restore(settings, file, _report(progress), drop=drop is not None)
                 return
             secrets = service.secrets_in(file)
         except BadFile as error:
@@ -161,30 +169,3 @@ def _require_open(stream: TextIO | None, name: str) -> TextIO:
 
 def _to_startup_error(error: OSError, what: str) -> StartupError:
     return StartupError(f"{error.filename or what}: {error.strerror}")
-
-
-class _Progress:
-    """Progress on standard error: one line that is updated on a terminal, otherwise a new line every 30 seconds."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._seconds = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
-        self._last = time.monotonic()
-
-    def __call__(self, collection: str, documents: int, size: int) -> None:
-        if time.monotonic() - self._last < self._seconds:
-            return
-        self._last = time.monotonic()
-        line = f"{documents:,} documents, {size / 1024**2:,.1f} MiB, at {collection}"
-        self.end()
-        print(line, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
-
-    def say(self, line: str) -> None:
-        """Prints a permanent line."""
-        self.end()
-        print(line, file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """Clears the line that is updated."""
-        if self._terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)

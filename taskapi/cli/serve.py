@@ -19,6 +19,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from taskapi import __version__
 from taskapi.cli import backup as cli_backup
+from taskapi.cli import migrate as cli_migrate
 from taskapi.cli import server
 from taskapi.cli import users as cli_users
 from taskapi.cli.supervisor import Supervisor
@@ -49,12 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     serve.add_argument("--reload", action="store_true", help="restart when the code changes")
     cli_users.add_to(commands)
     cli_backup.add_to(commands)
+    cli_migrate.add_to(commands)
     options = parser.parse_args(arguments)
     try:
         for warning in find_warnings(load_settings()):
             print(f"taskapi: warning: {warning}", file=sys.stderr)
         if options.command == "users":
             cli_users.run(options)
+            return
+        if options.command == "migrate":
+            cli_migrate.run(options)
             return
         if options.command in cli_backup.COMMANDS:
             cli_backup.run(options)

@@ -80,14 +80,13 @@ async def compare(collection: Any, document: type[Document]) -> list[IndexDrift]
 
 async def create_missing(collection: Any, document: type[Document]) -> None:
     """Creates the declared indexes that are missing. Several workers may do this at once."""
-    drifts = {each.name: each.drift for each in await compare(collection, document)}
-    declared = list(document.Settings.indexes)
-    if missing := [index for index in declared if drifts.get(index.document["name"]) is Drift.missing]:
-        await collection.create_indexes(missing)
-    for name, drift in drifts.items():
-        if drift in (Drift.changed, Drift.renamed):
-            fields = {"collection": collection.name, "index": name}
-            log.warning("an index differs from its definition; to repair it: taskapi migrate up", extra={"fields": fields})
+    drifted = {each.name for each in await compare(collection, document) if each.drift in (Drift.changed, Drift.renamed)}
+    # Also those that are there: they may still be being built, which this waits for.
+    if declared := [index for index in document.Settings.indexes if index.document["name"] not in drifted]:
+        await collection.create_indexes(declared)
+    for name in drifted:
+        fields = {"collection": collection.name, "index": name}
+        log.warning("an index differs from its definition; to repair it: taskapi migrate up", extra={"fields": fields})
 
 
 async def repair(collection: Any, document: type[Document]) -> list[IndexDrift]:

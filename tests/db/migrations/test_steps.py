@@ -1,6 +1,18 @@
 """The steps of the service: documents of every earlier version come through them."""
 
-from taskapi.main import MIGRATIONS
+from typing import Any
+
+import pytest
+
+from taskapi.accounts.users.documents import UserDocument
+from taskapi.db.connection import Database
+from taskapi.db.migrations.migrator import Migrator
+from taskapi.db.shapes import validate
+from taskapi.main import MIGRATIONS, SCHEMA, create_app
+from taskapi.tasks.storage.documents import TaskDocument
+from tests.conftest import make_settings, running
+from tests.db.migrations.conftest import Store
+from tests.db.migrations.legacy import OWNER, TASKS, USERS
 
 
 def test_numbers_have_no_gaps() -> None:
@@ -9,3 +21,50 @@ def test_numbers_have_no_gaps() -> None:
 
 def test_names_are_unique() -> None:
     assert len({each.name for each in MIGRATIONS}) == len(MIGRATIONS)
+
+
+@pytest.fixture
+async def migrated(database: Database, store: Store) -> Store:
+    """The database after all steps."""
+    store.users.insert_many([dict(each) for each in USERS.values()])
+    store.tasks.insert_many([dict(each) for each in TASKS.values()])
+    await Migrator(database, SCHEMA).up(contract=True)
+    return store
+
+
+@pytest.mark.real
+async def test_tasks_of_earlier_versions_come_through(migrated: Store) -> None:
+    for version, before in TASKS.items():
+        after: dict[str, Any] = migrated.tasks.find_one({"_id": before["_id"]})
+        validate(TaskDocument, after)
+        assert {name: after[name] for name in before} == before, version
+        assert (after["checklist"], after["metadata"], after["start_date"]) == ([], {}, None), version
+        assert after["progress"] == (1.0 if before["status"] == "done" else 0.0), version
+        assert after["history"] == before.get("history", []), version
+        assert [each["status"] for each in after["status_changes"]] == ["todo", "done"][: 1 + before["completed"]], version
+
+
+@pytest.mark.real
+async def test_accounts_of_earlier_versions_come_through(migrated: Store) -> None:
+    for version, before in USERS.items():
+        after: dict[str, Any] = migrated.users.find_one({"_id": before["_id"]})
+        validate(UserDocument, after)
+        assert {name: after[name] for name in before} == before, version
+        assert after["role"] == before.get("role", "user"), version
+        assert (after["api_tokens"], after["renames"], after["two_factor"]) == ([], 0, False), version
+
+
+@pytest.mark.real
+async def test_nothing_is_left_afterwards(migrated: Store, database: Database) -> None:
+    migrator = Migrator(database, SCHEMA)
+    assert set((await migrator.count_left(MIGRATIONS)).values()) == {0}
+    assert await migrator.index_drifts() == []
+    async with running(create_app(make_settings(mongodb_database=migrated.name))) as client:
+        assert (await client.get("/ready")).status_code == 200
+
+
+@pytest.mark.real
+async def test_old_workers_can_read_migrated_tasks(migrated: Store) -> None:
+    """Versions up to 1.4 find tasks by these fields."""
+    assert migrated.tasks.count_documents({"owner.id": OWNER["id"]}) == 5
+    assert migrated.tasks.count_documents({"trash.owner.id": OWNER["id"]}) == 1

@@ -1,0 +1,184 @@
+"""The actions of ``taskapi migrate``, on the configured MongoDB or the embedded one."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pymongo.errors import PyMongoError
+
+from taskapi.cli.progress import Progress, bar
+from taskapi.core import logs
+from taskapi.core.errors import StartupError
+from taskapi.core.settings import Settings, load_settings
+from taskapi.db import connection, embedded
+from taskapi.db.backup.service import why
+from taskapi.db.connection import Database
+from taskapi.db.indexes import Drift, IndexDrift
+from taskapi.db.migrations.migrator import Migrator, StepState
+from taskapi.db.migrations.startup import COMMAND
+from taskapi.db.migrations.step import Migration, Phase
+from taskapi.db.service_state import ServiceStateRepository
+from taskapi.main import SCHEMA
+
+UP_TO_DATE = "The database is up to date."
+DRIFTS = {
+    Drift.missing: "is missing",
+    Drift.changed: "has another definition",
+    Drift.renamed: "exists under another name",
+    Drift.former: "is of an earlier version",
+    Drift.unknown: "is not of taskapi",
+}
+OF_EXPAND = {Drift.missing, Drift.changed, Drift.renamed}
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateCommands:
+    """The actions. Each prints its result, and returns whether nothing is left to do."""
+
+    migrator: Migrator
+    progress: Progress
+
+    async def status(self) -> bool:
+        """Prints all steps, and the indexes that differ."""
+        states = await self.migrator.states()
+        for state in states:
+            print(_describe(state))
+        drifts = await self.migrator.index_drifts()
+        _print_indexes(drifts)
+        if await self.migrator.is_empty():
+            print(f"The database is empty: it is set up by a start, or by: {COMMAND}")
+            return True
+        expand, contract = (
+            [each.migration for each in states if not each.is_applied and each.migration.phase is phase] for phase in Phase
+        )
+        broken = [each for each in drifts if each.drift in OF_EXPAND]
+        if expand or broken:
+            print(f"To do: {_amount(expand, 'migration')}, {_amount(broken, 'index', 'indexes')}; run: {COMMAND}")
+        else:
+            print(UP_TO_DATE)
+        former = [each for each in drifts if each.drift is Drift.former]
+        if contract or former:
+            print(
+                f"Once no worker of the previous version runs: {_amount(contract, 'migration')}, "
+                f"{_amount(former, 'former index', 'former indexes')}; run: {COMMAND} --contract"
+            )
+        return not expand and not broken
+
+    async def up(self, *, contract: bool, dry_run: bool) -> bool:
+        """Applies the steps that are left, or says what it would do."""
+        if dry_run:
+            return await self._rehearse(contract=contract)
+        if await self.migrator.is_empty():
+            await self.migrator.set_up()
+            print("The database was empty, and is set up.")
+            return True
+        began = time.monotonic()
+
+        def report(migration: Migration, total: int, done: int) -> None:
+            rate = done / max(time.monotonic() - began, 0.001)
+            line = f"{bar(done, total)}  {done:,} of {total:,} documents, {rate:,.0f}/s"
+            self.progress.update(f"{migration.number} {migration.name} {line}")
+
+        ran = await self.migrator.up(contract=contract, report=report)
+        self.progress.end()
+        print(f"{_amount(ran, 'migration')} applied. {UP_TO_DATE}")
+        return True
+
+    async def verify(self) -> bool:
+        """Counts the documents that applied steps should have changed, and compares the indexes."""
+        states = await self.migrator.states()
+        left = await self.migrator.count_left(each.migration for each in states if each.is_applied)
+        for state in states:
+            if count := left.get(state.migration.number):
+                print(f"{state.migration.number} {state.migration.name}: {count:,} documents lack it")
+        drifts = await self.migrator.index_drifts()
+        _print_indexes(drifts)
+        pending = await self.migrator.pending()
+        if pending:
+            print(f"{_amount(pending, 'migration')} to apply: {COMMAND}")
+        is_sound = not pending and not any(left.values()) and not any(each.drift in OF_EXPAND for each in drifts)
+        print("Nothing found." if is_sound else "Something was found, see above.")
+        return is_sound
+
+    async def _rehearse(self, *, contract: bool) -> bool:
+        drifts = [
+            each
+            for each in await self.migrator.index_drifts()
+            if each.drift in OF_EXPAND or (contract and each.drift is Drift.former)
+        ]
+        _print_indexes(drifts)
+        steps = await self.migrator.pending(tuple(Phase) if contract else (Phase.expand,))
+        for number, count in (await self.migrator.count_left(steps)).items():
+            print(f"{number} {SCHEMA.migrations[number - 1].name}: would change {count:,} documents")
+        print(f"Nothing was changed. To do: {_amount(steps, 'migration')}, {_amount(drifts, 'index', 'indexes')}.")
+        return not steps and not drifts
+
+
+ACTIONS: Final[dict[str, Callable[..., Awaitable[bool]]]] = {
+    "status": MigrateCommands.status,
+    "up": MigrateCommands.up,
+    "verify": MigrateCommands.verify,
+}
+
+
+def run(action: str, **options: Any) -> bool:
+    """Runs ``action``. Returns whether nothing is left to do.
+
+    Raises:
+        StartupError: the action failed; one line that says why.
+        KeyboardInterrupt: SIGINT or SIGTERM arrived.
+    """
+    settings = load_settings()
+    embedded.require_data(settings)
+    progress = Progress()
+    logs.configure("info", settings.log_format)
+    progress.share_with_log()
+    try:
+        with embedded.provide(settings, join=True) as complete:
+            return asyncio.run(_run(complete, progress, action, options))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        progress.end()
+
+
+async def _run(settings: Settings, progress: Progress, action: str, options: dict[str, Any]) -> bool:
+    task = asyncio.current_task()
+    assert task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+    async def require_complete(database: Database) -> None:
+        await ServiceStateRepository(database).require_complete()
+
+    async with connection.open_database(settings, require_complete) as database:
+        try:
+            return await ACTIONS[action](MigrateCommands(Migrator(database, SCHEMA), progress), **options)
+        except PyMongoError as error:
+            raise StartupError(f"{why(error)}; the next run continues where this one stopped") from None
+
+
+def _describe(state: StepState) -> str:
+    record = state.record or {}
+    if state.is_applied:
+        said = f"applied {record['finished_at']:%Y-%m-%d %H:%M}, {record.get('changed', 0):,} documents changed"
+        if skipped := record.get("skipped"):
+            said += f", {skipped:,} not writable"
+    elif record:
+        said = f"begun {record['started_at']:%Y-%m-%d %H:%M}, {record.get('changed', 0):,} documents changed"
+    else:
+        said = "not applied"
+    migration = state.migration
+    return f"{migration.number:3}  {migration.phase:8}  {migration.name}: {said}\n     {migration.description}"
+
+
+def _print_indexes(drifts: Iterable[IndexDrift]) -> None:
+    for each in drifts:
+        name = f" ({each.stored_name})" if each.stored_name else ""
+        print(f"index {each.name} of {each.collection} {DRIFTS[each.drift]}{name}")
+
+
+def _amount(things: "list[Any]", one: str, many: str = "") -> str:
+    return f"{len(things)} {one if len(things) == 1 else many or f'{one}s'}"
