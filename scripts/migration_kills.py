@@ -73,7 +73,7 @@ class OldWorker(threading.Thread):
         self.versions: dict[str, int] = {}
 
     def run(self) -> None:
-        choose = random.Random(1)  # noqa: S311 - chooses tasks
+        choose = random.Random(1)  # noqa: S311 - not for secrets  # nosec B311
         number = self._count
         while not self._stopping.wait(0.005):
             self.created.append(self._tasks.insert_one(task_of_1_4(number)).inserted_id)

@@ -192,7 +192,9 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
 def _lifespan(
     settings: Settings, connect: Callable[[Settings], connection.Client], load: Load
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
-    on_start = OnStart.everything if embedded.is_used(settings) else OnStart(settings.migrate)
+    on_start = OnStart(settings.migrate)
+    if embedded.is_used(settings):  # of several workers, some may still run the previous version: SIGHUP replaces them one by one
+        on_start = OnStart.auto if multiprocessing.parent_process() else OnStart.everything
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:

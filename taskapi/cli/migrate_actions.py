@@ -24,13 +24,6 @@ from taskapi.db.service_state import ServiceStateRepository
 from taskapi.main import SCHEMA
 
 UP_TO_DATE = "The database is up to date."
-DRIFTS = {
-    Drift.missing: "is missing",
-    Drift.changed: "has another definition",
-    Drift.renamed: "exists under another name",
-    Drift.former: "is of an earlier version",
-    Drift.unknown: "is not of taskapi",
-}
 OF_EXPAND = {Drift.missing, Drift.changed, Drift.renamed}
 
 
@@ -176,8 +169,7 @@ def _describe(state: StepState) -> str:
 
 def _print_indexes(drifts: Iterable[IndexDrift]) -> None:
     for each in drifts:
-        name = f" ({each.stored_name})" if each.stored_name else ""
-        print(f"index {each.name} of {each.collection} {DRIFTS[each.drift]}{name}")
+        print(each.describe())
 
 
 def _amount(things: "list[Any]", one: str, many: str = "") -> str:

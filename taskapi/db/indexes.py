@@ -48,6 +48,15 @@ class Drift(StrEnum):
     unknown = "unknown"  # made by somebody else: left alone
 
 
+DESCRIPTIONS = {
+    Drift.missing: "is missing",
+    Drift.changed: "has another definition",
+    Drift.renamed: "exists under the name",
+    Drift.former: "is of an earlier version",
+    Drift.unknown: "is not of taskapi",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class IndexDrift:
     """An index that differs."""
@@ -56,6 +65,11 @@ class IndexDrift:
     name: str
     drift: Drift
     stored_name: str | None = None  # of a renamed one
+
+    def describe(self) -> str:
+        """What differs, in one line."""
+        other = f" {self.stored_name}" if self.stored_name else ""
+        return f"index {self.name} of {self.collection} {DESCRIPTIONS[self.drift]}{other}"
 
 
 async def compare(collection: Any, document: type[Document]) -> list[IndexDrift]:

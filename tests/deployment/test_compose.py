@@ -73,7 +73,7 @@ def test_the_secrets_are_required() -> None:
     uses = set(re.findall(r"\$\{(\w+)(:[?-])?", TEXT))
     assert {name for name, kind in uses if kind == ":?"} == {"TASKAPI_SECRET_KEYS", "MONGO_PASSWORD"}
     optional = {"API_WORKERS", "API_MEMORY", "MONGO_MEMORY", "HTTP_PORT", "MONGO_API_PASSWORD", "MONGO_ANALYST_PASSWORD"}
-    optional |= {"TASKAPI_SECRET_KEY", "TASKAPI_CORS_ORIGINS", "TASKAPI_LOG_FORMAT", *MAIL}
+    optional |= {"TASKAPI_SECRET_KEY", "TASKAPI_CORS_ORIGINS", "TASKAPI_LOG_FORMAT", "TASKAPI_MIGRATE", *MAIL}
     assert {name for name, kind in uses if kind == ":-"} == optional
     assert all(kind for _, kind in uses)
     assert set(re.findall(r"\$\{\w+:\?([^}]*)\}", TEXT)) == {"make one with openssl rand -hex 32"}

@@ -15,7 +15,7 @@ class OnStart(StrEnum):
 
     check = "check"  # refuses to start
     auto = "auto"  # applies the expand steps: workers of the previous version may be running
-    everything = "everything"  # applies all steps: the database is the embedded one, which only one version uses at a time
+    everything = "everything"  # applies all steps: the database is embedded, and no other process uses it
 
 
 async def make_ready(database: Database, schema: Schema, on_start: OnStart) -> None:
