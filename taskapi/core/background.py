@@ -35,7 +35,7 @@ class Job:
             try:
                 await self._work()
             except PyMongoError as error:
-                log.warning("%s: %s; it continues when the database is back", self.name, type(error).__name__)
+                log.warning("%s: %s; it will be retried", self.name, type(error).__name__)
             except Exception:
                 log.exception("%s failed; it will be retried", self.name)
             with suppress(TimeoutError):

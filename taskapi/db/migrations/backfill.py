@@ -10,7 +10,7 @@ from beanie import Document
 from pymongo.errors import OperationFailure
 
 from taskapi.db.connection import BSON, Collection, Database
-from taskapi.db.errors import UNWRITABLE
+from taskapi.db.errors import DUPLICATE_KEY, UNWRITABLE
 from taskapi.db.migrations.step import Migration, Phase, Progress
 
 log = logging.getLogger(__name__)
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 BATCH = 500
 READ_SECONDS, WRITE_SECONDS = 3600, 60  # for one batch; to find it may need a look at all documents
 REFUSED_BY_VALIDATOR = 121
+REFUSED = UNWRITABLE | {REFUSED_BY_VALIDATOR, DUPLICATE_KEY}  # because of one document: the others can be written
 MAX_NAMED = 10
 
 
@@ -70,30 +71,36 @@ class Backfill:
                     found = await cursor.to_list(BATCH)
                 if not found:
                     break
-                changed, refused = await self._write(collection, [each["_id"] for each in found])
+                changed, refused = await self.write(collection, [each["_id"] for each in found])
                 skipped += refused
                 await progress(total, changed, len(refused))
         finally:
             await cursor.close()
-        for document_id in skipped[:MAX_NAMED]:
-            fields = {"collection": collection.name, "document": str(document_id)[:100]}
-            log.warning("document not migrated: MongoDB refuses to write it", extra={"fields": fields})
+        name_refused(collection, skipped)
 
-    async def _write(self, collection: Collection, ids: Sequence[Any]) -> tuple[int, list[Any]]:
+    async def write(self, collection: Collection, ids: Sequence[Any]) -> tuple[int, list[Any]]:
         """Updates these documents if they still match. Returns how many it changed, and the ids of those it cannot write."""
         try:
             with pymongo.timeout(WRITE_SECONDS):
-                written = await collection.update_many({"$and": [{"_id": {"$in": list(ids)}}, self.matching]}, self.update)
+                named = {"$and": [{"_id": {"$in": list(ids)}}, self.matching]}
+                written = await collection.update_many(named, self.update, hint="_id_")
         except OperationFailure as error:
-            if error.code not in UNWRITABLE | {REFUSED_BY_VALIDATOR}:
+            if error.code not in REFUSED:
                 raise
         else:
             return written.modified_count, []
         if len(ids) == 1:
             return 0, list(ids)
         half = len(ids) // 2
-        first, second = await self._write(collection, ids[:half]), await self._write(collection, ids[half:])
+        first, second = await self.write(collection, ids[:half]), await self.write(collection, ids[half:])
         return first[0] + second[0], first[1] + second[1]
+
+
+def name_refused(collection: Collection, ids: Sequence[Any]) -> None:
+    """Logs the ids of documents that MongoDB refuses to write."""
+    for document_id in ids[:MAX_NAMED]:
+        fields = {"collection": collection.name, "document": str(document_id)[:100]}
+        log.warning("document not migrated: MongoDB refuses to write it", extra={"fields": fields})
 
 
 def backfill(

@@ -5,8 +5,7 @@ adopts all its tasks. While its workers may still run beside new ones, a backgro
 indexes, nearly always empty, show which tasks they have moved into the trash or out of it.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import pymongo
 from pymongo import ASCENDING
@@ -14,12 +13,12 @@ from pymongo.errors import OperationFailure
 
 from taskapi.db.connection import BSON, INDEX_BUILD_SECONDS, Database
 from taskapi.db.indexes import Index
-from taskapi.db.migrations.backfill import Backfill
+from taskapi.db.migrations.backfill import Backfill, name_refused
 from taskapi.db.migrations.step import Progress
 from taskapi.db.queries import lacks_index
 from taskapi.tasks.storage.backfill import mark_from_history
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.indexes import ALL_OF_OWNER, FORMER_INDEXES, ID_INDEX, MOVED_INTO_TRASH, MOVED_OUT_OF_TRASH
+from taskapi.tasks.storage.indexes import ALL_OF_OWNER, FORMER_INDEXES, MOVED_INTO_TRASH, MOVED_OUT_OF_TRASH
 from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH
 
 BATCH = 500  # tasks that the background job adopts at once
@@ -65,8 +64,15 @@ ADOPT: Final[list[BSON]] = [
 ADOPT_AND_MARK: Final = [*ADOPT, *mark_from_history()]  # so that scripts learn of it
 
 
-_everything = Backfill(TaskDocument, {"$or": [UNADOPTED, INTO_TRASH, OUT_OF_TRASH]}, ADOPT_AND_MARK)
-count_unadopted = _everything.count_left
+KINDS: Final = (
+    # In this order: a task that has left for the trash frees its key for those that are new or come back.
+    (Backfill(TaskDocument, INTO_TRASH, ADOPT_AND_MARK), MOVED_INTO_TRASH),
+    (Backfill(TaskDocument, UNADOPTED, ADOPT_AND_MARK), ALL_OF_OWNER),
+    (Backfill(TaskDocument, OUT_OF_TRASH, ADOPT_AND_MARK), MOVED_OUT_OF_TRASH),
+)
+"""The kinds of tasks to adopt, and the index that finds each."""
+
+count_unadopted = Backfill(TaskDocument, {"$or": [kind.matching for kind, _ in KINDS]}, ADOPT_AND_MARK).count_left
 
 
 async def adopt_everything(database: Database, progress: Progress) -> None:
@@ -75,7 +81,13 @@ async def adopt_everything(database: Database, progress: Progress) -> None:
     if not FORMER_INDEXES.isdisjoint(await tasks.index_information()):
         with pymongo.timeout(INDEX_BUILD_SECONDS):
             await tasks.create_indexes(list(WATCHING))
-    await _everything.run(database, progress)
+    of_all_kinds = await count_unadopted(database)
+
+    async def progress_of_kind(total: int, changed: int = 0, skipped: int = 0) -> None:
+        await progress(max(total, of_all_kinds), changed, skipped)
+
+    for kind, _ in KINDS:
+        await kind.run(database, progress_of_kind)
 
 
 class AdoptionRepository:
@@ -83,6 +95,7 @@ class AdoptionRepository:
 
     def __init__(self, database: Database) -> None:
         self._tasks = database.collection(TaskDocument)
+        self._refused: frozenset[Any] = frozenset()  # by the last call, so that the log names each once
 
     async def is_needed(self) -> bool:
         """Whether workers of version 1.4 may run: the contract phase of the migrations is still to come."""
@@ -90,20 +103,20 @@ class AdoptionRepository:
 
     async def adopt(self) -> int:
         """Adopts the tasks that need it, and returns their number: at most 500 of each kind."""
-        adopted = 0
-        for matching, index in ((UNADOPTED, ALL_OF_OWNER), (INTO_TRASH, MOVED_INTO_TRASH), (OUT_OF_TRASH, MOVED_OUT_OF_TRASH)):
-            adopted += await self._adopt(matching, index)
+        adopted, refused = 0, list[Any]()
+        for kind, index in KINDS:
+            changed, of_kind = await self._adopt(kind, index)
+            adopted += changed
+            refused += of_kind
+        name_refused(self._tasks, [each for each in refused if each not in self._refused])
+        self._refused = frozenset(refused)
         return adopted
 
-    async def _adopt(self, matching: BSON, index: str) -> int:
+    async def _adopt(self, kind: Backfill, index: str) -> tuple[int, list[Any]]:
         try:
-            found = await self._tasks.find(matching, {"_id": 1}, hint=index, limit=BATCH).to_list(BATCH)
+            found = await self._tasks.find(kind.matching, {"_id": 1}, hint=index, limit=BATCH).to_list(BATCH)
         except OperationFailure as error:
             if not lacks_index(error):
                 raise
-            return 0  # the contract phase has just dropped it
-        return await self._write(matching, [task["_id"] for task in found]) if found else 0
-
-    async def _write(self, matching: BSON, ids: Sequence[object]) -> int:
-        result = await self._tasks.update_many({**matching, "_id": {"$in": list(ids)}}, ADOPT_AND_MARK, hint=ID_INDEX)
-        return result.modified_count
+            return 0, []  # the contract phase has just dropped it
+        return await kind.write(self._tasks, [task["_id"] for task in found]) if found else (0, [])

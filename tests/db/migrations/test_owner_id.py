@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import ObjectId, encode
 from pymongo import ASCENDING, DESCENDING, TEXT
 
 from taskapi.core.clock import utc_now
@@ -127,6 +127,53 @@ async def test_key_stays_unique_beside_old_workers(database: Database, old: Stor
     new = {**of_1_4(owner=ADA, key="new"), "owner_id": ADA["id"], "state": "active"}
     with pytest.raises(Exception, match="owner_key"):
         old.tasks.insert_one(new)
+
+
+def delete_as_1_4(store: Store, task: dict[str, Any]) -> None:
+    store.tasks.update_one({"_id": task["_id"]}, {"$set": {"trash": trash(task["owner"])}, "$unset": {"owner": ""}})
+
+
+async def test_old_workers_reuse_key_of_deleted(database: Database, old: Store) -> None:
+    old.tasks.insert_one(first := of_1_4(owner=ADA, key="k"))
+    await Migrator(database, SCHEMA).up()
+    delete_as_1_4(old, first)
+    old.tasks.insert_many([again := of_1_4(owner=ADA, key="k"), other := of_1_4(owner=BOB)])
+    await TaskAdoption(AdoptionRepository(database)).adopt_all()
+    assert owners(old) == {
+        first["_id"]: (ADA["id"], "trash"),
+        again["_id"]: (ADA["id"], "active"),
+        other["_id"]: (BOB["id"], "active"),
+    }
+
+
+async def test_old_workers_swap_tasks_of_one_key(database: Database, old: Store) -> None:
+    old.tasks.insert_many([older := of_1_4(trash=trash(ADA), key="k"), newer := of_1_4(owner=ADA, key="k")])
+    await Migrator(database, SCHEMA).up()
+    delete_as_1_4(old, newer)
+    old.tasks.update_one({"_id": older["_id"]}, {"$set": {"owner": ADA}, "$unset": {"trash": ""}})
+    await Migrator(database, SCHEMA).up(contract=True)
+    assert owners(old) == {older["_id"]: (ADA["id"], "active"), newer["_id"]: (ADA["id"], "trash")}
+
+
+async def test_refused_tasks_stop_no_others(database: Database, old: Store, caplog: pytest.LogCaptureFixture) -> None:
+    old.tasks.insert_one(deleted := of_1_4(owner=BOB))
+    await Migrator(database, SCHEMA).up()
+    old.tasks.insert_one({**of_1_4(owner=ADA, key="k"), "owner_id": BOB["id"], "state": "active"})
+    taken, room = of_1_4(owner=BOB, key="k"), 16 * 2**20
+    large = of_1_4(owner=ADA, filler="")
+    large["filler"] = "x" * (room - len(encode(large)))
+    old.tasks.insert_one(large)
+    old.tasks.insert_many([taken, fine := of_1_4(owner=ADA)])
+    delete_as_1_4(old, deleted)
+    adoption = TaskAdoption(AdoptionRepository(database))
+    await adoption.adopt_all()
+    await adoption.adopt_all()
+    found = owners(old)
+    assert found[fine["_id"]] == (ADA["id"], "active")
+    assert found[deleted["_id"]] == (BOB["id"], "trash")
+    assert found[taken["_id"]] == found[large["_id"]] == (None, None)
+    named = [record.__dict__["fields"]["document"] for record in caplog.records if "refuses" in record.message]
+    assert sorted(named) == sorted([str(taken["_id"]), str(large["_id"])])
 
 
 async def test_new_database_is_not_watched(database: Database) -> None:
