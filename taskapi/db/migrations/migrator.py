@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 from taskapi.core.errors import DatabaseUnavailable, StartupError
 from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import to_domain_error
-from taskapi.db.indexes import IndexDrift
+from taskapi.db.indexes import Drift, IndexDrift
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.migrations.repository import Held, LeaseLost, MigrationRepository
 from taskapi.db.migrations.step import Migration, Phase
@@ -87,6 +87,10 @@ class Migrator:
         """The indexes that differ from the declarations."""
         return await self._database.compare_indexes(self._schema.documents)
 
+    async def has_former_indexes(self) -> bool:
+        """Whether the previous version may have written something: its start creates its indexes."""
+        return any(each.drift is Drift.former for each in await self.index_drifts())
+
     async def count_left(self, migrations: Iterable[Migration]) -> dict[int, int]:
         """How many documents each of these steps would change now, by its number."""
         return {each.number: await each.count_left(self._database) for each in migrations}
@@ -100,8 +104,9 @@ class Migrator:
         """Creates missing indexes, repairs those that drifted, and applies the steps that are left.
 
         With ``contract``, which needs that no worker of the previous version runs, also the steps of that phase: before them, the
-        expand steps run again, because such workers wrote meanwhile; after them, former indexes are dropped. Waits for another
-        process that does this, and continues what a killed one began. Returns the steps that it ran.
+        expand steps run again, because such workers wrote meanwhile; after them, former indexes are dropped. If the previous
+        version came back after that, which its indexes show, all steps run again. Waits for another process that does this, and
+        continues what a killed one began. Returns the steps that it ran.
 
         Raises:
             StartupError: the database is newer than this version.
@@ -118,14 +123,20 @@ class Migrator:
     async def _run_all(self, held: Held, report: Report, *, contract: bool) -> list[Migration]:
         await self._database.create_indexes(self._schema.documents)
         await self._database.repair_indexes(self._schema.documents)
-        to_run = await self.pending()
-        if contract and (tightening := await self.pending((Phase.contract,))):
-            to_run = [each for each in self._schema.migrations if each.phase is Phase.expand] + tightening
+        to_run = await self._choose(contract=contract)
         for each in to_run:
             await self._apply(each, held, report)
         if contract:
             await self._database.drop_former_indexes(self._schema.documents)
         return to_run
+
+    async def _choose(self, *, contract: bool) -> list[Migration]:
+        """The steps to run: those that are left, and those to repeat because workers of the previous version wrote meanwhile."""
+        expand = [each for each in self._schema.migrations if each.phase is Phase.expand]
+        tightening = await self.pending((Phase.contract,))
+        if not tightening and await self.has_former_indexes():  # the previous version was started after the contract phase
+            return [*self._schema.migrations] if contract else expand
+        return expand + tightening if contract and tightening else await self.pending()
 
     async def _apply(self, migration: Migration, held: Held, report: Report) -> None:
         await self._repository.begin(migration)

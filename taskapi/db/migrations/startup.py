@@ -30,7 +30,7 @@ async def make_ready(database: Database, schema: Schema, on_start: OnStart) -> N
     if pending and await migrator.is_empty():
         await migrator.set_up()
         return
-    if pending and on_start is not OnStart.check:
+    if on_start is not OnStart.check and (pending or await _came_back(migrator, on_start)):
         await migrator.up(contract=on_start is OnStart.everything)
         return
     if pending and (pending := await migrator.pending(phases)):  # unless another worker has just set it up
@@ -38,8 +38,12 @@ async def make_ready(database: Database, schema: Schema, on_start: OnStart) -> N
             f"the database {database.name} needs {_steps(len(pending))} before this version can start; run: {COMMAND}"
         )
     await database.create_indexes(schema.documents)
-    if on_start is OnStart.everything:
-        await database.drop_former_indexes(schema.documents)
+
+
+async def _came_back(migrator: Migrator, on_start: OnStart) -> bool:
+    """Whether the previous version has used the database since all steps were applied, so that they are needed again."""
+    contracted = on_start is OnStart.everything or not await migrator.pending((Phase.contract,))
+    return contracted and await migrator.has_former_indexes()
 
 
 def _steps(count: int) -> str:

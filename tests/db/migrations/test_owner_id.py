@@ -9,6 +9,7 @@ from pymongo import ASCENDING, DESCENDING, TEXT
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import Database
 from taskapi.db.migrations.migrator import Migrator
+from taskapi.db.migrations.startup import OnStart, make_ready
 from taskapi.main import SCHEMA
 from taskapi.tasks.services.adoption import TaskAdoption
 from taskapi.tasks.storage.adoption import AdoptionRepository
@@ -109,6 +110,27 @@ async def test_tasks_of_old_workers_are_adopted(database: Database, old: Store) 
     old.tasks.insert_one(late := of_1_4(owner=ADA))
     await adoption.adopt_all()
     assert owners(old)[late["_id"]] == (None, None)  # no worker of version 1.4 runs any more
+
+
+@pytest.mark.parametrize("on_start", [OnStart.everything, OnStart.auto])
+async def test_tasks_of_returned_version_are_adopted(database: Database, store: Store, on_start: OnStart) -> None:
+    """Version 1.4 was started after the contract phase: it creates its indexes, and knows no owner_id."""
+    kept, deleted = (of_1_4(owner=ADA, owner_id=ADA["id"], state="active") for _ in range(2))
+    await make_ready(database, SCHEMA, OnStart.everything)
+    store.tasks.insert_many([kept, deleted])
+    store.tasks.create_index(NEWEST, name="owner_newest")
+    store.tasks.insert_one(created := of_1_4(owner=ADA))
+    store.tasks.update_one({"_id": deleted["_id"]}, {"$set": {"trash": trash(ADA)}, "$unset": {"owner": ""}})
+    await make_ready(database, SCHEMA, on_start)
+    expected = {kept["_id"]: (ADA["id"], "active"), deleted["_id"]: (ADA["id"], "trash"), created["_id"]: (ADA["id"], "active")}
+    assert owners(store) == expected
+    is_embedded = on_start is OnStart.everything
+    assert await AdoptionRepository(database).is_needed() is not is_embedded
+    assert ("owner_newest" in store.tasks.index_information()) is not is_embedded
+    store.tasks.insert_one(late := of_1_4(owner=BOB))
+    if not is_embedded:
+        await Migrator(database, SCHEMA).up(contract=True)
+        assert owners(store) == {**expected, late["_id"]: (BOB["id"], "active")}
 
 
 async def test_adoption_finds_more_than_a_batch(database: Database, old: Store) -> None:
