@@ -23,7 +23,7 @@ NAME_SERVER = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?|
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 # The API's own paths: with such a root path, it would be unclear whether a proxy has stripped it.
 OWN_PATH = re.compile(
-    r"/(docs|email|events|health|logout|openapi\.json|password|ready|redoc|register|revoke|tasks|token|trash|users)(/.*)?"
+    r"/(docs|email|events|health|logout|openapi\.json|password|ready|redoc|register|revoke|stats|tasks|token|trash|users)(/.*)?"
 )
 MINIMUM_SECRET_BYTES = 32
 PLACEHOLDERS = (

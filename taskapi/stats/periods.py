@@ -63,7 +63,8 @@ def back(unit: PeriodUnit, day: date, periods: int) -> date:
 def start_of(day: date, zone: str | None = None) -> datetime:
     """The instant from which on it is ``day`` or later in the IANA time zone ``zone`` (default UTC).
 
-    Where the clock passes midnight twice, because it is set back across it, that is the second time.
+    Where the clock passes midnight twice, because it is set back across it, that is the second time. Where it is set back to
+    midnight, the day has begun an hour before.
     """
     if zone is None:
         return datetime.combine(day, time.min, UTC)
@@ -71,7 +72,7 @@ def start_of(day: date, zone: str | None = None) -> datetime:
     # Read with the offset before a change of the clock at that time, and after it.
     before, after = midnight.astimezone(UTC), midnight.replace(fold=1).astimezone(UTC)
     if before <= after:  # there is one midnight, or there are two
-        return after
+        return before if day_of(after - timedelta(microseconds=1), zone) >= day else after
     # The clock is set forward across midnight, at some time between these two.
     seconds = range(int((before - after).total_seconds()))
     return after + timedelta(seconds=bisect_left(seconds, day, key=lambda each: day_of(after + timedelta(seconds=each), zone)))

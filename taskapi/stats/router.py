@@ -81,7 +81,7 @@ async def read_flow(query: Annotated[PeriodQuery, Query()], user: TaskReader, st
 
 @router.get(
     "/lead-time",
-    summary="BurndownMeasure how long tasks took",
+    summary="Measure how long tasks took",
     response_model=LeadTimes,
     response_description="Percentiles and a histogram.",
     **documented(DurationRow),

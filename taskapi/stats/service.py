@@ -132,7 +132,7 @@ class StatsService:
                     "overdue": {"$sum": "$overdue"},
                 }
             },
-            {"$match": {"_id": {"$type": "string"}}},
+            {"$match": {"$expr": {"$eq": [{"$type": "$_id"}, "string"]}}},  # a query would also find a list of texts
             {"$sort": {"tasks": -1, "_id": 1}},
             {"$limit": query.limit},
         ]

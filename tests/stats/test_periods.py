@@ -33,6 +33,8 @@ def hours(period: Period) -> float:
         ("America/Sao_Paulo", "2018-02-17", "2018-02-17T02:00:00", 25),  # 23:00 to 24:00 comes twice
         ("America/Toronto", "1919-03-31", "1919-03-31T04:30:00", 23.5),  # from 23:30 to 0:30
         ("America/Goose_Bay", "2010-11-07", "2010-11-07T04:00:00", 24),  # at 0:01 back to 23:01: midnight comes twice
+        ("Atlantic/Azores", "2025-10-26", "2025-10-26T00:00:00", 25),  # at 1:00 back to midnight
+        ("America/Havana", "2026-11-01", "2026-11-01T04:00:00", 25),
         ("Pacific/Apia", "2011-12-29", "2011-12-29T10:00:00", 24),
         ("Pacific/Apia", "2011-12-31", "2011-12-30T10:00:00", 24),
         (None, "2026-03-29", "2026-03-29T00:00:00", 24),

@@ -220,6 +220,7 @@ async def test_damaged_tasks_break_no_number(ada: Account) -> None:
     sound = {**await sound_task(ada), "status": "done", "completed_at": datetime.now(UTC)}
     kept = await store(TaskDocument, as_stored([*damaged(sound, fields, list(ODD))]))
     await collection(TaskDocument).insert_one({**sound, "_id": ObjectId(), "key": "other", "estimate_minutes": 7})
+    await collection(TaskDocument).insert_one({**sound, "_id": ObjectId(), "key": "nested", "tags": [["work"]]})
     assert len(kept) > 100
     for filters in ({}, {"tag": "work"}, {"where": '{"created_at": {"$lt": "2200-01-01T00:00:00Z"}}'}, {"completed": "true"}):
         found = {name: await read(ada, name, **filters) for name in ALL}
