@@ -89,6 +89,8 @@ FILTERS: Sequence[dict[str, str]] = (
     {"priority": "5", "tag": "work", "completed": "false"},
 )
 WORDS = ("kitchen", "apple", '"annual budget"', "budget -annual", "quarterly survey")
+STATISTICS = ("summary", "throughput", "burndown", "flow", "lead-time", "tags")
+RANGE = {"from": "2025-10-01", "to": "2026-10-31"}  # 396 days, with nearly all tasks
 COMMON_WORDS = ("the", "write the final report again")  # the first stands in every title
 
 
@@ -114,17 +116,32 @@ def queries() -> Iterator[tuple[str, dict[str, str]]]:
         kind = "common words" if words in COMMON_WORDS else "words"
         for more in ({}, {"status": "todo"}, {"tag": "car"}, {"sort": "title"}, {"sort": "due_date"}):
             yield kind, {"q": words, **more}
+    for parameters in statistics():
+        yield "statistics", parameters
     for count in ("exact", "estimate", "none"):
         yield "count", {"count": count}
         yield "count", {"count": count, "where": '{"completed_at": null}', "sort": "priority,title"}
 
 
-def walk(client: httpx.Client, parameters: dict[str, str]) -> Iterator[tuple[str, float, int]]:
-    """Asks for a page, again, then for the next one by its cursor: each with its seconds and status."""
+def statistics() -> Iterator[dict[str, str]]:
+    """The parameters of statistics, with the name of each."""
+    for name in STATISTICS:
+        ranged = name not in ("summary", "tags")
+        for filters in ({}, {"tag": "work"}, {"completed": "true"}, {"where": json.dumps({"estimate_minutes": None})}):
+            yield {"name": name, **filters}
+            if ranged:
+                yield {"name": name, **filters, **RANGE}
+    yield {"name": "burndown", "measure": "estimate_minutes", **RANGE}
+
+
+def walk(client: httpx.Client, kind: str, parameters: dict[str, str]) -> Iterator[tuple[str, float, int]]:
+    """Asks for a page or statistics, again, then for the next page by its cursor: each with its seconds and status."""
     cursor = None
+    path = f"/stats/{parameters['name']}" if kind == "statistics" else "/tasks"
+    asked = {key: value for key, value in parameters.items() if key != "name"}
     for step in ("first", "again"):
         began = time.monotonic()
-        answer = client.get("/tasks", params=parameters)
+        answer = client.get(path, params=asked)
         yield step, time.monotonic() - began, answer.status_code
         cursor = answer.headers.get("x-next-cursor", cursor)
     if cursor:
@@ -174,7 +191,10 @@ def main() -> None:
             assert complete.mongodb_uri
             bench = Bench(complete.mongodb_uri.get_secret_value(), Path(name))
             username = fill(bench.uri, bench.database, options.tasks)
-            with bench.server("taskapi", patience=600) as (url, _), httpx.Client(base_url=url, timeout=60) as client:
+            with (
+                bench.server("taskapi", patience=600, TASKAPI_MIGRATE="auto") as (url, _),
+                httpx.Client(base_url=url, timeout=60) as client,
+            ):
                 form = {"username": username, "password": PASSWORD}
                 token = client.post("/token", data=form).raise_for_status().json()["access_token"]
                 client.headers["Authorization"] = f"Bearer {token}"
@@ -192,7 +212,7 @@ def measure(client: httpx.Client, asked: list[tuple[str, dict[str, str]]], optio
     taken: dict[str, list[float]] = {}
     failures: dict[str, int] = {}
     for kind, parameters in asked:
-        for step, seconds, status in walk(client, parameters):
+        for step, seconds, status in walk(client, kind, parameters):
             taken.setdefault(kind, []).append(seconds)
             failures.setdefault(kind, 0)
             if status != 200 or seconds > options.most:
