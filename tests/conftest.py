@@ -34,6 +34,7 @@ MEMORY = Path("/dev/shm")  # a write waits until it is on disk, which takes no t
 MEMORY_BYTES = 4 * 1024**3  # that must be free
 URI_VARIABLE = "TASKAPI_TEST_MONGODB_URI"  # preset it to test on a server of your own
 FOLDER_VARIABLE = "TASKAPI_TEST_FOLDER"
+EMPTIED = tuple(document for document in DOCUMENTS if document is not MigrationDocument)  # which says what version it is of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -132,8 +133,7 @@ async def app(is_mock: bool) -> AsyncIterator[FastAPI]:
 @asynccontextmanager
 async def emptied(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a token, on a database that is empty at first."""
-    emptied = (document for document in DOCUMENTS if document is not MigrationDocument)  # which say that it is of this version
-    await asyncio.gather(*(collection(document).delete_many({}) for document in emptied))
+    await asyncio.gather(*(collection(document).delete_many({}) for document in EMPTIED))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://taskapi") as client:
         yield client
@@ -157,7 +157,7 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def made_anew(app: FastAPI) -> AsyncIterator[None]:
     """For modules that store lists where there are none: an index that has met one plans otherwise for ever."""
     yield
-    await asyncio.gather(*(collection(document).drop() for document in DOCUMENTS))
+    await asyncio.gather(*(collection(document).drop() for document in EMPTIED))
     await app.state.services[Database].create_indexes(DOCUMENTS)
 
 
