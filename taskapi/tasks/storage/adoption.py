@@ -39,9 +39,6 @@ WATCHING: Final = (
 
 IS_OUTSIDE: Final[BSON] = {"owner.id": {"$type": "objectId"}}
 IS_IN_TRASH: Final[BSON] = {"trash.owner.id": {"$type": "objectId"}}
-UNADOPTED: Final[BSON] = {"owner_id": {"$exists": False}, "$or": [IS_OUTSIDE, IS_IN_TRASH]}
-INTO_TRASH: Final[BSON] = {"state": ACTIVE, "trash.deleted_at": {"$exists": True}, "owner.id": {"$exists": False}, **IS_IN_TRASH}
-OUT_OF_TRASH: Final[BSON] = {"state": IN_TRASH, **IS_OUTSIDE}
 
 
 def _first_id(path: str) -> BSON:
@@ -52,7 +49,14 @@ def _first_id(path: str) -> BSON:
 
 IS_MISSING: Final = {"$eq": [{"$type": "$owner_id"}, "missing"]}
 OWNER: Final = {"$ifNull": [_first_id("$owner.id"), _first_id("$trash.owner.id")]}
+IS_OWNED: Final = {"$eq": [{"$type": OWNER}, "objectId"]}
 HAS_OWNER: Final = {"$eq": [{"$type": _first_id("$owner.id")}, "objectId"]}
+
+# A path finds an owner in a list of lists, the expression does not: such a task would be written again and again.
+UNADOPTED: Final[BSON] = {"owner_id": {"$exists": False}, "$or": [IS_OUTSIDE, IS_IN_TRASH], "$expr": IS_OWNED}
+INTO_TRASH: Final[BSON] = {"state": ACTIVE, "trash.deleted_at": {"$exists": True}, "owner.id": {"$exists": False}, **IS_IN_TRASH}
+OUT_OF_TRASH: Final[BSON] = {"state": IN_TRASH, **IS_OUTSIDE}  # an index of text refuses lists there
+
 ADOPT: Final[list[BSON]] = [
     {
         "$set": {
@@ -101,16 +105,16 @@ class AdoptionRepository:
         """Whether workers of version 1.4 may run: the contract phase of the migrations is still to come."""
         return {MOVED_INTO_TRASH, MOVED_OUT_OF_TRASH} <= (await self._tasks.index_information()).keys()
 
-    async def adopt(self) -> int:
-        """Adopts the tasks that need it, and returns their number: at most 500 of each kind."""
-        adopted, refused = 0, list[Any]()
+    async def adopt(self) -> bool:
+        """Adopts the tasks that need it, at most 500 of each kind, and returns whether there may be more."""
+        may_be_more, refused = False, list[Any]()
         for kind, index in KINDS:
             changed, of_kind = await self._adopt(kind, index)
-            adopted += changed
+            may_be_more |= changed > 0 and changed + len(of_kind) == BATCH
             refused += of_kind
         name_refused(self._tasks, [each for each in refused if each not in self._refused])
         self._refused = frozenset(refused)
-        return adopted
+        return may_be_more
 
     async def _adopt(self, kind: Backfill, index: str) -> tuple[int, list[Any]]:
         try:

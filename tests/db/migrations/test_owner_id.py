@@ -12,7 +12,7 @@ from taskapi.db.migrations.migrator import Migrator
 from taskapi.db.migrations.startup import OnStart, make_ready
 from taskapi.main import SCHEMA
 from taskapi.tasks.services.adoption import TaskAdoption
-from taskapi.tasks.storage.adoption import AdoptionRepository
+from taskapi.tasks.storage.adoption import AdoptionRepository, count_unadopted
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.db.migrations.conftest import Store
 
@@ -196,6 +196,15 @@ async def test_refused_tasks_stop_no_others(database: Database, old: Store, capl
     assert found[taken["_id"]] == found[large["_id"]] == (None, None)
     named = [record.__dict__["fields"]["document"] for record in caplog.records if "refuses" in record.message]
     assert sorted(named) == sorted([str(taken["_id"]), str(large["_id"])])
+
+
+async def test_owner_in_nested_list_is_left(database: Database, old: Store) -> None:
+    old.tasks.insert_one(of_1_4(owner=ADA))
+    await Migrator(database, SCHEMA).up()
+    old.tasks.insert_one(damaged := of_1_4(trash=trash([{"id": [ADA["id"]]}])))
+    assert not await AdoptionRepository(database).adopt()
+    assert "changed_at" not in old.tasks.find_one({"_id": damaged["_id"]})
+    assert await count_unadopted(database) == 0
 
 
 async def test_new_database_is_not_watched(database: Database) -> None:
