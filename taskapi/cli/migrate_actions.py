@@ -48,9 +48,10 @@ class MigrateCommands:
             [each.migration for each in states if not each.is_applied and each.migration.phase is phase] for phase in Phase
         )
         broken = [each for each in drifts if each.drift in OF_EXPAND]
-        if expand or broken:
-            print(f"To do: {_amount(expand, 'migration')}, {_amount(broken, 'index', 'indexes')}; run: {COMMAND}")
-        else:
+        to_repair = [each for each in broken if not each.is_guarded]
+        if expand or to_repair:
+            print(f"To do: {_amount(expand, 'migration')}, {_amount(to_repair, 'index', 'indexes')}; run: {COMMAND}")
+        elif not broken:
             print(UP_TO_DATE)
         former = [each for each in drifts if each.drift is Drift.former]
         if contract or former:
@@ -77,7 +78,9 @@ class MigrateCommands:
 
         ran = await self.migrator.up(contract=contract, report=report)
         self.progress.end()
-        print(f"{_amount(ran, 'migration')} applied. {UP_TO_DATE}")
+        guarded = [each for each in await self.migrator.index_drifts() if each.is_guarded]
+        _print_indexes(guarded)
+        print(f"{_amount(ran, 'migration')} applied. {'' if guarded else UP_TO_DATE}".rstrip())
         return True
 
     async def verify(self) -> bool:
@@ -100,7 +103,7 @@ class MigrateCommands:
         drifts = [
             each
             for each in await self.migrator.index_drifts()
-            if each.drift in OF_EXPAND or (contract and each.drift is Drift.former)
+            if (each.drift in OF_EXPAND and not each.is_guarded) or (contract and each.drift is Drift.former)
         ]
         _print_indexes(drifts)
         steps = await self.migrator.pending(tuple(Phase) if contract else (Phase.expand,))

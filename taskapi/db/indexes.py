@@ -6,7 +6,7 @@ former one may serve workers of the previous version.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ from pymongo.errors import OperationFailure
 log = logging.getLogger(__name__)
 
 INDEX_NOT_FOUND = 27
+REPAIR = "taskapi migrate up"
 OPTIONS = {
     "unique": False,
     "sparse": False,
@@ -28,6 +29,10 @@ OPTIONS = {
     "language_override": None,
 }
 """The options that are compared, with what the absence of each means; also the collation."""
+
+
+MODIFIABLE = ("hidden", "expireAfterSeconds")
+"""The options that MongoDB changes in place."""
 
 
 class Index(IndexModel):
@@ -65,11 +70,26 @@ class IndexDrift:
     name: str
     drift: Drift
     stored_name: str | None = None  # of a renamed one
+    is_guarded: bool = False  # only an operator may drop it: it keeps values unique, or searches need it
+    modification: Mapping[str, Any] = field(default_factory=dict, compare=False)  # the options to change in place, if that is all
+
+    @property
+    def is_repairable(self) -> bool:
+        """Whether a repair replaces or modifies it."""
+        return self.drift in (Drift.changed, Drift.renamed) and not self.is_guarded
+
+    @property
+    def remedy(self) -> str:
+        """What repairs it."""
+        if self.is_guarded:
+            return f"stop the service, drop {self.stored_name or self.name} in mongosh, then run: {REPAIR}"
+        return f"to repair it: {REPAIR}"
 
     def describe(self) -> str:
-        """What differs, in one line."""
+        """What differs, in one line, and what to do if that takes more than the command."""
         other = f" {self.stored_name}" if self.stored_name else ""
-        return f"index {self.name} of {self.collection} {DESCRIPTIONS[self.drift]}{other}"
+        remedy = f"; {self.remedy}" if self.is_guarded else ""
+        return f"index {self.name} of {self.collection} {DESCRIPTIONS[self.drift]}{other}{remedy}"
 
 
 async def compare(collection: Any, document: type[Document]) -> list[IndexDrift]:
@@ -82,32 +102,43 @@ async def compare(collection: Any, document: type[Document]) -> list[IndexDrift]
     for name, wanted in declared.items():
         if name in stored:
             if not _is_same(wanted, stored[name]):
-                found.append(IndexDrift(collection.name, name, Drift.changed))
+                changes = _modification(wanted, stored[name])
+                is_guarded = not changes and _is_guarded(wanted, stored[name])
+                found.append(IndexDrift(collection.name, name, Drift.changed, None, is_guarded, changes))
             continue
         twin = next((other for other, each in stored.items() if other not in declared and _is_same(wanted, each)), None)
         if twin:
             twins.add(twin)
-        found.append(IndexDrift(collection.name, name, Drift.renamed if twin else Drift.missing, twin))
+            found.append(IndexDrift(collection.name, name, Drift.renamed, twin, _is_guarded(wanted, stored[twin])))
+        else:
+            found.append(IndexDrift(collection.name, name, Drift.missing))
     others = sorted(stored.keys() - declared.keys() - twins)
     return found + [IndexDrift(collection.name, name, Drift.former if name in former else Drift.unknown) for name in others]
 
 
 async def create_missing(collection: Any, document: type[Document]) -> None:
     """Creates the declared indexes that are missing. Several workers may do this at once."""
-    drifted = {each.name for each in await compare(collection, document) if each.drift in (Drift.changed, Drift.renamed)}
+    drifted = {each.name: each for each in await compare(collection, document) if each.drift in (Drift.changed, Drift.renamed)}
     # Also those that are there: they may still be being built, which this waits for.
     if declared := [index for index in document.Settings.indexes if index.document["name"] not in drifted]:
         await collection.create_indexes(declared)
-    for name in drifted:
+    for name, each in drifted.items():
         fields = {"collection": collection.name, "index": name}
-        log.warning("an index differs from its definition; to repair it: taskapi migrate up", extra={"fields": fields})
+        log.warning("an index differs from its definition; %s", each.remedy, extra={"fields": fields})
 
 
 async def repair(collection: Any, document: type[Document]) -> list[IndexDrift]:
-    """Replaces the indexes that have another definition or name. Returns them. Queries do without each while it is built."""
-    drifts = [each for each in await compare(collection, document) if each.drift in (Drift.changed, Drift.renamed)]
+    """Repairs the indexes that have another definition or name. Returns them.
+
+    Options are changed in place where MongoDB can. Other indexes are replaced, and queries do without each while it is built. One
+    that is unique or of text is left to the operator: until it was built again, duplicates could come in, which it would refuse.
+    """
+    drifts = [each for each in await compare(collection, document) if each.is_repairable]
     by_name = {index.document["name"]: index for index in document.Settings.indexes}
     for each in drifts:
+        if each.modification:
+            await collection.database.command("collMod", collection.name, index={"name": each.name, **each.modification})
+            continue
         await _drop(collection, each.stored_name or each.name)
         await collection.create_indexes([by_name[each.name]])
     return drifts
@@ -146,6 +177,20 @@ def _is_same(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
     if collation is None:
         return not stored_collation
     return all(stored_collation.get(name) == value for name, value in dict(collation).items())
+
+
+def _modification(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options that make a stored index the declared one in place. Empty if that takes more."""
+    changes = {name: wanted.get(name, OPTIONS[name]) for name in MODIFIABLE}
+    if not _is_same(wanted, {**stored, **changes}):
+        return {}
+    changes = {name: value for name, value in changes.items() if value != stored.get(name, OPTIONS[name])}
+    return {} if None in changes.values() else changes  # MongoDB cannot take an expiry away
+
+
+def _is_guarded(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    """Whether one of the two keeps values unique, or is of text."""
+    return any(each.get("unique") or "text" in each["key"].values() for each in (wanted, stored))
 
 
 def _keys(keys: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -4,10 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from beanie import Document
 from fastapi import FastAPI
 from pymongo import ASCENDING, DESCENDING, TEXT
 from pymongo.errors import OperationFailure
 
+from taskapi.accounts.sessions.documents import SessionDocument
+from taskapi.accounts.users.documents import UserDocument
+from taskapi.db import indexes
 from taskapi.db.connection import Database
 from taskapi.db.indexes import Drift, IndexDrift
 from taskapi.db.migrations.migrator import Migrator
@@ -109,10 +113,63 @@ async def test_drifted_index_is_reported_and_repaired(
     assert await database.compare_indexes(DOCUMENTS) == []
 
 
-async def test_drifted_text_index_is_repaired(database: Database, ada: Account) -> None:
-    expected, tasks = await present(), collection(TaskDocument)
-    await tasks.drop_index("owner_text")
-    await tasks.create_index([("owner.id", ASCENDING), ("title", TEXT)], name="owner_text")
-    assert await database.compare_indexes(DOCUMENTS) == [IndexDrift("tasks", "owner_text", Drift.changed)]
+GUARDED: dict[str, tuple[type[Document], str, dict[str, Any]]] = {
+    "text": (TaskDocument, "owner_text", {"keys": [("owner.id", ASCENDING), ("title", TEXT)]}),
+    "unique": (UserDocument, "username_unique", {"keys": [("username_key", ASCENDING)], "unique": True, "sparse": True}),
+    "not unique": (UserDocument, "username_unique", {"keys": [("username_key", ASCENDING)]}),
+    "unique, renamed": (
+        UserDocument,
+        "username_unique",
+        {"keys": [("username_key", ASCENDING)], "unique": True, "name": "other"},
+    ),
+}
+
+
+@pytest.mark.parametrize("guarded", GUARDED.values(), ids=GUARDED)
+async def test_guarded_index_is_left_to_the_operator(
+    database: Database,
+    ada: Account,
+    caplog: pytest.LogCaptureFixture,
+    guarded: tuple[type[Document], str, dict[str, Any]],
+) -> None:
+    """While it is built again, duplicates could come in, and then it could not be built any more."""
+    document, name, drift = guarded
+    handle = collection(document)
+    expected = await handle.index_information()
+    await handle.drop_index(name)
+    await handle.create_index(**{"name": name, **drift})
+    drifted = await handle.index_information()
+    try:
+        await Migrator(database, SCHEMA).up()
+        assert await handle.index_information() == drifted
+        (found,) = await database.compare_indexes(DOCUMENTS)
+        stored = drift.get("name", name)
+        assert found.is_guarded
+        assert found.describe().endswith(f"; stop the service, drop {stored} in mongosh, then run: taskapi migrate up")
+        assert [each.message for each in caplog.records if "differs" in each.message] == [
+            f"an index differs from its definition; {found.remedy}"
+        ]
+    finally:
+        await handle.drop_index(drift.get("name", name))
+        await Migrator(database, SCHEMA).up()
+    assert await handle.index_information() == expected
+
+
+IN_PLACE: dict[str, tuple[type[Document], str, dict[str, Any]]] = {
+    "hidden unique": (UserDocument, "username_unique", {"hidden": True}),
+    "other expiry": (SessionDocument, "session_expiry", {"expireAfterSeconds": 77}),
+}
+
+
+@pytest.mark.parametrize("changed", IN_PLACE.values(), ids=IN_PLACE)
+async def test_options_are_changed_in_place(
+    database: Database, ada: Account, monkeypatch: pytest.MonkeyPatch, changed: tuple[type[Document], str, dict[str, Any]]
+) -> None:
+    document, name, options = changed
+    handle = collection(document)
+    expected = await handle.index_information()
+    await handle.database.command("collMod", handle.name, index={"name": name, **options})
+    assert await handle.index_information() != expected
+    monkeypatch.setattr(indexes, "_drop", None)
     await Migrator(database, SCHEMA).up()
-    assert await present() == expected
+    assert await handle.index_information() == expected
