@@ -55,6 +55,7 @@ HAS_OWNER: Final = {"$eq": [{"$type": _first_id("$owner.id")}, "objectId"]}
 # A path finds an owner in a list of lists, the expression does not: such a task would be written again and again.
 UNADOPTED: Final[BSON] = {"owner_id": {"$exists": False}, "$or": [IS_OUTSIDE, IS_IN_TRASH], "$expr": IS_OWNED}
 INTO_TRASH: Final[BSON] = {"state": ACTIVE, "trash.deleted_at": {"$exists": True}, "owner.id": {"$exists": False}, **IS_IN_TRASH}
+STATELESS: Final[BSON] = {**UNADOPTED, "owner_id": {"$exists": True}, "state": None}  # a script has removed its state
 OUT_OF_TRASH: Final[BSON] = {"state": IN_TRASH, **IS_OUTSIDE}  # an index of text refuses lists there
 
 ADOPT: Final[list[BSON]] = [
@@ -75,8 +76,10 @@ KINDS: Final = (
     (Backfill(TaskDocument, OUT_OF_TRASH, ADOPT_AND_MARK), MOVED_OUT_OF_TRASH),
 )
 """The kinds of tasks to adopt, and the index that finds each."""
+ALL_KINDS: Final = (*(kind for kind, _ in KINDS), Backfill(TaskDocument, STATELESS, ADOPT_AND_MARK))
+"""Those of a migration: no index finds the last one, and no version writes it."""
 
-count_unadopted = Backfill(TaskDocument, {"$or": [kind.matching for kind, _ in KINDS]}, ADOPT_AND_MARK).count_left
+count_unadopted = Backfill(TaskDocument, {"$or": [kind.matching for kind in ALL_KINDS]}, ADOPT_AND_MARK).count_left
 
 
 async def adopt_everything(database: Database, progress: Progress) -> None:
@@ -90,7 +93,7 @@ async def adopt_everything(database: Database, progress: Progress) -> None:
     async def progress_of_kind(total: int, changed: int = 0, skipped: int = 0) -> None:
         await progress(max(total, of_all_kinds), changed, skipped)
 
-    for kind, _ in KINDS:
+    for kind in ALL_KINDS:
         await kind.run(database, progress_of_kind)
 
 

@@ -64,6 +64,7 @@ async def test_older_tasks_get_owner_and_state(database: Database, old: Store) -
         "of nobody": of_1_4(),
         "of a text": of_1_4(owner="ada"),
         "adopted": of_1_4(owner=BOB, owner_id=ADA["id"], state="active"),
+        "without state": of_1_4(trash=trash(BOB), owner_id=BOB["id"]),
     }
     old.tasks.insert_many(tasks.values())
     await Migrator(database, SCHEMA).up()
@@ -76,6 +77,7 @@ async def test_older_tasks_get_owner_and_state(database: Database, old: Store) -
         "of nobody": (None, None),
         "of a text": (None, None),
         "adopted": (ADA["id"], "active"),
+        "without state": (BOB["id"], "trash"),
     }
     assert await Migrator(database, SCHEMA).up() == []
 

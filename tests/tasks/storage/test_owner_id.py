@@ -8,6 +8,7 @@ from bson import ObjectId
 from taskapi.db.shapes import validate
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, stored_task
+from tests.stored import collection
 from tests.tasks.import_export.test_importer import take
 
 
@@ -45,6 +46,16 @@ async def test_import_takes_tasks_out_of_trash(ada: Account) -> None:
     await ada.delete(f"/tasks/{task['id']}")
     await take(ada, [{"id": task["id"], "title": "Imported"}], "?match=id")
     assert await owner_and_state(task["id"]) == (ObjectId(ada.id), "active")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("query", ["?match=id", "?match=id&dry_run=true"])
+async def test_import_leaves_task_without_state(ada: Account, query: str) -> None:
+    task = await ada.make_task()
+    await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$unset": {"state": ""}})
+    before = await stored_task(task["id"])
+    assert await take(ada, [{"id": task["id"], "title": "Imported"}], query) == {"lines": 1, "created": 1}
+    assert await stored_task(task["id"]) == before
 
 
 @pytest.mark.parametrize("sent", [{"owner_id": "0" * 24}, {"state": "trash"}])
