@@ -10,6 +10,7 @@ from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage import adoption
 from taskapi.tasks.storage.backfill import OUTDATED, UNMARKED, mark_from_history
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.scope import PURGED
 
 DEFAULTS: Final[BSON] = {
     **literals({**LEGACY_DEFAULTS, "history": []}),
@@ -17,13 +18,16 @@ DEFAULTS: Final[BSON] = {
 }
 """What tasks of earlier versions lack: the expressions of its values."""
 
+_lacking: Final = store_missing(DEFAULTS)
+
 MIGRATIONS = (
     backfill(
         1,
         "task_defaults",
         "Tasks of versions 1.0 to 1.4: store the fields that they lack, such as checklist, metadata and history.",
         document=TaskDocument,
-        **store_missing(DEFAULTS),
+        matching={"state": {"$ne": PURGED}, **_lacking["matching"]},
+        update=_lacking["update"],
     ),
     backfill(
         3,

@@ -1,10 +1,13 @@
 """The steps of the service: documents of every earlier version come through them."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from bson import ObjectId
 
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.core.clock import utc_now
 from taskapi.db.connection import Database
 from taskapi.db.migrations.migrator import Migrator
 from taskapi.db.shapes import validate
@@ -21,6 +24,10 @@ def test_numbers_have_no_gaps() -> None:
 
 def test_names_are_unique() -> None:
     assert len({each.name for each in MIGRATIONS}) == len(MIGRATIONS)
+
+
+async def no_progress(total: int, changed: int = 0, skipped: int = 0) -> None:
+    """Reports nothing."""
 
 
 @pytest.fixture
@@ -68,3 +75,17 @@ async def test_old_workers_can_read_migrated_tasks(migrated: Store) -> None:
     """Versions up to 1.4 find tasks by these fields."""
     assert migrated.tasks.count_documents({"owner.id": OWNER["id"]}) == 5
     assert migrated.tasks.count_documents({"trash.owner.id": OWNER["id"]}) == 1
+
+
+@pytest.mark.real
+async def test_tombstones_stay_as_they_are(migrated: Store, database: Database) -> None:
+    at = utc_now()
+    tombstone = {"_id": ObjectId(), "owner_id": OWNER["id"], "state": "purged", "created_at": at, "version": 2}
+    tombstone |= {"changed_at": at, "expires_at": at + timedelta(days=30)}
+    migrated.tasks.insert_one(tombstone)
+    before = migrated.tasks.find_one({"_id": tombstone["_id"]})
+    migrator = Migrator(database, SCHEMA)
+    assert set((await migrator.count_left(MIGRATIONS)).values()) == {0}
+    for each in MIGRATIONS:
+        await each.run(database, no_progress)
+    assert migrated.tasks.find_one({"_id": tombstone["_id"]}) == before
