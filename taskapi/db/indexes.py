@@ -12,7 +12,9 @@ from typing import Any
 
 from beanie import Document
 from pymongo import IndexModel
-from pymongo.errors import OperationFailure
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from taskapi.core.errors import StartupError
 
 log = logging.getLogger(__name__)
 
@@ -117,11 +119,15 @@ async def compare(collection: Any, document: type[Document]) -> list[IndexDrift]
 
 
 async def create_missing(collection: Any, document: type[Document]) -> None:
-    """Creates the declared indexes that are missing. Several workers may do this at once."""
+    """Creates the declared indexes that are missing. Several workers may do this at once.
+
+    Raises:
+        StartupError: MongoDB cannot build one; one line with its name.
+    """
     drifted = {each.name: each for each in await compare(collection, document) if each.drift in (Drift.changed, Drift.renamed)}
     # Also those that are there: they may still be being built, which this waits for.
     if declared := [index for index in document.Settings.indexes if index.document["name"] not in drifted]:
-        await collection.create_indexes(declared)
+        await _create(collection, declared)
     for name, each in drifted.items():
         fields = {"collection": collection.name, "index": name}
         log.warning("an index differs from its definition; %s", each.remedy, extra={"fields": fields})
@@ -140,7 +146,7 @@ async def repair(collection: Any, document: type[Document]) -> list[IndexDrift]:
             await collection.database.command("collMod", collection.name, index={"name": each.name, **each.modification})
             continue
         await _drop(collection, each.stored_name or each.name)
-        await collection.create_indexes([by_name[each.name]])
+        await _create(collection, [by_name[each.name]])
     return drifts
 
 
@@ -156,6 +162,23 @@ async def drop_former(collection: Any, document: type[Document]) -> None:
             except OperationFailure as error:
                 fields = {"collection": collection.name, "index": each.name, "reason": str(error).split(", full error")[0]}
                 log.warning("former index not dropped", extra={"fields": fields})
+
+
+async def _create(collection: Any, wanted: Sequence[IndexModel]) -> None:
+    try:
+        await collection.create_indexes(wanted)
+    except OperationFailure as error:
+        if error.timeout:
+            raise
+        if len(wanted) > 1:  # which of them it was
+            for each in wanted:
+                await _create(collection, [each])
+            return
+        index = wanted[0].document
+        reason = str(error).split(", full error")[0]
+        if isinstance(error, DuplicateKeyError):  # its message has the value
+            reason = f"several documents have the same {', '.join(index['key'])}"
+        raise StartupError(f"the index {index['name']} of the collection {collection.name} cannot be built: {reason}") from None
 
 
 async def _drop(collection: Any, name: str) -> None:

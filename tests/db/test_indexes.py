@@ -1,6 +1,7 @@
 """The indexes at start and in migrations: missing ones are created, others are only touched when an operator asks."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,14 +12,16 @@ from pymongo.errors import OperationFailure
 
 from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.core.errors import StartupError
 from taskapi.db import indexes
-from taskapi.db.connection import Database
+from taskapi.db.connection import Database, open_database
 from taskapi.db.indexes import Drift, IndexDrift
 from taskapi.db.migrations.migrator import Migrator
 from taskapi.db.migrations.startup import OnStart, make_ready
-from taskapi.main import DOCUMENTS, SCHEMA
+from taskapi.main import DOCUMENTS, SCHEMA, prepare
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
+from tests.conftest import make_settings
 from tests.stored import collection
 
 pytestmark = pytest.mark.real
@@ -173,3 +176,18 @@ async def test_options_are_changed_in_place(
     monkeypatch.setattr(indexes, "_drop", None)
     await Migrator(database, SCHEMA).up()
     assert await handle.index_information() == expected
+
+
+async def test_start_names_an_index_that_cannot_be_built(database: Database, ada: Account) -> None:
+    users = collection(UserDocument)
+    await users.drop_index("username_unique")
+    await users.insert_one({"username_key": "ada"})
+    expected = "the index username_unique of the collection users cannot be built: several documents have the same username_key"
+    try:
+        with pytest.raises(StartupError, match=f"^{expected}$"):
+            async with open_database(make_settings(mongodb_database=database.name), partial(prepare, OnStart.check)):
+                raise AssertionError("it has started")
+    finally:
+        await users.delete_one({"username_key": "ada", "username": {"$exists": False}})
+        await make_ready(database, SCHEMA, OnStart.check)
+    assert "username_unique" in await users.index_information()

@@ -32,8 +32,9 @@ class MigrationRepository:
         self._states = database.collection(ServiceStateDocument)
 
     async def records(self) -> Mapping[int, BSON]:
-        """What is stored of each step that has begun, by its number."""
-        return {each["_id"]: each async for each in self._steps.find({}).sort("_id", 1)}
+        """What is stored of each step that has begun, by its number. What others have stored there under other ids is ignored."""
+        steps = self._steps.find({"_id": {"$type": ["int", "long"]}}).sort("_id", 1)
+        return {each["_id"]: each async for each in steps}
 
     async def record_as_new(self, migrations: tuple[Migration, ...]) -> None:
         """Records all steps as applied, in a database that is set up by this version."""

@@ -221,6 +221,12 @@ async def test_start_migrates_as_it_is_told(database: Database, store: Store) ->
     assert set(applied(store)) == {1, 2, 3}
 
 
+async def test_foreign_records_are_ignored(database: Database, store: Store) -> None:
+    store.migrations.insert_many([{"_id": "0001_init"}, {"_id": ObjectId()}, {"_id": None}])
+    await make_ready(database, schema(*STEPS), OnStart.check)
+    assert [state.is_applied for state in await Migrator(database, schema(*STEPS)).states()] == [True] * 3
+
+
 @pytest.mark.parametrize("on_start", OnStart)
 async def test_start_refuses_a_newer_database(database: Database, store: Store, on_start: OnStart) -> None:
     await make_ready(database, schema(*STEPS, step(4)), OnStart.check)
