@@ -124,7 +124,11 @@ async def create_missing(collection: Any, document: type[Document]) -> None:
     Raises:
         StartupError: MongoDB cannot build one; one line with its name.
     """
-    drifted = {each.name: each for each in await compare(collection, document) if each.drift in (Drift.changed, Drift.renamed)}
+    drifts = await compare(collection, document)
+    missing = [each.name for each in drifts if each.drift is Drift.missing]
+    if missing and await collection.find_one({}, {"_id": 1}):
+        log.info("indexes of %s to build first: %d", collection.name, len(missing))
+    drifted = {each.name: each for each in drifts if each.drift in (Drift.changed, Drift.renamed)}
     # Also those that are there: they may still be being built, which this waits for.
     if declared := [index for index in document.Settings.indexes if index.document["name"] not in drifted]:
         await _create(collection, declared)

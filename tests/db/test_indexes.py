@@ -60,6 +60,15 @@ async def test_start_creates_missing_indexes_only(database: Database, ada: Accou
     await tasks.drop_index("their_own")
 
 
+async def test_start_says_that_it_builds_indexes(database: Database, ada: Account, caplog: pytest.LogCaptureFixture) -> None:
+    await collection(UserDocument).drop_index("username_unique")
+    await collection(TaskDocument).delete_many({})
+    await collection(TaskDocument).drop_index("changed")
+    with caplog.at_level("INFO"):
+        await make_ready(database, SCHEMA, OnStart.check)
+    assert [each.message for each in caplog.records if "to build" in each.message] == ["indexes of users to build first: 1"]
+
+
 async def test_embedded_start_drops_former_indexes(database: Database, ada: Account) -> None:
     expected = await present()
     await collection(TaskDocument).create_index(BY_TITLE, name="owner_title")

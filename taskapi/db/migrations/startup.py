@@ -1,13 +1,18 @@
 """What a start does about migrations: nothing, apply them, or refuse."""
 
+import logging
+import time
 from enum import StrEnum
 
 from taskapi.core.errors import StartupError
 from taskapi.db.connection import Database
-from taskapi.db.migrations.migrator import Migrator, Schema
-from taskapi.db.migrations.step import Phase
+from taskapi.db.migrations.migrator import Migrator, Report, Schema
+from taskapi.db.migrations.step import Migration, Phase
+
+log = logging.getLogger(__name__)
 
 COMMAND = "taskapi migrate up"
+LOG_SECONDS = 10.0
 
 
 class OnStart(StrEnum):
@@ -31,7 +36,7 @@ async def make_ready(database: Database, schema: Schema, on_start: OnStart) -> N
         await migrator.set_up()
         return
     if on_start is not OnStart.check and (pending or await _came_back(migrator, on_start)):
-        await migrator.up(contract=on_start is OnStart.everything)
+        await migrator.up(contract=on_start is OnStart.everything, report=_log_progress())
         return
     if pending and (pending := await migrator.pending(phases)):  # unless another worker has just set it up
         raise StartupError(
@@ -44,6 +49,19 @@ async def _came_back(migrator: Migrator, on_start: OnStart) -> bool:
     """Whether the previous version has used the database since all steps were applied, so that they are needed again."""
     contracted = on_start is OnStart.everything or not await migrator.pending((Phase.contract,))
     return contracted and await migrator.has_former_indexes()
+
+
+def _log_progress() -> Report:
+    """Logs how far a step is, at most every ten seconds."""
+    logged_at = time.monotonic()
+
+    def report(migration: Migration, total: int, done: int) -> None:
+        nonlocal logged_at
+        if (now := time.monotonic()) - logged_at >= LOG_SECONDS:
+            logged_at = now
+            log.info("migration %d (%s): %d of %d documents", migration.number, migration.name, done, total)
+
+    return report
 
 
 def _steps(count: int) -> str:

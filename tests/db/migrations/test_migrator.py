@@ -11,7 +11,7 @@ from pymongo.errors import AutoReconnect
 
 from taskapi.core.errors import StartupError
 from taskapi.db.connection import Database
-from taskapi.db.migrations import repository
+from taskapi.db.migrations import repository, startup
 from taskapi.db.migrations.backfill import backfill, literals, store_missing
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.migrations.migrator import Migrator, Schema
@@ -219,6 +219,17 @@ async def test_start_migrates_as_it_is_told(database: Database, store: Store) ->
     assert set(applied(store)) == {1, 2}
     await make_ready(database, schema(*STEPS), OnStart.everything)
     assert set(applied(store)) == {1, 2, 3}
+
+
+async def test_start_logs_its_progress(
+    database: Database, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(startup, "LOG_SECONDS", 0)
+    insert(store)
+    with caplog.at_level("INFO"):
+        await make_ready(database, schema(STEPS[0]), OnStart.auto)
+    logged = [each.message for each in caplog.records if " of 1200 documents" in each.message]
+    assert logged == [f"migration 1 (step_1): {done} of 1200 documents" for done in (0, 500, 1000, 1200)]
 
 
 async def test_foreign_records_are_ignored(database: Database, store: Store) -> None:
