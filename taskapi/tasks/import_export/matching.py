@@ -1,15 +1,18 @@
 """Finds the stored tasks that the lines of an import match."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from bson import ObjectId
 
 from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.errors import FieldError
 from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON
 from taskapi.tasks.import_export.import_line import ImportLine, complete
 from taskapi.tasks.storage.import_repository import ImportRepository
 from taskapi.tasks.storage.scope import PURGED
+
+TAKEN = FieldError("id", "belongs to a stored task that is damaged", "taken")
 
 
 class StoredTasks:
@@ -18,8 +21,9 @@ class StoredTasks:
     Up to version 1.2, keys were stored as sent. Of two tasks whose keys are equal in NFC, the one stored in NFC counts.
     """
 
-    def __init__(self, tasks: Sequence[BSON], purged: Collection[ObjectId] = ()) -> None:
+    def __init__(self, tasks: Sequence[BSON], purged: Collection[ObjectId] = (), taken: Iterable[ObjectId] = ()) -> None:
         self.purged = purged  # the ids of tombstones
+        self._taken = frozenset(taken)  # the ids of tasks that nobody can reach, because a script has removed their state
         self.by_id: dict[ObjectId, BSON] = {}
         self._by_key: dict[str, BSON] = {}
         for task in sorted(tasks, key=lambda task: all(key == nfc(key) for key in keys_of(task))):
@@ -30,11 +34,13 @@ class StoredTasks:
         """Reads the tasks that ``lines`` name, and those that have the keys of named tasks in the trash."""
         found = await tasks.find_by_ids(owner, [task_id for line in lines for task_id in line.ids])
         purged = {task["_id"] for task in found if task.get("state") == PURGED}
-        found = [task for task in found if task["_id"] not in purged]
+        taken = {task["_id"] for task in found if task.get("state") is None}
+        unreachable = purged | taken
+        found = [task for task in found if task["_id"] not in unreachable]
         keys = [line.data.key for line in lines if line.data.key is not None]
         keys += [key for task in found if "trash" in task for key in keys_of(task)]
         found += await tasks.find_by_keys(owner, keys)
-        return cls([_complete(task, owner) for task in found], purged)
+        return cls([_complete(task, owner) for task in found], purged, taken)
 
     def add(self, task: BSON) -> None:
         """Adds a task, or a newer state of one."""
@@ -48,6 +54,10 @@ class StoredTasks:
         outside = [task for task in named if "trash" not in task]
         by_key = self._by_key.get(line.key) if line.key is not None else None
         return outside[0] if outside else by_key or (named[0] if named else None)
+
+    def faults(self, line: ImportLine) -> list[FieldError]:
+        """The fault of a line that matches no task, but whose id belongs to one that nobody can reach."""
+        return [TAKEN] if not self._taken.isdisjoint(line.ids) else []
 
     def keeps_key(self, task: BSON) -> bool:
         """Whether a task restored from the trash keeps its key, because no other task has it."""

@@ -65,7 +65,9 @@ class Upsert(AbstractContextManager["Upsert"]):
         for line in lines:
             await turns.checkpoint()
             task = known.task(line)
-            if task is None:
+            if task is None and (faults := known.faults(line)):
+                report.fail(line.number, faults)
+            elif task is None:
                 inserts.append(line)
             elif task["_id"] in updates:  # an earlier line has matched the same task, one by id and one by key
                 waiting.append(line)
@@ -115,6 +117,9 @@ class DryRunWriter(AbstractContextManager["DryRunWriter"]):
         for line in lines:
             await turns.checkpoint()
             task = known.task(line)
+            if task is None and (faults := known.faults(line)):
+                report.fail(line.number, faults)
+                continue
             if task is None:
                 report.created += 1
                 known.add(line.task)

@@ -19,10 +19,9 @@ from taskapi.tasks.storage.indexes import ID_INDEX
 from taskapi.tasks.storage.marks import mark_new
 from taskapi.tasks.storage.pipelines import replace_tombstone
 from taskapi.tasks.storage.reading import PUBLIC, version_of
-from taskapi.tasks.storage.scope import IN_TRASH, Scope, State
+from taskapi.tasks.storage.scope import IN_TRASH, Scope
 
 FOUND = {**PUBLIC, "state": 1, "trash": 1}
-STATES = [state.value for state in State]
 
 
 class Update(NamedTuple):
@@ -48,11 +47,9 @@ class ImportRepository:
     async def find_by_ids(self, owner: UserRead, ids: Sequence[ObjectId]) -> list[BSON]:
         """The tasks of ``owner`` with these ids, including the trash.
 
-        Tombstones are among them: ``write`` can put a task in the place of one. A task without a state is not: to an import, its
-        id is taken.
+        Tombstones are among them: ``write`` can put a task in the place of one. Tasks whose state a script has removed are, too.
         """
-        matching = {**Scope.of(owner).anywhere, "state": {"$in": STATES}, "_id": {"$in": list(ids)}}
-        return await self._find(matching, hint=ID_INDEX) if ids else []
+        return await self._find({**Scope.of(owner).anywhere, "_id": {"$in": list(ids)}}, hint=ID_INDEX) if ids else []
 
     async def find_by_keys(self, owner: UserRead, keys: Iterable[str]) -> list[BSON]:
         """The tasks of ``owner`` outside the trash with these keys, in any Unicode form."""
@@ -62,7 +59,7 @@ class ImportRepository:
     async def _find(self, matching: BSON, hint: str | None = None) -> list[BSON]:
         found = await self._tasks.find(matching, FOUND, hint=hint).to_list(None)
         for task in found:
-            if task["state"] == IN_TRASH:  # the state decides, whatever a script has stored besides
+            if task.get("state") == IN_TRASH:  # the state decides, whatever a script has stored besides
                 task.setdefault("trash", {})
             else:
                 task.pop("trash", None)

@@ -50,12 +50,19 @@ async def test_import_takes_tasks_out_of_trash(ada: Account) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("query", ["?match=id", "?match=id&dry_run=true"])
-async def test_import_leaves_task_without_state(ada: Account, query: str) -> None:
-    task = await ada.make_task()
-    await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$unset": {"state": ""}})
-    before = await stored_task(task["id"])
-    assert await take(ada, [{"id": task["id"], "title": "Imported"}], query) == {"lines": 1, "created": 1}
-    assert await stored_task(task["id"]) == before
+async def test_import_leaves_task_without_state(ada: Account, bob: Account, query: str) -> None:
+    """Neither the id of the line may be that of such a task, nor the one that a copy of another's task has."""
+    task = await bob.make_task()
+    line = {"id": task["id"], "title": "Imported"}
+    await take(ada, [line], "?match=id")
+    await collection(TaskDocument).update_many({}, {"$unset": {"state": ""}})
+    before = await collection(TaskDocument).find({}).sort("_id").to_list(None)
+    for account in (ada, bob):
+        report = await take(account, [line, {"title": "Another"}], query)
+        assert (report["failed"], report["created"]) == (1, 1)
+        assert [(error["line"], error["field"], error["type"]) for error in report["errors"]] == [(1, "id", "taken")]
+    after = await collection(TaskDocument).find({"_id": {"$in": [each["_id"] for each in before]}}).sort("_id").to_list(None)
+    assert after == before
 
 
 @pytest.mark.parametrize("sent", [{"owner_id": "0" * 24}, {"state": "trash"}])
