@@ -171,7 +171,7 @@ async def ada(anonymous: httpx.AsyncClient) -> Account:
 async def mailbox(anonymous: httpx.AsyncClient) -> AsyncIterator[Mailbox]:
     """The mails of the application, none yet."""
     box = Mailbox(make_settings().data_dir / "mailbox")
-    box.empty()
+    await box.empty()
     yield box
     await box.settle()
 

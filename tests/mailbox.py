@@ -63,7 +63,9 @@ class Mailbox:
         """The token of the newest of them."""
         return token_of((await self.to(address, subject))[-1])
 
-    def empty(self) -> None:
+    async def empty(self) -> None:
+        """Removes all mails. Waits for those that are to come: one that is deleted while it is written is sent again later."""
+        await self.settle()
         while paths := list(self.folder.glob("*")):
             for path in paths:
                 path.unlink(missing_ok=True)  # a file that is being written gets another name meanwhile

@@ -120,7 +120,7 @@ async def test_unknown_and_disabled_emails_queue_alike_send_nothing(app: FastAPI
     carol = await make_account(ada.client, "carol", email="carol@example.com")
     await set_user(carol, disabled=True)
     await mailbox.settle()
-    mailbox.empty()
+    await mailbox.empty()
     recovery = app.state.services[AccountRecovery]
     asleep = replace(recovery, mail=replace(recovery.mail, wake=lambda: None))
     for address in (ADDRESS, "nobody@example.com", "carol@example.com"):
@@ -185,7 +185,7 @@ async def test_an_expired_token_is_dead(ada: Account, mailbox: Mailbox) -> None:
 
 async def test_newer_mail_invalidates_the_previous_token(ada: Account, mailbox: Mailbox) -> None:
     first = await asked(ada, mailbox)
-    mailbox.empty()
+    await mailbox.empty()
     second = await asked(ada, mailbox)
     is_dead(await reset(ada.client, first))
     assert (await reset(ada.client, second)).status_code == 204
@@ -279,7 +279,7 @@ async def test_mails_link_to_the_configured_web_application(mailbox: Mailbox) ->
 
 async def test_the_mail_can_be_sent_again(ada: Account, mailbox: Mailbox) -> None:
     first = await mailbox.token(ADDRESS, VERIFY)
-    mailbox.empty()
+    await mailbox.empty()
     answer = await ada.post("/users/me/email/verification")
     assert (answer.status_code, answer.content) == (202, b"")
     await mailbox.settle()

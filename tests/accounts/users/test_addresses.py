@@ -27,7 +27,7 @@ async def fresh(mailbox: Mailbox, anonymous: httpx.AsyncClient) -> Account:
 async def verified(fresh: Account, mailbox: Mailbox) -> Account:
     """Somebody whose address is verified."""
     await confirm(fresh, await mailbox.token(OLD))
-    mailbox.empty()
+    await mailbox.empty()
     return fresh
 
 
@@ -163,7 +163,7 @@ async def test_an_address_that_somebody_else_has_stays_theirs(verified: Account,
     await make_account(verified.client, "carol", email=NEXT)
     is_problem(await verified.client.post("/email/verify", json={"token": token}), 400, "email_taken")
     assert await state(verified) == (OLD, True, NEXT)
-    mailbox.empty()
+    await mailbox.empty()
     is_problem(await change(verified, NEXT, current_password=PASSWORD), 400, "email_taken")
     assert await mailbox.all() == []
     assert await collection(UserDocument).count_documents({"email_key": NEXT}) == 1
