@@ -1,0 +1,1 @@
+"""What analysts use beside the views: extracts, the report, and accounts for MongoDB."""

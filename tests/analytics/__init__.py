@@ -1,0 +1,1 @@
+"""Tests of what analysts use beside the views."""
