@@ -1,43 +1,12 @@
 """Records security events."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from bson import ObjectId
 
+from taskapi.audit.documents import MAX_AGENT_LENGTH, Kind, Outcome
 from taskapi.audit.repository import SecurityEventRepository
 from taskapi.core.logs import request_id
-
-Kind = Literal[
-    "account_created",
-    "account_deletion_requested",
-    "account_deletion_cancelled",
-    "account_disabled",
-    "account_enabled",
-    "account_exported",
-    "current_password",
-    "email_changed",
-    "email_verified",
-    "password_changed",
-    "password_reset",
-    "password_reset_requested",
-    "recovery_code_used",
-    "recovery_codes_made",
-    "refresh_token_reused",
-    "role_changed",
-    "session_ended",
-    "sessions_ended",
-    "sign_in",
-    "token_created",
-    "token_revoked",
-    "token_rotated",
-    "two_factor_disabled",
-    "two_factor_enabled",
-    "username_changed",
-]
-Outcome = Literal["success", "failure"]
-
-MAX_AGENT_LENGTH = 200  # characters of a User-Agent that are stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from taskapi.audit.recorder import Kind, Outcome
+from taskapi.audit.documents import Kind, Outcome
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, ObjectIdIn, UTCDateTime
 from taskapi.web.pagination import PageQuery
 

@@ -28,6 +28,7 @@ from taskapi.core.unicode import has_controls, is_invisible, nfc
 
 MAX_COMPOSED_LENGTH = 10_000  # NFC combines at most four characters into one: longer text exceeds every limit in any form
 OBJECT_ID_EXAMPLE = "65f1a2b3c4d5e6f708192a3b"
+_NUL = r"\x00"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -83,13 +84,28 @@ def object_id(text: Any) -> ObjectId | None:
     return ObjectId(text) if isinstance(text, str) and ObjectId.is_valid(text) else None
 
 
-Storable = AfterValidator(_storable)
+@dataclass(frozen=True, slots=True)
+class TextRule(AfterValidator):
+    """A rule for text, and the pattern (PCRE) of what MongoDB refuses because of it.
+
+    The pattern allows what earlier versions stored, because a task can be reverted to it.
+    """
+
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct(AfterValidator):
+    """A rule by which a list contains no value twice."""
+
+
+Storable = TextRule(_storable, _NUL)
 """Refuses what MongoDB's own tools cannot hold in text. Lone surrogates are refused by Pydantic."""
 
-Plain = AfterValidator(_plain)
+Plain = TextRule(_plain, _NUL)
 """Storable, and without control characters other than tab, line feed and carriage return."""
 
-Visible = AfterValidator(_visible)
+Visible = TextRule(_visible, _NUL)
 """Plain, and unless it is empty, not all blanks, fillers and other characters that show nothing."""
 
 Composed = BeforeValidator(_composed)

@@ -8,6 +8,7 @@ from beanie import Document, PydanticObjectId
 
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import StartupError
+from taskapi.core.fields import omittable
 from taskapi.core.keys import Keyring
 from taskapi.db.connection import Database
 from taskapi.db.indexes import Index
@@ -26,8 +27,8 @@ class ServiceStateDocument(Document):
 
     id: str  # type: ignore[assignment]
     since: datetime
-    fingerprint: str | None = None  # of the secret that signs
-    leased_until: datetime | None = None  # by the process that applies migrations
+    fingerprint: str = omittable()  # of the secret that signs
+    leased_until: datetime = omittable()  # by the process that applies migrations
     holder: PydanticObjectId | None = None  # that lease
 
     class Settings:

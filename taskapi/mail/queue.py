@@ -5,23 +5,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage
-from typing import Literal
 
 from bson import ObjectId
 
-from taskapi.audit.recorder import MAX_AGENT_LENGTH, AuditLog
+from taskapi.audit.documents import MAX_AGENT_LENGTH
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.background import Job
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.email_addresses import is_local
 from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
+from taskapi.mail.documents import Kind
 from taskapi.mail.repository import LeasedMail, MailRepository
 from taskapi.mail.transports import DeliveryError, Send
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["password_reset", "verify_email", "notice_password", "notice_email"]
 Compose = Callable[[BSON], Awaitable[EmailMessage | None]]
 
 FIRST_PAUSE, MAX_PAUSE = timedelta(seconds=10), timedelta(hours=1)

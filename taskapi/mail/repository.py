@@ -10,7 +10,7 @@ from taskapi.core.clock import utc_now
 from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON, Database
 from taskapi.db.leases import Lease, LeasePolicy
-from taskapi.mail.documents import MailJobDocument
+from taskapi.mail.documents import Kind, MailJobDocument
 
 LEASE: Final = LeasePolicy(timedelta(minutes=2), until="leased_until")  # longer than one mail can take
 KEPT: Final = timedelta(days=2)  # longer than the queue retries, so that the worker that gives a mail up can log it
@@ -29,7 +29,7 @@ class MailRepository:
     def __init__(self, database: Database) -> None:
         self._mails = database.collection(MailJobDocument)
 
-    async def add(self, kind: str, user: ObjectId | None, email: str | None, origin: BSON) -> None:
+    async def add(self, kind: Kind, user: ObjectId | None, email: str | None, origin: BSON) -> None:
         """Stores a mail that is due now."""
         now = utc_now()
         await self._mails.insert_one(

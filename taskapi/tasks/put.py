@@ -7,9 +7,8 @@ from pydantic import Field, PlainSerializer, StrictInt, WithJsonSchema
 from taskapi.core.clock import rfc3339
 from taskapi.core.errors import FieldError
 from taskapi.core.fields import ObjectIdIn, SentMoment, omittable
-from taskapi.tasks.import_export.schemas import MAX_KEY_LENGTH
 from taskapi.tasks.metadata import JSONObject, exact
-from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
+from taskapi.tasks.schemas import MAX_KEY_LENGTH, OwnerRead, TaskRead, TaskUpdate
 from taskapi.tasks.services.json_patch import READ_ONLY, read_only
 from taskapi.tasks.services.versions import MAX_VERSION
 

@@ -23,12 +23,14 @@ from taskapi.core.fields import (
     OBJECT_ID_EXAMPLE,
     CalendarDate,
     Composed,
+    Distinct,
     Id,
     ObjectIdIn,
     Plain,
     ReadModel,
     Storable,
     StoredDay,
+    TextRule,
     Trimmed,
     UTCDateTime,
     Visible,
@@ -42,6 +44,7 @@ MAX_ITEMS = 100
 MAX_TAG_LENGTH = 40
 MAX_LINK_LENGTH = 2048
 MAX_ESTIMATE_MINUTES = 100_000
+MAX_KEY_LENGTH = 100
 _url = TypeAdapter(HttpUrl)
 
 
@@ -86,12 +89,13 @@ Description = Annotated[str, Field(max_length=2000), Plain, Composed]
 Priority = Annotated[StrictInt, Field(ge=1, le=5)]
 StartDate = Annotated[CalendarDate | None, NotAfter("due_date")]
 EstimateMinutes = Annotated[StrictInt, Field(ge=0, le=MAX_ESTIMATE_MINUTES)]
-Tag = Annotated[str, Trimmed, Field(min_length=1, max_length=MAX_TAG_LENGTH), AfterValidator(_lower_case), Visible, Composed]
-Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_unique)]
+Tag = Annotated[str, Trimmed, Field(min_length=1, max_length=MAX_TAG_LENGTH), TextRule(_lower_case, "[A-Z]"), Visible, Composed]
+Tags = Annotated[list[Tag], Field(max_length=20), Distinct(_unique)]
 _link = Field(min_length=1, max_length=MAX_LINK_LENGTH, json_schema_extra={"format": "uri"})
 Link = Annotated[str, _link, Storable, AfterValidator(_web_address)]
-Links = Annotated[list[Link], Field(max_length=10), AfterValidator(_unique)]
+Links = Annotated[list[Link], Field(max_length=10), Distinct(_unique)]
 
+Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH), Storable]
 ItemText = Annotated[str, Trimmed, Field(min_length=1, max_length=200), Visible, Composed]
 
 

@@ -6,14 +6,13 @@ from typing import Final
 
 from bson import ObjectId
 
-from taskapi.accounts.users.documents import ACCOUNT, ACTIVE, SOURCE, UserDocument
+from taskapi.accounts.users.documents import ACCOUNT, ACTIVE, MAX_TOKENS, SOURCE, UserDocument
 from taskapi.accounts.users.schemas import Account
 from taskapi.core.clock import utc_now
 from taskapi.core.unicode import spellings
 from taskapi.db import damaged
 from taskapi.db.connection import BSON, Database
 
-MAX_TOKENS: Final = 50  # of one account
 PAUSE: Final = timedelta(minutes=1)  # between two writes of a last use
 # The same as ``list_for_user`` reads, as expressions: the list or its members may be damaged.
 _LISTED: Final[BSON] = {"$cond": [{"$isArray": "$api_tokens"}, "$api_tokens", []]}

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from taskapi.accounts.security.scopes import MEANING, Scope
-from taskapi.core.fields import OBJECT_ID_EXAMPLE, Composed, Id, Trimmed, UTCDateTime, Visible
+from taskapi.accounts.users.documents import MAX_TOKEN_DAYS, TokenName
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, UTCDateTime
 
-MAX_DAYS = 365
 TOKEN_EXAMPLE: dict[str, Any] = {"name": "nightly report", "scopes": ["tasks:read"]}
 READ_EXAMPLE: dict[str, Any] = {
     "id": OBJECT_ID_EXAMPLE,
@@ -23,18 +23,12 @@ class ApiTokenCreate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{**TOKEN_EXAMPLE, "expires_in_days": 90}]})
 
-    name: Annotated[
-        str,
-        Trimmed,
-        Field(min_length=1, max_length=100, description="Unique among your tokens, ignoring case."),
-        Visible,
-        Composed,
-    ]
+    name: Annotated[TokenName, Field(description="Unique among your tokens, ignoring case.")]
     scopes: Annotated[
         list[Scope],
         Field(min_length=1, max_length=len(MEANING), description="Only scopes that your current session has."),
     ]
-    expires_in_days: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 90
+    expires_in_days: Annotated[int, Field(strict=True, ge=1, le=MAX_TOKEN_DAYS)] = 90
 
 
 class ApiTokenRead(BaseModel):

@@ -7,13 +7,15 @@ from datetime import timedelta
 
 from bson import ObjectId
 
-from taskapi.accounts.api_tokens.repository import MAX_TOKENS, ApiTokenRepository
-from taskapi.accounts.api_tokens.schemas import MAX_DAYS, ApiTokenCreate, ApiTokenMade, ApiTokenRead
+from taskapi.accounts.api_tokens.repository import ApiTokenRepository
+from taskapi.accounts.api_tokens.schemas import ApiTokenCreate, ApiTokenMade, ApiTokenRead
 from taskapi.accounts.api_tokens.text import hash_of, new_token
 from taskapi.accounts.errors import InvalidScope, TokenNameTaken, TooManyTokens
 from taskapi.accounts.security.scopes import OF_ROLE, Scopes
+from taskapi.accounts.users.documents import MAX_TOKEN_DAYS, MAX_TOKENS
 from taskapi.accounts.users.schemas import Account, UserRead
-from taskapi.audit.recorder import AuditLog, Kind
+from taskapi.audit.documents import Kind
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import InvalidToken, NotFound
 from taskapi.core.unicode import caseless, spellings
@@ -110,7 +112,7 @@ class ApiTokenService:
         text = new_token()
         changes = {
             "hash": hash_of(text),
-            "expires_at": utc_now() + timedelta(days=max(1, min(damaged.integer(token.get("days")), MAX_DAYS))),
+            "expires_at": utc_now() + timedelta(days=max(1, min(damaged.integer(token.get("days")), MAX_TOKEN_DAYS))),
             "last_used_at": None,
         }
         if not await self.tokens.change(user.object_id, session_id, token_id, changes):

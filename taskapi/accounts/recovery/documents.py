@@ -1,21 +1,24 @@
 """The stored shape of a single-use token."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from beanie import Document, PydanticObjectId
 from pymongo import ASCENDING
 
+from taskapi.accounts.users.schemas import Email
 from taskapi.db.indexes import Index
+
+Purpose = Literal["password_reset", "verify_email"]
 
 
 class OneTimeTokenDocument(Document):
     """The current token of an account for one purpose. The token itself is only in the mail."""
 
     user: PydanticObjectId
-    purpose: str
+    purpose: Purpose
     token_hash: bytes
-    address: str  # the e-mail address that it was sent to
+    address: Email  # the e-mail address that it was sent to
     mark: bytes  # signs the account's password hash: a new password invalidates the token
     expires_at: datetime
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Final
 
-from taskapi.accounts.recovery.tokens import OneTimeTokens, Purpose
+from taskapi.accounts.recovery.documents import Purpose
+from taskapi.accounts.recovery.tokens import OneTimeTokens
 from taskapi.accounts.users.email_repository import AccountWithPassword, EmailRepository
 from taskapi.audit.recorder import AuditLog
 from taskapi.audit.repository import SecurityEventRepository

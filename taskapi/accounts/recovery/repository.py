@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bson import ObjectId
 
-from taskapi.accounts.recovery.documents import OneTimeTokenDocument
+from taskapi.accounts.recovery.documents import OneTimeTokenDocument, Purpose
 from taskapi.core.clock import utc_now
 from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON, Database
@@ -16,11 +16,11 @@ class OneTimeTokenRepository:
     def __init__(self, database: Database) -> None:
         self._tokens = database.collection(OneTimeTokenDocument)
 
-    async def replace(self, user: ObjectId, purpose: str, values: BSON) -> None:
+    async def replace(self, user: ObjectId, purpose: Purpose, values: BSON) -> None:
         """Stores a token; the previous one of that account and purpose is gone."""
         await self._tokens.update_one({"user": user, "purpose": purpose}, {"$set": values}, upsert=True)
 
-    async def find(self, purpose: str, hashes: Sequence[bytes]) -> BSON | None:
+    async def find(self, purpose: Purpose, hashes: Sequence[bytes]) -> BSON | None:
         """The token that has one of the hashes and has not expired."""
         return await self._tokens.find_one(
             {"token_hash": {"$in": list(hashes)}, "purpose": purpose, "expires_at": {"$gt": utc_now()}}

@@ -8,15 +8,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
 
 from taskapi.accounts.errors import InvalidOneTimeToken
+from taskapi.accounts.recovery.documents import Purpose
 from taskapi.accounts.recovery.repository import OneTimeTokenRepository
 from taskapi.accounts.users.email_repository import AccountWithPassword, EmailRepository
 from taskapi.core.clock import utc_now
 from taskapi.core.keys import Signer
-
-Purpose = Literal["password_reset", "verify_email"]
 
 LIFETIME = timedelta(hours=1)
 SECRET_BYTES = 32

@@ -1,13 +1,17 @@
 """The stored shape of a session."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from beanie import Document, PydanticObjectId
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pymongo import ASCENDING
 
+from taskapi.accounts.security.scopes import MEANING, Scope
+from taskapi.audit.documents import Agent
 from taskapi.db.indexes import Index
+
+ROTATIONS_KEPT = 10  # how many rotations a client may be behind when it retries
 
 
 class Rotation(BaseModel):
@@ -15,20 +19,20 @@ class Rotation(BaseModel):
 
     at: datetime
     address: str  # the client's IP address
-    agent: str
+    agent: Agent
 
 
 class SessionDocument(Document):
     """The details of one session, which is alive while ``users.sessions`` lists it."""
 
     user: PydanticObjectId
-    scopes: list[str]
+    scopes: Annotated[list[Scope], Field(max_length=len(MEANING))]
     token_hash: bytes  # of the current refresh token
-    generation: int  # how often it was rotated
+    generation: Annotated[int, Field(ge=0)]  # how often it was rotated
     chain: bytes  # the key that derives each refresh token from the previous one
-    rotations: list[Rotation]  # the latest, newest last
+    rotations: Annotated[list[Rotation], Field(max_length=ROTATIONS_KEPT)]  # the latest, newest last
     address: str  # the client's IP address
-    agent: str
+    agent: Agent
     created_at: datetime
     last_seen_at: datetime
     ends_at: datetime  # at the latest

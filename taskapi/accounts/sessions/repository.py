@@ -6,13 +6,12 @@ from typing import Final
 from bson import ObjectId
 from pymongo import DESCENDING
 
-from taskapi.accounts.sessions.documents import SessionDocument
+from taskapi.accounts.sessions.documents import ROTATIONS_KEPT, SessionDocument
 from taskapi.core.clock import utc_now
 from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON, Database
 
 LAST_SEEN_FIRST: Final = [("last_seen_at", DESCENDING), ("_id", DESCENDING)]
-ROTATIONS_KEPT = 10  # how many rotations a client may be behind when it retries
 
 
 class SessionRepository:

@@ -17,7 +17,8 @@ from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.sessions.schemas import SessionRead
 from taskapi.accounts.users.repository import UserRepository, ids_in
 from taskapi.accounts.users.schemas import Account
-from taskapi.audit.recorder import MAX_AGENT_LENGTH, AuditLog
+from taskapi.audit.documents import MAX_AGENT_LENGTH
+from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import NotFound
 from taskapi.core.keys import Signer

@@ -7,11 +7,12 @@ from typing import Final
 import pyotp
 from pyotp.exceptions import OTPVerificationError
 
+from taskapi.accounts.users.documents import RECOVERY_CODES
+
 ISSUER: Final = "taskapi"
 SKEW_STEPS = 1  # how far clocks may differ, in either direction
 DIGITS = 6
 
-RECOVERY_CODES = 10
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no two characters look alike
 GROUPS, GROUP_CHARACTERS = 3, 4  # 60 bits
 AS_MEANT: Final = str.maketrans("OIL", "011", "- ")

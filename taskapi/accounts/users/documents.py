@@ -1,14 +1,22 @@
 """The stored shape of an account."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from beanie import Document, PydanticObjectId
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pymongo import ASCENDING
 
-from taskapi.accounts.security.scopes import Role
+from taskapi.accounts.security.scopes import MEANING, Role, Scope
+from taskapi.accounts.users.schemas import Email, FullName, Username
+from taskapi.core.fields import Composed, Trimmed, Visible, omittable
+from taskapi.db.connection import BSON
 from taskapi.db.indexes import Index
+
+MAX_TOKENS = 50  # of one account
+MAX_TOKEN_DAYS = 365
+RECOVERY_CODES = 10
+TokenName = Annotated[str, Trimmed, Field(min_length=1, max_length=100), Visible, Composed]
 
 SHOWN = ("username", "email", "email_verified", "pending_email", "full_name", "disabled", "role", "two_factor")
 PUBLIC = dict.fromkeys((*SHOWN, "created_at", "updated_at"), 1)  # no dotted names: they would cost MongoDB 30 us per request
@@ -18,6 +26,14 @@ MAY_SIGN_IN = {"disabled": False, **STILL_THERE}  # also accounts to be deleted:
 SOURCE = "users"
 ACTIVE = {"disabled": False, "leaving": None}
 NO_LIST = {"$not": {"$type": "array"}}  # a dotted path matches inside the members of a list, but cannot set a field there
+_PRESENT, _ABSENT = {"$exists": True}, {"$exists": False}
+_NAME_KEY = {"$cond": [{"$eq": [{"$type": "$username"}, "string"]}, {"$toLower": "$username"}, ""]}
+RULES: list[BSON] = [
+    {"$expr": {"$eq": ["$username_key", _NAME_KEY]}},
+    {"$or": [{"email": None, "email_key": _ABSENT}, {"email": {"$ne": None}, "email_key": _PRESENT}]},
+    # a second factor that is on is confirmed
+    {"$or": [{"two_factor": {"$ne": True}}, {"authenticator.last_step": _PRESENT, "authenticator.recovery": _PRESENT}]},
+]
 
 
 class Leaving(BaseModel):
@@ -25,7 +41,7 @@ class Leaving(BaseModel):
 
     requested_at: datetime
     due_at: datetime  # when the deletion may start
-    leased_until: datetime | None = None  # by the worker that deletes it; absent while the deletion can be cancelled
+    leased_until: datetime = omittable()  # by the worker that deletes it; absent while the deletion can be cancelled
 
 
 class Renaming(BaseModel):
@@ -33,19 +49,19 @@ class Renaming(BaseModel):
 
     renamed_at: datetime
     due_at: datetime
-    leased_until: datetime | None = None  # by the worker that writes the name; absent without one
-    holder: PydanticObjectId | None = None  # that lease
+    leased_until: datetime = omittable()  # by the worker that writes the name; absent without one
+    holder: PydanticObjectId = omittable()  # that lease
 
 
 class ApiToken(BaseModel):
     """One API token of an account."""
 
     id: PydanticObjectId
-    name: str
+    name: TokenName
     name_key: str  # ignoring case; unique in the account
     hash: bytes  # SHA-256 of the token
-    scopes: list[str]
-    days: int  # for which each of its secrets is valid
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(MEANING))]
+    days: Annotated[int, Field(ge=1, le=MAX_TOKEN_DAYS)]  # for which each of its secrets is valid
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None  # up to two minutes behind
@@ -55,39 +71,39 @@ class Authenticator(BaseModel):
     """The authenticator of a second factor."""
 
     secret: bytes  # encrypted
-    expires_at: datetime | None = (
-        None  # until when it can be confirmed; absent once confirmed, while the next two are absent before
-    )
-    last_step: int | None = None  # of the last code that was used, in 30 s since 1970
-    recovery: list[bytes] | None = None  # keyed hashes of the recovery codes that are left
+    # until when it can be confirmed; absent once confirmed, while the next two are absent before
+    expires_at: datetime = omittable()
+    last_step: Annotated[int, Field(ge=0)] = omittable()  # of the last code that was used, in 30 s since 1970
+    recovery: Annotated[list[bytes], Field(max_length=RECOVERY_CODES)] = omittable()  # keyed hashes of the codes that are left
 
 
 class UserDocument(Document):
     """One account. The ``*_key`` fields are the lower-cased values that must be unique."""
 
-    username: str
+    username: Username
     username_key: str
-    email: str | None = None
-    email_key: str | None = None  # absent, not null, without an address: the unique index is sparse
+    email: Email | None = None
+    email_key: str = omittable()  # absent, not null, without an address: the unique index is sparse
     email_verified: bool = False  # the owner has proved access to the address
-    pending_email: str | None = None  # replaces a verified address once it is verified itself
-    full_name: str | None = None
+    pending_email: Email | None = None  # replaces a verified address once it is verified itself
+    full_name: FullName | None = None
     password_hash: str
     disabled: bool = False
     role: Role = "user"
-    sessions: tuple[PydanticObjectId, ...] = ()  # the live ones; at most 100
-    last_admin_checks: int = 0  # incremented in every active admin when one loses that role
-    leaving: Leaving | None = None  # absent unless the deletion was requested
-    renames: int = 0  # how often the name has changed: a part of the entity tags of tasks; absent reads as 0
-    renaming: Renaming | None = None  # absent unless copies of the name are out of date
-    api_tokens: tuple[ApiToken, ...] = ()  # at most 50
+    sessions: tuple[PydanticObjectId, ...] = ()  # the live ones; at most 100, except while several more begin at once
+    last_admin_checks: Annotated[int, Field(ge=0)] = 0  # incremented in every active admin when one loses that role
+    leaving: Leaving = omittable()  # absent unless the deletion was requested
+    renames: Annotated[int, Field(ge=0)] = 0  # changes of the name: a part of the entity tags of tasks; absent reads as 0
+    renaming: Renaming = omittable()  # absent unless copies of the name are out of date
+    api_tokens: Annotated[tuple[ApiToken, ...], Field(max_length=MAX_TOKENS)] = ()
     two_factor: bool = False  # whether signing in requires it; absent reads as false
-    authenticator: Authenticator | None = None  # absent without one
+    authenticator: Authenticator = omittable()  # absent without one
     created_at: datetime
     updated_at: datetime
 
     class Settings:
         name = SOURCE
+        rules: ClassVar = RULES
         indexes: ClassVar = [
             Index(
                 [("username_key", ASCENDING)],

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from taskapi.accounts.security import password_policy
 from taskapi.accounts.security.scopes import Role
 from taskapi.core import email_addresses
-from taskapi.core.fields import Composed, Id, ReadModel, Storable, Trimmed, UTCDateTime, Visible, omittable
+from taskapi.core.fields import Composed, Id, ReadModel, Storable, TextRule, Trimmed, UTCDateTime, Visible, omittable
 
 Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$")]
 
@@ -30,7 +30,9 @@ def _prepare_password(password: str) -> str:
         ) from None
 
 
-Email = Annotated[str, Trimmed, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_normalize_email)]
+Email = Annotated[
+    str, Trimmed, Field(max_length=254, json_schema_extra={"format": "email"}), TextRule(_normalize_email, r"\A[^@]*\z")
+]
 FullName = Annotated[str, Trimmed, Field(max_length=100), Visible, Composed]
 Password = Annotated[
     str,

@@ -9,12 +9,11 @@ from pydantic_core import PydanticCustomError
 
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import FieldError
-from taskapi.core.fields import ObjectIdIn, QueryBool, ReadModel, SentMoment, Storable, omittable
-from taskapi.tasks.schemas import TASK_EXAMPLE, Status, TaskCreate
+from taskapi.core.fields import ObjectIdIn, QueryBool, ReadModel, SentMoment, omittable
+from taskapi.tasks.schemas import TASK_EXAMPLE, Key, Status, TaskCreate
 
 MAX_LINES = 100_000
 MAX_ERRORS = 100
-MAX_KEY_LENGTH = 100
 CLOCK_SKEW = timedelta(minutes=5)  # between the clocks of two services
 
 
@@ -29,7 +28,6 @@ Past = Annotated[
     AfterValidator(_not_in_future),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T09:15:00.123Z"]}),
 ]
-Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH), Storable]
 Ignored = Annotated[Any, Field(description="Set by the server; ignored.")]
 
 

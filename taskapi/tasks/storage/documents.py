@@ -1,14 +1,29 @@
 """The stored form of a task."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from beanie import Document, PydanticObjectId
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from taskapi.tasks.schemas import Status
-from taskapi.tasks.storage.history import Action
+from taskapi.core.fields import omittable
+from taskapi.db.validators import BSONSchema, Since
+from taskapi.tasks.schemas import (
+    MAX_ITEMS,
+    Description,
+    EstimateMinutes,
+    ItemText,
+    Key,
+    Links,
+    Priority,
+    Status,
+    Tags,
+    Title,
+)
+from taskapi.tasks.storage import validation
+from taskapi.tasks.storage.history import MAX_ENTRIES, Action
 from taskapi.tasks.storage.indexes import FORMER_INDEXES, INDEXES, MOVED_INTO_TRASH, MOVED_OUT_OF_TRASH
+from taskapi.tasks.storage.marks import MAX_STATUS_CHANGES
 from taskapi.tasks.storage.scope import State
 
 
@@ -23,7 +38,7 @@ class Item(BaseModel):
     """An item of a checklist."""
 
     id: PydanticObjectId
-    text: str
+    text: ItemText
     done: bool
 
 
@@ -38,7 +53,7 @@ class Trash(BaseModel):
 class Entry(BaseModel):
     """One write in the history of a task."""
 
-    version: int  # the version that it created
+    version: Annotated[int, Field(ge=1)]  # the version that it created
     at: datetime
     by: Owner
     action: Action
@@ -71,33 +86,37 @@ class StatusChange(BaseModel):
 class TaskDocument(Document):
     """A task of an owner, or in the trash."""
 
-    owner_id: PydanticObjectId  # never changes, in any state
-    state: State
-    title: str
-    description: str
+    owner_id: Annotated[PydanticObjectId, Since("1.5")]  # never changes, in any state
+    state: Annotated[State, Since("1.5")]
+    title: Title
+    description: Description
     status: Status
     completed: bool
     completed_at: datetime | None
-    priority: int
+    priority: Priority
     due_date: datetime | None  # midnight UTC of the day
     start_date: datetime | None = None  # likewise
-    estimate_minutes: int | None = None
-    tags: list[str]
-    links: list[str]
-    checklist: list[Item]
-    progress: float
-    metadata: dict[str, Any]
-    key: str | None = None  # absent without one
-    owner: Owner | None = None  # absent in the trash
-    trash: Trash | None = None  # absent outside of it
+    estimate_minutes: EstimateMinutes | None = None
+    tags: Tags
+    links: Links
+    checklist: Annotated[list[Item], Field(max_length=MAX_ITEMS)]
+    progress: Annotated[float, Field(ge=0, le=1)]
+    metadata: Annotated[dict[str, Any], BSONSchema(validation.METADATA)]
+    key: Key = omittable()  # absent without one
+    owner: Owner = omittable()  # absent in the trash
+    trash: Trash = omittable()  # absent outside of it
     created_at: datetime
     updated_at: datetime
-    version: int
-    changed_at: datetime | None = None  # the last write, whatever wrote; absent in what versions up to 1.4 wrote
-    status_changes: list[StatusChange] | None = None  # oldest first, from the creation on; likewise
-    history: list[Entry]  # oldest first
+    version: Annotated[int, Field(ge=1)]
+    changed_at: Annotated[datetime, Since("1.5")]  # the last write, whatever wrote
+    # oldest first, from the creation on
+    status_changes: Annotated[list[StatusChange], Field(max_length=MAX_STATUS_CHANGES), Since("1.5")]
+    history: Annotated[list[Entry], Field(max_length=MAX_ENTRIES)]  # oldest first
 
     class Settings:
         name = "tasks"
         former_indexes: ClassVar = FORMER_INDEXES | {MOVED_INTO_TRASH, MOVED_OUT_OF_TRASH}
         indexes: ClassVar = INDEXES
+        variants: ClassVar = (Tombstone,)
+        rules: ClassVar = validation.RULES
+        later_rules: ClassVar = validation.LATER_RULES

@@ -1,20 +1,22 @@
 """How the use of an idempotency key is stored."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from beanie import Document, PydanticObjectId
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pymongo import ASCENDING
 
 from taskapi.db.indexes import Index
+
+KEY_PATTERN = "[!-~]{1,255}"  # visible ASCII
 
 
 class CallersKey(BaseModel):
     """Whose key it is, and the key: together they are the ``_id``, so MongoDB decides which request is first."""
 
     scope: str
-    key: str
+    key: Annotated[str, Field(pattern=f"^{KEY_PATTERN}$")]
 
 
 class IdempotencyDocument(Document):
@@ -25,7 +27,7 @@ class IdempotencyDocument(Document):
     fingerprint: bytes | None  # None until the whole body has been read
     holder: PydanticObjectId | None  # the run that works on it; None between runs and once it is answered
     locked_until: datetime
-    status: int | None
+    status: Annotated[int, Field(ge=100, le=599)] | None
     headers: list[tuple[str, str]] | None
     body: bytes | None
     created_at: datetime
@@ -33,6 +35,15 @@ class IdempotencyDocument(Document):
 
     class Settings:
         name = "idempotency_keys"
+        rules: ClassVar = [
+            # the answer is stored in one write
+            {
+                "$or": [
+                    {"status": None, "headers": None, "body": None},
+                    {"status": {"$ne": None}, "headers": {"$ne": None}, "body": {"$ne": None}},
+                ]
+            },
+        ]
         indexes: ClassVar = [
             Index([("expires_at", ASCENDING)], name="expiry", serves="the removal of expired keys", expireAfterSeconds=0),
         ]

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from taskapi.core.errors import DomainError, FieldError, InvalidInput
 from taskapi.core.ids import deterministic_ids
 from taskapi.web import problems
+from taskapi.web.idempotency.documents import KEY_PATTERN
 from taskapi.web.idempotency.fingerprint import FingerprintedBody, FingerprintKeys
 from taskapi.web.idempotency.service import Answer, IdempotencyService, Recorded, require_same
 from taskapi.web.negotiation import refuse_codings
@@ -19,7 +20,7 @@ from taskapi.web.services import services_of
 
 HEADER = b"idempotency-key"
 REPLAY = ("idempotent-replay", "true")
-VISIBLE = re.compile(rb"[!-~]{1,255}")
+VISIBLE = re.compile(KEY_PATTERN.encode())
 MAX_ANSWER_BYTES = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
 
 

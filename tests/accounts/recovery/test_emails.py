@@ -11,7 +11,7 @@ from taskapi.accounts.recovery.emails import AccountEmails
 from taskapi.accounts.recovery.tokens import OneTimeTokens
 from taskapi.accounts.users.email_repository import EmailRepository
 from taskapi.audit.repository import SecurityEventRepository
-from taskapi.mail.queue import Kind
+from taskapi.mail.documents import Kind
 from tests.client import make_account
 from tests.stored import service
 

@@ -38,7 +38,7 @@ HYPOTHESIS = settings(max_examples=80, deadline=None, database=None, derandomize
 def new_task(number: int, task_id: ObjectId | None = None) -> dict[str, Any]:
     owner = OWNERS[number % len(OWNERS)]
     plain = {"description": "", "status": "todo", "completed": False, "completed_at": None, "priority": 3, "progress": 0.0}
-    lists: dict[str, Any] = {"tags": [], "links": [], "checklist": [], "metadata": {}, "history": []}
+    lists: dict[str, Any] = {"tags": [], "links": [], "checklist": [], "metadata": {}, "history": [], "status_changes": []}
     dates = {"due_date": None, "created_at": NOW, "updated_at": NOW, "version": 1}
     owned, reference = Scope.of(owner).outside_trash, {"id": owner.object_id, "username": owner.username}
     return {"_id": task_id or ObjectId(), "title": f"task {number}", **plain, **lists, **dates, **owned, "owner": reference}

@@ -1,0 +1,184 @@
+"""Validators of collections, generated from the fields of their documents, so that no rule is written twice.
+
+With a validator, MongoDB refuses, with code 121, what does not match it, whoever writes it. It is a JSON Schema with exact BSON
+types, and the ``rules`` of the document's settings: conditions on several fields, in MongoDB's query language. The ``variants``
+of the settings are models of what else the collection may hold.
+
+While workers of an earlier version may still write, the *lenient* form applies: fields that they do not store (``Since``) may be
+absent, and ``later_rules`` are left out.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, GroupedMetadata, Le, MaxLen, MinLen
+from beanie import Document, PydanticObjectId
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from taskapi.core.fields import Distinct, TextRule
+
+BSON = dict[str, Any]
+
+FIRST_DATE, LAST_DATE = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999000, UTC)  # that Python can hold
+MAX_INT = 2**31 - 1
+_TYPES: dict[Any, BSON] = {
+    str: {"bsonType": "string"},
+    bool: {"bsonType": "bool"},
+    int: {"bsonType": ["int", "long"]},  # a counter becomes a long when it exceeds an int
+    float: {"bsonType": "double", "minimum": -sys.float_info.max, "maximum": sys.float_info.max},  # so neither NaN nor infinite
+    bytes: {"bsonType": "binData"},
+    datetime: {"bsonType": "date"},
+    PydanticObjectId: {"bsonType": "objectId"},
+    Any: {},
+}
+_NOT_BLANK_AT_ENDS = (r"^\s", r"\s\z")
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Marks a field that versions before ``version`` do not store."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class BSONSchema:
+    """Marks a field whose type says too little: ``schema`` is its JSON Schema for MongoDB."""
+
+    schema: BSON
+
+
+def validator(document: type[Document], *, lenient: bool = False) -> BSON:
+    """The validator of a document's collection, as ``collMod`` accepts it."""
+    rules = [*getattr(document.Settings, "rules", ()), *(() if lenient else getattr(document.Settings, "later_rules", ()))]
+    own = _condition(document, rules, lenient=lenient)
+    variants = [_condition(each, (), lenient=lenient) for each in getattr(document.Settings, "variants", ())]
+    return {"$or": [own, *variants]} if variants else own
+
+
+def json_schema(model: type[BaseModel], *, lenient: bool = False, is_whole: bool = True) -> BSON:
+    """The JSON Schema of a document; with ``is_whole=False``, of an object within one."""
+    properties, required = BSON(), list[str]()
+    for name, info in model.model_fields.items():
+        if name == "revision_id":  # Beanie's own, which is not stored
+            continue
+        is_id = name == "id" and is_whole
+        stored = "_id" if is_id else name
+        properties[stored] = {"bsonType": "objectId"} if is_id and info.default is None else _field(info, lenient=lenient)
+        if is_id or (info.is_required() and not (lenient and any(isinstance(rule, Since) for rule in info.metadata))):
+            required.append(stored)
+    return {
+        "bsonType": "object",
+        **({"required": required} if required else {}),
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def _condition(model: type[BaseModel], rules: Sequence[BSON], *, lenient: bool) -> BSON:
+    schema = json_schema(model, lenient=lenient)
+    beyond = [{path: beyond} for path in _dates(schema) for beyond in ({"$lt": FIRST_DATE}, {"$gt": LAST_DATE})]
+    return {"$jsonSchema": schema, **({"$nor": beyond} if beyond else {}), **({"$and": list(rules)} if rules else {})}
+
+
+def _dates(schema: BSON) -> Iterator[str]:
+    """The paths of all dates: JSON Schema has no bounds for them."""
+    for name, field in schema.get("properties", {}).items():
+        if "date" in field.get("bsonType", ()):
+            yield name
+        inner = field.get("items", field)
+        yield from (f"{name}.{path}" for path in _dates(inner))
+
+
+def _field(info: FieldInfo, *, lenient: bool) -> BSON:
+    return _schema(info.annotation, info.metadata, lenient=lenient)
+
+
+def _schema(annotation: Any, metadata: Iterable[Any], *, lenient: bool) -> BSON:
+    """The schema of the values that ``annotation`` and the rules in ``metadata`` allow."""
+    rules = list(_flat(metadata))
+    for rule in rules:
+        if isinstance(rule, BSONSchema):
+            return rule.schema
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _schema(arguments[0], [*arguments[1:], *rules], lenient=lenient)
+    if origin in (Union, UnionType):
+        (kind,) = (each for each in arguments if each is not NoneType)
+        return _or_null(_schema(kind, rules, lenient=lenient))
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (list, tuple):
+        return _list(origin, arguments, rules, lenient=lenient)
+    if origin is dict:
+        members = _schema(arguments[1], (), lenient=lenient)
+        return {"bsonType": "object", **({"additionalProperties": members} if members else {})}
+    if issubclass(annotation, Enum):
+        return {"enum": [each.value for each in annotation]}
+    if issubclass(annotation, BaseModel):
+        return json_schema(annotation, lenient=lenient, is_whole=False)
+    return _scalar(annotation, rules)
+
+
+def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
+    """The rules in annotations, without what groups them."""
+    for each in metadata:
+        if isinstance(each, FieldInfo):
+            yield from _flat(each.metadata)
+        elif isinstance(each, GroupedMetadata):
+            yield from _flat(each)
+        else:
+            yield each
+
+
+def _or_null(schema: BSON) -> BSON:
+    if "enum" in schema:
+        return {"enum": [*schema["enum"], None]}
+    kind = schema["bsonType"]
+    return {**schema, "bsonType": [*([kind] if isinstance(kind, str) else kind), "null"]}
+
+
+def _list(origin: Any, arguments: tuple[Any, ...], rules: list[Any], *, lenient: bool) -> BSON:
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        items = [_schema(each, (), lenient=lenient) for each in arguments]
+        return {"bsonType": "array", "items": items, "minItems": len(items), "maxItems": len(items)}
+    schema: BSON = {"bsonType": "array", "items": _schema(arguments[0], (), lenient=lenient)}
+    for rule in rules:
+        if isinstance(rule, MinLen):
+            schema["minItems"] = rule.min_length
+        elif isinstance(rule, MaxLen):
+            schema["maxItems"] = rule.max_length
+        elif isinstance(rule, Distinct):
+            schema["uniqueItems"] = True
+    return schema
+
+
+def _scalar(annotation: Any, rules: list[Any]) -> BSON:
+    schema = dict(_TYPES[annotation])
+    refused = list[str]()
+    for rule in rules:
+        if isinstance(rule, Ge):
+            schema["minimum"] = rule.ge
+        elif isinstance(rule, Le):
+            schema["maximum"] = rule.le
+        elif isinstance(rule, MinLen):
+            schema["minLength"] = rule.min_length
+        elif isinstance(rule, MaxLen):
+            schema["maxLength"] = rule.max_length
+        elif isinstance(rule, TextRule):
+            refused.append(rule.refused)
+        elif pattern := getattr(rule, "pattern", None):
+            schema["pattern"] = pattern.removesuffix("$") + r"\z"  # in MongoDB, $ also matches before a last line feed
+        elif getattr(rule, "strip_whitespace", False):
+            refused += _NOT_BLANK_AT_ENDS
+    if annotation is int and schema.get("maximum", MAX_INT + 1) <= MAX_INT:
+        schema["bsonType"] = "int"
+    if refused:
+        schema["not"] = {"bsonType": "string", "pattern": "|".join(dict.fromkeys(refused))}
+    return schema

@@ -1,0 +1,66 @@
+"""What MongoDB checks of a stored task beyond the type of each field: see ``db.validators``."""
+
+import sys
+
+from taskapi.db.connection import BSON
+from taskapi.tasks.fields import DAYS, NOT_AFTER
+from taskapi.tasks.metadata import MAX_BYTES, MAX_DEPTH, MAX_KEYS
+from taskapi.tasks.schemas import Status
+from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH
+
+DAY_MS = 86_400_000
+PRESENT, ABSENT = {"$exists": True}, {"$exists": False}
+# A value takes at most five times as many bytes in BSON as in JSON: a digit and a comma become a type, a key of up to four
+# digits with its end, and four bytes.
+BSON_PER_JSON = 5
+SCALARS = ["string", "int", "long", "double", "bool", "null"]
+FINITE = {"minimum": -sys.float_info.max, "maximum": sys.float_info.max}
+
+
+def _members(depth: int) -> BSON:
+    """The schema of an object at this depth of metadata, 1 for metadata itself, as far as it concerns its members."""
+    return {
+        "maxProperties": MAX_KEYS,
+        "patternProperties": {r"^\$": {"not": {}}},
+        "additionalProperties": _value(depth + 1),
+    }
+
+
+def _value(depth: int) -> BSON:
+    """The schema of a value at this depth of metadata."""
+    if depth > MAX_DEPTH:
+        return {"bsonType": SCALARS, **FINITE}
+    return {"bsonType": [*SCALARS, "object", "array"], **FINITE, **_members(depth), "items": _value(depth + 1)}
+
+
+METADATA: BSON = {"bsonType": "object", **_members(1)}
+
+
+def _is_midnight(name: str) -> BSON:
+    milliseconds = {"$convert": {"input": f"${name}", "to": "long", "onError": 1, "onNull": 0}}
+    return {"$expr": {"$eq": [{"$mod": [milliseconds, DAY_MS]}, 0]}}
+
+
+def _is_not_after(name: str, other: str) -> BSON:
+    return {"$or": [{name: None}, {other: None}, {"$expr": {"$lte": [f"${name}", f"${other}"]}}]}
+
+
+RULES: list[BSON] = [
+    # done, completed and the time agree
+    {
+        "$or": [
+            {"status": Status.done.value, "completed": True, "completed_at": {"$type": "date"}},
+            {"status": {"$ne": Status.done.value}, "completed": False, "completed_at": None},
+        ]
+    },
+    # either in lists or in the trash
+    {"$or": [{"owner": PRESENT, "trash": ABSENT}, {"owner": ABSENT, "trash": PRESENT}]},
+    *(_is_midnight(name) for name in sorted(DAYS)),
+    *(_is_not_after(name, other) for name, other in NOT_AFTER.items()),
+    # its bytes as JSON cannot be counted, but those of BSON limit them
+    {"$expr": {"$lte": [{"$bsonSize": {"metadata": "$metadata"}}, BSON_PER_JSON * MAX_BYTES]}},
+]
+# Workers of version 1.4 and before move tasks to the trash and back without a change of ``state``.
+LATER_RULES: list[BSON] = [
+    {"$or": [{"state": ACTIVE, "owner": PRESENT}, {"state": IN_TRASH, "trash": PRESENT}]},
+]

@@ -1,0 +1,174 @@
+"""A sound document for each collection, with a value in each field, written down by hand."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from beanie import Document
+from bson import ObjectId
+
+from taskapi.accounts.recovery.documents import OneTimeTokenDocument
+from taskapi.accounts.security.documents import ThrottleDocument
+from taskapi.accounts.sessions.documents import SessionDocument
+from taskapi.accounts.users.documents import UserDocument
+from taskapi.audit.documents import SecurityEventDocument
+from taskapi.db.migrations.documents import MigrationDocument
+from taskapi.db.service_state import ServiceStateDocument
+from taskapi.mail.documents import MailJobDocument
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.web.idempotency.documents import IdempotencyDocument
+
+NOW = datetime(2026, 11, 25, 19, 0, 0, 123000, UTC)
+DAY = datetime(2026, 11, 25, tzinfo=UTC)
+ID = ObjectId("65f1a2b3c4d5e6f708192a3b")
+ADA = {"id": ID, "username": "ada"}
+CLIENT = {"address": "192.0.2.7", "agent": "curl/8.5.0"}
+ENTRY = {"version": 1, "at": NOW, "by": ADA, "action": "create", "request_id": "r", "before": {}}
+
+SOUND: Mapping[type[Document], dict[str, Any]] = {
+    UserDocument: {
+        "_id": ID,
+        "username": "Grace",
+        "username_key": "grace",
+        "email": "Grace@example.com",
+        "email_key": "grace@example.com",
+        "email_verified": True,
+        "pending_email": "new@example.com",
+        "full_name": "Grace Hopper",
+        "password_hash": "$argon2id$",
+        "disabled": False,
+        "role": "user",
+        "sessions": [ID],
+        "last_admin_checks": 1,
+        "leaving": {"requested_at": NOW, "due_at": NOW, "leased_until": NOW},
+        "renames": 1,
+        "renaming": {"renamed_at": NOW, "due_at": NOW, "leased_until": NOW, "holder": ID},
+        "api_tokens": [
+            {
+                "id": ID,
+                "name": "Nightly",
+                "name_key": "nightly",
+                "hash": b"h",
+                "scopes": ["tasks:read"],
+                "days": 90,
+                "created_at": NOW,
+                "expires_at": NOW,
+                "last_used_at": NOW,
+            }
+        ],
+        "two_factor": True,
+        "authenticator": {"secret": b"s", "expires_at": NOW, "last_step": 5, "recovery": [b"r"]},
+        "created_at": NOW,
+        "updated_at": NOW,
+    },
+    SessionDocument: {
+        "_id": ID,
+        "user": ID,
+        "scopes": ["account"],
+        "token_hash": b"h",
+        "generation": 1,
+        "chain": b"c",
+        "rotations": [{"at": NOW, **CLIENT}],
+        **CLIENT,
+        "created_at": NOW,
+        "last_seen_at": NOW,
+        "ends_at": NOW,
+        "expires_at": NOW,
+    },
+    TaskDocument: {
+        "_id": ID,
+        "owner_id": ID,
+        "state": "active",
+        "title": "Sound",
+        "description": "All of it.",
+        "status": "done",
+        "completed": True,
+        "completed_at": NOW,
+        "priority": 3,
+        "due_date": DAY,
+        "start_date": DAY,
+        "estimate_minutes": 90,
+        "tags": ["work"],
+        "links": ["https://example.com/"],
+        "checklist": [{"id": ID, "text": "one", "done": True}],
+        "progress": 1.0,
+        "metadata": {"a": 1},
+        "key": "crm-4711",
+        "owner": ADA,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "version": 1,
+        "changed_at": NOW,
+        "status_changes": [{"status": "done", "at": NOW}],
+        "history": [ENTRY],
+    },
+    IdempotencyDocument: {
+        "_id": {"scope": "user:1", "key": "k"},
+        "seed": ID,
+        "fingerprint": b"f",
+        "holder": ID,
+        "locked_until": NOW,
+        "status": 201,
+        "headers": [["content-type", "application/json"]],
+        "body": b"{}",
+        "created_at": NOW,
+        "expires_at": NOW,
+    },
+    SecurityEventDocument: {
+        "_id": ID,
+        "at": NOW,
+        "kind": "sign_in",
+        "outcome": "success",
+        "user": ID,
+        "by": ID,
+        **CLIENT,
+        "request_id": "r",
+        "details": {"session": "1"},
+        "expires_at": NOW,
+    },
+    ThrottleDocument: {
+        "_id": b"t",
+        "failures": 1,
+        "blocked_until": NOW,
+        "forgotten_at": NOW,
+        "expires_at": NOW,
+        "account": b"a",
+    },
+    MailJobDocument: {
+        "_id": ID,
+        "kind": "verify_email",
+        "user": ID,
+        "address": "ada@example.com",
+        "origin": {**CLIENT, "request_id": "r"},
+        "due_at": NOW,
+        "leased_until": NOW,
+        "attempts": 1,
+        "created_at": NOW,
+        "expires_at": NOW,
+    },
+    OneTimeTokenDocument: {
+        "_id": ID,
+        "user": ID,
+        "purpose": "verify_email",
+        "token_hash": b"h",
+        "address": "ada@example.com",
+        "mark": b"m",
+        "expires_at": NOW,
+    },
+    ServiceStateDocument: {
+        "_id": "signing_key",
+        "since": NOW,
+        "fingerprint": "f",
+        "leased_until": NOW,
+        "holder": ID,
+    },
+    MigrationDocument: {
+        "_id": 1,
+        "name": "a_step",
+        "phase": "expand",
+        "started_at": NOW,
+        "finished_at": NOW,
+        "changed": 1,
+        "skipped": 0,
+    },
+}
