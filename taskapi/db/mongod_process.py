@@ -31,6 +31,12 @@ PROGRESS_SECONDS = 5
 STOP_SECONDS = 30
 RESTART_PAUSE_SECONDS = 0.5
 CHECKPOINT_SECONDS = 10  # recovery replays writes since the last one: with MongoDB's own 60 s, those of imports take a minute
+# Checkpoints write changed pages soon enough. Threads that write them in between take the cores of the API on a small machine.
+EVICTION_THREADS = max(1, min(4, len(os.sched_getaffinity(0)) // 2))
+STORAGE = (
+    f"eviction=(threads_min=1,threads_max={EVICTION_THREADS}),eviction_dirty_target=40,eviction_dirty_trigger=60,"
+    "eviction_updates_target=40,eviction_updates_trigger=60"
+)
 # Trials of query plans end after 10,000 steps each, not 30 % of the collection: nine indexes begin with the owner.
 PLAN_TRIAL = "internalQueryPlanEvaluationCollFraction=0"
 SLOW_MS = 500  # slower operations are logged
@@ -133,6 +139,7 @@ class MongodProcess:
         arguments += ["--replSet", REPLICA_SET, "--oplogSize", "990"]
         arguments += ["--quiet", "--slowms", str(SLOW_MS)]
         arguments += ["--wiredTigerCacheSizeGB", str(self.cache_gb), "--syncdelay", str(CHECKPOINT_SECONDS)]
+        arguments += ["--wiredTigerEngineConfigString", STORAGE]
         arguments += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
         arguments += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
         arguments += ["--setParameter", PLAN_TRIAL]
