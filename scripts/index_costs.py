@@ -111,9 +111,9 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=20_000, help="how many tasks (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each index is measured (default %(default)s)")
     options = parser.parse_args()
-    owners = Generator(1, 100, "", date(2026, 11, 1))
+    owners = Generator(1, 100, "", date(2026, 11, 1), deletes=False)
     documents = [owners.task(number) for number in range(options.tasks)]
-    user = {**owners.user(0), "disabled": False, "role": "user", "email_verified": False}
+    user = owners.user(0)
     owner = UserRead.model_validate(user)
     pipelines = [update(fields_of(TaskUpdate.model_validate(each)), owner).pipeline for each in CHANGES]
     changes = [UpdateOne({"_id": task["_id"]}, pipelines[n % len(CHANGES)]) for n, task in enumerate(documents)]

@@ -161,16 +161,16 @@ def insert(tasks: Collection[BSON], generator: Generator, count: int) -> None:
 
 def fill(uri: str, database: str, count: int) -> str:
     """Writes the owner with their tasks and trash, and others, unless they exist; the owner's name."""
-    owner = Generator(1, 1, argon2.using(type="ID", memory_cost=64, rounds=1).hash(PASSWORD), LAST_DAY)  # type: ignore[no-untyped-call]
-    user = {**owner.user(0), "disabled": False, "role": "user"}
+    owner = Generator(1, 1, argon2.using(type="ID", memory_cost=64, rounds=1).hash(PASSWORD), LAST_DAY, deletes=False)  # type: ignore[no-untyped-call]
+    user = owner.user(0)
     with MongoClient[BSON](uri) as client:
         tasks, users = client[database]["tasks"], client[database]["users"]
         if not users.find_one({"_id": user["_id"]}):
             tasks.drop_indexes()  # the server builds them all at once
             insert(tasks, owner, count + TRASHED)
-            insert(tasks, Generator(2, 100, "", LAST_DAY), OTHERS)
+            insert(tasks, Generator(2, 100, "", LAST_DAY, deletes=False), OTHERS)
             last = {"_id": {"$gte": owner.id("tasks", count), "$lt": owner.id("tasks", count + TRASHED)}}
-            tasks.update_many(last, trash_pipeline(UserRead.model_validate({**user, "email_verified": False}), 30))
+            tasks.update_many(last, trash_pipeline(UserRead.model_validate(user), 30))
             users.insert_one(user)
     return str(user["username"])
 
