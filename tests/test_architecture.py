@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from taskapi.main import DOCUMENTS
-
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "taskapi"
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -120,11 +118,3 @@ def test_collections_are_taken_in_repositories_only(path: Path) -> None:
 def test_beanies_upserting_writes_are_not_used(path: Path) -> None:
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     assert not [call.attr for call in calls if isinstance(call, ast.Attribute) and call.attr in {"save", "upsert", "replace_one"}]
-
-
-def test_every_stored_field_and_index_is_documented() -> None:
-    text = (ROOT / "docs" / "COLLECTIONS.md").read_text()
-    for document in DOCUMENTS:
-        names = [name for name in document.model_fields if name not in {"id", "revision_id"}]
-        names += [index.document["name"] for index in document.Settings.indexes]
-        assert [name for name in names if f"`{name}`" not in text] == []

@@ -45,18 +45,31 @@ GONE = ObjectId("0" * 24)  # stands for a deleted account
 
 
 class SecurityEventDocument(Document):
-    """One event. It contains no secret, and no input of an unknown caller."""
+    """An event of the audit log, written once and never changed. It is kept for ``TASKAPI_EVENT_DAYS``.
+
+    It contains no secret, and no input of an unknown caller.
+    """
 
     at: datetime
+    """When it happened."""
     kind: Kind
+    """What happened."""
     outcome: Outcome
-    user: PydanticObjectId | None  # the account that the event is about, if any
-    by: PydanticObjectId | None  # the admin who did it; None for the account itself
-    address: str  # the caller's IP address
+    """Whether it succeeded."""
+    user: PydanticObjectId | None
+    """The ``_id`` of the account that the event is about; null if no account has the name that was tried."""
+    by: PydanticObjectId | None
+    """The ``_id`` of the admin who did it; null if it was the account itself; 24 zeros if the admin's account has been erased."""
+    address: str
+    """The caller's IP address."""
     agent: Agent
+    """The start of the caller's ``User-Agent``."""
     request_id: str
+    """Identifies the request in the log."""
     details: dict[str, str]
+    """Further details, as strings; no secrets."""
     expires_at: datetime
+    """When MongoDB removes the event."""
 
     class Settings:
         name = "security_events"

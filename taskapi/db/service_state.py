@@ -23,16 +23,23 @@ OTHER_KEY = (
 
 
 class ServiceStateDocument(Document):
-    """One named entry."""
+    """State of the service itself, one document for each name."""
 
     id: str  # type: ignore[assignment]
+    """``signing_key``; ``restore`` while ``taskapi restore`` fills the database; ``migration`` while a process applies
+    migrations."""
     since: datetime
-    fingerprint: str = omittable()  # of the secret that signs
-    leased_until: datetime = omittable()  # by the process that applies migrations
-    holder: PydanticObjectId | None = None  # that lease
+    """Since when."""
+    fingerprint: str = omittable()
+    """In ``signing_key`` only: identifies the secret that signs, without revealing it."""
+    leased_until: datetime = omittable()
+    """In ``migration`` only: until when that process keeps others out."""
+    holder: PydanticObjectId | None = None
+    """In ``migration`` only: identifies that lease."""
 
     class Settings:
         name = "service_state"
+        is_internal = True
         indexes: ClassVar[list[Index]] = []
 
 

@@ -1,8 +1,8 @@
 """Validators of collections, generated from the fields of their documents, so that no rule is written twice.
 
 With a validator, MongoDB refuses, with code 121, what does not match it, whoever writes it. It is a JSON Schema with exact BSON
-types, and the ``rules`` of the document's settings: conditions on several fields, in MongoDB's query language. The ``variants``
-of the settings are models of what else the collection may hold.
+types, and the ``rules`` of the document's settings: conditions on several fields, in MongoDB's query language, each with a
+``$comment`` for the page of the collection. The ``variants`` of the settings are models of what else the collection may hold.
 
 While workers of an earlier version may still write, the *lenient* form applies: fields that they do not store (``Since``) may be
 absent, and ``later_rules`` are left out.

@@ -1,8 +1,6 @@
 """The catalog of public fields agrees with the task that callers see."""
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,7 +90,6 @@ STORED = {
     Kind.day: ["date"],
     Kind.moment: ["date"],
 }
-TABLE = (Path(__file__).parents[2] / "docs/COLLECTIONS.md").read_text().partition("\n## `tasks`\n")[2].partition("\n## ")[0]
 
 
 @pytest.mark.parametrize("name", TaskUpdate.model_fields)
@@ -111,8 +108,3 @@ def test_a_field_is_stored_as_its_kind_says(name: str) -> None:
         kinds = {kept} if isinstance(kept, str) else set(kept)
         assert kinds - {"null"} <= set(STORED[known.kind])
         assert ("null" in kinds) == (known.nullable and name != "key")  # which is absent
-
-
-@pytest.mark.parametrize("name", [known.stored for known in FIELDS.values() if not known.stored.startswith("checklist.")])
-def test_a_field_is_documented_for_scripts(name: str) -> None:
-    assert re.search(rf"^\|[^|]*`{re.escape(name)}`", TABLE, re.MULTILINE)

@@ -12,17 +12,28 @@ from taskapi.db.indexes import Index
 
 
 class ThrottleDocument(Document):
-    """The recent attempts of one account, IP address or pair of them."""
+    """A counter against guessing, for an account, an IP address or a pair of both with an attempt in the last hour.
 
-    id: bytes  # type: ignore[assignment]  # a keyed hash: what is typed for a user name may be a password
+    The counter for an IP address from which the account has signed in is kept for 30 days.
+    """
+
+    id: bytes  # type: ignore[assignment]
+    """Keyed hash (BLAKE2b) of what is counted, which cannot be derived from it: what is typed for a user name may be a
+    password."""
     failures: Annotated[int, Field(ge=0)]
+    """Failed attempts, and attempts in progress."""
     blocked_until: datetime | None
-    forgotten_at: datetime  # when the failures are forgotten, unless another one follows
+    """Until then, further attempts are answered with 429 and not counted; null if they are not blocked."""
+    forgotten_at: datetime
+    """When ``failures`` restarts at 0, unless there is another attempt: an hour after the last."""
     expires_at: datetime
-    account: bytes = omittable()  # for an IP address from which an account has signed in: the ``id`` of the account's own counter
+    """When MongoDB may remove the counter."""
+    account: bytes = omittable()
+    """For an IP address from which an account has signed in: the ``_id`` of the account's own counter."""
 
     class Settings:
         name = "throttles"
+        is_internal = True
         indexes: ClassVar = [
             Index(
                 [("account", ASCENDING)],

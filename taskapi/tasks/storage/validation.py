@@ -38,29 +38,39 @@ METADATA: BSON = {"bsonType": "object", **_members(1)}
 
 def _is_midnight(name: str) -> BSON:
     milliseconds = {"$convert": {"input": f"${name}", "to": "long", "onError": 1, "onNull": 0}}
-    return {"$expr": {"$eq": [{"$mod": [milliseconds, DAY_MS]}, 0]}}
+    return {"$comment": f"`{name}` is midnight UTC, or null.", "$expr": {"$eq": [{"$mod": [milliseconds, DAY_MS]}, 0]}}
 
 
 def _is_not_after(name: str, other: str) -> BSON:
-    return {"$or": [{name: None}, {other: None}, {"$expr": {"$lte": [f"${name}", f"${other}"]}}]}
+    return {
+        "$comment": f"`{name}` is not after `{other}` if both have a value.",
+        "$or": [{name: None}, {other: None}, {"$expr": {"$lte": [f"${name}", f"${other}"]}}],
+    }
 
 
 RULES: list[BSON] = [
-    # done, completed and the time agree
     {
+        "$comment": "`completed` is true, and `completed_at` a date, if and only if `status` is `done`.",
         "$or": [
             {"status": Status.done.value, "completed": True, "completed_at": {"$type": "date"}},
             {"status": {"$ne": Status.done.value}, "completed": False, "completed_at": None},
-        ]
+        ],
     },
-    # either in lists or in the trash
-    {"$or": [{"owner": PRESENT, "trash": ABSENT}, {"owner": ABSENT, "trash": PRESENT}]},
+    {
+        "$comment": "Either `owner` or `trash` is present.",
+        "$or": [{"owner": PRESENT, "trash": ABSENT}, {"owner": ABSENT, "trash": PRESENT}],
+    },
     *(_is_midnight(name) for name in sorted(DAYS)),
     *(_is_not_after(name, other) for name, other in NOT_AFTER.items()),
-    # its bytes as JSON cannot be counted, but those of BSON limit them
-    {"$expr": {"$lte": [{"$bsonSize": {"metadata": "$metadata"}}, BSON_PER_JSON * MAX_BYTES]}},
+    {  # its bytes as JSON cannot be counted, but those of BSON limit them
+        "$comment": f"`metadata` has at most {BSON_PER_JSON * MAX_BYTES:,} bytes in BSON.",
+        "$expr": {"$lte": [{"$bsonSize": {"metadata": "$metadata"}}, BSON_PER_JSON * MAX_BYTES]},
+    },
 ]
 # Workers of version 1.4 and before move tasks to the trash and back without a change of ``state``.
 LATER_RULES: list[BSON] = [
-    {"$or": [{"state": ACTIVE, "owner": PRESENT}, {"state": IN_TRASH, "trash": PRESENT}]},
+    {
+        "$comment": "`state` says whether `owner` or `trash` is present.",
+        "$or": [{"state": ACTIVE, "owner": PRESENT}, {"state": IN_TRASH, "trash": PRESENT}],
+    },
 ]
