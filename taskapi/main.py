@@ -3,13 +3,12 @@
 import gc
 import multiprocessing
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from beanie import Document
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -17,40 +16,26 @@ from taskapi import __version__
 from taskapi.accounts import wiring as accounts_wiring
 from taskapi.accounts.admin_router import router as admin_router
 from taskapi.accounts.api_tokens.router import router as tokens_router
-from taskapi.accounts.api_tokens.service import ApiTokenService
 from taskapi.accounts.auth import admission, oauth
 from taskapi.accounts.auth.loaders import AccountLoader, ApiTokensLastUsed, SessionsLastUsed
 from taskapi.accounts.auth.router import router as auth_router
-from taskapi.accounts.deletion import service as deletion
-from taskapi.accounts.deletion.export import AccountExporters
-from taskapi.accounts.deletion.repository import DeletionRepository
 from taskapi.accounts.deletion.router import router as deletion_router
-from taskapi.accounts.deletion.service import Eraser
 from taskapi.accounts.events_router import router as events_router
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
-from taskapi.accounts.recovery.repository import OneTimeTokenRepository
 from taskapi.accounts.recovery.router import router as recovery_router
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.sessions.documents import SessionDocument
-from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.sessions.router import router as sessions_router
-from taskapi.accounts.sessions.service import SessionService
-from taskapi.accounts.two_factor.repository import TwoFactorRepository
 from taskapi.accounts.two_factor.router import router as two_factor_router
-from taskapi.accounts.two_factor.service import TwoFactorKeys, report_unreadable
-from taskapi.accounts.users import renaming
-from taskapi.accounts.users import service as users
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.migrations import MIGRATIONS as USER_MIGRATIONS
-from taskapi.accounts.users.renaming import RenamingJob
-from taskapi.accounts.users.renaming_repository import RenamingRepository
 from taskapi.accounts.users.router import router as users_router
-from taskapi.audit.account_data import export_events
+from taskapi.accounts.users.views import VIEWS as USER_VIEWS
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.audit.repository import SecurityEventRepository
+from taskapi.audit.views import VIEWS as AUDIT_VIEWS
 from taskapi.core import background, logs, startup_warnings
-from taskapi.core.background import Job, Jobs
+from taskapi.core.background import Jobs
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
 from taskapi.core.memory import MemoryReturn
@@ -64,8 +49,6 @@ from taskapi.db.migrations.startup import OnStart
 from taskapi.db.primary import PrimaryProbe
 from taskapi.db.service_state import ServiceStateDocument, ServiceStateRepository
 from taskapi.mail.documents import MailJobDocument
-from taskapi.mail.queue import MailJob
-from taskapi.mail.repository import MailRepository
 from taskapi.mail.transports import choose
 from taskapi.stats.router import router as stats_router
 from taskapi.stats.service import StatsService
@@ -79,13 +62,10 @@ from taskapi.tasks.routes.import_export import router as import_export_router
 from taskapi.tasks.routes.lists import router as lists_router
 from taskapi.tasks.routes.tasks import router as tasks_router
 from taskapi.tasks.routes.trash import router as trash_router
-from taskapi.tasks.services.account_data import TaskAccountData
-from taskapi.tasks.services.adoption import TaskAdoption
 from taskapi.tasks.services.aggregation import TaskAggregation
-from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.migrations import MIGRATIONS as TASK_MIGRATIONS
-from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
+from taskapi.tasks.storage.views import VIEWS as TASK_VIEWS
 from taskapi.web import about, cors, docs, error_handling, methods, middleware, openapi, problems, routing
 from taskapi.web.admission import Admission
 from taskapi.web.application import Application
@@ -98,6 +78,7 @@ from taskapi.web.idempotency.repository import IdempotencyRepository
 from taskapi.web.idempotency.service import IdempotencyService
 from taskapi.web.load import Load
 from taskapi.web.services import Services
+from taskapi.wiring import account_exporters, jobs
 
 GC_THRESHOLDS = (20_000, 20, 20)  # Python's default of 700 would scan for cycles within one list of tasks, which has none
 DOCUMENTS = (
@@ -113,12 +94,9 @@ DOCUMENTS = (
     MigrationDocument,
 )
 MIGRATIONS = tuple(sorted((*TASK_MIGRATIONS, *USER_MIGRATIONS), key=lambda migration: migration.number))
-SCHEMA = Schema(DOCUMENTS, MIGRATIONS)
-REMOVAL_SECONDS = 300
-ADOPTION_SECONDS = 1
-RENAMING_SECONDS = 60  # between two checks for renamings that other workers left unfinished
-EXPIRY_SECONDS = 60
-DAY_SECONDS = 86_400
+VIEWS = (*TASK_VIEWS, *USER_VIEWS, *AUDIT_VIEWS)
+FORMER_VIEWS = frozenset[str]()  # names of views that earlier versions made
+SCHEMA = Schema(DOCUMENTS, MIGRATIONS, VIEWS, FORMER_VIEWS)
 ROUTERS = (
     lists_router,
     bulk_router,
@@ -224,7 +202,7 @@ def _lifespan(
                 )
                 services = services.with_more(*tasks_wiring.wire(complete, database, keys, services[AccountLoader]))
                 services = services.with_more(StatsService(services[TaskAggregation]))
-                app.state.services = services = services.with_more(account_exporters(services), *_jobs(services))
+                app.state.services = services = services.with_more(account_exporters(services), *jobs(services))
                 gc.collect()
                 gc.freeze()  # permanent objects need not be scanned by every later collection
                 gc.set_threshold(*GC_THRESHOLDS)
@@ -244,46 +222,6 @@ async def prepare(on_start: OnStart, database: connection.Database) -> None:
     """Makes a database ready for this version. Raises StartupError with one line if it must not be used."""
     await ServiceStateRepository(database).require_complete()
     await startup.make_ready(database, SCHEMA, on_start)
-
-
-def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
-    """The collections that hold data of an account, and what deletes it from each, in this order; the account comes last."""
-    return {
-        TaskDocument: services[TaskAccountData].delete_for_user,
-        SessionDocument: services[SessionRepository].delete_for_user,
-        IdempotencyDocument: services[IdempotencyService].records.delete_for_user,
-        MailJobDocument: services[MailRepository].delete_for_user,
-        OneTimeTokenDocument: services[OneTimeTokenRepository].delete_for_user,
-        SecurityEventDocument: services[SecurityEventRepository].delete_for_user,
-    }
-
-
-def account_exporters(services: Services) -> AccountExporters:
-    """The files in the export of an account, by name."""
-    return AccountExporters(
-        {
-            "account.jsonl": users.export_account,
-            "tasks.jsonl": services[TaskAccountData].export_tasks,
-            "trash.jsonl": services[TaskAccountData].export_trash,
-            "history.jsonl": services[TaskAccountData].export_history,
-            "sessions.jsonl": services[SessionService].export_for_user,
-            "tokens.jsonl": services[ApiTokenService].export,
-            "events.jsonl": lambda user: export_events(services[SecurityEventRepository], user.object_id),
-        }
-    )
-
-
-def _jobs(services: Services) -> Iterator[object]:
-    """The background jobs."""
-    follow_due = partial(renaming.follow_due, services[RenamingRepository], services[OwnerNameRepository])
-    yield (names := RenamingJob("renaming", follow_due, RENAMING_SECONDS))
-    remove_due = partial(deletion.remove_due, services[DeletionRepository], account_erasers(services).values())
-    removal = Job("account deletion", remove_due, REMOVAL_SECONDS)
-    expiry = Job("trash expiry", services[TrashService].purge_expired, EXPIRY_SECONDS)
-    report = partial(report_unreadable, services[TwoFactorRepository], services[TwoFactorKeys].cipher)
-    factors = Job("second factor check", report, DAY_SECONDS)
-    adoption = Job("adoption of tasks", services[TaskAdoption].adopt_all, ADOPTION_SECONDS)
-    yield Jobs((services[MailJob], names, removal, expiry, factors, adoption))
 
 
 def __getattr__(name: str) -> Any:

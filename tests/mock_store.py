@@ -6,7 +6,7 @@ from typing import Any
 
 import bson
 from bson.raw_bson import RawBSONDocument
-from mongomock import aggregate, codec_options, collection, filtering
+from mongomock import aggregate, codec_options, collection, database, filtering
 from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection
 
 from taskapi.core.settings import Settings
@@ -96,6 +96,19 @@ setattr(collection.BulkOperationBuilder, "add_update", _add_update_unsorted)  # 
 
 
 setattr(codec_options, "is_supported", lambda options: None)  # noqa: B010 - what is damaged in BSON it cannot hold
+
+
+_command: Any = database.Database.command
+
+
+def _command_about_views(self: Any, name: Any, *arguments: Any, **options: Any) -> Any:
+    """It has no views: none is found, and none is created."""
+    if name == "listCollections":
+        return {"cursor": {"firstBatch": []}}
+    return {"ok": 1.0} if name == "create" else _command(self, name, *arguments, **options)
+
+
+setattr(database.Database, "command", _command_about_views)  # noqa: B010
 
 
 class _Undecoded:

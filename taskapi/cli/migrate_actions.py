@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from taskapi.db.migrations.migrator import Migrator, StepState
 from taskapi.db.migrations.startup import COMMAND
 from taskapi.db.migrations.step import Migration, Phase
 from taskapi.db.service_state import ServiceStateRepository
+from taskapi.db.views import ViewDrift
 from taskapi.main import SCHEMA
 
 UP_TO_DATE = "The database is up to date."
@@ -35,12 +36,12 @@ class MigrateCommands:
     progress: Progress
 
     async def status(self) -> bool:
-        """Prints all steps, and the indexes that differ."""
+        """Prints all steps, and the indexes and views that differ."""
         states = await self.migrator.states()
         for state in states:
             print(_describe(state))
-        drifts = await self.migrator.index_drifts()
-        _print_indexes(drifts)
+        drifts = await self.migrator.drifts()
+        _print_drifts(drifts)
         if await self.migrator.is_empty():
             print(f"The database is empty: it is set up by a start, or by: {COMMAND}")
             return True
@@ -50,14 +51,14 @@ class MigrateCommands:
         broken = [each for each in drifts if each.drift in OF_EXPAND]
         to_repair = [each for each in broken if not each.is_guarded]
         if expand or to_repair:
-            print(f"To do: {_amount(expand, 'migration')}, {_amount(to_repair, 'index', 'indexes')}; run: {COMMAND}")
+            print(f"To do: {_amount(expand, 'migration')}, {_amounts(to_repair)}; run: {COMMAND}")
         elif not broken:
             print(UP_TO_DATE)
         former = [each for each in drifts if each.drift is Drift.former]
         if contract or former:
             print(
                 f"Once no worker of the previous version runs: {_amount(contract, 'migration')}, "
-                f"{_amount(former, 'former index', 'former indexes')}; run: {COMMAND} --contract"
+                f"{_amounts(former, 'former ')}; run: {COMMAND} --contract"
             )
         return not expand and not broken
 
@@ -78,20 +79,20 @@ class MigrateCommands:
 
         ran = await self.migrator.up(contract=contract, report=report)
         self.progress.end()
-        guarded = [each for each in await self.migrator.index_drifts() if each.is_guarded]
-        _print_indexes(guarded)
+        guarded = [each for each in await self.migrator.drifts() if each.is_guarded]
+        _print_drifts(guarded)
         print(f"{_amount(ran, 'migration')} applied. {'' if guarded else UP_TO_DATE}".rstrip())
         return True
 
     async def verify(self) -> bool:
-        """Counts the documents that applied steps should have changed, and compares the indexes."""
+        """Counts the documents that applied steps should have changed, and compares the indexes and views."""
         states = await self.migrator.states()
         left = await self.migrator.count_left(each.migration for each in states if each.is_applied)
         for state in states:
             if count := left.get(state.migration.number):
                 print(f"{state.migration.number} {state.migration.name}: {count:,} documents lack it")
-        drifts = await self.migrator.index_drifts()
-        _print_indexes(drifts)
+        drifts = await self.migrator.drifts()
+        _print_drifts(drifts)
         pending = await self.migrator.pending()
         if pending:
             print(f"{_amount(pending, 'migration')} to apply: {COMMAND}")
@@ -102,14 +103,14 @@ class MigrateCommands:
     async def _rehearse(self, *, contract: bool) -> bool:
         drifts = [
             each
-            for each in await self.migrator.index_drifts()
+            for each in await self.migrator.drifts()
             if (each.drift in OF_EXPAND and not each.is_guarded) or (contract and each.drift is Drift.former)
         ]
-        _print_indexes(drifts)
+        _print_drifts(drifts)
         steps = await self.migrator.pending(tuple(Phase) if contract else (Phase.expand,))
         for number, count in (await self.migrator.count_left(steps)).items():
             print(f"{number} {SCHEMA.migrations[number - 1].name}: would change {count:,} documents")
-        print(f"Nothing was changed. To do: {_amount(steps, 'migration')}, {_amount(drifts, 'index', 'indexes')}.")
+        print(f"Nothing was changed. To do: {_amount(steps, 'migration')}, {_amounts(drifts)}.")
         return not steps and not drifts
 
 
@@ -170,9 +171,16 @@ def _describe(state: StepState) -> str:
     return f"{migration.number:3}  {migration.phase:8}  {migration.name}: {said}\n     {migration.description}"
 
 
-def _print_indexes(drifts: Iterable[IndexDrift]) -> None:
+def _print_drifts(drifts: Iterable[IndexDrift | ViewDrift]) -> None:
     for each in drifts:
         print(each.describe())
+
+
+def _amounts(drifts: Sequence[IndexDrift | ViewDrift], kind: str = "") -> str:
+    views = [each for each in drifts if isinstance(each, ViewDrift)]
+    indexes = [each for each in drifts if isinstance(each, IndexDrift)]
+    said = _amount(indexes, f"{kind}index", f"{kind}indexes")
+    return f"{said}, {_amount(views, f'{kind}view')}" if views else said
 
 
 def _amount(things: "list[Any]", one: str, many: str = "") -> str:

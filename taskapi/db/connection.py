@@ -5,7 +5,7 @@ Beanie names its collection) is behind a function here or in ``snapshots``; what
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -31,8 +31,9 @@ from taskapi.core.errors import (
     StartupError,
 )
 from taskapi.core.settings import Settings
-from taskapi.db import driver_threads, indexes
+from taskapi.db import driver_threads, indexes, views
 from taskapi.db.indexes import IndexDrift
+from taskapi.db.views import View, ViewDrift
 
 BSON = dict[str, Any]  # a document as the driver returns it
 Client = AsyncIOMotorClient[BSON]
@@ -130,6 +131,22 @@ class Database:
         """Drops the indexes of earlier versions."""
         for document in documents:
             await indexes.drop_former(self.collection(document), document)
+
+    async def create_views(self, declared: Sequence[View]) -> None:
+        """Creates the views that are missing."""
+        await views.create_missing(self._handle, declared)
+
+    async def compare_views(self, declared: Sequence[View], former: Iterable[str] = ()) -> list[ViewDrift]:
+        """The views that differ from the declared ones, and those of earlier versions."""
+        return await views.compare(self._handle, declared, former)
+
+    async def repair_views(self, declared: Sequence[View]) -> None:
+        """Creates the views that are missing, and changes those that differ."""
+        await views.repair(self._handle, declared)
+
+    async def drop_former_views(self, former: Iterable[str]) -> None:
+        """Drops the views of earlier versions."""
+        await views.drop_former(self._handle, former)
 
 
 @asynccontextmanager

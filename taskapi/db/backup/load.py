@@ -104,7 +104,7 @@ def _create(database: "Database[BSON]", description: Description) -> None:
     if name == STATE:
         database[STATE].delete_many({"_id": {"$ne": RESTORE}})
         return
-    if database[name].find_one({}, {"_id": 1}):
+    if description["type"] != "view" and database[name].find_one({}, {"_id": 1}):
         raise _not_alone(name)
     database.drop_collection(name)  # created by a server that was started here
     database.command({"create": name, **{key: value for key, value in options.items() if key not in VALIDATION}})

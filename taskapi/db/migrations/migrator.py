@@ -18,6 +18,7 @@ from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.migrations.repository import Held, LeaseLost, MigrationRepository
 from taskapi.db.migrations.step import Migration, Phase
 from taskapi.db.service_state import ServiceStateDocument
+from taskapi.db.views import View, ViewDrift
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +31,12 @@ Report = Callable[[Migration, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a version of the service stores: its documents, and the steps that bring older databases there."""
+    """What a version of the service stores: its documents, the steps that bring older databases there, and its views."""
 
     documents: Sequence[type[Document]]
     migrations: Sequence[Migration]
+    views: Sequence[View] = ()
+    former_views: frozenset[str] = frozenset()  # of earlier versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,13 @@ class Migrator:
         """The indexes that differ from the declarations."""
         return await self._database.compare_indexes(self._schema.documents)
 
+    async def drifts(self) -> list[IndexDrift | ViewDrift]:
+        """The indexes and views that differ from the declarations."""
+        return [
+            *await self.index_drifts(),
+            *await self._database.compare_views(self._schema.views, self._schema.former_views),
+        ]
+
     async def has_former_indexes(self) -> bool:
         """Whether the previous version may have written something: its start creates its indexes."""
         return any(each.drift is Drift.former for each in await self.index_drifts())
@@ -98,15 +108,16 @@ class Migrator:
     async def set_up(self) -> None:
         """Makes an empty database one of this version. Several processes may do so at once."""
         await self._database.create_indexes(self._schema.documents)
+        await self._database.create_views(self._schema.views)
         await self._repository.record_as_new(tuple(self._schema.migrations))
 
     async def up(self, *, contract: bool = False, report: Report = lambda *_: None) -> list[Migration]:
-        """Creates missing indexes, repairs those that drifted, and applies the steps that are left.
+        """Creates missing indexes and views, repairs those that drifted, and applies the steps that are left.
 
         With ``contract``, which needs that no worker of the previous version runs, also the steps of that phase: before them, the
-        expand steps run again, because such workers wrote meanwhile; after them, former indexes are dropped. If the previous
-        version came back after that, which its indexes show, all steps run again. Waits for another process that does this, and
-        continues what a killed one began. Returns the steps that it ran.
+        expand steps run again, because such workers wrote meanwhile; after them, former indexes and views are dropped. If the
+        previous version came back after that, which its indexes show, all steps run again. Waits for another process that does
+        this, and continues what a killed one began. Returns the steps that it ran.
 
         Raises:
             StartupError: the database is newer than this version.
@@ -123,11 +134,13 @@ class Migrator:
     async def _run_all(self, held: Held, report: Report, *, contract: bool) -> list[Migration]:
         await self._database.create_indexes(self._schema.documents)
         await self._database.repair_indexes(self._schema.documents)
+        await self._database.repair_views(self._schema.views)
         to_run = await self._choose(contract=contract)
         for each in to_run:
             await self._apply(each, held, report)
         if contract:
             await self._database.drop_former_indexes(self._schema.documents)
+            await self._database.drop_former_views(self._schema.former_views)
         return to_run
 
     async def _choose(self, *, contract: bool) -> list[Migration]:

@@ -43,6 +43,10 @@ async def make_ready(database: Database, schema: Schema, on_start: OnStart) -> N
             f"the database {database.name} needs {_steps(len(pending))} before this version can start; run: {COMMAND}"
         )
     await database.create_indexes(schema.documents)
+    if on_start is OnStart.everything:
+        await database.repair_views(schema.views)
+    else:
+        await database.create_views(schema.views)
 
 
 async def _came_back(migrator: Migrator, on_start: OnStart) -> bool:

@@ -9,7 +9,7 @@ from taskapi.accounts.deletion.repository import DeletionRepository
 from taskapi.accounts.deletion.service import Eraser, remove_due
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import utc_now
-from taskapi.main import account_erasers
+from taskapi.wiring import account_erasers
 from tests.client import PASSWORD, Account
 from tests.stored import collection, service, started
 

@@ -19,9 +19,10 @@ from taskapi.core.clock import utc_now
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.service_state import ServiceStateDocument
 from taskapi.mail.documents import MailJobDocument
-from taskapi.main import DOCUMENTS, account_erasers
+from taskapi.main import DOCUMENTS
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.web.idempotency.documents import IdempotencyDocument
+from taskapi.wiring import account_erasers
 from tests.accounts.users.leavers import erasers, is_due, lease_ends, leave, remove
 from tests.client import Account, is_problem, make_account, sign_in, stored, stored_user
 from tests.stored import collection

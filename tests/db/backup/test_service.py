@@ -32,13 +32,13 @@ COLLATION = {"locale": "en", "strength": 1, "numericOrdering": True}
 
 
 def contents(store: Store) -> dict[str, Any]:
-    """Everything that is in a database, but for the ids that the server gives to its collections."""
+    """Everything in a database, but for the ids that the server gives to its collections. Rows of views follow from it."""
     found = {}
     for entry in store.list_collections():
         if (name := entry["name"]) == "system.views":
             continue
         indexes = [] if entry["type"] == "view" else sorted(map(str, store[name].list_indexes()))
-        documents = sorted(map(bson.encode, store[name].find()))
+        documents = [] if entry["type"] == "view" else sorted(map(bson.encode, store[name].find()))
         found[name] = (entry["type"], entry["options"], indexes, documents)
     return found
 

@@ -17,7 +17,8 @@ from pymongo.monitoring import CommandListener
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.core.settings import Settings
 from taskapi.db.connection import Client, make_client
-from taskapi.main import account_erasers, create_app
+from taskapi.main import create_app
+from taskapi.wiring import account_erasers
 from tests.client import Account, make_account
 from tests.conftest import make_settings, running
 from tests.isolation import World, operations

@@ -1,0 +1,36 @@
+"""Expressions for views. They never fail, whatever a script has stored: a wrong value becomes null, or an empty list."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+BSON = dict[str, Any]
+
+DAY_MS: Final = 86_400_000
+MIN_TIME: Final = datetime.min.replace(tzinfo=UTC)
+MAX_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, UTC)
+
+
+def is_time(value: Any) -> BSON:
+    """Whether a value is a time that programs can represent. Values of other types sort before or after all times."""
+    return {"$and": [{"$gte": [value, MIN_TIME]}, {"$lte": [value, MAX_TIME]}]}
+
+
+def time_or_null(value: Any) -> BSON:
+    """A time, or null if there is none."""
+    return {"$cond": [is_time(value), value, None]}
+
+
+def days_between(start: Any, end: Any) -> BSON:
+    """The days from one time to another, as a double; null if one of them is no time."""
+    days = {"$divide": [{"$subtract": [end, start]}, DAY_MS]}
+    return {"$cond": [{"$and": [is_time(start), is_time(end)]}, days, None]}
+
+
+def list_or_empty(value: Any) -> BSON:
+    """A list, or an empty one if there is none."""
+    return {"$cond": [{"$isArray": value}, value, []]}
+
+
+def or_null(value: Any) -> BSON:
+    """A value, or null if it is missing."""
+    return {"$ifNull": [value, None]}

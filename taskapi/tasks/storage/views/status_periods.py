@@ -1,0 +1,86 @@
+"""``v_status_periods``: each period in which a task had a status is a row."""
+
+from typing import Any, Final
+
+from taskapi.db.connection import BSON
+from taskapi.db.expressions import days_between, is_time, list_or_empty, or_null, time_or_null
+from taskapi.db.views import View, ViewField
+from taskapi.tasks.schemas import Status
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.marks import MAX_STATUS_CHANGES
+from taskapi.tasks.storage.scope import ACTIVE
+from taskapi.tasks.storage.views.tasks import OWNER_ID
+
+_RECORDED: Final = {"$filter": {"input": list_or_empty("$status_changes"), "cond": is_time("$$this.at")}}
+# Version 1.4 and before kept no status changes. As for an import, a task that is done was "todo" until it was completed.
+_WAS_COMPLETED: Final = {"$and": [{"$eq": ["$status", Status.done.value]}, is_time("$completed_at")]}
+_UNRECORDED: Final = {
+    "$cond": [
+        _WAS_COMPLETED,
+        [{"status": Status.todo.value}, {"status": Status.done.value, "at": "$completed_at"}],
+        [{"status": "$status"}],
+    ]
+}
+
+
+def _let(variables: BSON, expression: Any) -> BSON:
+    return {"$let": {"vars": variables, "in": expression}}
+
+
+# A task has no status before its creation, the time of which an import may set.
+_FIRST: Final = {"status": "$$first.status", "at": {"$ifNull": ["$$created", "$$first.at", None]}}
+_LATER: Final = {
+    "$map": {
+        "input": {"$slice": ["$$changes", 1, MAX_STATUS_CHANGES]},
+        "in": {"status": "$$this.status", "at": {"$max": ["$$this.at", "$$created"]}},
+    }
+}
+_STARTS: Final = _let(
+    {"recorded": _RECORDED, "created": time_or_null("$created_at")},
+    _let(
+        {"changes": {"$cond": [{"$eq": ["$$recorded", []]}, _UNRECORDED, "$$recorded"]}},
+        _let({"first": {"$first": "$$changes"}}, {"$concatArrays": [[_FIRST], _LATER]}),
+    ),
+)
+_PERIODS: Final = _let(
+    {"starts": _STARTS},
+    {"$zip": {"inputs": ["$$starts", {"$slice": ["$$starts", 1, MAX_STATUS_CHANGES]}], "useLongestLength": True}},
+)
+_FROM: Final = {"$first": "$period.at"}
+_UNTIL: Final = {"$arrayElemAt": ["$period.at", 1]}
+
+STATUS_PERIODS: Final = View(
+    name="v_status_periods",
+    on=TaskDocument,
+    pipeline=[
+        {"$match": {"state": ACTIVE}},
+        {"$project": {"owner_id": 1, "changed_at": 1, "period": _PERIODS}},
+        {"$unwind": "$period"},
+        {
+            "$project": {
+                "_id": 0,
+                "task_id": "$_id",
+                "owner_id": 1,
+                "task_changed_at": "$changed_at",
+                "status": or_null({"$first": "$period.status"}),
+                "from": or_null(_FROM),
+                "until": or_null(_UNTIL),
+                "days": days_between(_FROM, {"$ifNull": [_UNTIL, "$$NOW"]}),
+            }
+        },
+    ],
+    description=(
+        "The periods in which tasks had a status, without tasks in the trash: the first begins at the creation, and each where "
+        f"the previous one ends. Up to {MAX_STATUS_CHANGES:,} changes of status of a task are kept, even if its history is "
+        "shorter: after more, the first of those kept counts from the creation."
+    ),
+    fields=(
+        ViewField("task_id", "objectId", "the task: `_id` of `v_tasks`"),
+        OWNER_ID,
+        ViewField("task_changed_at", "date", "when the task was last written; an index has it"),
+        ViewField("status", "string", "`todo`, `in_progress` or `done`"),
+        ViewField("from", "date", "when the task came to have it"),
+        ViewField("until", "date or null", "when it ceased to; null for the present status"),
+        ViewField("days", "double", "how many days it had it, until now for the present status"),
+    ),
+)

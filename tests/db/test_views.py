@@ -1,0 +1,108 @@
+"""The views of a database at start and in migrations: missing ones are created, others only change when an operator asks."""
+
+import asyncio
+from typing import Any, Final
+
+import pytest
+from pymongo.errors import OperationFailure
+
+from taskapi.db import views
+from taskapi.db.connection import Database
+from taskapi.db.indexes import Drift
+from taskapi.db.migrations.migrator import Migrator, Schema
+from taskapi.db.migrations.startup import OnStart, make_ready
+from taskapi.db.views import View, ViewDrift
+from taskapi.main import DOCUMENTS, MIGRATIONS, SCHEMA, VIEWS
+from taskapi.tasks.storage.documents import TaskDocument
+from tests.db.migrations.conftest import Store, database, store
+
+__all__ = ["database", "store"]
+
+pytestmark = pytest.mark.real
+
+ONE: Final = View("v_one", TaskDocument, [{"$match": {"state": "active"}}], "One.", ())
+CHANGED: Final = View("v_one", TaskDocument, [{"$match": {"state": "trash"}}], "One.", ())
+
+
+def schema(*declared: View, former: frozenset[str] = frozenset()) -> Schema:
+    return Schema(DOCUMENTS, MIGRATIONS, declared, former)
+
+
+def stored(store: Store) -> dict[str, Any]:
+    return {each["name"]: each["options"]["pipeline"] for each in store.list_collections(filter={"type": "view"})}
+
+
+@pytest.mark.parametrize("on_start", OnStart)
+async def test_new_database_gets_all_views(database: Database, store: Store, on_start: OnStart) -> None:
+    await make_ready(database, SCHEMA, on_start)
+    assert stored(store).keys() == {view.name for view in VIEWS}
+    assert await Migrator(database, SCHEMA).drifts() == []
+
+
+async def test_ten_workers_create_them_at_once(database: Database, store: Store) -> None:
+    await asyncio.gather(*(database.create_views(VIEWS) for _ in range(10)))
+    assert await database.compare_views(VIEWS) == []
+    await asyncio.gather(*(database.repair_views([CHANGED, *VIEWS]) for _ in range(10)))
+    assert await database.compare_views([CHANGED, *VIEWS]) == []
+
+
+async def test_start_creates_missing_views_only(database: Database, store: Store) -> None:
+    await make_ready(database, schema(ONE), OnStart.check)
+    store.drop_collection("v_one")
+    await make_ready(database, schema(ONE), OnStart.check)
+    assert stored(store) == {"v_one": [*ONE.pipeline]}
+    await make_ready(database, schema(CHANGED), OnStart.check)
+    assert stored(store) == {"v_one": [*ONE.pipeline]}
+
+
+async def test_start_names_views_that_differ(database: Database, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    await database.create_views([ONE])
+    await database.create_views([CHANGED])
+    assert "view v_one has another definition; to repair it: taskapi migrate up" in caplog.messages
+
+
+async def test_embedded_start_changes_views(database: Database, store: Store) -> None:
+    await make_ready(database, schema(ONE), OnStart.everything)
+    await make_ready(database, schema(CHANGED), OnStart.everything)
+    assert stored(store) == {"v_one": [*CHANGED.pipeline]}
+
+
+async def test_migrations_repair_views(database: Database, store: Store) -> None:
+    await make_ready(database, schema(ONE), OnStart.check)
+    migrator = Migrator(database, schema(CHANGED))
+    assert await migrator.drifts() == [ViewDrift("v_one", Drift.changed)]
+    await migrator.up()
+    assert await migrator.drifts() == []
+
+
+async def test_former_views_go_in_the_contract_phase(database: Database, store: Store) -> None:
+    await make_ready(database, schema(ONE), OnStart.check)
+    migrator = Migrator(database, schema(former=frozenset({"v_one", "v_never"})))
+    assert await migrator.drifts() == [ViewDrift("v_one", Drift.former)]
+    await migrator.up()
+    assert stored(store).keys() == {"v_one"}
+    await migrator.up(contract=True)
+    assert (stored(store), await migrator.drifts()) == ({}, [])
+
+
+async def test_collection_with_the_name_stays(database: Database, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.v_one.insert_one({"theirs": 1})
+    await database.repair_views([ONE])
+    await database.drop_former_views({"v_one"})
+    assert store.v_one.count_documents({}) == 1
+    (drift,) = await database.compare_views([ONE])
+    assert drift.describe() in caplog.text
+    assert drift.describe() == "view v_one is missing; a collection has its name: rename that"
+
+
+class Refusing:
+    """A server's database that allows nothing."""
+
+    async def command(self, name: str, *_: Any, **__: Any) -> Any:
+        raise OperationFailure("not authorized", views.UNAUTHORIZED)
+
+
+async def test_lacking_rights_stop_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    await views.create_missing(Refusing(), VIEWS)
+    await views.drop_former(Refusing(), ["v_one"])
+    assert caplog.messages == [views.NO_RIGHTS] * 2
