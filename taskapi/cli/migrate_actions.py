@@ -14,7 +14,7 @@ from taskapi.core import logs
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings, load_settings
 from taskapi.db import connection, embedded
-from taskapi.db.backup.service import why
+from taskapi.db.blocking import why
 from taskapi.db.connection import Database
 from taskapi.db.indexes import Drift, IndexDrift
 from taskapi.db.migrations.migrator import Migrator, StepState

@@ -19,6 +19,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from taskapi import __version__
 from taskapi.cli import backup as cli_backup
+from taskapi.cli import extract as cli_extract
 from taskapi.cli import migrate as cli_migrate
 from taskapi.cli import server
 from taskapi.cli import users as cli_users
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli_users.add_to(commands)
     cli_backup.add_to(commands)
     cli_migrate.add_to(commands)
+    cli_extract.add_to(commands)
     options = parser.parse_args(arguments)
     try:
         for warning in find_warnings(load_settings()):
@@ -60,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         if options.command == "migrate":
             cli_migrate.run(options)
+            return
+        if options.command == "extract":
+            cli_extract.run(options)
             return
         if options.command in cli_backup.COMMANDS:
             cli_backup.run(options)

@@ -1,1 +1,0 @@
-"""Tests of what analysts use beside the views."""

@@ -1,17 +1,13 @@
 """``taskapi backup`` and ``taskapi restore``, on the configured MongoDB or the embedded one."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pymongo
-from pymongo import MongoClient
 from pymongo.database import Database
-from pymongo.errors import OperationFailure, PyMongoError
-from pymongo.read_concern import ReadConcern
-from pymongo.read_preferences import ReadPreference
+from pymongo.errors import PyMongoError
 
 from taskapi import __version__
 from taskapi.core import secret_file
@@ -19,10 +15,11 @@ from taskapi.core.clock import rfc3339, utc_now
 from taskapi.core.errors import StartupError
 from taskapi.core.keys import Keyring
 from taskapi.core.settings import Settings
-from taskapi.db import connection, embedded
+from taskapi.db import embedded
 from taskapi.db.backup import dump, load
 from taskapi.db.backup.dump import Progress
 from taskapi.db.backup.format import BadFile, Header, Reader, Writer
+from taskapi.db.blocking import connected, why
 from taskapi.db.connection import BSON
 from taskapi.db.service_state import SIGNING_KEY
 
@@ -39,26 +36,6 @@ class Report:
     progress: Progress
 
 
-@contextmanager
-def _connected(settings: Settings, seconds: int) -> Iterator["Database[BSON]"]:
-    options: dict[str, Any] = {"socketTimeoutMS": seconds * 1000, "retryReads": True}
-    # A timeout in the URI would apply to all batches of a cursor together.
-    with connection.make_client(MongoClient[BSON], settings, options) as client, pymongo.timeout(0):
-        try:
-            client.admin.command("ping")
-        except PyMongoError as error:
-            raise StartupError(connection.why_unreachable(error, settings)) from None
-        try:
-            yield client.get_database(
-                settings.mongodb_database,
-                read_preference=ReadPreference.PRIMARY,
-                read_concern=ReadConcern(),
-                write_concern=connection.DURABLE,
-            )
-        except PyMongoError as error:
-            raise StartupError(why(error)) from None
-
-
 def back_up(settings: Settings, sink: BinaryIO, report: Report, *, with_keys: bool) -> list[str]:
     """Writes the whole database to ``sink``, with the secrets if ``with_keys``. Returns the lines to print once it is stored.
 
@@ -66,7 +43,7 @@ def back_up(settings: Settings, sink: BinaryIO, report: Report, *, with_keys: bo
         StartupError: the backup failed or would be inconsistent; one line that says why.
     """
     embedded.require_data(settings)
-    with embedded.provide(settings, join=True) as complete, _connected(complete, READ_SECONDS) as source:
+    with embedded.provide(settings, join=True) as complete, connected(complete, READ_SECONDS) as source:
         if load.is_half_restored(source):
             raise StartupError(f"the database {source.name} is only partly restored")
         with nullcontext() if settings.mongodb_uri else dump.long_history(source.client):
@@ -130,7 +107,7 @@ def restore(settings: Settings, file: BinaryIO, report: Report, *, drop: bool) -
     if kept and embedded.is_new(settings):
         embedded.make_folder(folder)
         _keep(settings, folder, kept, report)  # before the server creates a secret of its own
-    with embedded.provide(settings, join=True) as complete, _connected(complete, WRITE_SECONDS) as target:
+    with embedded.provide(settings, join=True) as complete, connected(complete, WRITE_SECONDS) as target:
         if not drop:
             load.require_empty(target)
         if kept and not settings.mongodb_uri:
@@ -164,17 +141,6 @@ def _compare_keys(settings: Settings, header: Header, report: Report) -> None:
         f"The backup was created with another secret key (fingerprint {signing}): add that key after the current one in "
         f"TASKAPI_SECRET_KEYS ({where}), or {WITHOUT_KEY}"
     )
-
-
-def why(error: BaseException) -> str:
-    """The reason for a failure, in a few words, without the server's message, which may contain stored data."""
-    if isinstance(error, OperationFailure):
-        return f"MongoDB refused: {(error.details or {}).get('codeName') or f'error {error.code}'}"
-    if isinstance(error, PyMongoError):
-        return f"MongoDB: {type(error).__name__}"
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
 
 
 def secrets_in(file: BinaryIO) -> list[str]:
