@@ -1,0 +1,37 @@
+"""Cycle time: how long did finished tasks take from the first time they were in progress until they were last done?
+
+Unit: days; half of the tasks took at most p50, 85 % at most p85, 95 % at most p95 (nearest rank). By month of completion, in the
+time zone ZONE (default UTC). Tasks that were never in progress do not count, nor do deleted ones. Reads v_status_periods.
+
+    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pandas_cycle_time.py
+"""
+
+import os
+from datetime import datetime
+
+import pandas as pd
+from bson import ObjectId
+from pymongo import MongoClient
+from pymongoarrow.api import Schema, find_pandas_all
+
+ZONE = os.environ.get("ZONE", "UTC")
+PERCENTS = (50, 85, 95)
+
+with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+    periods = find_pandas_all(
+        client.get_default_database("taskapi")["v_status_periods"],
+        {"status": {"$in": ["in_progress", "done"]}},
+        schema=Schema({"task_id": ObjectId, "status": str, "from": datetime, "until": datetime}),
+    )
+
+begun = periods[periods["status"] == "in_progress"].groupby("task_id")["from"].min()
+done = periods[(periods["status"] == "done") & periods["until"].isna()].groupby("task_id")["from"].max()  # not reopened
+tasks = pd.DataFrame({"begun": begun, "done": done}).dropna()
+tasks["days"] = (tasks["done"] - tasks["begun"]) / pd.Timedelta(days=1)
+tasks["month"] = tasks["done"].dt.tz_localize("UTC").dt.tz_convert(ZONE).dt.strftime("%Y-%m")
+
+days = tasks.groupby("month")["days"]
+table = days.size().to_frame("tasks")
+for percent in PERCENTS:
+    table[f"p{percent}"] = days.apply(lambda took, share=percent: took.sort_values().iloc[-(-len(took) * share // 100) - 1])
+print(table.reset_index().to_string(index=False, float_format="{:.2f}".format))

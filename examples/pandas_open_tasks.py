@@ -1,0 +1,25 @@
+"""Open tasks by owner and ISO week of creation: who has how many, and since when?
+
+Unit: tasks. Weeks begin on Monday, in the time zone ZONE (default UTC). Deleted tasks do not count. Reads v_tasks.
+
+    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pandas_open_tasks.py
+"""
+
+import os
+from datetime import datetime
+
+from pymongo import MongoClient
+from pymongoarrow.api import Schema, find_pandas_all
+
+ZONE = os.environ.get("ZONE", "UTC")
+
+with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+    tasks = find_pandas_all(
+        client.get_default_database("taskapi")["v_tasks"],
+        {"status": {"$in": ["todo", "in_progress"]}, "created_at": {"$type": "date"}},
+        schema=Schema({"owner": str, "created_at": datetime}),  # only these columns are sent
+    )
+
+tasks["week"] = tasks["created_at"].dt.tz_localize("UTC").dt.tz_convert(ZONE).dt.strftime("%G-W%V")
+table = tasks.groupby(["owner", "week"]).size().reset_index(name="open")
+print(table.to_string(index=False))

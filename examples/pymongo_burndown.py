@@ -1,0 +1,33 @@
+"""Burndown: how many tasks were open at the end of each of 14 days?
+
+Unit: tasks that existed and were not done; one that is reopened is open again. Days are those of the time zone ZONE (default
+UTC); the last one is LAST_DAY (default today, which is not over). Deleted tasks do not count. Reads v_status_periods.
+
+    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pymongo_burndown.py
+"""
+
+import os
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from pymongo import MongoClient
+
+ZONE = os.environ.get("ZONE", "UTC")
+LAST_DAY = date.fromisoformat(os.environ.get("LAST_DAY") or f"{datetime.now(ZoneInfo(ZONE)):%Y-%m-%d}")
+DAYS = [(LAST_DAY - timedelta(days=back)).isoformat() for back in reversed(range(14))]
+
+day = {"$dateToString": {"date": "$steps.at", "format": "%Y-%m-%d", "timezone": ZONE}}
+pipeline = [
+    {"$match": {"status": {"$in": ["todo", "in_progress"]}}},
+    {"$project": {"steps": [{"at": "$from", "open": 1}, {"at": "$until", "open": -1}]}},
+    {"$unwind": "$steps"},
+    {"$match": {"steps.at": {"$ne": None}}},  # a period that has not ended closes nothing
+    {"$group": {"_id": day, "open": {"$sum": "$steps.open"}}},
+]
+
+with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+    steps = list(client.get_default_database("taskapi")["v_status_periods"].aggregate(pipeline))
+
+print(f"{'day':<10}  {'open':>6}")
+for day in DAYS:
+    print(f"{day:<10}  {sum(step['open'] for step in steps if step['_id'] <= day):>6}")

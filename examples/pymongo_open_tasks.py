@@ -1,0 +1,24 @@
+"""Open tasks by owner and ISO week of creation: who has how many, and since when?
+
+Unit: tasks. Weeks begin on Monday, in the time zone ZONE (default UTC). Deleted tasks do not count. Reads v_tasks.
+
+    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pymongo_open_tasks.py
+"""
+
+import os
+
+from pymongo import MongoClient
+
+ZONE = os.environ.get("ZONE", "UTC")
+
+week = {"$dateToString": {"date": "$created_at", "format": "%G-W%V", "timezone": ZONE}}
+pipeline = [
+    {"$match": {"status": {"$in": ["todo", "in_progress"]}, "created_at": {"$type": "date"}}},
+    {"$group": {"_id": {"owner": "$owner", "week": week}, "open": {"$sum": 1}}},
+    {"$sort": {"_id.owner": 1, "_id.week": 1}},
+]
+
+with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+    print(f"{'owner':<32}  {'week':<8}  {'open':>6}")
+    for row in client.get_default_database("taskapi")["v_tasks"].aggregate(pipeline):
+        print(f"{row['_id']['owner']!s:<32}  {row['_id']['week']:<8}  {row['open']:>6}")
