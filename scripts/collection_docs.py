@@ -8,8 +8,9 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from collection_examples import EXAMPLES
+from bson import json_util
 from collection_fields import DocsError
 from collection_pages import overview, page
 from collection_schemas import schema_file, validator_file
@@ -20,6 +21,11 @@ from taskapi.main import DOCUMENTS
 ROOT = Path(__file__).parents[1]
 PAGES, SCHEMAS = Path("docs", "collections"), Path("schemas")
 CHANGELOG, INDEX = PAGES / "changelog.md", PAGES / "index.md"
+EXAMPLES: dict[str, list[dict[str, Any]]] = json_util.loads(
+    Path(__file__).with_name("collection_examples.json").read_text(encoding="utf-8"),
+    json_options=json_util.JSONOptions(tz_aware=True),
+)
+"""Documents of each collection that a running API has stored; tests/scripts/test_collection_examples.py records them."""
 
 
 def generate() -> dict[Path, str]:
@@ -27,7 +33,7 @@ def generate() -> dict[Path, str]:
     files = {INDEX: overview((ROOT / INDEX).read_text(encoding="utf-8"), DOCUMENTS)}
     for document in DOCUMENTS:
         name = document.Settings.name
-        files[PAGES / f"{name}.md"] = page(document, EXAMPLES[document])
+        files[PAGES / f"{name}.md"] = page(document, EXAMPLES[name])
         files[SCHEMAS / f"{name}.schema.json"] = schema_file(document)
         files[SCHEMAS / f"{name}.validator.json"] = validator_file(document)
     return files

@@ -14,6 +14,7 @@ from taskapi.db.indexes import Index
 
 BSON = dict[str, Any]
 GENERATED = "<!-- ./scripts/docs writes this page from the code. Do not edit it. -->"
+MAX_BYTES_SHOWN = 16
 PLAIN_OPTIONS = {"name", "key", "expireAfterSeconds", "unique", "sparse", "partialFilterExpression", "textIndexVersion"}
 TABLE = "| field | BSON type | limits | meaning |\n| --- | --- | --- | --- |"
 OVERVIEW_TABLE = "| collection | a document is | for |\n| --- | --- | --- |"
@@ -36,7 +37,7 @@ def page(document: type[Document], examples: Iterable[BSON]) -> str:
     parts.append("## Indexes")
     indexes: list[Index] = document.Settings.indexes
     parts.append(_table(INDEX_TABLE, map(_index_row, indexes)) if indexes else "None, except that of `_id`.")
-    parts.append("## Example")
+    parts += ["## Examples", "A running API has stored them; ids, times, hashes and other bytes were replaced since."]
     parts += [f"```js\n{_shell(example)}\n```" for example in examples]
     parts += [
         "## Schema",
@@ -179,7 +180,8 @@ def _shell(value: Any, indent: int | None = 2, depth: int = 1) -> str:
         case datetime():
             return f'ISODate("{value.strftime("%Y-%m-%dT%H:%M:%S")}.{value.microsecond // 1000:03}Z")'
         case bytes():
-            return f'HexData(0, "{value.hex()}")'
+            cut = value[:MAX_BYTES_SHOWN]
+            return f'HexData(0, "{cut.hex()}{"…" if len(cut) < len(value) else ""}")'
         case dict():
             members = [f"{_key(key)}: {_shell(member, indent, depth + 1)}" for key, member in value.items()]
             return _group(members, "{}", " ", indent, depth)

@@ -34,7 +34,6 @@ sys.path.append(str(ROOT / "scripts"))
 docs = importlib.import_module("collection_docs")
 fields = importlib.import_module("collection_fields")
 pages = importlib.import_module("collection_pages")
-EXAMPLES = importlib.import_module("collection_examples").EXAMPLES
 
 FILES: dict[Path, str] = docs.generate()
 NOT_SECRET = {"throttles._id", "throttles.account"}  # which identify counters
@@ -190,7 +189,7 @@ async def test_schema_and_mongodb_accept_alike(app: FastAPI, document: type[Docu
     database = service(Database).collection(document).database
     checked = await database.create_collection("checked", validator=validator(document))
     try:
-        for example in EXAMPLES[document]:
+        for example in docs.EXAMPLES[document.Settings.name]:
             written = json.loads(json_util.dumps(example, json_options=json_util.RELAXED_JSON_OPTIONS))
             schema.validate(written)
             await checked.insert_one(example)
