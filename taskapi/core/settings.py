@@ -78,6 +78,9 @@ class Settings(BaseSettings):
         le=65_535,
         description="Port of 127.0.0.1 on which the embedded MongoDB also listens; empty: none.",
     )
+    mongod_auth: bool | None = Field(
+        None, description="The embedded MongoDB requires a sign-in; empty: if its data folder is new, or already did."
+    )
     mongod_cache_gb: float = Field(1.0, ge=0.25, le=1024, description="Cache of the embedded MongoDB, in GiB.")
 
     secret_key: SecretStr | None = Field(None, description="Signs tokens; at least 32 bytes.")

@@ -4,7 +4,6 @@ What Motor and PyMongo's own async client do differently (how a pipeline is star
 Beanie names its collection) is behind a function here or in ``snapshots``; what they share is used directly.
 """
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -33,6 +32,7 @@ from taskapi.core.errors import (
 from taskapi.core.settings import Settings
 from taskapi.db import driver_threads, indexes, views
 from taskapi.db.indexes import IndexDrift
+from taskapi.db.uris import mask_password
 from taskapi.db.views import View, ViewDrift
 
 BSON = dict[str, Any]  # a document as the driver returns it
@@ -176,14 +176,13 @@ async def open_database(
 def why_unreachable(error: PyMongoError, settings: Settings) -> str:
     """Why the database cannot be used, in one line with the host and the setting."""
     uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri else ""
-    masked = re.sub(r"://([^:/@]*):.*@", r"://\1:***@", uri)
     if isinstance(error, OperationFailure) and error.code == AUTHENTICATION_FAILED:
         reason = "it refused the user name or password"
     elif isinstance(error, ConnectionFailure):
         reason = f"no usable server within {settings.mongodb_selection_timeout_ms / 1000:g} s"
     else:
         reason = str(error).split(", full error")[0]
-    return f"MongoDB at {masked} cannot be used (TASKAPI_MONGODB_URI): {reason}"
+    return f"MongoDB at {mask_password(uri)} cannot be used (TASKAPI_MONGODB_URI): {reason}"
 
 
 def acknowledged(collection: Collection) -> Collection:

@@ -1,8 +1,8 @@
 """A real ``mongod`` as a child process, used when no MongoDB is configured.
 
 It is a journaled replica set of one member, so transactions and change streams work, and it keeps its data in
-``Settings.data_dir``. It listens on a Unix socket that only the account that runs it can open. It dies with this process,
-and is restarted if it dies alone.
+``Settings.data_dir``. It listens on a Unix socket that only the account that runs it can open, and requires a sign-in
+unless that is turned off (``mongod_auth``). It dies with this process, and is restarted if it dies alone.
 """
 
 import fcntl
@@ -20,6 +20,7 @@ from taskapi.core import secret_file
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
 from taskapi.core.startup_files import explained, give_to_owner
+from taskapi.db import mongod_auth
 from taskapi.db.mongod_address import read_uri
 from taskapi.db.mongod_process import STOP_SECONDS, MongodProcess, read_data_format
 from taskapi.db.mongod_program import find_mongod
@@ -67,7 +68,8 @@ def provide(settings: Settings, prepare: Callable[[], object] = lambda: None, *,
         complete = secret_file.complete(settings, folder, make=True)
         if settings.secrets and complete is not settings:
             log.warning(BOTH_VERIFY, secret_file.path_in(folder), settings.refresh_token_days)
-        server = MongodProcess(find_mongod(settings, read_data_format(folder)), folder, settings, lock)
+        program = find_mongod(settings, read_data_format(folder))
+        server = MongodProcess(program, folder, settings, lock, mongod_auth.choose(folder, settings.mongod_auth))
         try:
             server.start(prepare)
             give_to_owner(folder)

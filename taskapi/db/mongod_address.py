@@ -35,9 +35,16 @@ def choose_socket(folder: Path) -> Path:
     return socket
 
 
-def uri_of(socket: Path) -> str:
-    """The URI of the MongoDB that listens there."""
-    return f"mongodb://{quote(str(socket), safe='')}/?directConnection=true"
+def uri_of(socket: Path, account: str = "") -> str:
+    """The URI of the MongoDB that listens there, for an account (``name:password``, percent-encoded) or without one."""
+    return f"mongodb://{account and f'{account}@'}{quote(str(socket), safe='')}/?directConnection=true"
+
+
+def withdraw_uri(folder: Path, uri: str) -> None:
+    """Deletes the URI in the data folder if it is not ``uri``, which is to be valid soon. Raises StartupError."""
+    if read_uri(folder) not in (None, uri):
+        with explained(f"{_uri_file(folder)} cannot be deleted"):
+            _uri_file(folder).unlink()
 
 
 def write_uri(folder: Path, uri: str) -> None:

@@ -20,6 +20,7 @@ from taskapi.core import startup_files
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
 from taskapi.db import child_process, mongod_address
+from taskapi.db.mongod_auth import Credentials
 from taskapi.db.mongod_log import MongodLog
 from taskapi.db.mongod_program import Release, is_past_end_of_life, release
 
@@ -51,11 +52,13 @@ OLD_VERSION = (
 class MongodProcess:
     """One mongod, and the thread that starts, awaits and restarts it."""
 
-    def __init__(self, program: Path, folder: Path, settings: Settings, lock: IO[bytes]) -> None:
-        self.program, self.folder, self.lock = program, folder, lock
+    def __init__(
+        self, program: Path, folder: Path, settings: Settings, lock: IO[bytes], credentials: Credentials | None = None
+    ) -> None:
+        self.program, self.folder, self.lock, self.credentials = program, folder, lock, credentials
         self.cache_gb, self.port = settings.mongod_cache_gb, settings.mongod_port
         self.socket = mongod_address.choose_socket(folder)
-        self.uri = mongod_address.uri_of(self.socket)
+        self.uri = credentials.uri_of(self.socket) if credentials else mongod_address.uri_of(self.socket)
         self.log = MongodLog(folder / "mongod.log")
         self.process: subprocess.Popen[bytes] | None = None
         self.failure: str | None = None
@@ -70,12 +73,13 @@ class MongodProcess:
         Raises:
             StartupError: the server ended, or does not accept writes; the message says why, and where the log is.
         """
-        mongod_address.write_uri(self.folder, self.uri)
+        mongod_address.withdraw_uri(self.folder, self.uri)
         self.keeper.start()
         prepare()
         self.ready.wait()
         if self.failure:
             raise StartupError(f"mongod did not start: {self.failure}; see {self.log.path}")
+        mongod_address.write_uri(self.folder, self.uri)
 
     def stop(self) -> None:
         """Shuts the server down cleanly, or kills it after 30 s."""
@@ -137,6 +141,7 @@ class MongodProcess:
         arguments += ["--nounixsocket"]  # no other socket in /tmp
         arguments += ["--networkMessageCompressors", "disabled"]
         arguments += ["--replSet", REPLICA_SET, "--oplogSize", "990"]
+        arguments += self.credentials.arguments if self.credentials else []
         arguments += ["--quiet", "--slowms", str(SLOW_MS)]
         arguments += ["--wiredTigerCacheSizeGB", str(self.cache_gb), "--syncdelay", str(CHECKPOINT_SECONDS)]
         arguments += ["--wiredTigerEngineConfigString", STORAGE]
@@ -150,12 +155,15 @@ class MongodProcess:
         began = said = time.monotonic()
         answered: float | None = None
         options: dict[str, Any] = {"serverSelectionTimeoutMS": 250, "connectTimeoutMS": 2000, "socketTimeoutMS": 10_000}
-        with MongoClient[dict[str, object]](self.uri, **options) as client:
+        uri = self.credentials.system_uri_of(self.socket) if self.credentials else self.uri
+        with MongoClient[dict[str, Any]](uri, **options) as client:
             while process.poll() is None:
                 with suppress(PyMongoError):
                     is_primary = client.admin.command("hello").get("isWritablePrimary")
                     answered = answered or time.monotonic()
                     if is_primary:
+                        if self.credentials:
+                            self.credentials.provide_admin(client, self.socket)
                         self._note_version(client)
                         return None
                     self._initiate(client)
@@ -175,7 +183,7 @@ class MongodProcess:
     def _last_error(self) -> str:
         return f"; its last error: {self.log.latest_error}" if self.log.latest_error else ""
 
-    def _initiate(self, client: "MongoClient[dict[str, object]]") -> None:
+    def _initiate(self, client: "MongoClient[dict[str, Any]]") -> None:
         members = [{"_id": 0, "host": str(self.socket)}]
         try:
             client.admin.command("replSetGetStatus")
@@ -187,7 +195,7 @@ class MongodProcess:
                 current |= {"members": members, "version": current["version"] + 1}
                 client.admin.command("replSetReconfig", current, force=True)
 
-    def _note_version(self, client: "MongoClient[dict[str, object]]") -> None:
+    def _note_version(self, client: "MongoClient[dict[str, Any]]") -> None:
         """Stores the format of the data, for the choice of a program at the next start. Warns once of an old server."""
         answer = client.admin.command({"getParameter": 1, "featureCompatibilityVersion": 1})
         data = str(answer["featureCompatibilityVersion"]["version"])

@@ -136,8 +136,9 @@ def launched(
         keep_output(server.output)
         for part in folder.glob("mongod.log*"):
             keep_output(part.read_text(), "mongod")
-        if (generated := folder / "secret_key").exists():
-            keep_secret(generated.read_text(), "secret key")
+        for name in ("secret_key", "mongodb_key"):
+            if (generated := folder / name).exists():
+                keep_secret(generated.read_text(), name.replace("_", " "))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pymongo.uri_parser import parse_uri
 
 from taskapi.cli import serve as cli
 from tests.server.process import UVICORN, Server, run_to_end, serving, wait_until
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.real
 def test_it_says_where_everything_is(server: Server) -> None:
     for line in (f"API       {server.url}", f"Docs      {server.url}/docs", f"Data      {server.folder}"):
         assert line in server.output
-    assert f"MongoDB   {server.mongodb_uri}\n" in server.output
+    password = parse_uri(server.mongodb_uri)["password"]
+    assert f"MongoDB   {server.mongodb_uri.replace(password, '***')}\n" in server.output
     assert os.getsid(server.mongod()) != os.getsid(server.process.pid)  # Ctrl-C is not for it
 
 
