@@ -21,6 +21,7 @@ from taskapi import __version__
 from taskapi.cli import backup as cli_backup
 from taskapi.cli import extract as cli_extract
 from taskapi.cli import migrate as cli_migrate
+from taskapi.cli import report as cli_report
 from taskapi.cli import server
 from taskapi.cli import users as cli_users
 from taskapi.cli.supervisor import Supervisor
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli_backup.add_to(commands)
     cli_migrate.add_to(commands)
     cli_extract.add_to(commands)
+    cli_report.add_to(commands)
     options = parser.parse_args(arguments)
     try:
         for warning in find_warnings(load_settings()):
@@ -66,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         if options.command == "extract":
             cli_extract.run(options)
+            return
+        if options.command == "report":
+            cli_report.run(options)
             return
         if options.command in cli_backup.COMMANDS:
             cli_backup.run(options)

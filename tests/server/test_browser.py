@@ -11,27 +11,17 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import visibility_of_element_located
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.browser import chromium
 from tests.client import PASSWORD
 from tests.server.process import PATIENCE_SECONDS, Server
-from tests.tools import needs
 
 pytestmark = pytest.mark.real
-
-OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--window-size=1280,1600"]
-OPTIONS += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = needs("chromium", "chromium")
-    for option in [*OPTIONS, f"--user-data-dir={tmp_path / 'profile'}"]:
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(executable_path=needs("chromedriver", "chromium-driver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path / "profile") as driver:
+        yield driver
 
 
 def test_a_task_is_made_through_the_docs_page(browser: webdriver.Chrome, server: Server) -> None:

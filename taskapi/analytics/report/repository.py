@@ -1,0 +1,134 @@
+"""Asks MongoDB for the figures of a report.
+
+All queries read the views; what comes back is small, however many tasks there are.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from bson import ObjectId
+from bson.codec_options import CodecOptions
+from pymongo import ReadPreference
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from taskapi.accounts.users.views import USERS
+from taskapi.core.errors import StartupError
+from taskapi.db.connection import BSON, CODEC
+from taskapi.db.migrations.startup import COMMAND
+from taskapi.stats.durations import between
+from taskapi.stats.expressions import IS_DONE, STATUS, count_not_after, is_date, number_of
+from taskapi.stats.schemas import DURATION_LIMITS
+from taskapi.tasks.schemas import Status
+from taskapi.tasks.storage.views.changes import TASK_CHANGES
+from taskapi.tasks.storage.views.status_periods import STATUS_PERIODS
+from taskapi.tasks.storage.views.tasks import TASKS
+
+QUERY_SECONDS: Final = 900
+MAX_TAGS: Final = 15
+TIME_LIMIT_EXCEEDED: Final = 50
+SECOND: Final = 1000  # milliseconds
+LEAD_TIME: Final = between("$created_at", "$completed_at")
+DERIVED: Final = ("completed", "completed_at", "progress")  # which change with the status or the checklist
+TAGS: Final[BSON] = {"$cond": [{"$isArray": "$tags"}, {"$setUnion": ["$tags", []]}, []]}  # each once
+# A script may have stored 3.0: that is 3. Other values have no place on the scale.
+PRIORITY: Final[BSON] = {
+    "$let": {
+        "vars": {"whole": {"$convert": {"input": "$priority", "to": "int", "onError": None, "onNull": None}}},
+        "in": {"$cond": [{"$and": [{"$isNumber": "$priority"}, {"$eq": ["$$whole", "$priority"]}]}, "$$whole", None]},
+    }
+}
+
+
+class ReportRepository:
+    """Reads the views of a database: from a secondary if there is one, in bounded memory and time."""
+
+    def __init__(self, database: "Database[BSON]") -> None:
+        options: CodecOptions[Any] = CODEC
+        self._database = database.with_options(codec_options=options, read_preference=ReadPreference.SECONDARY_PREFERRED)
+
+    def require_views(self) -> None:
+        """Raises StartupError if a view is missing, or may not be read."""
+        wanted = [view.name for view in (TASKS, STATUS_PERIODS, TASK_CHANGES)]
+        found = self._database.list_collection_names(filter={"name": {"$in": wanted}}, authorizedCollections=True)
+        if missing := sorted(set(wanted) - set(found)):
+            lack = f"the database {self._database.name} has no view {missing[0]} that this MongoDB user can read"
+            raise StartupError(f"{lack}; to create it: {COMMAND}")
+
+    def find_owner(self, name: str) -> tuple[ObjectId, str]:
+        """The id and the name of the account that is called ``name``, in any case. Raises StartupError."""
+        is_text = {"$eq": [{"$type": "$username"}, "string"]}
+        lower = {"$cond": [is_text, {"$toLower": "$username"}, None]}
+        found = self._ask(USERS.name, [{"$match": {"$expr": {"$eq": [lower, {"$literal": name.lower()}]}}}, {"$limit": 1}])
+        if not found:
+            raise StartupError(f"there is no account with the user name {name!r} in the database {self._database.name}")
+        return found[0]["_id"], found[0]["username"]
+
+    def count_tasks(self, owner: BSON, limits: Sequence[datetime], today: datetime) -> list[BSON]:
+        """How many tasks share a status, a priority, whether they are overdue, and the weeks of their creation and completion."""
+        is_overdue = {"$and": [{"$not": [IS_DONE]}, is_date("$due_date"), {"$lt": ["$due_date", today]}]}
+        key = {
+            "status": STATUS,
+            "overdue": is_overdue,
+            "priority": PRIORITY,
+            "created": number_of("$created_at", limits),
+            "completed": number_of("$completed_at", limits),
+        }
+        return self._ask(TASKS.name, [{"$match": owner}, {"$group": {"_id": key, "tasks": {"$sum": 1}}}])
+
+    def count_periods(self, owner: BSON, limits: Sequence[datetime]) -> list[BSON]:
+        """How many periods of a status share it, and the weeks in which they begin and end."""
+        is_recent = {"$or": [{"until": None}, {"until": {"$gte": limits[0]}}]}
+        key = {"status": STATUS, "from": number_of("$from", limits), "until": number_of("$until", limits)}
+        stages: list[BSON] = [{"$match": {**owner, **is_recent}}, {"$group": {"_id": key, "tasks": {"$sum": 1}}}]
+        return self._ask(STATUS_PERIODS.name, stages)
+
+    def count_lead_times(self, owner: BSON, start: datetime, end: datetime) -> list[BSON]:
+        """How many tasks that were completed between two times are in each class of duration."""
+        number = count_not_after("$took", [limit * SECOND for limit in DURATION_LIMITS])
+        return self._ask(TASKS.name, [*_lead_times(owner, start, end), {"$group": {"_id": number, "tasks": {"$sum": 1}}}])
+
+    def find_lead_time(self, owner: BSON, start: datetime, end: datetime, low: int, high: int | None, place: int) -> int:
+        """The milliseconds at ``place``, from 0, in the order of those from ``low`` seconds on and below ``high``."""
+        within = {"$gte": low * SECOND, **({} if high is None else {"$lt": high * SECOND})}
+        order: list[BSON] = [{"$match": {"took": within}}, {"$sort": {"took": 1}}, {"$skip": place}, {"$limit": 1}]
+        found = self._ask(TASKS.name, [*_lead_times(owner, start, end), *order])
+        return int(found[0]["took"]) if found else low * SECOND  # a task may have been deleted meanwhile
+
+    def count_overdue_tags(self, owner: BSON, today: datetime) -> list[BSON]:
+        """The tags of overdue tasks: how many have each, most first; null for those without a tag."""
+        overdue = {**owner, "status": {"$ne": Status.done}, "due_date": {"$lt": today}}
+        stages: list[BSON] = [
+            {"$match": overdue},
+            {"$project": {"_id": 0, "tag": {"$cond": [{"$eq": [TAGS, []]}, [None], TAGS]}}},
+            {"$unwind": "$tag"},
+            {"$group": {"_id": "$tag", "tasks": {"$sum": 1}}},
+            {"$match": {"$expr": {"$in": [{"$type": "$_id"}, ["string", "null"]]}}},
+            {"$sort": {"tasks": -1, "_id": 1}},
+            {"$limit": MAX_TAGS},
+        ]
+        return self._ask(TASKS.name, stages)
+
+    def count_changed_fields(self, owner: BSON, start: datetime, end: datetime) -> list[BSON]:
+        """How often each field was changed between two times, most often first."""
+        changes = {**owner, "at": {"$gte": start, "$lt": end}, "field": {"$nin": [None, *DERIVED]}}
+        stages: list[BSON] = [
+            {"$match": changes},
+            {"$group": {"_id": "$field", "changes": {"$sum": 1}}},
+            {"$sort": {"changes": -1, "_id": 1}},
+        ]
+        return self._ask(TASK_CHANGES.name, stages)
+
+    def _ask(self, view: str, stages: list[BSON]) -> list[BSON]:
+        try:
+            return list(self._database[view].aggregate(stages, allowDiskUse=True, maxTimeMS=QUERY_SECONDS * 1000))
+        except OperationFailure as error:
+            if error.code != TIME_LIMIT_EXCEEDED:
+                raise
+            raise StartupError(f"a query took more than {QUERY_SECONDS} s; --owner, or fewer --weeks, is faster") from None
+
+
+def _lead_times(owner: BSON, start: datetime, end: datetime) -> list[BSON]:
+    within = {**owner, "completed_at": {"$gte": start, "$lt": end}}
+    return [{"$match": within}, {"$project": {"_id": 0, "took": LEAD_TIME}}, {"$match": {"took": {"$gte": 0}}}]
