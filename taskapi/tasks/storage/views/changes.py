@@ -21,23 +21,36 @@ _IS_SOUND: Final = {"$and": [{"$eq": [{"$type": "$$this.before"}, "object"]}, is
 _ENTRIES: Final = {"$reverseArray": {"$filter": {"input": list_or_empty("$history"), "cond": _IS_SOUND}}}
 
 
-def _row(field: str | None, before: BSON | str | None, after: BSON | str | None) -> BSON:
-    write = {name: f"$$this.{name}" for name in ("version", "at", "by", "action")}
-    return {**write, "field": field, "before": before, "after": after}
-
-
-def _change(name: str) -> BSON:
-    """The row of a field as a list, which is empty unless an entry changed it."""
-    before, after = f"$$this.before.{name}", f"$$value.values.{name}"
-    is_changed = {"$and": [{"$ne": [{"$type": before}, "missing"]}, {"$ne": [before, after]}]}
-    return {"$cond": [is_changed, [_row(name, before, or_null(after))], []]}
-
-
-_OF_ENTRY: Final = {
-    "$let": {
-        "vars": {"changes": {"$concatArrays": [_change(name) for name in CHANGED_FIELDS]}},
-        "in": {"$cond": [{"$eq": ["$$changes", []]}, [_row(None, None, None)], "$$changes"]},
+_WRITE: Final[BSON] = {name: f"$$this.{name}" for name in ("version", "at", "by", "action")}
+_UNCHANGED: Final[BSON] = {**_WRITE, "field": None, "before": None, "after": None}
+_PAIRS: Final = {
+    "$filter": {
+        "input": {"$objectToArray": "$$this.before"},
+        "as": "pair",
+        "cond": {"$in": ["$$pair.k", list(CHANGED_FIELDS)]},
     }
+}
+_AFTER: Final = {
+    "$switch": {
+        "branches": [{"case": {"$eq": ["$$pair.k", name]}, "then": f"$$value.values.{name}"} for name in CHANGED_FIELDS],
+        "default": None,
+    }
+}
+_CHANGES: Final = {
+    "$filter": {
+        "input": {
+            "$map": {
+                "input": _PAIRS,
+                "as": "pair",
+                "in": {**_WRITE, "field": "$$pair.k", "before": "$$pair.v", "after": or_null(_AFTER)},
+            }
+        },
+        "as": "row",
+        "cond": {"$ne": ["$$row.before", "$$row.after"]},
+    }
+}
+_OF_ENTRY: Final = {
+    "$let": {"vars": {"changes": _CHANGES}, "in": {"$cond": [{"$eq": ["$$changes", []]}, [_UNCHANGED], "$$changes"]}}
 }
 _ROWS: Final = {
     "$reduce": {

@@ -42,8 +42,17 @@ _STARTS: Final = _let(
         _let({"first": {"$first": "$$changes"}}, {"$concatArrays": [[_FIRST], _LATER]}),
     ),
 )
+# Most tasks need none of this.
+_IS_SIMPLE: Final = {
+    "$and": [
+        {"$isArray": "$status_changes"},
+        {"$eq": [{"$first": "$status_changes.at"}, "$created_at"]},
+        is_time("$created_at"),
+        is_time({"$last": "$status_changes.at"}),
+    ]
+}
 _PERIODS: Final = _let(
-    {"starts": _STARTS},
+    {"starts": {"$cond": [_IS_SIMPLE, "$status_changes", _STARTS]}},
     {"$zip": {"inputs": ["$$starts", {"$slice": ["$$starts", 1, MAX_STATUS_CHANGES]}], "useLongestLength": True}},
 )
 _FROM: Final = {"$first": "$period.at"}
