@@ -1,9 +1,11 @@
 """Writes the pages of the collections (docs/collections/) and their schemas (schemas/) from the document classes.
 
-With --check, writes nothing and fails if a file differs. Needs no database.
+With --check, writes nothing and fails if a file differs. With --release, also writes down what the schema promises: from then
+on, its version must change with it. Needs no database.
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -12,15 +14,18 @@ from typing import Any
 
 from bson import json_util
 from collection_fields import DocsError
-from collection_pages import overview, page
+from collection_pages import fill, overview, page, view_sections
 from collection_schemas import schema_file, validator_file
+from collection_versions import additions, change, contract, is_right
 
 from taskapi.db.schema import VERSION
-from taskapi.main import DOCUMENTS
+from taskapi.main import DOCUMENTS, VIEWS
 
 ROOT = Path(__file__).parents[1]
 PAGES, SCHEMAS = Path("docs", "collections"), Path("schemas")
-CHANGELOG, INDEX = PAGES / "changelog.md", PAGES / "index.md"
+CHANGELOG, INDEX, VIEWS_PAGE = PAGES / "changelog.md", PAGES / "index.md", Path("docs", "views.md")
+RELEASED = SCHEMAS / "released.json"
+BY_HAND = {CHANGELOG, RELEASED}
 EXAMPLES: dict[str, list[dict[str, Any]]] = json_util.loads(
     Path(__file__).with_name("collection_examples.json").read_text(encoding="utf-8"),
     json_options=json_util.JSONOptions(tz_aware=True),
@@ -29,8 +34,9 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = json_util.loads(
 
 
 def generate() -> dict[Path, str]:
-    """The text of each generated file, by its path in the repository. Of the index, only the table is generated."""
-    files = {INDEX: overview((ROOT / INDEX).read_text(encoding="utf-8"), DOCUMENTS)}
+    """The text of each generated file, by its path in the repository. Of the index and the page of the views, a part is."""
+    parts = {INDEX: overview(DOCUMENTS), VIEWS_PAGE: view_sections(VIEWS)}
+    files = {path: fill((ROOT / path).read_text(encoding="utf-8"), part) for path, part in parts.items()}
     for document in DOCUMENTS:
         name = document.Settings.name
         files[PAGES / f"{name}.md"] = page(document, EXAMPLES[name])
@@ -41,20 +47,34 @@ def generate() -> dict[Path, str]:
 
 def differences(files: dict[Path, str], root: Path) -> Iterator[str]:
     """What differs between generated files and those below ``root``, and what must be done by hand."""
-    present = {path.relative_to(root) for folder in (PAGES, SCHEMAS) for path in (root / folder).glob("*")} - {CHANGELOG}
+    present = {path.relative_to(root) for folder in (PAGES, SCHEMAS) for path in (root / folder).glob("*")} - BY_HAND
     for path in sorted(present | files.keys()):
         if path not in files:
             yield f"{path} belongs to no collection"
-        elif path not in present:
+        elif not (root / path).exists():
             yield f"{path} is missing"
         elif (root / path).read_text(encoding="utf-8") != files[path]:
             yield f"{path} differs from the code"
 
 
-def current_version(changelog: str) -> str | None:
-    """The version that the changelog describes first."""
-    found = re.search(r"^## (\S+)", changelog, re.MULTILINE)
-    return found and found[1]
+def wrong_versions(root: Path) -> Iterator[str]:
+    """What is wrong with the version of the schema."""
+    _, newest, described, *_ = re.split(r"^## (\S+)$", (root / CHANGELOG).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    if newest != VERSION:
+        yield f"{CHANGELOG} begins with version {newest}, but taskapi/db/schema.py says {VERSION}"
+    released, current = json.loads((root / RELEASED).read_text(encoding="utf-8")), contract(DOCUMENTS, VIEWS)
+    for name in additions(released["contract"], current):
+        if f"`{name}`" not in described:
+            yield f"{CHANGELOG} does not mention `{name}`, which is new"
+    changed = change(released["contract"], current)
+    if not is_right(VERSION, released["version"], changed):
+        yield f"version {VERSION} of the schema cannot follow {released['version']}: the change is {changed.name}"
+
+
+def release(root: Path) -> None:
+    """Writes down what this version of the schema promises."""
+    promised = {"version": VERSION, "contract": contract(DOCUMENTS, VIEWS)}
+    (root / RELEASED).write_text(json.dumps(promised, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write(files: dict[Path, str], root: Path) -> None:
@@ -62,7 +82,7 @@ def write(files: dict[Path, str], root: Path) -> None:
     for folder in (PAGES, SCHEMAS):
         (root / folder).mkdir(parents=True, exist_ok=True)
         for path in (root / folder).glob("*"):
-            if path.relative_to(root) not in {*files, CHANGELOG}:
+            if path.relative_to(root) not in {*files, *BY_HAND}:
                 path.unlink()
     for path, written in files.items():
         (root / path).write_text(written, encoding="utf-8")
@@ -72,6 +92,7 @@ def main() -> int:
     """Writes or compares; the number of problems."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare only")
+    parser.add_argument("--release", action="store_true", help="the schema is released as it is")
     options = parser.parse_args()
     try:
         files = generate()
@@ -83,8 +104,9 @@ def main() -> int:
         problems.append("run ./scripts/docs, and describe the change in docs/collections/changelog.md")
     if not options.check:
         write(files, ROOT)
-    if (latest := current_version((ROOT / CHANGELOG).read_text(encoding="utf-8"))) != VERSION:
-        problems.append(f"{CHANGELOG} begins with version {latest}, but taskapi/db/schema.py says {VERSION}")
+    problems += wrong_versions(ROOT)
+    if options.release and not problems:
+        release(ROOT)
     for problem in problems:
         print(problem, file=sys.stderr)
     return len(problems)

@@ -11,6 +11,7 @@ from collection_fields import DocsError, Field, all_fields, described_class, is_
 from pymongo import DESCENDING
 
 from taskapi.db.indexes import Index
+from taskapi.db.views import View
 
 BSON = dict[str, Any]
 GENERATED = "<!-- ./scripts/docs writes this page from the code. Do not edit it. -->"
@@ -18,7 +19,8 @@ MAX_BYTES_SHOWN = 16
 PLAIN_OPTIONS = {"name", "key", "expireAfterSeconds", "unique", "sparse", "partialFilterExpression", "textIndexVersion"}
 TABLE = "| field | BSON type | limits | meaning |\n| --- | --- | --- | --- |"
 OVERVIEW_TABLE = "| collection | a document is | for |\n| --- | --- | --- |"
-TABLE_BEGINS, TABLE_ENDS = "<!-- ./scripts/docs writes this table -->", "<!-- end of the table -->"
+VIEW_TABLE = "| field | BSON type | meaning |\n| --- | --- | --- |"
+BEGINS, ENDS = "<!-- ./scripts/docs writes what follows -->", "<!-- end of what is written by ./scripts/docs -->"
 INTERNAL = "This collection belongs to the service: scripts have no use for it, and any version may change it."
 INDEX_TABLE = "| index | keys | properties | serves |\n| --- | --- | --- | --- |"
 
@@ -47,20 +49,38 @@ def page(document: type[Document], examples: Iterable[BSON]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def overview(text_around: str, documents: Iterable[type[Document]]) -> str:
-    """The index of the collections: what is written by hand, with a table of the collections between the marks."""
-    before, found, rest = text_around.partition(TABLE_BEGINS)
-    _, ends, after = rest.partition(TABLE_ENDS)
-    if not found or not ends:
-        raise DocsError(f"the index of the collections has no place for the table: {TABLE_BEGINS} and {TABLE_ENDS}")
-    table = _table(OVERVIEW_TABLE, map(_overview_row, documents))
-    return f"{before}{TABLE_BEGINS}\n\n{table}\n\n{TABLE_ENDS}{after}"
+def overview(documents: Iterable[type[Document]]) -> str:
+    """A table of the collections."""
+    return _table(OVERVIEW_TABLE, map(_overview_row, documents))
+
+
+def view_sections(views: Iterable[View]) -> str:
+    """A section for each view."""
+    return "\n\n".join(map(_view_section, views))
+
+
+def fill(written: str, generated: str) -> str:
+    """A page that is written by hand, with what is generated between the marks in it."""
+    before, begins, rest = written.partition(BEGINS)
+    _, ends, after = rest.partition(ENDS)
+    if not begins or not ends:
+        raise DocsError(f"a page has no place for what is generated: {BEGINS} and {ENDS}")
+    return f"{before}{BEGINS}\n\n{generated}\n\n{ENDS}{after}"
 
 
 def _overview_row(document: type[Document]) -> str:
     name, (first, *_) = document.Settings.name, described_class(document).split("\n\n")
     use = "the service alone" if is_internal(document) else "scripts"
     return f"| [`{name}`]({name}.md) | {_cell(first)} | {use} |"
+
+
+def _view_section(view: View) -> str:
+    if missing := [field.name for field in view.fields if not field.types or not field.meaning] or not view.description:
+        raise DocsError(f"the view {view.name} has no description, or fields have none: {missing}")
+    rows = (f"| `{field.name}` | {field.types} | {_cell(field.meaning)} |" for field in view.fields)
+    reads = f"It reads `{view.on.Settings.name}`."
+    granted = " Analysts may read it only if an operator says so, because it has personal data." if view.on_request else ""
+    return f"## {view.name}\n\n{view.description} {reads}{granted}\n\n{_table(VIEW_TABLE, rows)}"
 
 
 def _table(head: str, rows: Iterable[str]) -> str:
@@ -95,10 +115,14 @@ def _cell(markdown: str) -> str:
 
 def bson_type(schema: BSON, *, absent: bool = False) -> str:
     """The BSON types of a value, in words."""
+    return _listing(kinds(schema, absent=absent), "or")
+
+
+def kinds(schema: BSON, *, absent: bool = False) -> list[str]:
+    """The BSON types of a value, each with those of its members."""
     found = schema.get("bsonType")
-    kinds = [found] if isinstance(found, str) else list(found or _types_of(schema.get("enum", ())))
     words = []
-    for kind in kinds:
+    for kind in [found] if isinstance(found, str) else list(found or _types_of(schema.get("enum", ()))):
         items = schema.get("items", {}) if kind == "array" else {}
         members = schema.get("additionalProperties") if kind == "object" and "properties" not in schema else None
         if isinstance(items, list):  # each element has a type of its own
@@ -109,7 +133,7 @@ def bson_type(schema: BSON, *, absent: bool = False) -> str:
             words.append(f"object of {bson_type(members)}")
         else:
             words.append(kind)
-    return _listing([*(words or ["any"]), *(["absent"] if absent else [])], "or")
+    return [*(words or ["any"]), *(["absent"] if absent else [])]
 
 
 def _types_of(values: Iterable[Any]) -> Iterator[str]:
@@ -142,16 +166,22 @@ def _range(schema: BSON, least: str, most: str, unit: str = "") -> Iterator[str]
 
 
 def _index_row(index: Index) -> str:
-    definition = index.document
-    keys = [f"`{name}`{_direction(order)}" for name, order in definition["key"].items()]
-    return f"| `{index.name}` | {', '.join(keys)} | {'; '.join(_properties(definition))} | {_cell(index.serves)} |"
+    keys, properties = ", ".join(index_keys(index)), "; ".join(index_properties(index))
+    return f"| `{index.name}` | {keys} | {properties} | {_cell(index.serves)} |"
+
+
+def index_keys(index: Index) -> list[str]:
+    """The keys of an index, each with its direction."""
+    return [f"`{name}`{_direction(order)}" for name, order in index.document["key"].items()]
 
 
 def _direction(order: Any) -> str:
     return " ↓" if order == DESCENDING else f" ({order})" if isinstance(order, str) else ""
 
 
-def _properties(definition: Mapping[str, Any]) -> Iterator[str]:
+def index_properties(index: Index) -> Iterator[str]:
+    """The other properties of an index, in words."""
+    definition = index.document
     if definition.get("unique"):
         yield "unique"
     if definition.get("sparse"):
