@@ -15,6 +15,7 @@ from taskapi.tasks.schemas import Status
 
 LAYERS: Final = (Status.done, Status.in_progress, Status.todo)  # from the bottom
 MAX_LABELS, MAX_NUMBERED = 13, 16
+WEEKS_OF_YEAR: Final = 52
 CREATED, COMPLETED = "created", "completed"
 
 
@@ -127,7 +128,8 @@ def _date(week: Week, number: int, weeks: int) -> str:
     if number % every:
         return ""
     minor = ' class="minor"' if number % (3 * every) else ""
-    return f"<span{minor}>{words.day(week.first_day)}</span>"
+    name = words.day(week.first_day) if weeks <= WEEKS_OF_YEAR else words.month(week.first_day)
+    return f"<span{minor}>{name}</span>"
 
 
 def _plot(axis: Sequence[int], content: str, kind: str = "") -> str:

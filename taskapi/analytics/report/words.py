@@ -24,8 +24,12 @@ def day(value: date) -> str:
     return f"{value.day} {MONTHS[value.month - 1]}"
 
 
+def month(value: date) -> str:
+    return f"{MONTHS[value.month - 1]} {value.year}"
+
+
 def week(value: Week) -> str:
-    return f"{day(value.first_day)} {DASH} {day(value.last_day)}"
+    return f"{day(value.first_day)} {DASH} {day(value.last_day)} {value.last_day.year}"
 
 
 def week_name(value: Week) -> str:

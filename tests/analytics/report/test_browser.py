@@ -34,8 +34,8 @@ def test_nothing_is_cut_off_at_any_width(browser: webdriver.Chrome, tmp_path: Pa
         page = tmp_path / f"{name}.html"
         page.write_text(make_page(report))
         browser.get(page.as_uri())
-        assert browser.execute_script("return innerWidth") == width
-        assert browser.execute_script(OUTSIDE) == []
+        outside = browser.execute_script(OUTSIDE)
+        assert (name, outside, browser.execute_script("return innerWidth")) == (name, [], width)
 
 
 def test_hostile_page_runs_and_loads_nothing(browser: webdriver.Chrome, tmp_path: Path) -> None:

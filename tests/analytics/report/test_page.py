@@ -100,7 +100,7 @@ def test_unfinished_week_is_hatched_and_named() -> None:
     hatched = [number for number, each in enumerate(columns) if "unfinished" in each]
     assert hatched == [22, 23]
     assert "so far" in reader.all("em")
-    assert reader.all("bdi").count("23 Nov \N{EN DASH} 29 Nov (unfinished)") == 2
+    assert reader.all("bdi").count("23 Nov \N{EN DASH} 29 Nov 2026 (unfinished)") == 2
 
 
 @pytest.mark.parametrize(("report", "title"), [

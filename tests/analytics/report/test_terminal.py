@@ -35,4 +35,4 @@ def test_texts_are_cut_by_columns(text: str, width: int, shown: str) -> None:
 
 
 def test_the_unfinished_week_is_named() -> None:
-    assert make_text(sample.FULL, 80).count("23 Nov \N{EN DASH} 29 Nov (unfinished)") == 2
+    assert make_text(sample.FULL, 80).count("23 Nov \N{EN DASH} 29 Nov 2026 (unfinished)") == 2
