@@ -11,6 +11,7 @@ from collection_fields import DocsError, Field, all_fields, described_class, is_
 from pymongo import DESCENDING
 
 from taskapi.db.indexes import Index
+from taskapi.db.schema import VERSION
 from taskapi.db.views import View
 
 BSON = dict[str, Any]
@@ -50,8 +51,8 @@ def page(document: type[Document], examples: Iterable[BSON]) -> str:
 
 
 def overview(documents: Iterable[type[Document]]) -> str:
-    """A table of the collections."""
-    return _table(OVERVIEW_TABLE, map(_overview_row, documents))
+    """The version of the schema, and a table of the collections."""
+    return f"This is version {VERSION} of the schema.\n\n{_table(OVERVIEW_TABLE, map(_overview_row, documents))}"
 
 
 def view_sections(views: Iterable[View]) -> str:

@@ -21,7 +21,7 @@ from pymongo import DESCENDING
 
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
-from taskapi.main import DOCUMENTS, create_app
+from taskapi.main import DOCUMENTS, VIEWS, create_app
 from tests.conftest import FOLDER_VARIABLE, URI_VARIABLE, make_settings, running
 from tests.every_document import BSON, Written, types, use_everything
 from tests.mailbox import Mailbox
@@ -54,11 +54,10 @@ RECORDED_AT = datetime(2027, 1, 2, 9, 15, tzinfo=UTC)
 HEX_ID, REQUEST_ID, SALT = re.compile("[0-9a-f]{24}"), re.compile("[0-9a-f]{32}"), re.compile(r"(?<=p=\d\$).*")
 
 
-def documented(name: str) -> dict[str, set[str]]:
-    """The types that the page of a collection gives each field, such as "array of string"."""
+def documented(text: str) -> dict[str, set[str]]:
+    """The types that a page of a collection, or the section of a view, gives each field, such as "array of string"."""
     found: dict[str, set[str]] = {}
-    page = (ROOT / "docs" / "collections" / f"{name}.md").read_text().partition("\n## Indexes\n")[0]
-    for row in ROW.finditer(page):
+    for row in ROW.finditer(text.partition("\n## Indexes\n")[0]):
         found.setdefault(row["path"], set()).update(re.split(r", (?![^[]*\])| or ", row["types"]))
     return found
 
@@ -70,9 +69,9 @@ def undocumented(written: set[tuple[str, str]], page: Mapping[str, set[str]]) ->
         if path.endswith("[][]"):
             known = any(each.startswith("array of array") and kind in each.partition("[")[2] for each in given)
         elif path.endswith("[]"):
-            known = any(each.startswith(f"array of {kind}") for each in given)
+            known = any(each == "any" or each.startswith(f"array of {kind}") for each in given)
         else:
-            known = any(each.split()[0] == kind for each in given)
+            known = any(each.split()[0] in (kind, "any") for each in given)
         if not known and not any(_is_free(ancestor, page) for ancestor in _ancestors(path)):
             yield f"{path}: {kind}"
 
@@ -84,7 +83,9 @@ def _ancestors(path: str) -> Iterator[str]:
 
 
 def _is_free(path: str, page: Mapping[str, set[str]]) -> bool:
-    return any(kind.startswith("object") for kind in page.get(path, ())) and not any(each.startswith(f"{path}.") for each in page)
+    return any(kind.startswith(("any", "object")) for kind in page.get(path, ())) and not any(
+        each.startswith(f"{path}.") for each in page
+    )
 
 
 def choose(written: Written) -> dict[str, list[BSON]]:
@@ -103,7 +104,7 @@ async def written(anonymous: httpx.AsyncClient, mailbox: Mailbox) -> Written:
 async def test_pages_say_what_a_running_api_stores(written: Written) -> None:
     for document in DOCUMENTS:
         name = document.Settings.name
-        page = documented(name)
+        page = documented((ROOT / "docs" / "collections" / f"{name}.md").read_text())
         assert list(undocumented(written.types[name], page)) == [], name
         assert page.keys() - {path for path, _ in written.types[name]} == set(), f"{name} never has"
     assert written.documents.keys() == {document.Settings.name for document in DOCUMENTS}
@@ -113,6 +114,18 @@ async def test_pages_say_what_a_running_api_stores(written: Written) -> None:
     for name, examples in recorded.items():
         seen = {(path, kind.replace("long", "int")) for path, kind in written.types[name]}  # JSON does not tell them apart
         assert {each for example in examples for each in types(example)} - seen == set()
+
+
+@pytest.mark.usefixtures("written")
+async def test_the_page_of_views_says_what_they_show() -> None:
+    _, *sections = (ROOT / "docs" / "views.md").read_text().split("\n## ")
+    pages = {name.strip(): documented(rest) for name, _, rest in (section.partition("\n") for section in sections)}
+    for view in VIEWS:
+        rows = await collection(view.on).database[view.name].find().to_list(None)
+        shown = {each for row in rows for each in types(row)}
+        assert list(undocumented(shown, pages[view.name])) == [], view.name
+        assert rows
+        assert pages[view.name].keys() == {path for row in rows for path in row}, view.name
 
 
 @pytest.mark.parametrize(
@@ -126,6 +139,7 @@ async def test_pages_say_what_a_running_api_stores(written: Written) -> None:
         ({"of": [{"at": 1}]}, ["of.at: int"]),
         ({"of": [{"by": 1}]}, ["of.by: int"]),
         ({"of": {"at": None}}, ["of: object"]),
+        ({"any": [{"at": 1}, "x"]}, []),
         ({"of.2": {"at": None}, "list.0": "x", "free.x.1": 5, "pairs": [["x", "y"]]}, []),
         ({"of.2": "x", "list.0": 1, "pairs": [["x", 1]]}, ["list[]: int", "of[]: string", "pairs[][]: int"]),
     ],
@@ -139,6 +153,7 @@ def test_what_a_page_leaves_out_is_found(stored: BSON, expected: list[str]) -> N
         "of": {"array of object"},
         "of.at": {"date", "null"},
         "long": {"int", "long"},
+        "any": {"any"},
         "pairs": {"array of array [string, string]"},
     }
     assert list(undocumented(set(types(stored)), page)) == expected
