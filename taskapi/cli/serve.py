@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from taskapi import __version__
+from taskapi.cli import analytics as cli_analytics
 from taskapi.cli import backup as cli_backup
 from taskapi.cli import extract as cli_extract
 from taskapi.cli import migrate as cli_migrate
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli_migrate.add_to(commands)
     cli_extract.add_to(commands)
     cli_report.add_to(commands)
+    cli_analytics.add_to(commands)
     options = parser.parse_args(arguments)
     try:
         for warning in find_warnings(load_settings()):
@@ -71,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         if options.command == "report":
             cli_report.run(options)
+            return
+        if options.command == "analytics":
+            cli_analytics.run(options)
             return
         if options.command in cli_backup.COMMANDS:
             cli_backup.run(options)

@@ -1,0 +1,35 @@
+"""The arguments of the command ``taskapi analytics``. Its actions are in ``analytics_actions``, which is slow to import."""
+
+import argparse
+from typing import Any
+
+DESCRIPTION = """\
+Manage MongoDB accounts for analysts, in the MongoDB of TASKAPI_MONGODB_URI or else in the embedded one; the API may be running.
+Such an account can read the views of the service (v_tasks, v_users …) and nothing else. docs/analytics-accounts.md says more.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the subparsers of ``taskapi``."""
+    analytics = commands.add_parser("analytics", help="manage MongoDB accounts for analysts", description=DESCRIPTION)
+    actions = analytics.add_subparsers(dest="action", required=True)
+    grant = _action(actions, "grant", "create an account that can read the views, and print its URI, once")
+    grant.add_argument("--emails", action="store_true", help="let it read the e-mail addresses of users as well (v_user_emails)")
+    grant.add_argument("--rotate", action="store_true", help="replace the account if it exists, with a new password")
+    _action(actions, "revoke", "remove an account, and end what it does at the moment")
+    actions.add_parser("list", help="print all accounts")
+    actions.add_parser("update", help="after an upgrade: let all accounts read the views of this version")
+
+
+def _action(actions: Any, name: str, about: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+    parser.add_argument("name", help="the name of the account: letters, digits, and _ . -")
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command and prints the result. Raises StartupError with the reason in one line."""
+    from taskapi.cli import analytics_actions  # imports the application
+
+    arguments = {name: value for name, value in vars(options).items() if name in ("name", "emails", "rotate")}
+    analytics_actions.run(options.action, arguments)

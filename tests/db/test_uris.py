@@ -1,0 +1,48 @@
+"""MongoDB URIs as text."""
+
+import pytest
+
+from taskapi.db.uris import for_account, mask_password
+
+
+@pytest.mark.parametrize(
+    ("uri", "other"),
+    [
+        ("mongodb://localhost", "mongodb://eve:pw@localhost/?authSource=taskapi"),
+        ("mongodb://localhost/", "mongodb://eve:pw@localhost/?authSource=taskapi"),
+        ("mongodb://a:b@localhost:1/taskapi", "mongodb://eve:pw@localhost:1/?authSource=taskapi"),
+        ("mongodb://a:b%40c@h1:1,h2:2/?replicaSet=rs0", "mongodb://eve:pw@h1:1,h2:2/?replicaSet=rs0&authSource=taskapi"),
+        (
+            "mongodb://a:b@h?TLS=true&tlsCAFile=%2Fetc%2Fca.pem",
+            "mongodb://eve:pw@h/?TLS=true&tlsCAFile=%2Fetc%2Fca.pem&authSource=taskapi",
+        ),
+        ("mongodb+srv://a:b@c.example/x?w=majority&authSource=admin", "mongodb+srv://eve:pw@c.example/?authSource=taskapi"),
+        (
+            "mongodb://%2Frun%2Fm.sock/?directConnection=true&authMechanism=MONGODB-X509&tlsCertificateKeyFilePassword=secret",
+            "mongodb://eve:pw@%2Frun%2Fm.sock/?directConnection=true&authSource=taskapi",
+        ),
+    ],
+)
+def test_another_account_gets_what_concerns_the_server(uri: str, other: str) -> None:
+    assert for_account(uri, "eve:pw", "taskapi") == other
+
+
+def test_no_account_is_named_without_one() -> None:
+    assert for_account("mongodb://a:b@h/?authSource=admin&tls=true", "", "taskapi") == "mongodb://h/?tls=true"
+
+
+def test_hosts_can_be_replaced() -> None:
+    uri = for_account("mongodb://%2Fm.sock/?directConnection=true", "eve:pw", "taskapi", hosts="127.0.0.1:27017")
+    assert uri == "mongodb://eve:pw@127.0.0.1:27017/?directConnection=true&authSource=taskapi"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("mongodb://a:b@h/x", "mongodb://a:***@h/x"),
+        ("mongodb://a:b@c@h", "mongodb://a:***@h"),
+        ("mongodb://h:1/", "mongodb://h:1/"),
+    ],
+)
+def test_a_shown_uri_has_no_password(uri: str, shown: str) -> None:
+    assert mask_password(uri) == shown
