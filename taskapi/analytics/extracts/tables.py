@@ -64,7 +64,7 @@ TABLES: Final = {
                 Column("owner", Kind.text, "that user's name"),
                 Column("state", Kind.text, "`active`, `trash`, `purged`, or `erased` with the account"),
                 Column("deleted", Kind.flag, "whether the state is another than `active`"),
-                Column("title", Kind.text, "null in a task that is purged or erased, like all that follow"),
+                Column("title", Kind.text, "null, like most columns, once the task is purged or erased"),
                 Column("description", Kind.text, ""),
                 Column("status", Kind.text, "`todo`, `in_progress` or `done`"),
                 Column("completed", Kind.flag, "whether the status is `done`"),

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.analytics.extracts.copies import current, current_children, files, require_equal, rows, run
 from tests.client import Account, make_account
-from tests.conftest import another
+from tests.conftest import URI_VARIABLE, another
 from tests.scripts.test_changed_tasks import write_much
 from tests.stored import collection, service
 
@@ -165,3 +168,12 @@ async def test_another_folder_continues_from_a_watermark(ada: Account, tmp_path:
     await ada.make_task("newer")
     await run(tmp_path / "two")
     assert {row["title"] for row in rows(tmp_path / "two", "tasks")} == {"new", "newer"}
+
+
+def test_killed_runs_lose_nothing(tmp_path: Path) -> None:
+    """At several points of a first run, of one that adds changes, and of one that replaces all."""
+    name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}_extract"
+    command = [sys.executable, "-m", "tests.analytics.extracts.killed_runs", os.environ[URI_VARIABLE], name, str(tmp_path), "5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[0]) > 8
