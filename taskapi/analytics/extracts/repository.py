@@ -25,7 +25,17 @@ Order = list[tuple[str, int]]
 
 BY_ID: Final[Order] = [("_id", ASCENDING)]
 ORDER: Final[Order] = [("changed_at", ASCENDING), *BY_ID]
-USER_FIELDS: Final = ("username", "created_at", "disabled", "role", "two_factor", "email_verified")
+USER_FIELDS: Final = (
+    "username",
+    "created_at",
+    "updated_at",
+    "disabled",
+    "role",
+    "two_factor",
+    "email",
+    "email_verified",
+    "leaving.due_at",
+)
 
 
 class ExtractRepository:

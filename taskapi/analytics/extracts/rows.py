@@ -114,10 +114,13 @@ def user_row(user: BSON) -> Row:
         str(user["_id"]),
         values.text(user.get("username")),
         values.moment(user.get("created_at")),
+        values.moment(user.get("updated_at")),
         values.flag(user.get("disabled", False)),
         values.text(user.get("role", "user")),
         values.flag(user.get("two_factor", False)),
+        user.get("email") is not None,
         values.flag(user.get("email_verified", False)),
+        values.moment(values.member(user.get("leaving"), "due_at")),
     )
 
 

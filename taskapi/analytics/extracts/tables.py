@@ -48,7 +48,7 @@ class Table:
         return self.columns[self.names.index(name)]
 
 
-CHANGED_AT = Column("changed_at", Kind.moment, "the last write of the task when this row was read")
+TASK_CHANGED_AT = Column("task_changed_at", Kind.moment, "the `changed_at` of the task when this row was read")
 TASK_ID = Column("task_id", Kind.text, "the task")
 OWNER_ID = Column("owner_id", Kind.text, "the user whose task it is; never changes")
 
@@ -99,7 +99,7 @@ TABLES: Final = {
                 Column("from", Kind.moment, "when the task got it"),
                 Column("until", Kind.moment, "when it got the next one; null while it has this one"),
                 Column("days", Kind.number, "between these two; null while it has this one"),
-                CHANGED_AT,
+                TASK_CHANGED_AT,
             ),
         ),
         Table(
@@ -116,7 +116,7 @@ TABLES: Final = {
                 Column("field", Kind.text, "the stored name of the field"),
                 Column("before", Kind.json, "its value before the write"),
                 Column("after", Kind.json, "its value after it"),
-                CHANGED_AT,
+                TASK_CHANGED_AT,
             ),
         ),
         Table(
@@ -130,7 +130,7 @@ TABLES: Final = {
                 Column("text", Kind.text, ""),
                 Column("done", Kind.flag, ""),
                 Column("task_status", Kind.text, "the status of the task"),
-                CHANGED_AT,
+                TASK_CHANGED_AT,
             ),
         ),
         Table(
@@ -140,10 +140,13 @@ TABLES: Final = {
                 Column("_id", Kind.text, "the user"),
                 Column("username", Kind.text, ""),
                 Column("created_at", Kind.moment, ""),
+                Column("updated_at", Kind.moment, ""),
                 Column("disabled", Kind.flag, "whether an admin has disabled the account"),
                 Column("role", Kind.text, "`user` or `admin`"),
                 Column("two_factor", Kind.flag, "whether signing in requires a second factor"),
-                Column("email_verified", Kind.flag, "whether the owner has proved access to an address"),
+                Column("has_email", Kind.flag, "whether the account has an e-mail address"),
+                Column("email_verified", Kind.flag, "whether the owner has proved access to it"),
+                Column("deletion_due_at", Kind.moment, "when the account is erased; null unless that was requested"),
             ),
         ),
     )

@@ -63,7 +63,9 @@ def current_children(to: Path, table: str) -> list[Row]:
     """The rows of a table that belong to the newest row of a task, each once."""
     tasks = current(to)
     found = [
-        row for row in rows(to, table) if row["task_id"] in tasks and tasks[row["task_id"]]["changed_at"] == row["changed_at"]
+        row
+        for row in rows(to, table)
+        if row["task_id"] in tasks and tasks[row["task_id"]]["changed_at"] == row["task_changed_at"]
     ]
     return [json.loads(text) for text in sorted({json.dumps(row, default=str) for row in found})]
 
