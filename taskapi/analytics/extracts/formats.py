@@ -18,7 +18,7 @@ from taskapi.tasks.import_export.csv_writer import csv_record
 
 GROUP_ROWS = 32_768  # in one row group of Parquet, which is in memory
 MAX_CELL = 2**31 - 1
-MISSING = 'parquet needs pyarrow: pip install "taskapi[extract]"; the formats jsonl and csv do not'
+MISSING = 'parquet needs pyarrow: pip install "taskapi[extract]"; jsonl and csv need nothing else'
 
 
 class Encoder(Protocol):
