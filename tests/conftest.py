@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from taskapi.main import DOCUMENTS, create_app
 from tests.client import Account, make_account
 from tests.leaks import keep_output, keep_secret
 from tests.mailbox import Mailbox
-from tests.stored import collection, stored_in
+from tests.stored import collection, stored_in, validation_level
 
 pytest_plugins = ["tests.runlog"]
 
@@ -158,7 +158,21 @@ async def made_anew(app: FastAPI) -> AsyncIterator[None]:
     """For modules that store lists where there are none: an index that has met one plans otherwise for ever."""
     yield
     await asyncio.gather(*(collection(document).drop() for document in EMPTIED))
-    await app.state.services[Database].create_indexes(DOCUMENTS)
+    await app.state.services[Database].create_collections(DOCUMENTS)
+
+
+@pytest.fixture(scope="module")
+async def moderate(app: FastAPI, is_mock: bool) -> AsyncIterator[None]:
+    """For modules about documents from a past without validators: in such a database, MongoDB lets them be changed."""
+    async with nullcontext() if is_mock else validation_level("moderate", DOCUMENTS):
+        yield
+
+
+@pytest.fixture(scope="module")
+async def unvalidated(app: FastAPI, is_mock: bool) -> AsyncIterator[None]:
+    """For modules whose tests have the service itself store what is incomplete."""
+    async with nullcontext() if is_mock else validation_level("off", DOCUMENTS):
+        yield
 
 
 @pytest.fixture

@@ -101,14 +101,14 @@ setattr(codec_options, "is_supported", lambda options: None)  # noqa: B010 - wha
 _command: Any = database.Database.command
 
 
-def _command_about_views(self: Any, name: Any, *arguments: Any, **options: Any) -> Any:
-    """It has no views: none is found, and none is created."""
+def _command_about_collections(self: Any, name: Any, *arguments: Any, **options: Any) -> Any:
+    """It has neither views nor validators: none is found, and none is created."""
     if name == "listCollections":
         return {"cursor": {"firstBatch": []}}
-    return {"ok": 1.0} if name == "create" else _command(self, name, *arguments, **options)
+    return {"ok": 1.0} if name in ("create", "collMod") else _command(self, name, *arguments, **options)
 
 
-setattr(database.Database, "command", _command_about_views)  # noqa: B010
+setattr(database.Database, "command", _command_about_collections)  # noqa: B010
 
 
 class _Undecoded:

@@ -17,10 +17,11 @@ from taskapi.db import connection, embedded
 from taskapi.db.blocking import why
 from taskapi.db.connection import Database
 from taskapi.db.indexes import Drift, IndexDrift
-from taskapi.db.migrations.migrator import Migrator, StepState
+from taskapi.db.migrations.migrator import AnyDrift, Migrator, StepState
 from taskapi.db.migrations.startup import COMMAND
 from taskapi.db.migrations.step import Migration, Phase
 from taskapi.db.service_state import ServiceStateRepository
+from taskapi.db.validation import ValidatorDrift
 from taskapi.db.views import ViewDrift
 from taskapi.main import SCHEMA
 
@@ -79,10 +80,12 @@ class MigrateCommands:
 
         ran = await self.migrator.up(contract=contract, report=report)
         self.progress.end()
-        guarded = [each for each in await self.migrator.drifts() if each.is_guarded]
-        _print_drifts(guarded)
-        print(f"{_amount(ran, 'migration')} applied. {'' if guarded else UP_TO_DATE}".rstrip())
-        return True
+        drifts = await self.migrator.drifts()
+        unchecked = [each for each in drifts if isinstance(each, ValidatorDrift)]  # the user of MongoDB may not set a validator
+        left = [*unchecked, *(each for each in drifts if each.is_guarded)]
+        _print_drifts(left)
+        print(f"{_amount(ran, 'migration')} applied. {'' if left else UP_TO_DATE}".rstrip())
+        return not unchecked
 
     async def verify(self) -> bool:
         """Counts the documents that applied steps should have changed, and compares the indexes and views."""
@@ -171,16 +174,18 @@ def _describe(state: StepState) -> str:
     return f"{migration.number:3}  {migration.phase:8}  {migration.name}: {said}\n     {migration.description}"
 
 
-def _print_drifts(drifts: Iterable[IndexDrift | ViewDrift]) -> None:
+def _print_drifts(drifts: Iterable[AnyDrift]) -> None:
     for each in drifts:
         print(each.describe())
 
 
-def _amounts(drifts: Sequence[IndexDrift | ViewDrift], kind: str = "") -> str:
-    views = [each for each in drifts if isinstance(each, ViewDrift)]
+def _amounts(drifts: Sequence[AnyDrift], kind: str = "") -> str:
     indexes = [each for each in drifts if isinstance(each, IndexDrift)]
-    said = _amount(indexes, f"{kind}index", f"{kind}indexes")
-    return f"{said}, {_amount(views, f'{kind}view')}" if views else said
+    said = [_amount(indexes, f"{kind}index", f"{kind}indexes")]
+    for of, name in ((ViewDrift, "view"), (ValidatorDrift, "validator")):
+        if found := [each for each in drifts if isinstance(each, of)]:
+            said.append(_amount(found, f"{kind}{name}"))
+    return ", ".join(said)
 
 
 def _amount(things: "list[Any]", one: str, many: str = "") -> str:

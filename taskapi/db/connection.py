@@ -30,9 +30,10 @@ from taskapi.core.errors import (
     StartupError,
 )
 from taskapi.core.settings import Settings
-from taskapi.db import driver_threads, indexes, views
+from taskapi.db import driver_threads, indexes, validation, views
 from taskapi.db.indexes import IndexDrift
 from taskapi.db.uris import mask_password
+from taskapi.db.validation import ValidatorDrift
 from taskapi.db.views import View, ViewDrift
 
 BSON = dict[str, Any]  # a document as the driver returns it
@@ -112,9 +113,10 @@ class Database:
         """The collection that holds documents of this class."""
         return self._handle.get_collection(document.Settings.name)
 
-    async def create_indexes(self, documents: Iterable[type[Document]]) -> None:
-        """Creates the indexes that the documents declare and that are missing."""
+    async def create_collections(self, documents: Iterable[type[Document]]) -> None:
+        """Creates the collections that are missing, with their validators, and the indexes that the documents declare."""
         with pymongo.timeout(INDEX_BUILD_SECONDS):
+            await validation.create_missing(self._handle, documents)
             for document in documents:
                 await indexes.create_missing(self.collection(document), document)
 
@@ -126,6 +128,16 @@ class Database:
         """Replaces the indexes that have another definition or name than declared. Returns them."""
         with pymongo.timeout(INDEX_BUILD_SECONDS):
             return [drift for document in documents for drift in await indexes.repair(self.collection(document), document)]
+
+    async def compare_validators(self, documents: Iterable[type[Document]], *, lenient: bool) -> list[ValidatorDrift]:
+        """The collections whose validators differ from those of the documents."""
+        return await validation.compare(self._handle, documents, lenient=lenient)
+
+    async def repair_validators(self, documents: Sequence[type[Document]], *, lenient: bool) -> None:
+        """Gives the collections that differ their validators. Without ``lenient``, makes those strict that can be."""
+        await validation.repair(self._handle, documents, lenient=lenient)
+        if not lenient:
+            await validation.tighten(self._handle, documents)
 
     async def drop_former_indexes(self, documents: Iterable[type[Document]]) -> None:
         """Drops the indexes of earlier versions."""

@@ -9,10 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 from pymongo.errors import PyMongoError
+
+from taskapi.db import validation
 
 MAX_WAIT_SECONDS = 2.0  # in a queue
 CONGESTED_SECONDS = 0.5  # of waiting, with CONGESTED_CALLS others: further requests would only make it worse
@@ -119,7 +122,10 @@ class DriverThreads(Executor):
         """Runs an operation of Motor: a partial of ``Context.run`` with the driver's method."""
         assert not arguments
         assert not options
-        return self._lanes.get(call.args[0].__qualname__, self.reads).submit(call)
+        method = call.args[0].__qualname__
+        if method in validation.UPDATES:
+            call = partial(validation.run_update, method, call.args[1], call)
+        return self._lanes.get(method, self.reads).submit(call)
 
 
 threads = DriverThreads()

@@ -19,6 +19,7 @@ from pymongo.errors import (
 
 from taskapi.core.errors import DamagedTask, DatabaseUnavailable, DomainError, QueryTimeout, ServerBusy
 from taskapi.db import driver_threads
+from taskapi.db.validation import FAILED_VALIDATION
 
 INDEX_NOT_FOUND = 27  # raised by a text search while the text index is being built
 OUT_OF_DISK_SPACE = 14031
@@ -33,7 +34,7 @@ TRANSIENT = (
     | RECOVERING
     | UNREACHABLE
 )
-UNWRITABLE = {171, 10334, 17419, 17420}  # because of the stored document: two lists in one index, or too large
+UNWRITABLE = {FAILED_VALIDATION, 171, 10334, 17419, 17420}  # because of the stored document: two lists in one index, or too large
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
 
 

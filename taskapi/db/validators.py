@@ -54,6 +54,15 @@ class BSONSchema:
     schema: BSON
 
 
+@dataclass(frozen=True, slots=True)
+class Growing:
+    """Marks a list of objects that becomes long, of which each write checks all.
+
+    In the validator, they have a shorter form, which takes a third of the time: it refuses missing fields and wrong types, but
+    neither additional fields, nor values out of range, nor a list that has a right value.
+    """
+
+
 def validator(document: type[Document], *, lenient: bool = False) -> BSON:
     """The validator of a document's collection, as ``collMod`` accepts it."""
     rules = [*getattr(document.Settings, "rules", ()), *(() if lenient else getattr(document.Settings, "later_rules", ()))]
@@ -83,17 +92,49 @@ def json_schema(model: type[BaseModel], *, lenient: bool = False, is_whole: bool
 
 def _condition(model: type[BaseModel], rules: Sequence[BSON], *, lenient: bool) -> BSON:
     schema = json_schema(model, lenient=lenient)
-    beyond = [{path: beyond} for path in _dates(schema) for beyond in ({"$lt": FIRST_DATE}, {"$gt": LAST_DATE})]
-    return {"$jsonSchema": schema, **({"$nor": beyond} if beyond else {}), **({"$and": list(rules)} if rules else {})}
+    conditions = [*rules]
+    for name, info in model.model_fields.items():
+        if any(isinstance(rule, Growing) for rule in info.metadata):
+            conditions.append({name: {"$not": {"$elemMatch": {"$or": list(_faults(schema["properties"][name]["items"]))}}}})
+            schema["properties"][name] = {**schema["properties"][name], "items": {"bsonType": "object"}}
+    conditions += _in_time([*_dates(schema)])
+    return {"$jsonSchema": schema, **({"$and": conditions} if conditions else {})}
 
 
-def _dates(schema: BSON) -> Iterator[str]:
-    """The paths of all dates: JSON Schema has no bounds for them."""
+def _faults(schema: BSON, prefix: str = "") -> Iterator[BSON]:
+    """Conditions of which an object that does not have these fields matches one."""
+    for name, field in schema["properties"].items():
+        path = f"{prefix}{name}"
+        if "properties" in field:
+            yield from _faults(field, f"{path}.")
+        elif "enum" in field:
+            yield {path: {"$nin": field["enum"]}}
+        else:
+            yield {path: {"$not": {"$type": field["bsonType"]}}}
+
+
+def _dates(schema: BSON, prefix: str = "", *, is_listed: bool = False) -> Iterator[tuple[str, bool]]:
+    """The paths of all dates, and whether they are within lists: JSON Schema has no bounds for them."""
     for name, field in schema.get("properties", {}).items():
         if "date" in field.get("bsonType", ()):
-            yield name
-        inner = field.get("items", field)
-        yield from (f"{name}.{path}" for path in _dates(inner))
+            yield prefix + name, is_listed
+        items = field.get("items")
+        if isinstance(items, dict):
+            yield from _dates(items, f"{prefix}{name}.", is_listed=True)
+        else:
+            yield from _dates(field, f"{prefix}{name}.", is_listed=is_listed)
+
+
+def _in_time(dates: Sequence[tuple[str, bool]]) -> list[BSON]:
+    """The conditions that Python can hold all dates. One expression takes less time than two conditions for each date."""
+    single, listed = [f"${path}" for path, is_listed in dates if not is_listed], [path for path, is_listed in dates if is_listed]
+    conditions: list[BSON] = []
+    if single:
+        earliest, latest = {"$min": [FIRST_DATE, *single]}, {"$max": [LAST_DATE, *single]}
+        conditions.append({"$expr": {"$and": [{"$eq": [earliest, FIRST_DATE]}, {"$eq": [latest, LAST_DATE]}]}})
+    if listed:
+        conditions.append({"$nor": [{path: beyond} for path in listed for beyond in ({"$lt": FIRST_DATE}, {"$gt": LAST_DATE})]})
+    return conditions
 
 
 def _field(info: FieldInfo, *, lenient: bool) -> BSON:

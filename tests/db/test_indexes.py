@@ -22,7 +22,7 @@ from taskapi.main import DOCUMENTS, SCHEMA, prepare
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
 from tests.conftest import make_settings
-from tests.stored import collection
+from tests.stored import collection, service
 
 pytestmark = pytest.mark.real
 
@@ -84,7 +84,7 @@ async def test_undroppable_index_does_not_stop_the_start(
     async def refused(*_: Any) -> None:
         raise OperationFailure("not authorized to execute command", 13)
 
-    tasks = collection(TaskDocument)
+    tasks = service(Database).collection(TaskDocument)
     await tasks.create_index(BY_TITLE, name="owner_title")
     monkeypatch.setattr(type(tasks), "drop_index", refused)
     await make_ready(database, SCHEMA, OnStart.everything)

@@ -17,8 +17,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 500
 READ_SECONDS, WRITE_SECONDS = 3600, 60  # for one batch; to find it may need a look at all documents
-REFUSED_BY_VALIDATOR = 121
-REFUSED = UNWRITABLE | {REFUSED_BY_VALIDATOR, DUPLICATE_KEY}  # because of one document: the others can be written
+REFUSED = UNWRITABLE | {DUPLICATE_KEY}  # because of one document: the others can be written
 MAX_NAMED = 10
 
 

@@ -18,11 +18,13 @@ from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.migrations.repository import Held, LeaseLost, MigrationRepository
 from taskapi.db.migrations.step import Migration, Phase
 from taskapi.db.service_state import ServiceStateDocument
+from taskapi.db.validation import ValidatorDrift
 from taskapi.db.views import View, ViewDrift
 
 log = logging.getLogger(__name__)
 
 OWN_DOCUMENTS = {MigrationDocument, ServiceStateDocument}  # an empty database may hold them
+AnyDrift = IndexDrift | ViewDrift | ValidatorDrift
 ATTEMPTS, PAUSE_SECONDS = 10, 1.0  # while MongoDB elects a primary
 
 Report = Callable[[Migration, int, int], None]
@@ -90,16 +92,25 @@ class Migrator:
         """The indexes that differ from the declarations."""
         return await self._database.compare_indexes(self._schema.documents)
 
-    async def drifts(self) -> list[IndexDrift | ViewDrift]:
-        """The indexes and views that differ from the declarations."""
+    async def drifts(self) -> list[AnyDrift]:
+        """The indexes, views and validators that differ from the declarations."""
         return [
             *await self.index_drifts(),
             *await self._database.compare_views(self._schema.views, self._schema.former_views),
+            *await self.validator_drifts(),
         ]
 
     async def has_former_indexes(self) -> bool:
         """Whether the previous version may have written something: its start creates its indexes."""
         return any(each.drift is Drift.former for each in await self.index_drifts())
+
+    async def is_lenient(self) -> bool:
+        """Whether workers of the previous version may write what lacks newer fields."""
+        return bool(await self.pending((Phase.contract,))) or await self.has_former_indexes()
+
+    async def validator_drifts(self) -> list[ValidatorDrift]:
+        """The collections whose validators differ from those of the documents."""
+        return await self._database.compare_validators(self._schema.documents, lenient=await self.is_lenient())
 
     async def count_left(self, migrations: Iterable[Migration]) -> dict[int, int]:
         """How many documents each of these steps would change now, by its number."""
@@ -107,12 +118,13 @@ class Migrator:
 
     async def set_up(self) -> None:
         """Makes an empty database one of this version. Several processes may do so at once."""
-        await self._database.create_indexes(self._schema.documents)
+        await self._database.create_collections(self._schema.documents)
+        await self._database.repair_validators(self._schema.documents, lenient=False)
         await self._database.create_views(self._schema.views)
         await self._repository.record_as_new(tuple(self._schema.migrations))
 
     async def up(self, *, contract: bool = False, report: Report = lambda *_: None) -> list[Migration]:
-        """Creates missing indexes and views, repairs those that drifted, and applies the steps that are left.
+        """Creates missing indexes and views, repairs those that drifted, applies the steps that are left, and sets validators.
 
         With ``contract``, which needs that no worker of the previous version runs, also the steps of that phase: before them, the
         expand steps run again, because such workers wrote meanwhile; after them, former indexes and views are dropped. If the
@@ -132,7 +144,7 @@ class Migrator:
                 log.warning("this process was silent for too long, and another may apply the migrations; it waits for that one")
 
     async def _run_all(self, held: Held, report: Report, *, contract: bool) -> list[Migration]:
-        await self._database.create_indexes(self._schema.documents)
+        await self._database.create_collections(self._schema.documents)
         await self._database.repair_indexes(self._schema.documents)
         await self._database.repair_views(self._schema.views)
         to_run = await self._choose(contract=contract)
@@ -141,6 +153,7 @@ class Migrator:
         if contract:
             await self._database.drop_former_indexes(self._schema.documents)
             await self._database.drop_former_views(self._schema.former_views)
+        await self._database.repair_validators(self._schema.documents, lenient=await self.is_lenient())
         return to_run
 
     async def _choose(self, *, contract: bool) -> list[Migration]:

@@ -35,14 +35,16 @@ async def make_ready(database: Database, schema: Schema, on_start: OnStart) -> N
     if pending and await migrator.is_empty():
         await migrator.set_up()
         return
-    if on_start is not OnStart.check and (pending or await _came_back(migrator, on_start)):
+    if on_start is not OnStart.check and (pending or await _came_back(migrator, on_start) or await migrator.validator_drifts()):
         await migrator.up(contract=on_start is OnStart.everything, report=_log_progress())
         return
     if pending and (pending := await migrator.pending(phases)):  # unless another worker has just set it up
         raise StartupError(
             f"the database {database.name} needs {_steps(len(pending))} before this version can start; run: {COMMAND}"
         )
-    await database.create_indexes(schema.documents)
+    await database.create_collections(schema.documents)
+    for each in await migrator.validator_drifts():
+        log.warning("%s; to repair it: %s", each.describe(), COMMAND)
     if on_start is OnStart.everything:
         await database.repair_views(schema.views)
     else:

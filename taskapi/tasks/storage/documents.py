@@ -7,7 +7,7 @@ from beanie import Document, PydanticObjectId
 from pydantic import BaseModel, Field
 
 from taskapi.core.fields import omittable
-from taskapi.db.validators import BSONSchema, Since
+from taskapi.db.validators import BSONSchema, Growing, Since
 from taskapi.tasks.schemas import (
     MAX_ITEMS,
     Description,
@@ -161,9 +161,9 @@ class TaskDocument(Document):
     """The number of writes. The ``ETag`` consists of it and ``users.renames``."""
     changed_at: Annotated[datetime, Since("1.5")]
     """When the task was last written, whatever wrote. Later with each write."""
-    status_changes: Annotated[list[StatusChange], Field(max_length=MAX_STATUS_CHANGES), Since("1.5")]
+    status_changes: Annotated[list[StatusChange], Field(max_length=MAX_STATUS_CHANGES), Growing(), Since("1.5")]
     """The statuses that the task has had, oldest first, from its creation on; the oldest are dropped."""
-    history: Annotated[list[Entry], Field(max_length=MAX_ENTRIES)]
+    history: Annotated[list[Entry], Field(max_length=MAX_ENTRIES), Growing()]
     """The writes of the task, oldest first: the last 100, or fewer to stay within 64 KiB."""
 
     class Settings:

@@ -31,6 +31,7 @@ from taskapi.core.data_loader import DataLoader
 from taskapi.core.errors import DatabaseUnavailable
 from taskapi.db.connection import BSON, Database, Session
 from taskapi.db.errors import lacks_durability, to_write_error
+from taskapi.db.validation import FAILED_VALIDATION
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import Versions, at_version, is_of, undo
 from taskapi.tasks.storage.indexes import ID_INDEX
@@ -46,6 +47,7 @@ MAX_SHARED_BYTES = 65_536  # of one change; a larger one is written alone, so th
 # place in the list: MongoDB cannot infer a new document, because the filter demands a value of ``_id`` and one within it.
 NEVER_INSERTED: BSON = {"_id.none": None}
 NO_MATCH = 54  # NotSingleValueField: "cannot infer query fields to set"
+WRITTEN_ALONE = {NO_MATCH, FAILED_VALIDATION}  # a write of its own decides
 WITH_LAST_ENTRY: BSON = {**PUBLIC, "history": {"$slice": -1}}
 WITH_HISTORY: BSON = {**PUBLIC, "history": 1}
 
@@ -148,8 +150,8 @@ class TaskUpdater:
             if lacks_durability(error):
                 return dict.fromkeys(written, error)
             faults = {written[each["index"]]: each for each in error.details["writeErrors"]}
-            unmatched = [change for change, fault in faults.items() if fault["code"] == NO_MATCH]
-            outcomes = {change: to_write_error(fault) for change, fault in faults.items() if fault["code"] != NO_MATCH}
+            unmatched = [change for change, fault in faults.items() if fault["code"] in WRITTEN_ALONE]
+            outcomes = {change: to_write_error(fault) for change, fault in faults.items() if fault["code"] not in WRITTEN_ALONE}
             written = [change for change in written if change not in faults]
             matched = error.details["nMatched"]
         except PyMongoError as error:

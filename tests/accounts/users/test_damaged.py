@@ -20,7 +20,7 @@ from tests.damage import BSON, ODD, damaged, schema, set_at, store
 from tests.stored import collection
 from tests.tasks.spoiled import FIELDS, HISTORY, OTHERS, as_stored
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew")]
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("moderate", "made_anew")]
 
 USER = ["username", "email", "email_verified", "pending_email", "full_name", "disabled", "role", "sessions", "leaving"]
 USER += ["leaving.due_at", "api_tokens", "two_factor", "authenticator", "created_at", "updated_at"]

@@ -15,7 +15,7 @@ from tests.client import PASSWORD, Account, make_admin, signed_in, stored_task, 
 from tests.damage import BSON, ODD, set_at
 from tests.stored import collection
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew", "copies_wait")]
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("moderate", "made_anew", "copies_wait")]
 
 PATHS = ["sessions", "renames", "renaming", "renaming.due_at", "renaming.renamed_at", "renaming.leased_until", "renaming.holder"]
 KINDS = ["missing", "null", "long", "nan", "true", "text", "list", "mixed list", "object", "odd keys", "object id", "late time"]

@@ -27,6 +27,7 @@ from tests.accounts.users.leavers import erasers, is_due, lease_ends, leave, rem
 from tests.client import Account, is_problem, make_account, sign_in, stored, stored_user
 from tests.stored import collection
 
+pytestmark = pytest.mark.usefixtures("moderate")  # the documents of others are incomplete
 DAY = timedelta(days=1)
 # What a throttle counts can be told from nothing in it.
 NOBODYS: set[type[Document]] = {ThrottleDocument, ServiceStateDocument, MigrationDocument}

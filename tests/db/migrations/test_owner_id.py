@@ -109,16 +109,17 @@ async def test_tasks_of_old_workers_are_adopted(database: Database, old: Store) 
     }
     assert old.tasks.count_documents({"changed_at": {"$exists": True}}) == 3
     await Migrator(database, SCHEMA).up(contract=True)
-    old.tasks.insert_one(late := of_1_4(owner=ADA))
+    old.tasks.insert_one(late := of_1_4(owner=ADA), bypass_document_validation=True)
     await adoption.adopt_all()
     assert owners(old)[late["_id"]] == (None, None)  # no worker of version 1.4 runs any more
 
 
 @pytest.mark.parametrize("on_start", [OnStart.everything, OnStart.auto])
 async def test_tasks_of_returned_version_are_adopted(database: Database, store: Store, on_start: OnStart) -> None:
-    """Version 1.4 was started after the contract phase: it creates its indexes, and knows no owner_id."""
+    """Version 1.4 was started after the contract phase, without validation: it creates its indexes, and knows no owner_id."""
     kept, deleted = (of_1_4(owner=ADA, owner_id=ADA["id"], state="active") for _ in range(2))
     await make_ready(database, SCHEMA, OnStart.everything)
+    store.command({"collMod": "tasks", "validationLevel": "off"})
     store.tasks.insert_many([kept, deleted])
     store.tasks.create_index(NEWEST, name="owner_newest")
     store.tasks.insert_one(created := of_1_4(owner=ADA))
@@ -129,7 +130,7 @@ async def test_tasks_of_returned_version_are_adopted(database: Database, store: 
     is_embedded = on_start is OnStart.everything
     assert await AdoptionRepository(database).is_needed() is not is_embedded
     assert ("owner_newest" in store.tasks.index_information()) is not is_embedded
-    store.tasks.insert_one(late := of_1_4(owner=BOB))
+    store.tasks.insert_one(late := of_1_4(owner=BOB), bypass_document_validation=is_embedded)
     if not is_embedded:
         await Migrator(database, SCHEMA).up(contract=True)
         assert owners(store) == {**expected, late["_id"]: (BOB["id"], "active")}
@@ -186,7 +187,7 @@ async def test_refused_tasks_stop_no_others(database: Database, old: Store, capl
     taken, room = of_1_4(owner=BOB, key="k"), 16 * 2**20
     large = of_1_4(owner=ADA, filler="")
     large["filler"] = "x" * (room - len(encode(large)))
-    old.tasks.insert_one(large)
+    old.tasks.insert_one(large, bypass_document_validation=True)
     old.tasks.insert_many([taken, fine := of_1_4(owner=ADA)])
     delete_as_1_4(old, deleted)
     adoption = TaskAdoption(AdoptionRepository(database))
@@ -203,7 +204,7 @@ async def test_refused_tasks_stop_no_others(database: Database, old: Store, capl
 async def test_owner_in_nested_list_is_left(database: Database, old: Store) -> None:
     old.tasks.insert_one(of_1_4(owner=ADA))
     await Migrator(database, SCHEMA).up()
-    old.tasks.insert_one(damaged := of_1_4(trash=trash([{"id": [ADA["id"]]}])))
+    old.tasks.insert_one(damaged := of_1_4(trash=trash([{"id": [ADA["id"]]}])), bypass_document_validation=True)
     assert not await AdoptionRepository(database).adopt()
     assert "changed_at" not in old.tasks.find_one({"_id": damaged["_id"]})
     assert await count_unadopted(database) == 0

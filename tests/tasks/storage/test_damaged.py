@@ -27,7 +27,7 @@ from tests.tasks.spoiled import (
     strict,
 )
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew")]
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("moderate", "made_anew")]
 
 
 async def test_every_list_and_export_goes_on(ada: Account, app: FastAPI) -> None:

@@ -12,7 +12,7 @@ from tests.damage import BSON, schema
 from tests.stored import collection
 from tests.tasks.spoiled import FIELDS, GOOD, HISTORY, OTHERS, SOME, all_pages, in_bulk, sound_task, spoil, strict
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew")]
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("moderate", "made_anew")]
 
 
 async def test_change_mends_what_it_sets_despite_other_damage(ada: Account, app: FastAPI) -> None:

@@ -279,4 +279,4 @@ async def test_lists_go_on_while_an_index_is_missing(shared: httpx.AsyncClient, 
         await collection(TaskDocument).drop_index("owner_text")
         is_problem(await bob.get("/tasks?q=task"), 503, "database_unavailable")
     finally:
-        await app.state.services[Database].create_indexes(DOCUMENTS)
+        await app.state.services[Database].create_collections(DOCUMENTS)

@@ -147,6 +147,7 @@ def new_task(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.real
+@pytest.mark.usefixtures("unvalidated")
 async def test_each_new_task_has_its_own_outcome(anonymous: AsyncClient) -> None:
     first, twin, again, huge = new_task(), new_task(), new_task(), new_task(number=2**70)
     again["_id"] = first["_id"]
@@ -173,6 +174,7 @@ async def test_tasks_that_are_created_together_are_all_there(ada: Account, bob: 
 
 
 @pytest.mark.real
+@pytest.mark.usefixtures("unvalidated")
 async def test_unacknowledged_write_is_reported_as_unavailable(anonymous: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     first, again, other = new_task(), new_task(), new_task()
     again["_id"] = first["_id"]

@@ -28,7 +28,7 @@ from taskapi.tasks.storage.scope import Scope
 from taskapi.tasks.storage.updater import TaskUpdater
 from tests.stored import collection, service
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("moderate")]
 
 NOW = datetime(2026, 1, 1)
 FAILING = {"$toInt": "$title"}  # which no title is

@@ -1,0 +1,165 @@
+"""The validators of the collections of a database: gives them to collections, and keeps them from standing in the service's way.
+
+A new collection is strict: MongoDB refuses every write that leaves an invalid document. In an older one, documents may be
+invalid already. There the level is moderate, which lets those be changed and repaired, until ``tighten`` finds none.
+
+As with indexes, a start gives no validator to a collection that has documents: ``taskapi migrate up`` does.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import bson
+import pymongo
+from beanie import Document
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError, OperationFailure
+
+from taskapi.db.indexes import REPAIR, Drift
+from taskapi.db.validators import validator
+
+log = logging.getLogger(__name__)
+
+BSON = dict[str, Any]
+FAILED_VALIDATION, NAMESPACE_EXISTS, UNAUTHORIZED = 121, 48, 13
+SCAN_SECONDS = 3600  # to look at all documents of a collection
+REPEATABLE = {"Collection.find_one_and_update", "Collection.update_one"}  # they have changed nothing when they fail
+UPDATES = {*REPEATABLE, "Collection.bulk_write", "Collection.update_many"}
+
+
+class Level(StrEnum):
+    """Which writes MongoDB checks."""
+
+    strict = "strict"  # all
+    moderate = "moderate"  # all but changes of documents that were invalid before
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorDrift:
+    """A collection whose validator differs."""
+
+    collection: str
+    drift: Drift
+    is_guarded: bool = False
+
+    def describe(self) -> str:
+        """What differs, in one line."""
+        return f"validator of {self.collection} {'is missing' if self.drift is Drift.missing else 'differs, or is not enforced'}"
+
+
+async def create_missing(database: Any, documents: Iterable[type[Document]]) -> None:
+    """Creates the collections that are missing, with strict validators. Several workers may do this at once."""
+    known = await _options(database, documents)
+    for document in documents:
+        if document.Settings.name not in known:
+            try:
+                await database.command("create", document.Settings.name, **_validated(document, Level.strict))
+            except OperationFailure as error:
+                if error.code != NAMESPACE_EXISTS:  # another worker was quicker
+                    raise
+
+
+async def compare(database: Any, documents: Iterable[type[Document]], *, lenient: bool) -> list[ValidatorDrift]:
+    """The collections whose validators differ from those of the documents."""
+    known = await _options(database, documents)
+    found: list[ValidatorDrift] = []
+    for document in documents:
+        options = known.get(document.Settings.name, {})
+        if not options.get("validator"):
+            found.append(ValidatorDrift(document.Settings.name, Drift.missing))
+        elif not _is_same(options, validator(document, lenient=lenient)):
+            found.append(ValidatorDrift(document.Settings.name, Drift.changed))
+    return found
+
+
+async def repair(database: Any, documents: Iterable[type[Document]], *, lenient: bool) -> None:
+    """Gives the collections that differ their validators. They are moderate afterwards."""
+    names = {each.collection for each in await compare(database, documents, lenient=lenient)}
+    for document in documents:
+        if document.Settings.name in names:
+            await _modify(database, document.Settings.name, **_validated(document, Level.moderate, lenient=lenient))
+
+
+async def tighten(database: Any, documents: Iterable[type[Document]]) -> None:
+    """Makes the collections without invalid documents strict."""
+    known = await _options(database, documents)
+    for document in documents:
+        name = document.Settings.name
+        if known.get(name, {}).get("validationLevel", "strict") != Level.strict and not await count_invalid(database, document):
+            await _modify(database, name, validationLevel=Level.strict.value)
+
+
+async def count_invalid(database: Any, document: type[Document]) -> int:
+    """The number of documents that a validator refuses."""
+    with pymongo.timeout(SCAN_SECONDS):
+        count: int = await database.get_collection(document.Settings.name).count_documents(invalid(document))
+    return count
+
+
+def invalid(document: type[Document]) -> BSON:
+    """The filter of the documents that their validator refuses."""
+    return {"$nor": [validator(document)]}
+
+
+def run_update(method: str, collection: "Collection[BSON]", call: Callable[[], Any]) -> Any:
+    """The result of ``call``, which runs this method of a collection.
+
+    An update can fail because the document was invalid before, although its collection is strict: somebody has bypassed the
+    validation. Then the level becomes moderate. The update is repeated if it has changed nothing; else the caller repeats it.
+    """
+    try:
+        return call()
+    except (BulkWriteError, OperationFailure) as error:
+        if not _is_refused(error) or not _relax(collection) or method not in REPEATABLE:
+            raise
+    return call()
+
+
+def _validated(document: type[Document], level: Level, *, lenient: bool = False) -> BSON:
+    return {"validator": validator(document, lenient=lenient), "validationLevel": level.value, "validationAction": "error"}
+
+
+async def _options(database: Any, documents: Iterable[type[Document]]) -> Mapping[str, BSON]:
+    """The options that each collection is stored with, by its name."""
+    names = [document.Settings.name for document in documents]
+    found = await database.command("listCollections", filter={"name": {"$in": names}}, cursor={"batchSize": len(names) + 1})
+    return {each["name"]: each["options"] for each in found["cursor"]["firstBatch"]}
+
+
+def _is_same(options: BSON, wanted: BSON) -> bool:
+    is_enforced = options.get("validationLevel", "strict") in set(Level) and options.get("validationAction", "error") == "error"
+    return is_enforced and bson.encode(options["validator"]) == bson.encode(wanted)
+
+
+async def _modify(database: Any, name: str, **options: Any) -> None:
+    """Changes the options of a collection. A user who may not gets a warning only: the service itself writes nothing invalid."""
+    try:
+        await database.command("collMod", name, **options)
+    except OperationFailure as error:
+        if error.code != UNAUTHORIZED:
+            raise
+        fields = {"collection": name, "remedy": f"grant the role dbAdmin (it has the action collMod), then run: {REPAIR}"}
+        log.warning("the user of MongoDB may not set a validator: what scripts write is not checked", extra={"fields": fields})
+    else:
+        log.info("validator of %s set: %s", name, options["validationLevel"])
+
+
+def _is_refused(error: OperationFailure) -> bool:
+    faults = (error.details or {}).get("writeErrors", ())
+    return FAILED_VALIDATION in (error.code, *(fault.get("code") for fault in faults))
+
+
+def _relax(collection: "Collection[BSON]") -> bool:
+    """Makes the level of a strict collection moderate. False if it is not strict, or the user may not change it."""
+    try:
+        if collection.options().get("validationLevel", "strict") != Level.strict:
+            return False
+        collection.database.command({"collMod": collection.name, "validationLevel": Level.moderate.value})
+    except OperationFailure:
+        return False
+    fields = {"collection": collection.name, "command": "taskapi migrate verify"}
+    log.warning("an invalid document was met: from now on, such documents can be changed", extra={"fields": fields})
+    return True
