@@ -5,7 +5,7 @@ All queries read the views; what comes back is small, however many tasks there a
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bson import ObjectId
 from bson.codec_options import CodecOptions
@@ -39,6 +39,14 @@ PRIORITY: Final[BSON] = {
         "in": {"$cond": [{"$and": [{"$isNumber": "$priority"}, {"$eq": ["$$whole", "$priority"]}]}, "$$whole", None]},
     }
 }
+
+
+class Place(NamedTuple):
+    """A task by its place, from 0, in the order of those that took ``low`` seconds or more, but less than ``high``."""
+
+    low: int
+    high: int | None
+    place: int
 
 
 class ReportRepository:
@@ -89,12 +97,15 @@ class ReportRepository:
         number = count_not_after("$took", [limit * SECOND for limit in DURATION_LIMITS])
         return self._ask(TASKS.name, [*_lead_times(owner, start, end), {"$group": {"_id": number, "tasks": {"$sum": 1}}}])
 
-    def find_lead_time(self, owner: BSON, start: datetime, end: datetime, low: int, high: int | None, place: int) -> int:
-        """The milliseconds at ``place``, from 0, in the order of those from ``low`` seconds on and below ``high``."""
-        within = {"$gte": low * SECOND, **({} if high is None else {"$lt": high * SECOND})}
-        order: list[BSON] = [{"$match": {"took": within}}, {"$sort": {"took": 1}}, {"$skip": place}, {"$limit": 1}]
-        found = self._ask(TASKS.name, [*_lead_times(owner, start, end), *order])
-        return int(found[0]["took"]) if found else low * SECOND  # a task may have been deleted meanwhile
+    def find_lead_times(self, owner: BSON, start: datetime, end: datetime, places: Sequence[Place]) -> list[int]:
+        """The milliseconds at each of ``places``; the least of its class if tasks have been deleted meanwhile."""
+        facets: BSON = {}
+        for number, (low, high, place) in enumerate(places):
+            within = {"$gte": low * SECOND, **({} if high is None else {"$lt": high * SECOND})}
+            facets[str(number)] = [{"$match": {"took": within}}, {"$sort": {"took": 1}}, {"$skip": place}, {"$limit": 1}]
+        (found,) = self._ask(TASKS.name, [*_lead_times(owner, start, end), {"$facet": facets}])
+        first = [found[str(number)] for number in range(len(places))]
+        return [int(each[0]["took"]) if each else place.low * SECOND for each, place in zip(first, places, strict=True)]
 
     def count_overdue_tags(self, owner: BSON, today: datetime) -> list[BSON]:
         """The tags of overdue tasks: how many have each, most first; null for those without a tag."""
@@ -113,6 +124,8 @@ class ReportRepository:
     def count_changed_fields(self, owner: BSON, start: datetime, end: datetime) -> list[BSON]:
         """How often each field was changed between two times, most often first."""
         changes = {**owner, "at": {"$gte": start, "$lt": end}, "field": {"$nin": [None, *DERIVED]}}
+        if not owner:  # by an index; an owner has a better one
+            changes["task_changed_at"] = {"$gte": start}
         stages: list[BSON] = [
             {"$match": changes},
             {"$group": {"_id": "$field", "changes": {"$sum": 1}}},

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Final
 
 from taskapi.analytics.report.figures import Count, DurationClass, Flow, LeadTimes, Report, Week
-from taskapi.analytics.report.repository import ReportRepository
+from taskapi.analytics.report.repository import Place, ReportRepository
 from taskapi.core.clock import day_of, midnight, utc_now
 from taskapi.db.connection import BSON
 from taskapi.stats.expressions import NO_DATE
@@ -99,17 +99,20 @@ def _lead_times(views: ReportRepository, owner: BSON, start: datetime, end: date
     counts = {each["_id"]: each["tasks"] for each in views.count_lead_times(owner, start, end)}
     bounds = zip((0, *DURATION_LIMITS), (*DURATION_LIMITS, None), strict=True)
     classes = [DurationClass(low, high, counts.get(number, 0)) for number, (low, high) in enumerate(bounds)]
-    tasks = sum(each.tasks for each in classes)
+    if not (tasks := sum(each.tasks for each in classes)):
+        return LeadTimes(classes, None, None)
+    places = [_place(classes, ceil(tasks * percent / 100) - 1) for percent in (50, 85)]
+    median, p85 = (took / 1000 for took in views.find_lead_times(owner, start, end, places))
+    return LeadTimes(classes, median, p85)
 
-    def percentile(percent: int) -> float | None:
-        place = ceil(tasks * percent / 100) - 1
-        for each in classes:
-            if place < each.tasks:
-                return views.find_lead_time(owner, start, end, each.low, each.high, place) / 1000 if tasks else None
-            place -= each.tasks
-        return None
 
-    return LeadTimes(classes, percentile(50), percentile(85))
+def _place(classes: Sequence[DurationClass], place: int) -> Place:
+    """The ``place``-th task of all classes, by its place in its own class."""
+    for each in classes:
+        if place < each.tasks:
+            return Place(each.low, each.high, place)
+        place -= each.tasks
+    raise IndexError(place)
 
 
 def _open_priorities(tasks: Sequence[BSON]) -> list[Count]:

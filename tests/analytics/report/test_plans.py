@@ -50,7 +50,7 @@ async def test_owner_s_report_reads_only_their_tasks(ada: Account) -> None:
         database = client[make_settings().mongodb_database]
         make_report(ReportRepository(database), "test", ReportRequest(owner="ada"), step=lambda _: None)
         of_tasks = [command for command in recorder.sent if command["aggregate"] != "v_users"]
-        assert len(of_tasks) == 7
+        assert len(of_tasks) == 6
         for command in of_tasks:
             plan = database.command("explain", command)
             assert "COLLSCAN" not in values_of(plan, "stage"), command

@@ -71,6 +71,7 @@ async def test_each_figure_equals_brute_force(
         await collection(TaskDocument).insert_many(stored, bypass_document_validation=True)
     try:
         report = report_of(database, case.now, owner="ada", weeks=case.weeks, zone=case.zone)
+        of_all = report_of(database, case.now, weeks=case.weeks, zone=case.zone)
     finally:
         await collection(TaskDocument).delete_many({"_id": {"$in": [task["_id"] for task in stored]}})
     found = [
@@ -85,7 +86,8 @@ async def test_each_figure_equals_brute_force(
     assert report.overdue == len(brute_force.overdue(case))
     assert {each.name: each.count for each in report.overdue_tags} == brute_force.overdue_tags(case)
     assert {each.name: each.count for each in report.open_priorities} == brute_force.open_priorities(case)
-    assert {each.name: each.count for each in report.changed_fields} == brute_force.changed_fields(case)
+    for each in (report, of_all):  # nobody else has changed a field; these are found by another index
+        assert {count.name: count.count for count in each.changed_fields} == brute_force.changed_fields(case)
 
 
 def flow_of(found: Any) -> tuple[int, int, int]:
