@@ -1,8 +1,8 @@
 // The questions of examples/ in mongosh, each a function that prints a table. Deleted tasks count in mostChangedFields alone.
 // Weeks begin on Monday. Weeks, months and days are those of the time zone of the argument (default the variable ZONE, or UTC).
 //
-//   mongosh "$TASKAPI_ANALYTICS_URI" --quiet --file examples/mongosh.js            prints all tables
-//   mongosh "$TASKAPI_ANALYTICS_URI" --quiet --shell --file examples/mongosh.js    goes on: cycleTime("Europe/Berlin")
+//   mongosh "$MONGODB_URI" --quiet --file examples/mongosh.js            prints all tables
+//   mongosh "$MONGODB_URI" --quiet --shell --file examples/mongosh.js    goes on: cycleTime("Europe/Berlin")
 
 const ZONE = process.env.ZONE || "UTC";
 const views = db.getName() === "test" ? db.getSiblingDB("taskapi") : db; // the URI may name no database
@@ -11,7 +11,7 @@ const views = db.getName() === "test" ? db.getSiblingDB("taskapi") : db; // the 
 function openTasks(zone = ZONE) {
   const week = { $dateToString: { date: "$created_at", format: "%G-W%V", timezone: zone } };
   console.table(views.v_tasks.aggregate([
-    { $match: { status: { $in: ["todo", "in_progress"] }, created_at: { $type: "date" } } },
+    { $match: { status: { $in: ["todo", "in_progress"] }, created_at: { $lte: new Date() } } },
     { $group: { _id: { owner: "$owner", week }, open: { $sum: 1 } } },
     { $sort: { "_id.owner": 1, "_id.week": 1 } },
     { $project: { _id: 0, owner: "$_id.owner", week: "$_id.week", open: 1 } },
@@ -23,7 +23,7 @@ function openTasks(zone = ZONE) {
 function cohortRetention(zone = ZONE) {
   const month = { $dateToString: { date: "$from", format: "%Y-%m", timezone: zone } };
   const active = views.v_status_periods.aggregate([
-    { $match: { from: { $ne: null } } },
+    { $match: { from: { $lte: new Date() } } },
     { $group: { _id: "$owner_id", months: { $addToSet: month } } },
     { $set: { cohort: { $min: "$months" } } },
     { $group: { _id: "$cohort", users: { $push: "$months" } } },
@@ -53,7 +53,7 @@ function cycleTime(zone = ZONE) {
       begun: { $min: { $cond: [isBegun, "$from", null] } },
       done: { $max: { $cond: [isDone, "$from", null] } },
     } },
-    { $match: { begun: { $ne: null }, done: { $ne: null } } },
+    { $match: { begun: { $ne: null }, done: { $lte: new Date() } } },
     { $group: { _id: month, days: { $push: { $divide: [{ $subtract: ["$done", "$begun"] }, 24 * 60 * 60 * 1000] } } } },
     { $sort: { _id: 1 } },
   ]).toArray();
@@ -72,7 +72,7 @@ function burndown(zone = ZONE, lastDay = process.env.LAST_DAY) {
     { $match: { status: { $in: ["todo", "in_progress"] } } },
     { $project: { steps: [{ at: "$from", open: 1 }, { at: "$until", open: -1 }] } },
     { $unwind: "$steps" },
-    { $match: { "steps.at": { $ne: null } } }, // a period that has not ended closes nothing
+    { $match: { "steps.at": { $lte: new Date() } } }, // a period that has not ended closes nothing
     { $group: { _id: day, open: { $sum: "$steps.open" } } },
   ]).toArray();
   const days = [...Array(14).keys()].map((number) => {

@@ -3,11 +3,11 @@
 Unit: tasks that existed and were not done; one that is reopened is open again. Days are those of the time zone ZONE (default
 UTC); the last one is LAST_DAY (default today, which is not over). Deleted tasks do not count. Reads v_status_periods.
 
-    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pandas_burndown.py
+    MONGODB_URI=mongodb://… ZONE=Europe/Berlin python examples/pandas_burndown.py
 """
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pandas as pd
 from pymongo import MongoClient
@@ -17,10 +17,10 @@ ZONE = os.environ.get("ZONE", "UTC")
 LAST_DAY = os.environ.get("LAST_DAY") or pd.Timestamp.now(ZONE).strftime("%Y-%m-%d")
 DAYS = pd.date_range(end=LAST_DAY, periods=14)
 
-with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+with MongoClient(os.environ["MONGODB_URI"]) as client:
     periods = find_pandas_all(
         client.get_default_database("taskapi")["v_status_periods"],
-        {"status": {"$in": ["todo", "in_progress"]}},
+        {"status": {"$in": ["todo", "in_progress"]}, "from": {"$lte": datetime.now(UTC)}},
         schema=Schema({"from": datetime, "until": datetime}),  # only these columns are sent
     )
 

@@ -4,11 +4,11 @@ A user is active in a month if they created a task in it or changed the status o
 for a month that has not begun. Months are those of the time zone ZONE (default UTC). Deleted tasks do not count. Reads
 v_status_periods.
 
-    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pandas_cohort_retention.py
+    MONGODB_URI=mongodb://… ZONE=Europe/Berlin python examples/pandas_cohort_retention.py
 """
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pandas as pd
 from bson import ObjectId
@@ -19,10 +19,10 @@ ZONE = os.environ.get("ZONE", "UTC")
 FOLLOWING = (1, 2, 3)  # months after that of the first task
 this_month = pd.Timestamp.now(ZONE).tz_localize(None).to_period("M")
 
-with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+with MongoClient(os.environ["MONGODB_URI"]) as client:
     periods = find_pandas_all(
         client.get_default_database("taskapi")["v_status_periods"],
-        {},
+        {"from": {"$lte": datetime.now(UTC)}},
         schema=Schema({"owner_id": ObjectId, "from": datetime}),  # only these columns are sent
     )
 

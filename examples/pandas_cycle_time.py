@@ -3,11 +3,11 @@
 Unit: days; half of the tasks took at most p50, 85 % at most p85, 95 % at most p95 (nearest rank). By month of completion, in the
 time zone ZONE (default UTC). Tasks that were never in progress do not count, nor do deleted ones. Reads v_status_periods.
 
-    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pandas_cycle_time.py
+    MONGODB_URI=mongodb://… ZONE=Europe/Berlin python examples/pandas_cycle_time.py
 """
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pandas as pd
 from bson import ObjectId
@@ -17,10 +17,10 @@ from pymongoarrow.api import Schema, find_pandas_all
 ZONE = os.environ.get("ZONE", "UTC")
 PERCENTS = (50, 85, 95)
 
-with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+with MongoClient(os.environ["MONGODB_URI"]) as client:
     periods = find_pandas_all(
         client.get_default_database("taskapi")["v_status_periods"],
-        {"status": {"$in": ["in_progress", "done"]}},
+        {"status": {"$in": ["in_progress", "done"]}, "from": {"$lte": datetime.now(UTC)}},
         schema=Schema({"task_id": ObjectId, "status": str, "from": datetime, "until": datetime}),
     )
 

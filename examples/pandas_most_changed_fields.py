@@ -4,7 +4,7 @@ Unit: changes of a field, and tasks in which it was changed at least once; the c
 change completed, completed_at and progress as well. Only the last 100 writes of a task are known. Deleted tasks count, until they
 are purged. Reads v_task_changes.
 
-    TASKAPI_ANALYTICS_URI=mongodb://… python examples/pandas_most_changed_fields.py
+    MONGODB_URI=mongodb://… python examples/pandas_most_changed_fields.py
 """
 
 import os
@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo import MongoClient
 from pymongoarrow.api import Schema, find_pandas_all
 
-with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+with MongoClient(os.environ["MONGODB_URI"]) as client:
     changes = find_pandas_all(
         client.get_default_database("taskapi")["v_task_changes"],
         {"field": {"$ne": None}},

@@ -2,21 +2,21 @@
 
 Unit: tasks. Weeks begin on Monday, in the time zone ZONE (default UTC). Deleted tasks do not count. Reads v_tasks.
 
-    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pandas_open_tasks.py
+    MONGODB_URI=mongodb://… ZONE=Europe/Berlin python examples/pandas_open_tasks.py
 """
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pymongo import MongoClient
 from pymongoarrow.api import Schema, find_pandas_all
 
 ZONE = os.environ.get("ZONE", "UTC")
 
-with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+with MongoClient(os.environ["MONGODB_URI"]) as client:
     tasks = find_pandas_all(
         client.get_default_database("taskapi")["v_tasks"],
-        {"status": {"$in": ["todo", "in_progress"]}, "created_at": {"$type": "date"}},
+        {"status": {"$in": ["todo", "in_progress"]}, "created_at": {"$lte": datetime.now(UTC)}},
         schema=Schema({"owner": str, "created_at": datetime}),  # only these columns are sent
     )
 

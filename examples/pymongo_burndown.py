@@ -3,11 +3,11 @@
 Unit: tasks that existed and were not done; one that is reopened is open again. Days are those of the time zone ZONE (default
 UTC); the last one is LAST_DAY (default today, which is not over). Deleted tasks do not count. Reads v_status_periods.
 
-    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pymongo_burndown.py
+    MONGODB_URI=mongodb://… ZONE=Europe/Berlin python examples/pymongo_burndown.py
 """
 
 import os
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from pymongo import MongoClient
@@ -21,11 +21,11 @@ pipeline = [
     {"$match": {"status": {"$in": ["todo", "in_progress"]}}},
     {"$project": {"steps": [{"at": "$from", "open": 1}, {"at": "$until", "open": -1}]}},
     {"$unwind": "$steps"},
-    {"$match": {"steps.at": {"$ne": None}}},  # a period that has not ended closes nothing
+    {"$match": {"steps.at": {"$lte": datetime.now(UTC)}}},  # a period that has not ended closes nothing
     {"$group": {"_id": day, "open": {"$sum": "$steps.open"}}},
 ]
 
-with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+with MongoClient(os.environ["MONGODB_URI"]) as client:
     steps = list(client.get_default_database("taskapi")["v_status_periods"].aggregate(pipeline))
 
 print(f"{'day':<10}  {'open':>6}")

@@ -4,12 +4,12 @@ A user is active in a month if they created a task in it or changed the status o
 for a month that has not begun. Months are those of the time zone ZONE (default UTC). Deleted tasks do not count. Reads
 v_status_periods.
 
-    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pymongo_cohort_retention.py
+    MONGODB_URI=mongodb://… ZONE=Europe/Berlin python examples/pymongo_cohort_retention.py
 """
 
 import os
 from collections import defaultdict
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from pymongo import MongoClient
@@ -20,12 +20,12 @@ this_month = f"{datetime.now(ZoneInfo(ZONE)):%Y-%m}"
 
 month = {"$dateToString": {"date": "$from", "format": "%Y-%m", "timezone": ZONE}}
 pipeline = [
-    {"$match": {"from": {"$ne": None}}},
+    {"$match": {"from": {"$lte": datetime.now(UTC)}}},
     {"$group": {"_id": "$owner_id", "months": {"$addToSet": month}}},
 ]
 
 cohorts = defaultdict(list)
-with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+with MongoClient(os.environ["MONGODB_URI"]) as client:
     for user in client.get_default_database("taskapi")["v_status_periods"].aggregate(pipeline):
         cohorts[min(user["months"])].append(user["months"])
 

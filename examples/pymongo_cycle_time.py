@@ -3,10 +3,11 @@
 Unit: days; half of the tasks took at most p50, 85 % at most p85, 95 % at most p95 (nearest rank). By month of completion, in the
 time zone ZONE (default UTC). Tasks that were never in progress do not count, nor do deleted ones. Reads v_status_periods.
 
-    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pymongo_cycle_time.py
+    MONGODB_URI=mongodb://… ZONE=Europe/Berlin python examples/pymongo_cycle_time.py
 """
 
 import os
+from datetime import UTC, datetime
 from math import ceil
 
 from pymongo import MongoClient
@@ -26,12 +27,12 @@ pipeline = [
             "done": {"$max": {"$cond": [is_done, "$from", None]}},
         }
     },
-    {"$match": {"begun": {"$ne": None}, "done": {"$ne": None}}},
+    {"$match": {"begun": {"$ne": None}, "done": {"$lte": datetime.now(UTC)}}},
     {"$group": {"_id": month, "days": {"$push": days}}},
     {"$sort": {"_id": 1}},
 ]
 
-with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+with MongoClient(os.environ["MONGODB_URI"]) as client:
     print(f"{'month':<7}  {'tasks':>6}" + "".join(f"  {f'p{percent}':>7}" for percent in PERCENTS))
     for row in client.get_default_database("taskapi")["v_status_periods"].aggregate(pipeline):
         took = sorted(row["days"])

@@ -4,7 +4,7 @@ Unit: changes of a field, and tasks in which it was changed at least once; the c
 change completed, completed_at and progress as well. Only the last 100 writes of a task are known. Deleted tasks count, until they
 are purged. Reads v_task_changes.
 
-    TASKAPI_ANALYTICS_URI=mongodb://… python examples/pymongo_most_changed_fields.py
+    MONGODB_URI=mongodb://… python examples/pymongo_most_changed_fields.py
 """
 
 import os
@@ -18,7 +18,7 @@ pipeline = [
     {"$sort": {"changes": -1, "_id": 1}},
 ]
 
-with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+with MongoClient(os.environ["MONGODB_URI"]) as client:
     print(f"{'field':<16}  {'changes':>8}  {'tasks':>8}")
     for row in client.get_default_database("taskapi")["v_task_changes"].aggregate(pipeline):
         print(f"{row['_id']:<16}  {row['changes']:>8}  {row['tasks']:>8}")

@@ -2,10 +2,11 @@
 
 Unit: tasks. Weeks begin on Monday, in the time zone ZONE (default UTC). Deleted tasks do not count. Reads v_tasks.
 
-    TASKAPI_ANALYTICS_URI=mongodb://… ZONE=Europe/Berlin python examples/pymongo_open_tasks.py
+    MONGODB_URI=mongodb://… ZONE=Europe/Berlin python examples/pymongo_open_tasks.py
 """
 
 import os
+from datetime import UTC, datetime
 
 from pymongo import MongoClient
 
@@ -13,12 +14,12 @@ ZONE = os.environ.get("ZONE", "UTC")
 
 week = {"$dateToString": {"date": "$created_at", "format": "%G-W%V", "timezone": ZONE}}
 pipeline = [
-    {"$match": {"status": {"$in": ["todo", "in_progress"]}, "created_at": {"$type": "date"}}},
+    {"$match": {"status": {"$in": ["todo", "in_progress"]}, "created_at": {"$lte": datetime.now(UTC)}}},
     {"$group": {"_id": {"owner": "$owner", "week": week}, "open": {"$sum": 1}}},
     {"$sort": {"_id.owner": 1, "_id.week": 1}},
 ]
 
-with MongoClient(os.environ["TASKAPI_ANALYTICS_URI"]) as client:
+with MongoClient(os.environ["MONGODB_URI"]) as client:
     print(f"{'owner':<32}  {'week':<8}  {'open':>6}")
     for row in client.get_default_database("taskapi")["v_tasks"].aggregate(pipeline):
         print(f"{row['_id']['owner']!s:<32}  {row['_id']['week']:<8}  {row['open']:>6}")

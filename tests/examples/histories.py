@@ -74,7 +74,7 @@ def tasks(draw: st.DrawFn, template: BSON, owners: list[BSON], zone: str) -> lis
     edits = st.sampled_from([{name: value} for name, values in EDITS.items() for value in values])
     writes = st.lists(st.tuples(times, st.one_of(statuses, statuses, edits)), max_size=6)
     found = []
-    for _ in range(draw(st.integers(0, 8))):
+    for _ in range(draw(st.integers(1, 8))):
         first, *later = sorted([(draw(times), {}), *draw(writes)], key=lambda write: write[0])
         task = create(template, draw(st.sampled_from(owners)), first[0])
         for at, changes in later:

@@ -43,8 +43,8 @@ def read_table(printed: str) -> list[list[str]]:
     """The rows under the head of a table of aligned columns, or of one in a box."""
     lines = printed.splitlines()
     if lines[0].startswith("┌"):
-        head, end = (number for number, line in enumerate(lines) if line[0] in "├└")
-        return [line.translate(BOX).split() for line in lines[head + 1 : end]]
+        head, *ends = (number for number, line in enumerate(lines) if line.startswith(("├", "└")))
+        return [line.translate(BOX).split() for line in lines[head + 1 : ends[0]]] if ends else []
     return [] if lines[0].startswith("Empty DataFrame") else [line.split() for line in lines[1:]]
 
 
