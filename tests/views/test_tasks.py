@@ -154,7 +154,7 @@ def in_order(changes: Any) -> list[Any]:
 async def test_changes_include_the_trash(ada: Account, bob: Account) -> None:
     gone = ObjectId((await live(ada, bob))["gone"])
     found = await rows("v_task_changes", {"in_trash": True})
-    assert [(row["task_id"], row["action"], row["field"]) for row in found] == [(gone, "delete", None), (gone, "create", None)]
+    assert [(row["task_id"], row["action"], row["field"]) for row in found] == [(gone, "create", None), (gone, "delete", None)]
 
 
 async def periods(task_id: str) -> list[dict[str, Any]]:

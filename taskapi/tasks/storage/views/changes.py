@@ -1,8 +1,7 @@
 """``v_task_changes``: each change of a field is a row.
 
 The history of a task has the value that a field had before a write. The value after it is the one before the next write that
-changed the field, or the present one. So the entries are read from the last to the first, and ``values`` are those that the
-task had right after each.
+changed the field, or the present one: the first of those in the ``later`` entries and in the task.
 """
 
 from typing import Final
@@ -12,54 +11,33 @@ from taskapi.db.expressions import is_time, list_or_empty, or_null
 from taskapi.db.views import View, ViewField
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.history import MAX_ENTRIES
 from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH
 from taskapi.tasks.storage.views.tasks import OWNER_ID
 
 CHANGED_FIELDS: Final = tuple(name for name in TaskRead.model_fields if name not in {"id", "owner", "version", "updated_at"})
 
 _IS_SOUND: Final = {"$and": [{"$eq": [{"$type": "$$this.before"}, "object"]}, is_time("$$this.at")]}
-_ENTRIES: Final = {"$reverseArray": {"$filter": {"input": list_or_empty("$history"), "cond": _IS_SOUND}}}
+_ENTRIES: Final = {"$filter": {"input": list_or_empty("$history"), "cond": _IS_SOUND}}
 
 
-_WRITE: Final[BSON] = {name: f"$$this.{name}" for name in ("version", "at", "by", "action")}
-_UNCHANGED: Final[BSON] = {**_WRITE, "field": None, "before": None, "after": None}
-_PAIRS: Final = {
-    "$filter": {
-        "input": {"$objectToArray": "$$this.before"},
-        "as": "pair",
-        "cond": {"$in": ["$$pair.k", list(CHANGED_FIELDS)]},
-    }
+def _after(name: str) -> BSON:
+    """The value of a field after an entry."""
+    return {"$first": {"$concatArrays": [f"$later.before.{name}", [or_null(f"${name}")]]}}
+
+
+# A write stores those that it changed, but also metadata that it set to the same.
+_IS_CHANGE: Final = {
+    "$and": [
+        {"$in": ["$$this.k", list(CHANGED_FIELDS)]},
+        {"$or": [{"$ne": ["$$this.k", "metadata"]}, {"$ne": ["$$this.v", _after("metadata")]}]},
+    ]
 }
+_CHANGES: Final = {"$filter": {"input": {"$objectToArray": "$entry.before"}, "cond": _IS_CHANGE}}
 _AFTER: Final = {
     "$switch": {
-        "branches": [{"case": {"$eq": ["$$pair.k", name]}, "then": f"$$value.values.{name}"} for name in CHANGED_FIELDS],
+        "branches": [{"case": {"$eq": ["$change.k", name]}, "then": _after(name)} for name in CHANGED_FIELDS],
         "default": None,
-    }
-}
-_CHANGES: Final = {
-    "$filter": {
-        "input": {
-            "$map": {
-                "input": _PAIRS,
-                "as": "pair",
-                "in": {**_WRITE, "field": "$$pair.k", "before": "$$pair.v", "after": or_null(_AFTER)},
-            }
-        },
-        "as": "row",
-        "cond": {"$ne": ["$$row.before", "$$row.after"]},
-    }
-}
-_OF_ENTRY: Final = {
-    "$let": {"vars": {"changes": _CHANGES}, "in": {"$cond": [{"$eq": ["$$changes", []]}, [_UNCHANGED], "$$changes"]}}
-}
-_ROWS: Final = {
-    "$reduce": {
-        "input": _ENTRIES,
-        "initialValue": {"values": {name: f"${name}" for name in CHANGED_FIELDS}, "rows": []},
-        "in": {
-            "values": {"$mergeObjects": ["$$value.values", "$$this.before"]},
-            "rows": {"$concatArrays": ["$$value.rows", _OF_ENTRY]},
-        },
     }
 }
 
@@ -68,8 +46,12 @@ TASK_CHANGES: Final = View(
     on=TaskDocument,
     pipeline=[
         {"$match": {"state": {"$in": [ACTIVE, IN_TRASH]}}},
-        {"$project": {"owner_id": 1, "state": 1, "changed_at": 1, "change": _ROWS}},
-        {"$unwind": "$change.rows"},
+        {"$project": {**dict.fromkeys((*CHANGED_FIELDS, "owner_id", "state", "changed_at"), 1), "entries": _ENTRIES}},
+        {"$set": {"entry": "$entries"}},
+        {"$unwind": {"path": "$entry", "includeArrayIndex": "place"}},
+        {"$set": {"later": {"$slice": ["$entries", {"$add": ["$place", 1]}, MAX_ENTRIES]}}},
+        {"$set": {"change": _CHANGES}},
+        {"$unwind": {"path": "$change", "preserveNullAndEmptyArrays": True}},
         {
             "$project": {
                 "_id": 0,
@@ -77,14 +59,14 @@ TASK_CHANGES: Final = View(
                 "owner_id": 1,
                 "task_changed_at": "$changed_at",
                 "in_trash": {"$eq": ["$state", IN_TRASH]},
-                "version": "$change.rows.version",
-                "at": "$change.rows.at",
-                "by_id": or_null("$change.rows.by.id"),
-                "by": or_null("$change.rows.by.username"),
-                "action": "$change.rows.action",
-                "field": "$change.rows.field",
-                "before": "$change.rows.before",
-                "after": "$change.rows.after",
+                "version": "$entry.version",
+                "at": "$entry.at",
+                "by_id": or_null("$entry.by.id"),
+                "by": or_null("$entry.by.username"),
+                "action": "$entry.action",
+                "field": or_null("$change.k"),
+                "before": or_null("$change.v"),
+                "after": _AFTER,
             }
         },
     ],

@@ -51,30 +51,26 @@ _IS_SIMPLE: Final = {
         is_time({"$last": "$status_changes.at"}),
     ]
 }
-_PERIODS: Final = _let(
-    {"starts": {"$cond": [_IS_SIMPLE, "$status_changes", _STARTS]}},
-    {"$zip": {"inputs": ["$$starts", {"$slice": ["$$starts", 1, MAX_STATUS_CHANGES]}], "useLongestLength": True}},
-)
-_FROM: Final = {"$first": "$period.at"}
-_UNTIL: Final = {"$arrayElemAt": ["$period.at", 1]}
 
 STATUS_PERIODS: Final = View(
     name="v_status_periods",
     on=TaskDocument,
     pipeline=[
         {"$match": {"state": ACTIVE}},
-        {"$project": {"owner_id": 1, "changed_at": 1, "period": _PERIODS}},
-        {"$unwind": "$period"},
+        {"$project": {"owner_id": 1, "changed_at": 1, "starts": {"$cond": [_IS_SIMPLE, "$status_changes", _STARTS]}}},
+        {"$set": {"start": "$starts"}},
+        {"$unwind": {"path": "$start", "includeArrayIndex": "place"}},
+        {"$set": {"next": {"$arrayElemAt": ["$starts", {"$add": ["$place", 1]}]}}},
         {
             "$project": {
                 "_id": 0,
                 "task_id": "$_id",
                 "owner_id": 1,
                 "task_changed_at": "$changed_at",
-                "status": or_null({"$first": "$period.status"}),
-                "from": or_null(_FROM),
-                "until": or_null(_UNTIL),
-                "days": days_between(_FROM, {"$ifNull": [_UNTIL, "$$NOW"]}),
+                "status": or_null("$start.status"),
+                "from": or_null("$start.at"),
+                "until": or_null("$next.at"),
+                "days": days_between("$start.at", {"$ifNull": ["$next.at", "$$NOW"]}),
             }
         },
     ],
