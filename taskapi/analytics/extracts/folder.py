@@ -69,7 +69,7 @@ class Folder:
             target = self.path / name
             target.parent.mkdir(exist_ok=True)
             draft.rename(target)
-        for folder in {(self.path / name).parent for name in moved}:
+        for folder in {(self.path / name).parent for name in moved.values()}:
             _sync(folder)
         draft = self.path / f"{MANIFEST}.new"
         with draft.open("w", encoding="utf-8") as file:

@@ -170,6 +170,13 @@ async def test_another_folder_continues_from_a_watermark(ada: Account, tmp_path:
     assert {row["title"] for row in rows(tmp_path / "two", "tasks")} == {"new", "newer"}
 
 
+async def test_folder_may_be_a_relative_path(ada: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    task = await ada.make_task()
+    await run(Path("extract"))
+    assert current(tmp_path / "extract").keys() == {task["id"]}
+
+
 def test_killed_runs_lose_nothing(tmp_path: Path) -> None:
     """At several points of a first run, of one that adds changes, and of one that replaces all."""
     name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}_extract"
