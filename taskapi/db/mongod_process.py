@@ -33,7 +33,7 @@ STOP_SECONDS = 30
 RESTART_PAUSE_SECONDS = 0.5
 CHECKPOINT_SECONDS = 10  # recovery replays writes since the last one: with MongoDB's own 60 s, those of imports take a minute
 # Checkpoints write changed pages soon enough. Threads that write them in between take the cores of the API on a small machine.
-EVICTION_THREADS = max(1, min(4, len(os.sched_getaffinity(0)) // 2))
+EVICTION_THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
 STORAGE = (
     f"eviction=(threads_min=1,threads_max={EVICTION_THREADS}),eviction_dirty_target=40,eviction_dirty_trigger=60,"
     "eviction_updates_target=40,eviction_updates_trigger=60"
