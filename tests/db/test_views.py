@@ -6,6 +6,8 @@ from typing import Any, Final
 import pytest
 from pymongo.errors import OperationFailure
 
+from taskapi.cli.migrate_actions import MigrateCommands
+from taskapi.cli.progress import Progress
 from taskapi.db import views
 from taskapi.db.connection import Database
 from taskapi.db.indexes import Drift
@@ -73,6 +75,18 @@ async def test_migrations_repair_views(database: Database, store: Store) -> None
     assert await migrator.drifts() == [ViewDrift("v_one", Drift.changed)]
     await migrator.up()
     assert await migrator.drifts() == []
+
+
+async def test_status_and_verify_name_views(database: Database, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    await make_ready(database, schema(ONE), OnStart.check)
+    store.mail_jobs.insert_one({"not": "empty"}, bypass_document_validation=True)
+    commands = MigrateCommands(Migrator(database, schema(CHANGED)), Progress())
+    assert not await commands.status()
+    said = capsys.readouterr().out
+    assert "view v_one has another definition\n" in said
+    assert "To do: 0 migrations, 0 indexes, 1 view; run: taskapi migrate up\n" in said
+    assert not await commands.verify()
+    assert "view v_one has another definition\n" in capsys.readouterr().out
 
 
 async def test_former_views_go_in_the_contract_phase(database: Database, store: Store) -> None:
