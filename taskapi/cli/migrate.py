@@ -26,7 +26,9 @@ def add_to(commands: Any) -> None:
         help="also apply those of the contract phase, and drop former indexes; first stop all workers of the previous version",
     )
     up.add_argument("--dry-run", action="store_true", help="only print what would be done, and to how many documents")
-    _action(actions, "verify", "look through all documents for what the applied migrations should have changed")
+    _action(
+        actions, "verify", "look through all documents for what the applied migrations should have changed, and for invalid ones"
+    )
 
 
 def _action(actions: Any, name: str, about: str) -> argparse.ArgumentParser:

@@ -88,7 +88,7 @@ class MigrateCommands:
         return not unchecked
 
     async def verify(self) -> bool:
-        """Counts the documents that applied steps should have changed, and compares the indexes and views."""
+        """Counts what applied steps should have changed, compares indexes, views and validators, and names invalid documents."""
         states = await self.migrator.states()
         left = await self.migrator.count_left(each.migration for each in states if each.is_applied)
         for state in states:
@@ -99,7 +99,11 @@ class MigrateCommands:
         pending = await self.migrator.pending()
         if pending:
             print(f"{_amount(pending, 'migration')} to apply: {COMMAND}")
-        is_sound = not pending and not any(left.values()) and not any(each.drift in OF_EXPAND for each in drifts)
+        invalid = await self.migrator.invalid_documents()
+        for line in (line for each in invalid for line in each.describe()):
+            print(line)
+        has_drifted = any(each.drift in OF_EXPAND for each in drifts)
+        is_sound = not pending and not any(left.values()) and not has_drifted and not invalid
         print("Nothing found." if is_sound else "Something was found, see above.")
         return is_sound
 

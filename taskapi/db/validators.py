@@ -63,11 +63,11 @@ class Growing:
     """
 
 
-def validator(document: type[Document], *, lenient: bool = False) -> BSON:
-    """The validator of a document's collection, as ``collMod`` accepts it."""
+def validator(document: type[Document], *, lenient: bool = False, thorough: bool = False) -> BSON:
+    """The validator of a document's collection, as ``collMod`` accepts it. ``thorough`` ones have no shorter forms."""
     rules = [*getattr(document.Settings, "rules", ()), *(() if lenient else getattr(document.Settings, "later_rules", ()))]
-    own = _condition(document, rules, lenient=lenient)
-    variants = [_condition(each, (), lenient=lenient) for each in getattr(document.Settings, "variants", ())]
+    own = _condition(document, rules, lenient=lenient, thorough=thorough)
+    variants = [_condition(each, (), lenient=lenient, thorough=thorough) for each in getattr(document.Settings, "variants", ())]
     return {"$or": [own, *variants]} if variants else own
 
 
@@ -90,15 +90,27 @@ def json_schema(model: type[BaseModel], *, lenient: bool = False, is_whole: bool
     }
 
 
-def _condition(model: type[BaseModel], rules: Sequence[BSON], *, lenient: bool) -> BSON:
+def _condition(model: type[BaseModel], rules: Sequence[BSON], *, lenient: bool, thorough: bool) -> BSON:
     schema = json_schema(model, lenient=lenient)
     conditions = [*rules]
     for name, info in model.model_fields.items():
-        if any(isinstance(rule, Growing) for rule in info.metadata):
+        if not thorough and any(isinstance(rule, Growing) for rule in info.metadata):
             conditions.append({name: {"$not": {"$elemMatch": {"$or": list(_faults(schema["properties"][name]["items"]))}}}})
             schema["properties"][name] = {**schema["properties"][name], "items": {"bsonType": "object"}}
     conditions += _in_time([*_dates(schema)])
     return {"$jsonSchema": schema, **({"$and": conditions} if conditions else {})}
+
+
+def single_conditions(model: type[BaseModel], rules: Sequence[BSON], *, lenient: bool) -> Iterator[tuple[str, BSON]]:
+    """What the validator demands, piece by piece: the field or the rule that each piece is about, and its condition."""
+    schema = json_schema(model, lenient=lenient)
+    for name, field in schema["properties"].items():
+        yield name, {"$jsonSchema": {"properties": {name: field}, **({"required": [name]} if name in schema["required"] else {})}}
+    names = dict.fromkeys(schema["properties"], BSON())
+    yield "a field that is not known", {"$jsonSchema": {"properties": names, "additionalProperties": False}}
+    for rule in rules:
+        yield str(rule.get("$comment", "a rule between fields")).rstrip("."), rule
+    yield "a date that is out of range", {"$and": [{}, *_in_time([*_dates(schema)])]}
 
 
 def _faults(schema: BSON, prefix: str = "") -> Iterator[BSON]:

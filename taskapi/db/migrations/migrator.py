@@ -14,6 +14,7 @@ from taskapi.core.errors import DatabaseUnavailable, StartupError
 from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import to_domain_error
 from taskapi.db.indexes import Drift, IndexDrift
+from taskapi.db.invalid_documents import InvalidDocuments, find_invalid
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.migrations.repository import Held, LeaseLost, MigrationRepository
 from taskapi.db.migrations.step import Migration, Phase
@@ -111,6 +112,10 @@ class Migrator:
     async def validator_drifts(self) -> list[ValidatorDrift]:
         """The collections whose validators differ from those of the documents."""
         return await self._database.compare_validators(self._schema.documents, lenient=await self.is_lenient())
+
+    async def invalid_documents(self) -> list[InvalidDocuments]:
+        """The collections with documents that their validators refuse. It looks at every document."""
+        return await find_invalid(self._database, self._schema.documents, lenient=await self.is_lenient())
 
     async def count_left(self, migrations: Iterable[Migration]) -> dict[int, int]:
         """How many documents each of these steps would change now, by its number."""

@@ -119,6 +119,7 @@ async def test_concurrent_callers_expecting_equal_tasks_leave_one_winner(with_ta
     ("meanwhile", "changed"),
     [({"status": "done", "completed": True}, 1), ({"start_date": datetime(2031, 1, 1), "version": 2}, 1), ({}, 2)],
 )
+@pytest.mark.usefixtures("moderate")
 async def test_a_damaged_task_is_changed_as_judged(
     ada: Account, monkeypatch: pytest.MonkeyPatch, meanwhile: dict[str, Any], changed: int
 ) -> None:
