@@ -1,5 +1,6 @@
 """One run of an extract: turns the tasks that it is given into files, and commits them."""
 
+import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -118,12 +119,15 @@ class Run:
         self._seal()
         recent = f"recent-{self._number:06}.bin"
         draft = self._folder.incoming / recent
-        draft.write_bytes(self._recent.records)
+        with draft.open("wb") as file:
+            file.write(self._recent.records)
+            file.flush()
+            os.fsync(file.fileno())
         tables, moved = dict(self.manifest.tables), {draft: recent}
-        for file in self._sealed:
-            tables[file.table] = [*(() if file.table == USERS else tables[file.table]), file.entry]
-            moved[file.draft] = file.entry.path
-            self.rows[file.table] += file.entry.rows
+        for sealed in self._sealed:
+            tables[sealed.table] = [*(() if sealed.table == USERS else tables[sealed.table]), sealed.entry]
+            moved[sealed.draft] = sealed.entry.path
+            self.rows[sealed.table] += sealed.entry.rows
         self._sealed = []
         changes = {**changes, "tables": tables, "parts": self._number, "recent": recent}
         self.manifest = self.manifest.model_copy(update=changes)
@@ -151,7 +155,7 @@ class Run:
             yield from (user_id for (user_id,) in self._format.read(path, TABLES[USERS], ("_id",)))
         if not self.manifest.complete:  # the users of those tasks were not written yet
             for path in self._committed(TASKS):
-                yield from (owner_id for (owner_id,) in self._format.read(path, TABLES[TASKS], ("owner_id",)))
+                yield from (owner_id for (owner_id,) in self._format.read(path, TABLES[TASKS], ("owner_id",)) if owner_id)
 
     def _committed(self, table: str) -> list[Path]:
         return [self._folder.path / entry.path for entry in self.manifest.tables[table]]
