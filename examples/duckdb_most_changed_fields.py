@@ -25,7 +25,7 @@ duckdb.sql("""
     SELECT field, count(*) AS changes, count(DISTINCT task_id) AS tasks
     FROM (SELECT DISTINCT * FROM task_changes) AS change
     JOIN latest ON latest._id = change.task_id AND latest.changed_at = change.task_changed_at
-    WHERE field IS NOT NULL AND before IS DISTINCT FROM after
+    WHERE field IS NOT NULL
     GROUP BY field
     ORDER BY changes DESC, field
 """).show(max_rows=10_000)

@@ -8,6 +8,7 @@ from taskapi.analytics.extracts import values
 from taskapi.analytics.extracts.tables import TABLES, TASKS
 from taskapi.db.connection import BSON
 from taskapi.db.damaged import json_value
+from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.marks import LAST_TIME
 from taskapi.tasks.storage.scope import ACTIVE, PURGED
 
@@ -65,13 +66,27 @@ def task_rows(task: BSON) -> Iterator[Row]:
 
 
 def period_rows(task: BSON) -> Iterator[Row]:
-    """The periods in which a task had one status."""
+    """The periods in which a task had one status, by the rule of ``v_status_periods``."""
+    if task.get("state") == PURGED:
+        return
     ids = (str(task["_id"]), values.reference(task.get("owner_id")))
-    changes = values.members(task.get("status_changes"))
-    times = [values.moment(change.get("at")) for change in changes]
-    for change, begun, ended in zip(changes, times, [*times[1:], None], strict=False):
+    starts = _status_starts(task)
+    for (status, begun), (_, ended) in zip(starts, [*starts[1:], (None, None)], strict=True):
         days = (ended - begun) / DAY if begun and ended else None
-        yield (*ids, values.text(change.get("status")), begun, ended, days, changed_at(task))
+        yield (*ids, values.text(status), begun, ended, days, changed_at(task))
+
+
+def _status_starts(task: BSON) -> list[tuple[Any, datetime | None]]:
+    """The statuses of a task, each with its beginning. It had none before its creation, the time of which an import may set."""
+    created_at, completed_at = values.moment(task.get("created_at")), values.moment(task.get("completed_at"))
+    changes = [(change.get("status"), values.moment(change.get("at"))) for change in values.members(task.get("status_changes"))]
+    changes = [(status, at) for status, at in changes if at]
+    if not changes:  # none were recorded up to version 1.4
+        status = task.get("status")
+        is_completed = status == Status.done and completed_at
+        changes = [(Status.todo, None), (Status.done, completed_at)] if is_completed else [(status, None)]
+    (first, at), *later = changes
+    return [(first, created_at or at), *((status, max(filter(None, (at, created_at)))) for status, at in later)]
 
 
 def change_rows(task: BSON) -> Iterator[Row]:
@@ -82,12 +97,14 @@ def change_rows(task: BSON) -> Iterator[Row]:
         by, before = entry.get("by"), entry.get("before")
         author = (values.reference(values.member(by, "id")), values.text(values.member(by, "username")))
         about = (values.integer(entry.get("version")), values.moment(entry.get("at")), *author, values.text(entry.get("action")))
-        fields = {name: value for name, value in before.items() if name != UNRECORDED} if isinstance(before, dict) else {}
-        for name, value in fields.items():
-            yield (*ids, *about, name, json_value(value), json_value(state.get(name)), changed_at(task))
-        if not fields:
+        stored = before if isinstance(before, dict) else {}
+        texts = {name: (json_value(value), json_value(state.get(name))) for name, value in stored.items() if name != UNRECORDED}
+        changed = {name: pair for name, pair in texts.items() if pair[0] != pair[1]}  # metadata is recorded unchanged, too
+        for name, (value, after) in changed.items():
+            yield (*ids, *about, name, value, after, changed_at(task))
+        if not changed:
             yield (*ids, *about, None, None, None, changed_at(task))
-        state |= fields
+        state |= stored
 
 
 def item_rows(task: BSON) -> Iterator[Row]:

@@ -1,0 +1,42 @@
+"""An extract has the rows of the views."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from taskapi.core.clock import in_utc
+from taskapi.tasks.storage.documents import TaskDocument
+from tests.analytics.extracts.copies import rows, run
+from tests.client import Account
+from tests.stored import collection
+
+pytestmark = pytest.mark.real
+
+
+async def view(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = await collection(TaskDocument).database[name].find({}).to_list(None)
+    return found
+
+
+async def test_periods_and_changes_are_those_of_views(ada: Account, tmp_path: Path) -> None:
+    """Also where an import has moved the creation, a script has taken the status changes, or a PATCH changed nothing."""
+    for created in ("2026-01-05T00:00:00Z", "2026-04-05T00:00:00Z"):
+        line = {"key": "moved", "title": "Moved", "status": "in_progress", "created_at": created}
+        assert (await ada.post("/tasks/import", json=[line])).status_code == 200
+    tasks = [await ada.make_task(f"Task {number}", metadata={"a": 1}) for number in range(3)]
+    for task in tasks[:2]:
+        for change in ({"status": "done"}, {"metadata": {"a": 1}}, {"metadata": {"a": 2}, "title": "Another"}):
+            await ada.patch(f"/tasks/{task['id']}", json=change)
+    ids = [ObjectId(task["id"]) for task in tasks[1:]]
+    await collection(TaskDocument).update_many({"_id": {"$in": ids}}, {"$unset": {"status_changes": ""}})
+    await run(tmp_path)
+
+    viewed = await view("v_status_periods")
+    periods = {(str(row["task_id"]), row["status"], in_utc(row["from"]), row["until"] and in_utc(row["until"])) for row in viewed}
+    extracted = rows(tmp_path, "status_periods")
+    assert {(row["task_id"], row["status"], row["from"], row["until"]) for row in extracted} == periods
+    assert len(extracted) == len(periods) == 6
+    changes = sorted((str(row["task_id"]), row["version"], row["field"] or "") for row in await view("v_task_changes"))
+    assert sorted((row["task_id"], row["version"], row["field"] or "") for row in rows(tmp_path, "task_changes")) == changes
