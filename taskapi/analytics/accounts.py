@@ -4,6 +4,7 @@ All of them have one role, so that a new view is added to all at once; a second 
 asked for. Both name the views one by one: MongoDB needs no right to the collections that a view reads.
 """
 
+import hashlib
 import re
 import secrets
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import pymongo
+from bson import Binary
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
@@ -101,12 +103,12 @@ class AnalystAccounts:
             self._command("createUser", name, pwd=password, roles=roles, customData={"granted_at": utc_now()})
         return password
 
-    def revoke(self, name: str) -> None:
-        """Removes an account. Its connections lose their rights, and its operations end."""
+    def revoke(self, name: str) -> bool:
+        """Removes an account; its connections lose their rights. Returns whether what it was running could be ended."""
         with self._explained():
             if not self._find(name):
                 raise StartupError(f"{name} has no account; see: taskapi analytics list")
-            self._drop(name)
+            return self._drop(name)
 
     def find_all(self) -> list[Analyst]:
         """All accounts, by name."""
@@ -138,10 +140,14 @@ class AnalystAccounts:
             raise StartupError(f"{name} is a MongoDB user that this command has not made")
         return None
 
-    def _drop(self, name: str) -> None:
+    def _drop(self, name: str) -> bool:
         self._command("dropUser", name)
-        with suppress(OperationFailure):  # a user without the right to do this: its operations go on until they end
-            self._database.client.admin.command("killAllSessions", [{"user": name, "db": self._database.name}])
+        with suppress(OperationFailure):  # the operator's user lacks the right to do this
+            # By the digest that MongoDB notes in sessions: killAllSessions looks the account up, which is gone.
+            digest = hashlib.sha256(f"{name}@{self._database.name}".encode()).digest()
+            self._database.client.admin.command("killAllSessionsByPattern", [{"uid": Binary(digest)}])
+            return True
+        return False
 
     def _users(self, which: str | int) -> list[BSON]:
         found: list[BSON] = self._database.command("usersInfo", which)["users"]

@@ -21,6 +21,8 @@ SOCKET_ONLY = (
     "Only the account that runs the service, and root, can open this socket. For others, set TASKAPI_MONGOD_PORT, restart the "
     "service, and write 127.0.0.1 and that port in place of the socket."
 )
+ENDED = ", and what it was doing has ended."
+GOES_ON = "; what it was doing goes on until it ends, because your MongoDB user lacks the right killAnySession."
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class AnalyticsCommands:
 
     def revoke(self, name: str) -> None:
         """Removes an account."""
-        self.accounts.revoke(name)
-        print(f"{name} has no account now, and what it was doing has ended.")
+        ended = self.accounts.revoke(name)
+        print(f"{name} has no account now{ENDED if ended else GOES_ON}")
 
     def list(self) -> None:
         """Prints one line for each account."""
