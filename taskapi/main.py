@@ -65,6 +65,7 @@ from taskapi.tasks.routes.trash import router as trash_router
 from taskapi.tasks.services.aggregation import TaskAggregation
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.migrations import MIGRATIONS as TASK_MIGRATIONS
+from taskapi.tasks.storage.repairs import REPAIRS
 from taskapi.tasks.storage.views import VIEWS as TASK_VIEWS
 from taskapi.web import about, cors, docs, error_handling, methods, middleware, openapi, problems, routing
 from taskapi.web.admission import Admission
@@ -96,7 +97,7 @@ DOCUMENTS = (
 MIGRATIONS = tuple(sorted((*TASK_MIGRATIONS, *USER_MIGRATIONS), key=lambda migration: migration.number))
 VIEWS = (*TASK_VIEWS, *USER_VIEWS, *AUDIT_VIEWS)
 FORMER_VIEWS = frozenset[str]()  # names of views that earlier versions made
-SCHEMA = Schema(DOCUMENTS, MIGRATIONS, VIEWS, FORMER_VIEWS)
+SCHEMA = Schema(DOCUMENTS, MIGRATIONS, VIEWS, FORMER_VIEWS, repairs=REPAIRS)
 ROUTERS = (
     lists_router,
     bulk_router,

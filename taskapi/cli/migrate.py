@@ -26,9 +26,11 @@ def add_to(commands: Any) -> None:
         help="also apply those of the contract phase, and drop former indexes; first stop all workers of the previous version",
     )
     up.add_argument("--dry-run", action="store_true", help="only print what would be done, and to how many documents")
-    _action(
+    verify = _action(
         actions, "verify", "look through all documents for what the applied migrations should have changed, and for invalid ones"
     )
+    verify.add_argument("--fix", action="store_true", help="first repair invalid documents, where only one value can be right")
+    verify.add_argument("--dry-run", action="store_true", help="with --fix: only print what would be repaired")
 
 
 def _action(actions: Any, name: str, about: str) -> argparse.ArgumentParser:
@@ -40,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command, and exits with 4 if something is left to do. Raises StartupError with the reason in one line."""
     from taskapi.cli import migrate_actions  # imports the application
 
-    arguments = {name: value for name, value in vars(options).items() if name in ("contract", "dry_run")}
+    arguments = {name: value for name, value in vars(options).items() if name in ("contract", "dry_run", "fix")}
     try:
         is_done = migrate_actions.run(options.action, **arguments)
     except KeyboardInterrupt:

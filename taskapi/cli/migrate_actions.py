@@ -87,9 +87,14 @@ class MigrateCommands:
         print(f"{_amount(ran, 'migration')} applied. {'' if left else UP_TO_DATE}".rstrip())
         return not unchecked
 
-    async def verify(self) -> bool:
+    async def verify(self, *, fix: bool = False, dry_run: bool = False) -> bool:
         """Counts what applied steps should have changed, compares indexes, views and validators, and names invalid documents."""
         states = await self.migrator.states()
+        if fix:
+            for repair, number in await self.migrator.count_repairable():
+                print(f"{'would repair' if dry_run else 'repairing'} {number:,} documents, {repair.name}: {repair.description}")
+            if not dry_run:
+                await self.migrator.repair_documents()
         left = await self.migrator.count_left(each.migration for each in states if each.is_applied)
         for state in states:
             if count := left.get(state.migration.number):

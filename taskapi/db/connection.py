@@ -139,6 +139,10 @@ class Database:
         if not lenient:
             await validation.tighten(self._handle, documents)
 
+    async def loosen_validators(self, documents: Sequence[type[Document]]) -> None:
+        """Has MongoDB let invalid documents be changed, until ``repair_validators`` makes the collections strict again."""
+        await validation.loosen(self._handle, documents)
+
     async def drop_former_indexes(self, documents: Iterable[type[Document]]) -> None:
         """Drops the indexes of earlier versions."""
         for document in documents:

@@ -92,6 +92,15 @@ async def tighten(database: Any, documents: Iterable[type[Document]]) -> None:
             await _modify(database, name, validationLevel=Level.strict.value)
 
 
+async def loosen(database: Any, documents: Iterable[type[Document]]) -> None:
+    """Makes strict collections moderate, so that invalid documents can be changed."""
+    known = await _options(database, documents)
+    for document in documents:
+        name = document.Settings.name
+        if known.get(name, {}).get("validator") and known[name].get("validationLevel", "strict") == Level.strict:
+            await _modify(database, name, validationLevel=Level.moderate.value)
+
+
 async def count_invalid(database: Any, document: type[Document]) -> int:
     """The number of documents that a validator refuses."""
     with pymongo.timeout(SCAN_SECONDS):

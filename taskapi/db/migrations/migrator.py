@@ -15,6 +15,7 @@ from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import to_domain_error
 from taskapi.db.indexes import Drift, IndexDrift
 from taskapi.db.invalid_documents import InvalidDocuments, find_invalid
+from taskapi.db.migrations.backfill import Repair
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.migrations.repository import Held, LeaseLost, MigrationRepository
 from taskapi.db.migrations.step import Migration, Phase
@@ -40,6 +41,7 @@ class Schema:
     migrations: Sequence[Migration]
     views: Sequence[View] = ()
     former_views: frozenset[str] = frozenset()  # of earlier versions
+    repairs: Sequence[Repair] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,23 @@ class Migrator:
     async def invalid_documents(self) -> list[InvalidDocuments]:
         """The collections with documents that their validators refuse. It looks at every document."""
         return await find_invalid(self._database, self._schema.documents, lenient=await self.is_lenient())
+
+    async def count_repairable(self) -> list[tuple[Repair, int]]:
+        """The repairs that have something to do, and to how many documents."""
+        counted = [(each, await each.work.count_left(self._database)) for each in self._schema.repairs]
+        return [(repair, count) for repair, count in counted if count]
+
+    async def repair_documents(self) -> None:
+        """Repairs the invalid documents whose damage has one right answer, and makes collections strict that can be."""
+        async with self._repository.leased() as held:
+
+            async def progress(total: int, changed: int = 0, skipped: int = 0) -> None:
+                held.check()
+
+            await self._database.loosen_validators([repair.work.document for repair in self._schema.repairs])
+            for each in self._schema.repairs:
+                await _with_retries(partial(each.work.run, self._database, progress))
+            await self._database.repair_validators(self._schema.documents, lenient=await self.is_lenient())
 
     async def count_left(self, migrations: Iterable[Migration]) -> dict[int, int]:
         """How many documents each of these steps would change now, by its number."""
