@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import NoReturn
@@ -36,10 +36,20 @@ from taskapi.db.uris import mask_password
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+READER_GONE = 128 + signal.SIGPIPE  # the status of a command that this signal ends
+RUN: dict[str, Callable[[argparse.Namespace], None]] = {  # all commands but serve
+    "users": cli_users.run,
+    **dict.fromkeys(cli_backup.COMMANDS, cli_backup.run),
+    "migrate": cli_migrate.run,
+    "extract": cli_extract.run,
+    "report": cli_report.run,
+    "analytics": cli_analytics.run,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command. Exits with 0 after a clean stop, 2 for wrong arguments, or another status and a line that says why.
+    """Runs the command. Exits with 0 after a clean stop, 2 for wrong arguments, 141 if nobody reads its output any more,
+    or another status and a line that says why.
 
     ``serve`` exits with 1 if a stop cut requests off, and with 3 if the application or a worker did not start or the port cannot
     be used.
@@ -62,29 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         for warning in find_warnings(load_settings()):
             print(f"taskapi: warning: {warning}", file=sys.stderr)
-        if options.command == "users":
-            cli_users.run(options)
-            return
-        if options.command == "migrate":
-            cli_migrate.run(options)
-            return
-        if options.command == "extract":
-            cli_extract.run(options)
-            return
-        if options.command == "report":
-            cli_report.run(options)
-            return
-        if options.command == "analytics":
-            cli_analytics.run(options)
-            return
-        if options.command in cli_backup.COMMANDS:
-            cli_backup.run(options)
+        if run := RUN.get(options.command):
+            try:
+                run(options)
+            finally:
+                sys.stdout.flush()
             return
         if options.reload and options.workers > 1:
             parser.error("--reload requires --workers 1")
         _serve(options.host, options.port, options.workers, options.reload)
     except StartupError as error:
         sys.exit(f"taskapi: {error}")
+    except BrokenPipeError:  # whoever reads the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its exit
+        sys.exit(READER_GONE)
 
 
 def _port(text: str) -> int:

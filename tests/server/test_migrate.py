@@ -1,6 +1,7 @@
 """The command ``taskapi migrate`` as an operator runs it, and what starts say before and after it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pymongo import MongoClient
 
 from tests.conftest import SECRET, URI_VARIABLE
 from tests.db.migrations.legacy import TASKS, USERS
-from tests.server.process import SERVE, completed, run_to_end, serving
+from tests.server.process import PATIENCE_SECONDS, SERVE, completed, environment, run_to_end, serving
 
 pytestmark = pytest.mark.real
 
@@ -86,3 +87,21 @@ def test_killed_and_concurrent_runs_lose_nothing() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "Nothing lost, nothing done twice, nothing left."
+
+
+def test_command_ends_quietly_when_its_reader_is_gone(tmp_path: Path, store: Store) -> None:
+    unread, written = os.pipe()
+    os.close(unread)
+    with os.fdopen(written, "wb") as pipe:
+        done = subprocess.run(
+            [TASKAPI, "migrate", "status"],
+            env=environment(tmp_path / "data", **settings(store)),
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE_SECONDS,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 128 + signal.SIGPIPE, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
