@@ -22,6 +22,23 @@ pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew")]
 
 ADDRESS, AGENT, EMAIL, NAME = "203.0.113.77", "planted-agent/1.0", "planted@example.com", "Planted Name"
 UNIQUE = {"username_key", "email_key"}
+SECRET = "planted_secret"
+INNER = {
+    TaskDocument: [
+        f"{path}.{SECRET}"
+        for path in (
+            "owner",
+            "trash",
+            "trash.owner",
+            "checklist.0",
+            "history.0",
+            "history.0.by",
+            "history.0.before",
+            "status_changes.0",
+        )
+    ],
+    SecurityEventDocument: [f"details.{SECRET}"],
+}
 TOKENS = "/users/me/tokens"
 TIMES = ["status_changes", "status_changes.at", "status_changes.status", "changed_at", "state", "owner_id"]
 
@@ -39,16 +56,16 @@ def texts(value: Any) -> Iterator[str]:
         yield value.hex() if isinstance(value, bytes) else str(value)
 
 
-async def planted(app: FastAPI) -> dict[str, str]:
+async def planted(app: FastAPI, username: str = "ada") -> dict[str, str]:
     """What an account and its events hold that no analyst may see."""
     async with at(app, ADDRESS) as client:
         client.headers["user-agent"] = AGENT
-        account = await make_account(client, "ada", email=EMAIL, full_name=NAME)
+        account = await make_account(client, username, email=EMAIL, full_name=NAME)
         await account.make_task("A task", status="done")
         made = await account.post(TOKENS, json={"name": "script", "scopes": ["tasks:read"]})
         assert made.status_code == 201, made.text
         factor = await turn_on(account)
-        await sign_in(client, "ada", "a wrong password")
+        await sign_in(client, username, "a wrong password")
         await sign_in(client, "nobody-planted", "a wrong password")
     stored = await stored_user(account.id)
     secrets = {"address": ADDRESS, "agent": AGENT, "name": NAME, "password": PASSWORD, "hash": stored["password_hash"]}
@@ -65,6 +82,23 @@ async def test_no_view_holds_a_secret(app: FastAPI, anonymous: object) -> None:
         found = list(texts(await rows(view.name)))
         assert [kind for kind, secret in secrets.items() if any(secret in each for each in found)] == [], view.name
         assert (EMAIL in found) == (view.name == "v_user_emails")
+
+
+async def test_unknown_fields_are_in_no_view(app: FastAPI, ada: Account) -> None:
+    """What a script, or a later version, has added."""
+    await planted(app, "eve")
+    await ada.delete(f"/tasks/{(await ada.make_task('Gone', checklist=[{'text': 'One'}]))['id']}")
+    await ada.make_task("Kept", checklist=[{"text": "One"}])
+    for document in {view.on for view in VIEWS}:
+        paths = [SECRET, *INNER.get(document, ())]
+        async for stored in (found := collection(document)).find({}):
+            there = [path for path in paths if stored.get(path.partition(".")[0])]
+            change = {"$set": dict.fromkeys([SECRET, *there], SECRET)}
+            await found.update_one({"_id": stored["_id"]}, change, bypass_document_validation=True)
+        assert all([await found.count_documents({path: SECRET}) for path in paths]), document
+    for view in VIEWS:
+        assert (found_rows := await rows(view.name)), view.name
+        assert not [text for text in texts(found_rows) if SECRET in text], view.name
 
 
 async def test_users_are_shown_as_they_are(ada: Account, bob: Account) -> None:

@@ -1,8 +1,8 @@
 """``v_tasks`` and ``v_tasks_deleted``: a task is a row.
 
 Stored fields are shown as they are, so that MongoDB applies a condition on them to the collection, where an index may serve it.
-The others are taken away: MongoDB then reads only what a query needs, which saves 2 of 6 seconds for a million tasks against
-a list of those to show.
+Only declared fields are shown. To take away the others instead would save 2 of 6 seconds for a million tasks, but show
+analysts what a script or a later version has added.
 """
 
 from typing import Final
@@ -58,9 +58,8 @@ _COMPUTED: Final[BSON] = {
 
 
 def _rows(state: str, computed: BSON) -> list[BSON]:
-    shown = {field.name for field in _FIELDS}
-    hidden = [name for name in TaskDocument.model_fields if name not in shown and name not in computed and name != "id"]
-    return [{"$match": {"state": state}}, {"$set": {**computed, **_COMPUTED}}, {"$unset": hidden}]
+    as_stored = dict.fromkeys((field.name for field in _FIELDS), 1)
+    return [{"$match": {"state": state}}, {"$project": {**as_stored, **_COMPUTED, **computed}}]
 
 
 TASKS: Final = View(
