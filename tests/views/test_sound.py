@@ -1,10 +1,12 @@
 """No view holds a secret, and none fails because of what a script has stored."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
 from fastapi import FastAPI
 
 from taskapi.accounts.users.documents import UserDocument
@@ -22,6 +24,8 @@ pytestmark = [pytest.mark.real, pytest.mark.usefixtures("made_anew")]
 
 ADDRESS, AGENT, EMAIL, NAME = "203.0.113.77", "planted-agent/1.0", "planted@example.com", "Planted Name"
 UNIQUE = {"username_key", "email_key"}
+CREATED, DAY = datetime(2026, 1, 1), timedelta(days=1)
+DAYS_BEFORE, DAYS_AFTER, FAR = CREATED - 5 * DAY, CREATED + 5 * DAY, DatetimeMS(2**52)
 SECRET = "planted_secret"
 INNER = {
     TaskDocument: [
@@ -152,6 +156,27 @@ async def test_damaged_tasks_fail_no_view(ada: Account, paths: list[str]) -> Non
     for name in ("v_tasks", "v_tasks_deleted", "v_task_changes", "v_status_periods", "v_checklist_items"):
         await rows(name)
         assert await rows_of(name, [{"$group": {"_id": "$owner_id", "rows": {"$sum": 1}}}])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [None, 7, [], "x", {"at": "x"}, {}, {"at": DAYS_BEFORE}, {"at": DAYS_AFTER}, {"at": [DAYS_AFTER]}, {"at": FAR}],
+    ids=str,
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_periods_are_in_order(ada: Account, odd: Any, place: int) -> None:
+    """One after another up to now, whatever is among the changes of status."""
+    made = await ada.make_task("A task")
+    changes = [{"status": status, "at": CREATED + days * DAY} for days, status in enumerate(("todo", "done", "in_progress"))]
+    changes.insert(place, {"status": "done", **odd} if isinstance(odd, dict) else odd)
+    stored = {"created_at": CREATED, "status_changes": changes}
+    await collection(TaskDocument).update_one({"_id": ObjectId(made["id"])}, {"$set": stored}, bypass_document_validation=True)
+    found = sorted(await rows("v_status_periods"), key=lambda row: (row["from"], row["until"] or datetime.max, row["status"]))
+    lasting = [row for row in found if row["days"]]
+    assert found[0]["from"] == CREATED
+    assert [row["until"] for row in lasting] == [*(row["from"] for row in lasting[1:]), None]
+    assert all(row["days"] >= 0 for row in found)
+    assert [row["until"] for row in found].count(None) == 1
 
 
 async def test_damaged_accounts_and_events_fail_no_view(ada: Account) -> None:

@@ -77,7 +77,7 @@ def period_rows(task: BSON) -> Iterator[Row]:
 
 
 def _status_starts(task: BSON) -> list[tuple[Any, datetime | None]]:
-    """The statuses of a task, each with its beginning. It had none before its creation, the time of which an import may set."""
+    """The statuses of a task in order, each with its beginning. It had none before its creation, which an import may set."""
     created_at, completed_at = values.moment(task.get("created_at")), values.moment(task.get("completed_at"))
     changes = [(change.get("status"), values.moment(change.get("at"))) for change in values.members(task.get("status_changes"))]
     changes = [(status, at) for status, at in changes if at]
@@ -86,7 +86,10 @@ def _status_starts(task: BSON) -> list[tuple[Any, datetime | None]]:
         is_completed = status == Status.done and completed_at
         changes = [(Status.todo, None), (Status.done, completed_at)] if is_completed else [(status, None)]
     (first, at), *later = changes
-    return [(first, created_at or at), *((status, max(filter(None, (at, created_at)))) for status, at in later)]
+    starts = [(first, created_at or at)]
+    for status, at in later:
+        starts.append((status, max(filter(None, (at, starts[-1][1])))))
+    return starts
 
 
 def change_rows(task: BSON) -> Iterator[Row]:

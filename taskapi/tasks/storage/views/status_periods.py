@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from bson import MaxKey
+
 from taskapi.db.connection import BSON
 from taskapi.db.expressions import days_between, is_time, list_or_empty, or_null, time_or_null
 from taskapi.db.views import View, ViewField
@@ -27,28 +29,37 @@ def _let(variables: BSON, expression: Any) -> BSON:
     return {"$let": {"vars": variables, "in": expression}}
 
 
-# A task has no status before its creation, the time of which an import may set.
+# A task has no status before its creation, the time of which an import may set, and no period ends before it begins.
 _FIRST: Final = {"status": "$$first.status", "at": {"$ifNull": ["$$created", "$$first.at", None]}}
-_LATER: Final = {
-    "$map": {
+_NEXT: Final = {"status": "$$this.status", "at": {"$max": ["$$this.at", {"$last": "$$value.at"}]}}
+_IN_ORDER: Final = {
+    "$reduce": {
         "input": {"$slice": ["$$changes", 1, MAX_STATUS_CHANGES]},
-        "in": {"status": "$$this.status", "at": {"$max": ["$$this.at", "$$created"]}},
+        "initialValue": [_FIRST],
+        "in": {"$concatArrays": ["$$value", [_NEXT]]},
     }
 }
 _STARTS: Final = _let(
     {"recorded": _RECORDED, "created": time_or_null("$created_at")},
     _let(
         {"changes": {"$cond": [{"$eq": ["$$recorded", []]}, _UNRECORDED, "$$recorded"]}},
-        _let({"first": {"$first": "$$changes"}}, {"$concatArrays": [[_FIRST], _LATER]}),
+        _let({"first": {"$first": "$$changes"}}, _IN_ORDER),
     ),
 )
-# Most tasks need none of this.
+# Most tasks need none of this: their changes are in order. What is neither less than one time nor more than another is a time.
+_LAST_IN_ORDER: Final = {
+    "$reduce": {
+        "input": list_or_empty("$status_changes"),
+        "initialValue": "$created_at",
+        "in": {"$cond": [{"$gte": ["$$this.at", "$$value"]}, "$$this.at", MaxKey()]},
+    }
+}
 _IS_SIMPLE: Final = {
     "$and": [
         {"$isArray": "$status_changes"},
         {"$eq": [{"$first": "$status_changes.at"}, "$created_at"]},
         is_time("$created_at"),
-        is_time({"$last": "$status_changes.at"}),
+        is_time(_LAST_IN_ORDER),
     ]
 }
 
