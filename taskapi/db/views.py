@@ -95,44 +95,69 @@ async def drop_former(database: Any, former: Iterable[str]) -> None:
     """Drops the views of earlier versions."""
     try:
         for each in await compare(database, (), former):
-            await database.command("drop", each.name)
+            await _drop(database, each.name)
             log.info("view %s dropped", each.name)
     except OperationFailure as error:
-        if error.code == UNAUTHORIZED:
-            log.warning(NO_RIGHTS)
-        elif error.code != NAMESPACE_NOT_FOUND:  # another process was quicker
+        if error.code != UNAUTHORIZED:
             raise
+        log.warning(NO_RIGHTS)
 
 
 async def _write(database: Any, views: Sequence[View], drifts: Collection[Drift]) -> None:
     by_name = {view.name: view for view in views}
     try:
         for each in await compare(database, views):
-            if each.drift in drifts and not each.is_guarded:
-                await _create_or_change(database, by_name[each.name])
-            else:
+            if each.is_guarded:
+                log.warning(each.describe())
+            elif each.drift not in drifts:
                 log.warning("%s; to repair it: %s", each.describe(), REPAIR)
+            elif each.drift is Drift.missing:
+                await _create(database, by_name[each.name])
+            else:
+                await _change(database, by_name[each.name])
     except OperationFailure as error:
         if error.code != UNAUTHORIZED:  # the API does not need them
             raise
         log.warning(NO_RIGHTS)
 
 
-async def _create_or_change(database: Any, view: View) -> None:
-    definition = {"viewOn": _source(view), "pipeline": list(view.pipeline)}
+async def _create(database: Any, view: View) -> None:
     try:
-        await database.command("create", view.name, **definition)
+        await database.command("create", view.name, **_definition(view))
     except OperationFailure as error:
-        if error.code != NAMESPACE_EXISTS:
+        if error.code != NAMESPACE_EXISTS:  # another process was quicker
             raise
-        await database.command("collMod", view.name, **definition)
 
 
-def _source(view: View) -> str:
-    return str(view.on.Settings.name)
+async def _change(database: Any, view: View) -> None:
+    """Changes a view in one step. The role ``readWrite`` does not allow that: with it, the view is dropped and created again.
+
+    Each process creates a view after it has dropped it, so in the end it is there. If one is killed between, the next start
+    creates it.
+    """
+    try:
+        await database.command("collMod", view.name, **_definition(view))
+    except OperationFailure as error:
+        if error.code == UNAUTHORIZED:
+            await _drop(database, view.name)
+        elif error.code != NAMESPACE_NOT_FOUND:  # another process has just dropped it
+            raise
+        await _create(database, view)
+
+
+async def _drop(database: Any, name: str) -> None:
+    try:
+        await database.command("drop", name)
+    except OperationFailure as error:
+        if error.code != NAMESPACE_NOT_FOUND:  # another process was quicker
+            raise
+
+
+def _definition(view: View) -> BSON:
+    return {"viewOn": view.on.Settings.name, "pipeline": list(view.pipeline)}
 
 
 def _is_same(view: View, stored: BSON) -> bool:
     """Whether the stored options of a view are the declared ones, as BSON: numbers of another type differ."""
-    wanted = {"viewOn": _source(view), "pipeline": list(view.pipeline)}
+    wanted = _definition(view)
     return bson.encode(wanted) == bson.encode({name: stored.get(name) for name in wanted})

@@ -109,6 +109,42 @@ async def test_collection_with_the_name_stays(database: Database, store: Store, 
     assert drift.describe() == "view v_one is missing; a collection has its name: rename that"
 
 
+def database_of(database: Database) -> Any:
+    """The driver's handle, for a user who may do everything."""
+    return database.collection(TaskDocument).database
+
+
+class Killed(Exception):
+    """In place of a SIGKILL."""
+
+
+class ReadWrite:
+    """The database for a user of the role ``readWrite``, who may not change a view, and maybe is killed before a command."""
+
+    def __init__(self, database: Database, killed_before: str = "") -> None:
+        self._handle = database_of(database)
+        self._killed_before = killed_before
+
+    async def command(self, name: str, *arguments: Any, **named: Any) -> Any:
+        if name == self._killed_before:
+            raise Killed
+        if name == "collMod":
+            raise OperationFailure("not authorized", views.UNAUTHORIZED)
+        return await self._handle.command(name, *arguments, **named)
+
+
+@pytest.mark.parametrize("command", ["collMod", "drop", "create"])
+async def test_killed_repair_leaves_nothing_undone(database: Database, store: Store, command: str) -> None:
+    await database.create_views([ONE])
+    with pytest.raises(Killed):
+        await views.repair(ReadWrite(database, command), [CHANGED])
+    assert stored(store) == ({} if command == "create" else {"v_one": [*ONE.pipeline]})
+    await views.create_missing(ReadWrite(database), [CHANGED])  # as the next start does
+    assert stored(store).keys() == {"v_one"}
+    await asyncio.gather(*(views.repair(user, [CHANGED]) for user in [ReadWrite(database), database_of(database)] * 5))
+    assert stored(store) == {"v_one": [*CHANGED.pipeline]}
+
+
 class Refusing:
     """A server's database that allows nothing."""
 
@@ -118,5 +154,6 @@ class Refusing:
 
 async def test_lacking_rights_stop_nothing(caplog: pytest.LogCaptureFixture) -> None:
     await views.create_missing(Refusing(), VIEWS)
+    await views.repair(Refusing(), VIEWS)
     await views.drop_former(Refusing(), ["v_one"])
-    assert caplog.messages == [views.NO_RIGHTS] * 2
+    assert caplog.messages == [views.NO_RIGHTS] * 3
