@@ -9,7 +9,8 @@ from taskapi.core.errors import StartupError
 DESCRIPTION = """\
 Bring the database to the shape that this version needs, in the MongoDB of TASKAPI_MONGODB_URI or else the embedded one. The API
 may be running, also that of the previous version. An interrupted run loses nothing; the next one continues. The exit status is 0
-when nothing is left to do, 4 when "status", "verify" or a dry run has found something to do, and 1 for a failure.
+when nothing is left to do, 4 when "status", "verify" or a dry run has found something to do or "up" has left something,
+and 1 for a failure.
 """
 TO_DO = 4
 

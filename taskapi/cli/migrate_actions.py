@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,8 +69,7 @@ class MigrateCommands:
             return await self._rehearse(contract=contract)
         if await self.migrator.is_empty():
             await self.migrator.set_up()
-            print("The database was empty, and is set up.")
-            return True
+            return await self._conclude("The database was empty, and is set up.", OF_EXPAND)
         began = time.monotonic()
 
         def report(migration: Migration, total: int, done: int) -> None:
@@ -80,12 +79,8 @@ class MigrateCommands:
 
         ran = await self.migrator.up(contract=contract, report=report)
         self.progress.end()
-        drifts = await self.migrator.drifts()
-        unchecked = [each for each in drifts if isinstance(each, ValidatorDrift)]  # the user of MongoDB may not set a validator
-        left = [*unchecked, *(each for each in drifts if each.is_guarded)]
-        _print_drifts(left)
-        print(f"{_amount(ran, 'migration')} applied. {'' if left else UP_TO_DATE}".rstrip())
-        return not unchecked
+        to_do = OF_EXPAND | {Drift.former} if contract else OF_EXPAND
+        return await self._conclude(f"{_amount(ran, 'migration')} applied.", to_do, UP_TO_DATE)
 
     async def verify(self, *, fix: bool = False, dry_run: bool = False) -> bool:
         """Counts what applied steps should have changed, compares indexes, views and validators, and names invalid documents."""
@@ -111,6 +106,13 @@ class MigrateCommands:
         is_sound = not pending and not any(left.values()) and not has_drifted and not invalid
         print("Nothing found." if is_sound else "Something was found, see above.")
         return is_sound
+
+    async def _conclude(self, done: str, to_do: Collection[Drift], if_all: str = "") -> bool:
+        """Prints what was done, after what was not: MongoDB refused it to the service's user, or an operator must decide."""
+        left = [each for each in await self.migrator.drifts() if each.drift in to_do]
+        _print_drifts(left)
+        print(done if left else f"{done} {if_all}".rstrip())
+        return not left
 
     async def _rehearse(self, *, contract: bool) -> bool:
         drifts = [

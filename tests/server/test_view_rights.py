@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from taskapi.db.connection import Database, connect, open_database
-from taskapi.db.views import ViewDrift
+from taskapi.db.views import NO_RIGHTS, ViewDrift
 from taskapi.main import VIEWS
 from tests.client import PASSWORD
 from tests.conftest import make_settings
@@ -52,6 +52,23 @@ def test_migrations_repair_views_with_this_role(uri: str, tmp_path: Path) -> Non
     status, said = completed(tmp_path, [*SERVE[:1], "migrate", "up"], **given)
     assert (status, said) == (0, "0 migrations applied. The database is up to date.\n")
     assert completed(tmp_path, [*SERVE[:1], "migrate", "status"], **given)[0] == 0
+
+
+def test_refused_views_are_left_to_do(admin: Mongo, uri: str, tmp_path: Path) -> None:
+    """By a user who may write documents, and nothing else."""
+    actions = ["find", "insert", "update", "remove", "createIndex", "listIndexes", "listCollections"]
+    privileges = [{"resource": {"db": NAME, "collection": ""}, "actions": actions}]
+    admin[NAME].command("createRole", "writer", privileges=privileges, roles=[])
+    admin[NAME].command("createUser", "writer", pwd=PASSWORD, roles=["writer"])
+    given = {"SECRET_KEY": secrets.token_hex(32), "MONGODB_URI": f"{uri.replace('plain', 'writer')}&retryWrites=true"}
+    status, said = completed(tmp_path, [*SERVE[:1], "migrate", "up"], **given)
+    assert (status, NO_RIGHTS in said) == (4, True), said
+    assert said.splitlines()[-4:] == [
+        "view v_tasks has another definition",
+        "view v_users has another definition",
+        "view v_sign_ins is missing",
+        "0 migrations applied.",
+    ]
 
 
 async def test_ten_workers_repair_views_at_once(uri: str) -> None:

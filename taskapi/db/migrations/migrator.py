@@ -143,8 +143,8 @@ class Migrator:
     async def set_up(self) -> None:
         """Makes an empty database one of this version. Several processes may do so at once."""
         await self._database.create_collections(self._schema.documents)
-        await self._database.repair_validators(self._schema.documents, lenient=False)
-        await self._database.create_views(self._schema.views)
+        await self._database.repair_validators(self._schema.documents, lenient=await self.has_former_indexes())
+        await self._database.repair_views(self._schema.views)
         await self._repository.record_as_new(tuple(self._schema.migrations))
 
     async def up(self, *, contract: bool = False, report: Report = lambda *_: None) -> list[Migration]:

@@ -7,6 +7,8 @@ import pytest
 from bson import ObjectId
 
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.cli.migrate_actions import MigrateCommands
+from taskapi.cli.progress import Progress
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import Database
 from taskapi.db.migrations.migrator import Migrator
@@ -89,3 +91,11 @@ async def test_tombstones_stay_as_they_are(migrated: Store, database: Database) 
     for each in MIGRATIONS:
         await each.run(database, no_progress)
     assert migrated.tasks.find_one({"_id": tombstone["_id"]}) == before
+
+
+async def test_empty_older_database_is_set_up(database: Database, store: Store) -> None:
+    """Its workers may be running, and store what lacks newer fields."""
+    former = min(TaskDocument.Settings.former_indexes)
+    store.tasks.create_index("owner.id", name=former)
+    assert await MigrateCommands(Migrator(database, SCHEMA), Progress()).up(contract=False, dry_run=False)
+    store.tasks.insert_one(dict(TASKS["1.2 imported"]))
