@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from taskapi.analytics.extracts.manifest import FileEntry, Manifest
+from taskapi.analytics.extracts.tables import TABLES
 from taskapi.core.errors import StartupError
 
 MANIFEST, LOCK, INCOMING = "manifest.json", ".lock", ".incoming"
@@ -59,7 +60,8 @@ class Folder:
         named = {entry.path for entry in self._entries(manifest)} | {manifest.recent}
         for found in self.incoming.iterdir():
             found.unlink()
-        for found in [*self.path.iterdir(), *self.path.glob("*/*")]:
+        ours = [self.path, *(self.path / table for table in TABLES)]  # other tools also call their files part-…
+        for found in (path for each in ours if each.is_dir() for path in each.iterdir()):
             if _FILE.fullmatch(found.name) and str(found.relative_to(self.path)) not in named:
                 found.unlink()
 

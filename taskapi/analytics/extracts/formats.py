@@ -16,7 +16,7 @@ from taskapi.core.errors import StartupError
 from taskapi.tasks.import_export.csv_cells import write_cell
 from taskapi.tasks.import_export.csv_writer import csv_record
 
-GROUP_ROWS = 32_768  # in one row group of Parquet, which is in memory
+GROUP_ROWS, GROUP_BYTES = 32_768, 32 * 2**20  # in one row group of Parquet, which is in memory: whichever is reached first
 MAX_CELL = 2**31 - 1
 MISSING = 'parquet needs pyarrow: pip install "taskapi[extract]"; jsonl and csv need nothing else'
 
@@ -121,7 +121,8 @@ class _ParquetEncoder:
             columns[place] = [json_text(value) for value in columns[place]]
         arrays = [self._arrow.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
         self._batches.append(self._arrow.RecordBatch.from_arrays(arrays, schema=self._schema))
-        if sum(batch.num_rows for batch in self._batches) >= GROUP_ROWS:
+        count, size = (sum(getattr(batch, kind) for batch in self._batches) for kind in ("num_rows", "nbytes"))
+        if count >= GROUP_ROWS or size >= GROUP_BYTES:
             self._write()
 
     def finish(self) -> None:

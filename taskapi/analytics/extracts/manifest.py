@@ -51,6 +51,7 @@ class Manifest(BaseModel):
     database_id: str  # another one after a restore
     complete: bool = False  # whether the last run has come to its end
     watermark: str | None = None  # where the next run begins
+    begun_at: datetime | None = None  # if the last run has not: when it began, or the first of several such runs
     since: str | None = None  # where the first one began; null: with everything
     as_of: datetime | None = None  # all writes until then are in it
     runs: int = 0

@@ -79,15 +79,16 @@ class Run:
         if changed_at(self._last) != self._last.get("changed_at"):  # no place in the order
             return
         reached = min(in_utc(self._last["changed_at"]), self._watermark.at)
-        self._commit({"watermark": str(Watermark(reached, self._watermark.database)), "complete": False})
+        begun_at = self.manifest.begun_at or self._time
+        self._commit({"watermark": str(Watermark(reached, self._watermark.database)), "complete": False, "begun_at": begun_at})
 
     def finish(self) -> None:
         """Makes all that was written count, and the run complete."""
         for table, files in self.manifest.tables.items():
             if not files:
                 self._part(table)  # readers find a file with the columns
-        done = {"watermark": str(self._watermark), "complete": True, "as_of": self._time, "users_digest": self._digest}
-        self._commit(done)
+        done = {"complete": True, "begun_at": None, "as_of": self._time, "users_digest": self._digest}
+        self._commit({"watermark": str(self._watermark), **done})
 
     def close(self) -> None:
         """Gives up what was written since the last commit."""

@@ -55,7 +55,8 @@ def extract(settings: Settings, request: Request, progress: Progress) -> tuple[M
             begun = _begin(known, request, database.name, database_id)
             time = source.settled_time()
             since = _parse(begun.watermark or begun.since)
-            _require_continuous(since, request, settings, database_id, time)
+            if since is not None:
+                _require_continuous(since, begun, request, settings, database_id, time)
             format_ = FORMATS[begun.format]()
             if known is None:
                 folder.commit(begun, {})
@@ -124,20 +125,24 @@ def _parse(text: str | None) -> Watermark | None:
         raise StartupError(f"--since: {text!r} is not a watermark; manifest.json of an extract has one") from None
 
 
-def _require_continuous(since: Watermark | None, request: Request, settings: Settings, database_id: str, time: datetime) -> None:
-    """Raises StartupError if not all changes since then can be read."""
-    if since is None:
-        return
+def _require_continuous(
+    since: Watermark, begun: Manifest, request: Request, settings: Settings, database_id: str, time: datetime
+) -> None:
+    """Raises StartupError if not all changes since then can be read.
+
+    A run that was killed may have come to a task of years ago. What has changed since it began is read by the next one, so that
+    time counts, not how far it came.
+    """
     if since.database != database_id:
         raise StartupError(
             "--since: the watermark is of another database, or of this one before a restore; begin anew without it"
         )
     if since.at > time:
         raise StartupError("the watermark is later than the database: it may have been restored; begin anew with --full")
-    if since.at < time - timedelta(days=settings.trash_days):
-        anew = "without --since" if request.since else "with --full"
+    if (begun.begun_at or since.at) < time - timedelta(days=settings.trash_days):
+        what, anew = ("the watermark", "without --since") if request.since else ("the last run", "with --full")
         raise StartupError(
-            f"the watermark is more than {settings.trash_days} days old (TASKAPI_TRASH_DAYS): for tasks purged since then there "
+            f"{what} is more than {settings.trash_days} days old (TASKAPI_TRASH_DAYS): for tasks purged since then there "
             f"may be no tombstones any more; begin anew {anew}"
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from taskapi.analytics.extracts.manifest import Manifest
-from taskapi.analytics.extracts.service import Request, extract
+from taskapi.analytics.extracts.service import Progress, Request, extract
 from taskapi.core.settings import Settings
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.conftest import make_settings
@@ -19,8 +19,10 @@ Row = dict[str, Any]
 CHILDREN = ("status_periods", "task_changes", "checklist_items")
 
 
-async def run(to: Path, settings: Settings | None = None, **asked: Any) -> tuple[Manifest, dict[str, int]]:
-    return await asyncio.to_thread(extract, settings or make_settings(), Request(to, **asked), lambda *_: None)
+async def run(
+    to: Path, settings: Settings | None = None, progress: Progress = lambda *_: None, **asked: Any
+) -> tuple[Manifest, dict[str, int]]:
+    return await asyncio.to_thread(extract, settings or make_settings(), Request(to, **asked), progress)
 
 
 def rows(to: Path, table: str, run: int | None = None) -> list[Row]:

@@ -55,6 +55,12 @@ def age(manifest: dict[str, Any]) -> None:
     manifest["watermark"] = f"{at}@{manifest['database_id']}"
 
 
+def interrupt_long_ago(manifest: dict[str, Any]) -> None:
+    age(manifest)
+    at, _, _ = manifest["watermark"].partition("@")
+    manifest |= {"complete": False, "begun_at": at, "watermark": f"2020-01-01T00:00:00.000Z@{manifest['database_id']}"}
+
+
 def postpone(manifest: dict[str, Any]) -> None:
     manifest["watermark"] = f"2999-01-01T00:00:00.000Z@{manifest['database_id']}"
 
@@ -63,6 +69,7 @@ def postpone(manifest: dict[str, Any]) -> None:
     ("change", "reason"),
     [
         (age, "is more than 30 days old (TASKAPI_TRASH_DAYS)"),
+        (interrupt_long_ago, "is more than 30 days old (TASKAPI_TRASH_DAYS)"),
         (postpone, "later than the database"),
         (lambda manifest: manifest.update(database_id="ab" * 16), "of another database, or of this one before a restore"),
         (lambda manifest: manifest.update(schema_version="0.9"), "tables of schema 0.9, not"),

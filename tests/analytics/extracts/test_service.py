@@ -13,6 +13,7 @@ import pytest
 from bson import ObjectId
 
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.analytics.extracts import repository
 from taskapi.core.clock import utc_now
 from taskapi.tasks.services.account_data import TaskAccountData
 from taskapi.tasks.services.trash import TrashService
@@ -175,6 +176,37 @@ async def test_folder_may_be_a_relative_path(ada: Account, tmp_path: Path, monke
     task = await ada.make_task()
     await run(Path("extract"))
     assert current(tmp_path / "extract").keys() == {task["id"]}
+
+
+async def test_files_of_others_stay(ada: Account, tmp_path: Path) -> None:
+    await ada.make_task()
+    await run(tmp_path, format="csv")
+    others, left_over = tmp_path / "results" / "part-000000.csv", tmp_path / "tasks" / "part-000099.csv"
+    others.parent.mkdir()
+    for path in (others, left_over):
+        path.write_text("")
+    await run(tmp_path)
+    assert (others.exists(), left_over.exists()) == (True, False)
+
+
+async def test_run_that_ended_among_old_tasks_is_continued(ada: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [await ada.make_task(f"Task {number}") for number in range(4)]
+    for number, task in enumerate(tasks):
+        long_ago = {"$set": {"changed_at": utc_now().replace(year=2020 + number)}}
+        await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, long_ago)
+    monkeypatch.setattr(repository, "BATCH", 1)
+
+    def end_at_the_third(done: int, _: int) -> None:
+        if done == 3:
+            raise RuntimeError("no power")
+
+    with pytest.raises(RuntimeError, match="no power"):
+        await run(tmp_path, progress=end_at_the_third, format="jsonl", rows_per_file=1)
+    await ada.delete(f"/tasks/{tasks[0]['id']}")
+    await ada.delete(f"/trash/{tasks[0]['id']}")
+    manifest, written = await run(tmp_path)
+    assert (manifest.complete, manifest.begun_at, written["tasks"]) == (True, None, 3)  # two that were left, and a tombstone
+    assert current(tmp_path).keys() == {task["id"] for task in tasks[1:]}
 
 
 def test_killed_runs_lose_nothing(tmp_path: Path) -> None:
