@@ -1,4 +1,4 @@
-"""Expressions for views. They never fail, whatever a script has stored: a wrong value becomes null, or an empty list."""
+"""Expressions that never fail, whatever a script has stored: a wrong value becomes null, or an empty list."""
 
 from datetime import UTC, datetime
 from typing import Any, Final

@@ -6,8 +6,8 @@ The status changes are read from the history, as far back as it goes.
 from typing import Final
 
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import list_or_empty
 from taskapi.tasks.schemas import Status
-from taskapi.tasks.storage.history import list_or_empty
 from taskapi.tasks.storage.marks import MAX_STATUS_CHANGES, NEXT_CHANGED_AT
 from taskapi.tasks.storage.scope import PURGED
 

@@ -13,6 +13,7 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import in_utc
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import list_or_empty
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.storage.marks import next_changed_at
 
@@ -31,11 +32,6 @@ _SHOWN_VERSION: BSON = {
 }
 """The version that a task shows, even if a script has stored something else; ``reading.version_of`` follows the same rule."""
 NEXT_VERSION: BSON = {"$add": [_SHOWN_VERSION, 1]}
-
-
-def list_or_empty(path: str) -> BSON:
-    """The expression for the list at ``path``; an empty list if there is none, or another type."""
-    return {"$cond": [{"$isArray": path}, path, []]}
 
 
 def at_version(versions: Versions) -> BSON:

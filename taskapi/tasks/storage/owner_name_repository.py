@@ -10,8 +10,8 @@ from taskapi.core.errors import DamagedTask
 from taskapi.db.batches import batches_of_ids
 from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import to_domain_error
+from taskapi.db.expressions import list_or_empty
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import list_or_empty
 from taskapi.tasks.storage.indexes import ID_INDEX
 from taskapi.tasks.storage.marks import NEXT_CHANGED_AT
 from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH, Scope

@@ -10,14 +10,14 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import midnight, utc_now
 from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import DAY_MS, list_or_empty
 from taskapi.tasks.fields import DAYS, DIRECT_FIELDS
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskCreate, TaskUpdate
-from taskapi.tasks.storage.history import NEXT_VERSION, Action, entry, list_or_empty, record_history
+from taskapi.tasks.storage.history import NEXT_VERSION, Action, entry, record_history
 from taskapi.tasks.storage.marks import NEXT_CHANGED_AT, add_status_change, later
 from taskapi.tasks.storage.reading import reference
 from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH, PURGED
 
-DAY_MS = 86_400_000
 IS_DONE = {"$eq": ["$status", Status.done]}
 STORED_CHECKLIST = list_or_empty("$checklist")
 PROGRESS = {

@@ -16,9 +16,10 @@ from taskapi.core.errors import NotFound
 from taskapi.core.fields import object_id
 from taskapi.db.batches import batches_of_ids
 from taskapi.db.connection import BSON, Database
+from taskapi.db.expressions import list_or_empty
 from taskapi.tasks.errors import KeyTaken
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import Action, list_or_empty
+from taskapi.tasks.storage.history import Action
 from taskapi.tasks.storage.pipelines import restore_pipeline
 from taskapi.tasks.storage.reading import PUBLIC
 from taskapi.tasks.storage.repository import task_filter

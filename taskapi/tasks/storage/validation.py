@@ -3,12 +3,12 @@
 import sys
 
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import DAY_MS
 from taskapi.tasks.fields import DAYS, NOT_AFTER
 from taskapi.tasks.metadata import MAX_BYTES, MAX_DEPTH, MAX_KEYS
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH
 
-DAY_MS = 86_400_000
 PRESENT, ABSENT = {"$exists": True}, {"$exists": False}
 # A value takes at most five times as many bytes in BSON as in JSON: a digit and a comma become a type, a key of up to four
 # digits with its end, and four bytes.
