@@ -28,6 +28,8 @@ FAILED_VALIDATION, NAMESPACE_EXISTS, UNAUTHORIZED = 121, 48, 13
 SCAN_SECONDS = 3600  # to look at all documents of a collection
 REPEATABLE = {"Collection.find_one_and_update", "Collection.update_one"}  # they have changed nothing when they fail
 UPDATES = {*REPEATABLE, "Collection.bulk_write", "Collection.update_many"}
+NO_RIGHT = "the user of MongoDB may not set a validator: what scripts write is not checked"
+REMEDY = f"grant the role dbAdmin (it has the action collMod), then run: {REPAIR}"
 
 
 class Level(StrEnum):
@@ -51,10 +53,16 @@ class ValidatorDrift:
 
 
 async def create_missing(database: Any, documents: Iterable[type[Document]]) -> None:
-    """Creates the collections that are missing, with strict validators. Several workers may do this at once."""
+    """Creates the collections that are missing, with strict validators. Several workers may do this at once.
+
+    If the user may not list collections, it tries to create each.
+    """
     known = await _options(database, documents)
+    if known is None:
+        fields = {"remedy": "grant the role readWrite"}
+        log.warning("the user of MongoDB may not list collections: missing validators are not noticed", extra={"fields": fields})
     for document in documents:
-        if document.Settings.name not in known:
+        if document.Settings.name not in (known or ()):
             try:
                 await database.command("create", document.Settings.name, **_validated(document, Level.strict))
             except OperationFailure as error:
@@ -63,9 +71,11 @@ async def create_missing(database: Any, documents: Iterable[type[Document]]) -> 
 
 
 async def compare(database: Any, documents: Iterable[type[Document]], *, lenient: bool) -> list[ValidatorDrift]:
-    """The collections whose validators differ from those of the documents."""
+    """The collections whose validators differ from those of the documents; none if the user may not look."""
     known = await _options(database, documents)
     found: list[ValidatorDrift] = []
+    if known is None:
+        return found
     for document in documents:
         options = known.get(document.Settings.name, {})
         if not options.get("validator"):
@@ -85,7 +95,7 @@ async def repair(database: Any, documents: Iterable[type[Document]], *, lenient:
 
 async def tighten(database: Any, documents: Iterable[type[Document]]) -> None:
     """Makes the collections without invalid documents strict."""
-    known = await _options(database, documents)
+    known = await _options(database, documents) or {}
     for document in documents:
         name = document.Settings.name
         if known.get(name, {}).get("validationLevel", "strict") != Level.strict and not await count_invalid(database, document):
@@ -94,7 +104,7 @@ async def tighten(database: Any, documents: Iterable[type[Document]]) -> None:
 
 async def loosen(database: Any, documents: Iterable[type[Document]]) -> None:
     """Makes strict collections moderate, so that invalid documents can be changed."""
-    known = await _options(database, documents)
+    known = await _options(database, documents) or {}
     for document in documents:
         name = document.Settings.name
         if known.get(name, {}).get("validator") and known[name].get("validationLevel", "strict") == Level.strict:
@@ -131,10 +141,15 @@ def _validated(document: type[Document], level: Level, *, lenient: bool = False)
     return {"validator": validator(document, lenient=lenient), "validationLevel": level.value, "validationAction": "error"}
 
 
-async def _options(database: Any, documents: Iterable[type[Document]]) -> Mapping[str, BSON]:
-    """The options that each collection is stored with, by its name."""
+async def _options(database: Any, documents: Iterable[type[Document]]) -> Mapping[str, BSON] | None:
+    """The options that each collection is stored with, by its name; None if the user may not see them."""
     names = [document.Settings.name for document in documents]
-    found = await database.command("listCollections", filter={"name": {"$in": names}}, cursor={"batchSize": len(names) + 1})
+    try:
+        found = await database.command("listCollections", filter={"name": {"$in": names}}, cursor={"batchSize": len(names) + 1})
+    except OperationFailure as error:
+        if error.code != UNAUTHORIZED:
+            raise
+        return None
     return {each["name"]: each["options"] for each in found["cursor"]["firstBatch"]}
 
 
@@ -150,8 +165,7 @@ async def _modify(database: Any, name: str, **options: Any) -> None:
     except OperationFailure as error:
         if error.code != UNAUTHORIZED:
             raise
-        fields = {"collection": name, "remedy": f"grant the role dbAdmin (it has the action collMod), then run: {REPAIR}"}
-        log.warning("the user of MongoDB may not set a validator: what scripts write is not checked", extra={"fields": fields})
+        log.warning(NO_RIGHT, extra={"fields": {"collection": name, "remedy": REMEDY}})
     else:
         log.info("validator of %s set: %s", name, options["validationLevel"])
 

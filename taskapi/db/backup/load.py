@@ -5,7 +5,7 @@ from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import StartupError
@@ -15,6 +15,7 @@ from taskapi.db.connection import BSON
 from taskapi.db.errors import DUPLICATE_KEY
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.service_state import RESTORE, ServiceStateDocument
+from taskapi.db.validation import UNAUTHORIZED
 
 STATE, STEPS = ServiceStateDocument.Settings.name, MigrationDocument.Settings.name  # not empty once a server was started
 BATCH, BATCH_BYTES = 1000, 8 * 1024**2
@@ -72,14 +73,17 @@ def drop(database: "Database[BSON]") -> None:
             database.drop_collection(description["collection"])
 
 
-def load(database: "Database[BSON]", reader: Reader, progress: Progress) -> None:
+def load(database: "Database[BSON]", reader: Reader, progress: Progress) -> list[str]:
     """Creates and fills all collections of the backup, then removes the mark.
+
+    Returns the names of those that have no validator because the user of MongoDB may not set one.
 
     Raises:
         StartupError: another process is writing to the database.
         BadFile: the file has changed since it was verified.
     """
     has_state = False
+    unchecked: list[str] = []
     for description, documents in reader.contents():
         name = description["collection"]
         has_state |= name == STATE
@@ -92,11 +96,14 @@ def load(database: "Database[BSON]", reader: Reader, progress: Progress) -> None
                     raise _not_alone(name) from None
                 raise
             progress(name, reader.documents, reader.bytes)
-        _complete(database, description)
+        if not _validate(database, description):
+            unchecked.append(name)
+        _index(database, description)
     if has_state:
         database[STATE].delete_one({"_id": RESTORE})
     else:
         database.drop_collection(STATE)
+    return unchecked
 
 
 def _create(database: "Database[BSON]", description: Description) -> None:
@@ -110,11 +117,28 @@ def _create(database: "Database[BSON]", description: Description) -> None:
     database.command({"create": name, **{key: value for key, value in options.items() if key not in VALIDATION}})
 
 
-def _complete(database: "Database[BSON]", description: Description) -> None:
+def _validate(database: "Database[BSON]", description: Description) -> bool:
+    """Sets the validator, if the collection has one. False if the user of MongoDB may not, as with the role ``readWrite``.
+
+    It comes after the documents, which are restored as they are, even those that it would refuse.
+    """
     name, options = description["collection"], description["options"]
-    # Documents are restored as they are, even those that a validator added later would refuse.
-    if validation := {key: value for key, value in options.items() if key in VALIDATION}:
-        database.command({"collMod": name, **validation})
+    validation = {key: value for key, value in options.items() if key in VALIDATION}
+    try:
+        if validation:
+            database.command({"collMod": name, **validation})
+    except OperationFailure as error:
+        if error.code != UNAUTHORIZED:
+            raise
+        if database[name].find_one({}, {"_id": 1}):
+            return False
+        database.drop_collection(name)
+        database.command({"create": name, **options})
+    return True
+
+
+def _index(database: "Database[BSON]", description: Description) -> None:
+    name = description["collection"]
     if indexes := [index for index in description["indexes"] if index["name"] != "_id_" and not index.get("clustered")]:
         database.command("createIndexes", name, indexes=[{k: v for k, v in index.items() if k != "ns"} for index in indexes])
 

@@ -22,6 +22,7 @@ from taskapi.db.backup.format import BadFile, Header, Reader, Writer
 from taskapi.db.blocking import connected, why
 from taskapi.db.connection import BSON
 from taskapi.db.service_state import SIGNING_KEY
+from taskapi.db.validation import NO_RIGHT, REMEDY
 
 READ_SECONDS = 60  # for one batch
 WRITE_SECONDS = 3600  # for one batch, or the indexes of one collection
@@ -117,11 +118,13 @@ def restore(settings: Settings, file: BinaryIO, report: Report, *, drop: bool) -
         try:
             if drop:
                 load.drop(target)
-            load.load(target, Reader(file), report.progress)
+            unchecked = load.load(target, Reader(file), report.progress)
         except (StartupError, PyMongoError, OSError, KeyboardInterrupt) as error:
             half = f"The database {target.name} is only partly restored; {load.begin_again(target.name)}"
             raise StartupError(f"{why(error)}. {half}") from None
         report.say(f"{_amount(verified.documents, verified.collections, verified.bytes)} restored into {target.name}")
+        if unchecked:
+            report.say(f"{NO_RIGHT} ({', '.join(unchecked)}); {REMEDY}")
         report.say("If the API is running, restart it")
 
 
