@@ -68,8 +68,9 @@ async def test_older_collections_are_moderate_until_the_contract_phase(ada: Acco
     await migrator.up()
     assert ((await options())["validationLevel"], await migrator.validator_drifts()) == ("moderate", [])
     await tasks.insert_one({**former, "_id": ObjectId()})  # by such a worker
-    with pytest.raises(OperationFailure, match="failed validation"):
-        await tasks.insert_one({**former, "_id": ObjectId(), "status": "DONE"})
+    for wrong in ({"status": "DONE"}, {"state": "purged"}):
+        with pytest.raises(OperationFailure, match="failed validation"):
+            await tasks.insert_one({**former, "_id": ObjectId(), **wrong})
     await migrator.up(contract=True)
     assert ((await options())["validationLevel"], await migrator.validator_drifts()) == ("strict", [])
     with pytest.raises(OperationFailure, match="failed validation"):

@@ -16,7 +16,7 @@ from taskapi.db.connection import Database
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.validators import BSON, Growing, json_schema
 from taskapi.main import DOCUMENTS, MIGRATIONS
-from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.documents import TaskDocument, Tombstone
 from tests.client import Account
 from tests.damage import BROKEN, ODD, as_bson, set_at
 from tests.sound import ID, NOW, SOUND
@@ -34,6 +34,7 @@ WRONG_TASKS: list[BSON] = [
     {"status": "done", "completed": False, "completed_at": None},
     {"trash": TRASH},
     {"state": "trash"},
+    {"state": "purged"},
     {"due_date": NOW},
     {"start_date": NOW.replace(year=2027, hour=0, minute=0, second=0, microsecond=0)},
     {"title": "No"},
@@ -135,15 +136,18 @@ async def test_wrong_documents_are_refused(ada: Account, document: type[Document
     assert (await ada.get("/users/me")).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["history", "history.version", "history.at", "history.by", "history.by.id", "history.action"])
-async def test_entries_of_the_history_are_checked(anonymous: object, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [*(f"history{name}" for name in ("", ".version", ".at", ".by", ".by.id", ".action")), "status_changes", "status_changes.at"],
+)
+async def test_entries_of_growing_lists_are_checked(anonymous: object, path: str) -> None:
     sound = SOUND[TaskDocument]
-    entry = path.split(".")[1:]
+    name, *entry = path.split(".")
     kinds = [kind for kind in ODD if kind not in ("integer", "negative", "long", "mixed list", "object", "deep", "list")]
     refused = [set_at({**sound, "_id": ObjectId()}, path, ODD[kind]) for kind in kinds]
-    second = [{**each, "history": [*sound["history"], *each["history"]]} for each in refused if entry]
+    second = [{**each, name: [*sound[name], *each[name]]} for each in refused if entry]
     codes = await write(TaskDocument, refused + second)
-    sound_kinds = {"history.at": {"time", "late time", "early time"}, "history.by.id": {"object id"}}.get(path, set())
+    sound_kinds = {"history.at": {"time"}, "history.by.id": {"object id"}, "status_changes.at": {"time"}}.get(path, set())
     accepted = [kinds[place % len(kinds)] for place in range(len(refused + second)) if codes.get(place) != FAILED_VALIDATION]
     assert set(accepted) <= sound_kinds
 
@@ -152,6 +156,21 @@ async def test_fields_of_a_task_agree(ada: Account) -> None:
     refused = [{**SOUND[TaskDocument], "_id": ObjectId(), **changes} for changes in WRONG_TASKS]
     codes = await write(TaskDocument, refused)
     assert [changes for place, changes in enumerate(WRONG_TASKS) if codes.get(place) != FAILED_VALIDATION] == []
+
+
+async def test_tombstones_are_of_purged_tasks_alone(anonymous: object) -> None:
+    sound: BSON = dict.fromkeys(Tombstone.model_fields.keys() - {"id"}, NOW)
+    sound |= {"owner_id": ID, "state": "purged", "version": 3}
+    wrong: list[BSON] = [
+        {"state": "active"},
+        {"state": "trash"},
+        {"state": None},
+        {"version": 0},
+        {"version": -5},
+        {"title": "Left"},
+    ]
+    codes = await write(TaskDocument, [{**sound, **changes, "_id": ObjectId()} for changes in ({}, *wrong)])
+    assert codes == dict.fromkeys(range(1, 1 + len(wrong)), FAILED_VALIDATION)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.Settings.name)

@@ -58,6 +58,17 @@ def test_command_brings_an_old_database_up(tmp_path: Path, store: Store) -> None
     assert migrate(tmp_path, store, "verify") == (0, "Nothing found.\n")
 
 
+def test_nothing_is_found_on_a_new_server(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        with server.client(headers=server.account()) as client:
+            kept, deleted, purged = (client.post("/tasks", json={"title": "New"}).json()["id"] for _ in range(3))
+            client.patch(f"/tasks/{kept}", json={"status": "done"})
+            for task in (deleted, purged):
+                assert client.delete(f"/tasks/{task}").status_code == 204
+            assert client.delete(f"/trash/{purged}").status_code == 204
+        assert completed(server.folder, [TASKAPI, "migrate", "verify"]) == (0, "Nothing found.\n")
+
+
 def test_start_names_the_command_and_then_serves(tmp_path: Path, store: Store) -> None:
     code, said = run_to_end(tmp_path / "data", **settings(store))
     assert code != 0

@@ -1,7 +1,7 @@
 """The stored form of a task."""
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from beanie import Document, PydanticObjectId
 from pydantic import BaseModel, Field
@@ -85,11 +85,11 @@ class Tombstone(BaseModel):
     """The ``_id`` of the task, which a repeated request would use again."""
     owner_id: PydanticObjectId
     """The ``_id`` of the user who owned the task."""
-    state: State
-    """``purged``."""
+    state: Literal["purged"]
+    """What tells it from a task."""
     created_at: datetime
     """When the task was created."""
-    version: int
+    version: Annotated[int, Field(ge=1)]
     """The number of writes, with that of the purge."""
     changed_at: datetime
     """When the task was purged."""

@@ -7,7 +7,7 @@ from taskapi.db.expressions import DAY_MS
 from taskapi.tasks.fields import DAYS, NOT_AFTER
 from taskapi.tasks.metadata import MAX_BYTES, MAX_DEPTH, MAX_KEYS
 from taskapi.tasks.schemas import Status
-from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH
+from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH, PURGED
 
 PRESENT, ABSENT = {"$exists": True}, {"$exists": False}
 # A value takes at most five times as many bytes in BSON as in JSON: a digit and a comma become a type, a key of up to four
@@ -60,6 +60,7 @@ RULES: list[BSON] = [
         "$comment": "Either `owner` or `trash` is present.",
         "$or": [{"owner": PRESENT, "trash": ABSENT}, {"owner": ABSENT, "trash": PRESENT}],
     },
+    {"$comment": "`state` is not `purged`.", "state": {"$ne": PURGED}},
     *(_is_midnight(name) for name in sorted(DAYS)),
     *(_is_not_after(name, other) for name, other in NOT_AFTER.items()),
     {  # its bytes as JSON cannot be counted, but those of BSON limit them
