@@ -76,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             try:
                 run(options)
             finally:
-                sys.stdout.flush()
+                if sys.stdout:  # None if it was closed before
+                    sys.stdout.flush()
             return
         if options.reload and options.workers > 1:
             parser.error("--reload requires --workers 1")

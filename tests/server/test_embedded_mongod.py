@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from pymongo import MongoClient
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, WriteError
 
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
@@ -81,17 +82,18 @@ def test_its_log_holds_no_values_of_documents(server: Server, mongo: MongoClient
             assert account
             with ThreadPoolExecutor(8) as threads:  # write conflicts
                 for _ in threads.map(
-                    lambda n: users.update_one({"_id": account["_id"]}, {"$set": {"note": f"{EMAIL} {n}"}}), range(64)
+                    lambda n: users.update_one({"_id": account["_id"]}, {"$set": {"full_name": f"{EMAIL} {n}"}}), range(64)
                 ):
                     pass
-            users.update_one({"_id": account["_id"]}, {"$unset": {"note": ""}})
             assert client.post("/tasks", json={"title": TITLE}, headers=headers).status_code == 201
             assert client.get("/tasks", params={"q": TITLE}, headers=headers).status_code == 200
+        with pytest.raises(WriteError):  # its validator refuses it
+            users.update_one({"_id": account["_id"]}, {"$set": {"note": EMAIL}})
         with pytest.raises(DuplicateKeyError):
             users.insert_one({**account})
         with pytest.raises(DuplicateKeyError):
             users.find_one_and_update(
-                {"_id": "new"}, {"$set": {key: account[key] for key in account if key != "_id"}}, upsert=True
+                {"_id": ObjectId()}, {"$set": {key: account[key] for key in account if key != "_id"}}, upsert=True
             )
     finally:
         mongo.admin.command({"profile": 0, "slowms": 100})

@@ -40,7 +40,7 @@ def test_command_extracts_beside_a_running_server(server: Server, tmp_path: Path
     to = tmp_path / "extract"
     code, said = extract(server, to, "--format", "jsonl")
     assert code == 0, said
-    assert "20 tasks" in said
+    assert int(said.splitlines()[-2].partition(" tasks")[0].rpartition("\r")[2]) >= 20  # and those of other tests
     manifest = json.loads((to / "manifest.json").read_text())
     assert said.splitlines()[-1] == f"The next run reads from {manifest['watermark']} on."
     code, said = extract(server, to)
