@@ -80,7 +80,7 @@ class Calls:
 def test_kill_9_loses_no_acknowledged_task_repeats_none(folder: Path, workers: str) -> None:
     headers: dict[str, str] = {}
     calls, interrupted = Calls(), 0
-    for _ in range(5):  # seldom, the power goes between two requests of everybody
+    for _ in range(20):  # now and then, the power goes between two requests of everybody
         with serving(folder, "--workers", workers, IDEMPOTENCY_LEASE_SECONDS="1") as server:
             headers = headers or server.account()
             calls.wanted = len(calls.answers) + 60
