@@ -94,6 +94,7 @@ async def test_tombstones_stay_as_they_are(migrated: Store, database: Database) 
     assert migrated.tasks.find_one({"_id": tombstone["_id"]}) == before
 
 
+@pytest.mark.real
 async def test_empty_older_database_is_set_up(database: Database, store: Store) -> None:
     """Its workers may be running, and store what lacks newer fields."""
     former = min(TaskDocument.Settings.former_indexes)
