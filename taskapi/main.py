@@ -30,6 +30,7 @@ from taskapi.accounts.sessions.router import router as sessions_router
 from taskapi.accounts.two_factor.router import router as two_factor_router
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.migrations import MIGRATIONS as USER_MIGRATIONS
+from taskapi.accounts.users.repairs import REPAIRS as USER_REPAIRS
 from taskapi.accounts.users.router import router as users_router
 from taskapi.accounts.users.views import VIEWS as USER_VIEWS
 from taskapi.audit.documents import SecurityEventDocument
@@ -65,7 +66,7 @@ from taskapi.tasks.routes.trash import router as trash_router
 from taskapi.tasks.services.aggregation import TaskAggregation
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.migrations import MIGRATIONS as TASK_MIGRATIONS
-from taskapi.tasks.storage.repairs import REPAIRS
+from taskapi.tasks.storage.repairs import REPAIRS as TASK_REPAIRS
 from taskapi.tasks.storage.views import VIEWS as TASK_VIEWS
 from taskapi.web import about, cors, docs, error_handling, methods, middleware, openapi, problems, routing
 from taskapi.web.admission import Admission
@@ -97,7 +98,7 @@ DOCUMENTS = (
 MIGRATIONS = tuple(sorted((*TASK_MIGRATIONS, *USER_MIGRATIONS), key=lambda migration: migration.number))
 VIEWS = (*TASK_VIEWS, *USER_VIEWS, *AUDIT_VIEWS)
 FORMER_VIEWS = frozenset[str]()  # names of views that earlier versions made
-SCHEMA = Schema(DOCUMENTS, MIGRATIONS, VIEWS, FORMER_VIEWS, repairs=REPAIRS)
+SCHEMA = Schema(DOCUMENTS, MIGRATIONS, VIEWS, FORMER_VIEWS, repairs=(*TASK_REPAIRS, *USER_REPAIRS))
 ROUTERS = (
     lists_router,
     bulk_router,

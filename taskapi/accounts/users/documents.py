@@ -28,9 +28,9 @@ SOURCE = "users"
 ACTIVE = {"disabled": False, "leaving": None}
 NO_LIST = {"$not": {"$type": "array"}}  # a dotted path matches inside the members of a list, but cannot set a field there
 _PRESENT, _ABSENT = {"$exists": True}, {"$exists": False}
-_NAME_KEY = {"$cond": [{"$eq": [{"$type": "$username"}, "string"]}, {"$toLower": "$username"}, ""]}
+NAME_KEY = {"$cond": [{"$eq": [{"$type": "$username"}, "string"]}, {"$toLower": "$username"}, ""]}
 RULES: list[BSON] = [
-    {"$comment": "`username_key` is `username` in lower case.", "$expr": {"$eq": ["$username_key", _NAME_KEY]}},
+    {"$comment": "`username_key` is `username` in lower case.", "$expr": {"$eq": ["$username_key", NAME_KEY]}},
     {
         "$comment": "`email_key` is present if and only if `email` has a value.",
         "$or": [{"email": None, "email_key": _ABSENT}, {"email": {"$ne": None}, "email_key": _PRESENT}],

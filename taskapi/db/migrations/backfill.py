@@ -95,15 +95,6 @@ class Backfill:
         return first[0] + second[0], first[1] + second[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """What repairs invalid documents whose damage has one right answer. It may run at any time, and again."""
-
-    name: str
-    description: str  # one sentence
-    work: Backfill
-
-
 def name_refused(collection: Collection, ids: Sequence[Any]) -> None:
     """Logs the ids of documents that MongoDB refuses to write."""
     for document_id in ids[:MAX_NAMED]:

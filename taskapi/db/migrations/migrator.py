@@ -15,8 +15,8 @@ from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import to_domain_error
 from taskapi.db.indexes import Drift, IndexDrift
 from taskapi.db.invalid_documents import InvalidDocuments, find_invalid
-from taskapi.db.migrations.backfill import Repair
 from taskapi.db.migrations.documents import MigrationDocument
+from taskapi.db.migrations.repair import Repair
 from taskapi.db.migrations.repository import Held, LeaseLost, MigrationRepository
 from taskapi.db.migrations.step import Migration, Phase
 from taskapi.db.service_state import ServiceStateDocument
@@ -131,7 +131,8 @@ class Migrator:
             async def progress(total: int, changed: int = 0, skipped: int = 0) -> None:
                 held.check()
 
-            await self._database.loosen_validators([repair.work.document for repair in self._schema.repairs])
+            repaired = dict.fromkeys(repair.work.document for repair in self._schema.repairs)
+            await self._database.loosen_validators([*repaired])
             for each in self._schema.repairs:
                 await _with_retries(partial(each.work.run, self._database, progress))
             await self._database.repair_validators(self._schema.documents, lenient=await self.is_lenient())

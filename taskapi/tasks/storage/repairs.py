@@ -1,13 +1,11 @@
-"""How ``taskapi migrate verify --fix`` repairs invalid tasks: only what has one right answer, each in one atomic write.
-
-What a script has meant otherwise is left to its owner: no value is guessed, and no field is removed.
-"""
+"""How ``taskapi migrate verify --fix`` repairs invalid tasks: see ``db.migrations.repair``."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from taskapi.db.connection import BSON
-from taskapi.db.migrations.backfill import Backfill, Repair
+from taskapi.db.migrations.backfill import Backfill
+from taskapi.db.migrations.repair import MAX_INT, NO_LIST, Repair, number, whole_number
 from taskapi.tasks.fields import DAYS
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.documents import TaskDocument
@@ -16,8 +14,6 @@ from taskapi.tasks.storage.marks import NEXT_CHANGED_AT
 from taskapi.tasks.storage.scope import PURGED
 
 INTEGERS: Final = ("priority", "estimate_minutes")
-MAX_INT = 2**31 - 1
-NO_LIST: Final = {"$not": {"$type": "array"}}  # a condition also holds for a list with a member that meets it
 OPEN: Final = [status.value for status in Status if status is not Status.done]
 
 
@@ -25,11 +21,6 @@ def _repair(name: str, description: str, matching: BSON, values: Mapping[str, An
     """A repair of the tasks that match: it counts as a write for those who load what has changed, and for ``If-Match``."""
     update: list[BSON] = [{"$set": {**values, "version": NEXT_VERSION, "changed_at": NEXT_CHANGED_AT}}]
     return Repair(name, description, Backfill(TaskDocument, {"$and": [{"state": {"$ne": PURGED}}, matching]}, update))
-
-
-def _of_type(name: str, types: list[str], low: int, high: int) -> BSON:
-    whole = {"$cond": [{"$isNumber": f"${name}"}, {"$eq": [f"${name}", {"$trunc": [f"${name}"]}]}, False]}
-    return {name: {"$type": types, "$gte": low, "$lte": high, **NO_LIST}, **({"$expr": whole} if "long" in types else {})}
 
 
 def _has_twins(name: str) -> BSON:
@@ -71,7 +62,7 @@ REPAIRS: Final = (
         _repair(
             f"{name}_integer",
             f"Whole numbers of another type in {name}: store them as int.",
-            _of_type(name, ["double", "long", "decimal"], 0, MAX_INT),
+            whole_number(name, ["double", "long", "decimal"], 0, MAX_INT),
             {name: {"$toInt": f"${name}"}},
         )
         for name in INTEGERS
@@ -79,7 +70,7 @@ REPAIRS: Final = (
     _repair(
         "progress_double",
         "Numbers of another type in progress: store them as double.",
-        _of_type("progress", ["int", "decimal"], 0, 1),
+        number("progress", ["int", "decimal"], 0, 1),
         {"progress": {"$toDouble": "$progress"}},
     ),
     *(
