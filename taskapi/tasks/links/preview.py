@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 
 from taskapi.core.fields import ReadModel
 from taskapi.tasks.links import fetch
+from taskapi.web.outbound import is_refused
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +107,7 @@ async def _preview_one(url: str, fetcher: fetch.PageFetcher, account: str) -> Li
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
         outcome = Outcome.refused
     except (httpx.HTTPError, ValueError) as error:
-        refused = isinstance(error.__cause__, fetch.AddressRefused)
-        outcome = Outcome.refused if refused else Outcome.unreachable
+        outcome = Outcome.refused if is_refused(error) else Outcome.unreachable
     except Exception as error:  # one page never fails the call
         log.warning("a page behind a link failed in a new way: %s", type(error).__name__)
         outcome = Outcome.unreachable

@@ -10,6 +10,7 @@ from taskapi.core import resolver
 from taskapi.core.resolver import NameServer, Resolver
 from taskapi.tasks.links import fetch
 from taskapi.tasks.links.preview import LinkRead, Outcome, preview, title_of
+from taskapi.web import outbound
 from tests.client import Account
 from tests.name_server import SILENT, name_server
 from tests.web_site import Site, page, site
@@ -64,7 +65,7 @@ async def test_unexpected_error_fails_only_its_page(monkeypatch: pytest.MonkeyPa
     def fail(_: object) -> None:
         raise ArithmeticError
 
-    monkeypatch.setattr(fetch, "is_public", fail)
+    monkeypatch.setattr(outbound, "is_public", fail)
     async with site() as here, pages(allow_private=False) as fetcher:
         assert outcomes(await preview([f"{here.base}/a"], fetcher, "ada")) == [Outcome.unreachable]
     assert "ArithmeticError" in caplog.text
@@ -147,7 +148,7 @@ async def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.Mo
             checked.append(address)
             return len(checked) == 1
 
-        monkeypatch.setattr(fetch, "is_public", public_once)
+        monkeypatch.setattr(outbound, "is_public", public_once)
         target = here.base.replace("127.0.0.1", "localhost")
         monkeypatch.setattr(Site, "answer", lambda *_: page("", "302 Found", extra=f"location: {target}/inside\r\n"))
         (link,) = await preview([f"{here.base}/start"], fetcher, "ada")
