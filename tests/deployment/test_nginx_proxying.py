@@ -189,16 +189,6 @@ def test_the_limits_hold_under_a_root_path_too(passing: tuple[int, Upstream]) ->
         assert {client.post("/v1/token").status_code for _ in range(14)} == {200, 429}
 
 
-def test_a_websocket_passes(passing: tuple[int, Upstream]) -> None:
-    port, upstream = passing
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
-        raw.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\nping\n")
-        answer = b"".join(iter(lambda: raw.recv(4096), b""))
-    assert answer.startswith(b"HTTP/1.1 101 ")
-    assert answer.endswith(b"helloPING\n")
-    assert upstream.requests[-1][2]["connection"] == "upgrade"
-
-
 @contextmanager
 def reading(passing: tuple[int, Upstream], path: str, coding: str = "identity") -> Iterator[socket.socket]:
     port, upstream = passing

@@ -1,8 +1,9 @@
 """A stub of the API, behind nginx."""
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,11 +14,13 @@ EXPORT_BYTES = 64 * MIB
 
 @dataclass
 class Upstream:
-    """Stands for the API: notes what it is asked, and answers 200, an export, or a WebSocket."""
+    """Stands for the API: notes what it is asked, and answers 200, an export, a stream of events, or a WebSocket."""
 
     port: int
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
-    sent: int = 0  # bytes of an export
+    sent: int = 0  # bytes of an export or of events
+    silence: float = 0  # seconds before each answer, and between the events of a stream
+    events: list[bytes] = field(default_factory=lambda: [b"event: hello\n\n", b"event: task.created\n\n"])
 
 
 @contextmanager
@@ -34,6 +37,10 @@ def answering() -> Iterator[Upstream]:
                 self.wfile.write(self.rfile.readline().upper())
                 self.close_connection = True
                 return
+            if self.path.partition("?")[0].rstrip("/").endswith("/events/stream"):
+                self.stream()
+                return
+            time.sleep(upstream.silence)
             export = self.path.endswith("/export")
             self.send_response(200)
             self.send_header("Content-Type", "application/jsonl" if export else "text/plain")
@@ -45,6 +52,17 @@ def answering() -> Iterator[Upstream]:
             while upstream.sent < EXPORT_BYTES:
                 self.wfile.write(b"x" * 65_536)
                 upstream.sent += 65_536
+
+        def stream(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.close_connection = True
+            with suppress(ConnectionError):
+                for event in upstream.events:
+                    self.wfile.write(event)
+                    upstream.sent += len(event)
+                    time.sleep(upstream.silence)
 
         do_GET = do_POST = handle_one  # noqa: N815
 
