@@ -49,6 +49,9 @@ from taskapi.db.migrations.migrator import Schema
 from taskapi.db.migrations.startup import OnStart
 from taskapi.db.primary import PrimaryProbe
 from taskapi.db.service_state import ServiceStateDocument, ServiceStateRepository
+from taskapi.events import wiring as events_wiring
+from taskapi.events.documents import EventTicketDocument
+from taskapi.events.routes.tickets import router as tickets_router
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.transports import choose
 from taskapi.stats.router import router as stats_router
@@ -92,6 +95,7 @@ DOCUMENTS = (
     ThrottleDocument,
     MailJobDocument,
     OneTimeTokenDocument,
+    EventTicketDocument,
     ServiceStateDocument,
     MigrationDocument,
 )
@@ -108,6 +112,7 @@ ROUTERS = (
     history_router,
     trash_router,
     stats_router,
+    tickets_router,
     users_router,
     deletion_router,
     sessions_router,
@@ -203,7 +208,7 @@ def _lifespan(
                     *accounts_wiring.wire(complete, database, keys, choose(complete, resolver)),
                 )
                 services = services.with_more(*tasks_wiring.wire(complete, database, keys, services[AccountLoader]))
-                services = services.with_more(StatsService(services[TaskAggregation]))
+                services = services.with_more(StatsService(services[TaskAggregation]), *events_wiring.wire(database, services))
                 app.state.services = services = services.with_more(account_exporters(services), *jobs(services))
                 gc.collect()
                 gc.freeze()  # permanent objects need not be scanned by every later collection

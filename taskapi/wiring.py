@@ -25,6 +25,8 @@ from taskapi.audit.account_data import export_events
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.repository import SecurityEventRepository
 from taskapi.core.background import Job, Jobs
+from taskapi.events.documents import EventTicketDocument
+from taskapi.events.ticket_repository import TicketRepository
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.queue import MailJob
 from taskapi.mail.repository import MailRepository
@@ -52,6 +54,7 @@ def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
         IdempotencyDocument: services[IdempotencyService].records.delete_for_user,
         MailJobDocument: services[MailRepository].delete_for_user,
         OneTimeTokenDocument: services[OneTimeTokenRepository].delete_for_user,
+        EventTicketDocument: services[TicketRepository].delete_for_user,
         SecurityEventDocument: services[SecurityEventRepository].delete_for_user,
     }
 

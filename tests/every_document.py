@@ -130,6 +130,7 @@ async def _use_account(ada: Account, mailbox: Mailbox) -> None:
         await sign_in(client, "Countess", "a wrong password")
     token = (await ada.post("/users/me/tokens", json={"name": "Nightly report", "scopes": ["tasks:read"]})).json()["token"]
     _succeeded(await client.get("/tasks", headers={"Authorization": f"Bearer {token}"}))
+    _succeeded(await ada.post("/events/tickets"))
     await service(ApiTokensLastUsed).close()  # writes what it has
     _succeeded(await ada.patch("/users/me", json={"username": "Ada"}))
     await follow_due()

@@ -14,6 +14,7 @@ from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.service_state import ServiceStateDocument
+from taskapi.events.documents import EventTicketDocument
 from taskapi.mail.documents import MailJobDocument
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.web.idempotency.documents import IdempotencyDocument
@@ -153,6 +154,14 @@ SOUND: Mapping[type[Document], dict[str, Any]] = {
         "token_hash": b"h",
         "address": "ada@example.com",
         "mark": b"m",
+        "expires_at": NOW,
+    },
+    EventTicketDocument: {
+        "_id": b"h",
+        "user": ID,
+        "session": ID,
+        "api_token": None,
+        "scopes": ["tasks:read"],
         "expires_at": NOW,
     },
     ServiceStateDocument: {

@@ -11,7 +11,8 @@ SOURCE = ROOT / "taskapi"
 MODULES = sorted(SOURCE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MAX_WORDS = 8  # of the name of a test
-PACKAGES = ("core", "db", "web", "audit", "mail", "accounts", "tasks", "stats", "analytics")  # each may use those before it
+# Each may use those before it.
+PACKAGES = ("core", "db", "web", "audit", "mail", "accounts", "tasks", "events", "stats", "analytics")
 ABOVE = {"wiring", "main", "cli"}  # where everything meets
 BELOW_ROUTES = {"service", "documents", "repository", "recorder", "queue", "search"}
 

@@ -67,6 +67,7 @@ POLICY = {
     "read_flow": "tasks:read",
     "read_lead_time": "tasks:read",
     "read_tags": "tasks:read",
+    "create_ticket": "tasks:read",
     "create_task": "tasks:write",
     "update_task": "tasks:write",
     "put_task": "tasks:write",

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 from bson import ObjectId
 from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+from starlette.types import Scope
 
 from taskapi.accounts.api_tokens.service import ApiTokenService
 from taskapi.accounts.api_tokens.text import PREFIX, hash_of
@@ -38,11 +39,16 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller's account, the scopes of their token, and the id of its session; None for an API token."""
+    """The caller's account, the scopes of their token, and the id of its session; None for an API token.
+
+    ``api_token`` is the hash of an API token. ``expiry`` is that of an access token, in seconds since 1970.
+    """
 
     user: Account
     scopes: Scopes
     session: ObjectId | None
+    api_token: bytes | None = None
+    expiry: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +76,26 @@ async def authenticate(request: Request, claims: Claims | None = None) -> Caller
     services = services_of(request)
     claims = claims or read_claims(request)
     caller = await (_by_session(claims, services) if claims else _by_api_token(_bearer_token(request), services))
-    if state.account is None and (limit := services.get(RequestLimit)):  # a request counts once
+    admit_caller(request.scope, caller)
+    return caller
+
+
+async def identify(token: str, services: Services) -> Caller:
+    """The caller behind a token. Raises InvalidToken as ``authenticate``."""
+    if token.startswith(PREFIX):
+        return await _by_api_token(token, services)
+    return await _by_session(services[TokenCodec].read(token), services)
+
+
+def admit_caller(scope: Scope, caller: Caller) -> None:
+    """Takes ``caller`` for the one of a request, and counts the request. Raises TooManyRequests as ``authenticate``."""
+    state = state_of(scope)
+    if state.account is None and (limit := services_of(scope).get(RequestLimit)):  # a request counts once
         taken = limit.take(caller.user.id)
         state.quota_headers = taken.headers
         if taken.retry_after:
             raise TooManyRequests(taken.retry_after)
     state.caller, state.account, state.authenticated_at = caller, caller.user.id, time.monotonic()
-    return caller
 
 
 def _bearer_token(request: Request) -> str:
@@ -98,7 +117,7 @@ async def _by_session(claims: Claims, services: Services) -> Caller:
     if user is None or claims.session not in user.sessions:
         raise InvalidToken
     services[SessionsLastUsed].touch(claims.session)
-    return Caller(user, claims.scopes & OF_ROLE[user.role], claims.session)
+    return Caller(user, claims.scopes & OF_ROLE[user.role], claims.session, expiry=claims.expiry)
 
 
 async def _by_api_token(token: str, services: Services) -> Caller:
@@ -107,7 +126,7 @@ async def _by_api_token(token: str, services: Services) -> Caller:
     if hashed is None or owner is None:
         raise InvalidToken
     services[ApiTokensLastUsed].touch(hashed)
-    return Caller(owner.user, owner.scopes, None)
+    return Caller(owner.user, owner.scopes, None, hashed)
 
 
 def _with_scopes(caller: Caller, needed: SecurityScopes) -> Caller:

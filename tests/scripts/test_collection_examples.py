@@ -46,6 +46,7 @@ SHOWN: Mapping[str, list[Callable[[BSON], Any]]] = {
     "throttles": [lambda counter: counter["blocked_until"]],
     "mail_jobs": [lambda job: job["kind"] == "verify_email"],
     "one_time_tokens": [lambda token: token["purpose"] == "verify_email"],
+    "event_tickets": [lambda ticket: ticket["session"]],
     "service_state": [lambda state: state["_id"] == "signing_key", lambda state: state["_id"] == "migration"],
     "migrations": [lambda migration: migration["_id"] == 1],
 }

@@ -55,6 +55,7 @@ async def everywhere(account: Account) -> None:
     assert once.status_code == 201
     theirs, later = {"user": ObjectId(account.id)}, utc_now() + DAY
     await collection(OneTimeTokenDocument).insert_one({**theirs, "purpose": "any", "expires_at": later})
+    assert (await account.post("/events/tickets")).status_code == 201
     await collection(MailJobDocument).insert_one({**theirs, "kind": "any", "due_at": later, "leased_until": later})
     about_somebody_else = {"user": ObjectId(), "by": ObjectId(account.id), "address": "203.0.113.9", "agent": account.username}
     await collection(SecurityEventDocument).insert_one({**about_somebody_else, "kind": "role_changed", "at": utc_now()})

@@ -1,0 +1,1 @@
+"""Changes of tasks as they happen: positions, streams, tickets."""
