@@ -211,6 +211,12 @@ def relaxed_writes(collection: Collection) -> Collection:
     return collection.with_options(write_concern=RELAXED)
 
 
+def driver_collection(collection: Collection) -> "pymongo.collection.Collection[BSON]":
+    """PyMongo's own collection, whose methods block: for threads that are not Motor's."""
+    same: pymongo.collection.Collection[BSON] = collection.delegate
+    return same
+
+
 def undecoded(collection: Collection) -> RawCollection:
     """The collection with documents that the driver does not decode: see ``raw``."""
     same: RawCollection = collection.with_options(codec_options=UNDECODED)  # type: ignore[assignment]

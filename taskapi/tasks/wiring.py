@@ -16,6 +16,7 @@ from taskapi.tasks.services.adoption import TaskAdoption
 from taskapi.tasks.services.aggregation import TaskAggregation
 from taskapi.tasks.services.batch import BatchService
 from taskapi.tasks.services.bulk_by_filter import BulkByFilterService
+from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.services.checklist import ChecklistService
 from taskapi.tasks.services.owner_name import OwnerNameSync
 from taskapi.tasks.services.tasks import TaskService
@@ -23,6 +24,7 @@ from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.services.versions import VersionService
 from taskapi.tasks.services.view import ViewService
 from taskapi.tasks.storage.adoption import AdoptionRepository
+from taskapi.tasks.storage.change_repository import ChangeRepository
 from taskapi.tasks.storage.import_repository import ImportRepository
 from taskapi.tasks.storage.inserter import TaskInserter
 from taskapi.tasks.storage.list_repository import TaskListRepository
@@ -58,3 +60,4 @@ def wire(settings: Settings, database: Database, keys: Keyring, accounts: Accoun
     yield (adoption := TaskAdoption(AdoptionRepository(database)))
     yield TaskAccountData(lists, adoption)
     yield TaskAggregation(lists, milliseconds)
+    yield TaskChanges(ChangeRepository(database))

@@ -1,0 +1,109 @@
+"""Reads the changes of tasks from MongoDB's change stream, whatever wrote them, and the tasks that have changed.
+
+The stream says which fields a write has set, but not whose task it is: the tasks are read afterwards, those of one batch with
+one query, and only those of the owners who listen.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple
+
+import bson
+from bson import ObjectId
+
+from taskapi.db.change_streams import RawBatch, StreamsUnsupported, open_stream
+from taskapi.db.connection import BSON, Database, acknowledged, undecoded
+from taskapi.db.raw import Raw, decode, raw
+from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.indexes import ID_INDEX
+from taskapi.tasks.storage.reading import WITHOUT_INTERNAL
+
+WITH_STATE: Mapping[str, int] = {name: shown for name, shown in WITHOUT_INTERNAL.items() if name not in ("owner_id", "state")}
+_NOTHING: BSON = {}
+
+
+def _written(name: str) -> BSON:
+    return {"$ifNull": [f"$updateDescription.updatedFields.{name}", f"$fullDocument.{name}"]}
+
+
+# History alone would make a change larger than the task.
+PIPELINE: list[BSON] = [
+    {"$match": {"operationType": {"$ne": "delete"}}},
+    {
+        "$project": {
+            "operationType": 1,
+            "documentKey._id": 1,
+            "clusterTime": 1,
+            "wallTime": 1,
+            "state": _written("state"),
+            "version": _written("version"),
+            "changed_at": _written("changed_at"),
+            "paths": {
+                "$concatArrays": [
+                    {
+                        "$map": {
+                            "input": {"$objectToArray": {"$ifNull": ["$updateDescription.updatedFields", _NOTHING]}},
+                            "in": "$$this.k",
+                        }
+                    },
+                    {"$ifNull": ["$updateDescription.removedFields", []]},
+                    {"$ifNull": ["$updateDescription.truncatedArrays.field", []]},
+                ]
+            },
+        }
+    },
+]
+
+
+class StoredTask(NamedTuple):
+    """A task as it is stored now."""
+
+    owner_id: ObjectId
+    state: str
+    raw: Raw  # without most internal fields
+
+
+class ChangeRepository:
+    """The changes of tasks of all owners."""
+
+    def __init__(self, database: Database) -> None:
+        self._tasks = database.collection(TaskDocument)
+
+    async def now(self) -> bson.Timestamp:
+        """The present place in time. Raises StreamsUnsupported.
+
+        All writes that were acknowledged are at or before it, and all that are can be read. The operation time of another read
+        concern than ``majority`` may be later than that of a write that cannot be read yet.
+        """
+        command = {"find": self._tasks.name, "filter": {"_id": None}, "limit": 1, "readConcern": {"level": "majority"}}
+        answer = await self._tasks.database.command(command)
+        if "operationTime" not in answer:
+            raise StreamsUnsupported
+        time: bson.Timestamp = answer["operationTime"]
+        return time
+
+    async def collection_id(self) -> bytes:
+        """What tells the collection from one of another database, also after it was dropped and restored: 16 bytes."""
+        answer = await self._tasks.database.command("listCollections", filter={"name": self._tasks.name}, cursor={})
+        return bytes(answer["cursor"]["firstBatch"][0]["info"]["uuid"])
+
+    def watch(
+        self, *, after: str | None = None, since: bson.Timestamp | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[RawBatch]]:
+        """The writes after a place, as ``PIPELINE`` shows them; see ``open_stream``."""
+        start = since and bson.Timestamp(since.time, since.inc + 1)  # the stream begins at a time, inclusive
+        return open_stream(self._tasks, PIPELINE, after=after, since=start)
+
+    async def find_after(
+        self, ids: Collection[ObjectId], owners: Collection[ObjectId], time: bson.Timestamp
+    ) -> dict[ObjectId, StoredTask]:
+        """Those tasks that belong to ``owners``, by id, as they are at ``time`` or later. What is read cannot be rolled back."""
+        tasks = undecoded(acknowledged(self._tasks))
+        async with await self._tasks.database.client.start_session(causal_consistency=True) as session:
+            session.advance_operation_time(time)
+            matching = {"_id": {"$in": list(ids)}, "owner_id": {"$in": list(owners)}}
+            cursor = tasks.find(matching, WITH_STATE, session=session, batch_size=len(ids) + 1, hint=ID_INDEX)
+            found = [raw(task) for task in await cursor.to_list(None)]
+        return {
+            stored["_id"]: StoredTask(stored["owner_id"], stored["state"], task) for task in found if (stored := decode(task))
+        }
