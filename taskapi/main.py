@@ -51,6 +51,7 @@ from taskapi.db.primary import PrimaryProbe
 from taskapi.db.service_state import ServiceStateDocument, ServiceStateRepository
 from taskapi.events import wiring as events_wiring
 from taskapi.events.documents import EventTicketDocument
+from taskapi.events.feed import ChangeFeed
 from taskapi.events.routes.tickets import router as tickets_router
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.transports import choose
@@ -67,6 +68,7 @@ from taskapi.tasks.routes.lists import router as lists_router
 from taskapi.tasks.routes.tasks import router as tasks_router
 from taskapi.tasks.routes.trash import router as trash_router
 from taskapi.tasks.services.aggregation import TaskAggregation
+from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.migrations import MIGRATIONS as TASK_MIGRATIONS
 from taskapi.tasks.storage.repairs import REPAIRS as TASK_REPAIRS
@@ -208,7 +210,9 @@ def _lifespan(
                     *accounts_wiring.wire(complete, database, keys, choose(complete, resolver)),
                 )
                 services = services.with_more(*tasks_wiring.wire(complete, database, keys, services[AccountLoader]))
-                services = services.with_more(StatsService(services[TaskAggregation]), *events_wiring.wire(database, services))
+                services = services.with_more(StatsService(services[TaskAggregation]))
+                database_id = await services[TaskChanges].database_id()
+                services = services.with_more(*events_wiring.wire(database, database_id, keys, services))
                 app.state.services = services = services.with_more(account_exporters(services), *jobs(services))
                 gc.collect()
                 gc.freeze()  # permanent objects need not be scanned by every later collection
@@ -217,6 +221,7 @@ def _lifespan(
                     async with background.running(services[Jobs]):
                         yield {ON_STOP: fetcher.stop}
                 finally:
+                    await services[ChangeFeed].close()
                     await services[PrimaryProbe].close()
                     await services[SessionsLastUsed].close()
                     await services[ApiTokensLastUsed].close()

@@ -12,7 +12,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MAX_WORDS = 8  # of the name of a test
 # Each may use those before it.
-PACKAGES = ("core", "db", "web", "audit", "mail", "accounts", "tasks", "events", "stats", "analytics")
+PACKAGES = ("core", "db", "web", "audit", "mail", "accounts", "tasks", "events", "webhooks", "stats", "analytics")
 ABOVE = {"wiring", "main", "cli"}  # where everything meets
 BELOW_ROUTES = {"service", "documents", "repository", "recorder", "queue", "search"}
 

@@ -17,7 +17,7 @@ TaskAPIError
     ├── Unsupported          the body comes in a form that is not read
     ├── Unprocessable        it is well formed, but cannot be right
     │   └── InvalidInput     a value is wrong (carries the faults by field)
-    ├── TransactionsUnsupported
+    ├── NeedsReplicaSet      MongoDB is standalone, and cannot do this
     └── Unavailable          try again later
         └── RateLimited      the caller is to slow down
 
@@ -247,7 +247,11 @@ class InvalidInput(Unprocessable):
         return cls([short, FieldError("owner", MESSAGES["extra_forbidden"], "extra_forbidden")])
 
 
-class TransactionsUnsupported(DomainError):
+class NeedsReplicaSet(DomainError):
+    """MongoDB is standalone, and only a replica set can do this."""
+
+
+class TransactionsUnsupported(NeedsReplicaSet):
     code = "transactions_unsupported"
     detail = "Atomic operations need a MongoDB replica set; this server's MongoDB is standalone."
 

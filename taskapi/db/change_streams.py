@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import bson
 from pymongo.errors import OperationFailure, PyMongoError
 
+from taskapi.core.errors import NeedsReplicaSet
 from taskapi.db.connection import BSON, Collection, acknowledged, driver_collection
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,11 @@ LOST = {
 ENDS = {"drop", "rename", "dropDatabase", "invalidate"}
 
 
-class StreamsUnsupported(Exception):
-    """MongoDB has no change streams, because it is standalone."""
+class StreamsUnsupported(NeedsReplicaSet):
+    """MongoDB is standalone: it has no change streams."""
+
+    code = "change_streams_unsupported"
+    detail = "Events need a MongoDB replica set; this server's MongoDB is standalone."
 
 
 class HistoryLost(Exception):
@@ -44,6 +48,11 @@ class RawBatch(NamedTuple):
 
     changes: list[BSON]
     token: str
+
+
+def time_of(token: str) -> bson.Timestamp:
+    """The time of the place that a resume token names: its first value, behind a byte for its type (MongoDB's KeyString)."""
+    return bson.Timestamp(int(token[2:10], 16), int(token[10:18], 16))
 
 
 @asynccontextmanager

@@ -1,1 +1,1 @@
-"""Changes of tasks as they happen: positions, streams, tickets."""
+"""Events: what happens to the tasks of an account, as it happens."""

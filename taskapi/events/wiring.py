@@ -3,13 +3,23 @@
 from collections.abc import Iterator
 
 from taskapi.accounts.auth.loaders import AccountLoader, TokenOwnerLoader
+from taskapi.core.keys import Keyring
 from taskapi.db.connection import Database
+from taskapi.events.feed import ChangeFeed
+from taskapi.events.positions import PositionCodec, PositionSigner
+from taskapi.events.rendering import EventRenderer
 from taskapi.events.ticket_repository import TicketRepository
 from taskapi.events.tickets import Tickets
+from taskapi.tasks.services.changes import TaskChanges
+from taskapi.tasks.storage.rendering import TaskRenderer
 from taskapi.web.services import Services
 
 
-def wire(database: Database, services: Services) -> Iterator[object]:
+def wire(database: Database, database_id: bytes, keys: Keyring, services: Services) -> Iterator[object]:
     """Yields the objects that routes and other packages use; ``services`` has those of the packages below."""
     yield (tickets := TicketRepository(database))
     yield Tickets(tickets, services[AccountLoader], services[TokenOwnerLoader])
+    changes = services[TaskChanges]
+    yield (positions := PositionCodec(PositionSigner(keys.derived("positions")), database_id))
+    yield (renderer := EventRenderer(changes, services[TaskRenderer], positions))
+    yield ChangeFeed(changes, renderer, positions)

@@ -41,7 +41,7 @@ STATUS: Final[Mapping[type[DomainError], int]] = {
     errors.Unprocessable: 422,
     errors.PreconditionRequired: 428,
     errors.RateLimited: 429,
-    errors.TransactionsUnsupported: 501,
+    errors.NeedsReplicaSet: 501,
     errors.Unavailable: 503,
 }
 DETAILS: Final[Mapping[int, str]] = {404: "There is nothing at this URL.", 405: "This URL does not support that method."}

@@ -4,16 +4,19 @@ The stream says which fields a write has set, but not whose task it is: the task
 one query, and only those of the owners who listen.
 """
 
+import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import NamedTuple
 
 import bson
 from bson import ObjectId
+from pymongo.errors import OperationFailure
 
 from taskapi.db.change_streams import RawBatch, StreamsUnsupported, open_stream
 from taskapi.db.connection import BSON, Database, acknowledged, undecoded
 from taskapi.db.raw import Raw, decode, raw
+from taskapi.db.transactions import is_standalone
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.indexes import ID_INDEX
 from taskapi.tasks.storage.reading import WITHOUT_INTERNAL
@@ -75,17 +78,21 @@ class ChangeRepository:
         All writes that were acknowledged are at or before it, and all that are can be read. The operation time of another read
         concern than ``majority`` may be later than that of a write that cannot be read yet.
         """
-        command = {"find": self._tasks.name, "filter": {"_id": None}, "limit": 1, "readConcern": {"level": "majority"}}
-        answer = await self._tasks.database.command(command)
-        if "operationTime" not in answer:
+        if is_standalone(self._tasks.database.client):
             raise StreamsUnsupported
-        time: bson.Timestamp = answer["operationTime"]
+        command = {"find": self._tasks.name, "filter": {"_id": None}, "limit": 1, "readConcern": {"level": "majority"}}
+        time: bson.Timestamp = (await self._tasks.database.command(command))["operationTime"]
         return time
 
     async def collection_id(self) -> bytes:
-        """What tells the collection from one of another database, also after it was dropped and restored: 16 bytes."""
-        answer = await self._tasks.database.command("listCollections", filter={"name": self._tasks.name}, cursor={})
-        return bytes(answer["cursor"]["firstBatch"][0]["info"]["uuid"])
+        """What tells the collection from that of another database, or from an earlier one of this: 16 bytes.
+
+        Without the right to list collections, it is made of the name, and an earlier collection is not told from this one.
+        """
+        with suppress(OperationFailure, IndexError):
+            answer = await self._tasks.database.command("listCollections", filter={"name": self._tasks.name}, cursor={})
+            return bytes(answer["cursor"]["firstBatch"][0]["info"]["uuid"])
+        return hashlib.blake2b(f"{self._tasks.database.name}.{self._tasks.name}".encode(), digest_size=16).digest()
 
     def watch(
         self, *, after: str | None = None, since: bson.Timestamp | None = None

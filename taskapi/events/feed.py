@@ -1,0 +1,229 @@
+"""The feed: one change stream for each worker, whose changes go to all who follow the events of their accounts.
+
+It opens when the first one follows, and closes a minute after the last one has left. The last changes stay in memory, for
+those who come back after a broken connection; who comes back later is told from MongoDB's oplog.
+
+A batch of changes costs one query for the tasks of those who listen. Nobody is asked for anything when tasks are written.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from itertools import takewhile
+
+from bson import ObjectId, Timestamp
+from pymongo.errors import PyMongoError
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.errors import DatabaseUnavailable
+from taskapi.db.change_streams import HistoryLost
+from taskapi.events.errors import OtherDatabase
+from taskapi.events.follower import Accept, End, EndReason, Follower, Hello, Message, Reset, ResetReason
+from taskapi.events.positions import Position, PositionCodec
+from taskapi.events.rendering import EventRenderer, OwnChange
+from taskapi.tasks.services.changes import Change, ChangeBatch, TaskChanges
+from taskapi.tasks.storage.change_repository import StoredTask
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 20_000  # changes, of some 500 bytes each
+REMEMBERED_SECONDS = 60  # before the feed opened, as far as the oplog goes back
+IDLE_SECONDS = 60
+OPENING_SECONDS = 10
+RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+AT_A_TIME = 500  # changes that are looked up at a time
+CATCHING_UP = 4  # followers at a time that are told from the oplog
+CATCHING_UP_SECONDS = 120  # for one of them
+NOWHERE = Position(Timestamp(0, 0))
+
+
+class ChangeFeed:
+    """Tells followers what happens."""
+
+    def __init__(self, changes: TaskChanges, renderer: EventRenderer, positions: PositionCodec) -> None:
+        self._changes, self._renderer, self._positions = changes, renderer, positions
+        self._followers: dict[ObjectId, set[Follower]] = {}
+        self._recent: deque[Change] = deque(maxlen=REMEMBERED)
+        self._oldest = self._place = NOWHERE  # the recent changes are all between the two; the followers have what is before
+        self._reading: asyncio.Task[None] | None = None
+        self._opened = asyncio.Event()
+        self._catching_up = asyncio.Semaphore(CATCHING_UP)
+        self._stopping = False
+
+    @contextmanager
+    def join(self, user: UserRead, accept: Accept | None = None) -> Iterator[Follower]:
+        """For the block, a follower of the events of ``user``, who is told of those that ``accept`` returns."""
+        follower = Follower(user, accept)
+        if self._stopping:
+            follower.end(EndReason.server_stopping)
+        self._followers.setdefault(user.object_id, set()).add(follower)
+        try:
+            yield follower
+        finally:
+            others = self._followers[user.object_id]
+            others.discard(follower)
+            if not others:
+                del self._followers[user.object_id]
+
+    async def messages(self, follower: Follower, since: str | None) -> AsyncGenerator[Message, None]:
+        """What a follower is told: first the place where it begins, then each event; ``End`` is the last.
+
+        Raises:
+            InvalidPosition: ``since`` is not a position of the follower's account.
+            StreamsUnsupported: MongoDB is standalone.
+            DatabaseUnavailable, PyMongoError: MongoDB cannot be reached now. After the first message, that is waited for instead.
+        """
+        place, reason = await self._start(follower, since)
+        owner_id = follower.user.object_id
+        text = self._positions.write(place, owner_id)
+        reached = self._place  # what comes after it waits for the follower
+        yield Reset(reason, text) if reason else Hello(text)
+        try:
+            async with aclosing(self._missed(place, reached, follower)) as missed:
+                async for changes in missed:
+                    for own in await follower.choose(changes, place):
+                        yield self._renderer.render(own, follower.user)
+                    if changes:
+                        place = Position.behind(changes[-1].change.token)
+        except HistoryLost:
+            follower.start_anew(ResetReason.expired)
+        while True:
+            changes = await follower.take()
+            if follower.ended:
+                yield End(follower.ended)
+                return
+            if follower.reset:
+                reason, follower.reset = follower.reset, None
+                place = self._place  # which what was just taken is before
+                yield Reset(reason, self._positions.write(place, owner_id))
+                continue
+            for own in await follower.choose(changes, place):
+                yield self._renderer.render(own, follower.user)
+
+    def stop(self) -> None:
+        """Ends all followers, because the server stops."""
+        self._stopping = True
+        for follower in self._all_followers():
+            follower.end(EndReason.server_stopping)
+
+    async def close(self) -> None:
+        """Stops reading."""
+        self.stop()
+        if self._reading:
+            self._reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reading
+
+    async def _start(self, follower: Follower, since: str | None) -> tuple[Position, ResetReason | None]:
+        """Where a follower begins, and why that is not where it wants to."""
+        wanted, reason = None, None
+        try:
+            wanted = self._positions.read(since, follower.user.object_id) if since is not None else None
+        except OtherDatabase:
+            reason = ResetReason.other_database
+        now = await self._changes.now()
+        await self._open(now)
+        if wanted and wanted.page:
+            wanted = wanted.before_page()
+            reason = None if wanted else ResetReason.incomplete
+        if wanted and wanted.time > now:
+            wanted, reason = None, ResetReason.ahead
+        return wanted or Position(now), reason
+
+    async def _open(self, now: Timestamp) -> None:
+        """Has the feed read. Raises DatabaseUnavailable."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read(now), name="change feed")
+        try:
+            async with asyncio.timeout(OPENING_SECONDS):
+                await self._opened.wait()
+        except TimeoutError:
+            raise DatabaseUnavailable from None
+
+    async def _missed(self, place: Position, reached: Position, follower: Follower) -> AsyncGenerator[list[OwnChange], None]:
+        """The changes of the follower's tasks between two places. Raises HistoryLost."""
+        if not place.is_earlier(reached):
+            return
+        if not place.is_earlier(self._oldest):
+            later = list(takewhile(lambda each: place.is_before(each.token), reversed(self._recent)))
+            for start in range(len(later), 0, -AT_A_TIME):
+                yield await self._renderer.find(later[max(0, start - AT_A_TIME) : start][::-1], follower.user)
+            return
+        deadline = time.monotonic() + CATCHING_UP_SECONDS
+        async with self._catching_up, self._changes.watch(after=place.token, since=place.time_only) as batches:
+            async for batch in batches:
+                yield await self._renderer.find(batch.changes, follower.user)
+                if not Position.behind(batch.token).is_earlier(reached):
+                    return
+                if time.monotonic() > deadline:
+                    raise HistoryLost
+
+    async def _read(self, now: Timestamp) -> None:
+        """Reads the change stream, until nobody has followed for a minute."""
+        self._forget(Position(Timestamp(now.time - REMEMBERED_SECONDS, 0)))
+        failures = 0
+        idle_since = time.monotonic()
+        try:
+            while True:
+                try:
+                    async with self._changes.watch(after=self._place.token, since=self._place.time_only) as batches:
+                        async for batch in batches:
+                            await self._tell(batch)
+                            self._opened.set()
+                            failures = 0
+                            if self._followers:
+                                idle_since = time.monotonic()
+                            elif time.monotonic() - idle_since > IDLE_SECONDS:
+                                return
+                except HistoryLost:
+                    await self._begin_anew()
+                except PyMongoError as error:
+                    if not failures:
+                        log.warning("the feed of events waits for MongoDB: %s", type(error).__name__)
+                    await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+                    failures += 1
+        finally:
+            self._opened.clear()
+
+    async def _begin_anew(self) -> None:
+        """Goes on from now. Followers miss something, unless the feed has just been opened."""
+        try:
+            now = await self._changes.now()
+        except PyMongoError:
+            return  # the same place is lost again, which leads here
+        self._forget(Position(now))
+        if self._opened.is_set():
+            log.warning("MongoDB's oplog does not go back to where the feed of events was: all who follow start anew")
+            for follower in self._all_followers():
+                follower.start_anew(ResetReason.history_lost)
+
+    def _forget(self, place: Position) -> None:
+        self._recent.clear()
+        self._oldest = self._place = place
+
+    async def _tell(self, batch: ChangeBatch) -> None:
+        """Gives a batch of changes to those who follow them, those too who join meanwhile."""
+        found: dict[ObjectId, StoredTask] = {}
+        known: set[ObjectId] = set()
+        while batch.changes and (joined := self._followers.keys() - known):
+            found |= await self._changes.current(batch.changes, joined)
+            known |= joined
+        own: dict[ObjectId, list[OwnChange]] = {}
+        for change in batch.changes:
+            if task := found.get(change.task_id):
+                own.setdefault(task.owner_id, []).append(OwnChange(change, task))
+        for owner_id, changes in own.items():
+            for follower in self._followers.get(owner_id, ()):
+                follower.put(changes)
+        for change in batch.changes:
+            if len(self._recent) == REMEMBERED:
+                self._oldest = Position.behind(self._recent[0].token)
+            self._recent.append(change)
+        self._place = Position.behind(batch.token)
+
+    def _all_followers(self) -> Iterator[Follower]:
+        for followers in self._followers.values():
+            yield from followers

@@ -1,0 +1,104 @@
+"""Followers of the events of an account. Each has a bounded buffer: a slow one costs no memory, and delays no other."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from taskapi.accounts.users.schemas import UserRead
+from taskapi.events.positions import Position
+from taskapi.events.rendering import OwnChange, RenderedEvent
+
+MAX_WAITING = 500  # changes
+MAX_WAITING_BYTES = 2 * 1024 * 1024  # of their tasks
+
+Accept = Callable[[Sequence[OwnChange]], Awaitable[Sequence[OwnChange]]]
+"""Chooses those changes that a follower is told of."""
+
+
+class ResetReason(StrEnum):
+    """Why a follower has to load everything anew."""
+
+    expired = "expired"  # MongoDB's oplog does not go back to the position
+    other_database = "other_database"
+    ahead = "ahead"  # the position is in the future: the database is an earlier state of itself
+    incomplete = "incomplete"  # the position is within a first run through all tasks that was not finished
+    slow = "slow"
+    history_lost = "history_lost"  # MongoDB cannot go on from the place that was reached
+
+
+class EndReason(StrEnum):
+    """Why a follower is told of nothing more."""
+
+    session_ended = "session_ended"
+    account_disabled = "account_disabled"
+    token_expired = "token_expired"  # noqa: S105
+    scope_lost = "scope_lost"
+    server_stopping = "server_stopping"
+
+
+class Hello(NamedTuple):
+    """The place from which the events that follow begin."""
+
+    position: str
+
+
+class Reset(NamedTuple):
+    """What has happened up to the position is not told: load everything after this message, then go on with what follows."""
+
+    reason: ResetReason
+    position: str
+
+
+class End(NamedTuple):
+    """Nothing follows."""
+
+    reason: EndReason
+
+
+Message = Hello | RenderedEvent | Reset | End
+
+
+class Follower:
+    """Somebody who follows the events of ``user``, and what they were not told of yet."""
+
+    def __init__(self, user: UserRead, accept: Accept | None) -> None:
+        self.user = user
+        self.accept = accept
+        self.ended: EndReason | None = None
+        self.reset: ResetReason | None = None  # what waited before was dropped
+        self._waiting: list[OwnChange] = []
+        self._bytes = 0
+        self._something = asyncio.Event()
+
+    def put(self, changes: Iterable[OwnChange]) -> None:
+        """Adds changes to what waits; drops all of it if it becomes too much."""
+        for each in changes:
+            self._waiting.append(each)
+            self._bytes += len(each.task.raw)
+        if len(self._waiting) > MAX_WAITING or self._bytes > MAX_WAITING_BYTES:
+            self.start_anew(ResetReason.slow)
+        self._something.set()
+
+    def start_anew(self, reason: ResetReason) -> None:
+        """Drops what waits, and has the follower load everything anew."""
+        self._waiting, self._bytes = [], 0
+        self.reset = reason
+        self._something.set()
+
+    def end(self, reason: EndReason) -> None:
+        """Has nothing more told to the follower."""
+        self.ended = self.ended or reason
+        self._something.set()
+
+    async def take(self) -> list[OwnChange]:
+        """Waits for something, and returns the changes. Look at ``ended`` and ``reset`` first."""
+        await self._something.wait()
+        self._something.clear()
+        taken, self._waiting, self._bytes = self._waiting, [], 0
+        return taken
+
+    async def choose(self, changes: Sequence[OwnChange], after: Position) -> Sequence[OwnChange]:
+        """Those of the changes that come after a place and that the follower is told of."""
+        later = [each for each in changes if after.is_before(each.change.token)]
+        return await self.accept(later) if self.accept and later else later
