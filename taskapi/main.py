@@ -52,6 +52,7 @@ from taskapi.db.service_state import ServiceStateDocument, ServiceStateRepositor
 from taskapi.events import wiring as events_wiring
 from taskapi.events.documents import EventTicketDocument
 from taskapi.events.feed import ChangeFeed
+from taskapi.events.live import page as live_page
 from taskapi.events.routes.tickets import router as tickets_router
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.transports import choose
@@ -171,6 +172,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
         openapi.install(app, takes_key)
         oauth.install(app)
         docs.install(app)
+        live_page.install(app)
     routing.prefer_exact_paths(app.routes)
     admission.install(app.routes)
     return app

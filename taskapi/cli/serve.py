@@ -197,7 +197,7 @@ def _announce(settings: Settings, host: str, port: int, *, embedded_server: bool
     assert settings.mongodb_uri
     lines = [f"API       {address}"]
     if settings.docs:
-        lines.append(f"Docs      {address}/docs")
+        lines += [f"Docs      {address}/docs", f"Live      {address}/live"]
     if embedded_server:
         folder = settings.data_dir.absolute()
         uri = settings.mongodb_uri.get_secret_value()

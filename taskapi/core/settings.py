@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     )
     root_path: str = Field("", description="The path under which a proxy serves the API, such as /v1.")
     keep_alive_seconds: int = Field(75, ge=1, le=3600, description="How long an idle connection is kept open.")
-    docs: bool = Field(True, description="Serve /docs, /redoc and /openapi.json.")
+    docs: bool = Field(True, description="Serve /docs, /redoc, /openapi.json and the page /live.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The lowest level that is logged.")
     log_format: Literal["console", "json"] = Field("console", description="The format of a log line.")
 

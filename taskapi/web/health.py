@@ -50,7 +50,7 @@ async def welcome(request: Request) -> Welcome:
     root, app = request.scope.get("root_path", ""), request.app
     places = {"tasks": "/tasks", "register": "/register", "token": "/token", "health": "/health", "ready": "/ready"}
     if app.openapi_url:
-        places |= {"docs": "/docs", "redoc": "/redoc", "openapi": app.openapi_url}
+        places |= {"docs": "/docs", "redoc": "/redoc", "openapi": app.openapi_url, "live": "/live"}
     return Welcome(version=app.version, links={name: root + place for name, place in places.items()})
 
 

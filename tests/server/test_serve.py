@@ -19,7 +19,12 @@ pytestmark = pytest.mark.real
 
 
 def test_it_says_where_everything_is(server: Server) -> None:
-    for line in (f"API       {server.url}", f"Docs      {server.url}/docs", f"Data      {server.folder}"):
+    for line in (
+        f"API       {server.url}",
+        f"Docs      {server.url}/docs",
+        f"Live      {server.url}/live",
+        f"Data      {server.folder}",
+    ):
         assert line in server.output
     password = parse_uri(server.mongodb_uri)["password"]
     assert f"MongoDB   {server.mongodb_uri.replace(password, '***')}\n" in server.output

@@ -17,7 +17,7 @@ async def test_welcome_says_where_to_go(anonymous: httpx.AsyncClient) -> None:
     answer = await anonymous.get("/")
     assert answer.status_code == 200
     assert answer.json()["message"] == "Welcome to the Task Management API"
-    for place in ("docs", "redoc", "openapi", "health"):
+    for place in ("docs", "redoc", "openapi", "live", "health"):
         assert (await anonymous.get(answer.json()["links"][place])).status_code == 200
 
 
@@ -64,6 +64,6 @@ async def test_documentation_loads_every_file_from_here(anonymous: httpx.AsyncCl
 @pytest.mark.real
 async def test_documentation_can_be_turned_off() -> None:
     async with another(docs=False) as client:
-        for page in ("/docs", "/redoc", "/openapi.json"):
+        for page in ("/docs", "/redoc", "/openapi.json", "/live"):
             is_problem(await client.get(page), 404, "not_found")
         assert "docs" not in (await client.get("/")).json()["links"]

@@ -1,0 +1,1 @@
+"""The page /live, and the files that it consists of."""
