@@ -17,6 +17,7 @@ from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.validators import BSON, Growing, json_schema
 from taskapi.main import DOCUMENTS, MIGRATIONS
 from taskapi.tasks.storage.documents import TaskDocument, Tombstone
+from taskapi.tasks.storage.history import MAX_STORED
 from tests.client import Account
 from tests.damage import BROKEN, ODD, as_bson, set_at
 from tests.sound import ID, NOW, SOUND
@@ -59,6 +60,7 @@ WRONG_TASKS: list[BSON] = [
     {"metadata": {"a": NOW}},
     {"metadata": {f"k{n}": 1 for n in range(201)}},
     {"metadata": {"a": "x" * 90_000}},
+    {"history": SOUND[TaskDocument]["history"] * (MAX_STORED + 1)},
 ]
 
 
@@ -156,6 +158,11 @@ async def test_fields_of_a_task_agree(ada: Account) -> None:
     refused = [{**SOUND[TaskDocument], "_id": ObjectId(), **changes} for changes in WRONG_TASKS]
     codes = await write(TaskDocument, refused)
     assert [changes for place, changes in enumerate(WRONG_TASKS) if codes.get(place) != FAILED_VALIDATION] == []
+
+
+async def test_a_full_history_is_stored(anonymous: object) -> None:
+    sound = SOUND[TaskDocument]
+    assert await write(TaskDocument, [{**sound, "_id": ObjectId(), "history": sound["history"] * MAX_STORED}]) == {}
 
 
 async def test_tombstones_are_of_purged_tasks_alone(anonymous: object) -> None:

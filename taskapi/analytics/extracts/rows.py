@@ -9,6 +9,7 @@ from taskapi.analytics.extracts.tables import TABLES, TASKS
 from taskapi.db.connection import BSON
 from taskapi.db.damaged import json_value
 from taskapi.tasks.schemas import Status
+from taskapi.tasks.storage.history import newest
 from taskapi.tasks.storage.marks import LAST_TIME
 from taskapi.tasks.storage.scope import ACTIVE, PURGED
 
@@ -96,7 +97,7 @@ def change_rows(task: BSON) -> Iterator[Row]:
     """The changes in the history of a task, newest first."""
     ids = (str(task["_id"]), values.reference(task.get("owner_id")))
     state = dict(task)  # as it was after the write
-    for entry in reversed(values.members(task.get("history"))):
+    for entry in reversed(values.members(newest(task.get("history")))):
         by, before = entry.get("by"), entry.get("before")
         author = (values.reference(values.member(by, "id")), values.text(values.member(by, "username")))
         about = (values.integer(entry.get("version")), values.moment(entry.get("at")), *author, values.text(entry.get("action")))

@@ -17,7 +17,7 @@ from taskapi.tasks.errors import VersionNotKept
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
-from taskapi.tasks.storage.history import Action, Versions, undo
+from taskapi.tasks.storage.history import Action, Versions, newest, undo
 from taskapi.tasks.storage.pipelines import Write, literal, update
 from taskapi.tasks.storage.reading import PUBLIC, SOURCE, read, reference, sound, version_of
 from taskapi.tasks.storage.repository import TaskRepository
@@ -150,7 +150,7 @@ def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:
 
 def _sound_history(stored: BSON) -> list[BSON]:
     """The history of a task, oldest first, after the last damaged entry: states from before it would be wrong."""
-    history = stored.get("history", [])
+    history = newest(stored.get("history", []))
     newest_first: list[BSON] = []
     for entry in reversed(history) if isinstance(history, list) else [history]:
         if not _is_sound(entry) or (newest_first and entry["version"] >= newest_first[-1]["version"]):

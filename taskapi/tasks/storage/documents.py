@@ -21,7 +21,7 @@ from taskapi.tasks.schemas import (
     Title,
 )
 from taskapi.tasks.storage import validation
-from taskapi.tasks.storage.history import MAX_ENTRIES, Action
+from taskapi.tasks.storage.history import MAX_STORED, Action
 from taskapi.tasks.storage.indexes import FORMER_INDEXES, INDEXES, MOVED_INTO_TRASH, MOVED_OUT_OF_TRASH
 from taskapi.tasks.storage.marks import MAX_STATUS_CHANGES
 from taskapi.tasks.storage.scope import State
@@ -163,8 +163,9 @@ class TaskDocument(Document):
     """When the task was last written, whatever wrote. Later with each write."""
     status_changes: Annotated[list[StatusChange], Field(max_length=MAX_STATUS_CHANGES), Growing(), Since("1.5")]
     """The statuses that the task has had, oldest first, from its creation on; the oldest are dropped."""
-    history: Annotated[list[Entry], Field(max_length=MAX_ENTRIES), Growing()]
-    """The writes of the task, oldest first: the last 100, or fewer to stay within 64 KiB."""
+    history: Annotated[list[Entry], Field(max_length=MAX_STORED), Growing()]
+    """The writes of the task, oldest first: at least the last 100, or fewer to stay within 64 KiB. No route or view shows more
+    than the last 100."""
 
     class Settings:
         name = "tasks"

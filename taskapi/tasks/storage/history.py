@@ -19,8 +19,10 @@ from taskapi.tasks.storage.marks import next_changed_at
 
 Versions = frozenset[int] | None  # those that a task may have; None for any
 
-MAX_ENTRIES = 100
-MAX_BYTES = 64 * 1024  # of all entries, as BSON; if they are larger, the older half is dropped
+MAX_ENTRIES = 100  # that callers see
+MAX_STORED = 120  # entries; if there are more, all but the last MAX_ENTRIES are dropped
+MAX_BYTES = 64 * 1024  # of all entries, as BSON; if the last MAX_ENTRIES are larger, the older half of those is dropped, too
+MAX_ADDED_BYTES = 8 * 1024  # by a new entry, apart from the values before the write, which the task contained
 
 
 _SHOWN_VERSION: BSON = {
@@ -79,6 +81,11 @@ def is_of(found: Any, added: BSON) -> bool:
     )
 
 
+def newest(history: Any) -> Any:
+    """The entries of a stored history that callers see; what a script has stored in place of a list as it is."""
+    return history[-MAX_ENTRIES:] if isinstance(history, list) else history
+
+
 def undo(stored: BSON, entries: Reversible[BSON]) -> BSON:
     """A stored task as it was before the last ``entries`` of its history; its version stays."""
     state = {**LEGACY_DEFAULTS, **stored}
@@ -102,11 +109,11 @@ def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BS
         {"$set": {
             "version": NEXT_VERSION,
             "changed_at": next_changed_at(at),
-            "before": {"$mergeObjects": [{"title": "$title", "tags": "$tags"}]},
+            "before": {"$mergeObjects": [{"title": "$title", "tags": "$tags", "bytes": {"$bsonSize": "$$ROOT"}}]},
             "title": "New",
             "tags": ["x"],
         }}
-        {"$set": {"history": keep_newest({"$concatArrays": [list_or_empty("$history"), [{
+        {"$set": {"history": drop_oldest({"$concatArrays": [list_or_empty("$history"), [{
             "at": {"$literal": at},
             "by": {"$literal": {"id": by.object_id, "username": by.username}},
             "action": {"$literal": "update"},
@@ -116,7 +123,7 @@ def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BS
                 "title": {"$cond": [{"$ne": ["$before.title", "$title"]}, "$before.title", "$$REMOVE"]},
                 "tags": {"$cond": [{"$ne": ["$before.tags", "$tags"]}, "$before.tags", "$$REMOVE"]},
             },
-        }]]})}}
+        }]]}, "$before.bytes")}}
         {"$unset": "before"}
 
     Document out:
@@ -138,13 +145,53 @@ def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BS
     }
     history = {"$concatArrays": [list_or_empty("$history"), [complete]]}
     # A computed value, because an object would be merged into what a script may have stored under this name.
-    kept = {"before": {"$mergeObjects": [stored]}} if stored else {}
+    kept = {"before": {"$mergeObjects": [{**stored, "bytes": {"$bsonSize": "$$ROOT"}}]}}
     return [
         {"$set": {"version": NEXT_VERSION, "changed_at": next_changed_at(added["at"]), **kept, **first}},
         *stages,
-        {"$set": {"history": keep_newest(history)}},
+        {"$set": {"history": drop_oldest(history, "$before.bytes")}},
         {"$unset": "before"},
     ]
+
+
+def drop_oldest(entries: BSON | str, bytes_before: BSON | str) -> BSON:
+    """The expression of ``entries``, or of the newest if there are more than ``MAX_STORED`` or they exceed ``MAX_BYTES``.
+
+    To drop the oldest with each write would take longer: MongoDB would compare each entry with the one that was in its place.
+    ``bytes_before`` is the size of the task before the write. If it was small, the entries need not be measured.
+
+    ``{"$set": {"history": drop_oldest("$history", {"$bsonSize": "$$ROOT"})}}``, for example:
+
+    Document in:
+        {"history": [{"version": version} for version in range(1, 122)]}
+
+    Stages:
+        {"$set": {"history": {"$let": {
+            "vars": {"all": "$history"},
+            "in": {"$cond": [
+                {"$or": [
+                    {"$gt": [{"$size": "$$all"}, 120]},
+                    {"$and": [
+                        {"$gt": [{"$bsonSize": "$$ROOT"}, 57344]},
+                        {"$gt": [{"$bsonSize": {"entries": "$$all"}}, 65536]},
+                    ]},
+                ]},
+                keep_newest("$$all"),
+                "$$all",
+            ]},
+        }}}}
+
+    Document out:
+        {"history": [{"version": version} for version in range(22, 122)]}
+    """
+    are_many = {"$gt": [{"$size": "$$all"}, MAX_STORED]}
+    are_large = {"$and": [{"$gt": [bytes_before, MAX_BYTES - MAX_ADDED_BYTES]}, _exceed_bytes("$$all")]}
+    return {
+        "$let": {
+            "vars": {"all": entries},
+            "in": {"$cond": [{"$or": [are_many, are_large]}, keep_newest("$$all"), "$$all"]},
+        }
+    }
 
 
 def keep_newest(entries: BSON | str) -> BSON:
@@ -169,10 +216,13 @@ def keep_newest(entries: BSON | str) -> BSON:
         {"history": [{"version": version} for version in range(4, 104)]}
     """
     half = {"$multiply": [-1, {"$ceil": {"$divide": [{"$size": "$$newest"}, 2]}}]}
-    large = {"$gt": [{"$bsonSize": {"entries": "$$newest"}}, MAX_BYTES]}
     return {
         "$let": {
             "vars": {"newest": {"$slice": [entries, -MAX_ENTRIES]}},
-            "in": {"$cond": [large, {"$slice": ["$$newest", half]}, "$$newest"]},
+            "in": {"$cond": [_exceed_bytes("$$newest"), {"$slice": ["$$newest", half]}, "$$newest"]},
         }
     }
+
+
+def _exceed_bytes(entries: str) -> BSON:
+    return {"$gt": [{"$bsonSize": {"entries": entries}}, MAX_BYTES]}

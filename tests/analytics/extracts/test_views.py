@@ -9,8 +9,9 @@ from bson import ObjectId
 
 from taskapi.core.clock import in_utc
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.history import MAX_ENTRIES, MAX_STORED
 from tests.analytics.extracts.copies import rows, run
-from tests.client import Account
+from tests.client import Account, stored_task
 from tests.stored import collection
 
 pytestmark = pytest.mark.real
@@ -52,3 +53,16 @@ async def test_periods_and_changes_are_those_of_views(ada: Account, tmp_path: Pa
     assert len(extracted) == len(periods) == 8
     changes = sorted((str(row["task_id"]), row["version"], row["field"] or "") for row in await view("v_task_changes"))
     assert sorted((row["task_id"], row["version"], row["field"] or "") for row in rows(tmp_path, "task_changes")) == changes
+
+
+async def test_changes_are_those_that_callers_see(ada: Account, tmp_path: Path) -> None:
+    task_id = (await ada.make_task())["id"]
+    (first,) = (await stored_task(task_id))["history"]
+    history = [{**first, "version": version} for version in range(1, MAX_STORED + 1)]
+    full = {"$set": {"history": history, "version": MAX_STORED}}
+    await collection(TaskDocument).update_one({"_id": ObjectId(task_id)}, full)
+    await run(tmp_path)
+    newest = list(range(MAX_STORED - MAX_ENTRIES + 1, MAX_STORED + 1))
+    assert sorted(row["version"] for row in rows(tmp_path, "task_changes")) == newest
+    assert sorted(row["version"] for row in await view("v_task_changes")) == newest
+    assert sorted(entry["version"] for entry in (await ada.get(f"/tasks/{task_id}/history")).json()) == newest

@@ -5,11 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from bson import ObjectId
 
 from taskapi.core.clock import in_utc, rfc3339
 from taskapi.db.shapes import validate
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import MAX_BYTES, MAX_ENTRIES
+from taskapi.tasks.storage.history import MAX_BYTES, MAX_ENTRIES, MAX_STORED
 from tests.client import Account, is_problem, stored_task, wrong_fields
 from tests.stored import collection
 
@@ -176,6 +177,7 @@ async def test_the_history_is_capped_by_number(ada: Account) -> None:
     path = f"/tasks/{task['id']}"
     for n in range(MAX_ENTRIES + 3):
         await ada.patch(path, json={"title": f"Title {n}"})
+    assert len((await stored_task(task["id"]))["history"]) == MAX_ENTRIES + 4
     entries = (await ada.get(f"{path}/history")).json()
     assert [entries[0]["version"], entries[-1]["version"], len(entries)] == [104, 5, 100]
     assert entries[-1]["changes"] == {"title": {"before": "Title 2", "after": "Title 3"}}
@@ -183,6 +185,34 @@ async def test_the_history_is_capped_by_number(ada: Account) -> None:
     is_problem(await ada.get(f"{path}?version=3"), 410, "version_not_kept")
     is_problem(await ada.post(f"{path}/revert", json={"version": 3}), 410, "version_not_kept")
     is_problem(await ada.get(path, params={"as_of": task["created_at"]}), 410, "version_not_kept")
+
+
+@pytest.mark.real
+async def test_old_entries_are_dropped_together(ada: Account) -> None:
+    """A task stores a few more entries than callers see."""
+    task = await ada.make_task()
+    path = f"/tasks/{task['id']}"
+    stored = []
+    for n in range(MAX_STORED + 2):
+        await ada.patch(path, json={"title": f"Title {n}"})
+        stored.append(len((await stored_task(task["id"]))["history"]))
+        if stored[-1] >= MAX_ENTRIES:
+            versions = [entry["version"] for entry in (await ada.get(f"{path}/history")).json()]
+            assert versions == list(range(n + 2, n + 2 - MAX_ENTRIES, -1))
+    assert stored == [*range(2, MAX_STORED + 1), MAX_ENTRIES, MAX_ENTRIES + 1, MAX_ENTRIES + 2]
+
+
+@pytest.mark.real
+async def test_damage_beyond_what_callers_see_is_not_reported(ada: Account, caplog: pytest.LogCaptureFixture) -> None:
+    task = await ada.make_task()
+    path = f"/tasks/{task['id']}"
+    for n in range(MAX_ENTRIES + 3):
+        await ada.patch(path, json={"title": f"Title {n}"})
+    damage = {"$set": {"history.3": 7}, "$unset": {"history.2.by": 1}}
+    await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, damage, bypass_document_validation=True)
+    assert len((await ada.get(f"{path}/history")).json()) == MAX_ENTRIES
+    is_problem(await ada.get(f"{path}?version=3"), 410, "version_not_kept")
+    assert not caplog.records
 
 
 @pytest.mark.real

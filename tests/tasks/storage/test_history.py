@@ -7,14 +7,27 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import bson
 import pytest
 from bson import ObjectId
 
 from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
 from taskapi.tasks.storage import history
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import Action, entry, keep_newest, record_history
+from taskapi.tasks.storage.history import (
+    MAX_ADDED_BYTES,
+    MAX_BYTES,
+    MAX_STORED,
+    Action,
+    begin_history,
+    drop_oldest,
+    entry,
+    keep_newest,
+    record_history,
+)
+from taskapi.tasks.storage.pipelines import literal, update
 from tests.client import Account, stored_user
 from tests.stored import collection
 
@@ -47,13 +60,54 @@ async def apply(stages: list[BSON], document: BSON) -> BSON:
     return found
 
 
-@pytest.mark.parametrize("builder", [record_history, keep_newest])
+@pytest.mark.parametrize("builder", [record_history, drop_oldest, keep_newest])
 async def test_docstring_example_is_true(ada: Account, builder: Callable[..., Any]) -> None:
     by = UserRead.model_validate(await stored_user(ada.id))
     example = example_of(builder, by)
     if builder is record_history:
         built = record_history({"title": "New", "tags": ["x"]}, touched=["title", "tags"], added=entry(Action.update, by, AT))
+    elif builder is drop_oldest:
+        built = [{"$set": {"history": drop_oldest("$history", {"$bsonSize": "$$ROOT"})}}]
     else:
         built = [{"$set": {"history": keep_newest("$history")}}]
     assert example["Stages"] == built
     assert [await apply(built, example["Document in"][0])] == example["Document out"]
+
+
+def large_task(by: UserRead, size: int, entries: int) -> BSON:
+    """A task of so many bytes in BSON, nearly all of which are the values before its writes."""
+    first, *_ = begin_history(by, AT)
+    history = [{**first, "version": version, "before": {"title": ""}} for version in range(1, entries + 1)]
+    task = {"_id": ObjectId(), "title": "x", "version": entries, "updated_at": AT, "changed_at": AT, "history": history}
+    lacking = size - len(bson.encode(task))
+    for number, each in enumerate(history):
+        each["before"]["title"] = "x" * ((lacking + number) // entries)
+    assert len(bson.encode(task)) == size
+    return task
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("entries", [2, 99, MAX_STORED - 1])
+@pytest.mark.parametrize(
+    "size", [MAX_BYTES - MAX_ADDED_BYTES, MAX_BYTES - MAX_ADDED_BYTES + 1, MAX_BYTES - 150, MAX_BYTES, MAX_BYTES + 200]
+)
+async def test_large_histories_stay_within_bytes(ada: Account, size: int, entries: int) -> None:
+    """Whether its entries are measured or not, and with the largest entry that a write of a small field adds."""
+    by = UserRead.model_validate(await stored_user(ada.id)).model_copy(update={"username": "x" * 50})
+    task = large_task(by, size, entries)
+    token = request_id.set("x" * 128)
+    found = await apply(update(literal({"title": "Another"}), by).pipeline, task)
+    request_id.reset(token)
+    assert found["history"][-1]["version"] == entries + 1
+    assert len(bson.encode({"entries": found["history"]})) <= MAX_BYTES
+    assert len(found["history"]) in (entries + 1, 100, 50, (entries + 2) // 2)
+    if size <= MAX_BYTES - MAX_ADDED_BYTES:
+        assert len(found["history"]) == entries + 1
+
+
+async def test_stored_before_leaves_no_trace(ada: Account) -> None:
+    by = UserRead.model_validate(await stored_user(ada.id))
+    for odd in ({"bytes": 2**40, "title": "Forged"}, [{"bytes": 1}], "text", None):
+        found = await apply(update(literal({"title": "New"}), by).pipeline, {"title": "Old", "version": 1, "before": odd})
+        assert "before" not in found
+        assert [each["before"]["title"] for each in found["history"]] == ["Old"]

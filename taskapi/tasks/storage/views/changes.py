@@ -18,7 +18,8 @@ from taskapi.tasks.storage.views.tasks import OWNER_ID
 CHANGED_FIELDS: Final = tuple(name for name in TaskRead.model_fields if name not in {"id", "owner", "version", "updated_at"})
 
 _IS_SOUND: Final = {"$and": [{"$eq": [{"$type": "$$this.before"}, "object"]}, is_time("$$this.at")]}
-_ENTRIES: Final = {"$filter": {"input": list_or_empty("$history"), "cond": _IS_SOUND}}
+_NEWEST: Final = {"$slice": [list_or_empty("$history"), -MAX_ENTRIES]}
+_ENTRIES: Final = {"$filter": {"input": _NEWEST, "cond": _IS_SOUND}}
 
 
 def _after(name: str) -> BSON:
@@ -72,8 +73,7 @@ TASK_CHANGES: Final = View(
     ],
     description=(
         "The changes of tasks, those in the trash too: a row for each field that a write changed, or one without a field if it "
-        "changed none, such as the creation. The history that it is read from keeps the last 100 writes of a task, and fewer if "
-        "they take more than 64 KiB."
+        "changed none, such as the creation. Of each task, it has the last 100 writes, and fewer if they take more than 64 KiB."
     ),
     fields=(
         ViewField("task_id", "objectId", "the task: `_id` of `v_tasks`"),
