@@ -33,6 +33,8 @@ from taskapi.accounts.users.migrations import MIGRATIONS as USER_MIGRATIONS
 from taskapi.accounts.users.repairs import REPAIRS as USER_REPAIRS
 from taskapi.accounts.users.router import router as users_router
 from taskapi.accounts.users.views import VIEWS as USER_VIEWS
+from taskapi.analytics.daily.documents import TaskDayDocument
+from taskapi.analytics.daily.views import VIEWS as DAILY_VIEWS
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.views import VIEWS as AUDIT_VIEWS
 from taskapi.core import background, logs, startup_warnings
@@ -99,11 +101,12 @@ DOCUMENTS = (
     MailJobDocument,
     OneTimeTokenDocument,
     EventTicketDocument,
+    TaskDayDocument,
     ServiceStateDocument,
     MigrationDocument,
 )
 MIGRATIONS = tuple(sorted((*TASK_MIGRATIONS, *USER_MIGRATIONS), key=lambda migration: migration.number))
-VIEWS = (*TASK_VIEWS, *USER_VIEWS, *AUDIT_VIEWS)
+VIEWS = (*TASK_VIEWS, *USER_VIEWS, *AUDIT_VIEWS, *DAILY_VIEWS)
 FORMER_VIEWS = frozenset[str]()  # names of views that earlier versions made
 SCHEMA = Schema(DOCUMENTS, MIGRATIONS, VIEWS, FORMER_VIEWS, repairs=(*TASK_REPAIRS, *USER_REPAIRS))
 ROUTERS = (

@@ -21,10 +21,13 @@ from taskapi.accounts.users import renaming
 from taskapi.accounts.users import service as users
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.accounts.users.renaming_repository import RenamingRepository
+from taskapi.analytics.daily.account_repository import TaskDayRepository
+from taskapi.analytics.daily.documents import TaskDayDocument
 from taskapi.audit.account_data import export_events
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.audit.repository import SecurityEventRepository
 from taskapi.core.background import Job, Jobs
+from taskapi.db.connection import Database
 from taskapi.events.documents import EventTicketDocument
 from taskapi.events.ticket_repository import TicketRepository
 from taskapi.mail.documents import MailJobDocument
@@ -50,6 +53,7 @@ def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
     """The collections that hold data of an account, and what deletes it from each, in this order; the account comes last."""
     return {
         TaskDocument: services[TaskAccountData].delete_for_user,
+        TaskDayDocument: TaskDayRepository(services[Database]).delete_for_user,
         SessionDocument: services[SessionRepository].delete_for_user,
         IdempotencyDocument: services[IdempotencyService].records.delete_for_user,
         MailJobDocument: services[MailRepository].delete_for_user,

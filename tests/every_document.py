@@ -22,6 +22,7 @@ from taskapi.main import SCHEMA
 from taskapi.tasks.schemas import TASK_EXAMPLE
 from tests.accounts.users.leavers import is_due, leave, remove
 from tests.accounts.users.renamer import follow_due
+from tests.analytics.daily.refreshing import refreshed
 from tests.client import PASSWORD, Account, make_account, make_admin, sign_in
 from tests.conftest import another
 from tests.mailbox import Mailbox
@@ -146,6 +147,7 @@ async def _use_service(client: httpx.AsyncClient) -> None:
     await is_due(eve)
     await remove()
     await Migrator(service(Database), SCHEMA).up()
+    await refreshed()
     async with another():  # which stores the fingerprint of the key that signs
         pass
 

@@ -11,6 +11,7 @@ from taskapi.accounts.recovery.documents import OneTimeTokenDocument
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.analytics.daily.documents import TaskDayDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.service_state import ServiceStateDocument
@@ -163,6 +164,21 @@ SOUND: Mapping[type[Document], dict[str, Any]] = {
         "api_token": None,
         "scopes": ["tasks:read"],
         "expires_at": NOW,
+    },
+    TaskDayDocument: {
+        "_id": {"owner_id": ID, "day": DAY},
+        "owner_id": ID,
+        "day": DAY,
+        "created": 2,
+        "completed": 1,
+        "status_changes": 4,
+        "todo": 0,
+        "in_progress": 1,
+        "done": 1,
+        "lead_hours": [{"hours": 5, "tasks": 1}],
+        "cycle_hours": [{"hours": 3, "tasks": 1}],
+        "fields": [{"field": "status", "changes": 2, "tasks": 1}],
+        "refreshed_at": NOW,
     },
     ServiceStateDocument: {
         "_id": "signing_key",

@@ -4,14 +4,17 @@ import argparse
 from typing import Any
 
 DESCRIPTION = """\
-Manage MongoDB accounts for analysts, in the MongoDB of TASKAPI_MONGODB_URI or else in the embedded one; the API may be running.
-Such an account can read the views of the service (v_tasks, v_users …) and nothing else. docs/analytics-accounts.md says more.
+Manage MongoDB accounts for analysts, and what is computed for them in advance, in the MongoDB of TASKAPI_MONGODB_URI or else in
+the embedded one; the API may be running. Such an account can read the views of the service (v_tasks, v_users …) and nothing else.
+docs/analytics-accounts.md says more.
 """
 
 
 def add_to(commands: Any) -> None:
     """Adds the command to the subparsers of ``taskapi``."""
-    analytics = commands.add_parser("analytics", help="manage MongoDB accounts for analysts", description=DESCRIPTION)
+    analytics = commands.add_parser(
+        "analytics", help="manage MongoDB accounts for analysts, and daily figures", description=DESCRIPTION
+    )
     actions = analytics.add_subparsers(dest="action", required=True)
     grant = _action(actions, "grant", "create an account that can read the views, and print its URI, once")
     grant.add_argument("--emails", action="store_true", help="let it read the e-mail addresses of users as well (v_user_emails)")
@@ -19,6 +22,9 @@ def add_to(commands: Any) -> None:
     _action(actions, "revoke", "remove an account, and end what it does at the moment")
     actions.add_parser("list", help="print all accounts")
     actions.add_parser("update", help="after an upgrade: let all accounts read the views of this version")
+    about = "bring the daily figures (v_days, v_task_days) up to date"
+    refresh = actions.add_parser("refresh", help=about, description=f"{about.capitalize()}.")
+    refresh.add_argument("--full", action="store_true", help="count all tasks, not only those of users of whom one has changed")
 
 
 def _action(actions: Any, name: str, about: str) -> argparse.ArgumentParser:
@@ -29,6 +35,11 @@ def _action(actions: Any, name: str, about: str) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command and prints the result. Raises StartupError with the reason in one line."""
+    if options.action == "refresh":
+        from taskapi.cli import refresh_actions
+
+        refresh_actions.run(full=options.full)
+        return
     from taskapi.cli import analytics_actions  # imports the application
 
     arguments = {name: value for name, value in vars(options).items() if name in ("name", "emails", "rotate")}

@@ -34,7 +34,7 @@ def run(options: dict[str, Any]) -> None:
     progress = Progress()
     try:
         with embedded.provide(settings, join=True) as complete:
-            asyncio.run(_require_ready(complete))
+            asyncio.run(require_ready(complete))
             _extract(complete, Request(**options), progress)
     finally:
         progress.end()
@@ -55,7 +55,7 @@ def _extract(settings: Settings, request: Request, progress: Progress) -> None:
     print(f"The next run reads from {manifest.watermark} on.")
 
 
-async def _require_ready(settings: Settings) -> None:
+async def require_ready(settings: Settings) -> None:
     """Raises StartupError unless all tasks say when they have changed."""
 
     async def check(database: Database) -> None:

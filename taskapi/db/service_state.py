@@ -1,4 +1,4 @@
-"""The state that the service stores about itself: which secret signs, whether a restore is incomplete, who migrates."""
+"""The state that the service stores about itself: which secret signs, whether a restore is incomplete, who has a lease."""
 
 import logging
 from datetime import datetime
@@ -15,7 +15,7 @@ from taskapi.db.indexes import Index
 
 log = logging.getLogger(__name__)
 
-SIGNING_KEY, RESTORE, MIGRATION = "signing_key", "restore", "migration"
+SIGNING_KEY, RESTORE, MIGRATION, REFRESH = "signing_key", "restore", "migration", "refresh"
 OTHER_KEY = (
     "the secret key has changed: sessions signed with the previous one (fingerprint %s) have ended, and second factors created "
     "with it cannot be checked; to keep them, set TASKAPI_SECRET_KEYS to both keys, the current one first"
@@ -27,15 +27,15 @@ class ServiceStateDocument(Document):
 
     id: str  # type: ignore[assignment]
     """``signing_key``; ``restore`` while ``taskapi restore`` fills the database; ``migration`` while a process applies
-    migrations."""
+    migrations; ``refresh`` since a process has computed the daily figures."""
     since: datetime
     """Since when."""
     fingerprint: str = omittable()
     """In ``signing_key`` only: identifies the secret that signs, without revealing it."""
     leased_until: datetime = omittable()
-    """In ``migration`` only: until when that process keeps others out."""
+    """In ``migration`` and ``refresh`` only: until when that process keeps others out."""
     holder: PydanticObjectId | None = None
-    """In ``migration`` only: identifies that lease."""
+    """In ``migration`` and ``refresh`` only: identifies that lease."""
 
     class Settings:
         name = "service_state"

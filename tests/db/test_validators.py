@@ -103,7 +103,7 @@ def fresh_id(sound: Any) -> Any:
     """Another id of the same type."""
     new = ObjectId()
     if isinstance(sound, dict):
-        return {**sound, "key": str(new)}
+        return {**sound, **({"key": str(new)} if "key" in sound else {"owner_id": new})}
     return {ObjectId: new, bytes: new.binary, str: str(new), int: int.from_bytes(new.binary[-4:], "big")}[type(sound)]
 
 

@@ -47,7 +47,12 @@ SHOWN: Mapping[str, list[Callable[[BSON], Any]]] = {
     "mail_jobs": [lambda job: job["kind"] == "verify_email"],
     "one_time_tokens": [lambda token: token["purpose"] == "verify_email"],
     "event_tickets": [lambda ticket: ticket["session"]],
-    "service_state": [lambda state: state["_id"] == "signing_key", lambda state: state["_id"] == "migration"],
+    "task_days": [lambda day: day["owner_id"] and day["cycle_hours"], lambda day: day["owner_id"] is None],
+    "service_state": [
+        lambda state: state["_id"] == "signing_key",
+        lambda state: state["_id"] == "migration",
+        lambda state: state["_id"] == "refresh",
+    ],
     "migrations": [lambda migration: migration["_id"] == 1],
 }
 """Which of the documents of a collection are its examples: of each kind the one that was written last."""
@@ -80,11 +85,11 @@ def undocumented(written: set[tuple[str, str]], page: Mapping[str, set[str]]) ->
 def _ancestors(path: str) -> Iterator[str]:
     while "." in path:
         path = path.rpartition(".")[0]
-        yield path
+        yield path.replace("[]", "")
 
 
 def _is_free(path: str, page: Mapping[str, set[str]]) -> bool:
-    return any(kind.startswith(("any", "object")) for kind in page.get(path, ())) and not any(
+    return any(kind.startswith(("any", "object", "array of object")) for kind in page.get(path, ())) and not any(
         each.startswith(f"{path}.") for each in page
     )
 

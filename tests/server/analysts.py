@@ -62,4 +62,6 @@ def service_with_rows(folder: Path) -> Iterator[Server]:
             assert client.delete(f"/tasks/{task['id']}").status_code in (200, 204)
         with Mongo(server.mongodb_uri) as admin:
             admin["elsewhere"]["things"].insert_one({})
+        status, said = taskapi(folder, "refresh")
+        assert (status, "were counted: 1;" in said) == (0, True), said
         yield server

@@ -13,6 +13,7 @@ from pymongo import MongoClient
 
 from taskapi.main import VIEWS
 from taskapi.tasks.storage.documents import TaskDocument
+from tests.analytics.daily.refreshing import refreshed
 from tests.client import Account, make_account, sign_in
 from tests.conftest import URI_VARIABLE
 from tests.stored import collection
@@ -42,6 +43,7 @@ async def test_examples_find_something(ada: Account, bob: Account) -> None:
     await patch(eve, ids[1], due_date="2030-01-01")
     await patch(eve, ids[2], status="done")
     await sign_in(ada.client, "eve", "a wrong password")
+    await refreshed()
     assert await asyncio.to_thread(empty_examples, ObjectId(eve.id)) == []
 
 

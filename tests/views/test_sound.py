@@ -14,6 +14,7 @@ from taskapi.audit.documents import SecurityEventDocument
 from taskapi.main import VIEWS
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.accounts.two_factor.test_router import turn_on
+from tests.analytics.daily.refreshing import refreshed
 from tests.client import PASSWORD, Account, at, make_account, sign_in, stored_user
 from tests.damage import MISSING, damaged, store
 from tests.stored import collection
@@ -71,6 +72,7 @@ async def planted(app: FastAPI, username: str = "ada") -> dict[str, str]:
         factor = await turn_on(account)
         await sign_in(client, username, "a wrong password")
         await sign_in(client, "nobody-planted", "a wrong password")
+    await refreshed()
     stored = await stored_user(account.id)
     secrets = {"address": ADDRESS, "agent": AGENT, "name": NAME, "password": PASSWORD, "hash": stored["password_hash"]}
     secrets |= {"access": account.token, "refresh": account.refresh_token, "totp": factor.secret, "unknown": "nobody-planted"}
@@ -141,6 +143,7 @@ async def test_rows_have_the_declared_fields(ada: Account) -> None:
     await collection(TaskDocument).insert_one(await sound_task(ada))
     gone = (await ada.make_task("Gone"))["id"]
     await ada.delete(f"/tasks/{gone}")
+    await refreshed()
     for view in VIEWS:
         assert are_declared(view.name, await rows(view.name)), view.name
 
@@ -153,7 +156,16 @@ async def test_damaged_tasks_fail_no_view(ada: Account, paths: list[str]) -> Non
     kept = await store(TaskDocument, as_stored([*spoiled, {**trashed, "_id": ObjectId(), "key": "trashed"}]))
     active = [each["_id"] for each in kept if each.get("state") == "active"]
     assert {row["_id"] for row in await rows("v_tasks")} >= set(active)
-    for name in ("v_tasks", "v_tasks_deleted", "v_task_changes", "v_status_periods", "v_checklist_items"):
+    await refreshed()
+    for name in (
+        "v_tasks",
+        "v_tasks_deleted",
+        "v_task_changes",
+        "v_status_periods",
+        "v_checklist_items",
+        "v_task_days",
+        "v_days",
+    ):
         await rows(name)
         assert await rows_of(name, [{"$group": {"_id": "$owner_id", "rows": {"$sum": 1}}}])
 

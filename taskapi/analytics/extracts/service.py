@@ -15,12 +15,12 @@ from taskapi.analytics.extracts.manifest import Manifest, Watermark
 from taskapi.analytics.extracts.repository import ExtractRepository
 from taskapi.analytics.extracts.run import Run
 from taskapi.analytics.extracts.tables import OPTIONAL, SCHEMA_VERSION, TABLES, TASKS, USERS
+from taskapi.analytics.watermarks import overlap_of
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
 from taskapi.db.blocking import connected
 from taskapi.db.connection import BSON
 
-OVERLAP: Final = timedelta(minutes=5)  # see docs/changes.md; and the longest operation beyond its default
 READ_SECONDS: Final = 120  # for one batch
 
 
@@ -61,8 +61,7 @@ def extract(settings: Settings, request: Request, progress: Progress) -> tuple[M
             if known is None:
                 folder.commit(begun, {})
             folder.clean(known or begun)
-            overlap = OVERLAP + timedelta(milliseconds=settings.mongodb_timeout_ms)
-            run = Run(folder, begun, format_, Watermark(time - overlap, database_id), time)
+            run = Run(folder, begun, format_, Watermark(time - overlap_of(settings), database_id), time)
             with closing(run):
                 _read(source, run, request, _matching(since, begun), progress, commit=known is None or not request.full)
             folder.clean(run.manifest)

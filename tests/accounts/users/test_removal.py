@@ -24,6 +24,7 @@ from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from taskapi.wiring import account_erasers
 from tests.accounts.users.leavers import erasers, is_due, lease_ends, leave, remove
+from tests.analytics.daily.refreshing import refreshed
 from tests.client import Account, is_problem, make_account, sign_in, stored, stored_user
 from tests.stored import collection
 
@@ -57,6 +58,7 @@ async def everywhere(account: Account) -> None:
     await collection(OneTimeTokenDocument).insert_one({**theirs, "purpose": "any", "expires_at": later})
     assert (await account.post("/events/tickets")).status_code == 201
     await collection(MailJobDocument).insert_one({**theirs, "kind": "any", "due_at": later, "leased_until": later})
+    await refreshed()
     about_somebody_else = {"user": ObjectId(), "by": ObjectId(account.id), "address": "203.0.113.9", "agent": account.username}
     await collection(SecurityEventDocument).insert_one({**about_somebody_else, "kind": "role_changed", "at": utc_now()})
 

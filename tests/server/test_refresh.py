@@ -1,0 +1,60 @@
+"""The command ``taskapi analytics refresh`` as an operator runs it."""
+
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.server.analysts import Mongo
+from tests.server.process import SERVE, Server, completed, environment
+
+pytestmark = pytest.mark.real
+
+COMMAND = [SERVE[0], "analytics", "refresh"]
+SECONDS = 60
+
+
+def fill(server: Server, tasks: int) -> None:
+    with server.client(headers=server.account()) as client:
+        for number in range(tasks):
+            assert client.post("/tasks", json={"title": f"Counted {number}"}).status_code == 201
+
+
+def test_command_counts_beside_a_running_server(server: Server) -> None:
+    fill(server, 3)
+    code, said = completed(server.folder, COMMAND)
+    assert (code, said.startswith("Users whose tasks were counted: ")) == (0, True), said
+    with Mongo(server.mongodb_uri) as client:
+        (today,) = client["taskapi"]["v_days"].find()
+        assert today["created"] == today["todo"] >= 3
+    assert server.status() == 200
+
+
+def test_killed_refresh_is_repeated(server: Server) -> None:
+    """At any moment; the next one is refused while the lease of the killed one lasts."""
+    fill(server, 2)
+    with Mongo(server.mongodb_uri) as client:
+        states, days = client["taskapi"]["service_state"], client["taskapi"]["v_days"]
+        for _ in range(3):
+            states.delete_one({"_id": "refresh"})
+            process = subprocess.Popen([*COMMAND, "--full"], env=environment(server.folder), stderr=subprocess.PIPE)
+            deadline = time.monotonic() + SECONDS
+            while not states.count_documents({"_id": "refresh"}) and process.poll() is None:
+                assert time.monotonic() < deadline
+            process.send_signal(signal.SIGKILL)
+            process.communicate(timeout=SECONDS)
+        if states.count_documents({"_id": "refresh", "holder": {"$ne": None}}):
+            code, said = completed(server.folder, COMMAND)
+            assert (code, "another refresh is running" in said) == (1, True), said
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        states.update_one({"_id": "refresh"}, {"$set": {"leased_until": past}})
+        assert completed(server.folder, COMMAND)[0] == 0
+        assert sum(day["created"] for day in days.find()) == client["taskapi"]["v_tasks"].count_documents({})
+
+
+def test_without_data_nothing_is_counted(tmp_path: Path) -> None:
+    code, said = completed(tmp_path / "data", COMMAND)
+    assert (code, len(said.splitlines())) == (1, 1), said
