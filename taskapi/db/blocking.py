@@ -15,6 +15,7 @@ from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
 from taskapi.db import connection
 from taskapi.db.connection import BSON
+from taskapi.db.validation import UNAUTHORIZED
 
 
 @contextmanager
@@ -44,6 +45,8 @@ def connected(settings: Settings, seconds: int) -> Iterator["Database[BSON]"]:
 
 def why(error: BaseException) -> str:
     """The reason for a failure, in a few words, without the server's message, which may contain stored data."""
+    if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
+        return "the user of MongoDB lacks a right: grant the role readWrite, and dbAdmin to change validators"
     if isinstance(error, OperationFailure):
         return f"MongoDB refused: {(error.details or {}).get('codeName') or f'error {error.code}'}"
     if isinstance(error, PyMongoError):

@@ -33,7 +33,7 @@ from taskapi.core.settings import Settings
 from taskapi.db import driver_threads, indexes, validation, views
 from taskapi.db.indexes import IndexDrift
 from taskapi.db.uris import mask_password
-from taskapi.db.validation import ValidatorDrift
+from taskapi.db.validation import UNAUTHORIZED, ValidatorDrift
 from taskapi.db.views import View, ViewDrift
 
 BSON = dict[str, Any]  # a document as the driver returns it
@@ -194,6 +194,8 @@ def why_unreachable(error: PyMongoError, settings: Settings) -> str:
     uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri else ""
     if isinstance(error, OperationFailure) and error.code == AUTHENTICATION_FAILED:
         reason = "it refused the user name or password"
+    elif isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:  # the server's message repeats the whole command
+        reason = f"its user lacks a right on the database {settings.mongodb_database}; grant the role readWrite"
     elif isinstance(error, ConnectionFailure):
         reason = f"no usable server within {settings.mongodb_selection_timeout_ms / 1000:g} s"
     else:

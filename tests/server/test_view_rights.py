@@ -1,4 +1,4 @@
-"""Views are created and changed by a MongoDB user who has the role ``readWrite`` and no other."""
+"""Views are created and changed by a MongoDB user who has the role ``readWrite`` and no other; less is named in one line."""
 
 import asyncio
 import secrets
@@ -69,6 +69,22 @@ def test_refused_views_are_left_to_do(admin: Mongo, uri: str, tmp_path: Path) ->
         "view v_sign_ins is missing",
         "0 migrations applied.",
     ]
+
+
+@pytest.mark.parametrize("actions", [[], ["find"], ["find", "insert", "update", "remove", "createIndex", "listIndexes"]], ids=len)
+def test_missing_right_is_named_in_one_line(admin: Mongo, uri: str, tmp_path: Path, actions: list[str]) -> None:
+    name = f"user_with_{len(actions)}"
+    privileges = [{"resource": {"db": NAME, "collection": ""}, "actions": actions}] if actions else []
+    admin[NAME].command("createRole", name, privileges=privileges, roles=[])
+    admin[NAME].command("createUser", name, pwd=PASSWORD, roles=[name])
+    given = {"SECRET_KEY": secrets.token_hex(32), "MONGODB_URI": f"{uri.replace('plain', name)}&retryWrites=true"}
+    for command in ("status", "verify"):
+        status, said = completed(tmp_path, [*SERVE[:1], "migrate", command], **given)
+        assert (status, "Traceback" in said) == (1, False), said
+        last = said.splitlines()[-1]
+        assert "lacks a right" in last
+        assert "grant the role readWrite" in last
+        assert "$db" not in last  # which the server's message repeats
 
 
 async def test_ten_workers_repair_views_at_once(uri: str) -> None:
