@@ -1,6 +1,7 @@
 """The stored second factors, inside the accounts. Each write applies only in the state that it requires."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from bson import ObjectId
@@ -12,16 +13,31 @@ ON = {"two_factor": True}
 NOT_ON = {"two_factor": {"$ne": True}}
 
 
+@dataclass(frozen=True, slots=True)
+class SecondFactor:
+    """The second factor of an account. What a script has damaged in it counts as missing."""
+
+    is_on: bool
+    secret: bytes = b""  # encrypted; empty without one
+    expires_at: datetime | None = None  # in UTC, without a zone; until when it can be confirmed
+
+
 class TwoFactorRepository:
     """The second factors of all accounts."""
 
     def __init__(self, database: Database) -> None:
         self._users = database.collection(UserDocument)
 
-    async def find(self, user_id: ObjectId) -> tuple[bool, BSON | None]:
-        """Whether the second factor of an account is on, and its authenticator, which may be unconfirmed."""
+    async def find(self, user_id: ObjectId) -> SecondFactor:
+        """The second factor of an account, which may be unconfirmed."""
         found = await self._users.find_one({"_id": user_id, **MAY_SIGN_IN}, {"two_factor": 1, "authenticator": 1}) or {}
-        return found.get("two_factor", False), found.get("authenticator")
+        stored = found.get("authenticator")
+        secret, expires_at = (stored.get("secret"), stored.get("expires_at")) if isinstance(stored, dict) else (None, None)
+        return SecondFactor(
+            is_on=found.get("two_factor") is True,
+            secret=secret if isinstance(secret, bytes) else b"",
+            expires_at=expires_at if isinstance(expires_at, datetime) else None,
+        )
 
     async def stream_secrets(self, limit: int) -> AsyncIterator[bytes]:
         """The encrypted secrets of the second factors that are on, at most ``limit``."""

@@ -68,8 +68,7 @@ class TwoFactorService:
         password_hash = await reauthenticator.confirm_password(user, password)
         secret, expires_at = codes.new_secret(), utc_now() + ENROLMENT
         if not await self.factors.enroll(user.object_id, password_hash, self.keys.cipher.encrypt(secret), expires_at):
-            is_on, _ = await self.factors.find(user.object_id)
-            if is_on:
+            if (await self.factors.find(user.object_id)).is_on:
                 raise TwoFactorOn
             raise WrongPassword
         return Enrolment(secret=secret, uri=codes.uri_of(secret, user.username), expires_at=expires_at)
@@ -83,11 +82,10 @@ class TwoFactorService:
             WrongCode: the code is not valid right now.
         """
         now = utc_now()
-        is_on, authenticator = await self.factors.find(user.object_id)
-        if is_on or authenticator is None or in_utc(authenticator["expires_at"]) <= now:
+        factor = await self.factors.find(user.object_id)
+        if factor.is_on or factor.expires_at is None or in_utc(factor.expires_at) <= now:
             raise NoEnrolment
-        encrypted = authenticator["secret"]
-        secret = self.keys.cipher.decrypt(encrypted)
+        secret = self.keys.cipher.decrypt(factor.secret)
         if secret is None:
             raise NoEnrolment
         async with self.throttle.confirmation(user.object_id):
@@ -95,7 +93,7 @@ class TwoFactorService:
             if step is None:
                 raise WrongCode
         recovery = codes.new_recovery_codes()
-        if not await self.factors.confirm(user.object_id, session_id, encrypted, step, self._hash_all(user, recovery)):
+        if not await self.factors.confirm(user.object_id, session_id, factor.secret, step, self._hash_all(user, recovery)):
             raise NoEnrolment
         await audit_log.record("two_factor_enabled", user.object_id)
         return RecoveryCodesMade(recovery_codes=recovery)
@@ -141,8 +139,7 @@ class TwoFactorService:
         if not code:
             await audit_log.record("sign_in", user.object_id, outcome="failure", reason="no second factor")
             raise SecondFactorRequired
-        _, authenticator = await self.factors.find(user.object_id)
-        encrypted = authenticator["secret"] if authenticator else b""
+        encrypted = (await self.factors.find(user.object_id)).secret
         secret = self.keys.cipher.decrypt(encrypted)
         if secret and await self._use_time_code(user, code, encrypted, secret):
             return

@@ -262,3 +262,13 @@ async def test_refused_scope_does_not_use_up_a_code(ada: Account, anonymous: htt
     form = {"username": "ada", "password": PASSWORD, "otp": factor.recovery[0]}
     is_problem(await anonymous.post("/token", data={**form, "scope": "admin"}), 400, "invalid_scope")
     assert (await anonymous.post("/token", data=form)).status_code == 200
+
+
+@pytest.mark.usefixtures("moderate")
+@pytest.mark.parametrize("value", [None, 5, "text", ["a"], {}, {"secret": "text"}, {"secret": 5, "expires_at": 5}], ids=repr)
+async def test_damaged_authenticator_is_none(ada: Account, value: Any) -> None:
+    await change(ada, {"$set": {"authenticator": value}})
+    is_problem(await ada.post(f"{PATH}/confirm", json={"code": NEVER}), 409, "no_enrolment")
+    await turn_on(ada)
+    await change(ada, {"$set": {"authenticator": value}})
+    is_problem(await enter(ada.client, NEVER), 401, "bad_second_factor")
