@@ -92,7 +92,8 @@ EstimateMinutes = Annotated[StrictInt, Field(ge=0, le=MAX_ESTIMATE_MINUTES)]
 Tag = Annotated[str, Trimmed, Field(min_length=1, max_length=MAX_TAG_LENGTH), TextRule(_lower_case, "[A-Z]"), Visible, Composed]
 Tags = Annotated[list[Tag], Field(max_length=20), Distinct(_unique)]
 _link = Field(min_length=1, max_length=MAX_LINK_LENGTH, json_schema_extra={"format": "uri"})
-Link = Annotated[str, _link, Storable, AfterValidator(_web_address)]
+# The scheme, then a host without a user name: the same in every version.
+Link = Annotated[str, _link, Storable, TextRule(_web_address, r"^(?!https?://[^/?#@]+(?:[/?#]|\z))")]
 Links = Annotated[list[Link], Field(max_length=10), Distinct(_unique)]
 
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH), Storable]

@@ -28,7 +28,7 @@ from tests.sound import NOW, SOUND
 
 pytestmark = pytest.mark.real
 
-BEYOND_PATTERNS = {"string_control", "string_invisible", "url", "url_credentials", "email"}
+BEYOND_PATTERNS = {"string_control", "string_invisible", "email"}
 BATCH, BATCHES = 50, 26  # of each of four kinds: 5,200 documents in all
 HYPOTHESIS = settings(
     max_examples=BATCHES,

@@ -52,6 +52,11 @@ WRONG_TASKS: list[BSON] = [
     {"tags": ["Work"]},
     {"tags": [f"t{n}" for n in range(21)]},
     {"links": ["https://example.com/"] * 2},
+    *(
+        {"links": [link]}
+        for link in ("javascript:alert(1)", "ftp://a/", "HTTP://a/", "http:/a", "http:///a", " http://a/", "example.com")
+    ),
+    {"links": ["https://ada:secret@example.com/"]},
     {"metadata": {"$a": 1}},
     {"metadata": {"a": {"$b": 1}}},
     {"metadata": {"a": float("nan")}},
@@ -59,8 +64,16 @@ WRONG_TASKS: list[BSON] = [
     {"metadata": {"a": ObjectId()}},
     {"metadata": {"a": NOW}},
     {"metadata": {f"k{n}": 1 for n in range(201)}},
+    {"metadata": {"a": [{f"k{n}": {"b": 1} for n in range(100)}]}},
+    {"metadata": {"a": {"b": {"c": {"d": {"e": {f"k{n}": 1 for n in range(196)}}}}}}},
     {"metadata": {"a": "x" * 90_000}},
     {"history": SOUND[TaskDocument]["history"] * (MAX_STORED + 1)},
+]
+RIGHT_TASKS: list[BSON] = [
+    {"links": ["http://a", "https://[::1]:8080/?q=a@b#c", "https://xn--bcher-kva.example/@ada"]},
+    {"metadata": {f"k{n}": 1 for n in range(200)}},
+    {"metadata": {"a": [{f"k{n}": {"b": 1} for n in range(99)}, [], [1, {}], None]}},
+    {"metadata": {"a": {"b": {"c": {"d": {"e": {f"k{n}": 1 for n in range(195)}}}}}}},
 ]
 
 
@@ -158,6 +171,8 @@ async def test_fields_of_a_task_agree(ada: Account) -> None:
     refused = [{**SOUND[TaskDocument], "_id": ObjectId(), **changes} for changes in WRONG_TASKS]
     codes = await write(TaskDocument, refused)
     assert [changes for place, changes in enumerate(WRONG_TASKS) if codes.get(place) != FAILED_VALIDATION] == []
+    sound = [{**SOUND[TaskDocument], "_id": ObjectId(), "key": str(place), **each} for place, each in enumerate(RIGHT_TASKS)]
+    assert await write(TaskDocument, sound) == {}
 
 
 async def test_a_full_history_is_stored(anonymous: object) -> None:

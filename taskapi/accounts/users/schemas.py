@@ -31,7 +31,7 @@ def _prepare_password(password: str) -> str:
 
 
 Email = Annotated[
-    str, Trimmed, Field(max_length=254, json_schema_extra={"format": "email"}), TextRule(_normalize_email, r"\A[^@]*\z")
+    str, Trimmed, Field(max_length=254, json_schema_extra={"format": "email"}), TextRule(_normalize_email, r"^[^@]*\z")
 ]
 FullName = Annotated[str, Trimmed, Field(max_length=100), Visible, Composed]
 Password = Annotated[

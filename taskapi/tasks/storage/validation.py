@@ -36,6 +36,19 @@ def _value(depth: int) -> BSON:
 METADATA: BSON = {"bsonType": "object", **_members(1)}
 
 
+def _count_keys(value: str = "$metadata", depth: int = 1) -> BSON:
+    """The number of keys of an object at this depth of metadata, with those of its members."""
+    pairs = {"$objectToArray": value}
+    is_object = {"$eq": [{"$type": value}, "object"]}
+    members = {"$cond": [is_object, {"$map": {"input": pairs, "in": "$$this.v"}}, {"$cond": [{"$isArray": value}, value, []]}]}
+    own = {"$cond": [is_object, {"$size": pairs}, 0]}
+    if depth == MAX_DEPTH:
+        return own
+    name = f"member{depth}"
+    inner = {"$map": {"input": members, "as": name, "in": _count_keys(f"$${name}", depth + 1)}}
+    return {"$add": [own, {"$sum": inner}]}
+
+
 def _is_midnight(name: str) -> BSON:
     milliseconds = {"$convert": {"input": f"${name}", "to": "long", "onError": 1, "onNull": 0}}
     return {"$comment": f"`{name}` is midnight UTC, or null.", "$expr": {"$eq": [{"$mod": [milliseconds, DAY_MS]}, 0]}}
@@ -63,6 +76,7 @@ RULES: list[BSON] = [
     {"$comment": "`state` is not `purged`.", "state": {"$ne": PURGED}},
     *(_is_midnight(name) for name in sorted(DAYS)),
     *(_is_not_after(name, other) for name, other in NOT_AFTER.items()),
+    {"$comment": f"`metadata` has at most {MAX_KEYS} keys in all.", "$expr": {"$lte": [_count_keys(), MAX_KEYS]}},
     {  # its bytes as JSON cannot be counted, but those of BSON limit them
         "$comment": f"`metadata` has at most {BSON_PER_JSON * MAX_BYTES:,} bytes in BSON.",
         "$expr": {"$lte": [{"$bsonSize": {"metadata": "$metadata"}}, BSON_PER_JSON * MAX_BYTES]},
