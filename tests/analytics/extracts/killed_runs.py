@@ -27,7 +27,6 @@ TOUCHES = {"os.rename", "os.remove", "os.mkdir"}
 TASKS, PART = 6, 4
 BEGUN = datetime.now(UTC) - timedelta(days=2)
 OWNER = ObjectId()
-CHANGES = itertools.count(1)
 BSON = dict[str, Any]
 
 
@@ -89,6 +88,14 @@ def require_equal(stored: Any, folder: Path) -> None:
     assert not list(folder.glob(".incoming/*"))
 
 
+def fill(client: MongoClient[BSON], name: str) -> None:
+    """A database that is the same for each kill: if it grew, so would the number of points."""
+    client.drop_database(name)
+    client[name]["users"].insert_one({"_id": OWNER, "username": "ada"})
+    many = [task(number, f"task {number}", BEGUN + timedelta(minutes=number)) for number in range(TASKS)]
+    client[name]["tasks"].insert_many(many)
+
+
 def change(stored: Any, number: int) -> None:
     at = datetime.now(UTC)
     fresh = task(number % TASKS, f"changed {number}", at)
@@ -101,19 +108,17 @@ def change(stored: Any, number: int) -> None:
 def main(uri: str, name: str, base: Path, step: int) -> None:
     settings = make_settings(mongodb_uri=uri, mongodb_database=name)
     repository.BATCH = 2  # type: ignore[misc]
-    with MongoClient[BSON](uri) as client:
-        client.drop_database(name)
-        client[name]["users"].insert_one({"_id": OWNER, "username": "ada"})
-        many = [task(number, f"task {number}", BEGUN + timedelta(minutes=number)) for number in range(TASKS)]
-        client[name]["tasks"].insert_many(many)
     kills = 0
     for kind in ("first", "next", "full"):
         for number in itertools.count(0, step):
             request = Request(base / f"{kind}-{number}", format="jsonl", rows_per_file=PART)
             whole = partial(extract, settings, request, ignore)
+            with MongoClient[BSON](uri) as client:
+                fill(client, name)
+                change(client[name]["tasks"], 1)
             assert kind == "first" or in_child(whole) == 0
             with MongoClient[BSON](uri) as client:
-                change(client[name]["tasks"], next(CHANGES))
+                change(client[name]["tasks"], 2)
             status = killed_at(number, replace(request, full=kind == "full"), settings)
             assert status in (0, signal.SIGKILL)
             assert in_child(whole) == 0
