@@ -81,6 +81,7 @@ from taskapi.web.admission import Admission
 from taskapi.web.application import Application
 from taskapi.web.health import router as health_router
 from taskapi.web.http_protocol import ON_STOP
+from taskapi.web.http_upgrade import SOCKETS
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from taskapi.web.idempotency.fingerprint import FingerprintKeys
 from taskapi.web.idempotency.middleware import IdempotencyKeys
@@ -88,6 +89,7 @@ from taskapi.web.idempotency.repository import IdempotencyRepository
 from taskapi.web.idempotency.service import IdempotencyService
 from taskapi.web.load import Load
 from taskapi.web.services import Services
+from taskapi.web.socket_context import SocketContext, socket_paths
 from taskapi.wiring import account_exporters, jobs
 
 GC_THRESHOLDS = (20_000, 20, 20)  # Python's default of 700 would scan for cycles within one list of tasks, which has none
@@ -150,6 +152,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
         middleware=[
             Middleware(middleware.StartupFailure),
             *([Middleware(middleware.RootPath, root_path=settings.root_path)] if settings.root_path else []),
+            Middleware(SocketContext, load=load, origins=settings.cors_origins),
             Middleware(middleware.RequestContext, load=load),
             Middleware(middleware.SecurityHeaders),
             Middleware(cors.CORS, origins=settings.cors_origins),
@@ -224,7 +227,7 @@ def _lifespan(
                 gc.set_threshold(*GC_THRESHOLDS)
                 try:
                     async with background.running(services[Jobs]):
-                        yield {ON_STOP: fetcher.stop}
+                        yield {ON_STOP: fetcher.stop, SOCKETS: socket_paths(app.routes, complete.root_path)}
                 finally:
                     await services[ChangeFeed].close()
                     await services[PrimaryProbe].close()

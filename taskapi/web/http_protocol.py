@@ -16,7 +16,8 @@ from taskapi.core.logs import request_id
 from taskapi.web import disconnect, middleware, problems
 from taskapi.web.http_answer import AnswerTransport
 from taskapi.web.http_reading import PacedReading, has_unread
-from taskapi.web.http_upgrade import AfterHead
+from taskapi.web.http_upgrade import AfterHead, is_handshake
+from taskapi.web.socket_protocol import SocketProtocol
 
 MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
 REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # so long that the application answers 414
@@ -40,7 +41,7 @@ class HttpProtocol(HttpToolsProtocol):
     """Uvicorn's protocol with limits, which serves offers of another protocol as HTTP/1.1 (RFC 9110, section 7.8).
 
     httptools stops at the end of a head that offers an upgrade, and takes what follows for the other protocol. Here a new
-    parser takes over at that place, fed a head that says no more than how the body is framed. WebSocket handshakes go on.
+    parser takes over at that place, fed a head that says no more than how the body is framed. WebSocket: ``SocketProtocol``.
 
     A request that breaks a limit is answered 408 or 431, and its connection is closed; so is a connection too many (503).
 
@@ -98,6 +99,7 @@ class HttpProtocol(HttpToolsProtocol):
                 except httptools.HttpParserUpgrade as offer:
                     if self._should_upgrade():
                         self._stop_waiting()
+                        self.ws_protocol_class = SocketProtocol
                         self.handle_websocket_upgrade()
                         return
                     self._continue_with_new_parser()
@@ -141,7 +143,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Starts handling a request, unless its head is too large."""
-        if self._unused > MAX_HEAD_BYTES and self._header_bytes() > MAX_HEAD_BYTES:
+        if self._unused > MAX_HEAD_BYTES < sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers):
             raise _HeadTooLarge
         super().on_headers_complete()
         self._awaits, self._unused = "body", 0
@@ -212,7 +214,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         # A handshake behind a request that is still being answered would take the connection away from it.
-        return not self._is_answering() and self.scope["method"] == "GET" and super()._should_upgrade()
+        is_free = not self._is_answering() and not self.stopping and self.scope["method"] == "GET"
+        return is_free and super()._should_upgrade() and is_handshake(self.url, self.headers, self.app_state)
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -231,9 +234,6 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as Uvicorn has it
         framing = b"".join(b"%b: %b\r\n" % (name, value) for name, value in self.headers if name in FRAMING)
         self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
-
-    def _header_bytes(self) -> int:
-        return sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
 
     def _wait(self) -> None:
         """Starts the timeout for what the client still has to send; each piece of a body restarts it."""

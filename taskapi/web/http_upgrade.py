@@ -1,8 +1,24 @@
-"""The callbacks of a parser that takes over after another one has read the head."""
+"""Offers of another protocol: which are taken, and how a parser takes over after another one has read the head."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+SOCKETS: Final = "sockets"  # of the lifespan's state: the paths that take WebSockets; without it, all do
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_VERSION = b"13"
+
+
+def is_handshake(url: bytes, headers: Iterable[tuple[bytes, bytes]], state: Mapping[str, Any]) -> bool:
+    """Whether an offer of WebSocket is complete (RFC 6455, section 4.2.1), and for a path that takes it."""
+    paths = state.get(SOCKETS)
+    if paths is not None and url.partition(b"?")[0].rstrip(b"/").decode("latin-1") not in paths:
+        return False
+    given = dict(headers)
+    is_complete = _KEY.fullmatch(given.get(b"sec-websocket-key", b"")) is not None
+    return is_complete and given.get(b"sec-websocket-version") == _VERSION
 
 
 class AfterHead:

@@ -227,7 +227,7 @@ class StripTrailingSlash:
         self.app = app
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == "http" and scope["path"].endswith("/") and scope["path"] != "/":
+        if scope["type"] in ("http", "websocket") and scope["path"].endswith("/") and scope["path"] != "/":
             root = f"{scope.get('root_path', '')}/"
             scope["path"] = root if scope["path"].rstrip("/") == root[:-1] else scope["path"].rstrip("/")
         return self.app(scope, receive, send)
