@@ -1,16 +1,20 @@
 // The questions of examples/ in mongosh, each a function that prints a table. Deleted tasks count in mostChangedFields alone.
 // Weeks begin on Monday. Weeks, months and days are those of the time zone of the argument (default the variable ZONE, or UTC).
+// The variable OWNER names a user; without it, the tasks of all users are read, which takes long if they have many: the scripts
+// days_….py do not.
 //
 //   mongosh "$MONGODB_URI" --quiet --file examples/mongosh.js            prints all tables
 //   mongosh "$MONGODB_URI" --quiet --shell --file examples/mongosh.js    goes on: cycleTime("Europe/Berlin")
 
 const ZONE = process.env.ZONE || "UTC";
 const views = db.getName() === "test" ? db.getSiblingDB("taskapi") : db; // the URI may name no database
+const matching = process.env.OWNER ? { owner_id: views.v_users.findOne({ username: process.env.OWNER })._id } : {};
 
 // Open tasks by owner and ISO week of creation. Unit: tasks.
 function openTasks(zone = ZONE) {
   const week = { $dateToString: { date: "$created_at", format: "%G-W%V", timezone: zone } };
   console.table(views.v_tasks.aggregate([
+    { $match: matching },
     { $match: { status: { $in: ["todo", "in_progress"] }, created_at: { $lte: new Date() } } },
     { $group: { _id: { owner: "$owner", week }, open: { $sum: 1 } } },
     { $sort: { "_id.owner": 1, "_id.week": 1 } },
@@ -23,6 +27,7 @@ function openTasks(zone = ZONE) {
 function cohortRetention(zone = ZONE) {
   const month = { $dateToString: { date: "$from", format: "%Y-%m", timezone: zone } };
   const active = views.v_status_periods.aggregate([
+    { $match: matching },
     { $match: { from: { $lte: new Date() } } },
     { $group: { _id: "$owner_id", months: { $addToSet: month } } },
     { $set: { cohort: { $min: "$months" } } },
@@ -48,6 +53,7 @@ function cycleTime(zone = ZONE) {
   const isDone = { $and: [{ $eq: ["$status", "done"] }, { $eq: ["$until", null] }] }; // and has not been reopened
   const month = { $dateToString: { date: "$done", format: "%Y-%m", timezone: zone } };
   const months = views.v_status_periods.aggregate([
+    { $match: matching },
     { $group: {
       _id: "$task_id",
       begun: { $min: { $cond: [isBegun, "$from", null] } },
@@ -69,6 +75,7 @@ function burndown(zone = ZONE, lastDay = process.env.LAST_DAY) {
   lastDay = lastDay || new Intl.DateTimeFormat("sv-SE", { timeZone: zone }).format(new Date());
   const day = { $dateToString: { date: "$steps.at", format: "%Y-%m-%d", timezone: zone } };
   const steps = views.v_status_periods.aggregate([
+    { $match: matching },
     { $match: { status: { $in: ["todo", "in_progress"] } } },
     { $project: { steps: [{ at: "$from", open: 1 }, { at: "$until", open: -1 }] } },
     { $unwind: "$steps" },
@@ -86,6 +93,7 @@ function burndown(zone = ZONE, lastDay = process.env.LAST_DAY) {
 // Changes of each field, and the tasks in which it was changed at least once. Only the last 100 writes of a task are known.
 function mostChangedFields() {
   console.table(views.v_task_changes.aggregate([
+    { $match: matching },
     { $match: { field: { $ne: null } } },
     { $group: { _id: { field: "$field", task: "$task_id" }, changes: { $sum: 1 } } },
     { $group: { _id: "$_id.field", changes: { $sum: "$changes" }, tasks: { $sum: 1 } } },

@@ -2,7 +2,9 @@
 
 Unit: tasks. Weeks begin on Monday, in the time zone ZONE (default UTC). Deleted tasks do not count. Reads v_tasks.
 
-    MONGODB_URI=mongodb://… ZONE=Europe/Berlin python examples/pymongo_open_tasks.py
+Without OWNER, it reads the tasks of all users, which takes long if they have many: days_open_tasks.py does not.
+
+    MONGODB_URI=mongodb://… OWNER=ada ZONE=Europe/Berlin python examples/pymongo_open_tasks.py
 """
 
 import os
@@ -10,6 +12,7 @@ from datetime import UTC, datetime
 
 from pymongo import MongoClient
 
+OWNER = os.environ.get("OWNER")  # a user name; all users without it
 ZONE = os.environ.get("ZONE", "UTC")
 
 week = {"$dateToString": {"date": "$created_at", "format": "%G-W%V", "timezone": ZONE}}
@@ -20,6 +23,8 @@ pipeline = [
 ]
 
 with MongoClient(os.environ["MONGODB_URI"]) as client:
+    views = client.get_default_database("taskapi")
+    matching = {"owner_id": views["v_users"].find_one({"username": OWNER})["_id"]} if OWNER else {}
     print(f"{'owner':<32}  {'week':<8}  {'open':>6}")
-    for row in client.get_default_database("taskapi")["v_tasks"].aggregate(pipeline):
+    for row in views["v_tasks"].aggregate([{"$match": matching}, *pipeline]):
         print(f"{row['_id']['owner']!s:<32}  {row['_id']['week']:<8}  {row['open']:>6}")

@@ -19,6 +19,13 @@ HAS_ESTIMATE: BSON = {
     ]
 }
 ESTIMATE: BSON = {"$cond": [HAS_ESTIMATE, {"$toLong": "$estimate_minutes"}, 0]}
+# A script may have stored 3.0: that is 3. Other values have no place on the scale.
+PRIORITY: BSON = {
+    "$let": {
+        "vars": {"whole": {"$convert": {"input": "$priority", "to": "int", "onError": None, "onNull": None}}},
+        "in": {"$cond": [{"$and": [{"$isNumber": "$priority"}, {"$eq": ["$$whole", "$priority"]}]}, "$$whole", None]},
+    }
+}
 ONE: BSON = {"$literal": 1}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 BSON = Mapping[str, Any]
-Row = list[str | float | None]  # None stands for a dash
+Row = list[Any]  # texts and numbers; None stands for a dash
 
 CHANGING = {
     "title", "description", "status", "completed", "completed_at", "priority", "due_date", "start_date", "estimate_minutes",
@@ -104,3 +104,13 @@ TABLES: Mapping[str, Callable[[Iterable[BSON], ZoneInfo, date], list[Row]]] = {
     "burndown": burndown,
     "most_changed_fields": most_changed_fields,
 }
+
+
+def expected_of(tool: str, question: str, tasks: Iterable[BSON], zone: str, last: date) -> list[Row]:
+    """What an example prints. Daily figures are in UTC, and their times in whole hours."""
+    if tool != "days":
+        return TABLES[question](tasks, ZoneInfo(zone), last)
+    rows = TABLES[question](tasks, ZoneInfo("UTC"), last)
+    if question != "cycle_time":
+        return rows
+    return [[month, count, *(timedelta(days=days) // timedelta(hours=1) / 24 for days in took)] for month, count, *took in rows]

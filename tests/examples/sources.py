@@ -1,4 +1,4 @@
-"""What examples read: a database with its views, and an extract of it."""
+"""What examples read: a database with its views and daily figures, and an extract of it."""
 
 import os
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from taskapi.analytics.accounts import AnalystAccounts
 from taskapi.analytics.extracts.service import Request, extract
 from taskapi.db.uris import for_account
 from taskapi.main import VIEWS
+from tests.analytics.daily.refreshing import run as refresh
 from tests.conftest import URI_VARIABLE, make_settings
 from tests.leaks import keep_secret
 from tests.scripts.test_scripts import run
@@ -33,8 +34,9 @@ class Source:
     def tasks(self) -> list[dict[str, Any]]:
         return list(self.database["tasks"].find())
 
-    def extract(self, *, full: bool = False) -> None:
-        """Brings the extract up to date."""
+    def update(self, *, full: bool = False) -> None:
+        """Brings the extract and the daily figures up to date."""
+        refresh(self.database, full=full)
         settings = make_settings(mongodb_database=self.database.name)
         extract(settings, Request(to=self.folder, full=full), lambda done, total: None)
 

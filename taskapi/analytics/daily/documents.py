@@ -32,6 +32,15 @@ class HoursCount(BaseModel):
     """The number of tasks."""
 
 
+class PriorityCount(BaseModel):
+    """How many tasks have a priority."""
+
+    priority: int | None
+    """The priority; null for what a script has stored in its place."""
+    tasks: Annotated[int, Field(ge=1)]
+    """The number of tasks."""
+
+
 class FieldCount(BaseModel):
     """How often a field was changed."""
 
@@ -71,6 +80,12 @@ class TaskDayDocument(Document):
     """The time from creation to completion of the tasks in ``completed``, without those completed before their creation."""
     cycle_hours: list[HoursCount]
     """The time from first in progress to last done, of the tasks that were last done on that day and were ever in progress."""
+    open: Number
+    """How many of the tasks created on that day are not done now."""
+    open_priorities: list[PriorityCount]
+    """The priorities of the tasks in ``open``."""
+    open_due: Number
+    """How many tasks with this due date are not done now."""
     fields: list[FieldCount]
     """The changes of each field, of tasks in the trash too."""
     refreshed_at: datetime
@@ -80,8 +95,8 @@ class TaskDayDocument(Document):
         name = "task_days"
         indexes: ClassVar = [
             Index(
-                [("owner_id", ASCENDING), ("day", ASCENDING), ("status_changes", ASCENDING)],
+                [("owner_id", ASCENDING), ("day", ASCENDING), ("status_changes", ASCENDING), ("open", ASCENDING)],
                 name="owner_id_day",
-                serves="the days of a user, or of all users; on which days users were active",
+                serves="the days of a user, or of all users; when users were active, and since when their tasks are open",
             ),
         ]

@@ -13,15 +13,15 @@ from bson import ObjectId
 from taskapi.analytics.daily.documents import MAX_HOURS, TaskDayDocument
 from taskapi.db.connection import BSON
 from taskapi.db.expressions import MAX_TIME, MIN_TIME, is_time
-from taskapi.stats.expressions import ONE, STATUS
+from taskapi.stats.expressions import IS_DONE, ONE, PRIORITY, STATUS
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.views.changes import TASK_CHANGES
 from taskapi.tasks.storage.views.status_periods import STATUS_PERIODS
 from taskapi.tasks.storage.views.tasks import TASKS
 
 HOUR: Final = 3_600_000  # milliseconds
-COUNTED: Final = ("created", "completed", "status_changes", *(status.value for status in Status))
-LEAD_HOURS, CYCLE_HOURS, FIELDS = "lead_hours", "cycle_hours", "fields"
+COUNTED: Final = ("created", "completed", "status_changes", "open", "open_due", *(status.value for status in Status))
+LEAD_HOURS, CYCLE_HOURS, OPEN_PRIORITIES, FIELDS = "lead_hours", "cycle_hours", "open_priorities", "fields"
 OWNERS: Final[BSON] = {"$match": {"owner_id": {"$ne": None}}}
 MERGE: Final[BSON] = {"$merge": {"into": TaskDayDocument.Settings.name, "whenMatched": "replace"}}
 WITHIN: Final = {"$gte": MIN_TIME, "$lte": MAX_TIME}
@@ -50,9 +50,10 @@ def of_all(refreshed_at: datetime) -> list[BSON]:
     lists = (
         _sum_of_lists(LEAD_HOURS, "hours", ("tasks",)),
         _sum_of_lists(CYCLE_HOURS, "hours", ("tasks",)),
+        _sum_of_lists(OPEN_PRIORITIES, "priority", ("tasks",)),
         _sum_of_lists(FIELDS, "field", ("changes", "tasks")),
     )
-    none: BSON = {name: [] for name in (LEAD_HOURS, CYCLE_HOURS, FIELDS)}
+    none: BSON = {name: [] for name in (LEAD_HOURS, CYCLE_HOURS, OPEN_PRIORITIES, FIELDS)}
     key = {"owner_id": None, "day": "$_id"}
     return [
         OWNERS,
@@ -102,13 +103,17 @@ def _cycles() -> list[BSON]:
 
 
 def _tasks() -> list[BSON]:
-    """When tasks were created and completed, and how long that took."""
+    """When tasks were created and completed, and how long that took; of those that are open, also the due date."""
     lead = _hours("$created_at", "$completed_at")
+    since = {"$cond": [IS_DONE, None, "$created_at"]}
     return _unwound(
         [
             {"at": "$created_at", "kind": "created", "n": 1},
             {"at": "$completed_at", "kind": "completed", "n": 1},
             {"at": {"$cond": [{"$gte": [lead, 0]}, "$completed_at", None]}, "kind": LEAD_HOURS, "key": lead, "n": 1},
+            {"at": since, "kind": "open", "n": 1},
+            {"at": since, "kind": OPEN_PRIORITIES, "key": PRIORITY, "n": 1},
+            {"at": {"$cond": [IS_DONE, None, "$due_date"]}, "kind": "open_due", "n": 1},
         ]
     )
 
@@ -173,6 +178,7 @@ def _days(refreshed_at: datetime) -> list[BSON]:
                 **{kind: count(kind) for kind in COUNTED},
                 LEAD_HOURS: list_of(LEAD_HOURS, hours),
                 CYCLE_HOURS: list_of(CYCLE_HOURS, hours),
+                OPEN_PRIORITIES: list_of(OPEN_PRIORITIES, {"priority": "$_id.key", "tasks": "$n"}),
                 FIELDS: list_of(FIELDS, {"field": "$_id.key", "changes": "$n", "tasks": "$tasks"}),
             }
         },

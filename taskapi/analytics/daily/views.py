@@ -21,6 +21,9 @@ _FIGURES: Final = (
         "array of object",
         "from first in progress to last done, of tasks that were last done on that day: `hours`, and how many `tasks`",
     ),
+    ViewField("open", "int", "tasks created on that day that are not done now"),
+    ViewField("open_priorities", "array of object", "their priorities: `priority`, and how many `tasks`"),
+    ViewField("open_due", "int", "tasks with this due date that are not done now"),
     ViewField(
         "fields",
         "array of object",

@@ -18,7 +18,7 @@ from taskapi.core.errors import StartupError
 from taskapi.db.connection import BSON, CODEC
 from taskapi.db.migrations.startup import COMMAND
 from taskapi.stats.durations import between
-from taskapi.stats.expressions import IS_DONE, STATUS, count_not_after, is_date, number_of
+from taskapi.stats.expressions import IS_DONE, PRIORITY, STATUS, count_not_after, is_date, number_of
 from taskapi.stats.schemas import DURATION_LIMITS
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.views.changes import TASK_CHANGES
@@ -32,13 +32,6 @@ SECOND: Final = 1000  # milliseconds
 LEAD_TIME: Final = between("$created_at", "$completed_at")
 DERIVED: Final = ("completed", "completed_at", "progress")  # which change with the status or the checklist
 TAGS: Final[BSON] = {"$cond": [{"$isArray": "$tags"}, {"$setUnion": ["$tags", []]}, []]}  # each once
-# A script may have stored 3.0: that is 3. Other values have no place on the scale.
-PRIORITY: Final[BSON] = {
-    "$let": {
-        "vars": {"whole": {"$convert": {"input": "$priority", "to": "int", "onError": None, "onNull": None}}},
-        "in": {"$cond": [{"$and": [{"$isNumber": "$priority"}, {"$eq": ["$$whole", "$priority"]}]}, "$$whole", None]},
-    }
-}
 
 
 class Place(NamedTuple):

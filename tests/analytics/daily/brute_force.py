@@ -20,6 +20,7 @@ class Day:
 
     def __init__(self) -> None:
         self.numbers, self.lead, self.cycle = Counter[str](), Counter[int](), Counter[int]()
+        self.priorities = Counter[int]()
         self.changes, self.tasks = Counter[str](), Counter[str]()
 
     def add(self, other: "Day") -> None:
@@ -29,11 +30,12 @@ class Day:
 
     def stored(self) -> dict[str, Any]:
         """As ``read`` gives them."""
-        names = ("created", "completed", "status_changes", "todo", "in_progress", "done")
+        names = ("created", "completed", "status_changes", "open", "open_due", "todo", "in_progress", "done")
         return {
             **{name: self.numbers[name] for name in names},
             "lead_hours": dict(self.lead),
             "cycle_hours": dict(self.cycle),
+            "open_priorities": dict(self.priorities),
             "fields": {name: (count, self.tasks[name]) for name, count in self.changes.items()},
         }
 
@@ -41,6 +43,7 @@ class Day:
 def read(row: BSON) -> dict[str, Any]:
     """The figures of a stored day."""
     hours = {name: {each["hours"]: each["tasks"] for each in row[name]} for name in ("lead_hours", "cycle_hours")}
+    hours["open_priorities"] = {each["priority"]: each["tasks"] for each in row["open_priorities"]}
     fields = {each["field"]: (each["changes"], each["tasks"]) for each in row["fields"]}
     numbers = {name: value for name, value in row.items() if isinstance(value, int)}
     return {**numbers, **hours, "fields": fields}
@@ -69,6 +72,11 @@ def _of_task(task: BSON) -> dict[datetime, Day]:
             on(at).numbers.update([status, "status_changes"])
         for (_, status), (at, _) in pairwise(known):
             on(at).numbers[status] -= 1
+        if task["status"] != "done":
+            on(task["created_at"]).numbers["open"] += 1
+            on(task["created_at"]).priorities[task["priority"]] += 1
+            if task["due_date"]:
+                on(task["due_date"]).numbers["open_due"] += 1
         if completed := task["completed_at"]:
             on(completed).numbers["completed"] += 1
             if completed >= task["created_at"]:

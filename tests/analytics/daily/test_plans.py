@@ -31,6 +31,7 @@ async def plan(view: str, pipeline: list[BSON]) -> BSON:
         ("v_days", [{"$group": {"_id": None, "todo": {"$sum": "$todo"}}}]),
         ("v_days", [{"$match": {"day": {"$gte": NOW}}}, {"$unwind": "$fields"}]),
         ("v_task_days", [{"$match": {"owner_id": ObjectId()}}]),
+        ("v_task_days", [{"$match": {"open": {"$gt": 0}}}, {"$group": {"_id": "$day", "open": {"$sum": "$open"}}}]),
         ("v_task_days", [{"$match": {"status_changes": {"$gt": 0}}}, {"$group": {"_id": "$owner_id", "last": {"$max": "$day"}}}]),
     ],
     ids=str,
