@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
+from taskapi.analytics.report.daily import make_daily_report
 from taskapi.analytics.report.page import make_page
 from taskapi.analytics.report.repository import QUERY_SECONDS, ReportRepository
 from taskapi.analytics.report.service import ReportRequest, make_report
@@ -22,8 +23,8 @@ from taskapi.db.blocking import connected
 PIPE_COLUMNS: Final = 100  # where there is no terminal
 
 
-def run(to: Path | None, owner: str | None, weeks: int, zone: str) -> None:
-    """Prints the report, or writes it to the file ``to``.
+def run(to: Path | None, owner: str | None, weeks: int, zone: str, *, daily: bool) -> None:
+    """Prints the report, or writes it to the file ``to``; with ``daily``, from the daily figures of all users.
 
     Raises:
         StartupError: it cannot be made or written; one line that says why. A file of that name is as it was.
@@ -37,8 +38,11 @@ def run(to: Path | None, owner: str | None, weeks: int, zone: str) -> None:
     progress = Progress()
     try:
         with embedded.provide(settings, join=True) as complete, connected(complete, QUERY_SECONDS + 5) as database:
-            request = ReportRequest(owner, weeks, zone)
-            report = make_report(ReportRepository(database), database.name, request, step=_announcer(progress))
+            views, step = ReportRepository(database), _announcer(progress)
+            if daily:
+                report = make_daily_report(views, database.name, weeks, step=step)
+            else:
+                report = make_report(views, database.name, ReportRequest(owner, weeks, zone), step=step)
     finally:
         progress.end()
     if to:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from taskapi.cli.serve import main
+from tests.analytics.daily.refreshing import refreshed
 from tests.client import Account
 from tests.conftest import SECRET, URI_VARIABLE, make_settings
 from tests.tools import free_port
@@ -56,6 +57,19 @@ async def test_report_is_printed_or_saved(run: Run, ada: Account, tmp_path: Path
     assert not [each for each in tmp_path.glob("*") if each != page]  # noqa: ASYNC240 - a test of its own
 
 
+@pytest.fixture
+async def counted(ada: Account) -> None:
+    """The daily figures have one task."""
+    await ada.make_task("First")
+    await refreshed()
+
+
+async def test_daily_report_is_of_the_last_refresh(counted: None, ada: Account, run: Run) -> None:
+    await ada.make_task("Second")
+    status, said = run("--daily")
+    assert (status, "1 task in " in said, said.splitlines()[0]) == (0, True, "Tasks of all users"), said
+
+
 def test_an_empty_database_has_a_report(run: Run) -> None:
     status, said = run()
     assert (status, "No task is open" in said) == (0, True)
@@ -70,6 +84,9 @@ def test_an_empty_database_has_a_report(run: Run) -> None:
         (("--weeks", "105"), "not a number of weeks"),
         (("--tz", "Europe/Nowhere"), "no time zone"),
         (("--tz", "../etc/passwd"), "no time zone"),
+        (("--daily", "--owner", "ada"), "leave out --owner and --tz"),
+        (("--daily", "--tz", "Europe/Berlin"), "leave out --owner and --tz"),
+        (("--daily",), "there are no daily figures yet"),
         (("--owner", "nobody"), "no account with the user name 'nobody'"),
     ],
 )

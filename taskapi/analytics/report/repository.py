@@ -14,6 +14,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from taskapi.accounts.users.views import USERS
+from taskapi.analytics.daily.views import DAYS
 from taskapi.core.errors import StartupError
 from taskapi.db.connection import BSON, CODEC
 from taskapi.db.migrations.startup import COMMAND
@@ -51,8 +52,10 @@ class ReportRepository:
 
     def require_views(self) -> None:
         """Raises StartupError if a view is missing, or may not be read."""
-        wanted = [view.name for view in (TASKS, STATUS_PERIODS, TASK_CHANGES)]
-        found = self._database.list_collection_names(filter={"name": {"$in": wanted}}, authorizedCollections=True)
+        self._require(TASKS.name, STATUS_PERIODS.name, TASK_CHANGES.name)
+
+    def _require(self, *wanted: str) -> None:
+        found = self._database.list_collection_names(filter={"name": {"$in": list(wanted)}}, authorizedCollections=True)
         if missing := sorted(set(wanted) - set(found)):
             lack = f"the database {self._database.name} has no view {missing[0]} that this MongoDB user can read"
             raise StartupError(f"{lack}; to create it: {COMMAND}")
@@ -126,13 +129,18 @@ class ReportRepository:
         ]
         return self._ask(TASK_CHANGES.name, stages)
 
+    def find_days(self) -> list[BSON]:
+        """The daily figures of all users. Raises StartupError if the view is missing, or may not be read."""
+        self._require(DAYS.name)
+        return self._ask(DAYS.name, [{"$project": {"cycle_hours": 0}}])
+
     def _ask(self, view: str, stages: list[BSON]) -> list[BSON]:
         try:
             return list(self._database[view].aggregate(stages, allowDiskUse=True, maxTimeMS=QUERY_SECONDS * 1000))
         except OperationFailure as error:
             if error.code != TIME_LIMIT_EXCEEDED:
                 raise
-            raise StartupError(f"a query took more than {QUERY_SECONDS} s; --owner, or fewer --weeks, is faster") from None
+            raise StartupError(f"a query took more than {QUERY_SECONDS} s; --daily, --owner or fewer --weeks is faster") from None
 
 
 def _lead_times(owner: BSON, start: datetime, end: datetime) -> list[BSON]:
