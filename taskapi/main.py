@@ -55,6 +55,7 @@ from taskapi.events import wiring as events_wiring
 from taskapi.events.documents import EventTicketDocument
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.live import page as live_page
+from taskapi.events.routes.changes import router as changes_router
 from taskapi.events.routes.tickets import router as tickets_router
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.transports import choose
@@ -119,6 +120,7 @@ ROUTERS = (
     checklist_router,
     history_router,
     trash_router,
+    changes_router,
     stats_router,
     tickets_router,
     users_router,

@@ -60,6 +60,7 @@ POLICY = {
     "read_task_history": "tasks:read",
     "read_checklist": "tasks:read",
     "list_trash": "tasks:read",
+    "list_changes": "tasks:read",
     "export_tasks": "tasks:read",
     "read_summary": "tasks:read",
     "read_throughput": "tasks:read",

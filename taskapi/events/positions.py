@@ -17,10 +17,10 @@ DATABASE_BYTES = 8
 
 
 class Page(NamedTuple):
-    """How far a reader of changed tasks has come, who reads them page by page in the order of ``changed_at`` and id."""
+    """How far a reader of changed tasks has come, who reads them page by page. Times are in ms since 1970."""
 
-    low: int | None  # the ``changed_at`` that the reader began with, in ms since 1970; None for all tasks
-    changed_at: int  # that of the last task that was read, in ms since 1970
+    low: int | None  # the ``changed_at`` that the reader began with; None for a first run through all tasks
+    ms: int | None  # the ``changed_at`` of the last task that was read, in a first run its ``created_at``, if that is a time
     task_id: ObjectId
 
 

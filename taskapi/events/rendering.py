@@ -2,7 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
+
+from bson import ObjectId
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import rfc3339
@@ -54,15 +57,24 @@ class EventRenderer:
         """The event of a change."""
         change, task = own.change, own.task
         position = self._positions.write(Position(change.time, change.token), owner.object_id)
-        event = {
-            "id": position,
-            "type": own.type.value,
-            "at": rfc3339(change.at),
-            "task_id": str(change.task_id),
-            "version": version_of(decode(task.raw)) if change.version is None else change.version,
-            "changed": change.changed,
-        }
-        text = json.dumps(event, separators=(",", ":")).encode()
-        if own.type not in WITHOUT_TASK and task.state == ACTIVE:
-            text = b'%b,"task":%b}' % (text[:-1], self._tasks.render(task.raw, owner).json)
+        version = version_of(decode(task.raw)) if change.version is None else change.version
+        is_shown = own.type not in WITHOUT_TASK and task.state == ACTIVE
+        shown = self._tasks.render(task.raw, owner).json if is_shown else None
+        text = event_json(position, own.type, change.at, change.task_id, version, change.changed, shown)
         return RenderedEvent(position, own.type, text)
+
+
+def event_json(
+    position: str, kind: EventType, at: datetime, task_id: ObjectId, version: int, changed: Sequence[str], task: bytes | None
+) -> bytes:
+    """An event as ``TaskEvent`` describes it; ``task`` is JSON already."""
+    event = {
+        "id": position,
+        "type": kind.value,
+        "at": rfc3339(at),
+        "task_id": str(task_id),
+        "version": version,
+        "changed": changed,
+    }
+    text = json.dumps(event, separators=(",", ":")).encode()
+    return text if task is None else b'%b,"task":%b}' % (text[:-1], task)

@@ -4,12 +4,16 @@ from collections.abc import Iterator
 
 from taskapi.accounts.auth.loaders import AccountLoader, TokenOwnerLoader
 from taskapi.core.keys import Keyring
+from taskapi.core.settings import Settings
 from taskapi.db.connection import Database
+from taskapi.db.expressions import DAY_MS
+from taskapi.events.delta import DeltaSync
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.positions import PositionCodec, PositionSigner
 from taskapi.events.rendering import EventRenderer
 from taskapi.events.ticket_repository import TicketRepository
 from taskapi.events.tickets import Tickets
+from taskapi.tasks.services.changed_tasks import ChangedTasks
 from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.storage.rendering import TaskRenderer
 from taskapi.web.services import Services
@@ -19,7 +23,8 @@ def wire(database: Database, database_id: bytes, keys: Keyring, services: Servic
     """Yields the objects that routes and other packages use; ``services`` has those of the packages below."""
     yield (tickets := TicketRepository(database))
     yield Tickets(tickets, services[AccountLoader], services[TokenOwnerLoader])
-    changes = services[TaskChanges]
+    changes, tasks = services[TaskChanges], services[TaskRenderer]
     yield (positions := PositionCodec(PositionSigner(keys.derived("positions")), database_id))
-    yield (renderer := EventRenderer(changes, services[TaskRenderer], positions))
+    yield (renderer := EventRenderer(changes, tasks, positions))
     yield ChangeFeed(changes, renderer, positions)
+    yield DeltaSync(changes, services[ChangedTasks], tasks, positions, services[Settings].trash_days * DAY_MS)

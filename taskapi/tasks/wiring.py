@@ -16,6 +16,7 @@ from taskapi.tasks.services.adoption import TaskAdoption
 from taskapi.tasks.services.aggregation import TaskAggregation
 from taskapi.tasks.services.batch import BatchService
 from taskapi.tasks.services.bulk_by_filter import BulkByFilterService
+from taskapi.tasks.services.changed_tasks import ChangedTasks
 from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.services.checklist import ChecklistService
 from taskapi.tasks.services.owner_name import OwnerNameSync
@@ -60,4 +61,6 @@ def wire(settings: Settings, database: Database, keys: Keyring, accounts: Accoun
     yield (adoption := TaskAdoption(AdoptionRepository(database)))
     yield TaskAccountData(lists, adoption)
     yield TaskAggregation(lists, milliseconds)
-    yield TaskChanges(ChangeRepository(database))
+    changes = ChangeRepository(database)
+    yield TaskChanges(changes)
+    yield ChangedTasks(changes, milliseconds)

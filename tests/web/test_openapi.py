@@ -38,7 +38,7 @@ OPERATIONS = {
     "change_in_bulk", "update_tasks", "delete_tasks",
     "list_trash", "restore_task", "remove_task", "read_task_history", "revert_task",
     "export_tasks", "import_tasks",
-    "create_ticket",
+    "create_ticket", "list_changes",
     "read_summary", "read_throughput", "read_burndown", "read_flow", "read_lead_time", "read_tags",
     "register", "read_me", "update_me", "delete_me", "export_me", "list_sessions", "end_session",
     "create_token", "list_tokens", "rotate_token", "delete_token",

@@ -5,16 +5,18 @@ one query, and only those of the owners who listen.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import NamedTuple
 
 import bson
 from bson import ObjectId
+from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
 from taskapi.db.change_streams import RawBatch, StreamsUnsupported, open_stream
 from taskapi.db.connection import BSON, Database, acknowledged, undecoded
+from taskapi.db.queries import aggregate
 from taskapi.db.raw import Raw, decode, raw
 from taskapi.db.transactions import is_standalone
 from taskapi.tasks.storage.documents import TaskDocument
@@ -100,6 +102,18 @@ class ChangeRepository:
         """The writes after a place, as ``PIPELINE`` shows them; see ``open_stream``."""
         start = since and bson.Timestamp(since.time, since.inc + 1)  # the stream begins at a time, inclusive
         return open_stream(self._tasks, PIPELINE, after=after, since=start)
+
+    async def aggregate_after(
+        self, pipeline: Sequence[BSON], time: bson.Timestamp, milliseconds: int, hint: str
+    ) -> list[RawBSONDocument]:
+        """All results of a pipeline on tasks as they are at ``time`` or later; see ``db.queries.aggregate``.
+
+        What is read cannot be rolled back.
+        """
+        tasks = undecoded(acknowledged(self._tasks))
+        async with await self._tasks.database.client.start_session(causal_consistency=True) as session:
+            session.advance_operation_time(time)
+            return await aggregate(tasks, pipeline, milliseconds, session, hint=hint)
 
     async def find_after(
         self, ids: Collection[ObjectId], owners: Collection[ObjectId], time: bson.Timestamp

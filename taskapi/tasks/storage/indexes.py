@@ -11,6 +11,7 @@ STATE = ("state", ASCENDING)
 NEWEST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 BY_ID = ("_id", ASCENDING)
 ALL_OF_OWNER = "owner_id_newest"  # the index of all tasks of an owner
+CHANGED_OF_OWNER = "owner_id_changed"
 ID_INDEX = "_id_"  # MongoDB's own: named as a hint, no other index is considered
 OUTSIDE_TRASH = {"state": ACTIVE}
 # Sorts as people do: by letters, then by accents and case, and numbers by value. The last level distinguishes all other texts,
@@ -51,6 +52,11 @@ INDEXES = [
         collation=COLLATION,
     ),
     Index([OWNER, STATE, ("updated_at", ASCENDING), BY_ID], name="owner_id_updated", serves="sorted by last change"),
+    Index(
+        [OWNER, ("changed_at", ASCENDING), BY_ID],
+        name=CHANGED_OF_OWNER,
+        serves="what has changed of an owner's tasks: `GET /tasks/changes`",
+    ),
     Index(
         [("changed_at", ASCENDING), BY_ID],
         name="changed",
