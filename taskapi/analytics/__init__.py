@@ -1,1 +1,1 @@
-"""What analysts use beside the views: extracts, the report, and accounts for MongoDB."""
+"""What analysts use beside the views: daily figures, extracts, the report, and accounts for MongoDB."""
