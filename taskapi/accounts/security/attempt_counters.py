@@ -8,6 +8,7 @@ from pymongo import UpdateOne
 
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import is_time, time_or_null
 
 MEMORY: Final = timedelta(hours=1)  # after the last failure, until all are forgotten
 
@@ -50,15 +51,16 @@ class Counter:
         # The waits by the number of failures from ``free_attempts - 1`` on; those before are none, those after the longest.
         first, steps = self.policy.free_attempts - 1, self.policy.max_seconds.bit_length() + 2
         waits = [self.policy.end_of_wait(first + n, now) for n in range(steps)]
-        failures = {"$add": [{"$cond": [{"$gt": ["$forgotten_at", now]}, "$failures", 0]}, 1]}
+        is_counted = {"$and": [{"$in": [{"$type": "$failures"}, ["int", "long"]]}, _is_after("$forgotten_at", now)]}
+        failures = {"$add": [{"$cond": [is_counted, "$failures", 0]}, 1]}
         position = {"$max": [0, {"$min": [{"$subtract": [failures, first]}, steps - 1]}]}
         counted = {
             "failures": failures,
             "blocked_until": {"$arrayElemAt": [waits, position]},
             "forgotten_at": now + MEMORY,
-            "expires_at": {"$max": ["$expires_at", now + MEMORY]},
+            "expires_at": {"$max": [time_or_null("$expires_at"), now + MEMORY]},
         }
-        unless_blocked = {"$cond": [{"$gt": ["$blocked_until", now]}, {}, counted]}
+        unless_blocked = {"$cond": [_is_after("$blocked_until", now), {}, counted]}
         return [{"$replaceRoot": {"newRoot": {"$mergeObjects": ["$$ROOT", unless_blocked]}}}]
 
     def undo(self, before: BSON | None, now: datetime) -> UpdateOne:
@@ -66,10 +68,26 @@ class Counter:
 
         A block caused by a later attempt stays.
         """
-        remembered = before["failures"] if before and in_utc(before["forgotten_at"]) > now else 0
-        block = self.policy.end_of_wait(remembered + 1, now)
+        block = self.policy.end_of_wait(_count_remembered(before or {}, now) + 1, now)
         changes = {
             "failures": {"$max": [{"$subtract": ["$failures", 1]}, 0]},
             "blocked_until": {"$cond": [{"$eq": ["$blocked_until", block]}, None, "$blocked_until"]},
         }
         return UpdateOne({"_id": self.counter_id}, [{"$set": changes}])
+
+
+def block_of(stored: BSON) -> datetime | None:
+    """Until when a stored counter is blocked, in UTC; None if it is not, or a script has damaged it."""
+    block = stored.get("blocked_until")
+    return in_utc(block) if isinstance(block, datetime) else None
+
+
+def _count_remembered(stored: BSON, now: datetime) -> int:
+    failures, until = stored.get("failures"), stored.get("forgotten_at")
+    if not isinstance(failures, int) or isinstance(failures, bool) or not isinstance(until, datetime):
+        return 0
+    return failures if in_utc(until) > now else 0
+
+
+def _is_after(path: str, now: datetime) -> BSON:
+    return {"$and": [is_time(path), {"$gt": [path, now]}]}

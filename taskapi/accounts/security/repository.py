@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from pymongo import ReturnDocument, UpdateOne
 
 from taskapi.accounts.errors import TooManyAttempts
-from taskapi.accounts.security.attempt_counters import Counter
+from taskapi.accounts.security.attempt_counters import Counter, block_of
 from taskapi.accounts.security.documents import ThrottleDocument
-from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.clock import utc_now
 from taskapi.db.connection import Database, relaxed_writes
 
 
@@ -56,7 +56,7 @@ class ThrottleRepository:
         before = await self._counters.find_one_and_update(
             {"_id": counter.counter_id}, counter.count_pipeline(now), upsert=True, return_document=ReturnDocument.BEFORE
         )
-        block = before and before["blocked_until"]
-        if block and (wait := in_utc(block) - now) > timedelta():
+        block = block_of(before or {})
+        if block and (wait := block - now) > timedelta():
             raise TooManyAttempts(-(-wait // timedelta(seconds=1)))
         return counter.undo(before, now)

@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any, Final
 
 from bson import MaxKey, MinKey, ObjectId
+from pydantic import ValidationError
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from taskapi.core.clock import utc_now
 from taskapi.core.ids import new_seed
+from taskapi.db import shapes
 from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON, Database
 from taskapi.db.leases import Lease, LeasePolicy
@@ -53,6 +55,15 @@ class IdempotencyRepository:
         lease, changes = self._new(record["_id"], fingerprint)
         return await self._take(record, lease, changes)
 
+    async def replace_damaged(self, record: BSON, fingerprint: bytes | None) -> Reservation | None:
+        """Reserves a key whose ``record`` a script has damaged: if its seed is left, this run gives the same ids.
+
+        None when another run was quicker.
+        """
+        lease, changes = self._new(record["_id"], fingerprint)
+        seed = record.get("seed")
+        return await self._take(record, lease, {**changes, **({"seed": seed} if isinstance(seed, ObjectId) else {})})
+
     async def take_over(self, record: BSON, fingerprint: bytes | None) -> Reservation | None:
         """Reserves a key whose last run has left no answer in ``record``: this one gives the same ids.
 
@@ -95,11 +106,20 @@ class IdempotencyRepository:
         }
 
     async def _take(self, record: BSON, lease: Lease, changes: BSON) -> Reservation | None:
-        unchanged = {name: record[name] for name in ("_id", "holder", "locked_until")}
+        unchanged = {name: record.get(name) for name in ("_id", "holder", "locked_until")}
         taken = await self._records.find_one_and_update(
             unchanged, {"$set": changes}, {"seed": 1, "fingerprint": 1}, return_document=ReturnDocument.AFTER
         )
         return Reservation(lease, taken["seed"], taken["fingerprint"]) if taken else None
+
+
+def is_sound(record: BSON) -> bool:
+    """Whether this service has written a record: a script may have damaged it."""
+    try:
+        shapes.validate(IdempotencyDocument, record)
+    except ValidationError:
+        return False
+    return len({record[name] is None for name in ("status", "headers", "body")}) == 1
 
 
 def _record_id(scope: str, key: Any) -> BSON:

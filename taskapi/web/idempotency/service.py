@@ -16,7 +16,7 @@ from pymongo.errors import PyMongoError
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.web.idempotency.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.web.idempotency.fingerprint import Fingerprints
-from taskapi.web.idempotency.repository import IdempotencyRepository, Reservation
+from taskapi.web.idempotency.repository import IdempotencyRepository, Reservation, is_sound
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,9 @@ class IdempotencyService:
         if found is None:  # it expired this moment
             raise IdempotencyInFlight
         now = utc_now()
-        if in_utc(found["expires_at"]) <= now:  # MongoDB removes such ones once a minute
+        if not is_sound(found):
+            reservation = await self.records.replace_damaged(found, fingerprint)
+        elif in_utc(found["expires_at"]) <= now:  # MongoDB removes such ones once a minute
             reservation = await self.records.replace_expired(found, fingerprint)
         elif found["status"] is not None:
             return Recorded(found["fingerprint"], Answer(found["status"], [(n, v) for n, v in found["headers"]], found["body"]))
