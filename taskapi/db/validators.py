@@ -11,7 +11,7 @@ absent, and ``later_rules`` are left out.
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -22,10 +22,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from taskapi.core.fields import Distinct, TextRule
+from taskapi.db.expressions import MAX_TIME, MIN_TIME
 
 BSON = dict[str, Any]
 
-FIRST_DATE, LAST_DATE = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999000, UTC)  # that Python can hold
 MAX_INT = 2**31 - 1
 _TYPES: dict[Any, BSON] = {
     str: {"bsonType": "string"},
@@ -122,7 +122,7 @@ def _faults(schema: BSON, prefix: str = "") -> Iterator[BSON]:
         elif "enum" in field:
             yield {path: {"$nin": field["enum"]}}
         elif field["bsonType"] == "date":
-            yield {path: {"$not": {"$gte": FIRST_DATE, "$lte": LAST_DATE}}}  # only dates are compared with dates
+            yield {path: {"$not": {"$gte": MIN_TIME, "$lte": MAX_TIME}}}  # only dates are compared with dates
         else:
             yield {path: {"$not": {"$type": field["bsonType"]}}}
 
@@ -144,10 +144,10 @@ def _in_time(dates: Sequence[tuple[str, bool]]) -> list[BSON]:
     single, listed = [f"${path}" for path, is_listed in dates if not is_listed], [path for path, is_listed in dates if is_listed]
     conditions: list[BSON] = []
     if single:
-        earliest, latest = {"$min": [FIRST_DATE, *single]}, {"$max": [LAST_DATE, *single]}
-        conditions.append({"$expr": {"$and": [{"$eq": [earliest, FIRST_DATE]}, {"$eq": [latest, LAST_DATE]}]}})
+        earliest, latest = {"$min": [MIN_TIME, *single]}, {"$max": [MAX_TIME, *single]}
+        conditions.append({"$expr": {"$and": [{"$eq": [earliest, MIN_TIME]}, {"$eq": [latest, MAX_TIME]}]}})
     if listed:
-        conditions.append({"$nor": [{path: beyond} for path in listed for beyond in ({"$lt": FIRST_DATE}, {"$gt": LAST_DATE})]})
+        conditions.append({"$nor": [{path: beyond} for path in listed for beyond in ({"$lt": MIN_TIME}, {"$gt": MAX_TIME})]})
     return conditions
 
 
