@@ -24,7 +24,9 @@ this_month = pd.Timestamp.now(ZONE).tz_localize(None).to_period("M")
 
 with MongoClient(os.environ["MONGODB_URI"]) as client:
     views = client.get_default_database("taskapi")
-    matching = {"owner_id": views["v_users"].find_one({"username": OWNER})["_id"]} if OWNER else {}
+    matching = (
+        {"owner_id": views["v_users"].find_one({"username": OWNER})["_id"]} if OWNER else {"owner_id": {"$type": "objectId"}}
+    )  # a column has one type
     periods = find_pandas_all(
         views["v_status_periods"],
         {**matching, "from": {"$lte": datetime.now(UTC)}},

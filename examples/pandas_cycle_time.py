@@ -25,7 +25,12 @@ with MongoClient(os.environ["MONGODB_URI"]) as client:
     matching = {"owner_id": views["v_users"].find_one({"username": OWNER})["_id"]} if OWNER else {}
     periods = find_pandas_all(
         views["v_status_periods"],
-        {**matching, "status": {"$in": ["in_progress", "done"]}, "from": {"$lte": datetime.now(UTC)}},
+        {
+            **matching,
+            "status": {"$in": ["in_progress", "done"]},
+            "from": {"$lte": datetime.now(UTC)},
+            "task_id": {"$type": "objectId"},
+        },  # a column has one type
         schema=Schema({"task_id": ObjectId, "status": str, "from": datetime, "until": datetime}),
     )
 

@@ -22,7 +22,7 @@ with MongoClient(os.environ["MONGODB_URI"]) as client:
     matching = {"owner_id": views["v_users"].find_one({"username": OWNER})["_id"]} if OWNER else {}
     changes = find_pandas_all(
         views["v_task_changes"],
-        {**matching, "field": {"$ne": None}},
+        {**matching, "field": {"$ne": None}, "task_id": {"$type": "objectId"}},  # a column has one type
         schema=Schema({"field": str, "task_id": ObjectId}),  # only these columns are sent
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from bson import ObjectId
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -105,6 +106,18 @@ def test_task_of_the_year_9999_spoils_no_figure(nearly_empty: Source, template: 
     nearly_empty.database["tasks"].insert_many([known, late])
     nearly_empty.update(full=True)
     assert_examples_agree(nearly_empty, [known], "Europe/Berlin", at.date())
+
+
+def test_ids_of_another_type_stop_no_pandas(nearly_empty: Source, template: dict[str, Any]) -> None:
+    odd: list[BSON] = [{"_id": "an id"}, {"_id": ObjectId(), "owner_id": 5}]
+    changes = [{"status": "in_progress", "at": template["created_at"]}]
+    stored = [{**template, "key": str(number), "status_changes": changes, **each} for number, each in enumerate(odd)]
+    nearly_empty.database["tasks"].insert_many(stored, bypass_document_validation=True)
+    try:
+        for question in TABLES:
+            run_quickly(f"pandas_{question}", nearly_empty.variables())
+    finally:
+        nearly_empty.database["tasks"].delete_many({"_id": {"$in": [each["_id"] for each in stored]}})
 
 
 @given(data=st.data(), zone=st.sampled_from(sorted(PLACES)), days=st.integers(-10, 20))
