@@ -54,8 +54,10 @@ from taskapi.db.service_state import ServiceStateDocument, ServiceStateRepositor
 from taskapi.events import wiring as events_wiring
 from taskapi.events.documents import EventTicketDocument
 from taskapi.events.feed import ChangeFeed
+from taskapi.events.guard import ListenerGuard
 from taskapi.events.live import page as live_page
 from taskapi.events.routes.changes import router as changes_router
+from taskapi.events.routes.stream import router as stream_router
 from taskapi.events.routes.tickets import router as tickets_router
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.transports import choose
@@ -121,8 +123,9 @@ ROUTERS = (
     history_router,
     trash_router,
     changes_router,
-    stats_router,
+    stream_router,
     tickets_router,
+    stats_router,
     users_router,
     deletion_router,
     sessions_router,
@@ -229,7 +232,8 @@ def _lifespan(
                 gc.set_threshold(*GC_THRESHOLDS)
                 try:
                     async with background.running(services[Jobs]):
-                        yield {ON_STOP: fetcher.stop, SOCKETS: socket_paths(app.routes, complete.root_path)}
+                        stop = partial(_stop, fetcher, services[ListenerGuard])
+                        yield {ON_STOP: stop, SOCKETS: socket_paths(app.routes, complete.root_path)}
                 finally:
                     await services[ChangeFeed].close()
                     await services[PrimaryProbe].close()
@@ -238,6 +242,12 @@ def _lifespan(
                     services[PasswordHasher].close()
 
     return lifespan
+
+
+def _stop(fetcher: PageFetcher, guard: ListenerGuard) -> None:
+    """What waits for others, or for something to happen, does not hold up the end of the server. Called for each connection."""
+    fetcher.stop()
+    guard.stop()
 
 
 async def prepare(on_start: OnStart, database: connection.Database) -> None:

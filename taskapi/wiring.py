@@ -29,6 +29,7 @@ from taskapi.audit.repository import SecurityEventRepository
 from taskapi.core.background import Job, Jobs
 from taskapi.db.connection import Database
 from taskapi.events.documents import EventTicketDocument
+from taskapi.events.guard import GuardJob
 from taskapi.events.ticket_repository import TicketRepository
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.queue import MailJob
@@ -88,4 +89,4 @@ def jobs(services: Services) -> Iterator[object]:
     report = partial(report_unreadable, services[TwoFactorRepository], services[TwoFactorKeys].cipher)
     factors = Job("second factor check", report, DAY_SECONDS)
     adoption = Job("adoption of tasks", services[TaskAdoption].adopt_all, ADOPTION_SECONDS)
-    yield Jobs((services[MailJob], names, removal, expiry, factors, adoption))
+    yield Jobs((services[MailJob], services[GuardJob], names, removal, expiry, factors, adoption))

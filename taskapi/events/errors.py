@@ -7,9 +7,13 @@ NotAuthenticated
 Gone
 └── PositionExpired     what happened since can no longer be told
     └── OtherDatabase   it is a place in another database
+RateLimited
+└── TooManyListeners    the account has too many open streams
 """
 
-from taskapi.core.errors import BadRequest, Gone, NotAuthenticated
+from typing import Self
+
+from taskapi.core.errors import BadRequest, Gone, NotAuthenticated, RateLimited
 
 
 class InvalidTicket(NotAuthenticated):
@@ -37,3 +41,17 @@ class OtherDatabase(PositionExpired):
     """The position was given out with another database: before a restore, for example."""
 
     detail = "That position belongs to another database: this one was restored or replaced. Start anew, without a position."
+
+
+class TooManyListeners(RateLimited):
+    """The account listens as often as it may. One has to be closed first, so the time to retry is a guess."""
+
+    code = "too_many_listeners"
+    detail = "Your account has too many open streams of events. Close one, or share one among your windows."
+
+    def __init__(self) -> None:
+        super().__init__(60)
+
+    @classmethod
+    def sample(cls) -> Self:
+        return cls()

@@ -21,7 +21,7 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import DatabaseUnavailable
 from taskapi.db.change_streams import HistoryLost
 from taskapi.events.errors import OtherDatabase
-from taskapi.events.follower import Accept, End, EndReason, Follower, Hello, Message, Reset, ResetReason
+from taskapi.events.follower import Accept, End, EndReason, Follower, Heartbeat, Hello, Message, Reset, ResetReason
 from taskapi.events.positions import Position, PositionCodec
 from taskapi.events.rendering import EventRenderer, OwnChange
 from taskapi.tasks.services.changes import Change, ChangeBatch, TaskChanges
@@ -53,23 +53,39 @@ class ChangeFeed:
         self._catching_up = asyncio.Semaphore(CATCHING_UP)
         self._stopping = False
 
-    @contextmanager
-    def join(self, user: UserRead, accept: Accept | None = None) -> Iterator[Follower]:
-        """For the block, a follower of the events of ``user``, who is told of those that ``accept`` returns."""
+    def add(self, user: UserRead, accept: Accept | None = None) -> Follower:
+        """A follower of the events of ``user``, until ``remove``, who is told of those that ``accept`` returns."""
         follower = Follower(user, accept)
         if self._stopping:
             follower.end(EndReason.server_stopping)
-        self._followers.setdefault(user.object_id, set()).add(follower)
+        others = self._followers.setdefault(user.object_id, set())
+        for other in others:
+            other.user = user  # as it is now, and the same object
+        others.add(follower)
+        return follower
+
+    def remove(self, follower: Follower) -> None:
+        """Has nothing more told to a follower."""
+        others = self._followers[follower.user.object_id]
+        others.remove(follower)
+        if not others:
+            del self._followers[follower.user.object_id]
+
+    @contextmanager
+    def join(self, user: UserRead, accept: Accept | None = None) -> Iterator[Follower]:
+        """A follower for the block, as ``add`` returns it."""
+        follower = self.add(user, accept)
         try:
             yield follower
         finally:
-            others = self._followers[user.object_id]
-            others.discard(follower)
-            if not others:
-                del self._followers[user.object_id]
+            self.remove(follower)
 
-    async def messages(self, follower: Follower, since: str | None) -> AsyncGenerator[Message, None]:
+    async def messages(
+        self, follower: Follower, since: str | None, heartbeat: float | None = None
+    ) -> AsyncGenerator[Message, None]:
         """What a follower is told: first the place where it begins, then each event; ``End`` is the last.
+
+        With ``heartbeat``, there is one after so many seconds without anything to tell, so that the position is never old.
 
         Raises:
             InvalidPosition: ``since`` is not a position of the follower's account.
@@ -90,18 +106,29 @@ class ChangeFeed:
                         place = Position.behind(changes[-1].change.token)
         except HistoryLost:
             follower.start_anew(ResetReason.expired)
+        told_at = time.monotonic()
         while True:
-            changes = await follower.take()
+            patience = None if heartbeat is None else told_at + heartbeat - time.monotonic()
+            changes = await follower.take(patience)
             if follower.ended:
                 yield End(follower.ended)
                 return
+            reached = self._place  # which what was just taken is before
             if follower.reset:
                 reason, follower.reset = follower.reset, None
-                place = self._place  # which what was just taken is before
+                place = reached
                 yield Reset(reason, self._positions.write(place, owner_id))
+                told_at = time.monotonic()
                 continue
-            for own in await follower.choose(changes, place):
+            chosen = await follower.choose(changes, place)
+            for own in chosen:
                 yield self._renderer.render(own, follower.user)
+            if chosen:
+                told_at = time.monotonic()
+            elif heartbeat is not None and time.monotonic() >= told_at + heartbeat:
+                place = reached if place.is_earlier(reached) else place
+                yield Heartbeat(self._positions.write(place, owner_id))
+                told_at = time.monotonic()
 
     def stop(self) -> None:
         """Ends all followers, because the server stops."""

@@ -56,11 +56,19 @@ class End(NamedTuple):
     reason: EndReason
 
 
-Message = Hello | RenderedEvent | Reset | End
+class Heartbeat(NamedTuple):
+    """For a while, there was nothing to tell up to the position."""
+
+    position: str
+
+
+Message = Hello | RenderedEvent | Reset | Heartbeat | End
 
 
 class Follower:
     """Somebody who follows the events of ``user``, and what they were not told of yet."""
+
+    __slots__ = ("_bytes", "_has_something", "_waiter", "_waiting", "accept", "ended", "reset", "user")
 
     def __init__(self, user: UserRead, accept: Accept | None) -> None:
         self.user = user
@@ -69,7 +77,8 @@ class Follower:
         self.reset: ResetReason | None = None  # what waited before was dropped
         self._waiting: list[OwnChange] = []
         self._bytes = 0
-        self._something = asyncio.Event()
+        self._has_something = False
+        self._waiter: asyncio.Future[None] | None = None  # an Event would keep a queue of them, which thousands do not need
 
     def put(self, changes: Iterable[OwnChange]) -> None:
         """Adds changes to what waits; drops all of it if it becomes too much."""
@@ -78,25 +87,42 @@ class Follower:
             self._bytes += len(each.task.raw)
         if len(self._waiting) > MAX_WAITING or self._bytes > MAX_WAITING_BYTES:
             self.start_anew(ResetReason.slow)
-        self._something.set()
+        self._wake()
 
     def start_anew(self, reason: ResetReason) -> None:
         """Drops what waits, and has the follower load everything anew."""
         self._waiting, self._bytes = [], 0
         self.reset = reason
-        self._something.set()
+        self._wake()
 
     def end(self, reason: EndReason) -> None:
         """Has nothing more told to the follower."""
         self.ended = self.ended or reason
-        self._something.set()
+        self._wake()
 
-    async def take(self) -> list[OwnChange]:
-        """Waits for something, and returns the changes. Look at ``ended`` and ``reset`` first."""
-        await self._something.wait()
-        self._something.clear()
+    async def take(self, seconds: float | None = None) -> list[OwnChange]:
+        """Waits for something, at most so long, and returns the changes. Look at ``ended`` and ``reset`` first."""
+        if not self._has_something:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = None if seconds is None else loop.call_later(max(seconds, 0), self._stop_waiting)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if timer:
+                    timer.cancel()
+        self._has_something = False
         taken, self._waiting, self._bytes = self._waiting, [], 0
         return taken
+
+    def _wake(self) -> None:
+        self._has_something = True
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def choose(self, changes: Sequence[OwnChange], after: Position) -> Sequence[OwnChange]:
         """Those of the changes that come after a place and that the follower is told of."""

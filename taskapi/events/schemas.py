@@ -1,7 +1,7 @@
 """Events as callers see them."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -34,24 +34,21 @@ class EventType(StrEnum):
     left = "task.left"
 
 
+EVENT_EXAMPLE: dict[str, Any] = {
+    "id": POSITION_EXAMPLE,
+    "type": "task.updated",
+    "at": READ_EXAMPLE["updated_at"],
+    "task_id": OBJECT_ID_EXAMPLE,
+    "version": READ_EXAMPLE["version"],
+    "changed": ["title"],
+    "task": READ_EXAMPLE,
+}
+
+
 class TaskEvent(ReadModel):
     """What has happened to a task."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": POSITION_EXAMPLE,
-                    "type": "task.updated",
-                    "at": READ_EXAMPLE["updated_at"],
-                    "task_id": OBJECT_ID_EXAMPLE,
-                    "version": READ_EXAMPLE["version"],
-                    "changed": ["title"],
-                    "task": READ_EXAMPLE,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [EVENT_EXAMPLE]})
 
     id: PositionText = Field(description="The position behind the event: send it to go on from here.")
     type: EventType = Field(

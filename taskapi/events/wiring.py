@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 
+from taskapi.accounts.api_tokens.service import ApiTokenService
 from taskapi.accounts.auth.loaders import AccountLoader, TokenOwnerLoader
+from taskapi.accounts.users.repository import UserRepository
 from taskapi.core.keys import Keyring
 from taskapi.core.settings import Settings
 from taskapi.db.connection import Database
 from taskapi.db.expressions import DAY_MS
 from taskapi.events.delta import DeltaSync
 from taskapi.events.feed import ChangeFeed
+from taskapi.events.guard import SWEEP_SECONDS, GuardJob, ListenerGuard
 from taskapi.events.positions import PositionCodec, PositionSigner
 from taskapi.events.rendering import EventRenderer
 from taskapi.events.ticket_repository import TicketRepository
@@ -28,3 +31,5 @@ def wire(database: Database, database_id: bytes, keys: Keyring, services: Servic
     yield (renderer := EventRenderer(changes, tasks, positions))
     yield ChangeFeed(changes, renderer, positions)
     yield DeltaSync(changes, services[ChangedTasks], tasks, positions, services[Settings].trash_days * DAY_MS)
+    yield (guard := ListenerGuard(services[UserRepository], services[ApiTokenService]))
+    yield GuardJob("listeners", guard.sweep, SWEEP_SECONDS)

@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from taskapi.core.errors import DomainError, ServerBusy, TooManyAtOnce
 from taskapi.web.disconnect import Disconnect, of_scope
-from taskapi.web.load import READS, Load
+from taskapi.web.load import Load
 from taskapi.web.request_state import state_of
 from taskapi.web.services import services_of
 
@@ -140,17 +140,18 @@ class Admission:
         self._bulkheads: dict[Work, Bulkhead] = {}  # each is created for the first request that does its work
         self._load = load
 
+    @property
+    def load(self) -> Load:
+        """The requests outside the bulkheads."""
+        return self._load
+
     @asynccontextmanager
     async def admit(self, work: Work, account: str, scope: Scope) -> AsyncIterator[None]:
         """``work`` for the request of ``scope``, which starts when it is its account's turn. Raises as ``Bulkhead.admit``."""
         bulkhead = self._bulkheads.get(work) or self._bulkheads.setdefault(work, Bulkhead(work))
-        reads = scope["method"] in READS
-        self._load.reads -= reads
-        try:
+        with self._load.without(scope["method"]):
             async with bulkhead.admit(account, of_scope(scope)):
                 yield
-        finally:
-            self._load.reads += reads
 
 
 def admit(work: Work, request: Request, account: str | None = None) -> AbstractAsyncContextManager[None]:

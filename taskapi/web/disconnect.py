@@ -1,8 +1,9 @@
-"""Ends a request's wait when its client disconnects or closes its side of the connection."""
+"""Ends a request's wait when its client disconnects or closes its side of the connection, and cuts off one who does not read."""
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from starlette.types import Scope
 
@@ -12,9 +13,10 @@ KEY = "taskapi.web.disconnect"  # of the scope; other servers, and tests without
 class Disconnect:
     """Tells the waiting requests of a connection that it has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: asyncio.WriteTransport | None = None) -> None:
+        self._connection = connection
         self._happened = False
-        self._waits: set[asyncio.Future[None]] = set()
+        self._waits: list[asyncio.Future[Any]] = []
 
     def notify(self) -> None:
         """Fails all current and future waits with ConnectionResetError."""
@@ -23,16 +25,29 @@ class Disconnect:
             if not wait.done():
                 wait.set_exception(ConnectionResetError())
 
-    @contextmanager
-    def watch(self, wait: "asyncio.Future[None]") -> Iterator[None]:
+    def abort(self) -> None:
+        """Closes the connection at once. What was written and not sent yet is lost."""
+        if self._connection:
+            self._connection.abort()
+
+    def tell(self, wait: "asyncio.Future[Any]") -> None:
         """Fails ``wait`` when the connection ends."""
-        self._waits.add(wait)
+        self._waits.append(wait)
         if self._happened:
             self.notify()
+
+    def forget(self, wait: "asyncio.Future[Any]") -> None:
+        """Leaves ``wait`` alone from now on."""
+        self._waits.remove(wait)
+
+    @contextmanager
+    def watch(self, wait: "asyncio.Future[None]") -> Iterator[None]:
+        """Fails ``wait`` when the connection ends during the block."""
+        self.tell(wait)
         try:
             yield
         finally:
-            self._waits.discard(wait)
+            self.forget(wait)
 
 
 def of_scope(scope: Scope) -> Disconnect:

@@ -67,7 +67,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Takes a connection, unless there are too many; called by the event loop."""
         super().connection_made(transport)
         self._paced = PacedReading(transport, self.flow, self.loop)
-        self._disconnect = disconnect.Disconnect()
+        self._disconnect = disconnect.Disconnect(transport)
         if len(self.connections) > self.max_connections:
             self._refuse(503, "too_many_connections", "Too many connections are open. Try again shortly.")
         else:

@@ -1,7 +1,10 @@
 """Load shedding: measures the requests in progress, and tells when another one would wait for too long."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from taskapi.core.cooperative import activity
 from taskapi.db.driver_threads import DriverThreads
 
 MAX_READS = 512  # requests that read; far more than ordinary clients have at the same time, and answered within a second
@@ -23,6 +26,25 @@ class Load:
         if self._threads.reads.is_congested:
             return True
         return self.reads > MAX_READS if method in READS else self._threads.writes.is_congested
+
+    @contextmanager
+    def without(self, method: str) -> Iterator[None]:
+        """A request with ``method`` that does not count meanwhile."""
+        self.reads -= method in READS
+        try:
+            yield
+        finally:
+            self.reads += method in READS
+
+    def pause(self, method: str) -> None:
+        """From now on, a request with ``method`` only waits for what happens: nothing has to make room for it."""
+        self.reads -= method in READS
+        activity.requests -= 1
+
+    def resume(self, method: str) -> None:
+        """A request that was paused counts again."""
+        self.reads += method in READS
+        activity.requests += 1
 
     def next_delay(self) -> float:
         """The delay of the next refusal, in seconds; 0 while there are few."""

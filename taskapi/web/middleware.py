@@ -158,12 +158,8 @@ class LoadShedding:
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         if delay := self.load.next_delay():
-            reads = scope["method"] in READS
-            self.load.reads -= reads  # it does nothing while it waits
-            try:
+            with self.load.without(scope["method"]):  # it does nothing while it waits
                 await asyncio.sleep(delay)
-            finally:
-                self.load.reads += reads
         await problems.of_domain(ServerBusy())(scope, receive, send)
 
 

@@ -33,6 +33,10 @@ WhereParameter = Annotated[WhereDocument, BeforeValidator(parse_where), WithJson
 """A filter in a query string."""
 
 
+TagParameter = Annotated[str, Field(min_length=1, max_length=MAX_TAG_LENGTH), Storable, Composed]
+"""A tag in a query string."""
+
+
 TODAY = "today"
 Due = Annotated[
     CalendarDate,
@@ -67,9 +71,7 @@ class TaskFilters(Selection):
     status: Status | None = Field(None, description="Tasks with this status.")
     completed: QueryBool | None = Field(None, description="Whether the task is done.")
     priority: int | None = Field(None, ge=1, le=5, description="Tasks with this priority; 5 is the highest.")
-    tag: Annotated[str, Field(min_length=1, max_length=MAX_TAG_LENGTH), Storable, Composed] | None = Field(
-        None, description="Tasks with this tag, ignoring case."
-    )
+    tag: TagParameter | None = Field(None, description="Tasks with this tag, ignoring case.")
     tz: TimeZone | None = None
     due_before: Due | None = Field(None, description="Due before this day, or before `today` in the time zone `tz`.")
     due_after: Due | None = Field(None, description="Due after this day, or after `today`.")

@@ -13,8 +13,9 @@ from bson import ObjectId
 from taskapi.core.clock import in_utc
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import FIELDS
+from taskapi.tasks.query.selection import Selection
 from taskapi.tasks.storage.change_repository import ChangeRepository, StoredTask
-from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH, PURGED
+from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH, PURGED, Scope
 
 PUBLIC_NAMES: Mapping[str, str] = {field.stored: name for name, field in FIELDS.items() if "." not in name}
 SERVERS_OWN = {"id", "updated_at", "version"}  # that other fields change with
@@ -90,6 +91,11 @@ class TaskChanges:
         if not changes or not owners:
             return {}
         return await self.tasks.find_after({change.task_id for change in changes}, owners, max(change.time for change in changes))
+
+    async def matching(self, changes: Collection[Change], owner_id: ObjectId, selection: Selection) -> set[ObjectId]:
+        """The ids of those tasks of the changes that a list of this selection shows now: after all of the changes, or later."""
+        ids, time = {change.task_id for change in changes}, max(change.time for change in changes)
+        return await self.tasks.find_matching(selection.filter(Scope.of_id(owner_id)), ids, time)
 
 
 def _read(changes: Iterable[BSON]) -> Iterator[Change]:

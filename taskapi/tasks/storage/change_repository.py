@@ -128,3 +128,12 @@ class ChangeRepository:
         return {
             stored["_id"]: StoredTask(stored["owner_id"], stored["state"], task) for task in found if (stored := decode(task))
         }
+
+    async def find_matching(self, matching: BSON, ids: Collection[ObjectId], time: bson.Timestamp) -> set[ObjectId]:
+        """The ids of those tasks that match at ``time`` or later."""
+        tasks = acknowledged(self._tasks)
+        async with await self._tasks.database.client.start_session(causal_consistency=True) as session:
+            session.advance_operation_time(time)
+            narrowed = {**matching, "_id": {"$in": list(ids)}}
+            cursor = tasks.find(narrowed, {"_id": 1}, session=session, batch_size=len(ids) + 1, hint=ID_INDEX)
+            return {task["_id"] for task in await cursor.to_list(None)}

@@ -1,0 +1,88 @@
+"""Filters of those who listen: the same parameters, with the same meaning, as in the list of tasks.
+
+Whether a task matches is for the database to say, which compares like the list does: one query for each filter and batch.
+"""
+
+from collections.abc import Iterator, Sequence, Set
+from typing import Final
+
+from bson import ObjectId
+from pydantic import BaseModel, ConfigDict, Field
+
+from taskapi.db.connection import BSON
+from taskapi.events.rendering import OwnChange
+from taskapi.events.schemas import EventType
+from taskapi.tasks.query.filter import LOGICAL, WhereDocument
+from taskapi.tasks.query.selection import TagParameter, TaskFilters, WhereParameter
+from taskapi.tasks.schemas import Status
+from taskapi.tasks.services.changes import SERVERS_OWN, TaskChanges
+
+GONE: Final = (EventType.deleted, EventType.purged)
+
+
+class EventFilter(BaseModel):
+    """Which tasks somebody wants to hear of; all without a condition."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    where: WhereDocument | None = None
+    tag: TagParameter | None = Field(None, description="Tasks with this tag, ignoring case.")
+    status: Status | None = Field(None, description="Tasks with this status.")
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is a condition."""
+        return bool(self.where) or self.tag is not None or self.status is not None
+
+    def selection(self) -> TaskFilters:
+        """The filter of the list."""
+        return TaskFilters.model_construct(where=self.where, tag=self.tag, status=self.status)
+
+    def fields(self) -> frozenset[str]:
+        """The public fields, without what is inside them, that decide whether a task matches."""
+        named = {name.partition(".")[0] for name in _names(self.where or {})}
+        if self.tag is not None:
+            named.add("tags")
+        if self.status is not None:
+            named.add("status")
+        return frozenset(named)
+
+
+class EventFilterQuery(EventFilter):
+    """The same in a query string."""
+
+    where: WhereParameter | None = None
+
+
+def _names(where: BSON) -> Iterator[str]:
+    for name, operand in where.items():
+        if name in LOGICAL:
+            for part in operand:
+                yield from _names(part)
+        else:
+            yield name
+
+
+class FilteredChanges:
+    """Chooses the changes that one who filters is told of.
+
+    A task that matches is told of as it is; one that does not, but may have matched before, as one that has left. A deletion
+    is always told: nobody knows any more whether the task had matched.
+    """
+
+    def __init__(self, wanted: EventFilter, owner_id: ObjectId, changes: TaskChanges) -> None:
+        self._selection, self._fields = wanted.selection(), wanted.fields()
+        self._owner_id, self._changes = owner_id, changes
+
+    async def choose(self, changes: Sequence[OwnChange]) -> Sequence[OwnChange]:
+        """Those of ``changes`` that are told, in their order."""
+        asked = [own.change for own in changes if own.type not in GONE]
+        matching = await self._changes.matching(asked, self._owner_id, self._selection) if asked else frozenset[ObjectId]()
+        return list(self._chosen(changes, matching))
+
+    def _chosen(self, changes: Sequence[OwnChange], matching: Set[ObjectId]) -> Iterator[OwnChange]:
+        for own in changes:
+            if own.type in GONE or own.change.task_id in matching:
+                yield own
+            elif own.type is EventType.updated and not self._fields.isdisjoint((*own.change.changed, *SERVERS_OWN)):
+                yield own._replace(has_left=True)
