@@ -190,6 +190,7 @@ class ChangeFeed:
 
     async def _read(self, now: Timestamp) -> None:
         """Reads the change stream, until nobody has followed for a minute."""
+        begin = Position(now)  # what is lost before it is no loss to anybody
         self._forget(Position(Timestamp(now.time - REMEMBERED_SECONDS, 0)))
         failures = 0
         idle_since = time.monotonic()
@@ -199,7 +200,8 @@ class ChangeFeed:
                     async with self._changes.watch(after=self._place.token, since=self._place.time_only) as batches:
                         async for batch in batches:
                             await self._tell(batch)
-                            self._opened.set()
+                            if not self._place.is_earlier(begin):
+                                self._opened.set()
                             failures = 0
                             if self._followers:
                                 idle_since = time.monotonic()
