@@ -18,8 +18,8 @@ MAX_FRAGMENTS: Final = 256  # of a message: empty ones count nothing towards its
 PING_SECONDS: Final = 20.0  # between two pings, and for the answer to one
 LINGER_SECONDS: Final = 2.0  # that a client may go on sending after the end: a reset would take the close code away from it
 
-wire = logging.getLogger(f"{__name__}.wire")
-wire.setLevel(logging.CRITICAL)  # Uvicorn logs the query, which may be a ticket, and websockets logs headers and messages
+# Uvicorn logs the query, which may be a ticket, and websockets logs headers and messages. No configuration knows this logger.
+wire = logging.Logger(f"{__name__}.wire", logging.CRITICAL + 1)
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
