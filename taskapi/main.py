@@ -51,12 +51,14 @@ from taskapi.db.migrations.migrator import Schema
 from taskapi.db.migrations.startup import OnStart
 from taskapi.db.primary import PrimaryProbe
 from taskapi.db.service_state import ServiceStateDocument, ServiceStateRepository
+from taskapi.events import asyncapi
 from taskapi.events import wiring as events_wiring
 from taskapi.events.documents import EventTicketDocument
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.guard import ListenerGuard
 from taskapi.events.live import page as live_page
 from taskapi.events.routes.changes import router as changes_router
+from taskapi.events.routes.socket import router as socket_router
 from taskapi.events.routes.stream import router as stream_router
 from taskapi.events.routes.tickets import router as tickets_router
 from taskapi.mail.documents import MailJobDocument
@@ -124,6 +126,7 @@ ROUTERS = (
     trash_router,
     changes_router,
     stream_router,
+    socket_router,
     tickets_router,
     stats_router,
     users_router,
@@ -183,6 +186,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
         openapi.install(app, takes_key)
         oauth.install(app)
         docs.install(app)
+        asyncapi.install(app)
         live_page.install(app)
     routing.prefer_exact_paths(app.routes)
     admission.install(app.routes)

@@ -101,7 +101,7 @@ STATES = (  # of an account whose sessions are worth nothing meanwhile
     ("a disabled user", {"$set": {"disabled": True}}, {"$set": {"disabled": False}}),
     ("a leaving user", {"$set": {"leaving": LEAVING}}, {"$unset": {"leaving": ""}}),
 )
-UNDESCRIBED = {"/docs", "/redoc", "/openapi.json", "/live"}  # and the files of the last
+UNDESCRIBED = {"/docs", "/redoc", "/openapi.json", "/asyncapi.json", "/events/ws", "/live"}  # and the files of the last
 
 
 def scopes_of(name: str) -> set[str]:

@@ -23,7 +23,8 @@ NAME_SERVER = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?|
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 # The API's own paths: with such a root path, it would be unclear whether a proxy has stripped it.
 OWN_PATH = re.compile(
-    r"/(docs|email|events|health|logout|openapi\.json|password|ready|redoc|register|revoke|stats|tasks|token|trash|users)(/.*)?"
+    r"/(asyncapi\.json|docs|email|events|health|live|logout|openapi\.json|password|ready|redoc|register|revoke|stats|tasks|token|"
+    r"trash|users)(/.*)?"
 )
 MINIMUM_SECRET_BYTES = 32
 PLACEHOLDERS = (
@@ -125,7 +126,7 @@ class Settings(BaseSettings):
     )
     root_path: str = Field("", description="The path under which a proxy serves the API, such as /v1.")
     keep_alive_seconds: int = Field(75, ge=1, le=3600, description="How long an idle connection is kept open.")
-    docs: bool = Field(True, description="Serve /docs, /redoc, /openapi.json and the page /live.")
+    docs: bool = Field(True, description="Serve /docs, /redoc, /openapi.json, /asyncapi.json and the page /live.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The lowest level that is logged.")
     log_format: Literal["console", "json"] = Field("console", description="The format of a log line.")
 

@@ -1,19 +1,28 @@
 """The errors of events, each in a category of ``core.errors``.
 
 BadRequest
-└── InvalidPosition     it is no position of this account
+├── InvalidPosition     it is no position of this account
+└── BadMessage          what came over a WebSocket is no message
 NotAuthenticated
-└── InvalidTicket       a ticket does not work
+├── InvalidTicket       a ticket does not work
+└── AuthenticationTooLate
+Conflict                what the WebSocket has, or lacks, does not allow it
+├── AlreadyAuthenticated
+├── SubscriptionExists
+├── TooManySubscriptions
+└── UnknownSubscription
 Gone
 └── PositionExpired     what happened since can no longer be told
     └── OtherDatabase   it is a place in another database
 RateLimited
 └── TooManyListeners    the account has too many open streams
+Unavailable
+└── SubscriptionFailed  something went wrong on our side
 """
 
 from typing import Self
 
-from taskapi.core.errors import BadRequest, Gone, NotAuthenticated, RateLimited
+from taskapi.core.errors import BadRequest, Conflict, Gone, NotAuthenticated, RateLimited, Unavailable
 
 
 class InvalidTicket(NotAuthenticated):
@@ -55,3 +64,52 @@ class TooManyListeners(RateLimited):
     @classmethod
     def sample(cls) -> Self:
         return cls()
+
+
+class BadMessage(BadRequest):
+    """What came over a WebSocket is no message."""
+
+    code = "bad_message"
+    detail = "That is not a message."
+
+
+class AuthenticationTooLate(NotAuthenticated):
+    """No token came over a WebSocket in time."""
+
+    code = "authentication_too_late"
+    detail = "No token came within 10 seconds."
+
+
+class AlreadyAuthenticated(Conflict):
+    """A WebSocket belongs to one caller."""
+
+    code = "already_authenticated"
+    detail = "You are authenticated already. Open another connection for another token."
+
+
+class SubscriptionExists(Conflict):
+    """The name is taken."""
+
+    code = "subscription_exists"
+    detail = "There is a subscription with that id already. Choose another id, or end the other one first."
+
+
+class TooManySubscriptions(Conflict):
+    """The WebSocket has as many as it may have."""
+
+    code = "too_many_subscriptions"
+    detail = "A connection has at most 20 subscriptions. End one, or open another connection."
+
+
+class UnknownSubscription(Conflict):
+    """There is none, or not any more."""
+
+    code = "unknown_subscription"
+    detail = "There is no such subscription."
+
+
+class SubscriptionFailed(Unavailable):
+    """A subscription has ended for a reason that is not the caller's."""
+
+    code = "subscription_failed"
+    detail = "Something went wrong on our side. Subscribe again, with the position of the last event."

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.events.positions import Position
@@ -25,6 +25,16 @@ class ResetReason(StrEnum):
     incomplete = "incomplete"  # the position is within a first run through all tasks that was not finished
     slow = "slow"
     history_lost = "history_lost"  # MongoDB cannot go on from the place that was reached
+
+
+RESET_MESSAGES: Final = {
+    ResetReason.expired: "It is no longer known what happened since. Load your list anew.",
+    ResetReason.other_database: "The position belongs to another database. Load your list anew.",
+    ResetReason.ahead: "The position is ahead of this database, an earlier state of itself. Load your list anew.",
+    ResetReason.incomplete: "The position is within a first run through your tasks. Load your list anew.",
+    ResetReason.slow: "You read more slowly than things happen. Load your list anew.",
+    ResetReason.history_lost: "The database does not know what happened since the last event. Load your list anew.",
+}
 
 
 class EndReason(StrEnum):

@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, ReadModel, UTCDateTime, omittable
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, UTCDateTime, omittable
 from taskapi.events.positions import MAX_LENGTH
 from taskapi.tasks.schemas import READ_EXAMPLE, TaskRead
 
@@ -45,7 +45,7 @@ EVENT_EXAMPLE: dict[str, Any] = {
 }
 
 
-class TaskEvent(ReadModel):
+class TaskEvent(BaseModel):
     """What has happened to a task."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EVENT_EXAMPLE]})

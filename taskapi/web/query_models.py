@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
 
-from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel, ValidationError
+from starlette.requests import HTTPConnection
 
 from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput, field_errors
 from taskapi.web.json_schema import schema_of, without_null
@@ -33,7 +33,7 @@ def query_model(dependant: Dependant) -> tuple[str, type[BaseModel]] | None:
     return field.name, model
 
 
-def read_query(model: type[Model], request: Request) -> Model:
+def read_query(model: type[Model], request: HTTPConnection) -> Model:
     """The query string as ``model``, which refuses unknown parameters; repeated ones are refused as well.
 
     Raises:

@@ -16,7 +16,7 @@ from taskapi.events.dependencies import Listener
 from taskapi.events.errors import InvalidPosition, InvalidTicket, TooManyListeners
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.filters import EventFilter, EventFilterQuery, FilteredChanges
-from taskapi.events.follower import End, EndReason, Heartbeat, Hello, Message, Reset, ResetReason
+from taskapi.events.follower import RESET_MESSAGES, End, EndReason, Heartbeat, Hello, Message, Reset
 from taskapi.events.guard import ListenerGuard, Listening
 from taskapi.events.rendering import RenderedEvent
 from taskapi.events.schemas import EVENT_EXAMPLE, POSITION_EXAMPLE, PositionText
@@ -34,14 +34,6 @@ RETRY_MS: Final = 3000
 RESTART_MS: Final = (500, 3000)  # when the server stops: not everybody comes back at once
 HEARTBEAT_SECONDS: Final = 15.0
 FILTERS: Final = tuple(EventFilter.model_fields)
-MESSAGES: Final = {
-    ResetReason.expired: "It is no longer known what happened since. Load your list anew.",
-    ResetReason.other_database: "The position belongs to another database. Load your list anew.",
-    ResetReason.ahead: "The position is ahead of this database, an earlier state of itself. Load your list anew.",
-    ResetReason.incomplete: "The position is within a first run through your tasks. Load your list anew.",
-    ResetReason.slow: "You read more slowly than things happen. Load your list anew.",
-    ResetReason.history_lost: "The database does not know what happened since the last event. Load your list anew.",
-}
 LAST_EVENT_ID: Final = {
     "name": "Last-Event-ID",
     "in": "header",
@@ -88,7 +80,7 @@ class TaskEventStream(EventStream):
             case Hello(position):
                 return event("hello", _json(position=position), position)
             case Reset(reason, position):
-                text = _json(reason=reason, message=MESSAGES[reason], list=self._list_path, position=position)
+                text = _json(reason=reason, message=RESET_MESSAGES[reason], list=self._list_path, position=position)
                 return event("reset", text, position)
             case End(reason):
                 self._listening.end(reason)
