@@ -101,6 +101,7 @@ class HttpProtocol(HttpToolsProtocol):
                         self._stop_waiting()
                         self.ws_protocol_class = SocketProtocol
                         self.handle_websocket_upgrade()
+                        self._running = self.cycle = self.parser = None  # type: ignore[assignment]  # as in connection_lost
                         return
                     self._continue_with_new_parser()
                     data = data[offer.args[0] :]
@@ -131,8 +132,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Notes the first byte of a request. Blank lines before it do not count, and do not keep a connection open."""
         self._unset_keepalive_if_required()
-        if self._patience:
-            self._stop_waiting()
+        self._stop_waiting()
         super().on_message_begin()
         self._awaits = "head"
 

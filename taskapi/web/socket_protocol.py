@@ -11,7 +11,6 @@ from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
-from websockets.server import ServerProtocol
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024  # of a client
 MAX_FRAGMENTS: Final = 256  # of a message: empty ones count nothing towards its size
@@ -32,7 +31,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.logger = wire
-        self.conn = ServerProtocol(max_size=MAX_MESSAGE_BYTES, logger=wire)
+        self.conn.max_message_size, self.conn.available_extensions = MAX_MESSAGE_BYTES, None
+        self.conn.logger, self.conn.debug = wire, False
         self.ping_interval = self.ping_timeout = PING_SECONDS
         self._owed_pong = b""
         self._is_broken = False  # what still comes is thrown away
@@ -51,6 +51,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """Cleans up after a connection; called by the event loop."""
         super().connection_lost(exc)
         self.frames.clear()
+        self.conn.parser = iter(())  # type: ignore[assignment]  # it refers to the connection, which would stay in memory
 
     def resume_writing(self) -> None:
         """Goes on when the client has read; called by the event loop."""
@@ -105,6 +106,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """Sends a message of the application, as soon as the client has read enough. Raises ClientDisconnected."""
         if not self.handshake_complete:
             await super().send(message)
+            self.request = self.response = None  # type: ignore[assignment]  # of no use any more, for as long as it lasts
         elif message["type"] == "websocket.close":
             self.close(message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or "")
         elif message["type"] == "websocket.send":
