@@ -103,7 +103,8 @@ class SocketContext:
         origin = headers.get("origin")
         if origin is None or not self.origins.isdisjoint((ANY, origin)):
             return True
-        return urlsplit(origin).netloc == headers.get("host", "").lower() != ""
+        own = {headers.get(name, "").lower() for name in ("host", "x-forwarded-host")}  # neither is for a page to choose
+        return (urlsplit(origin).netloc or None) in own
 
 
 def socket_paths(routes: Iterable[BaseRoute], root_path: str) -> frozenset[str]:

@@ -85,7 +85,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         """Ends the connection at once; called by the server when it stops."""
         if self.handshake_complete:
-            self.close(CloseCode.GOING_AWAY, "The server stops.")
+            self.close(CloseCode.GOING_AWAY, "server_stopping")
         else:
             self.send_500_response()
             self.transport.close()

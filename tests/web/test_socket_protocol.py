@@ -232,8 +232,9 @@ async def test_pages_of_other_origins_are_refused(service: Service, origin: str)
 
 
 async def test_pages_of_allowed_origins_are_admitted(service: Service) -> None:
-    for origin in (APP, f"http://127.0.0.1:{service.port}"):
-        async with connect(service.url, additional_headers={"Origin": origin}) as wire:
+    proxied = {"Origin": "https://tasks.example:8443", "X-Forwarded-Host": "tasks.example:8443"}
+    for headers in ({"Origin": APP}, {"Origin": f"http://127.0.0.1:{service.port}"}, proxied):
+        async with connect(service.url, additional_headers=headers) as wire:
             await wire.send("hello")
             assert await wire.recv() == "hello"
 
@@ -287,7 +288,7 @@ async def test_a_stop_ends_every_connection(service: Service, monkeypatch: pytes
         await wire.recv()
         for connection in list(service.state.connections):
             connection.shutdown()
-        assert await closing(wire) == (1001, "The server stops.")
+        assert await closing(wire) == (1001, "server_stopping")
         await until(lambda: not service.state.connections)
         deaf.transport.abort()
     assert await service.ended.get() == 1001
