@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -35,10 +35,10 @@ class SocketContext:
         self.load = load
         self.origins = frozenset(origins)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "websocket":
-            await self.app(scope, receive, send)
-            return
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return (self._serve if scope["type"] == "websocket" else self.app)(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "").encode("latin-1")
@@ -66,7 +66,7 @@ class SocketContext:
             await send(message)
 
         try:
-            await self._serve(scope, headers, noted_receive, send_with_context)
+            await self._pass_on(scope, headers, noted_receive, send_with_context)
         except OSError:
             pass  # the client is gone
         except Exception:
@@ -89,7 +89,7 @@ class SocketContext:
             findings.reset(findings_token)
             request_id.reset(token)
 
-    async def _serve(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         if not self._is_welcome(headers):
             detail = "Pages of that origin may not connect. TASKAPI_CORS_ORIGINS lists those that may."
             await problems.render(403, "origin_refused", detail)(scope, receive, send)
