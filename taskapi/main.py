@@ -95,6 +95,10 @@ from taskapi.web.idempotency.service import IdempotencyService
 from taskapi.web.load import Load
 from taskapi.web.services import Services
 from taskapi.web.socket_context import SocketContext, socket_paths
+from taskapi.webhooks import wiring as webhooks_wiring
+from taskapi.webhooks.documents import WebhookDeliveryDocument, WebhookDocument
+from taskapi.webhooks.router import router as webhooks_router
+from taskapi.webhooks.sender import WebhookSender
 from taskapi.wiring import account_exporters, jobs
 
 GC_THRESHOLDS = (20_000, 20, 20)  # Python's default of 700 would scan for cycles within one list of tasks, which has none
@@ -111,6 +115,8 @@ DOCUMENTS = (
     TaskDayDocument,
     ServiceStateDocument,
     MigrationDocument,
+    WebhookDocument,
+    WebhookDeliveryDocument,
 )
 MIGRATIONS = tuple(sorted((*TASK_MIGRATIONS, *USER_MIGRATIONS), key=lambda migration: migration.number))
 VIEWS = (*TASK_VIEWS, *USER_VIEWS, *AUDIT_VIEWS, *DAILY_VIEWS)
@@ -131,6 +137,7 @@ ROUTERS = (
     stats_router,
     users_router,
     deletion_router,
+    webhooks_router,
     sessions_router,
     tokens_router,
     two_factor_router,
@@ -211,6 +218,7 @@ def _lifespan(
                 PageFetcher(
                     resolver, allow_private=complete.links_allow_private, timeout=complete.links_timeout_seconds
                 ) as fetcher,
+                WebhookSender(resolver, allow_private=complete.webhooks_allow_private) as sender,
             ):
                 keys = Keyring(complete.secrets)
                 await ServiceStateRepository(database).check(keys)
@@ -219,6 +227,7 @@ def _lifespan(
                     complete,
                     database,
                     fetcher,
+                    sender,
                     Admission(load),
                     MemoryReturn(),
                     PrimaryProbe(complete),
@@ -230,6 +239,7 @@ def _lifespan(
                 services = services.with_more(StatsService(services[TaskAggregation]))
                 database_id = await services[TaskChanges].database_id()
                 services = services.with_more(*events_wiring.wire(database, database_id, keys, services))
+                services = services.with_more(*webhooks_wiring.wire(complete, database, keys, services))
                 app.state.services = services = services.with_more(account_exporters(services), *jobs(services))
                 gc.collect()
                 gc.freeze()  # permanent objects need not be scanned by every later collection

@@ -42,6 +42,10 @@ from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from taskapi.web.idempotency.service import IdempotencyService
 from taskapi.web.services import Services
+from taskapi.webhooks.account_data import WebhookAccountData
+from taskapi.webhooks.delivery_repository import DeliveryRepository
+from taskapi.webhooks.documents import WebhookDeliveryDocument, WebhookDocument
+from taskapi.webhooks.jobs import DeliveryJob, DispatchJob
 
 REMOVAL_SECONDS = 300
 ADOPTION_SECONDS = 1
@@ -61,6 +65,8 @@ def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
         OneTimeTokenDocument: services[OneTimeTokenRepository].delete_for_user,
         EventTicketDocument: services[TicketRepository].delete_for_user,
         SecurityEventDocument: services[SecurityEventRepository].delete_for_user,
+        WebhookDocument: services[WebhookAccountData].delete_webhooks,
+        WebhookDeliveryDocument: services[DeliveryRepository].delete_for_user,
     }
 
 
@@ -74,6 +80,8 @@ def account_exporters(services: Services) -> AccountExporters:
             "history.jsonl": services[TaskAccountData].export_history,
             "sessions.jsonl": services[SessionService].export_for_user,
             "tokens.jsonl": services[ApiTokenService].export,
+            "webhooks.jsonl": services[WebhookAccountData].export_webhooks,
+            "webhook_deliveries.jsonl": services[WebhookAccountData].export_deliveries,
             "events.jsonl": lambda user: export_events(services[SecurityEventRepository], user.object_id),
         }
     )
@@ -89,4 +97,5 @@ def jobs(services: Services) -> Iterator[object]:
     report = partial(report_unreadable, services[TwoFactorRepository], services[TwoFactorKeys].cipher)
     factors = Job("second factor check", report, DAY_SECONDS)
     adoption = Job("adoption of tasks", services[TaskAdoption].adopt_all, ADOPTION_SECONDS)
-    yield Jobs((services[MailJob], services[GuardJob], names, removal, expiry, factors, adoption))
+    webhooks = (services[DispatchJob], services[DeliveryJob])
+    yield Jobs((services[MailJob], *webhooks, services[GuardJob], names, removal, expiry, factors, adoption))

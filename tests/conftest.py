@@ -22,6 +22,7 @@ from taskapi.db import embedded
 from taskapi.db.connection import Database
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.main import DOCUMENTS, create_app
+from taskapi.webhooks import wiring as webhooks_wiring
 from tests.client import Account, make_account
 from tests.leaks import keep_output, keep_secret
 from tests.mailbox import Mailbox
@@ -46,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&": what tests start would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     wiring.MAIL_SECONDS = 3600  # an application sends what it was asked for itself, and nothing of another one
+    webhooks_wiring.DISPATCH_SECONDS = webhooks_wiring.DELIVERY_SECONDS = 3600
     for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
         del os.environ[name]
     if FOLDER_VARIABLE not in os.environ:
@@ -91,6 +93,7 @@ def make_settings(**changes: Any) -> Settings:
         "registrations_per_address": 1_000_000,
         "data_dir": Path(os.environ[FOLDER_VARIABLE], os.environ.get("PYTEST_XDIST_WORKER", "gw")),
         "links_allow_private": True,
+        "webhooks_allow_private": True,
         "links_timeout_seconds": 2.0,
     }
     return Settings(_env_file=None, **{**values, **changes})

@@ -27,6 +27,8 @@ from tests.client import PASSWORD, Account, make_account, make_admin, sign_in
 from tests.conftest import another
 from tests.mailbox import Mailbox
 from tests.stored import service
+from tests.webhooks.hooks import until_stored
+from tests.webhooks.receiver import receiver
 
 BSON = dict[str, Any]
 LAST = "last"  # a collection that is none of the API's
@@ -99,6 +101,7 @@ async def use_everything(client: httpx.AsyncClient, mailbox: Mailbox) -> Written
     async with _noting(written):
         ada = await make_account(client, "Countess", email="Ada@example.com", full_name="Ada Lovelace")
         await _use_tasks(ada)
+        await _use_webhook(ada)
         await _use_account(ada, mailbox)
         await _use_service(client)
     return written
@@ -118,6 +121,17 @@ async def _use_tasks(ada: Account) -> None:
     _succeeded(await ada.delete(f"/tasks/{(await ada.make_task('Order paper'))['id']}"))
     line = b'{"key": "outlook-17", "title": "Call back"}'
     _succeeded(await ada.post("/tasks/import?match=key", content=line, headers={"Content-Type": "application/jsonl"}))
+
+
+async def _use_webhook(ada: Account) -> None:
+    async with receiver() as here:
+        made = {"url": here.url, "where": {"tags": "work"}, "description": "Feeds the wall display"}
+        hook = f"/webhooks/{(await ada.post('/webhooks', json=made)).json()['id']}"
+        _succeeded(await ada.post(f"{hook}/rotate-secret"))
+        await ada.make_task("Order paper", tags=["work"])
+        await here.events(1)
+        await until_stored({"status": "delivered"})
+    _succeeded(await ada.patch(hook, json={"url": "https://example.com/hooks/tasks", "enabled": False}))
 
 
 async def _use_account(ada: Account, mailbox: Mailbox) -> None:

@@ -10,6 +10,8 @@ from bson import ObjectId
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.main import DOCUMENTS
+from taskapi.webhooks.deliveries import new_delivery
+from taskapi.webhooks.documents import WebhookDeliveryDocument
 from tests.client import PASSWORD, Account, make_account
 from tests.stored import collection
 
@@ -131,11 +133,26 @@ async def _token(world: World) -> str:
     return str(answer.json()["id"])
 
 
+async def _webhook(world: World) -> str:
+    answer = await world.owner.post("/webhooks", json={"url": "https://hooks.invalid/tasks"})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def _delivery(world: World) -> str:
+    hook = ObjectId(world.ids["webhook_id"])
+    made = new_delivery(ObjectId(world.owner.id), hook, "webhook.ping", "webhook ping", SECRET_TITLE.encode())
+    await collection(WebhookDeliveryDocument).insert_one({**made, "status": "delivered"})
+    return str(made["_id"])
+
+
 Maker = Callable[[World], Awaitable[str]]
 MAKERS: Mapping[str, Maker] = {
     "session_id": _session,
     "token_id": _token,
     "user_id": _user,
+    "webhook_id": _webhook,
+    "delivery_id": _delivery,
 }  # what a path may name, beside the task that is always there
 
 

@@ -21,6 +21,7 @@ SHAPES = {
     "refresh token": re.compile(r"tsr_[\w-]{40,}"),
     "API token": re.compile(r"tsk_[\w-]{30,}"),
     "password hash": re.compile(r"\$argon2(id|i|d)\$|\$2[abxy]\$\d\d\$"),
+    "webhook secret": re.compile(r"whsec_[A-Za-z0-9+/]{30,}"),
     "TOTP secret": re.compile(r"otpauth:", re.IGNORECASE),
 }
 HEADER = re.compile(r'^\S+Z [A-Z]+ +(\S+) \[|^\{.*?"logger": "([^"]+)"', re.MULTILINE)  # of both formats of taskapi.core.logs

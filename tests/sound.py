@@ -19,6 +19,7 @@ from taskapi.events.documents import EventTicketDocument
 from taskapi.mail.documents import MailJobDocument
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.web.idempotency.documents import IdempotencyDocument
+from taskapi.webhooks.documents import WebhookDeliveryDocument, WebhookDocument
 
 NOW = datetime(2026, 11, 25, 19, 0, 0, 123000, UTC)
 DAY = datetime(2026, 11, 25, tzinfo=UTC)
@@ -189,6 +190,49 @@ SOUND: Mapping[type[Document], dict[str, Any]] = {
         "fingerprint": "f",
         "leased_until": NOW,
         "holder": ID,
+        "place": "8265F1A2B3000000012B0229296E04",
+        "generation": 1,
+    },
+    WebhookDocument: {
+        "_id": ID,
+        "user": ID,
+        "url": "https://example.com/hooks/tasks",
+        "events": ["task.created"],
+        "where": '{"tags": "work"}',
+        "description": "Feeds the wall display",
+        "enabled": False,
+        "disabled_reason": "failing",
+        "secret": b"s",
+        "previous_secret": b"p",
+        "previous_secret_until": NOW,
+        "begins_after": "1764100800.1",
+        "failing_since": NOW,
+        "version": 2,
+        "created_at": NOW,
+        "updated_at": NOW,
+    },
+    WebhookDeliveryDocument: {
+        "_id": ID,
+        "user": ID,
+        "hook": ID,
+        "event": "8265F1A2B3000000012B0229296E04",
+        "position": "kZ0p",
+        "type": "task.created",
+        "task": ID,
+        "body": b"{}",
+        "status": "failed",
+        "attempts": 1,
+        "next_attempt_at": NOW,
+        "give_up_at": NOW,
+        "leased_until": NOW,
+        "slot": "example.com:443 0",
+        "attempted_at": NOW,
+        "code": 503,
+        "duration_ms": 48,
+        "answer": "Down for maintenance.",
+        "error": "timeout",
+        "created_at": NOW,
+        "expires_at": NOW,
     },
     MigrationDocument: {
         "_id": 1,

@@ -36,6 +36,10 @@ Kind = Literal[
     "two_factor_disabled",
     "two_factor_enabled",
     "username_changed",
+    "webhook_changed",
+    "webhook_created",
+    "webhook_deleted",
+    "webhook_secret_rotated",
 ]
 Outcome = Literal["success", "failure"]
 

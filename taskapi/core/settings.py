@@ -24,7 +24,7 @@ ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 # The API's own paths: with such a root path, it would be unclear whether a proxy has stripped it.
 OWN_PATH = re.compile(
     r"/(asyncapi\.json|docs|email|events|health|live|logout|openapi\.json|password|ready|redoc|register|revoke|stats|tasks|token|"
-    r"trash|users)(/.*)?"
+    r"trash|users|webhooks)(/.*)?"
 )
 MINIMUM_SECRET_BYTES = 32
 PLACEHOLDERS = (
@@ -135,6 +135,7 @@ class Settings(BaseSettings):
     )
     links_timeout_seconds: float = Field(5.0, gt=0, le=60, description="Maximum time to preview one link.")
     links_allow_private: bool = Field(False, description="Let links reach private addresses; for tests only.")
+    webhooks_allow_private: bool = Field(False, description="Let webhooks reach private addresses, by http too; for tests only.")
 
     @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod

@@ -15,7 +15,7 @@ from taskapi.db.indexes import Index
 
 log = logging.getLogger(__name__)
 
-SIGNING_KEY, RESTORE, MIGRATION, REFRESH = "signing_key", "restore", "migration", "refresh"
+SIGNING_KEY, RESTORE, MIGRATION, REFRESH, WEBHOOKS = "signing_key", "restore", "migration", "refresh", "webhooks"
 OTHER_KEY = (
     "the secret key has changed: sessions signed with the previous one (fingerprint %s) have ended, and second factors created "
     "with it cannot be checked; to keep them, set TASKAPI_SECRET_KEYS to both keys, the current one first"
@@ -27,15 +27,20 @@ class ServiceStateDocument(Document):
 
     id: str  # type: ignore[assignment]
     """``signing_key``; ``restore`` while ``taskapi restore`` fills the database; ``migration`` while a process applies
-    migrations; ``refresh`` since a process has computed the daily figures."""
+    migrations; ``refresh`` since a process has computed the daily figures; ``webhooks`` while there are webhooks."""
     since: datetime
     """Since when."""
     fingerprint: str = omittable()
     """In ``signing_key`` only: identifies the secret that signs, without revealing it."""
     leased_until: datetime = omittable()
-    """In ``migration`` and ``refresh`` only: until when that process keeps others out."""
+    """In ``migration``, ``refresh`` and ``webhooks`` only: until when that process keeps others out."""
     holder: PydanticObjectId | None = None
-    """In ``migration`` and ``refresh`` only: identifies that lease."""
+    """In ``migration``, ``refresh`` and ``webhooks`` only: identifies that lease."""
+    place: str = omittable()
+    """In ``webhooks`` only: the place in MongoDB's change stream up to which there are deliveries: a resume token, or a time in
+    seconds and an ordinal, with a dot between them."""
+    generation: int = omittable()
+    """In ``webhooks`` only: incremented whenever a webhook is created, enabled or changed."""
 
     class Settings:
         name = "service_state"

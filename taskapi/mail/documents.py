@@ -10,7 +10,7 @@ from pymongo import ASCENDING
 from taskapi.audit.documents import Agent
 from taskapi.db.indexes import Index
 
-Kind = Literal["password_reset", "verify_email", "notice_password", "notice_email"]
+Kind = Literal["password_reset", "verify_email", "notice_password", "notice_email", "notice_webhook"]
 
 
 class Origin(BaseModel):

@@ -52,7 +52,10 @@ SHOWN: Mapping[str, list[Callable[[BSON], Any]]] = {
         lambda state: state["_id"] == "signing_key",
         lambda state: state["_id"] == "migration",
         lambda state: state["_id"] == "refresh",
+        lambda state: state["_id"] == "webhooks",
     ],
+    "webhooks": [lambda hook: hook["version"] > 1],
+    "webhook_deliveries": [lambda delivery: delivery["status"] == "delivered"],
     "migrations": [lambda migration: migration["_id"] == 1],
 }
 """Which of the documents of a collection are its examples: of each kind the one that was written last."""

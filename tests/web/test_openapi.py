@@ -43,6 +43,8 @@ OPERATIONS = {
     "read_summary", "read_throughput", "read_burndown", "read_flow", "read_lead_time", "read_tags",
     "register", "read_me", "update_me", "delete_me", "export_me", "list_sessions", "end_session",
     "create_token", "list_tokens", "rotate_token", "delete_token",
+    "create_webhook", "list_webhooks", "read_webhook", "update_webhook", "delete_webhook", "rotate_webhook_secret",
+    "ping_webhook", "list_deliveries", "redeliver",
     "begin_two_factor", "confirm_two_factor", "renew_recovery_codes", "disable_two_factor",
     "list_own_events", "list_events", "list_users", "read_user", "update_user", "end_users_sessions",
     "sign_in", "revoke_token", "sign_out", "sign_out_everywhere",
@@ -139,7 +141,7 @@ def test_headers_are_documented_where_they_occur(app: FastAPI) -> None:
         assert ("Accept-Patch" in headers.get("415", ())) is (method == "patch"), path
         if "Location" in headers.get("201", ()):
             made.add(body["operationId"])
-    assert made == {"create_task", "add_checklist_item", "register"}
+    assert made == {"create_task", "add_checklist_item", "register", "create_webhook"}
     for name in ("/tasks/export", "/users/me/export"):
         assert "Content-Disposition" in app.openapi()["paths"][name]["get"]["responses"]["200"]["headers"]
 

@@ -26,6 +26,8 @@ trash.jsonl      the tasks in the trash
 history.jsonl    the history of both, newest first for each task
 sessions.jsonl   the sign-ins that have not ended
 tokens.jsonl     the API tokens, without their secrets
+webhooks.jsonl   the webhooks, without their secrets
+webhook_deliveries.jsonl  what was sent to them in the last 30 days
 events.jsonl     what was done to the account
 
 Each file shows the data at the time when its export started. Data read more than five minutes later may be from a later

@@ -47,7 +47,17 @@ EMAIL_CHANGES: Final = Template(
         "If you did not do this, change your password now. That also cancels a change that is not confirmed yet.",
     ),
 )
-NOTICES: Final = {"notice_password": PASSWORD_CHANGED, "notice_email": EMAIL_CHANGES}
+WEBHOOK_DISABLED: Final = Template(
+    "A webhook was disabled",
+    (
+        "Hello {username},",
+        "one of your webhooks was disabled, because its receiver wants nothing more (it answered 410 Gone), or has failed for "
+        "five days. No events are sent to it any longer.",
+        "GET /webhooks shows which one it is, and why. When the receiver works again, enable it with PATCH /webhooks/{{id}}, and "
+        "load what has changed meanwhile from GET /tasks/changes.",
+    ),
+)
+NOTICES: Final = {"notice_password": PASSWORD_CHANGED, "notice_email": EMAIL_CHANGES, "notice_webhook": WEBHOOK_DISABLED}
 PAGES: Final = {"password_reset": "reset-password", "verify_email": "verify-email"}  # of the web application
 CALLS: Final = {"password_reset": "POST /password/reset, with a new password", "verify_email": "POST /email/verify"}
 
@@ -93,8 +103,9 @@ class AccountEmails:
         values = {"username": account.user.username, "email": email, "how": how, "proof": proof}
         return write(template, self.sender, email, values)
 
-    def _write_notice(self, template: Template, account: AccountWithPassword | None, email: str) -> EmailMessage | None:
-        if account is None:
+    def _write_notice(self, template: Template, account: AccountWithPassword | None, email: str | None) -> EmailMessage | None:
+        email = email or (account.user.email if account else None)
+        if account is None or email is None:
             return None
         return write(template, self.sender, email, {"username": account.user.username, "email": email})
 

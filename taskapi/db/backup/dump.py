@@ -18,8 +18,8 @@ BATCH = 1000  # documents; MongoDB sends 16 MiB at most
 HISTORY = "minSnapshotHistoryWindowInSeconds"  # how long MongoDB keeps snapshots; five minutes by default
 HISTORY_SECONDS, USUAL_HISTORY_SECONDS = 24 * 3600, 300
 # These collections are restored last. A server may run during a restore: it must not find an account that is due for
-# deletion, or a mail that is due, before the data that belongs to it.
-LAST = ("users", "mail_jobs")
+# deletion, or a mail or delivery that is due, before the data that belongs to it.
+LAST = ("users", "mail_jobs", "webhook_deliveries")
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the collection, and the total number of documents and bytes so far."""

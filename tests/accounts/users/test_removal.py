@@ -22,6 +22,8 @@ from taskapi.mail.documents import MailJobDocument
 from taskapi.main import DOCUMENTS
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.web.idempotency.documents import IdempotencyDocument
+from taskapi.webhooks.deliveries import new_delivery
+from taskapi.webhooks.documents import WebhookDeliveryDocument
 from taskapi.wiring import account_erasers
 from tests.accounts.users.leavers import erasers, is_due, lease_ends, leave, remove
 from tests.analytics.daily.refreshing import refreshed
@@ -59,6 +61,11 @@ async def everywhere(account: Account) -> None:
     assert (await account.post("/events/tickets")).status_code == 201
     await collection(MailJobDocument).insert_one({**theirs, "kind": "any", "due_at": later, "leased_until": later})
     await refreshed()
+    hook = await account.post("/webhooks", json={"url": "https://hooks.invalid/tasks", "description": account.username})
+    made = new_delivery(
+        ObjectId(account.id), ObjectId(hook.json()["id"]), "webhook.ping", "webhook ping", account.username.encode()
+    )
+    await collection(WebhookDeliveryDocument).insert_one({**made, "status": "delivered"})
     about_somebody_else = {"user": ObjectId(), "by": ObjectId(account.id), "address": "203.0.113.9", "agent": account.username}
     await collection(SecurityEventDocument).insert_one({**about_somebody_else, "kind": "role_changed", "at": utc_now()})
 

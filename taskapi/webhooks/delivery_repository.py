@@ -1,0 +1,152 @@
+"""The stored deliveries: their queue, and what became of them."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from random import SystemRandom
+from typing import Final, NamedTuple
+
+from bson import ObjectId
+from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from taskapi.core.clock import in_utc, utc_now
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import BSON, Database, relaxed_writes
+from taskapi.db.leases import Lease, LeasePolicy
+from taskapi.db.snapshots import stream_batches
+from taskapi.web.pagination import Page, PageQuery
+from taskapi.webhooks.documents import MAX_IN_FLIGHT_TO_HOST, PENDING, DeliveryError, WebhookDeliveryDocument
+
+_random = SystemRandom()
+LEASE: Final = LeasePolicy(timedelta(seconds=15), until="leased_until")  # longer than an attempt can take
+KEPT: Final = timedelta(days=30)
+NEWEST: Final = {"_id": DESCENDING}
+NEXT: Final = {"next_attempt_at": ASCENDING, "event": ASCENDING}
+SHORT_PAUSE: Final = timedelta(seconds=1)  # for a delivery that waits for one that is being attempted
+SHOWN: Final = {"body": 0, "user": 0, "hook": 0, "leased_until": 0, "slot": 0, "give_up_at": 0, "expires_at": 0}
+BATCH: Final = 100
+DUPLICATE: Final = 11000
+
+
+class LeasedDelivery(NamedTuple):
+    """A delivery that this worker attempts."""
+
+    stored: BSON
+    lease: Lease
+
+
+class DeliveryRepository:
+    """The deliveries of all webhooks.
+
+    The writes of an attempt wait for no other member of a replica set: if one is lost, the event is sent again.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._deliveries = database.collection(WebhookDeliveryDocument)
+        self._relaxed = relaxed_writes(self._deliveries)
+
+    async def add(self, deliveries: Sequence[BSON]) -> None:
+        """Stores deliveries; those of events that are stored already are left out."""
+        for start in range(0, len(deliveries), BATCH):
+            try:
+                await self._deliveries.insert_many(list(deliveries[start : start + BATCH]), ordered=False)
+            except BulkWriteError as error:
+                if any(fault["code"] != DUPLICATE for fault in error.details["writeErrors"]):
+                    raise
+
+    async def find_due_hooks(self) -> list[ObjectId]:
+        """The webhooks with deliveries that are due."""
+        return await self._deliveries.distinct("hook", {**PENDING, "next_attempt_at": {"$lte": utc_now()}})
+
+    async def find_due(self, hook_id: ObjectId, limit: int) -> list[BSON]:
+        """The deliveries to a webhook that are due, those first that have been due longest."""
+        due = {**PENDING, "hook": hook_id, "next_attempt_at": {"$lte": utc_now()}}
+        return await self._deliveries.find(due, {"task": 1, "event": 1}, sort=list(NEXT.items()), limit=limit).to_list(None)
+
+    async def waits_for_another(self, hook_id: ObjectId, due: BSON) -> bool:
+        """Whether an earlier event of the same task is pending. If so, postpones the delivery until after its next attempt."""
+        if due["task"] is None:
+            return False
+        earlier = {**PENDING, "hook": hook_id, "task": due["task"], "event": {"$lt": due["event"]}}
+        first = await self._deliveries.find_one(earlier, {"next_attempt_at": 1})
+        if first is None:
+            return False
+        mine = {"_id": due["_id"], **PENDING}
+        later = max(in_utc(first["next_attempt_at"]), utc_now() + SHORT_PAUSE)
+        await self._relaxed.update_one(mine, {"$set": {"next_attempt_at": later}})
+        if (
+            await self._deliveries.find_one(earlier, {"_id": 1}) is None
+        ):  # it ended meanwhile, and may have made this one due before
+            await self._relaxed.update_one(mine, {"$min": {"next_attempt_at": utc_now()}})
+            return False
+        return True
+
+    async def lease(self, delivery_id: ObjectId, host: str) -> LeasedDelivery | None:
+        """Leases a pending delivery, and counts the attempt. None when another worker has it, or too many are sent to the host.
+
+        The limit holds for all workers: a slot can be taken once, by the unique index.
+        """
+        now = utc_now()
+        lease = LEASE.begin(delivery_id, now)
+        free = {"_id": delivery_id, **PENDING, **LEASE.free(now)}
+        values = {**lease.values, "next_attempt_at": lease.values[LEASE.until]}  # it is not due until then
+        for slot in _random.sample(range(MAX_IN_FLIGHT_TO_HOST), MAX_IN_FLIGHT_TO_HOST):
+            update = {"$set": {**values, "slot": f"{host} {slot}"}, "$inc": {"attempts": 1}}
+            with suppress(DuplicateKeyError):
+                found = await self._relaxed.find_one_and_update(free, update, return_document=ReturnDocument.AFTER)
+                return LeasedDelivery(found, lease) if found else None
+        return None
+
+    async def finish(self, delivery: LeasedDelivery, values: BSON) -> None:
+        """Ends an attempt, unless another worker has leased the delivery since; the next event of the task is then due."""
+        update = {"$set": {"leased_until": utc_now(), **values}, "$unset": {"slot": ""}}
+        await self._relaxed.update_one(delivery.lease.mine, update)
+        task = delivery.stored["task"]
+        if task is not None and values.get("status", "pending") != "pending":
+            following = {**PENDING, "hook": delivery.stored["hook"], "task": task}
+            await self._relaxed.find_one_and_update(
+                following, {"$min": {"next_attempt_at": utc_now()}}, {"_id": 1}, sort=[("event", ASCENDING)]
+            )
+
+    async def give_back(self, delivery: LeasedDelivery) -> None:
+        """Ends an attempt that was broken off; the delivery is due again."""
+        now = utc_now()
+        update = {"$set": {"leased_until": now, "next_attempt_at": now}, "$unset": {"slot": ""}, "$inc": {"attempts": -1}}
+        await self._relaxed.update_one(delivery.lease.mine, update)
+
+    async def cancel(self, hook_id: ObjectId, error: DeliveryError) -> None:
+        """Ends all pending deliveries to a webhook."""
+        update = {"$set": {"status": "failed", "error": error}, "$unset": {"slot": ""}}
+        await self._deliveries.update_many({**PENDING, "hook": hook_id}, update)
+
+    async def retry(self, user: ObjectId, hook_id: ObjectId, delivery_id: ObjectId | None, give_up_at: datetime) -> BSON | None:
+        """Has a delivery attempted now, whatever became of it. None when the account has no such delivery."""
+        values = {"status": "pending", "attempts": 0, "next_attempt_at": utc_now(), "give_up_at": give_up_at}
+        theirs = {"_id": delivery_id, "hook": hook_id, "user": user}
+        return await self._deliveries.find_one_and_update(theirs, {"$set": values}, SHOWN, return_document=ReturnDocument.AFTER)
+
+    async def find_pending(self, hook_id: ObjectId, kind: str) -> BSON | None:
+        """A pending delivery of this type."""
+        return await self._deliveries.find_one({**PENDING, "hook": hook_id, "task": None, "type": kind}, SHOWN)
+
+    async def find_page(self, query: PageQuery, matching: BSON, milliseconds: int) -> Page[BSON]:
+        """A page of the matching deliveries, newest first, found within ``milliseconds``."""
+        return await query.find(self._deliveries, matching, NEWEST, SHOWN, milliseconds)
+
+    def stream_for_user(self, user: ObjectId) -> AsyncGenerator[list[BSON], None]:
+        """The deliveries of an account in batches, oldest first."""
+
+        def stages(last: BSON | None) -> list[BSON]:
+            after = {"_id": {"$gt": last["_id"]}} if last else {}
+            return [{"$match": {"user": user, **after}}, {"$sort": {"_id": ASCENDING}}]
+
+        return stream_batches(self._deliveries, stages, BATCH)
+
+    async def delete_for_hook(self, hook_id: ObjectId) -> None:
+        """Deletes the deliveries to a webhook."""
+        await delete_all(self._deliveries, {"hook": hook_id})
+
+    async def delete_for_user(self, user: ObjectId) -> None:
+        """Deletes the deliveries of an account."""
+        await delete_all(self._deliveries, {"user": user})

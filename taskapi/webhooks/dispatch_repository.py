@@ -1,0 +1,79 @@
+"""The place that the dispatcher of webhooks has reached, and its lease: one document, while there are webhooks."""
+
+from datetime import timedelta
+from typing import Final, NamedTuple, Self
+
+import bson
+
+from taskapi.core.clock import utc_now
+from taskapi.db.connection import BSON, Database
+from taskapi.db.leases import Lease, LeasePolicy
+from taskapi.db.service_state import WEBHOOKS, ServiceStateDocument
+
+LEASE: Final = LeasePolicy(timedelta(seconds=10), until="leased_until", holder="holder", optional=True)
+ONLY: Final[BSON] = {"_id": WEBHOOKS}
+
+
+class LeaseLost(Exception):
+    """Another worker dispatches."""
+
+
+class Place(NamedTuple):
+    """A place in MongoDB's change stream: behind the change with a resume token, or behind everything up to a time."""
+
+    token: str | None = None
+    time: bson.Timestamp | None = None
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The place that ``write`` has written."""
+        seconds, _, number = text.partition(".")
+        return cls(time=bson.Timestamp(int(seconds), int(number))) if number else cls(token=text)
+
+    def write(self) -> str:
+        """The place as it is stored."""
+        return f"{self.time.time}.{self.time.inc}" if self.time else str(self.token)
+
+
+class DispatchRepository:
+    """Says from where on events are to be dispatched, and who does it."""
+
+    def __init__(self, database: Database) -> None:
+        self._states = database.collection(ServiceStateDocument)
+
+    async def announce(self, time: bson.Timestamp) -> None:
+        """Has the dispatcher look which webhooks there are. If none is at work, it begins behind everything up to ``time``."""
+        begin = {"since": utc_now(), "place": Place(time=time).write()}
+        await self._states.update_one(ONLY, {"$inc": {"generation": 1}, "$setOnInsert": begin}, upsert=True)
+
+    async def touch(self) -> None:
+        """Has the dispatcher, if there is one, look which webhooks are left."""
+        await self._states.update_one(ONLY, {"$inc": {"generation": 1}})
+
+    async def exists(self) -> bool:
+        """Whether there is a place to go on from."""
+        return await self._states.find_one(ONLY, {"_id": 1}) is not None
+
+    async def take(self) -> tuple[Lease, BSON] | None:
+        """Leases the work. None when there is none, or another worker does it."""
+        return await LEASE.take(self._states, ONLY, {"_id": 1})
+
+    async def renew(self, lease: Lease) -> int:
+        """Renews the lease. Returns a number that differs when webhooks have changed. Raises LeaseLost."""
+        found = await lease.renew(self._states, {"generation": 1})
+        if found is None:
+            raise LeaseLost
+        return int(found["generation"])
+
+    async def save_place(self, lease: Lease, place: Place) -> None:
+        """Stores that everything up to a place was dispatched. Raises LeaseLost."""
+        if not (await self._states.update_one(lease.mine, {"$set": {"place": place.write()}})).matched_count:
+            raise LeaseLost
+
+    async def stop(self, lease: Lease, generation: int) -> bool:
+        """Ends the work, because there are no webhooks. False when there may be some since ``generation``."""
+        return (await self._states.delete_one({**lease.mine, "generation": generation})).deleted_count == 1
+
+    async def release(self, lease: Lease) -> None:
+        """Lets another worker go on."""
+        await lease.release(self._states)

@@ -1,0 +1,113 @@
+"""The stored webhooks."""
+
+from collections.abc import AsyncGenerator, Collection, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from bson import ObjectId
+from pymongo import ASCENDING, ReturnDocument
+
+from taskapi.core.clock import utc_now
+from taskapi.db.batches import delete_all
+from taskapi.db.connection import BSON, Database, acknowledged
+from taskapi.webhooks.documents import MAX_WEBHOOKS, DisabledReason, WebhookDocument
+
+OLDEST: Final = {"_id": ASCENDING}
+FOR_DISPATCH: Final = dict.fromkeys(("user", "events", "where", "begins_after"), 1)
+
+
+class WebhookRepository:
+    """The webhooks of all accounts."""
+
+    def __init__(self, database: Database) -> None:
+        self._hooks = database.collection(WebhookDocument)
+
+    async def add(self, hook: BSON) -> bool:
+        """Stores a webhook, and gives it an ``_id``. False when the account has too many."""
+        theirs = {"user": hook["user"]}
+        if await self._hooks.count_documents(theirs) >= MAX_WEBHOOKS:
+            return False
+        await self._hooks.insert_one(hook)
+        if await self._hooks.count_documents(theirs) <= MAX_WEBHOOKS:
+            return True
+        await self._hooks.delete_one({"_id": hook["_id"]})  # another one was quicker
+        return False
+
+    async def list_for_user(self, user: ObjectId) -> list[BSON]:
+        """The webhooks of an account, oldest first."""
+        return await self._hooks.find({"user": user}, sort=list(OLDEST.items())).to_list(None)
+
+    async def find(self, user: ObjectId, hook_id: ObjectId | None) -> BSON | None:
+        """A webhook of an account; None when it has no such webhook."""
+        return await self._hooks.find_one({"_id": hook_id, "user": user})
+
+    async def change(
+        self,
+        user: ObjectId,
+        hook_id: ObjectId | None,
+        values: BSON,
+        versions: Collection[int] | None = None,
+        *,
+        begin: str | None = None,
+    ) -> BSON | None:
+        """Changes a webhook and returns it; None when the account has no such webhook, or at none of the ``versions``.
+
+        ``begin`` is where it begins if it was disabled.
+        """
+        matching = {"_id": hook_id, "user": user, **_at(versions)}
+        changed: BSON = {name: {"$literal": value} for name, value in {**values, "updated_at": utc_now()}.items()}
+        changed["version"] = {"$add": ["$version", 1]}
+        if begin:
+            changed["begins_after"] = {"$cond": ["$enabled", "$begins_after", {"$literal": begin}]}
+        update = [{"$set": changed}]
+        return await self._hooks.find_one_and_update(matching, update, return_document=ReturnDocument.AFTER)
+
+    async def remove(self, user: ObjectId, hook_id: ObjectId | None, versions: Collection[int] | None = None) -> bool:
+        """Deletes a webhook. False when the account has no such webhook, or at none of the ``versions``."""
+        return (await self._hooks.delete_one({"_id": hook_id, "user": user, **_at(versions)})).deleted_count == 1
+
+    async def find_enabled(self) -> list[BSON]:
+        """What the dispatcher needs of all enabled webhooks, in a state that cannot be rolled back."""
+        return await acknowledged(self._hooks).find({"enabled": True}, FOR_DISPATCH).to_list(None)
+
+    async def is_any_enabled(self) -> bool:
+        """Whether there is an enabled webhook."""
+        return await self._hooks.find_one({"enabled": True}, {"_id": 1}) is not None
+
+    async def find_many(self, hook_ids: Collection[ObjectId]) -> Mapping[ObjectId, BSON]:
+        """The webhooks with these ids."""
+        found = await self._hooks.find({"_id": {"$in": list(hook_ids)}}).to_list(None)
+        return {hook["_id"]: hook for hook in found}
+
+    async def note_failure(self, hook_id: ObjectId, now: datetime) -> datetime | None:
+        """Notes that an attempt failed. Returns since when attempts fail without a success; None when the webhook is gone."""
+        since: Any = {"$ifNull": ["$failing_since", now]}
+        found = await self._hooks.find_one_and_update(
+            {"_id": hook_id},
+            [{"$set": {"failing_since": since}}],
+            {"failing_since": 1},
+            return_document=ReturnDocument.AFTER,
+        )
+        return found["failing_since"] if found else None
+
+    async def note_success(self, hook_id: ObjectId) -> None:
+        """Notes that an attempt succeeded."""
+        await self._hooks.update_one({"_id": hook_id, "failing_since": {"$ne": None}}, {"$set": {"failing_since": None}})
+
+    async def disable(self, hook_id: ObjectId, reason: DisabledReason) -> bool:
+        """Disables a webhook. False when it is gone, or was disabled already."""
+        values = {"enabled": False, "disabled_reason": reason, "updated_at": utc_now()}
+        update = {"$set": values, "$inc": {"version": 1}}
+        return (await self._hooks.update_one({"_id": hook_id, "enabled": True}, update)).modified_count == 1
+
+    async def stream_for_user(self, user: ObjectId) -> AsyncGenerator[list[BSON], None]:
+        """The webhooks of an account, oldest first, in one batch."""
+        yield await self.list_for_user(user)
+
+    async def delete_for_user(self, user: ObjectId) -> None:
+        """Deletes the webhooks of an account."""
+        await delete_all(self._hooks, {"user": user})
+
+
+def _at(versions: Collection[int] | None) -> BSON:
+    return {} if versions is None else {"version": {"$in": list(versions)}}
