@@ -20,7 +20,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Reports the status of each answer on stderr, and ends each answer with a newline.
 CURL = "curl() { command curl --write-out '\\n%{stderr}%{http_code}\\n' \"$@\"; }"
 CHANGING = re.compile(r"tsk_\w{36}|\b[0-9a-f]{32}\b|\b[0-9a-f]{24}\b|\d{4}-\d\d-\d\dT[0-9:.]+Z")
-README = [201, 200, 201, 200, 200, 200, 200, 422]
+README = [201, 200, 201, 200, 200, 200, 200, 422, 200, 200]
 TUTORIAL = [201, 200, 200, 201, 201, *[200] * 17, 422, 422, 404]
 
 
