@@ -74,6 +74,22 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         else:
             self.close(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
 
+    def handle_close(self, event: Frame) -> None:
+        """Ends the connection because the client does. It may leave unread what was sent."""
+        super().handle_close(event)
+        self._abort_later()
+
+    def eof_received(self) -> None:
+        """Ends the connection of a client that sends nothing more; called by the event loop."""
+        self._abort_later()
+
+    def keepalive_timeout(self) -> None:
+        """Ends the connection of a client that has answered no ping; it may not read at all."""
+        self.pong_timer = None
+        if not self.close_sent and not self.transport.is_closing():
+            self.conn.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+            self.handle_parser_exception()
+
     def handle_parser_exception(self) -> None:
         """Ends the connection because what came breaks the protocol, or a limit."""
         self._is_broken = True
@@ -89,6 +105,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         else:
             self.send_500_response()
             self.transport.close()
+        self._abort_later()
 
     def close(self, code: int, reason: str) -> None:
         """Ends the connection, unless it has ended: tells the client, and the application."""
@@ -99,8 +116,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def on_task_complete(self, task: "asyncio.Task[None]") -> None:
         """Ends the connection of an application that has left it open."""
         super().on_task_complete(task)
-        if not self.disconnected:
-            self._abort_later()
+        self._abort_later()
 
     async def send(self, message: ASGISendEvent) -> None:
         """Sends a message of the application, as soon as the client has read enough. Raises ClientDisconnected."""
@@ -131,8 +147,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self._abort_later()
 
     def _abort_later(self) -> None:
-        """Gives the client a moment to read what was sent, and to answer."""
-        if self.close_timer is None:
+        """Gives the client a moment to read what was sent, and to answer. Without this, one that does not read stays for ever."""
+        if self.close_timer is None and not self.disconnected:
             self.close_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def _write(self) -> None:

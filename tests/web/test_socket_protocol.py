@@ -5,117 +5,22 @@ import logging
 import os
 import secrets
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from functools import partial
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
-from uvicorn import Config
-from uvicorn.server import ServerState
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.frames import Frame, Opcode
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Opcode
 
-from taskapi.db.driver_threads import threads
 from taskapi.web import socket_protocol
-from taskapi.web.http_protocol import HttpProtocol
-from taskapi.web.http_upgrade import SOCKETS
-from taskapi.web.load import Load
-from taskapi.web.socket_context import SocketContext
 from taskapi.web.socket_protocol import MAX_FRAGMENTS, MAX_MESSAGE_BYTES
-
-APP = "https://app.example.com"
-KEY = "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=="
-OFFER = ["Host: a", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", KEY]
-BIG = "x" * 50_000
-
-
-class Service:
-    """A server in this process that answers messages with themselves, or as they ask."""
-
-    def __init__(self) -> None:
-        self.state, self.port = ServerState(), 0
-        self.received: list[Any] = []
-        self.ended: asyncio.Queue[int] = asyncio.Queue()
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/echo"
-
-    async def answer(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-            await send({"type": "http.response.body", "body": b"ok"})
-            return
-        await send({"type": "websocket.accept"})
-        while True:
-            message = await receive()
-            self.received.append(message)
-            if message["type"] == "websocket.disconnect":
-                self.ended.put_nowait(message["code"])
-                return
-            text = message.get("text")
-            if text == "fail":
-                raise ValueError("on purpose")
-            if text == "leave":
-                return
-            if text == "close":
-                await send({"type": "websocket.close", "code": 4401, "reason": "because"})
-            elif text == "flood":
-                while True:
-                    await send({"type": "websocket.send", "text": BIG})
-            elif text is not None:
-                await send({"type": "websocket.send", "text": text})
+from tests.web.sockets import BIG, OFFER, Service, closing, masked, mute, serving, shake_hands, until
 
 
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
-    service = Service()
-    app = SocketContext(service.answer, Load(threads), [APP])
-    config = Config(app, interface="asgi3", lifespan="off", log_config=None)
-    config.load()
-    state = {SOCKETS: frozenset({"/echo"})}
-    make = partial(HttpProtocol, config=config, server_state=service.state, app_state=state)
-    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
-    service.port = server.sockets[0].getsockname()[1]
-    yield service
-    server.close()
-    await until(lambda: not service.state.connections and not service.state.tasks)
-
-
-async def closing(wire: ClientConnection) -> tuple[int, str]:
-    """How the server ends the connection."""
-    async with asyncio.timeout(10):
-        with suppress(ConnectionClosed):
-            async for _ in wire:
-                pass
-    assert wire.close_code is not None
-    return wire.close_code, wire.close_reason or ""
-
-
-async def shake_hands(
-    service: Service, *lines: str, path: str = "/echo"
-) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
-    """The head of the answer to a handshake of these lines, and the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-    writer.write("\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode())
-    return await reader.readuntil(b"\r\n\r\n"), reader, writer
-
-
-def masked(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
-    return Frame(opcode, data, fin=fin).serialize(mask=True)
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what Uvicorn does fires no event
-            await asyncio.sleep(0.01)
-
-
-def mute(wire: ClientConnection) -> None:
-    """Reads nothing from the connection any more."""
-    wire.transport.pause_reading()
+    async with serving() as served:
+        yield served
 
 
 async def test_messages_pass(service: Service) -> None:
@@ -193,52 +98,6 @@ async def test_what_is_no_frame_is_refused(service: Service, frames: bytes, code
     assert await service.ended.get() == code
 
 
-@pytest.mark.parametrize("path", ["/echo/more", "/", "/tasks", "/echo%2F", "//echo"])
-async def test_other_paths_are_served_as_http(service: Service, path: str) -> None:
-    head, _, writer = await shake_hands(service, *OFFER, path=path)
-    assert head.startswith(b"HTTP/1.1 200 ")
-    writer.close()
-
-
-@pytest.mark.parametrize("path", ["/echo", "/echo/", "/echo?ticket=tkt_x"])
-async def test_the_path_takes_websockets(service: Service, path: str) -> None:
-    head, _, writer = await shake_hands(service, *OFFER, path=path)
-    assert head.startswith(b"HTTP/1.1 101 ")
-    writer.close()
-
-
-@pytest.mark.parametrize("changes", [{KEY: "X: y"}, {KEY: "Sec-WebSocket-Key: short"}, {OFFER[3]: "Sec-WebSocket-Version: 8"}])
-async def test_an_incomplete_handshake_is_http(service: Service, changes: dict[str, str]) -> None:
-    head, _, writer = await shake_hands(service, *(changes.get(line, line) for line in OFFER))
-    assert head.startswith(b"HTTP/1.1 200 ")
-    writer.close()
-
-
-@pytest.mark.parametrize("more", [[f"X-{number}: y" for number in range(200)], ["X: " + 9000 * "y"]], ids=["many", "long"])
-async def test_heads_beyond_its_limits_are_refused(service: Service, more: list[str]) -> None:
-    head, reader, writer = await shake_hands(service, *OFFER, *more)
-    assert head.startswith(b"HTTP/1.1 431 ")
-    assert await reader.read() != b"x"
-    writer.close()
-
-
-@pytest.mark.parametrize("origin", ["https://evil.example", f"{APP}.evil.example", "null", "http://app.example.com", ""])
-async def test_pages_of_other_origins_are_refused(service: Service, origin: str) -> None:
-    with pytest.raises(InvalidStatus) as refused:
-        await connect(service.url, additional_headers={"Origin": origin})
-    response = refused.value.response
-    assert (response.status_code, response.headers["content-type"]) == (403, "application/problem+json")
-    assert b'"error":"origin_refused"' in (response.body or b"")
-
-
-async def test_pages_of_allowed_origins_are_admitted(service: Service) -> None:
-    proxied = {"Origin": "https://tasks.example:8443", "X-Forwarded-Host": "tasks.example:8443"}
-    for headers in ({"Origin": APP}, {"Origin": f"http://127.0.0.1:{service.port}"}, proxied):
-        async with connect(service.url, additional_headers=headers) as wire:
-            await wire.send("hello")
-            assert await wire.recv() == "hello"
-
-
 async def test_the_query_is_not_logged(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     secret = f"tkt_{secrets.token_hex(16)}"
     with caplog.at_level(logging.DEBUG):
@@ -277,6 +136,25 @@ async def test_who_answers_no_ping_is_cut_off(service: Service, monkeypatch: pyt
     assert frames[0] == 0x89
     assert frames.endswith(struct.pack("!H", 1011) + b"keepalive ping timeout")
     writer.close()
+
+
+@pytest.mark.parametrize("how", ["silence", "close", "end"])
+async def test_one_who_reads_nothing_goes(service: Service, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setattr(socket_protocol, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(socket_protocol, "PING_SECONDS", 0.5 if how == "silence" else 20)
+    _, reader, writer = await shake_hands(service, *OFFER)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    writer.write(masked(Opcode.TEXT, b"flood"))
+    (connection,) = service.state.connections
+    assert isinstance(connection, socket_protocol.SocketProtocol)
+    await until(lambda: not connection.writable.is_set())
+    if how == "close":
+        writer.write(masked(Opcode.CLOSE, b""))
+    if how == "end":
+        writer.write_eof()
+    await until(lambda: not service.state.connections and not service.state.tasks)
+    writer.close()
+    assert reader
 
 
 async def test_a_stop_ends_every_connection(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
