@@ -9,8 +9,10 @@ from bson import ObjectId, Timestamp
 
 from taskapi.core.clock import rfc3339, utc_now
 from taskapi.core.keys import Keyring, decode_base64url, encode_base64url
+from taskapi.db.change_streams import StreamsUnsupported
 from taskapi.events.positions import Page, Position, PositionCodec, PositionSigner
 from taskapi.tasks.services import changed_tasks
+from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.accounts.users.renamer import follow_due
@@ -103,6 +105,14 @@ async def test_position_is_valid_while_tombstones_are_kept(ada: Account) -> None
 async def test_position_of_the_future_has_expired(ada: Account) -> None:
     since = position(ada, Position(seconds_ago(-3600)))
     is_problem(await ada.get("/tasks/changes", params={"since": since}), 410, "position_expired")
+
+
+async def test_standalone_mongodb_is_told(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_: TaskChanges) -> None:
+        raise StreamsUnsupported
+
+    monkeypatch.setattr(TaskChanges, "now", refuse)
+    is_problem(await ada.get("/tasks/changes"), 501, "change_streams_unsupported")
 
 
 async def test_account_without_tasks_gets_a_position(ada: Account, bob: Account) -> None:
