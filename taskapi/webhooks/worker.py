@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 MAX_IN_FLIGHT: Final = 100  # of this worker
 MAX_FAILING: Final = 50  # of those, to receivers whose last attempt failed
 MAX_PER_HOOK: Final = 3
+AT_ONCE: Final = 16  # webhooks whose deliveries are looked for at the same time
 SOON: Final = timedelta(seconds=1)
 
 Tell = Callable[[ObjectId], Awaitable[None]]  # the owner, that a webhook was disabled
@@ -62,8 +63,10 @@ class DeliveryWorker:
         due = await self._deliveries.find_due_hooks()
         random.shuffle(due)
         hooks = await self._hooks.find_many(due)
-        for hook_id in due:
-            await self._begin(hook_id, hooks.get(hook_id))
+        for start in range(0, len(due), AT_ONCE):
+            beginning = (self._begin(hook_id, hooks.get(hook_id)) for hook_id in due[start : start + AT_ONCE])
+            for failure in filter(None, await asyncio.gather(*beginning, return_exceptions=True)):
+                raise failure
 
     async def close(self) -> None:
         """Breaks off all attempts; what they were to send is due again."""
@@ -87,18 +90,16 @@ class DeliveryWorker:
             await self._deliveries.cancel(hook_id, "account_inactive")
             return
         is_failing = hook["failing_since"] is not None
-        room = self._room(hook_id, is_failing=is_failing)
-        if room <= 0:
+        if self._room(hook_id, is_failing=is_failing) <= 0:
             return
         for due in await self._deliveries.find_due(hook_id, 2 * MAX_PER_HOOK):
-            if room <= 0:
+            if self._room(hook_id, is_failing=is_failing) <= 0:
                 break
             if await self._deliveries.waits_for_another(hook_id, due):
                 continue
             delivery = await self._deliveries.lease(due["_id"], _host(hook["url"]))
             if delivery is None:
                 break
-            room -= 1
             attempt = asyncio.create_task(self._attempt(delivery, hook), name="webhook")
             self._attempts[attempt] = hook_id, is_failing
             attempt.add_done_callback(self._ended)
