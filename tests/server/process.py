@@ -89,11 +89,16 @@ class Server:
 
     def account(self, name: str | None = None) -> dict[str, str]:
         """Registers somebody, by default of a name that nobody has yet; the headers of their requests."""
-        person = {"username": name or f"user-{secrets.token_hex(8)}", "password": PASSWORD}
+        username = name or f"user-{secrets.token_hex(8)}"
         with self.client() as client:
-            assert client.post("/register", json=person).status_code == 201
-            token = keep_secret(client.post("/token", data=person).json()["access_token"], "access_token")
-        return {"Authorization": f"Bearer {token}"}
+            assert client.post("/register", json={"username": username, "password": PASSWORD}).status_code == 201
+        return self.sign_in(username)
+
+    def sign_in(self, username: str) -> dict[str, str]:
+        """The headers of the requests of a new session."""
+        with self.client() as client:
+            answer = client.post("/token", data={"username": username, "password": PASSWORD})
+        return {"Authorization": f"Bearer {keep_secret(answer.json()['access_token'], 'access_token')}"}
 
     def status(self, path: str = "/ready") -> int:
         """The status of a GET; 0 when nothing answers. It is asked so often that it must cost little."""

@@ -80,12 +80,14 @@ async function signIn(form) {
     gone: new Map(), // versions in which tasks were deleted
     wishes: new Map(), // changes on their way to the server, which are shown already
     sending: new Map(), // the last request of each task
+    own: new Map(), // versions that were made here, by the id and the version before
     adding: new Set(), // titles on their way
     editing: null, // { id, version }
     waiting: [], // events that came while the list was loading; null when it is there
     loading: null, // the run that loads the list
     source: null, // the EventSource
     isLive: false, // it has said hello
+    isUnsupported: false, // by the server's MongoDB
     position: null, // in the stream
     heard: Date.now(), // of the stream
     attempts: 0, // to connect, since the last hello
@@ -174,7 +176,7 @@ function listen(account, source) {
   on("end", ({ reason }) => {
     if (reason in FATAL) leave(account, FATAL[reason]);
     else if (reason === "token_expired") refresh(account).then(() => connect(account), (failure) => again(account, failure));
-    else again(account);
+    else again(account, null, 500 + 2500 * Math.random()); // the server restarts: not everybody comes back at once
   });
   source.onerror = () => lost(account, source); // left alone, the browser would try again with the ticket, which is used up
 }
@@ -197,19 +199,17 @@ async function lost(account, source) {
   }
 }
 
-function again(account, failure) {
+function again(account, failure, delay = Math.min(MAX_DELAY_MS, 500 * 2 ** account.attempts) * (0.5 + Math.random() / 2)) {
   close(account);
   if (me !== account) return;
   if (failure?.status === 400) account.position = null; // it is of another server
   if (!account.position) account.waiting = [];
   if (failure?.status) account.complaint = say("problem", failure.message) || true;
+  account.attempts++;
+  account.isUnsupported = failure?.status === 501;
+  if (account.isUnsupported) load(account); // a list as of now, every time
   show(account);
-  let delay = Math.min(MAX_DELAY_MS, 500 * 2 ** account.attempts++) * (0.5 + Math.random() / 2);
-  if (failure?.status === 501) {
-    delay = MAX_DELAY_MS;
-    load(account); // there are no streams: then a list as of now
-  }
-  account.timer = setTimeout(() => connect(account), delay);
+  account.timer = setTimeout(() => connect(account), account.isUnsupported ? MAX_DELAY_MS : delay);
 }
 
 function close(account) {
@@ -221,7 +221,7 @@ function close(account) {
 
 function show(account) {
   const [text, look] = !account.isLive
-    ? account.attempts ? ["Reconnecting…", "lost"] : ["Connecting…", ""]
+    ? account.isUnsupported ? ["Not live", "lost"] : account.attempts ? ["Reconnecting…", "lost"] : ["Connecting…", ""]
     : account.waiting ? ["Loading…", ""] : ["Live", "live"];
   if ($("state").textContent !== text) $("state").textContent = text;
   $("state").className = look;
@@ -308,7 +308,9 @@ async function send(id, wish, work, version) {
     await before?.catch(() => {});
     const task = account.tasks.get(id);
     if (!task) throw new Failure(404);
-    await work(account, task, { "If-Match": `"${version ?? task.version}"` });
+    let seen = version ?? task.version;
+    while (account.own.has(`${id} ${seen}`)) seen = account.own.get(`${id} ${seen}`); // one's own changes are no conflict
+    await work(account, task, { "If-Match": `"${seen}"` });
   })();
   account.sending.set(id, turn);
   render();
@@ -342,8 +344,9 @@ async function explain(account, id, wish, failure) {
 
 const change = (id, changes, version) =>
   send(id, changes, async (account, task, headers) => {
-    const answer = await call("PATCH", `tasks/${id}`, { json: changes, headers });
-    put(account, await answer.json());
+    const answer = await (await call("PATCH", `tasks/${id}`, { json: changes, headers })).json();
+    account.own.set(`${id} ${answer.version - 1}`, answer.version);
+    put(account, answer);
   }, version);
 
 async function remove(id) {
@@ -411,8 +414,10 @@ function render() {
   const focused = document.activeElement;
   const held = focused?.closest("li");
   const [list, place] = held ? [held.parentNode, [...held.parentNode.children].indexOf(held)] : [];
-  arrange($("open"), open.map((task) => row(account, task)));
-  arrange($("done"), done.map((task) => row(account, task)));
+  $("done-section").hidden = !done.length; // before the focus can go there
+  const [openRows, doneRows] = [open, done].map((some) => some.map((task) => row(account, task)));
+  arrange($("open"), openRows);
+  arrange($("done"), doneRows);
   if (held && focused !== document.activeElement) {
     const other = list.children[Math.min(place, list.children.length - 1)];
     (focused.isConnected && focused.checkVisibility() ? focused : (other?.querySelector(".tick") ?? $("new-title"))).focus({ preventScroll: true });
@@ -420,7 +425,6 @@ function render() {
 
   $("open-count").textContent = account.waiting ? "" : open.length;
   $("done-count").textContent = done.length;
-  $("done-section").hidden = !done.length;
   $("nothing").hidden = open.length > 0 || Boolean(account.waiting);
   $("older").hidden = open.length < MAX_OPEN;
   document.title = `(${open.length}) Tasks, live`;
@@ -535,7 +539,7 @@ $("sign-in").addEventListener("submit", async (event) => {
   } catch (failure) {
     const needsCode = ["second_factor_required", "bad_second_factor"].includes(failure.code);
     if (needsCode) $("second-factor").hidden = false;
-    say("problem", failure.message);
+    say("problem", failure.code === "second_factor_required" ? "This account has a second factor: enter a code." : failure.message);
     (needsCode ? form.elements.otp : form.elements.password).select();
   } finally {
     button.ariaBusy = "false";
@@ -584,7 +588,7 @@ setInterval(() => {
 }, 10_000);
 addEventListener("online", resume);
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && me?.isLive && Date.now() - me.heard > STALE_MS) resume();
+  if (!document.hidden && (!me?.isLive || Date.now() - me.heard > STALE_MS)) resume();
 });
 addEventListener("pagehide", (event) => {
   if (me && !event.persisted) navigator.sendBeacon(new URL("revoke", ROOT), new URLSearchParams({ token: me.refreshToken }));
