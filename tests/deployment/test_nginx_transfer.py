@@ -12,10 +12,9 @@ import pytest
 
 from taskapi.core.settings import Settings
 from tests.client import PASSWORD, is_problem
+from tests.deployment.conftest import Site
 from tests.deployment.nginx import shipped
-from tests.deployment.test_nginx import LIMIT, Site, alice, site, token
-
-__all__ = ["alice", "site", "token"]  # the fixtures
+from tests.deployment.test_nginx import LIMIT
 
 pytestmark = pytest.mark.real
 
