@@ -1,0 +1,66 @@
+"""Keeps a copy of your tasks in SQLite over a WebSocket: first what has changed since the last time, then each change."""
+
+import json
+import os
+import sqlite3
+import time
+
+import httpx
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
+
+URL = os.environ["TASKAPI_URL"]
+TOKEN = {"Authorization": f"Bearer {os.environ['TASKAPI_TOKEN']}"}  # an API token with the scope tasks:read
+COPY = sqlite3.connect(os.environ["COPY"])
+COPY.execute("PRAGMA journal_mode = wal")
+COPY.executescript("CREATE TABLE IF NOT EXISTS tasks (id PRIMARY KEY, version, task); CREATE TABLE IF NOT EXISTS place (since)")
+
+
+def since():
+    place = COPY.execute("SELECT since FROM place").fetchone()
+    return {"since": place[0]} if place else {}
+
+
+def store(events, place):
+    with COPY:  # the changes and the place that is reached are stored together
+        for event in events:  # they come at least once: what is newer in the copy stays
+            COPY.execute("DELETE FROM tasks WHERE id = ? AND version <= ?", (event["task_id"], event["version"]))
+            if task := event.get("task"):
+                COPY.execute("INSERT OR IGNORE INTO tasks VALUES (?, ?, ?)", (task["id"], task["version"], json.dumps(task)))
+        COPY.execute("DELETE FROM place")
+        COPY.execute("INSERT INTO place VALUES (?)", (place,))
+
+
+def begin_anew(reason):
+    print("begins anew:", reason)
+    with COPY:
+        COPY.execute("DELETE FROM tasks")
+        COPY.execute("DELETE FROM place")
+
+
+while True:
+    try:
+        page = {"more": True}
+        while page["more"]:
+            answer = httpx.get(f"{URL}/tasks/changes", params={"limit": 1000} | since(), headers=TOKEN)
+            page = answer.raise_for_status().json()
+            store(page["changes"], page["next"])
+        with connect(f"{URL.replace('http', 'ws', 1)}/events/ws", additional_headers=TOKEN) as socket:
+            socket.send(json.dumps({"type": "subscribe", "id": "all"} | since()))
+            for text in socket:
+                match json.loads(text):
+                    case {"type": "event", "event": event}:
+                        store([event], event["id"])
+                    case {"type": "subscribed" | "heartbeat", "position": position}:
+                        store([], position)
+                    case {"type": "reset", "message": message}:
+                        begin_anew(message)
+                        break
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == 410:
+            begin_anew(error.response.json()["detail"])
+        elif error.response.status_code < 500 and error.response.status_code != 429:
+            raise
+    except (httpx.TransportError, WebSocketException, OSError) as error:
+        print("tries again:", error)
+    time.sleep(1)
