@@ -1,6 +1,7 @@
 """WebSockets of a real server: behind a path, over restarts and among workers, and with nothing secret in its log."""
 
 import json
+import secrets
 import signal
 import time
 from collections.abc import Iterator
@@ -14,9 +15,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from taskapi.core.settings import Settings
+from taskapi.db.mongod_program import find_mongod
 from tests.events.sockets import quiet
 from tests.leaks import keep_secret
 from tests.server.process import Server, serving, wait_until
+from tests.tools import free_port, running
 
 pytestmark = pytest.mark.real
 
@@ -101,3 +105,21 @@ def test_a_debugging_log_has_no_secret(folder: Path) -> None:
             pass
         wait_until(lambda: "closed=1000" in server.output, "the line of the connection")
         assert headers["Authorization"].removeprefix("Bearer ") not in server.output
+
+
+def test_a_standalone_mongodb_has_no_events(folder: Path) -> None:
+    port, data = free_port(), folder.with_name("standalone")
+    data.mkdir()
+    command = [str(find_mongod(Settings(_env_file=None))), "--dbpath", str(data), "--port", str(port), "--nounixsocket"]
+    with running(command, folder.with_name("mongod.log"), port):
+        uri = f"mongodb://127.0.0.1:{port}/"
+        with serving(folder, MONGODB_URI=uri, SECRET_KEY=keep_secret(secrets.token_hex(32), "secret key")) as server:
+            headers = server.account()
+            with server.client(headers=headers) as client:
+                make_task(client, "kept")
+                assert client.get("/events/stream").status_code == 501
+            with connect(f"ws://127.0.0.1:{server.port}/events/ws", additional_headers=headers, logger=quiet) as wire:
+                with pytest.raises(ConnectionClosed) as end:
+                    wire.recv(PATIENCE_SECONDS)
+                assert end.value.rcvd is not None
+                assert (end.value.rcvd.code, end.value.rcvd.reason) == (4501, "change_streams_unsupported")
