@@ -126,7 +126,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         elif message["type"] == "websocket.close":
             self.close(message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or "")
         elif message["type"] == "websocket.send":
-            await self.writable.wait()
+            while not self.writable.is_set():  # of several that wait, the first to go on may fill the buffer again
+                await self.writable.wait()
             if self.disconnected or self.close_sent or self.transport.is_closing():
                 raise ClientDisconnected
             self.conn.send_text((message.get("text") or "").encode())

@@ -22,6 +22,7 @@ APP = "https://app.example.com"
 KEY = "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=="
 OFFER = ["Host: a", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", KEY]
 BIG = "x" * 50_000
+CHORUS = 400
 
 
 class Service:
@@ -58,6 +59,8 @@ class Service:
             elif text == "flood":
                 while True:
                     await send({"type": "websocket.send", "text": BIG})
+            elif text == "chorus":
+                await asyncio.gather(*(send({"type": "websocket.send", "text": BIG}) for _ in range(CHORUS)))
             elif text is not None:
                 await send({"type": "websocket.send", "text": text})
 

@@ -14,7 +14,7 @@ from websockets.frames import Opcode
 
 from taskapi.web import socket_protocol
 from taskapi.web.socket_protocol import MAX_FRAGMENTS, MAX_MESSAGE_BYTES
-from tests.web.sockets import BIG, OFFER, Service, closing, masked, mute, serving, shake_hands, until
+from tests.web.sockets import BIG, CHORUS, OFFER, Service, closing, masked, mute, serving, shake_hands, until
 
 
 @pytest.fixture
@@ -126,6 +126,27 @@ async def test_one_who_does_not_read_waits(service: Service) -> None:
         assert connection.transport.get_write_buffer_size() == before < 2 * len(BIG) + 65_536
         wire.transport.abort()
     await until(lambda: not service.state.connections)
+
+
+async def test_those_who_send_wait_for_each_other(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    write = socket_protocol.SocketProtocol._write
+
+    def noted_write(protocol: socket_protocol.SocketProtocol) -> None:
+        write(protocol)
+        sizes.append(protocol.transport.get_write_buffer_size())
+
+    monkeypatch.setattr(socket_protocol.SocketProtocol, "_write", noted_write)
+    async with connect(service.url, max_queue=1) as wire:
+        mute(wire)
+        await wire.send("chorus")
+        (connection,) = service.state.connections
+        assert isinstance(connection, socket_protocol.SocketProtocol)
+        await until(lambda: not connection.writable.is_set())
+        wire.transport.resume_reading()
+        for _ in range(CHORUS):
+            assert await wire.recv() == BIG
+    assert 0 < max(sizes) < 2 * len(BIG) + 65_536
 
 
 async def test_who_answers_no_ping_is_cut_off(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
