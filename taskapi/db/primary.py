@@ -37,6 +37,7 @@ class PrimaryProbe:
         self._client: AsyncMongoClient[dict[str, Any]] | None = None  # opened by the first check
         self._check: asyncio.Task[str | None] | None = None
         self._checked_at = 0.0
+        self.is_standalone = False  # by the last check
 
     async def require_primary(self) -> None:
         """Returns if a write would succeed.
@@ -79,7 +80,8 @@ class PrimaryProbe:
         hello = await database.command("hello")
         if not hello.get("isWritablePrimary"):
             return NO_PRIMARY
-        if "setName" not in hello:
+        self.is_standalone = "setName" not in hello
+        if self.is_standalone:
             return None
         states = database.get_collection("service_state", read_concern=ReadConcern("linearizable"))
         left = max(1, round((CHECK_SECONDS - (time.monotonic() - began)) * 1000))

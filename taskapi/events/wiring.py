@@ -1,5 +1,6 @@
 """Creates the repositories and services of events, one object of each class per application."""
 
+import logging
 from collections.abc import Iterator
 
 from taskapi.accounts.api_tokens.service import ApiTokenService
@@ -21,12 +22,16 @@ from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.storage.rendering import TaskRenderer
 from taskapi.web.services import Services
 
+log = logging.getLogger(__name__)
+
 
 def wire(database: Database, database_id: bytes, keys: Keyring, services: Services) -> Iterator[object]:
     """Yields the objects that routes and other packages use; ``services`` has those of the packages below."""
     yield (tickets := TicketRepository(database))
     yield Tickets(tickets, services[AccountLoader], services[TokenOwnerLoader])
     changes, tasks = services[TaskChanges], services[TaskRenderer]
+    if not changes.are_supported:
+        log.warning("MongoDB is standalone, so there are no events: streams and WebSockets are answered with 501")
     yield (positions := PositionCodec(PositionSigner(keys.derived("positions")), database_id))
     yield (renderer := EventRenderer(changes, tasks, positions))
     yield ChangeFeed(changes, renderer, positions)

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from taskapi.core.fields import ReadModel
 from taskapi.db.primary import PrimaryProbe
@@ -39,9 +39,12 @@ class Health(ReadModel):
 class Readiness(ReadModel):
     """Writes succeed."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready", "events": "available"}]})
 
     status: Literal["ready"] = "ready"
+    events: Literal["available", "unavailable"] = Field(
+        description="`unavailable` if MongoDB is standalone: it cannot tell of changes."
+    )
 
 
 @router.get("/", summary="Welcome", response_description="The version, and links.")
@@ -64,4 +67,4 @@ async def health() -> Health:
 async def ready(probe: Annotated[PrimaryProbe, Depends(provided(PrimaryProbe))]) -> Readiness:
     """Whether a write would succeed now: MongoDB has a primary that reaches a majority. Answers within two seconds."""
     await probe.require_primary()
-    return Readiness()
+    return Readiness(events="unavailable" if probe.is_standalone else "available")

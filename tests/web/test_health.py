@@ -30,7 +30,7 @@ async def test_health_needs_no_database(app: FastAPI, anonymous: httpx.AsyncClie
 @pytest.mark.real
 async def test_ready_with_a_primary(anonymous: httpx.AsyncClient) -> None:
     answer = await anonymous.get("/ready")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "events": "available"})
 
 
 @pytest.mark.real

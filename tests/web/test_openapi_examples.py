@@ -152,7 +152,7 @@ def test_what_an_answer_always_holds_is_required(document: dict[str, Any]) -> No
         if place.rpartition(" ")[2].startswith("2"):
             collect({"content": answer.get("content", {})})
     assert {"TaskRead", "UserRead", "ImportReport", "OperationResult"} <= read
-    for name in read - PARTS:
+    for name in read - PARTS - {"TaskEvent"}:  # some events have no task
         assert set(schemas[name].get("required", ())) == set(schemas[name].get("properties", ())), name
     for name in PARTS:
         assert "required" not in schemas[name]

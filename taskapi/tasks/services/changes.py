@@ -56,6 +56,11 @@ class TaskChanges:
 
     tasks: ChangeRepository
 
+    @property
+    def are_supported(self) -> bool:
+        """Whether MongoDB has change streams: a standalone one has none."""
+        return self.tasks.are_supported
+
     async def now(self) -> bson.Timestamp:
         """The present place in time: all writes that were acknowledged are at or before it, and can be read.
 

@@ -74,13 +74,18 @@ class ChangeRepository:
     def __init__(self, database: Database) -> None:
         self._tasks = database.collection(TaskDocument)
 
+    @property
+    def are_supported(self) -> bool:
+        """Whether MongoDB has change streams, as far as the driver knows: it has asked the server once."""
+        return not is_standalone(self._tasks.database.client)
+
     async def now(self) -> bson.Timestamp:
         """The present place in time. Raises StreamsUnsupported.
 
         All writes that were acknowledged are at or before it, and all that are can be read. The operation time of another read
         concern than ``majority`` may be later than that of a write that cannot be read yet.
         """
-        if is_standalone(self._tasks.database.client):
+        if not self.are_supported:
             raise StreamsUnsupported
         command = {"find": self._tasks.name, "filter": {"_id": None}, "limit": 1, "readConcern": {"level": "majority"}}
         time: bson.Timestamp = (await self._tasks.database.command(command))["operationTime"]
