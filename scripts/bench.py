@@ -1,7 +1,7 @@
 """Measures the API on this machine, on a MongoDB of its own: one server process on one core, the rest on the other.
 
 Without an option, it compares the API with the floor: a hand-written Starlette + Motor + orjson handler that answers the same
-requests. With one of the four others, it puts the results into docs/performance.md as well. It fails when a bar is missed.
+requests. With one of the five others, it puts the results into docs/performance.md as well. It fails when a bar is missed.
 Single numbers of a busy machine mean little; the ratios are medians over the rounds, each taken within its round.
 """
 
@@ -23,6 +23,7 @@ from bench_load import SECRET, Bench, pin_mongod, prepare
 from bench_page import PAGE, Result
 from bench_scale import require_space, scale
 from bench_soak import soak
+from bench_streams import measure_streams
 from bench_workers import compare_workers
 from pydantic import SecretStr
 from pymongo import MongoClient
@@ -55,6 +56,7 @@ def parse() -> argparse.Namespace:
     )
     kind.add_argument("--workers", type=int, metavar="N", help="compare the cost of a request with N workers and with one: 2")
     kind.add_argument("--soak", type=int, metavar="SECONDS", help="watch latency and memory under 128 connections: 60")
+    kind.add_argument("--streams", action="store_true", help="measure what streams of events cost")
     parser.add_argument("--connections", type=numbers, default=[1, 32, 128], help="numbers of connections (default 1,32,128)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default %(default)s)")
     parser.add_argument("--seconds", type=int, default=4, help="length of one measurement (default %(default)s)")
@@ -88,6 +90,8 @@ def measure(options: argparse.Namespace, bench: Bench, names: Sequence[str]) -> 
         return compare_workers(bench, options.workers, options.rounds, options.seconds)
     if options.soak:
         return soak(bench, options.soak)
+    if options.streams:
+        return measure_streams(bench, options.rounds, options.seconds)
     return compare(bench, names, options.connections, options.rounds, options.seconds)
 
 
@@ -95,7 +99,7 @@ def main() -> None:
     options = parse()
     if not shutil.which("wrk"):
         sys.exit("wrk is missing; install it (Debian, Ubuntu: apt-get install wrk)")
-    section = next((name for name in ("peers", "scale", "workers", "soak") if getattr(options, name)), None)
+    section = next((name for name in ("peers", "scale", "workers", "soak", "streams") if getattr(options, name)), None)
     page = Path(options.page) if section and options.page != "-" else None
     if page and section:
         bench_page.require_section(page, section)
