@@ -8,11 +8,13 @@ A batch of changes costs one query for the tasks of those who listen. Nobody is 
 
 import asyncio
 import logging
+import random
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from itertools import takewhile
+from math import inf
 
 from bson import ObjectId, Timestamp
 from pymongo.errors import PyMongoError
@@ -35,6 +37,7 @@ IDLE_SECONDS = 60
 OPENING_SECONDS = 10
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 AT_A_TIME = 500  # changes that are looked up at a time
+TICK_SECONDS = 0.25
 CATCHING_UP = 4  # followers at a time that are told from the oplog
 CATCHING_UP_SECONDS = 120  # for one of them
 NOWHERE = Position(Timestamp(0, 0))
@@ -51,6 +54,7 @@ class ChangeFeed:
         self._reading: asyncio.Task[None] | None = None
         self._opened = asyncio.Event()
         self._catching_up = asyncio.Semaphore(CATCHING_UP)
+        self._ticking: asyncio.TimerHandle | None = None
         self._stopping = False
 
     def add(self, user: UserRead, accept: Accept | None = None) -> Follower:
@@ -62,6 +66,8 @@ class ChangeFeed:
         for other in others:
             other.user = user  # as it is now, and the same object
         others.add(follower)
+        if self._ticking is None:
+            self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
         return follower
 
     def remove(self, follower: Follower) -> None:
@@ -80,12 +86,10 @@ class ChangeFeed:
         finally:
             self.remove(follower)
 
-    async def messages(
-        self, follower: Follower, since: str | None, heartbeat: float | None = None
-    ) -> AsyncGenerator[Message, None]:
+    async def messages(self, follower: Follower, since: str | None, heartbeat: float = inf) -> AsyncGenerator[Message, None]:
         """What a follower is told: first the place where it begins, then each event; ``End`` is the last.
 
-        With ``heartbeat``, there is one after so many seconds without anything to tell, so that the position is never old.
+        With ``heartbeat``, there is one after at most so many seconds without anything to tell: the position is never old.
 
         Raises:
             InvalidPosition: ``since`` is not a position of the follower's account.
@@ -106,10 +110,9 @@ class ChangeFeed:
                         place = Position.behind(changes[-1].change.token)
         except HistoryLost:
             follower.start_anew(ResetReason.expired)
-        told_at = time.monotonic()
+        follower.beat_at = time.monotonic() + heartbeat * random.random()  # noqa: S311  # nosec B311 - not all at once
         while True:
-            patience = None if heartbeat is None else told_at + heartbeat - time.monotonic()
-            changes = await follower.take(patience)
+            changes = await follower.take()
             if follower.ended:
                 yield End(follower.ended)
                 return
@@ -117,18 +120,19 @@ class ChangeFeed:
             if follower.reset:
                 reason, follower.reset = follower.reset, None
                 place = reached
+                follower.beat_at = time.monotonic() + heartbeat
                 yield Reset(reason, self._positions.write(place, owner_id))
-                told_at = time.monotonic()
                 continue
             chosen = await follower.choose(changes, place)
             for own in chosen:
                 yield self._renderer.render(own, follower.user)
+            now = time.monotonic()
             if chosen:
-                told_at = time.monotonic()
-            elif heartbeat is not None and time.monotonic() >= told_at + heartbeat:
+                follower.beat_at = now + heartbeat
+            elif now >= follower.beat_at:
+                follower.beat_at = now + heartbeat
                 place = reached if place.is_earlier(reached) else place
                 yield Heartbeat(self._positions.write(place, owner_id))
-                told_at = time.monotonic()
 
     def stop(self) -> None:
         """Ends all followers, because the server stops."""
@@ -139,6 +143,8 @@ class ChangeFeed:
     async def close(self) -> None:
         """Stops reading."""
         self.stop()
+        if self._ticking:
+            self._ticking.cancel()
         if self._reading:
             self._reading.cancel()
             with suppress(asyncio.CancelledError):
@@ -252,6 +258,13 @@ class ChangeFeed:
                 self._oldest = Position.behind(self._recent[0].token)
             self._recent.append(change)
         self._place = Position.behind(batch.token)
+
+    def _tick(self) -> None:
+        """One timer for the heartbeats of all followers: thousands of timers would take more memory."""
+        now = time.monotonic()
+        for follower in self._all_followers():
+            follower.beat(now)
+        self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick) if self._followers else None
 
     def _all_followers(self) -> Iterator[Follower]:
         for followers in self._followers.values():

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import StrEnum
+from math import inf
 from typing import Final, NamedTuple
 
 from taskapi.accounts.users.schemas import UserRead
@@ -78,13 +79,14 @@ Message = Hello | RenderedEvent | Reset | Heartbeat | End
 class Follower:
     """Somebody who follows the events of ``user``, and what they were not told of yet."""
 
-    __slots__ = ("_bytes", "_has_something", "_waiter", "_waiting", "accept", "ended", "reset", "user")
+    __slots__ = ("_bytes", "_has_something", "_waiter", "_waiting", "accept", "beat_at", "ended", "reset", "user")
 
     def __init__(self, user: UserRead, accept: Accept | None) -> None:
         self.user = user
         self.accept = accept
         self.ended: EndReason | None = None
         self.reset: ResetReason | None = None  # what waited before was dropped
+        self.beat_at = inf  # by the monotonic clock
         self._waiting: list[OwnChange] = []
         self._bytes = 0
         self._has_something = False
@@ -110,27 +112,25 @@ class Follower:
         self.ended = self.ended or reason
         self._wake()
 
-    async def take(self, seconds: float | None = None) -> list[OwnChange]:
-        """Waits for something, at most so long, and returns the changes. Look at ``ended`` and ``reset`` first."""
+    async def take(self) -> list[OwnChange]:
+        """Waits for something, or until ``beat_at``, and returns the changes. Look at ``ended`` and ``reset`` first."""
         if not self._has_something:
-            loop = asyncio.get_running_loop()
-            self._waiter = loop.create_future()
-            timer = None if seconds is None else loop.call_later(max(seconds, 0), self._stop_waiting)
+            self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-                if timer:
-                    timer.cancel()
         self._has_something = False
         taken, self._waiting, self._bytes = self._waiting, [], 0
         return taken
 
+    def beat(self, now: float) -> None:
+        """Ends the waiting if it is time to."""
+        if now >= self.beat_at and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     def _wake(self) -> None:
         self._has_something = True
-        self._stop_waiting()
-
-    def _stop_waiting(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

@@ -39,14 +39,13 @@ class GuardJob(Job):
 
 
 class Listening:
-    """A caller who listens, as long as nothing ends that: ``ended`` then has the reason."""
+    """A caller who may listen, as long as nothing ends that: ``ended`` then has the reason."""
 
-    __slots__ = ("api_token", "ended", "expiry", "scopes", "session", "user_id")
+    __slots__ = ("api_token", "ended", "expiry", "session", "user_id")
 
     def __init__(self, caller: Caller) -> None:
         self.user_id: ObjectId = caller.user.object_id
-        self.session, self.api_token = caller.session, caller.api_token
-        self.scopes, self.expiry = caller.scopes, caller.expiry
+        self.session, self.api_token, self.expiry = caller.session, caller.api_token, caller.expiry
         self.ended: asyncio.Future[EndReason] = asyncio.get_running_loop().create_future()
 
     def end(self, reason: EndReason) -> None:
@@ -132,12 +131,12 @@ class ListenerGuard:
 
 def _reason(listener: Listening, owner: TokenOwner | None, user: Account | None) -> EndReason | None:
     if owner is not None:
-        return None if NEEDED in owner.scopes & listener.scopes else EndReason.scope_lost
+        return None if NEEDED in owner.scopes else EndReason.scope_lost
     if user is None:
         return EndReason.account_disabled
     if listener.session is None or listener.session not in user.sessions:
         return EndReason.session_ended
-    return None if NEEDED in listener.scopes & OF_ROLE[user.role] else EndReason.scope_lost
+    return None if NEEDED in OF_ROLE[user.role] else EndReason.scope_lost
 
 
 def _batches(keys: Collection[Key]) -> Iterator[list[Key]]:

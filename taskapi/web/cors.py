@@ -1,6 +1,6 @@
 """Cross-origin requests: which headers browsers may send and read."""
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi.web import problems
+from taskapi.web.middleware import ChangedHead
 
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 ALLOWED_HEADERS = [
@@ -57,12 +58,7 @@ class CORS(CORSMiddleware):
         if scope["type"] != "http" or any(name == b"origin" for name, _ in scope["headers"]):
             return super().__call__(scope, receive, send)
 
-        def send_varying(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                message["headers"] = _vary_by_origin(message.get("headers", ()))
-            return send(message)
-
-        return self.app(scope, receive, send_varying)
+        return self.app(scope, receive, ChangedHead(send, _vary_by_origin).send)
 
     def preflight_response(self, request_headers: Headers) -> Response:
         """The answer to a preflight request."""
@@ -74,7 +70,8 @@ class CORS(CORSMiddleware):
         return problems.render(400, "cors_refused", sentence, headers={"Vary": response.headers["Vary"]})
 
 
-def _vary_by_origin(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _vary_by_origin(message: Message) -> None:
+    headers = message.get("headers", ())
     varying = [value for name, value in headers if name == b"vary"]
     others = [pair for pair in headers if pair[0] != b"vary"] if varying else headers
-    return [*others, (b"vary", b", ".join([*varying, b"Origin"]))]
+    message["headers"] = [*others, (b"vary", b", ".join([*varying, b"Origin"]))]

@@ -4,9 +4,8 @@ Run it with ``uvicorn --http taskapi.web.http_protocol:HttpProtocol``; ``taskapi
 """
 
 import asyncio
-import resource
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -15,15 +14,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from taskapi.core.logs import request_id
 from taskapi.web import disconnect, middleware, problems
 from taskapi.web.http_answer import AnswerTransport
-from taskapi.web.http_reading import PacedReading, has_unread
+from taskapi.web.http_lean import LeanEvent, LeanFlow
+from taskapi.web.http_reading import FILES_FOR_OTHERS, PacedReading, has_unread, max_connections
 from taskapi.web.http_upgrade import AfterHead, is_handshake
 from taskapi.web.socket_protocol import SocketProtocol
 
 MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
 REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # so long that the application answers 414
 MAX_HEAD_BYTES = 32 * 1024  # of the headers of a request, and of its trailers
-MAX_CONNECTIONS = 10_000
-FILES_FOR_OTHERS = 400  # of those that the process may open: the database, files, links
 MAX_LINGERING = FILES_FOR_OTHERS // 4  # connections too many that are not closed at once
 ON_STOP = "on_stop"  # of the lifespan's state: a function that is called when the server is told to stop
 FRAMING = (b"content-length", b"transfer-encoding")
@@ -31,10 +29,6 @@ FRAMING = (b"content-length", b"transfer-encoding")
 
 class _HeadTooLarge(Exception):
     """Stops the parser."""
-
-
-def _max_connections() -> int:
-    return max(100, min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_FOR_OTHERS))
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -49,23 +43,27 @@ class HttpProtocol(HttpToolsProtocol):
     a request that is on its way meanwhile is still answered.
     """
 
-    max_connections = _max_connections()  # of one worker
+    max_connections = max_connections()  # of one worker
     head_seconds = 20.0  # for a whole head, from the connection or from its first byte
     body_seconds = 60.0  # between two pieces of a body
     linger_seconds = 2.0  # that an answered client may go on sending: a reset would take the answer away from it
     stop_seconds = 0.5  # that an idle connection stays open once the server stops
     stopping = False  # set on the class: the server stops, and with it all its connections
 
-    _awaits: str | None = "head"  # what the client has yet to send: the "head" or the "body" of a request, or nothing
-    _unused = 0  # bytes that came since the last progress (the end of a head, a piece of a body), but for the target
-    _patience: asyncio.TimerHandle | None = None
-    _refused = False  # what still comes is thrown away
-    _closing = False
-    _running: RequestResponseCycle | None = None  # the request that is being answered, or was the last to be
+    __slots__ = ("_awaits", "_closing", "_disconnect", "_paced", "_patience", "_refused", "_running", "_unused")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._awaits: str | None = "head"  # what the client has yet to send: "head" or "body" of a request, or nothing
+        self._unused = 0  # bytes that came since the last progress (the end of a head, a piece of a body), but for the target
+        self._patience: asyncio.TimerHandle | None = None
+        self._refused = self._closing = False  # what still comes is thrown away; and then the connection is closed
+        self._running: RequestResponseCycle | None = None  # the request that is being answered, or was the last to be
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Takes a connection, unless there are too many; called by the event loop."""
         super().connection_made(transport)
+        self.flow = LeanFlow(transport)
         self._paced = PacedReading(transport, self.flow, self.loop)
         self._disconnect = disconnect.Disconnect(transport)
         if len(self.connections) > self.max_connections:
@@ -148,6 +146,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._awaits, self._unused = "body", 0
         if self._is_answering():
+            self.cycle.message_event = LeanEvent()  # type: ignore[assignment]  # nobody waits for the other yet
             self.scope[disconnect.KEY] = self._disconnect  # type: ignore[literal-required]
             answer = AnswerTransport(self.transport, self.cycle, self.loop, self.close_after_answer)
             self.cycle.transport = cast(asyncio.Transport, answer)

@@ -1,12 +1,21 @@
-"""Reading a connection: whether bytes are waiting, and a slower pace for bytes that are discarded."""
+"""Reading connections: how many, whether bytes are waiting, and a slower pace for bytes that are discarded."""
 
 import asyncio
 import fcntl
+import resource
 import termios
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
 PAUSE_SECONDS = 0.04  # between two reads of up to 256 KiB; the system collects what comes meanwhile
+
+MAX_CONNECTIONS = 10_000
+FILES_FOR_OTHERS = 400  # of those that the process may open: the database, files, links
+
+
+def max_connections() -> int:
+    """How many connections a worker may have."""
+    return max(100, min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_FOR_OTHERS))
 
 
 def has_unread(transport: asyncio.Transport) -> bool:

@@ -10,7 +10,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +21,7 @@ from taskapi.core.logs import request_id
 from taskapi.db.damaged import Findings, findings, note_unnamed
 from taskapi.web import problems
 from taskapi.web.load import READS, Load
-from taskapi.web.request_state import begin_state
+from taskapi.web.request_state import RequestState, begin_state
 from taskapi.web.routing import JSON, media_type
 
 access_log = logging.getLogger("taskapi.access")
@@ -58,6 +58,48 @@ def new_request_id() -> bytes:
     return b"%032x" % random.getrandbits(128)  # nosec B311
 
 
+class _Answer:
+    """The messages of an answer on their way to the client: its head gets the headers of ``RequestContext``.
+
+    As with ``ChangedHead``, one small object: functions within a function take several times as much, for as long as it goes on.
+    """
+
+    __slots__ = ("_request_id", "_send", "_started", "_state", "status")
+
+    def __init__(self, send: Send, id_bytes: bytes, state: RequestState) -> None:
+        self._send, self._request_id, self._state = send, id_bytes, state
+        self._started = time.perf_counter()
+        self.status = 0
+
+    def milliseconds(self) -> str:
+        return f"{(time.perf_counter() - self._started) * 1000:.1f}"
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [
+                *message.get("headers", ()),
+                (b"x-request-id", self._request_id),
+                (b"x-process-time-ms", self.milliseconds().encode()),
+                *self._state.quota_headers,
+            ]
+        return self._send(message)
+
+
+class ChangedHead:
+    """Passes on the messages of an answer, the head after ``change`` has changed it."""
+
+    __slots__ = ("_change", "_send")
+
+    def __init__(self, send: Send, change: Callable[[Message], None]) -> None:
+        self._send, self._change = send, change
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self._change(message)
+        return self._send(message)
+
+
 class RequestContext:
     """Assigns each request an id and measures its time, for the response and one access log line; counts the requests that read.
 
@@ -73,45 +115,26 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        reads = scope["method"] in READS
-        self.load.reads += reads
+        self.load.reads += scope["method"] in READS
         activity.requests += 1
-        started = time.perf_counter()
         scope["headers"] = _drop_blanks(scope["headers"])
         given = _header(scope, b"x-request-id")
-        request_id_bytes = given if given and SANE_REQUEST_ID.fullmatch(given) else new_request_id()
-        token = request_id.set(request_id_bytes.decode())
+        id_bytes = given if given and SANE_REQUEST_ID.fullmatch(given) else new_request_id()
+        answer = _Answer(send, id_bytes, begin_state(scope))
+        token = request_id.set(id_bytes.decode())
         met: Findings = set()
         findings_token = findings.set(met)
-        state = begin_state(scope)
-        status = 0
-
-        def milliseconds() -> str:
-            return f"{(time.perf_counter() - started) * 1000:.1f}"
-
-        def send_with_context(message: Message) -> Awaitable[None]:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", request_id_bytes),
-                    (b"x-process-time-ms", milliseconds().encode()),
-                    *state.quota_headers,
-                ]
-            return send(message)
-
         try:
-            await self.app(scope, receive, send_with_context)
+            await self.app(scope, receive, answer.send)
         finally:
-            self.load.reads -= reads
+            self.load.reads -= scope["method"] in READS
             activity.requests -= 1
             if access_log.isEnabledFor(logging.INFO):
                 fields = {
                     "method": scope["method"],
                     "path": scope["raw_path"].decode("ascii", "backslashreplace"),  # still percent-encoded: one line
-                    "status": status,
-                    "ms": milliseconds(),
+                    "status": answer.status,
+                    "ms": answer.milliseconds(),
                     "client": scope["client"][0] if scope.get("client") else "-",
                 }
                 access_log.info("request", extra={"fields": fields})
@@ -130,15 +153,14 @@ class SecurityHeaders:
         if scope["type"] != "http":
             return self.app(scope, receive, send)
 
-        def send_with_headers(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                headers = message.setdefault("headers", [])
-                present = {name for name, _ in headers}
-                headers += SECURITY_HEADERS
-                headers += [pair for pair in API_HEADERS if pair[0] not in present]
-            return send(message)
+        return self.app(scope, receive, ChangedHead(send, _add_security_headers).send)
 
-        return self.app(scope, receive, send_with_headers)
+
+def _add_security_headers(message: Message) -> None:
+    headers = message.setdefault("headers", [])
+    present = {name for name, _ in headers}
+    headers += SECURITY_HEADERS
+    headers += [pair for pair in API_HEADERS if pair[0] not in present]
 
 
 class LoadShedding:
@@ -201,8 +223,8 @@ class BodyLimit:
         length = _header(scope, b"content-length")
         if length is not None and length.isdigit() and int(length) > limit:
             return problems.of_domain(BodyTooLarge(limit, hint))(scope, receive, send)
-        if length is not None:
-            return self.app(scope, receive, send)  # the server enforces the announced length
+        if length is not None or _header(scope, b"transfer-encoding") is None:
+            return self.app(scope, receive, send)  # the server enforces the announced length; without both, there is no body
         size = 0
 
         async def counted() -> Message:

@@ -2,8 +2,8 @@
 
 import json
 import random
-from collections.abc import AsyncGenerator, Callable
-from typing import Annotated, Any, Final
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import Query, Request
@@ -16,7 +16,7 @@ from taskapi.events.dependencies import Listener
 from taskapi.events.errors import InvalidPosition, InvalidTicket, TooManyListeners
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.filters import EventFilter, EventFilterQuery, FilteredChanges
-from taskapi.events.follower import RESET_MESSAGES, End, EndReason, Heartbeat, Hello, Message, Reset
+from taskapi.events.follower import RESET_MESSAGES, End, EndReason, Follower, Heartbeat, Hello, Message, Reset
 from taskapi.events.guard import ListenerGuard, Listening
 from taskapi.events.rendering import RenderedEvent
 from taskapi.events.schemas import EVENT_EXAMPLE, POSITION_EXAMPLE, PositionText
@@ -56,19 +56,26 @@ class StreamQuery(EventFilterQuery):
     )
 
 
-class TaskEventStream(EventStream):
-    """The events of one caller; ``close`` is called at the end."""
+class Held(NamedTuple):
+    """What a stream holds until it ends."""
 
-    def __init__(
-        self,
-        messages: AsyncGenerator[Message, None],
-        first: Message,
-        listening: Listening,
-        list_path: str,
-        close: Callable[[], None],
-    ) -> None:
-        self._listening, self._list_path, self._close = listening, list_path, close
-        super().__init__(retry(RETRY_MS) + self.render(first), messages, listening.ended)
+    feed: ChangeFeed
+    follower: Follower
+    guard: ListenerGuard
+    listening: Listening
+
+    def close(self) -> None:
+        """Leaves the feed and the guard."""
+        self.feed.remove(self.follower)
+        self.guard.remove(self.listening)
+
+
+class TaskEventStream(EventStream):
+    """The events of one caller, from the first message on."""
+
+    def __init__(self, messages: AsyncGenerator[Message, None], first: Message, held: Held, list_path: str) -> None:
+        self._held, self._list_path = held, list_path
+        super().__init__(retry(RETRY_MS) + self.render(first), messages, held.listening.ended)
 
     def render(self, message: Message) -> bytes:
         """A message as it is sent."""
@@ -83,12 +90,12 @@ class TaskEventStream(EventStream):
                 text = _json(reason=reason, message=RESET_MESSAGES[reason], list=self._list_path, position=position)
                 return event("reset", text, position)
             case End(reason):
-                self._listening.end(reason)
+                self._held.listening.end(reason)
                 return b""
 
     def render_end(self) -> bytes:
         """The reason of the end. When the server stops, not all clients come back at the same moment."""
-        reason: EndReason = self._listening.ended.result()
+        reason: EndReason = self._held.listening.ended.result()
         text = event("end", _json(reason=reason))
         if reason is not EndReason.server_stopping:
             return text
@@ -96,7 +103,7 @@ class TaskEventStream(EventStream):
 
     def close(self) -> None:
         """Leaves the feed and the guard."""
-        self._close()
+        self._held.close()
 
 
 def _json(**members: Any) -> bytes:
@@ -131,19 +138,14 @@ async def stream_events(query: Annotated[StreamQuery, Query()], caller: Listener
     feed, guard, user = services[ChangeFeed], services[ListenerGuard], caller.user
     choose = FilteredChanges(query, user.object_id, services[TaskChanges]).choose if query.is_given else None
     listening = guard.add(caller)
-    follower = feed.add(user, choose)
-
-    def close() -> None:
-        feed.remove(follower)
-        guard.remove(listening)
-
-    messages = feed.messages(follower, request.headers.get("last-event-id") or query.since, HEARTBEAT_SECONDS)
+    held = Held(feed, feed.add(user, choose), guard, listening)
+    messages = feed.messages(held.follower, request.headers.get("last-event-id") or query.since, HEARTBEAT_SECONDS)
     try:
         first = await anext(messages)
     except BaseException:
-        close()
+        held.close()
         raise
     if is_head(request):
-        close()
+        held.close()
         return Response(headers=HEADERS)
-    return TaskEventStream(messages, first, listening, _list_path(request, query), close)
+    return TaskEventStream(messages, first, held, _list_path(request, query))
