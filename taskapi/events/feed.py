@@ -110,7 +110,8 @@ class ChangeFeed:
                         place = Position.behind(changes[-1].change.token)
         except HistoryLost:
             follower.start_anew(ResetReason.expired)
-        follower.beat_at = time.monotonic() + heartbeat * random.random()  # noqa: S311  # nosec B311 - not all at once
+        # Not all at once, when many come back together.
+        follower.beat_at = time.monotonic() + heartbeat * random.random()  # noqa: S311  # nosec B311
         while True:
             changes = await follower.take()
             if follower.ended:

@@ -98,7 +98,7 @@ def begin(stream: Stream) -> str:
 
 
 @pytest.mark.parametrize("arguments", WORKERS, ids=["one", "two"])
-def test_a_stop_ends_streams_at_once_and_nothing_is_lost(folder: Path, arguments: tuple[str, ...]) -> None:
+def test_a_stop_ends_streams_at_once(folder: Path, arguments: tuple[str, ...]) -> None:
     with serving(folder, *arguments) as server:
         headers = server.account()
         with following(server, headers) as first, following(server, headers) as second:
