@@ -34,7 +34,7 @@ async def plan(view: str, pipeline: list[BSON]) -> BSON:
         ("v_task_days", [{"$match": {"open": {"$gt": 0}}}, {"$group": {"_id": "$day", "open": {"$sum": "$open"}}}]),
         ("v_task_days", [{"$match": {"status_changes": {"$gt": 0}}}, {"$group": {"_id": "$owner_id", "last": {"$max": "$day"}}}]),
     ],
-    ids=str,
+    ids=["sum of all days", "fields of some days", "days of a user", "open by day", "last change by user"],
 )
 async def test_daily_figures_are_found_by_their_index(ada: Account, view: str, pipeline: list[BSON]) -> None:
     for number in range(20):
