@@ -18,6 +18,8 @@ from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import CooperativeYield
+from taskapi.core.errors import DomainError
+from taskapi.db import damaged
 from taskapi.db.change_streams import HistoryLost, StreamsUnsupported
 from taskapi.db.connection import BSON
 from taskapi.db.leases import Lease
@@ -29,6 +31,7 @@ from taskapi.webhooks import payloads
 from taskapi.webhooks.deliveries import new_delivery
 from taskapi.webhooks.delivery_repository import DeliveryRepository
 from taskapi.webhooks.dispatch_repository import DispatchRepository, LeaseLost, Place
+from taskapi.webhooks.documents import WebhookDocument
 from taskapi.webhooks.repository import WebhookRepository
 
 log = logging.getLogger(__name__)
@@ -118,7 +121,8 @@ class Dispatcher:
         if generation != work.generation:
             work.hooks, work.generation = {}, generation
             for hook in await self.hooks.find_enabled():
-                work.hooks.setdefault(hook["user"], []).append(hook)
+                if isinstance(hook.get("user"), ObjectId):
+                    work.hooks.setdefault(hook["user"], []).append(hook)
         return not work.hooks and await self.states.stop(work.lease, generation)
 
     async def _dispatch(self, work: _Work, batch: ChangeBatch) -> None:
@@ -140,7 +144,7 @@ class Dispatcher:
         turns, rendered = CooperativeYield(), dict[OwnChange, RenderedEvent]()
         made = list[BSON]()
         for hook in hooks:
-            for own in await self._chosen(hook, user, changes):
+            for own in await self._chosen_if_sound(hook, user, changes):
                 event = rendered.get(own) or rendered.setdefault(own, self.renderer.render(own, user))
                 await turns.checkpoint()
                 change, kind = own.change, own.type.value
@@ -149,6 +153,14 @@ class Dispatcher:
                 delivery = new_delivery(user.object_id, hook["_id"], kind, change.token, body)
                 made.append({**delivery, "position": event.id, "task": change.task_id})
         return made
+
+    async def _chosen_if_sound(self, hook: BSON, user: UserRead, changes: Sequence[OwnChange]) -> list[OwnChange]:
+        """As ``_chosen``; none for a webhook that a script has damaged, which must not keep others from their events."""
+        try:
+            return await self._chosen(hook, user, changes)
+        except (KeyError, TypeError, ValueError, AttributeError, DomainError):
+            damaged.note(WebhookDocument.Settings.name, hook["_id"], ["events", "where", "begins_after"])
+            return []
 
     async def _chosen(self, hook: BSON, user: UserRead, changes: Sequence[OwnChange]) -> list[OwnChange]:
         """Those of the changes that a webhook is told of."""

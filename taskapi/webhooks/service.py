@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from bson import ObjectId
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.audit.recorder import AuditLog
-from taskapi.core.clock import utc_now
+from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import FieldError, InvalidInput, NotFound
 from taskapi.core.public_addresses import is_public
 from taskapi.db import damaged
@@ -215,8 +216,10 @@ def _stored(values: dict[str, Any]) -> BSON:
 
 def _shown(hook: BSON) -> BSON:
     until = hook.get("previous_secret_until")
-    is_over = until is not None and until.replace(tzinfo=None) <= utc_now().replace(tzinfo=None)
-    where = json.loads(hook["where"]) if hook["where"] else None
+    is_over = isinstance(until, datetime) and in_utc(until) <= utc_now()
+    where = hook.get("where")
+    with suppress(TypeError, ValueError):  # a script may have stored something else
+        where = json.loads(where) if where else None
     return {**hook, "where": where, "previous_secret_until": None if is_over else until}
 
 

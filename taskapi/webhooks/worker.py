@@ -9,7 +9,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,11 +18,12 @@ from pymongo.errors import PyMongoError
 
 from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.clock import in_utc, utc_now
+from taskapi.db import damaged
 from taskapi.db.connection import BSON
 from taskapi.webhooks.backoff import PATIENCE_WITH_WEBHOOK, next_attempt
 from taskapi.webhooks.delivery_repository import DeliveryRepository, LeasedDelivery
 from taskapi.webhooks.dispatch_repository import DispatchRepository
-from taskapi.webhooks.documents import DisabledReason
+from taskapi.webhooks.documents import DisabledReason, WebhookDocument
 from taskapi.webhooks.repository import WebhookRepository
 from taskapi.webhooks.secrets import WebhookSecrets
 from taskapi.webhooks.sender import Answer, WebhookSender
@@ -34,7 +35,6 @@ MAX_IN_FLIGHT: Final = 100  # of this worker
 MAX_FAILING: Final = 50  # of those, to receivers whose last attempt failed
 MAX_PER_HOOK: Final = 3
 AT_ONCE: Final = 16  # webhooks whose deliveries are looked for at the same time
-SOON: Final = timedelta(seconds=1)
 
 Tell = Callable[[ObjectId], Awaitable[None]]  # the owner, that a webhook was disabled
 
@@ -63,8 +63,9 @@ class DeliveryWorker:
         due = await self._deliveries.find_due_hooks()
         random.shuffle(due)
         hooks = await self._hooks.find_many(due)
+        full = set[str]()
         for start in range(0, len(due), AT_ONCE):
-            beginning = (self._begin(hook_id, hooks.get(hook_id)) for hook_id in due[start : start + AT_ONCE])
+            beginning = (self._begin_if_sound(hook_id, hooks.get(hook_id), full) for hook_id in due[start : start + AT_ONCE])
             for failure in filter(None, await asyncio.gather(*beginning, return_exceptions=True)):
                 raise failure
 
@@ -78,8 +79,15 @@ class DeliveryWorker:
         """Waits for the attempts in flight."""
         await asyncio.gather(*self._attempts, return_exceptions=True)
 
-    async def _begin(self, hook_id: ObjectId, hook: BSON | None) -> None:
-        """Begins attempts at deliveries to a webhook."""
+    async def _begin_if_sound(self, hook_id: ObjectId, hook: BSON | None, full: set[str]) -> None:
+        """As ``_begin``; what a script has damaged keeps no other webhook from its events."""
+        try:
+            await self._begin(hook_id, hook, full)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            damaged.note(WebhookDocument.Settings.name, hook_id, ["url", "enabled", "failing_since"])
+
+    async def _begin(self, hook_id: ObjectId, hook: BSON | None, full: set[str]) -> None:
+        """Begins attempts at deliveries to a webhook. Hosts that take no more in this turn are added to ``full``."""
         if hook is None:
             await self._deliveries.delete_for_hook(hook_id)  # deleted while its events were dispatched
             return
@@ -89,16 +97,17 @@ class DeliveryWorker:
         if await self._accounts.get(hook["user"]) is None:
             await self._deliveries.cancel(hook_id, "account_inactive")
             return
-        is_failing = hook["failing_since"] is not None
-        if self._room(hook_id, is_failing=is_failing) <= 0:
+        is_failing, host = hook["failing_since"] is not None, _host(hook["url"])
+        if host in full or self._room(hook_id, is_failing=is_failing) <= 0:
             return
         for due in await self._deliveries.find_due(hook_id, 2 * MAX_PER_HOOK):
-            if self._room(hook_id, is_failing=is_failing) <= 0:
+            if host in full or self._room(hook_id, is_failing=is_failing) <= 0:
                 break
             if await self._deliveries.waits_for_another(hook_id, due):
                 continue
-            delivery = await self._deliveries.lease(due["_id"], _host(hook["url"]))
-            if delivery is None:
+            delivery = await self._deliveries.lease(due["_id"], host)
+            if delivery is None:  # the host has as many as it may, or another worker was quicker
+                full.add(host)
                 break
             attempt = asyncio.create_task(self._attempt(delivery, hook), name="webhook")
             self._attempts[attempt] = hook_id, is_failing

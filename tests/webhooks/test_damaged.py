@@ -1,0 +1,44 @@
+"""What a script has damaged keeps nobody else from their events."""
+
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from tests.client import Account
+from tests.webhooks.hooks import add_hook, change_hook, stored_hook
+from tests.webhooks.receiver import Receiver, receiver
+
+pytestmark = pytest.mark.real
+
+DAMAGE: list[dict[str, Any]] = [
+    {"events": None},
+    {"where": "{"},
+    {"where": 5},
+    {"where": '{"no_such_field": 1}'},
+    {"begins_after": "soon"},
+    {"user": [ObjectId()]},
+    {"url": 5},
+    {"url": "http://[::1"},
+    {"enabled": "yes"},
+    {"failing_since": 5},
+    {"secret": "text"},
+    {"previous_secret_until": "soon"},
+]
+
+
+@pytest.mark.parametrize("values", DAMAGE, ids=str)
+async def test_others_get_their_events(ada: Account, bob: Account, here: Receiver, values: dict[str, Any]) -> None:
+    async with receiver() as other:
+        spoiled = await add_hook(ada, other)
+        await change_hook(spoiled, **values)
+        await add_hook(bob, here)
+        await ada.make_task("Ada's own")
+        await bob.make_task("Bob's own")
+        await here.events(1)
+        await ada.make_task("Ada's second")
+        await bob.make_task("Bob's second")
+        assert [event["task"]["title"] for event in await here.events(2)] == ["Bob's own", "Bob's second"]
+    for path in ("/webhooks", f"/webhooks/{spoiled['id']}", f"/webhooks/{spoiled['id']}/deliveries"):
+        assert (await ada.get(path)).status_code in (200, 404)
+    assert (await stored_hook(spoiled))["_id"]
