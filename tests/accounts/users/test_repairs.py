@@ -68,7 +68,7 @@ def migrator() -> Migrator:
     return Migrator(service(Database), SCHEMA)
 
 
-@pytest.mark.parametrize(("damage", "expected"), REPAIRED, ids=str)
+@pytest.mark.parametrize(("damage", "expected"), REPAIRED, ids=", ".join)
 async def test_one_right_answer_is_stored(ada: Account, damage: Damage, expected: Damage) -> None:
     wrong = wrong_user(damage)
     await collection(UserDocument).insert_one(wrong)
@@ -85,7 +85,7 @@ async def test_one_right_answer_is_stored(ada: Account, damage: Damage, expected
         assert await migrator().invalid_documents() == []
 
 
-@pytest.mark.parametrize("damage", LEFT, ids=str)
+@pytest.mark.parametrize("damage", LEFT, ids=", ".join)
 async def test_what_has_no_right_answer_is_left(ada: Account, damage: Damage) -> None:
     wrong = wrong_user(damage)
     await collection(UserDocument).insert_one(wrong)
