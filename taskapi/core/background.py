@@ -35,11 +35,20 @@ class Job:
             try:
                 await self._work()
             except PyMongoError as error:
+                _require_not_cancelled()
                 log.warning("%s: %s; it will be retried", self.name, type(error).__name__)
             except Exception:
+                _require_not_cancelled()
                 log.exception("%s failed; it will be retried", self.name)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._seconds)
+
+
+def _require_not_cancelled() -> None:
+    """Raises CancelledError if the job was cancelled: what its work failed to do at its end must not keep it alive."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class Jobs(tuple[Job, ...]):

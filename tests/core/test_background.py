@@ -58,3 +58,17 @@ async def test_running_job_is_cancelled_at_shutdown() -> None:
     async with running([Job("slow", work, LONG)]):
         await started.wait()
     assert cancelled.is_set()
+
+
+async def test_failure_at_the_end_keeps_no_job_alive() -> None:
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise AutoReconnect("what the work holds cannot be given back")
+
+    async with asyncio.timeout(10), running([Job("stubborn", work, 0.01)]):
+        await begun.wait()
