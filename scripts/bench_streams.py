@@ -3,15 +3,15 @@
 import asyncio
 import contextlib
 import itertools
-import json
+import re
+import resource
 import socket
 import statistics
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-import httpx
-from bench_load import READS, Bench, Caller
+from bench_load import READS, Bench, Caller, Measure
 from bench_page import Result, Table
 from bench_soak import resident_mib
 
@@ -19,11 +19,19 @@ IDLE = 2000
 CONNECTIONS = 32  # of the requests beside them
 BUSY = 200
 CHANGES_PER_SECOND = 200
+FIRST = 1000  # which take what memory is left of the start
 SETTLE_SECONDS = 20  # in which each stream has had a heartbeat
+CALM_SECONDS = 2  # after thousands of connections were opened or closed
 MAX_KIB = 15.0  # of an idle stream, with its connection
 MAX_SLOWER = 1.2  # p99 of a GET beside idle streams
 MAX_DELAY_MS = 250.0  # p99, from the request that changes a task to the event
 HEAD = "GET /events/stream HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {}\r\n\r\n"
+PATCH = (
+    "PATCH /tasks/{} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n"
+    "Content-Length: {}\r\n\r\n{}"
+)
+TASK_ID = re.compile(rb'"task_id":"(\w+)"')
+WRITERS = 32  # connections
 MEANING = (
     f"Idle: {IDLE:,} streams of {{accounts}} accounts on one worker; beside them and without, requests with {CONNECTIONS} "
     "connections. Each value is the median of {rounds} rounds of {seconds} s, the ratio that within each round. "
@@ -36,18 +44,20 @@ MEANING = (
 def measure_streams(bench: Bench, rounds: int, seconds: int) -> Result:
     """Fails if streams take too much memory, slow other requests down, or are late."""
     callers = [*bench.readers, *bench.writers]
-    alone, beside = [], []
-    with bench.server("taskapi", patience=60) as (url, pid):
+    alone: list[Measure] = []
+    beside: list[Measure] = []
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the servers as well
+    kib = measure_memory(bench, callers)
+    with bench.server("taskapi", patience=60) as (url, _):
         with following(url, callers, len(callers)):  # whatever the first streams need
             bench.load(url, READS["get"], CONNECTIONS, seconds)
-        before = resident_mib(pid)
-        for number in range(rounds):
+        for _ in range(rounds):
             alone.append(bench.load(url, READS["get"], CONNECTIONS, seconds))
             with following(url, callers, IDLE):
-                if number == 0:
-                    time.sleep(SETTLE_SECONDS)
-                    kib = (resident_mib(pid) - before) * 1024 / IDLE
+                time.sleep(CALM_SECONDS)
                 beside.append(bench.load(url, READS["get"], CONNECTIONS, seconds))
+            time.sleep(CALM_SECONDS)
         delays = asyncio.run(follow_changes(url, callers, seconds * rounds))
     ratio = statistics.median(b.p99 / a.p99 for a, b in zip(alone, beside, strict=True))
     p50, p99 = statistics.median(delays), statistics.quantiles(delays, n=100)[98]
@@ -67,6 +77,16 @@ def measure_streams(bench: Bench, rounds: int, seconds: int) -> Result:
     if p99 > MAX_DELAY_MS:
         result.failures.append(f"the p99 of the delay of events is {p99:.0f} ms")
     return result
+
+
+def measure_memory(bench: Bench, callers: list[Caller]) -> float:
+    """The KiB that each further idle stream takes, once there are some."""
+    with bench.server("taskapi", patience=60) as (url, pid), following(url, callers, FIRST):
+        time.sleep(SETTLE_SECONDS)
+        before = resident_mib(pid)
+        with following(url, callers, IDLE):
+            time.sleep(SETTLE_SECONDS)
+            return (resident_mib(pid) - before) * 1024 / IDLE
 
 
 @contextlib.contextmanager
@@ -95,33 +115,45 @@ async def follow_changes(url: str, callers: list[Caller], seconds: int) -> list[
         writer.write(HEAD.format(callers[number % len(callers)].token).encode())
         await reader.readuntil(b"event: hello")
         streams.append((asyncio.create_task(note(reader, sent, delays)), writer))
-    changes = (
-        (caller, task)
-        for number in itertools.count()
-        for caller in callers
-        for task in [caller.tasks[number % len(caller.tasks)]]
-    )
-    async with httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_connections=32), timeout=30) as client:
-        began = time.perf_counter()
-        async with asyncio.TaskGroup() as running:
-            for number in range(seconds * CHANGES_PER_SECOND):
-                await asyncio.sleep(began + number / CHANGES_PER_SECOND - time.perf_counter())
-                caller, task = next(changes)
-                sent[str(task)] = time.perf_counter()
-                headers = {"Authorization": f"Bearer {caller.token}"}
-                running.create_task(client.patch(f"/tasks/{task}", json={"priority": number % 5 + 1}, headers=headers))
+    changes = ((caller, caller.tasks[number % len(caller.tasks)]) for number in itertools.count() for caller in callers)
+    writers = [await asyncio.open_connection(address.hostname, address.port) for _ in range(WRITERS)]
+    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    for connection in writers:
+        free.put_nowait(connection)
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as running:
+        for number in range(seconds * CHANGES_PER_SECOND):
+            await asyncio.sleep(began + number / CHANGES_PER_SECOND - time.perf_counter())
+            caller, task = next(changes)
+            sent[str(task)] = time.perf_counter()
+            running.create_task(change(free, caller, str(task), number))
     expected = seconds * CHANGES_PER_SECOND * BUSY // len(callers)
     async with asyncio.timeout(30):
         while len(delays) < expected:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-    for reading, writer in streams:
+    for reading, stream in streams:
         reading.cancel()
+        stream.close()
+    for _, writer in writers:
         writer.close()
     return delays
+
+
+async def change(
+    free: "asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]", caller: Caller, task: str, number: int
+) -> None:
+    """Changes a task, with as little of the client's time as can be."""
+    reader, writer = connection = await free.get()
+    body = f'{{"priority":{number % 5 + 1}}}'
+    writer.write(PATCH.format(task, caller.token, len(body), body).encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
+    free.put_nowait(connection)
 
 
 async def note(reader: asyncio.StreamReader, sent: dict[str, float], delays: list[float]) -> None:
     """Notes the delay of each event of a stream."""
     while line := await reader.readline():
-        if line.startswith(b'data: {"id"'):
-            delays.append((time.perf_counter() - sent[json.loads(line[6:])["task_id"]]) * 1000)
+        if found := TASK_ID.search(line):
+            delays.append((time.perf_counter() - sent[found[1].decode()]) * 1000)
