@@ -27,7 +27,7 @@ DAMAGE: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("values", DAMAGE, ids=str)
+@pytest.mark.parametrize("values", DAMAGE, ids=", ".join)
 async def test_others_get_their_events(ada: Account, bob: Account, here: Receiver, values: dict[str, Any]) -> None:
     async with receiver() as other:
         spoiled = await add_hook(ada, other)
