@@ -161,6 +161,23 @@ def test_text_of_others_stays_text(browser: webdriver.Chrome, server: Server, na
     assert [each for each in page.complaints() if "TrustedHTML" not in each] == []
 
 
+def test_older_tasks_come_when_there_is_room(browser: webdriver.Chrome, server: Server, name: str, client: httpx.Client) -> None:
+    """The page shows 500 open tasks, and asks for more when it has lost half of them."""
+    for priority, count in ((1, 200), (5, 400)):
+        lines = "\n".join(f'{{"title": "Task {number}", "priority": {priority}}}' for number in range(count))
+        assert (
+            client.post("/tasks/import", content=lines, headers={"Content-Type": "application/jsonl"}).json()["created"] == count
+        )
+    page = open_page(browser, server.url, name)
+    assert len(page.titles()) == 500
+    assert not page.run("return document.querySelector('#older').hidden")
+    assert client.patch("/tasks?priority=5&expect=400", json={"status": "done"}).status_code == 200
+    page.wait(lambda: len(page.titles()) == 200, "the older tasks")
+    page.wait(lambda: len(page.titles("done")) == 50, "the last ones done")
+    page.is_live()
+    assert page.run("return document.querySelector('#older').hidden")
+
+
 def test_conflicting_changes_are_refused_and_explained(
     browser: webdriver.Chrome, server: Server, name: str, client: httpx.Client
 ) -> None:

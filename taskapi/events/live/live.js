@@ -77,6 +77,7 @@ async function signIn(form) {
     refreshToken: tokens.refresh_token,
     left: new AbortController(), // aborted when the account is no longer signed in here
     tasks: new Map(), // as the server has them
+    hasMore: false, // there are open tasks that are not on the page
     gone: new Map(), // versions in which tasks were deleted
     wishes: new Map(), // changes on their way to the server, which are shown already
     sending: new Map(), // the last request of each task
@@ -235,17 +236,21 @@ async function load(account) {
   show(account);
   try {
     const found = new Map();
+    let hasMore = null;
     for (const [query, max] of [["completed=false", MAX_OPEN], ["completed=true&sort=-updated_at", MAX_DONE]]) {
-      for (let cursor = "", left = max; left > 0 && cursor !== null; left -= PAGE) {
+      let cursor = "";
+      for (let left = max; left > 0 && cursor !== null; left -= PAGE) {
         const limits = `limit=${Math.min(left, PAGE)}&count=none&fields=${FIELDS}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`;
         const page = await call("GET", `tasks?${query}&${limits}`);
         for (const task of await page.json()) found.set(task.id, task);
         cursor = page.headers.get("X-Next-Cursor");
       }
+      hasMore ??= cursor !== null; // of the first of the two lists
     }
     if (account.loading !== run) return; // it is being loaded again
     const events = account.waiting;
     account.tasks = found;
+    account.hasMore = hasMore;
     account.gone.clear();
     account.waiting = null;
     for (const event of events) apply(account, event, { quietly: true });
@@ -406,8 +411,10 @@ function render() {
   const account = me;
   const tasks = [...account.tasks.values()].map((task) => ({ ...task, ...account.wishes.get(task.id) })).filter((task) => !task.removed);
   const newest = (field) => (a, b) => ((b[field] ?? "9") + b.id < (a[field] ?? "9") + a.id ? -1 : 1);
-  const open = tasks.filter((task) => !task.completed).sort(newest("created_at")).slice(0, MAX_OPEN);
+  const allOpen = tasks.filter((task) => !task.completed).sort(newest("created_at"));
+  const open = allOpen.slice(0, MAX_OPEN);
   const done = tasks.filter((task) => task.completed).sort(newest("completed_at")).slice(0, MAX_DONE);
+  account.hasMore ||= allOpen.length > MAX_OPEN;
   const listed = new Set([...open, ...done].map((task) => task.id));
   for (const id of account.tasks.keys()) if (!listed.has(id) && !account.wishes.has(id)) account.tasks.delete(id);
 
@@ -426,8 +433,9 @@ function render() {
   $("open-count").textContent = account.waiting ? "" : open.length;
   $("done-count").textContent = done.length;
   $("nothing").hidden = open.length > 0 || Boolean(account.waiting);
-  $("older").hidden = open.length < MAX_OPEN;
+  $("older").hidden = !account.hasMore;
   document.title = `(${open.length}) Tasks, live`;
+  if (account.hasMore && open.length < MAX_OPEN / 2 && !account.waiting) load(account);
 }
 
 // Puts rows in order without touching the one that has the focus: one that is moved would lose it.
