@@ -1,18 +1,23 @@
 """Events and the page /live through the shipped nginx, from a real ``taskapi serve``."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from httpx_sse import ServerSentEvent, connect_sse
+from websockets import Origin
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from tests.browser import chromium
 from tests.client import is_problem
-from tests.deployment.conftest import Site
+from tests.deployment.conftest import ALICE, Site
 from tests.server.live_page import open_page
 from tests.server.process import wait_until
 
@@ -71,6 +76,32 @@ def test_no_ticket_is_in_a_log(site: Site, alice: httpx.Client) -> None:
     wait_until(lambda: site.log.read_text().count("path=/events/stream") >= 2, "the requests to be logged")
     for log in (site.log, site.nginx_log):
         assert "/events/stream" in log.read_text()
+        assert ticket not in log.read_text()
+
+
+def socket(site: Site, path: str = "/events/ws", **options: Any) -> ClientConnection:
+    """A WebSocket through nginx, from an address that is not trusted."""
+    url = f"{site.url.replace('http', 'ws', 1)}{path}"
+    wire: ClientConnection = connect(url, source_address=(ALICE, 0), proxy=None, **options)
+    return wire
+
+
+def test_a_websocket_tells_it_too(site: Site, alice: httpx.Client) -> None:
+    ticket = alice.post("/events/tickets").json()["ticket"]
+    with socket(site, f"/events/ws?ticket={ticket}", origin=Origin(site.url)) as wire:  # as a page of this server connects
+        wire.send(json.dumps({"type": "subscribe", "id": "all"}))
+        assert [json.loads(wire.recv(10))["type"] for _ in range(2)] == ["ready", "subscribed"]
+        for number in range(3):
+            assert alice.post("/tasks", json={"title": f"Over the wire {number}"}).status_code == 201
+            event = json.loads(wire.recv(10))["event"]
+            assert event["task"]["title"] == f"Over the wire {number}"
+    with socket(site, additional_headers={"Authorization": alice.headers["Authorization"]}) as wire:
+        assert json.loads(wire.recv(10)) == {"type": "ready"}
+        wire.send(json.dumps({"type": "subscribe", "id": "all", "since": event["id"]}))
+        assert json.loads(wire.recv(10))["position"] == event["id"]
+    with pytest.raises(InvalidStatus, match="403"):
+        socket(site, origin=Origin("https://evil.example"))
+    for log in (site.log, site.nginx_log):
         assert ticket not in log.read_text()
 
 
