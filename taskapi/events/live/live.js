@@ -355,7 +355,7 @@ const change = (id, changes, version) =>
   }, version);
 
 async function remove(id) {
-  const { title } = me.tasks.get(id);
+  const { title } = { ...me.tasks.get(id), ...me.wishes.get(id) }; // as it is shown
   const done = await send(id, { removed: true }, async (account, task, headers) => {
     await call("DELETE", `tasks/${id}`, { headers });
     drop(account, id, task.version + 1);
