@@ -12,9 +12,9 @@ from tests import leaks
 
 log = logging.getLogger("taskapi.tests")
 
-# PyMongo writes each command with its documents, HTTPX each address, also those that tests call. The application never
-# lets them (tests/core/test_logs.py).
-LOUD = {"pymongo": logging.INFO, "httpx": logging.WARNING}
+# PyMongo writes each command with its documents, HTTPX each address, also those that tests call, and the client of websockets
+# each header. The application never lets them (tests/core/test_logs.py).
+LOUD = {"pymongo": logging.INFO, "httpx": logging.WARNING, "websockets.client": logging.INFO}
 TOOLS = ("selenium", "urllib3", "mail.log")  # drive the application from outside: a browser's driver, an SMTP server
 PROBLEMS = pytest.StashKey[list[str]]()
 
