@@ -167,6 +167,44 @@ def test_a_killed_worker_loses_nothing(folder: Path) -> None:
             assert stream.titles(1) == ["Two"]
 
 
+def make_large_tasks(server: Server, headers: dict[str, str]) -> None:
+    """Some 40 MB of events, far more than the system and the server hold for a client that does not read."""
+    line = json.dumps({"title": "Large", "description": "x" * 2000, "metadata": {"text": "y" * 14_000}})
+    with server.client(headers=headers | {"Content-Type": "application/jsonl"}) as client:
+        for _ in range(6):
+            answer = client.post("/tasks/import", content="\n".join([line] * 450))
+            assert answer.json()["created"] == 450, answer.text
+
+
+def test_who_does_not_read_has_to_start_anew(server: Server) -> None:
+    headers = server.account()
+    with following(server, headers, buffer=4096) as slow:
+        begin(slow)
+        make_large_tasks(server, headers)
+        names = []
+        while (sent := slow.next()) is not None and sent.name != "reset":
+            names.append(sent.name)
+        assert sent is not None
+        assert sent.data["reason"] == "slow"
+        assert len(names) < 6 * 450
+        make_tasks(server, headers, "After the reset")
+        while "Large" in (titles := slow.titles(1)):  # those that came after it was told
+            pass
+        assert titles == ["After the reset"]
+
+
+def test_who_does_not_read_holds_up_no_stop(folder: Path) -> None:
+    with serving(folder) as server:
+        headers = server.account()
+        with following(server, headers, buffer=4096):
+            make_large_tasks(server, headers)
+            began = time.monotonic()
+            server.process.terminate()
+            assert server.process.wait(PATIENCE_SECONDS) == 0
+            assert time.monotonic() - began < 15
+        assert "Traceback" not in server.output
+
+
 def test_an_ended_session_ends_its_stream(server: Server) -> None:
     headers = server.account()
     with following(server, headers) as stream, server.client(headers=headers) as client:
