@@ -241,10 +241,13 @@ class ChangeFeed:
         self._oldest = self._place = place
 
     async def _tell(self, batch: ChangeBatch) -> None:
-        """Gives a batch of changes to those who follow them, those too who join meanwhile."""
+        """Gives a batch of changes to those who follow them, those too who join meanwhile.
+
+        Until the feed is open, everybody waits for that, and is told from memory what they have missed.
+        """
         found: dict[ObjectId, StoredTask] = {}
         known: set[ObjectId] = set()
-        while batch.changes and (joined := self._followers.keys() - known):
+        while batch.changes and self._opened.is_set() and (joined := self._followers.keys() - known):
             found |= await self._changes.current(batch.changes, joined)
             known |= joined
         own: dict[ObjectId, list[OwnChange]] = {}

@@ -157,6 +157,19 @@ async def test_a_slow_follower_starts_anew(ada: Account) -> None:
         assert (await later.events(1))[0]["type"] == "task.created"
 
 
+async def test_what_was_before_the_feed_makes_nobody_slow(ada: Account) -> None:
+    lines = "".join(f'{{"title": "Task {number}"}}\n' for number in range(MAX_WAITING + 1))
+    answer = await ada.post("/tasks/import", content=lines, headers={"Content-Type": "application/x-ndjson"})
+    assert answer.status_code == 200, answer.text
+    if reading := service(ChangeFeed)._reading:
+        reading.cancel()
+        await asyncio.wait([reading])
+    async with following(ada) as feed:
+        assert isinstance(await feed.next(), Hello)
+        task = await ada.make_task("The first to hear of")
+        assert [event["task_id"] for event in await feed.events(1)] == [task["id"]]
+
+
 async def test_an_end_is_the_last_message(ada: Account) -> None:
     async with following(ada) as feed:
         await feed.next()
