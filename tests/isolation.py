@@ -20,6 +20,7 @@ OF_TRASH = {"restore_task", "remove_task"}
 VOLATILE = {"last_seen_at", "last_used_at"}  # also change when somebody is refused
 SECRET_TITLE = "Not for strangers"
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+ENDLESS = {"stream_events"}  # whose answers have no end: of those who may call, the head is asked for
 
 QUERIES = {"update_tasks": {"where": "{}"}, "delete_tasks": {"where": "{}"}}
 BODIES: Mapping[str, Any] = {  # where the example of the document does not fit the world; {…} is the id of something in it

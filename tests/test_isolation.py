@@ -12,7 +12,7 @@ from starlette.routing import Route
 from taskapi.accounts.security.scopes import MEANING
 from taskapi.core.clock import utc_now
 from tests.client import is_problem
-from tests.isolation import SECRET_TITLE, Operation, World, operations
+from tests.isolation import ENDLESS, SECRET_TITLE, Operation, World, operations
 
 pytestmark = pytest.mark.real
 
@@ -103,7 +103,6 @@ ELSE = {
     "renew_recovery_codes": 409,
     "disable_two_factor": 409,
 }
-ENDLESS = {"stream_events"}  # whose answers have no end: of those who may call, the head is asked for
 ALL = frozenset(MEANING)
 LEAVING = {"requested_at": utc_now(), "due_at": utc_now() + timedelta(days=1)}
 STATES = (  # of an account whose sessions are worth nothing meanwhile
