@@ -123,7 +123,10 @@ class ChangeRepository:
     async def find_after(
         self, ids: Collection[ObjectId], owners: Collection[ObjectId], time: bson.Timestamp
     ) -> dict[ObjectId, StoredTask]:
-        """Those tasks that belong to ``owners``, by id, as they are at ``time`` or later. What is read cannot be rolled back."""
+        """Those tasks that belong to ``owners``, by id, as they are at ``time`` or later. What is read cannot be rolled back.
+
+        A task without a state, or whose owner is a list, is left out: a script has damaged it, and MongoDB finds it nevertheless.
+        """
         tasks = undecoded(acknowledged(self._tasks))
         async with await self._tasks.database.client.start_session(causal_consistency=True) as session:
             session.advance_operation_time(time)
@@ -131,7 +134,9 @@ class ChangeRepository:
             cursor = tasks.find(matching, WITH_STATE, session=session, batch_size=len(ids) + 1, hint=ID_INDEX)
             found = [raw(task) for task in await cursor.to_list(None)]
         return {
-            stored["_id"]: StoredTask(stored["owner_id"], stored["state"], task) for task in found if (stored := decode(task))
+            stored["_id"]: StoredTask(stored["owner_id"], stored["state"], task)
+            for task in found
+            if isinstance((stored := decode(task))["owner_id"], ObjectId) and isinstance(stored.get("state"), str)
         }
 
     async def find_matching(self, matching: BSON, ids: Collection[ObjectId], time: bson.Timestamp) -> set[ObjectId]:
