@@ -62,10 +62,8 @@ class ChangeFeed:
         follower = Follower(user, accept)
         if self._stopping:
             follower.end(EndReason.server_stopping)
-        others = self._followers.setdefault(user.object_id, set())
-        for other in others:
-            other.user = user  # as it is now, and the same object
-        others.add(follower)
+        self._followers.setdefault(user.object_id, set()).add(follower)
+        self.refresh(user)
         if self._ticking is None:
             self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
         return follower
@@ -76,6 +74,11 @@ class ChangeFeed:
         others.remove(follower)
         if not others:
             del self._followers[follower.user.object_id]
+
+    def refresh(self, user: UserRead) -> None:
+        """Has those who follow ``user`` told of it as it is now: its name may be another. They all keep the same object."""
+        for follower in self._followers.get(user.object_id, ()):
+            follower.user = user
 
     @contextmanager
     def join(self, user: UserRead, accept: Accept | None = None) -> Iterator[Follower]:

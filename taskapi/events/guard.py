@@ -6,7 +6,7 @@ idle listeners cost next to nothing.
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Final, TypeVar
@@ -17,7 +17,7 @@ from taskapi.accounts.api_tokens.service import ApiTokenService, TokenOwner
 from taskapi.accounts.dependencies import Caller
 from taskapi.accounts.security.scopes import OF_ROLE
 from taskapi.accounts.users.repository import UserRepository
-from taskapi.accounts.users.schemas import Account
+from taskapi.accounts.users.schemas import Account, UserRead
 from taskapi.core.background import Job
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import ServerBusy
@@ -55,10 +55,10 @@ class Listening:
 
 
 class ListenerGuard:
-    """The listeners of a worker."""
+    """The listeners of a worker. ``refresh`` is told of each account as it is, whenever it was looked up."""
 
-    def __init__(self, users: UserRepository, api_tokens: ApiTokenService) -> None:
-        self._users, self._api_tokens = users, api_tokens
+    def __init__(self, users: UserRepository, api_tokens: ApiTokenService, refresh: Callable[[UserRead], None]) -> None:
+        self._users, self._api_tokens, self._refresh = users, api_tokens, refresh
         self._listeners: set[Listening] = set()
         self._of_account: Counter[ObjectId] = Counter()
         self._stopping = False
@@ -127,6 +127,8 @@ class ListenerGuard:
             owner = None if listener.api_token is None else owners.get(listener.api_token)
             if reason := _reason(listener, owner, users.get(listener.user_id)):
                 listener.end(reason)
+        for user in (*users.values(), *(owner.user for owner in owners.values())):
+            self._refresh(user)
 
 
 def _reason(listener: Listening, owner: TokenOwner | None, user: Account | None) -> EndReason | None:

@@ -141,3 +141,15 @@ async def test_the_job_looks_by_itself(app: FastAPI, ada: Account) -> None:
         await stream.next()
         await sign_out(ada)
         assert (await stream.next()).data == {"reason": "session_ended"}  # well within the five seconds that are promised
+
+
+@pytest.mark.parametrize("is_api_token", [False, True], ids=["session", "API token"])
+async def test_new_user_name_is_shown(app: FastAPI, ada: Account, is_api_token: bool) -> None:
+    headers = await api_token(ada) if is_api_token else ada.headers
+    async with listening(app, headers) as stream:
+        await stream.next()
+        assert (await ada.patch("/users/me", json={"username": "countess"})).status_code == 200
+        await service(ListenerGuard).sweep()
+        await ada.make_task()
+        event = await stream.next()
+    assert event.data["task"]["owner"]["username"] == "countess"
