@@ -97,7 +97,7 @@ class ChangeFeed:
         Raises:
             InvalidPosition: ``since`` is not a position of the follower's account.
             StreamsUnsupported: MongoDB is standalone.
-            DatabaseUnavailable, PyMongoError: MongoDB cannot be reached now. After the first message, that is waited for instead.
+            DatabaseUnavailable, PyMongoError: MongoDB cannot be reached now. Who has been told what they missed waits for it.
         """
         place, reason = await self._start(follower, since)
         owner_id = follower.user.object_id
@@ -224,6 +224,9 @@ class ChangeFeed:
                         log.warning("the feed of events waits for MongoDB: %s", type(error).__name__)
                     await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
                     failures += 1
+                except Exception as error:  # otherwise all would go on to wait, for what never comes
+                    log.error("the feed of events failed: %s", type(error).__name__, exc_info=error)
+                    await self._begin_anew()
         finally:
             self._opened.clear()
 
@@ -235,7 +238,7 @@ class ChangeFeed:
             return  # the same place is lost again, which leads here
         self._forget(Position(now))
         if self._opened.is_set():
-            log.warning("MongoDB's oplog does not go back to where the feed of events was: all who follow start anew")
+            log.warning("the feed of events cannot go on from where it was: all who follow start anew")
             for follower in self._all_followers():
                 follower.start_anew(ResetReason.history_lost)
 

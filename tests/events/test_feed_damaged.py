@@ -6,7 +6,8 @@ import pytest
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 
-from taskapi.events.follower import Hello
+from taskapi.events.follower import Hello, Reset, ResetReason
+from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
 from tests.events.test_feed import following
@@ -64,3 +65,19 @@ async def test_task_of_a_list_of_owners(ada: Account, bob: Account, others: int)
 
 async def test_task_without_state(ada: Account, bob: Account) -> None:
     await told(ada, bob, {"$unset": {"state": ""}, "$set": {"title": "Nowhere"}})
+
+
+async def test_what_nobody_has_thought_of_is_said(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> None:
+        raise ValueError("of a kind that nobody has thought of")
+
+    async with following(ada) as feed:
+        await feed.next()
+        with monkeypatch.context() as patch:
+            patch.setattr(TaskChanges, "current", fail)
+            await ada.make_task("Lost")
+            reset = await feed.next()
+        assert isinstance(reset, Reset)
+        assert reset.reason == ResetReason.history_lost
+        task = await ada.make_task("Told")
+        assert [event["task_id"] for event in await feed.events(1)] == [task["id"]]
