@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
+from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
+from tests.stored import collection
 from tests.webhooks.hooks import add_hook, change_hook, stored_hook
 from tests.webhooks.receiver import Receiver, receiver
 
@@ -42,3 +44,14 @@ async def test_others_get_their_events(ada: Account, bob: Account, here: Receive
     for path in ("/webhooks", f"/webhooks/{spoiled['id']}", f"/webhooks/{spoiled['id']}/deliveries"):
         assert (await ada.get(path)).status_code in (200, 404)
     assert (await stored_hook(spoiled))["_id"]
+
+
+@pytest.mark.usefixtures("unvalidated")
+async def test_task_of_a_list_of_owners(ada: Account, here: Receiver) -> None:
+    await add_hook(ada, here)
+    task = await ada.make_task("Damaged")
+    await here.events(1)
+    damage = {"tags": "none", "links": 5, "checklist": 5, "title": "Whose?", "owner_id": [ObjectId(ada.id)]}
+    await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$set": damage})
+    await ada.make_task("Sound")
+    assert [event["task"]["title"] for event in await here.events(2)] == ["Damaged", "Sound"]
