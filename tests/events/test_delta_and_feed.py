@@ -3,21 +3,35 @@
 import asyncio
 import itertools
 import json
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from bson import ObjectId
 
+from taskapi.core.settings import Settings
 from taskapi.events.rendering import RenderedEvent
+from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, make_account, signed_in
 from tests.conftest import another
 from tests.events.copies import Copy, all_tasks, page
 from tests.events.test_feed import following
 from tests.scripts.test_changed_tasks import write_much
+from tests.stored import collection, service
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("copies_wait")]
 
 EVENTS, WRITERS = 60, 2
 LAST = "The last one of a writer"
+
+
+@pytest.fixture
+async def anonymous() -> AsyncIterator[httpx.AsyncClient]:
+    """One on a new database: in the minutes that a delta sync repeats, other tests may have dropped the tasks of theirs."""
+    name = f"feed_{ObjectId()}"
+    async with another(mongodb_database=name) as client:
+        yield client
+        await collection(TaskDocument).database.client.drop_database(name)
 
 
 async def listen(copy: Copy, until: asyncio.Event) -> None:
@@ -46,7 +60,7 @@ async def write_meanwhile(account: Account, until: asyncio.Event) -> None:
 @pytest.mark.parametrize("limit", [1, 5, 1000])
 async def test_feed_goes_on_where_a_run_began(anonymous: httpx.AsyncClient, limit: int) -> None:
     """The first run is read in pages while two workers write; the stream begins when it is complete."""
-    async with another() as second:
+    async with another(mongodb_database=service(Settings).mongodb_database) as second:
         ada = await make_account(anonymous, "ada")
         for number in range(15):
             await ada.make_task(f"Task {number}")
