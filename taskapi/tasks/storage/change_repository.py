@@ -4,6 +4,7 @@ The stream says which fields a write has set, but not whose task it is: the task
 one query, and only those of the owners who listen.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -14,6 +15,7 @@ from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
+from taskapi.core.errors import DatabaseUnavailable
 from taskapi.db.change_streams import RawBatch, StreamsUnsupported, open_stream
 from taskapi.db.connection import BSON, Database, acknowledged, undecoded
 from taskapi.db.queries import aggregate
@@ -25,6 +27,7 @@ from taskapi.tasks.storage.reading import WITHOUT_INTERNAL
 
 WITH_STATE: Mapping[str, int] = {name: shown for name, shown in WITHOUT_INTERNAL.items() if name not in ("owner_id", "state")}
 _NOTHING: BSON = {}
+START_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # a server that has just started has no time until it has committed something
 
 
 def _written(name: str) -> BSON:
@@ -80,7 +83,7 @@ class ChangeRepository:
         return not is_standalone(self._tasks.database.client)
 
     async def now(self) -> bson.Timestamp:
-        """The present place in time. Raises StreamsUnsupported.
+        """The present place in time. Raises StreamsUnsupported, DatabaseUnavailable.
 
         All writes that were acknowledged are at or before it, and all that are can be read. The operation time of another read
         concern than ``majority`` may be later than that of a write that cannot be read yet.
@@ -88,8 +91,13 @@ class ChangeRepository:
         if not self.are_supported:
             raise StreamsUnsupported
         command = {"find": self._tasks.name, "filter": {"_id": None}, "limit": 1, "readConcern": {"level": "majority"}}
-        time: bson.Timestamp = (await self._tasks.database.command(command))["operationTime"]
-        return time
+        for seconds in START_SECONDS:
+            answer = await self._tasks.database.command(command)
+            if "operationTime" in answer:
+                time: bson.Timestamp = answer["operationTime"]
+                return time
+            await asyncio.sleep(seconds)
+        raise DatabaseUnavailable
 
     async def collection_id(self) -> bytes:
         """What tells the collection from that of another database, or from an earlier one of this: 16 bytes.
