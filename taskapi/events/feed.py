@@ -97,22 +97,28 @@ class ChangeFeed:
         Raises:
             InvalidPosition: ``since`` is not a position of the follower's account.
             StreamsUnsupported: MongoDB is standalone.
-            DatabaseUnavailable, PyMongoError: MongoDB cannot be reached now. Who has been told what they missed waits for it.
+            DatabaseUnavailable, PyMongoError: MongoDB cannot be reached now. After the first message, that is waited for instead.
         """
         place, reason = await self._start(follower, since)
         owner_id = follower.user.object_id
         text = self._positions.write(place, owner_id)
         reached = self._place  # what comes after it waits for the follower
         yield Reset(reason, text) if reason else Hello(text)
-        try:
-            async with aclosing(self._missed(place, reached, follower)) as missed:
-                async for changes in missed:
-                    for own in await follower.choose(changes, place):
-                        yield self._renderer.render(own, follower.user)
-                    if changes:
-                        place = Position.behind(changes[-1].change.token)
-        except HistoryLost:
-            follower.start_anew(ResetReason.expired)
+        is_told = False  # what was missed
+        while not (is_told or follower.ended):
+            try:
+                async with aclosing(self._missed(place, reached, follower)) as missed:
+                    async for changes in missed:
+                        for own in await follower.choose(changes, place):
+                            yield self._renderer.render(own, follower.user)
+                        if changes:
+                            place = Position.behind(changes[-1].change.token)
+                is_told = True
+            except HistoryLost:
+                follower.start_anew(ResetReason.expired)
+                is_told = True
+            except PyMongoError:
+                await asyncio.sleep(RETRY_SECONDS[-1])
         # Not all at once, when many come back together.
         follower.beat_at = time.monotonic() + heartbeat * random.random()  # noqa: S311  # nosec B311
         while True:

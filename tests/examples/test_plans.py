@@ -32,7 +32,9 @@ def watched(source: Source, name: str, **variables: str) -> tuple[str, Sequence[
         printed = run_quickly(name, {**source.variables(), **variables})
     finally:
         database.command("profile", 0)
-    return printed, list(database["system.profile"].find({"op": {"$in": ["command", "query"]}, "planSummary": {"$exists": True}}))
+    done = list(database["system.profile"].find({"op": {"$in": ["command", "query"]}, "planSummary": {"$exists": True}}))
+    database["system.profile"].drop()  # other tests look at what a database holds
+    return printed, done
 
 
 @pytest.mark.parametrize(("tool", "question"), OWNED)

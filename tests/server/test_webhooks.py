@@ -123,7 +123,7 @@ def test_nothing_is_lost_when_workers_are_killed(folder: Path) -> None:
         for thread in threads:
             thread.join()
         for path, versions in written.items():
-            wait_until(lambda p=path, v=versions: _is_complete(taken, p, v), f"all changes of {path}")  # type: ignore[misc]
+            wait_until(lambda p=path, v=versions: _is_complete(taken, p, v), f"all changes of {path}", 90)  # type: ignore[misc]
             assert taken.versions(path).keys() == versions.keys()  # none of somebody else's
             for task_id in versions:
                 _in_order([event["version"] for event in taken.events[path] if event["task_id"] == task_id])
