@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ WINDOW = 50  # events that may come before the first of them is acknowledged
 
 
 @dataclass
-class Client:
+class Client(ABC):
     """One client of one account; ``follow`` runs until it is cancelled."""
 
     url: str
@@ -41,9 +42,9 @@ class Client:
                 self.copy.failures += 1
             await asyncio.sleep(RETRY_SECONDS)
 
+    @abstractmethod
     def read(self, position: str) -> AsyncIterator[str]:
         """One connection: takes note of what is told, and yields each position that was reached."""
-        raise NotImplementedError
 
     async def load(self) -> str:
         """Loads all tasks. Returns the position from which nothing is missed."""

@@ -127,8 +127,6 @@ class _Reader:
                 self._end(HistoryLost())
             else:
                 self._end(error)
-        except NotImplementedError:  # mongomock
-            self._end(StreamsUnsupported())
         except Exception as error:
             self._end(error)
 
