@@ -1,6 +1,7 @@
 """Libraries of OAuth 2, as programs use them, against the real server: they sign in, refresh, revoke, and hear why not."""
 
 import logging
+import secrets
 from typing import Any
 
 import pytest
@@ -31,8 +32,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.fixture(scope="module")
 def name(server: Server) -> str:
-    """Somebody with an account."""
-    name = "oauth-user"
+    """Somebody with an account: a new one, as a worker that takes tests from another sets the module up once more."""
+    name = f"oauth-user-{secrets.token_hex(4)}"
     server.account(name)
     return name
 
