@@ -106,6 +106,14 @@ async def stored_task(document_id: str) -> dict[str, Any]:
     return task
 
 
+async def take_task(account: Account, **fields: Any) -> dict[str, Any]:
+    """A new task as it is stored, a template for others; it is in the collection no more."""
+    made = await account.make_task(**fields)
+    found = await collection(TaskDocument).find_one_and_delete({"_id": ObjectId(made["id"])})
+    assert found is not None
+    return found
+
+
 async def stored_user(document_id: str) -> dict[str, Any]:
     user = await stored(UserDocument, document_id)
     assert user is not None

@@ -7,8 +7,7 @@ import pytest
 from pymongo.errors import OperationFailure
 
 from taskapi.main import DOCUMENTS
-from tests.server.analysts import GRANTED, ON_REQUEST, UNAUTHORIZED, Mongo, grant, names_of_views, service_with_rows
-from tests.server.process import Server
+from tests.server.analysts import GRANTED, ON_REQUEST, UNAUTHORIZED, Mongo, names_of_views
 
 pytestmark = pytest.mark.real
 
@@ -23,24 +22,6 @@ HIDDEN = [
 ]
 FAILED_TO_PARSE = {9, 14, 40321}  # a database that $lookup does not accept is refused before anything is looked at
 BODY = "function() { return true }"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with service_with_rows(tmp_path_factory.mktemp("analytics") / "data") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def admin(server: Server) -> Iterator[Mongo]:
-    with Mongo(server.mongodb_uri) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def analyst(server: Server) -> Iterator[Mongo]:
-    with Mongo(grant(server.folder, "grace")) as client:
-        yield client
 
 
 def test_analyst_lists_and_reads_the_views_only(analyst: Mongo) -> None:

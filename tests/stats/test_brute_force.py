@@ -8,7 +8,7 @@ from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 
 from taskapi.tasks.storage.documents import TaskDocument
-from tests.client import Account, make_account
+from tests.client import Account, make_account, take_task
 from tests.stats import brute_force
 from tests.stats.brute_force import Case, cases
 from tests.stored import collection
@@ -30,9 +30,7 @@ async def ada(shared: httpx.AsyncClient) -> Account:
 
 @pytest.fixture(scope="module")
 async def template(ada: Account) -> dict[str, Any]:
-    made = await ada.make_task("A task")
-    stored = await collection(TaskDocument).find_one_and_delete({"_id": ObjectId(made["id"])})
-    assert stored is not None
+    stored = await take_task(ada)
     del stored["status_changes"]
     return stored
 

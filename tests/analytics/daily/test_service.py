@@ -1,6 +1,5 @@
 """The daily figures equal what plain Python counts, after a first refresh and after later ones."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,12 +11,10 @@ from hypothesis import strategies as st
 
 from taskapi.analytics.daily.repository import Refresh
 from taskapi.core.errors import StartupError
-from taskapi.tasks.storage.documents import TaskDocument
 from tests.analytics.daily.brute_force import days, read
-from tests.analytics.daily.refreshing import KEPT, OVERLAP, Stored, opened, run
-from tests.client import Account, make_account
+from tests.analytics.daily.refreshing import KEPT, OVERLAP, Stored, run
+from tests.client import Account, make_account, take_task
 from tests.examples import histories
-from tests.stored import collection
 
 pytestmark = pytest.mark.real
 
@@ -25,19 +22,10 @@ HYPOTHESIS = settings(max_examples=40, deadline=None, database=None, suppress_he
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Stored]:
-    with opened() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 async def template(shared: httpx.AsyncClient) -> dict[str, Any]:
     ada = await make_account(shared, "ada")
     await make_account(shared, "bob")
-    made = await ada.make_task("A task")
-    stored = await collection(TaskDocument).find_one_and_delete({"_id": ObjectId(made["id"])})
-    assert stored is not None
-    return stored
+    return await take_task(ada)
 
 
 def assert_agrees(database: Stored) -> None:

@@ -1,13 +1,11 @@
 """A report from the daily figures equals one from the tasks, but that its lead times are in whole hours."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,12 +15,10 @@ from taskapi.analytics.report.repository import ReportRepository
 from taskapi.analytics.report.service import ReportRequest, make_report
 from taskapi.core.clock import midnight, today
 from taskapi.core.errors import StartupError
-from taskapi.tasks.storage.documents import TaskDocument
-from tests.analytics.daily.refreshing import Stored, opened, run
-from tests.client import make_account
+from tests.analytics.daily.refreshing import Stored, run
+from tests.client import make_account, take_task
 from tests.examples import histories
 from tests.stats.brute_force import PLACES
-from tests.stored import collection
 
 pytestmark = pytest.mark.real
 
@@ -32,18 +28,9 @@ HOUR = 3600
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Stored]:
-    with opened() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 async def template(shared: httpx.AsyncClient) -> dict[str, Any]:
     ada = await make_account(shared, "ada")
-    made = await ada.make_task("A task", tags=["a"])
-    stored = await collection(TaskDocument).find_one_and_delete({"_id": ObjectId(made["id"])})
-    assert stored is not None
-    return stored
+    return await take_task(ada, tags=["a"])
 
 
 def daily(database: Stored, weeks: int = WEEKS) -> Report:

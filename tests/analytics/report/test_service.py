@@ -1,7 +1,5 @@
 """The figures of a report equal what plain Python counts, for generated tasks around the changes of the clocks."""
 
-import os
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +8,6 @@ import httpx
 import pytest
 from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
-from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
@@ -22,19 +19,12 @@ from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.analytics.report import brute_force
 from tests.analytics.report.brute_force import Case, report_cases
-from tests.client import Account, make_account
-from tests.conftest import URI_VARIABLE, make_settings
+from tests.client import Account, make_account, take_task
 from tests.stored import collection
 
 pytestmark = pytest.mark.real
 
 HYPOTHESIS = settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator["Database[dict[str, Any]]"]:
-    with MongoClient[dict[str, Any]](os.environ[URI_VARIABLE]) as client:
-        yield client[make_settings().mongodb_database]
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +40,7 @@ async def ada(shared: httpx.AsyncClient) -> Account:
 
 @pytest.fixture(scope="module")
 async def template(ada: Account) -> dict[str, Any]:
-    made = await ada.make_task("A task")
-    stored = await collection(TaskDocument).find_one_and_delete({"_id": ObjectId(made["id"])})
-    assert stored is not None
+    stored = await take_task(ada)
     del stored["status_changes"]
     return stored
 
