@@ -10,22 +10,15 @@ from datetime import datetime
 from typing import Final
 
 from taskapi.db.connection import BSON
-from taskapi.stats.expressions import IS_DONE, count_not_after, is_date
+from taskapi.stats.expressions import count_not_after
 from taskapi.tasks.schemas import Status
+from taskapi.tasks.storage.marks import UNRECORDED_STATUS_CHANGES
 
 _STATUSES: Final = tuple(Status)  # each is stored by its place here; the first stands for what is no status
 _NONE: Final = len(_STATUSES)  # in place of the status before the first
 _CODES: Final = _NONE + 1
 _MAX_INTEGER: Final = 2**31 - 1
 _CODE: Final[BSON] = {"$max": [{"$indexOfArray": [list(_STATUSES), "$$this.status"]}, 0]}
-# Version 1.4 and before kept no status changes. As for an import, a task that is done was "todo" until it was completed.
-_UNRECORDED: Final[BSON] = {
-    "$cond": [
-        {"$and": [IS_DONE, is_date("$completed_at")]},
-        [{"status": Status.todo}, {"status": Status.done, "at": "$completed_at"}],
-        [{"status": "$status"}],
-    ]
-}
 _IS_RECORDED: Final[BSON] = {"$and": [{"$isArray": "$status_changes"}, {"$ne": ["$status_changes", []]}]}
 _BEGINS_AT_CREATION: Final[BSON] = {
     "$and": [{"$isArray": "$status_changes"}, {"$eq": ["$created_at", {"$first": "$status_changes.at"}]}]
@@ -53,7 +46,7 @@ def stages(limits: Sequence[datetime]) -> list[BSON]:
     is_old = {"$lt": [{"$last": "$status_changes.at"}, limits[0]]}
     recent: BSON = {"$cond": [is_old, [{"$last": "$status_changes"}], "$status_changes"]}
     steps = {"$map": {"input": recent, "in": {"$add": [number, _CODE]}}}
-    others = {"$cond": [_IS_RECORDED, _FROM_CREATION, _UNRECORDED]}
+    others = {"$cond": [_IS_RECORDED, _FROM_CREATION, UNRECORDED_STATUS_CHANGES]}
     later: BSON = {"$map": {"input": others, "in": {"$add": [{"$max": [number, "$$created"]}, _CODE]}}}
     later = {"$let": {"vars": {"created": count_not_after("$created_at", limits, _CODES)}, "in": later}}
     before = {"$concatArrays": [[_NONE], "$_id"]}

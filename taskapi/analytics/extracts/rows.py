@@ -8,9 +8,9 @@ from taskapi.analytics.extracts import values
 from taskapi.analytics.extracts.tables import TABLES, TASKS
 from taskapi.db.connection import BSON
 from taskapi.db.damaged import json_value
+from taskapi.db.expressions import MAX_TIME
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.history import newest
-from taskapi.tasks.storage.marks import LAST_TIME
 from taskapi.tasks.storage.scope import ACTIVE, PURGED
 
 Row = tuple[Any, ...]
@@ -18,7 +18,7 @@ Row = tuple[Any, ...]
 DAY = timedelta(days=1)
 ERASED: Final = "erased"  # the state of a task that was erased with its owner's account
 UNKNOWN: Final = datetime(1970, 1, 1)
-END: Final = LAST_TIME.astimezone(UTC).replace(tzinfo=None)
+END: Final = MAX_TIME.astimezone(UTC).replace(tzinfo=None)
 UNRECORDED = "updated_at"  # a field that every write changes
 
 

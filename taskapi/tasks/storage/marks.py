@@ -6,19 +6,31 @@ docs/changes.md says how a script finds what has changed and misses nothing.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Final
 
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import MAX_TIME, is_time
 from taskapi.tasks.schemas import Status
 
 MAX_STATUS_CHANGES = 1000
-LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+UNRECORDED_STATUS_CHANGES: Final[BSON] = {
+    "$cond": [
+        {"$and": [{"$eq": ["$status", Status.done.value]}, is_time("$completed_at")]},
+        [{"status": Status.todo.value}, {"status": Status.done.value, "at": "$completed_at"}],
+        [{"status": "$status"}],
+    ]
+}
+"""The expression of the status changes of a task without any: version 1.4 and before kept none.
+
+As for an import, a task that is done was ``todo`` until it was completed. The first change lacks its time, that of the creation.
+"""
 
 
 def later(path: str, now: datetime | str | BSON) -> BSON:
     """The expression of ``now``, or of a millisecond after the time stored at ``path`` if that is not earlier."""
-    is_ahead = {"$and": [{"$gte": [path, now]}, {"$lt": [path, LAST_TIME]}]}  # only a date can be both
+    is_ahead = {"$and": [{"$gte": [path, now]}, {"$lt": [path, MAX_TIME]}]}  # only a date can be both
     return {"$cond": [is_ahead, {"$add": [path, 1]}, now]}
 
 

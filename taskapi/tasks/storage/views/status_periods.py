@@ -7,22 +7,12 @@ from bson import MaxKey
 from taskapi.db.connection import BSON
 from taskapi.db.expressions import days_between, is_time, list_or_empty, or_null, time_or_null
 from taskapi.db.views import View, ViewField
-from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.marks import MAX_STATUS_CHANGES
+from taskapi.tasks.storage.marks import MAX_STATUS_CHANGES, UNRECORDED_STATUS_CHANGES
 from taskapi.tasks.storage.scope import ACTIVE
 from taskapi.tasks.storage.views.tasks import OWNER_ID
 
 _RECORDED: Final = {"$filter": {"input": list_or_empty("$status_changes"), "cond": is_time("$$this.at")}}
-# Version 1.4 and before kept no status changes. As for an import, a task that is done was "todo" until it was completed.
-_WAS_COMPLETED: Final = {"$and": [{"$eq": ["$status", Status.done.value]}, is_time("$completed_at")]}
-_UNRECORDED: Final = {
-    "$cond": [
-        _WAS_COMPLETED,
-        [{"status": Status.todo.value}, {"status": Status.done.value, "at": "$completed_at"}],
-        [{"status": "$status"}],
-    ]
-}
 
 
 def _let(variables: BSON, expression: Any) -> BSON:
@@ -42,7 +32,7 @@ _IN_ORDER: Final = {
 _STARTS: Final = _let(
     {"recorded": _RECORDED, "created": time_or_null("$created_at")},
     _let(
-        {"changes": {"$cond": [{"$eq": ["$$recorded", []]}, _UNRECORDED, "$$recorded"]}},
+        {"changes": {"$cond": [{"$eq": ["$$recorded", []]}, UNRECORDED_STATUS_CHANGES, "$$recorded"]}},
         _let({"first": {"$first": "$$changes"}}, _IN_ORDER),
     ),
 )
