@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import sqlite3
 import time
 
@@ -38,6 +39,7 @@ def begin_anew(reason):
 
 
 while True:
+    pause = 1 + random.random()  # not everybody comes back at the same moment
     try:
         page = {"more": True}
         while page["more"]:
@@ -57,6 +59,7 @@ while True:
             begin_anew(error.response.json()["detail"])
         elif error.response.status_code < 500 and error.response.status_code != 429:
             raise
+        pause += int(error.response.headers.get("Retry-After", 0))
     except httpx.TransportError as error:
         print("tries again:", error)
-    time.sleep(1)
+    time.sleep(pause)

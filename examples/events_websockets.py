@@ -2,11 +2,12 @@
 
 import json
 import os
+import random
 import sqlite3
 import time
 
 import httpx
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
 URL = os.environ["TASKAPI_URL"]
@@ -39,6 +40,7 @@ def begin_anew(reason):
 
 
 while True:
+    pause = 1 + random.random()  # not everybody comes back at the same moment
     try:
         page = {"more": True}
         while page["more"]:
@@ -61,6 +63,8 @@ while True:
             begin_anew(error.response.json()["detail"])
         elif error.response.status_code < 500 and error.response.status_code != 429:
             raise
+        pause += int(error.response.headers.get("Retry-After", 0))
     except (httpx.TransportError, WebSocketException, OSError) as error:
         print("tries again:", error)
-    time.sleep(1)
+        pause += int(error.response.headers.get("Retry-After", 0)) if isinstance(error, InvalidStatus) else 0
+    time.sleep(pause)

@@ -172,7 +172,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
             Middleware(middleware.SecurityHeaders),
             Middleware(cors.CORS, origins=settings.cors_origins),
             Middleware(middleware.StripTrailingSlash),
-            Middleware(middleware.LoadShedding, load=load),
+            Middleware(middleware.LoadShedding, load=load, paths_in_turn=routing.paths_in_turn(ROUTERS)),
             Middleware(oauth.OAuthErrors),
             Middleware(error_handling.UnexpectedErrors),
             Middleware(methods.HeadMiddleware),

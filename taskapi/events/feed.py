@@ -39,6 +39,7 @@ RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 AT_A_TIME = 500  # changes that are looked up at a time
 TICK_SECONDS = 0.25
 CATCHING_UP = 4  # followers at a time that are told from the oplog
+LOOKING_UP = 8  # who are told from memory: after a restart, thousands come back, whose queries would keep others waiting
 CATCHING_UP_SECONDS = 120  # for one of them
 NOWHERE = Position(Timestamp(0, 0))
 
@@ -53,7 +54,7 @@ class ChangeFeed:
         self._oldest = self._place = NOWHERE  # the recent changes are all between the two; the followers have what is before
         self._reading: asyncio.Task[None] | None = None
         self._opened = asyncio.Event()
-        self._catching_up = asyncio.Semaphore(CATCHING_UP)
+        self._catching_up, self._looking_up = asyncio.Semaphore(CATCHING_UP), asyncio.Semaphore(LOOKING_UP)
         self._ticking: asyncio.TimerHandle | None = None
         self._stopping = False
 
@@ -193,7 +194,9 @@ class ChangeFeed:
         if not place.is_earlier(self._oldest):
             later = list(takewhile(lambda each: place.is_before(each.token), reversed(self._recent)))
             for start in range(len(later), 0, -AT_A_TIME):
-                yield await self._renderer.find(later[max(0, start - AT_A_TIME) : start][::-1], follower.user)
+                async with self._looking_up:
+                    own = await self._renderer.find(later[max(0, start - AT_A_TIME) : start][::-1], follower.user)
+                yield own
             return
         deadline = time.monotonic() + CATCHING_UP_SECONDS
         async with self._catching_up, self._changes.watch(after=place.token, since=place.time_only) as batches:

@@ -6,11 +6,12 @@ read yet. Each worker counts separately, in memory.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Scope
 
 from taskapi.core.errors import DomainError, ServerBusy, TooManyAtOnce
@@ -20,9 +21,8 @@ from taskapi.web.request_state import state_of
 from taskapi.web.services import services_of
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
-MAX_WAITING = 512  # requests for one kind of work
-MAX_WAITING_OF_ACCOUNT = 256
 PROBLEMS: Final[Sequence[type[DomainError]]] = (TooManyAtOnce, ServerBusy)  # that requests for such work may get
 
 
@@ -34,6 +34,8 @@ class Work(NamedTuple):
     per_worker: int
     wait_seconds: int
     refusal: type[DomainError] | None = None  # when an account is over its share; None: TooManyAtOnce
+    max_waiting: int = 512  # requests
+    max_waiting_of_account: int = 256
 
 
 LISTS = Work("lists that an index serves", 4, 32, 10)
@@ -44,8 +46,10 @@ IMPORTS = Work("imports", 2, 8, 10)
 BULK = Work("bulk", 1, 4, 10)
 BY_FILTER = Work("changes by filter", 1, 4, 10)
 LINKS = Work("previews of links", 4, 32, 10)
+ANYBODY = ""  # in place of an account
 LARGE_BODY_BYTES = 32 * 1024  # of JSON take about a millisecond to read
 BODIES = Work("reading large bodies of other requests", 2, 8, 10)
+BEGINNINGS = Work("answers that go on, as they begin", 8, 8, 10, ServerBusy, 10_000, 10_000)  # no caller is known yet
 
 
 class Bulkhead:
@@ -100,7 +104,7 @@ class Bulkhead:
 
     async def _wait(self, account: str, disconnect: Disconnect) -> None:
         queue = self._waiting.get(account, deque[asyncio.Future[None]]())
-        if self._waiters >= MAX_WAITING or len(queue) >= MAX_WAITING_OF_ACCOUNT:
+        if self._waiters >= self._work.max_waiting or len(queue) >= self._work.max_waiting_of_account:
             raise self._refusal(account)
         self._waiting[account] = queue
         turn = asyncio.get_running_loop().create_future()
@@ -128,8 +132,9 @@ class Bulkhead:
                 del self._waiting[account]
 
     def _refusal(self, account: str) -> DomainError:
-        if self._running[account] >= self._work.per_account or len(self._waiting.get(account, ())) >= MAX_WAITING_OF_ACCOUNT:
-            return self._work.refusal() if self._work.refusal else TooManyAtOnce(self._work.wait_seconds)
+        work, waiting = self._work, len(self._waiting.get(account, ()))
+        if self._running[account] >= work.per_account or waiting >= work.max_waiting_of_account:
+            return work.refusal() if work.refusal else TooManyAtOnce(work.wait_seconds)
         return ServerBusy()
 
 
@@ -159,6 +164,30 @@ def admit(work: Work, request: Request, account: str | None = None) -> AbstractA
     account = account or state_of(request).account
     assert account, "the caller is not known yet"
     return services_of(request)[Admission].admit(work, account, request.scope)
+
+
+def begins_in_turn(endpoint: Endpoint) -> Endpoint:
+    """Marks a route's function: its answers go on, and take turns to begin. Thousands may come at once, after a restart."""
+    endpoint.__dict__["begins_in_turn"] = True
+    return endpoint
+
+
+def takes_turns(endpoint: Callable[..., Any]) -> bool:
+    """Whether a route's function is marked by ``begins_in_turn``."""
+    return getattr(endpoint, "begins_in_turn", False)
+
+
+def in_turn(handle: Handler) -> Handler:
+    """As ``handle``, from the authentication to the beginning of the answer. Meanwhile requests do not count as load.
+
+    The caller of ``ServerBusy`` has waited for ten seconds, behind thousands of others.
+    """
+
+    async def handle_in_turn(request: Request) -> Response:
+        async with services_of(request)[Admission].admit(BEGINNINGS, ANYBODY, request.scope):
+            return await handle(request)
+
+    return handle_in_turn
 
 
 def limited(work: Work) -> Callable[[Endpoint], Endpoint]:

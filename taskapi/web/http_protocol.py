@@ -269,9 +269,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self._is_answering() and self._awaits != "body":
             cycle.keep_alive = False
             return
-        response = problems.render(
-            status, code, detail, headers={"Connection": "close", "X-Request-ID": request_id_bytes.decode()}
-        )
+        headers = {"Connection": "close", "X-Request-ID": request_id_bytes.decode()}
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = "1"
+        response = problems.render(status, code, detail, headers=headers)
         if self.pipeline:  # it is the last of those that wait for their turn
             self.pipeline[0] = (cycle, cast(ASGI3Application, response))
             return

@@ -10,7 +10,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,7 +33,7 @@ SECURITY_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 MAX_TARGET_BYTES = 64_000  # of path and query; a list with every parameter at its longest takes some 42,000
-PROBES = ("/health", "/ready")
+PROBES = frozenset({"/health", "/ready"})
 API_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
@@ -166,15 +166,17 @@ def _add_security_headers(message: Message) -> None:
 class LoadShedding:
     """Answers 503 while more requests wait for MongoDB than it answers within a second.
 
-    It answers at once, or within a second if very many are refused. Health and readiness checks are always answered.
+    It answers at once, or within a second if very many are refused. Health and readiness checks are always answered, and so are
+    requests for ``paths_in_turn``: they wait.
     """
 
-    def __init__(self, app: ASGIApp, load: Load) -> None:
+    def __init__(self, app: ASGIApp, load: Load, paths_in_turn: Set[str] = frozenset()) -> None:
         self.app = app
         self.load = load
+        self.exempt = paths_in_turn | PROBES
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == "http" and self.load.is_too_high(scope["method"]) and not _is_probe(scope):
+        if scope["type"] == "http" and self.load.is_too_high(scope["method"]) and not self._is_exempt(scope):
             return self._refuse(scope, receive, send)
         return self.app(scope, receive, send)
 
@@ -184,9 +186,8 @@ class LoadShedding:
                 await asyncio.sleep(delay)
         await problems.of_domain(ServerBusy())(scope, receive, send)
 
-
-def _is_probe(scope: Scope) -> bool:
-    return scope["path"].removeprefix(scope.get("root_path", "")) in PROBES
+    def _is_exempt(self, scope: Scope) -> bool:
+        return scope["path"].removeprefix(scope.get("root_path", "")) in self.exempt
 
 
 class TargetLimit:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from email.message import Message
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route, compile_path
 
 from taskapi.core import json_pieces
 from taskapi.core.errors import FieldError, InvalidInput, UnsupportedMediaType, field_errors
-from taskapi.web.admission import BODIES, LARGE_BODY_BYTES, admit, work_of
+from taskapi.web.admission import BODIES, LARGE_BODY_BYTES, Handler, admit, in_turn, takes_turns, work_of
 from taskapi.web.negotiation import Negotiated, refuse_codings
 from taskapi.web.pagination import PageQuery
 from taskapi.web.query_models import parameters, query_model
@@ -28,7 +28,6 @@ from taskapi.web.request_state import state_of
 from taskapi.web.route_call import RouteCall, answering, scopes_of
 
 Model = TypeVar("Model", bound=BaseModel)
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 JSON = "application/json"
 MAX_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one would cost an error
@@ -178,7 +177,7 @@ class StrictRoute(APIRoute):
         handle = RouteCall(self)
         expected = self.takes
         if not expected:
-            return handle
+            return in_turn(handle) if takes_turns(self.endpoint) else handle
         guards = tuple(_guards(self.dependant))
         work = work_of(self.endpoint)
         max_values = None if work else StrictRequest.max_values  # a bulkhead holds few bodies at once
@@ -214,6 +213,12 @@ def anonymous_limits(routers: Iterable[APIRouter], limit: int) -> dict[tuple[str
     open_to_all = [route for route in routes if route.takes and route.is_anonymous]
     least = min(MAX_ANONYMOUS_BODY_BYTES, limit)
     return {(method, route.path): least for route in open_to_all for method in route.methods or ()}
+
+
+def paths_in_turn(routers: Iterable[APIRouter]) -> frozenset[str]:
+    """The paths of routes whose answers take turns to begin."""
+    routes = (route for router in routers for route in router.routes)
+    return frozenset(route.path for route in routes if isinstance(route, StrictRoute) and takes_turns(route.endpoint))
 
 
 def prefer_exact_paths(routes: Iterable[BaseRoute]) -> None:

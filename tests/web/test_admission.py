@@ -7,7 +7,6 @@ import pytest
 
 from taskapi.accounts.errors import ExportUnderWay
 from taskapi.core.errors import ServerBusy, TooManyAtOnce
-from taskapi.web import admission
 from taskapi.web.admission import Bulkhead, Work
 from taskapi.web.disconnect import Disconnect
 
@@ -94,10 +93,8 @@ async def test_disconnected_waiting_client_is_refused_without_a_place() -> None:
     assert (bulkhead._total, bulkhead._waiters, bulkhead._waiting) == (1, 0, {})
 
 
-async def test_a_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "MAX_WAITING_OF_ACCOUNT", 2)
-    monkeypatch.setattr(admission, "MAX_WAITING", 3)
-    bulkhead = Bulkhead(SMALL._replace(per_worker=1))
+async def test_a_queue_has_an_end() -> None:
+    bulkhead = Bulkhead(SMALL._replace(per_worker=1, max_waiting=3, max_waiting_of_account=2))
     async with AsyncExitStack() as running:
         await running.enter_async_context(bulkhead.admit("first"))
         waiting = [asyncio.create_task(bulkhead.admit(account).__aenter__()) for account in ("ada", "ada", "bob")]

@@ -282,6 +282,9 @@ async def test_a_connection_too_many_is_told(port: int) -> None:
     for reader, writer in held:
         writer.write(GET)
         await reader.readuntil(b"\r\n\r\n")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert b"\r\nretry-after: 1\r\n" in await reader.readuntil(b"\r\n\r\n")
+    writer.close()
     assert problem(await exchange(port)) == (503, "too_many_connections")
     for _, writer in held:
         writer.close()

@@ -18,10 +18,11 @@ let me = null; // what belongs to the account that is signed in; the tokens are 
 // --- requests
 
 class Failure extends Error {
-  constructor(status, problem = {}) {
+  constructor(status, problem = {}, retryAfter = 0) {
     const faults = (problem.details ?? []).map(({ field, message }) => (field ? `${field} ${message}` : message));
     super(status ? [problem.detail ?? `The server answered ${status}.`, ...faults].join(" ") : "The server cannot be reached.");
     this.status = status;
+    this.retryMs = 1000 * retryAfter;
     this.code = problem.type?.split(":").pop(); // at /token, "error" is that of OAuth
   }
 }
@@ -35,7 +36,7 @@ async function request(method, path, { token, signal, ...options } = {}) {
   } catch {
     throw new Failure(0);
   }
-  if (!response.ok) throw new Failure(response.status, await response.json().catch(() => ({})));
+  if (!response.ok) throw new Failure(response.status, await response.json().catch(() => ({})), response.headers.get("Retry-After"));
   return response;
 }
 
@@ -210,7 +211,7 @@ function again(account, failure, delay = Math.min(MAX_DELAY_MS, 500 * 2 ** accou
   account.isUnsupported = failure?.status === 501;
   if (account.isUnsupported) load(account); // a list as of now, every time
   show(account);
-  account.timer = setTimeout(() => connect(account), account.isUnsupported ? MAX_DELAY_MS : delay);
+  account.timer = setTimeout(() => connect(account), account.isUnsupported ? MAX_DELAY_MS : delay + (failure?.retryMs ?? 0));
 }
 
 function close(account) {

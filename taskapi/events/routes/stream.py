@@ -22,6 +22,7 @@ from taskapi.events.rendering import RenderedEvent
 from taskapi.events.schemas import EVENT_EXAMPLE, POSITION_EXAMPLE, PositionText
 from taskapi.events.tickets import MAX_LENGTH as MAX_TICKET_LENGTH
 from taskapi.tasks.services.changes import TaskChanges
+from taskapi.web.admission import begins_in_turn
 from taskapi.web.event_stream import HEADERS, EventStream, event, heartbeat, retry
 from taskapi.web.methods import is_head
 from taskapi.web.problems import responses
@@ -128,6 +129,7 @@ def _list_path(request: Request, query: StreamQuery) -> str:
     },
     openapi_extra={"parameters": [LAST_EVENT_ID]},
 )
+@begins_in_turn
 async def stream_events(query: Annotated[StreamQuery, Query()], caller: Listener, request: Request) -> Response:
     """Each change of your tasks as it happens, as server-sent events. With `Last-Event-ID` or `since`, also what happened since.
 
