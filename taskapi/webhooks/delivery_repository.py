@@ -29,6 +29,10 @@ BATCH: Final = 100
 DUPLICATE: Final = 11000
 
 
+class HostBusy(Exception):
+    """As many attempts are made at the host as may be."""
+
+
 class LeasedDelivery(NamedTuple):
     """A delivery that this worker attempts."""
 
@@ -83,9 +87,9 @@ class DeliveryRepository:
         return True
 
     async def lease(self, delivery_id: ObjectId, host: str) -> LeasedDelivery | None:
-        """Leases a pending delivery, and counts the attempt. None when another worker has it, or too many are sent to the host.
+        """Leases a pending delivery, and counts the attempt. None when it is being attempted.
 
-        The limit holds for all workers: a slot can be taken once, by the unique index.
+        Raises HostBusy. The limit holds for all workers: a slot can be taken once, by the unique index.
         """
         now = utc_now()
         lease = LEASE.begin(delivery_id, now)
@@ -96,7 +100,7 @@ class DeliveryRepository:
             with suppress(DuplicateKeyError):
                 found = await self._relaxed.find_one_and_update(free, update, return_document=ReturnDocument.AFTER)
                 return LeasedDelivery(found, lease) if found else None
-        return None
+        raise HostBusy
 
     async def finish(self, delivery: LeasedDelivery, values: BSON) -> None:
         """Ends an attempt, unless another worker has leased the delivery since; the next event of the task is then due."""

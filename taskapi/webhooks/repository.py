@@ -79,11 +79,26 @@ class WebhookRepository:
         found = await self._hooks.find({"_id": {"$in": list(hook_ids)}}).to_list(None)
         return {hook["_id"]: hook for hook in found}
 
-    async def note_failure(self, hook_id: ObjectId, now: datetime) -> datetime | None:
-        """Notes that an attempt failed. Returns since when attempts fail without a success; None when the webhook is gone."""
+    async def rotate(self, user: ObjectId, hook_id: ObjectId | None, secret: bytes, until: datetime) -> BSON | None:
+        """Gives a webhook a new encrypted secret; the previous one is kept ``until`` then. None when there is no such webhook."""
+        values: BSON = {
+            "secret": {"$literal": secret},
+            "previous_secret": "$secret",
+            "previous_secret_until": until,
+            "version": {"$add": ["$version", 1]},
+            "updated_at": utc_now(),
+        }
+        theirs = {"_id": hook_id, "user": user}
+        return await self._hooks.find_one_and_update(theirs, [{"$set": values}], return_document=ReturnDocument.AFTER)
+
+    async def note_failure(self, hook: BSON, now: datetime) -> datetime | None:
+        """Notes that an attempt failed. Returns since when attempts fail without a success.
+
+        None when the webhook is gone, or sends elsewhere by now.
+        """
         since: Any = {"$ifNull": ["$failing_since", now]}
         found = await self._hooks.find_one_and_update(
-            {"_id": hook_id},
+            {"_id": hook["_id"], "url": hook["url"]},
             [{"$set": {"failing_since": since}}],
             {"failing_since": 1},
             return_document=ReturnDocument.AFTER,
@@ -94,11 +109,12 @@ class WebhookRepository:
         """Notes that an attempt succeeded."""
         await self._hooks.update_one({"_id": hook_id, "failing_since": {"$ne": None}}, {"$set": {"failing_since": None}})
 
-    async def disable(self, hook_id: ObjectId, reason: DisabledReason) -> bool:
-        """Disables a webhook. False when it is gone, or was disabled already."""
+    async def disable(self, hook: BSON, reason: DisabledReason) -> bool:
+        """Disables a webhook. False when it is gone, was disabled already, or sends elsewhere by now."""
         values = {"enabled": False, "disabled_reason": reason, "updated_at": utc_now()}
         update = {"$set": values, "$inc": {"version": 1}}
-        return (await self._hooks.update_one({"_id": hook_id, "enabled": True}, update)).modified_count == 1
+        same = {"_id": hook["_id"], "url": hook["url"], "enabled": True}
+        return (await self._hooks.update_one(same, update)).modified_count == 1
 
     async def stream_for_user(self, user: ObjectId) -> AsyncGenerator[list[BSON], None]:
         """The webhooks of an account, oldest first, in one batch."""

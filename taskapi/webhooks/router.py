@@ -115,7 +115,7 @@ async def delete_webhook(
     "/{webhook_id}/rotate-secret",
     summary="Rotate the secret of a webhook",
     response_description="The webhook with its new secret, which is shown only here.",
-    responses={**WITH_ETAG, **responses(401, 403, 404, WebhookChanged)},
+    responses={**WITH_ETAG, **responses(401, 403, 404)},
 )
 async def rotate_webhook_secret(
     webhook_id: WebhookId, caller: WebhookOwner, webhooks: Webhooks, audit_log: CallerAuditLog, response: Response

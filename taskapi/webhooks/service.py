@@ -111,6 +111,7 @@ class WebhookService:
         values = _stored(data.model_dump(exclude_unset=True))
         if "url" in values:
             self._check_url(values["url"])
+            values["failing_since"] = None
         if "enabled" in values:
             values |= {"disabled_reason": None if values["enabled"] else "owner", "failing_since": None}
         begin = await self.changes.now()
@@ -140,22 +141,19 @@ class WebhookService:
 
     async def rotate_secret(self, user: UserRead, hook_id: ObjectId | None, audit_log: AuditLog) -> WebhookMade:
         """Gives a webhook a new secret. The previous one signs as well for 24 hours. Raises NotFound."""
-        stored, secret = await self._find(user, hook_id), new_secret()
-        values = {
-            "secret": self.secrets.encrypt(secret),
-            "previous_secret": stored["secret"],
-            "previous_secret_until": utc_now() + OVERLAP,
-        }
-        hook = await self.hooks.change(user.object_id, hook_id, values, [stored["version"]])
+        secret = new_secret()
+        hook = await self.hooks.rotate(user.object_id, hook_id, self.secrets.encrypt(secret), utc_now() + OVERLAP)
         if hook is None:
-            raise WebhookChanged((await self.get(user, hook_id)).version)
+            raise NotFound
         await audit_log.record("webhook_secret_rotated", user.object_id, webhook=str(hook_id))
         return WebhookMade.model_validate({**_shown(hook), "secret": secret})
 
     async def ping(self, user: UserRead, hook_id: ObjectId | None) -> DeliveryRead:
-        """Sends an event that says nothing; one that is pending already stands for it. Raises NotFound, WebhookDisabled."""
+        """Sends an event that says nothing; one that is pending already is sent at once. Raises NotFound, WebhookDisabled."""
         hook = await self._find_enabled(user, hook_id)
         delivery = await self.deliveries.find_pending(hook["_id"], payloads.PING)
+        if delivery is not None:
+            delivery = await self._retry(user, hook["_id"], delivery["_id"])
         if delivery is None:
             body = payloads.ping(utc_now(), str(hook["_id"]))
             delivery = new_delivery(user.object_id, hook["_id"], payloads.PING, f"webhook ping {ObjectId()}", body)
@@ -178,11 +176,14 @@ class WebhookService:
     async def redeliver(self, user: UserRead, hook_id: ObjectId | None, delivery_id: ObjectId | None) -> DeliveryRead:
         """Sends an event again, whatever became of it. Raises NotFound, WebhookDisabled."""
         hook = await self._find_enabled(user, hook_id)
-        delivery = await self.deliveries.retry(user.object_id, hook["_id"], delivery_id, utc_now() + PATIENCE)
+        delivery = await self._retry(user, hook["_id"], delivery_id)
         if delivery is None:
             raise NotFound
         self.deliver()
         return read_delivery(delivery)
+
+    async def _retry(self, user: UserRead, hook_id: ObjectId, delivery_id: ObjectId | None) -> BSON | None:
+        return await self.deliveries.retry(user.object_id, hook_id, delivery_id, utc_now() + PATIENCE)
 
     def _check_url(self, url: str) -> None:
         """A courtesy: each attempt checks the address that it connects to."""

@@ -7,10 +7,9 @@ worker can do. Events of one task are sent one after the other, in their order.
 import asyncio
 import logging
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from bson import ObjectId
@@ -21,7 +20,7 @@ from taskapi.core.clock import in_utc, utc_now
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
 from taskapi.webhooks.backoff import PATIENCE_WITH_WEBHOOK, next_attempt
-from taskapi.webhooks.delivery_repository import DeliveryRepository, LeasedDelivery
+from taskapi.webhooks.delivery_repository import DeliveryRepository, HostBusy, LeasedDelivery
 from taskapi.webhooks.dispatch_repository import DispatchRepository
 from taskapi.webhooks.documents import DisabledReason, WebhookDocument
 from taskapi.webhooks.repository import WebhookRepository
@@ -33,10 +32,19 @@ log = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT: Final = 100  # of this worker
 MAX_FAILING: Final = 50  # of those, to receivers whose last attempt failed
+MAX_PER_ACCOUNT: Final = 20
 MAX_PER_HOOK: Final = 3
 AT_ONCE: Final = 16  # webhooks whose deliveries are looked for at the same time
 
 Tell = Callable[[ObjectId], Awaitable[None]]  # the owner, that a webhook was disabled
+
+
+class _Attempt(NamedTuple):
+    """An attempt that is under way."""
+
+    hook_id: ObjectId
+    user_id: ObjectId
+    is_failing: bool  # the attempt before has failed
 
 
 class DeliveryWorker:
@@ -55,7 +63,8 @@ class DeliveryWorker:
     ) -> None:
         self._hooks, self._states, self._deliveries, self._accounts = hooks, states, deliveries, accounts
         self._secrets, self._sender, self._tell, self._now = secrets, sender, tell, now
-        self._attempts: dict[asyncio.Task[None], tuple[ObjectId, bool]] = {}  # the webhook of each, and whether it fails
+        self._attempts: dict[asyncio.Task[None], _Attempt] = {}
+        self._beginning: list[_Attempt] = []  # what is being leased: their places are taken already
         self.wake: Callable[[], None] = lambda: None
 
     async def run_due(self) -> None:
@@ -97,27 +106,35 @@ class DeliveryWorker:
         if await self._accounts.get(hook["user"]) is None:
             await self._deliveries.cancel(hook_id, "account_inactive")
             return
-        is_failing, host = hook["failing_since"] is not None, _host(hook["url"])
-        if host in full or self._room(hook_id, is_failing=is_failing) <= 0:
+        like, host = _Attempt(hook_id, hook["user"], hook["failing_since"] is not None), _host(hook["url"])
+        if host in full or not self._has_room(like):
             return
         for due in await self._deliveries.find_due(hook_id, 2 * MAX_PER_HOOK):
-            if host in full or self._room(hook_id, is_failing=is_failing) <= 0:
-                break
             if await self._deliveries.waits_for_another(hook_id, due):
                 continue
-            delivery = await self._deliveries.lease(due["_id"], host)
-            if delivery is None:  # the host has as many as it may, or another worker was quicker
+            if host in full or not self._has_room(like):
+                break
+            self._beginning.append(like)
+            try:
+                delivery = await self._deliveries.lease(due["_id"], host)
+            except HostBusy:
                 full.add(host)
                 break
-            attempt = asyncio.create_task(self._attempt(delivery, hook), name="webhook")
-            self._attempts[attempt] = hook_id, is_failing
-            attempt.add_done_callback(self._ended)
+            finally:
+                self._beginning.remove(like)
+            if delivery is not None:
+                attempt = asyncio.create_task(self._attempt(delivery, hook), name="webhook")
+                self._attempts[attempt] = like
+                attempt.add_done_callback(self._ended)
 
-    def _room(self, hook_id: ObjectId, *, is_failing: bool) -> int:
-        """How many more attempts at deliveries to a webhook this worker may begin."""
-        by_hook = Counter(each for each, _ in self._attempts.values())
-        room = min(MAX_IN_FLIGHT - len(self._attempts), (1 if is_failing else MAX_PER_HOOK) - by_hook[hook_id])
-        return min(room, MAX_FAILING - sum(failing for _, failing in self._attempts.values())) if is_failing else room
+    def _has_room(self, like: _Attempt) -> bool:
+        """Whether this worker may begin another attempt of this kind."""
+        others = [*self._attempts.values(), *self._beginning]
+        if len(others) >= MAX_IN_FLIGHT or sum(each.user_id == like.user_id for each in others) >= MAX_PER_ACCOUNT:
+            return False
+        if like.is_failing and sum(each.is_failing for each in others) >= MAX_FAILING:
+            return False
+        return sum(each.hook_id == like.hook_id for each in others) < (1 if like.is_failing else MAX_PER_HOOK)
 
     def _ended(self, attempt: "asyncio.Task[None]") -> None:
         self._attempts.pop(attempt, None)
@@ -128,8 +145,7 @@ class DeliveryWorker:
             answer = await self._send(delivery.stored, hook)
             if answer.is_success:
                 await self._deliveries.finish(delivery, {"status": "delivered", **_outcome(answer, self._now())})
-                if hook["failing_since"] is not None:
-                    await self._hooks.note_success(hook["_id"])
+                await self._hooks.note_success(hook["_id"])
             else:
                 await self._put_off(delivery, hook, answer)
         except PyMongoError as error:
@@ -150,17 +166,17 @@ class DeliveryWorker:
     async def _put_off(self, delivery: LeasedDelivery, hook: BSON, answer: Answer) -> None:
         """Schedules the next attempt, or gives the delivery up, or the webhook."""
         now, stored = self._now(), delivery.stored
-        since = await self._hooks.note_failure(hook["_id"], now)
-        due = next_attempt(stored["attempts"], now, in_utc(stored["give_up_at"]), answer.retry_after)
-        state = {"status": "failed"} if due is None or answer.is_gone else {"next_attempt_at": due}
-        await self._deliveries.finish(delivery, {**state, **_outcome(answer, now)})
+        since = await self._hooks.note_failure(hook, now)
+        reason: DisabledReason | None = None
         if answer.is_gone:
-            await self._disable(hook, "gone")
+            reason = "gone"
         elif since is not None and now - in_utc(since) >= PATIENCE_WITH_WEBHOOK:
-            await self._disable(hook, "failing")
-
-    async def _disable(self, hook: BSON, reason: DisabledReason) -> None:
-        if await self._hooks.disable(hook["_id"], reason):
+            reason = "failing"
+        is_over = reason is not None and await self._hooks.disable(hook, reason)
+        due = next_attempt(stored["attempts"], now, in_utc(stored["give_up_at"]), answer.retry_after)
+        state = {"status": "failed"} if due is None or is_over else {"next_attempt_at": due}
+        await self._deliveries.finish(delivery, {**state, **_outcome(answer, now)})
+        if is_over:
             log.warning("a webhook was disabled", extra={"fields": {"webhook": str(hook["_id"]), "reason": reason}})
             await self._states.touch()
             await self._deliveries.cancel(hook["_id"], "webhook_disabled")

@@ -4,6 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from taskapi.core.resolver import Resolver
+from taskapi.webhooks import backoff
+from taskapi.webhooks.sender import WebhookSender
+from tests.client import Account
+from tests.webhooks.clock import Clock
 from tests.webhooks.receiver import Receiver, receiver
 
 
@@ -11,3 +16,10 @@ from tests.webhooks.receiver import Receiver, receiver
 async def here() -> AsyncIterator[Receiver]:
     async with receiver() as found:
         yield found
+
+
+@pytest.fixture
+async def clock(ada: Account, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clock]:
+    monkeypatch.setattr(backoff, "JITTER", 0)
+    async with WebhookSender(Resolver(), allow_private=True, timeout=1) as sender:
+        yield Clock(sender)

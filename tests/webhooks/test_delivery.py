@@ -1,75 +1,20 @@
 """Attempts at deliveries: what fails is tried again and given up in time, by a clock that the test sets."""
 
-from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from bson import ObjectId
 
-from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.core.resolver import Resolver
-from taskapi.webhooks import backoff
 from taskapi.webhooks.backoff import PATIENCE
-from taskapi.webhooks.deliveries import new_delivery
-from taskapi.webhooks.delivery_repository import DeliveryRepository
-from taskapi.webhooks.dispatch_repository import DispatchRepository
-from taskapi.webhooks.repository import WebhookRepository
-from taskapi.webhooks.secrets import WebhookSecrets
-from taskapi.webhooks.sender import WebhookSender
-from taskapi.webhooks.worker import DeliveryWorker
 from tests.client import Account
-from tests.stored import collection, service
-from tests.webhooks.hooks import BSON, add_hook, change_hook, deliveries, due_now, stored_hook
+from tests.stored import collection
+from tests.webhooks.clock import Clock, add_delivery
+from tests.webhooks.hooks import add_hook, change_hook, deliveries, stored_hook
 from tests.webhooks.receiver import OK, Receiver, answer
 
 pytestmark = pytest.mark.real
-
-
-class Clock:
-    """A worker by whose clock it is as late as the test says, and whom it has told that their webhook was disabled."""
-
-    def __init__(self, sender: WebhookSender) -> None:
-        self.now = utc_now()
-        self.told: list[ObjectId] = []
-        self.worker = DeliveryWorker(
-            service(WebhookRepository),
-            service(DispatchRepository),
-            service(DeliveryRepository),
-            service(AccountLoader),
-            service(WebhookSecrets),
-            sender,
-            self.tell,
-            lambda: self.now,
-        )
-
-    async def tell(self, user: ObjectId) -> None:
-        self.told.append(user)
-
-    async def attempt(self, at: datetime | None = None) -> BSON:
-        """The only delivery after an attempt; ``at`` is what the clock says."""
-        self.now = at or self.now
-        await due_now({"status": "pending"})
-        await self.worker.run_due()
-        await self.worker.finish()
-        (found,) = await deliveries({})
-        return found
-
-
-async def add_delivery(account: Account, hook: BSON, task: ObjectId | None = None, event: str = "1", **values: Any) -> BSON:
-    made = new_delivery(ObjectId(account.id), ObjectId(hook["id"]), "task.updated", event, b'{"type":"task.updated"}')
-    made |= {"task": task, **values}
-    await service(DeliveryRepository).add([made])
-    return made
-
-
-@pytest.fixture
-async def clock(ada: Account, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clock]:
-    monkeypatch.setattr(backoff, "JITTER", 0)
-    async with WebhookSender(Resolver(), allow_private=True, timeout=1) as sender:
-        yield Clock(sender)
 
 
 async def test_a_failure_is_repeated_and_then_forgotten(ada: Account, here: Receiver, clock: Clock) -> None:
