@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bson import ObjectId
@@ -25,8 +25,8 @@ from taskapi.db.connection import BSON
 from taskapi.db.leases import Lease
 from taskapi.events.filters import EventFilter, FilteredChanges
 from taskapi.events.positions import Position, PositionCodec
-from taskapi.events.rendering import EventRenderer, OwnChange, RenderedEvent
-from taskapi.tasks.services.changes import ChangeBatch, TaskChanges
+from taskapi.events.rendering import EventRenderer, OwnChange
+from taskapi.tasks.services.changes import Change, ChangeBatch, TaskChanges
 from taskapi.webhooks import payloads
 from taskapi.webhooks.deliveries import new_delivery
 from taskapi.webhooks.delivery_repository import DeliveryRepository
@@ -36,7 +36,9 @@ from taskapi.webhooks.repository import WebhookRepository
 
 log = logging.getLogger(__name__)
 
+AT_A_TIME = 100  # changes, each of which may be of a large task and go to twenty webhooks
 RENEWAL_SECONDS = 3.0
+REREADING_SECONDS = 60.0  # for webhooks that a worker has stored, but was killed before it announced them
 IDLE_PLACE_SECONDS = 10.0  # between two times that the place is stored while nothing happens
 
 
@@ -49,7 +51,29 @@ class _Work:
     generation: int = 0
     hooks: dict[ObjectId, list[BSON]] = field(default_factory=dict)  # by their owners
     renewed: float = 0.0
+    read: float = 0.0
     saved: float = field(default_factory=time.monotonic)
+
+
+class _Events:
+    """The events of one account as they are sent, each rendered once for all of its webhooks."""
+
+    def __init__(self, renderer: EventRenderer, user: UserRead, tasks_path: str) -> None:
+        self._renderer, self._user, self._tasks_path = renderer, user, tasks_path
+        self._rendered: dict[OwnChange, tuple[str, bytes]] = {}  # the position and the body
+        self._turns = CooperativeYield()
+
+    async def delivery(self, own: OwnChange, hook_id: ObjectId) -> BSON:
+        """A new delivery of an event to a webhook."""
+        await self._turns.checkpoint()
+        position, body = self._rendered.get(own) or self._rendered.setdefault(own, self._render(own))
+        delivery = new_delivery(self._user.object_id, hook_id, own.type.value, own.change.token, body)
+        return {**delivery, "position": position, "task": own.change.task_id}
+
+    def _render(self, own: OwnChange) -> tuple[str, bytes]:
+        event, change = self._renderer.render(own, self._user), own.change
+        body = payloads.task_event(own.type.value, change.at, event.json, f"{self._tasks_path}/{change.task_id}")
+        return event.id, body
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +92,13 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Dispatches until there are no webhooks; returns at once while another worker does."""
+        try:
+            await self._run()
+        except StreamsUnsupported as error:
+            log.error("nothing is sent to webhooks: %s", error.detail)
+            await asyncio.sleep(60)
+
+    async def _run(self) -> None:
         await self._begin_if_forgotten()
         taken = await self.states.take()
         if taken is None:
@@ -78,9 +109,6 @@ class Dispatcher:
                 pass
         except LeaseLost:
             log.info("another worker dispatches to webhooks")
-        except StreamsUnsupported as error:
-            log.error("nothing is sent to webhooks: %s", error.detail)
-            await asyncio.sleep(60)
         finally:
             await self.states.release(work.lease)
 
@@ -104,55 +132,62 @@ class Dispatcher:
 
     async def _take(self, work: _Work, batch: ChangeBatch) -> bool:
         """Dispatches a batch. True when there are no webhooks."""
-        is_due = batch.changes or time.monotonic() - work.renewed > RENEWAL_SECONDS
-        if is_due and await self._renew(work):  # whoever was told that a webhook exists gets the changes that follow
+        changes = batch.changes
+        for start in range(0, len(changes), AT_A_TIME):
+            if await self._renew(work):  # whoever was told that a webhook exists gets the changes that follow
+                return True
+            some = changes[start : start + AT_A_TIME]
+            await self._dispatch(work, some)
+            await self._move_on(work, some[-1].token)
+        if time.monotonic() - work.renewed > RENEWAL_SECONDS and await self._renew(work):
             return True
-        if batch.changes:
-            await self._dispatch(work, batch)
-        if batch.changes or time.monotonic() - work.saved > IDLE_PLACE_SECONDS:
-            work.place, work.saved = Place(token=batch.token), time.monotonic()
-            await self.states.save_place(work.lease, work.place)
+        if not changes and time.monotonic() - work.saved > IDLE_PLACE_SECONDS:
+            await self._move_on(work, batch.token)
         return False
+
+    async def _move_on(self, work: _Work, token: str) -> None:
+        """Stores that everything up to the place of a resume token was dispatched."""
+        work.place, work.saved = Place(token=token), time.monotonic()
+        await self.states.save_place(work.lease, work.place)
 
     async def _renew(self, work: _Work) -> bool:
         """Renews the lease, and reads the webhooks if they have changed. True when there are none, and the work is over."""
         generation = await self.states.renew(work.lease)
         work.renewed = time.monotonic()
-        if generation != work.generation:
-            work.hooks, work.generation = {}, generation
+        if generation != work.generation or work.renewed - work.read > REREADING_SECONDS:
+            work.hooks, work.generation, work.read = {}, generation, work.renewed
             for hook in await self.hooks.find_enabled():
                 if isinstance(hook.get("user"), ObjectId):
                     work.hooks.setdefault(hook["user"], []).append(hook)
         return not work.hooks and await self.states.stop(work.lease, generation)
 
-    async def _dispatch(self, work: _Work, batch: ChangeBatch) -> None:
-        found = await self.changes.current(batch.changes, work.hooks.keys())
+    async def _dispatch(self, work: _Work, changes: Sequence[Change]) -> None:
+        found = await self.changes.current(changes, work.hooks.keys())
         by_owner = defaultdict[ObjectId, list[OwnChange]](list)
-        for change in batch.changes:
+        for change in changes:
             if task := found.get(change.task_id):
                 by_owner[task.owner_id].append(OwnChange(change, task))
         users = await asyncio.gather(*(self.accounts.get(owner_id) for owner_id in by_owner))
-        deliveries: list[BSON] = []
         for user in users:
             if user is not None:  # a disabled account gets nothing
-                deliveries += await self._deliveries_of(user, by_owner[user.object_id], work.hooks[user.object_id])
-        await self.deliveries.add(deliveries)
-        if deliveries:
-            self.wake()
+                await self._deliver(work, user, by_owner[user.object_id])
 
-    async def _deliveries_of(self, user: UserRead, changes: Sequence[OwnChange], hooks: Iterable[BSON]) -> list[BSON]:
-        turns, rendered = CooperativeYield(), dict[OwnChange, RenderedEvent]()
-        made = list[BSON]()
-        for hook in hooks:
+    async def _deliver(self, work: _Work, user: UserRead, changes: Sequence[OwnChange]) -> None:
+        """Stores the deliveries of an account, webhook by webhook. Raises LeaseLost."""
+        events = _Events(self.renderer, user, self.tasks_path)
+        for hook in work.hooks[user.object_id]:
+            if time.monotonic() - work.renewed > RENEWAL_SECONDS:
+                await self.states.renew(work.lease)
+                work.renewed = time.monotonic()
+            deliveries = list[BSON]()
             for own in await self._chosen_if_sound(hook, user, changes):
-                event = rendered.get(own) or rendered.setdefault(own, self.renderer.render(own, user))
-                await turns.checkpoint()
-                change, kind = own.change, own.type.value
-                address = f"{self.tasks_path}/{change.task_id}"
-                body = payloads.task_event(kind, change.at, event.json, address)
-                delivery = new_delivery(user.object_id, hook["_id"], kind, change.token, body)
-                made.append({**delivery, "position": event.id, "task": change.task_id})
-        return made
+                try:
+                    deliveries.append(await events.delivery(own, hook["_id"]))
+                except Exception:  # otherwise nobody would get anything any more
+                    log.exception("an event of the task %s cannot be rendered, and is not sent", own.change.task_id)
+            await self.deliveries.add(deliveries)
+            if deliveries:
+                self.wake()
 
     async def _chosen_if_sound(self, hook: BSON, user: UserRead, changes: Sequence[OwnChange]) -> list[OwnChange]:
         """As ``_chosen``; none for a webhook that a script has damaged, which must not keep others from their events."""

@@ -4,19 +4,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pymongo import MongoClient
 
 from taskapi.core.settings import Settings
 from taskapi.db.mongod_program import find_mongod
 from tests.conftest import SECRET
-from tests.server.process import Server, serving
+from tests.server.process import Server, serving, wait_until
 from tests.tools import free_port, running
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def standalone(tmp_path: Path, folder: Path) -> Iterator[Server]:
-    port, data = free_port(), tmp_path / "standalone"
+def port() -> int:
+    """That of MongoDB."""
+    return free_port()
+
+
+@pytest.fixture
+def standalone(port: int, tmp_path: Path, folder: Path) -> Iterator[Server]:
+    data = tmp_path / "standalone"
     data.mkdir()
     command = [str(find_mongod(Settings(_env_file=None))), "--dbpath", str(data), "--port", str(port)]
     with (
@@ -36,4 +43,13 @@ def test_there_are_no_events_and_everything_else(standalone: Server) -> None:
         assert client.post("/tasks", json={"title": "Stored"}).status_code == 201
         assert client.get("/ready").json() == {"status": "ready", "events": "unavailable"}
     assert standalone.output.count("no events") == 1
+    assert "Traceback" not in standalone.output
+
+
+def test_webhooks_from_elsewhere_are_reported_once(standalone: Server, port: int) -> None:
+    """They came with a backup of a replica set, for example."""
+    with MongoClient[dict[str, object]](f"mongodb://127.0.0.1:{port}/") as mongo:
+        mongo["taskapi"]["webhooks"].insert_one({"enabled": True}, bypass_document_validation=True)
+    wait_until(lambda: "nothing is sent to webhooks" in standalone.output, "a word about webhooks")
+    assert standalone.output.count("nothing is sent to webhooks") == 1
     assert "Traceback" not in standalone.output

@@ -7,6 +7,7 @@ from bson import ObjectId
 
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
+from tests.events.test_feed_damaged import DAMAGE as DAMAGED_TASKS
 from tests.stored import collection
 from tests.webhooks.hooks import add_hook, change_hook, stored_hook
 from tests.webhooks.receiver import Receiver, receiver
@@ -55,3 +56,18 @@ async def test_task_of_a_list_of_owners(ada: Account, here: Receiver) -> None:
     await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$set": damage})
     await ada.make_task("Sound")
     assert [event["task"]["title"] for event in await here.events(2)] == ["Damaged", "Sound"]
+
+
+@pytest.mark.usefixtures("unvalidated", "made_anew")
+@pytest.mark.parametrize("name", DAMAGED_TASKS)
+async def test_damaged_task(ada: Account, bob: Account, here: Receiver, name: str) -> None:
+    async with receiver() as other:
+        await add_hook(ada, other)
+        await add_hook(ada, other, where={"tags": "work"})
+        await add_hook(bob, here)
+        task = await ada.make_task("Damaged")
+        await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$set": DAMAGED_TASKS[name]})
+        await bob.make_task("Sound")
+        assert [event["task"]["title"] for event in await here.events(1)] == ["Sound"]
+        last = await ada.make_task("Last", tags=["work"])
+        await other.until(lambda: sum(each.data["task_id"] == last["id"] for each in other.taken) == 2)
