@@ -46,6 +46,8 @@ from taskapi.webhooks.account_data import WebhookAccountData
 from taskapi.webhooks.delivery_repository import DeliveryRepository
 from taskapi.webhooks.documents import WebhookDeliveryDocument, WebhookDocument
 from taskapi.webhooks.jobs import DeliveryJob, DispatchJob
+from taskapi.webhooks.repository import WebhookRepository
+from taskapi.webhooks.secrets import WebhookSecrets, renew_secrets
 
 REMOVAL_SECONDS = 300
 ADOPTION_SECONDS = 1
@@ -95,7 +97,9 @@ def jobs(services: Services) -> Iterator[object]:
     removal = Job("account deletion", remove_due, REMOVAL_SECONDS)
     expiry = Job("trash expiry", services[TrashService].purge_expired, EXPIRY_SECONDS)
     report = partial(report_unreadable, services[TwoFactorRepository], services[TwoFactorKeys].cipher)
+    renewal = partial(renew_secrets, services[WebhookRepository], services[WebhookSecrets])
+    secrets = Job("webhook secrets", renewal, DAY_SECONDS)
     factors = Job("second factor check", report, DAY_SECONDS)
     adoption = Job("adoption of tasks", services[TaskAdoption].adopt_all, ADOPTION_SECONDS)
     webhooks = (services[DispatchJob], services[DeliveryJob])
-    yield Jobs((services[MailJob], *webhooks, services[GuardJob], names, removal, expiry, factors, adoption))
+    yield Jobs((services[MailJob], *webhooks, services[GuardJob], names, removal, expiry, factors, secrets, adoption))

@@ -91,6 +91,15 @@ class WebhookRepository:
         theirs = {"_id": hook_id, "user": user}
         return await self._hooks.find_one_and_update(theirs, [{"$set": values}], return_document=ReturnDocument.AFTER)
 
+    async def stream_secrets(self) -> AsyncGenerator[BSON, None]:
+        """The encrypted secrets of all webhooks, with their ids."""
+        async for hook in self._hooks.find({}, {"secret": 1, "previous_secret": 1}):
+            yield hook
+
+    async def replace_secrets(self, hook: BSON, renewed: BSON) -> None:
+        """Stores secrets that were encrypted anew, unless those that ``hook`` has were replaced meanwhile."""
+        await self._hooks.update_one({"_id": hook["_id"], **{name: hook[name] for name in renewed}}, {"$set": renewed})
+
     async def note_failure(self, hook: BSON, now: datetime) -> datetime | None:
         """Notes that an attempt failed. Returns since when attempts fail without a success.
 
