@@ -69,22 +69,25 @@ class DeliveryRepository:
         return await self._deliveries.find(due, {"task": 1, "event": 1}, sort=list(NEXT.items()), limit=limit).to_list(None)
 
     async def waits_for_another(self, hook_id: ObjectId, due: BSON) -> bool:
-        """Whether an earlier event of the same task is pending. If so, postpones the delivery until after its next attempt."""
+        """Whether an earlier event of the same task is pending. If so, postpones all later ones until after its next attempt."""
         if due["task"] is None:
             return False
-        earlier = {**PENDING, "hook": hook_id, "task": due["task"], "event": {"$lt": due["event"]}}
-        first = await self._deliveries.find_one(earlier, {"next_attempt_at": 1})
-        if first is None:
+        of_task = {**PENDING, "hook": hook_id, "task": due["task"]}
+        first = await self._first(of_task)
+        if first is None or first["_id"] == due["_id"]:
             return False
-        mine = {"_id": due["_id"], **PENDING}
         later = max(in_utc(first["next_attempt_at"]), utc_now() + SHORT_PAUSE)
-        await self._relaxed.update_one(mine, {"$set": {"next_attempt_at": later}})
-        if (
-            await self._deliveries.find_one(earlier, {"_id": 1}) is None
-        ):  # it ended meanwhile, and may have made this one due before
-            await self._relaxed.update_one(mine, {"$min": {"next_attempt_at": utc_now()}})
-            return False
-        return True
+        behind = {**of_task, "event": {"$gt": first["event"]}, "next_attempt_at": {"$lt": later}}
+        await self._relaxed.update_many(behind, {"$set": {"next_attempt_at": later}})
+        now_first = await self._first(of_task)
+        if now_first is None or now_first["_id"] == first["_id"]:
+            return True
+        # It ended meanwhile, and may have made this one due before.
+        await self._relaxed.update_one({"_id": now_first["_id"], **PENDING}, {"$min": {"next_attempt_at": utc_now()}})
+        return bool(now_first["_id"] != due["_id"])
+
+    async def _first(self, pending: BSON) -> BSON | None:
+        return await self._deliveries.find_one(pending, {"event": 1, "next_attempt_at": 1}, sort=[("event", ASCENDING)])
 
     async def lease(self, delivery_id: ObjectId, host: str) -> LeasedDelivery | None:
         """Leases a pending delivery, and counts the attempt. None when it is being attempted.

@@ -109,8 +109,10 @@ class DeliveryWorker:
         like, host = _Attempt(hook_id, hook["user"], hook["failing_since"] is not None), _host(hook["url"])
         if host in full or not self._has_room(like):
             return
+        waiting = set[ObjectId]()  # tasks whose first event is not due
         for due in await self._deliveries.find_due(hook_id, 2 * MAX_PER_HOOK):
-            if await self._deliveries.waits_for_another(hook_id, due):
+            if due["task"] in waiting or await self._deliveries.waits_for_another(hook_id, due):
+                waiting.add(due["task"])
                 continue
             if host in full or not self._has_room(like):
                 break

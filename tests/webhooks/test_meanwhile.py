@@ -91,6 +91,21 @@ async def test_a_redelivered_event_comes_before_the_next(ada: Account, here: Rec
     assert [each.headers["webhook-id"] for each in here.taken] == [f"msg_{each}" for each in (ids[0], *ids)]
 
 
+async def test_many_events_of_one_task_delay_no_other(ada: Account, here: Receiver, clock: Clock) -> None:
+    hook, task = await add_hook(ada, here), ObjectId()
+    for number in range(100):
+        await add_delivery(ada, hook, task, f"{number:03}")
+    await add_delivery(ada, hook, ObjectId(), "other")
+    here.hang()
+    for number in (1, 2):
+        await clock.worker.run_due()
+        await here.until(lambda number=number: here.in_flight >= number)  # type: ignore[misc]
+    assert {each["event"] for each in await deliveries({"slot": {"$exists": True}})} == {"000", "other"}
+    here.free.set()
+    await clock.worker.finish()
+    assert len(here.taken) == 2
+
+
 async def test_a_ping_waits_for_no_next_attempt(ada: Account, here: Receiver, clock: Clock) -> None:
     hook = await add_hook(ada, here)
     path = f"/webhooks/{hook['id']}/ping"
