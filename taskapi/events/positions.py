@@ -14,6 +14,7 @@ from taskapi.events.errors import InvalidPosition, OtherDatabase
 
 MAX_LENGTH = 400  # characters
 DATABASE_BYTES = 8
+MAX_SECONDS = 2**32 - 1  # of a time in MongoDB
 
 
 class Page(NamedTuple):
@@ -48,7 +49,7 @@ class Position(NamedTuple):
         """A place before what the reader of pages has not read yet; None within the first run through all tasks."""
         if self.page is None or self.page.low is None:
             return None
-        return Position(bson.Timestamp(max(0, self.page.low // 1000 - 1), 0))
+        return Position(bson.Timestamp(min(max(0, self.page.low // 1000 - 1), MAX_SECONDS), 0))
 
     def is_earlier(self, other: "Position") -> bool:
         """Whether another place comes after this one."""

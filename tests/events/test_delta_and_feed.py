@@ -16,8 +16,8 @@ from tests.client import Account, make_account, signed_in
 from tests.conftest import another
 from tests.events.copies import Copy, all_tasks, page
 from tests.events.test_feed import following
-from tests.scripts.test_changed_tasks import write_much
 from tests.stored import collection, service
+from tests.writers import write_much
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("copies_wait")]
 

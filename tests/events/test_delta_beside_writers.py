@@ -1,32 +1,24 @@
 """Delta sync misses nothing: beside writers, across workers and clocks, and whatever commits late."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
 
 import httpx
 import pytest
 from bson import ObjectId
 
-from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import Session
 from taskapi.events.delta import OVERLAP_MS
-from taskapi.tasks.schemas import TaskCreate, TaskUpdate
-from taskapi.tasks.services.tasks import TaskService, new_task
-from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.storage import marks
 from taskapi.tasks.storage.documents import TaskDocument
-from tests.client import Account, make_account, signed_in, stored_task, stored_user
+from tests.client import Account, make_account, signed_in, stored_task
 from tests.conftest import another
 from tests.events.copies import Copy, all_tasks, changes, page
-from tests.scripts.test_changed_tasks import write_much
-from tests.stored import collection, service
+from tests.stored import collection
+from tests.writers import LATE_WRITES, Write, write_much, written_late
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("copies_wait")]
 
-Write = Callable[[UserRead, str, Session], Awaitable[Any]]
 NEARLY = timedelta(milliseconds=OVERLAP_MS) - timedelta(seconds=30)
 
 
@@ -81,32 +73,15 @@ async def test_first_run_while_tasks_move(ada: Account) -> None:
     assert copy.tasks == await all_tasks(ada)
 
 
-async def create(owner: UserRead, _: str, session: Session) -> None:
-    tasks = service(TaskService).tasks
-    await tasks.insert_many([new_task(owner, TaskCreate(title="Late"))], session)
-
-
-async def change(owner: UserRead, task_id: str, session: Session) -> None:
-    await service(TaskService).update(owner, task_id, TaskUpdate(title="Late"), None, session)
-
-
-async def delete(owner: UserRead, task_id: str, session: Session) -> None:
-    await service(TrashService).move_to_trash(owner, task_id, None, session)
-
-
-@pytest.mark.parametrize("write", [create, change, delete])
+@pytest.mark.parametrize("write", LATE_WRITES)
 async def test_transaction_that_commits_later_is_not_missed(ada: Account, write: Write) -> None:
     """It writes first, and commits when later writes have been read long ago."""
-    owner, task = UserRead.model_validate(await stored_user(ada.id)), await ada.make_task("Old")
     copy = Copy(ada)
-    async with await collection(TaskDocument).database.client.start_session() as session:
-        session.start_transaction()
-        await write(owner, task["id"], session)
+    async with written_late(ada, write) as session:
         begun = await collection(TaskDocument).find_one({"title": "Late"}, session=session)
         for _ in range(3):
             await ada.make_task("Meanwhile")
             await copy.follow()
-        await session.commit_transaction()
     assert begun is None or begun["changed_at"] < max([(await stored_task(each))["changed_at"] for each in copy.tasks])
     assert copy.tasks != await all_tasks(ada)
     await copy.follow()

@@ -1,12 +1,10 @@
 """The script that loads what has changed misses nothing, whatever is written while it reads."""
 
 import asyncio
-import itertools
 import json
 import os
 import runpy
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,26 +15,22 @@ from bson import ObjectId
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import Session
-from taskapi.tasks.schemas import TaskCreate, TaskUpdate
-from taskapi.tasks.services.tasks import TaskService, new_task
 from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.storage import marks
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.accounts.users.renamer import follow_due
-from tests.client import Account, make_account, stored_task, stored_user
+from tests.client import Account, make_account, stored_task
 from tests.conftest import URI_VARIABLE, another, make_settings
 from tests.scripts.test_scripts import SCRIPTS, run
 from tests.stored import collection, service
+from tests.writers import LATE_WRITES, Write, write_much, written_late
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("copies_wait")]
 
 WRITERS = 8
 MINUTE = timedelta(minutes=1)
 script = runpy.run_path(str(SCRIPTS / "changed_tasks.py"))
-Write = Callable[[UserRead, str, Session], Awaitable[Any]]
 
 
 class Copy:
@@ -72,27 +66,6 @@ async def all_tasks() -> dict[ObjectId, Any]:
     return {task["_id"]: task for task in await collection(TaskDocument).find({}, {"history": 0}).to_list(None)}
 
 
-async def write_much(account: Account, until: asyncio.Event) -> float:
-    """Writes in every way until told to end. Returns how long the longest write took, in seconds."""
-    longest = 0.0
-    task = await account.make_task()
-    for number in itertools.count():
-        if until.is_set():
-            return longest
-        path, began = f"/tasks/{task['id']}", time.monotonic()
-        operations = [{"op": "create", "task": {"title": "In bulk"}}, {"op": "delete", "id": task["id"]}]
-        if number % 5 == 0:
-            await account.post("/tasks/bulk?atomic=true", json={"operations": operations})
-        elif number % 5 == 1:
-            await account.post(f"{path}/restore")
-        elif number % 5 == 2:
-            task = await account.make_task(f"Task {number}")
-        else:
-            await account.patch(path, json={"priority": 1 + number % 5, "status": "in_progress"})
-        longest = max(longest, time.monotonic() - began)
-    return longest
-
-
 async def test_copy_is_complete_beside_concurrent_writers(anonymous: httpx.AsyncClient, stored: Collection[Any]) -> None:
     """The overlap is short, so that most changes leave it while others are written; no write took as long as that."""
     async with another() as second:
@@ -113,30 +86,13 @@ async def test_copy_is_complete_beside_concurrent_writers(anonymous: httpx.Async
     assert copy.tasks == await all_tasks()
 
 
-async def create(owner: UserRead, _: str, session: Session) -> None:
-    tasks = service(TaskService).tasks
-    await tasks.insert_many([new_task(owner, TaskCreate(title="Late"))], session)
-
-
-async def change(owner: UserRead, task_id: str, session: Session) -> None:
-    await service(TaskService).update(owner, task_id, TaskUpdate(title="Late"), None, session)
-
-
-async def delete(owner: UserRead, task_id: str, session: Session) -> None:
-    await service(TrashService).move_to_trash(owner, task_id, None, session)
-
-
-@pytest.mark.parametrize("write", [create, change, delete])
+@pytest.mark.parametrize("write", LATE_WRITES)
 async def test_transaction_that_commits_later_is_not_missed(ada: Account, stored: Collection[Any], write: Write) -> None:
-    owner, task = UserRead.model_validate(await stored_user(ada.id)), await ada.make_task("Old")
     copy = Copy(stored)
-    async with await collection(TaskDocument).database.client.start_session() as session:
-        session.start_transaction()
-        await write(owner, task["id"], session)
+    async with written_late(ada, write):
         await ada.make_task("Meanwhile")
         copy.follow()
         newest = copy.newest()
-        await session.commit_transaction()
     after = await all_tasks()
     assert copy.tasks != after
     assert not list(stored.find({"changed_at": {"$gt": newest}}))  # where others would go on from

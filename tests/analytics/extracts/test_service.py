@@ -21,8 +21,8 @@ from taskapi.tasks.storage.documents import TaskDocument
 from tests.analytics.extracts.copies import current, current_children, files, require_equal, rows, run
 from tests.client import Account, make_account
 from tests.conftest import URI_VARIABLE, another
-from tests.scripts.test_changed_tasks import write_much
 from tests.stored import collection, service
+from tests.writers import write_much
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("copies_wait")]
 
