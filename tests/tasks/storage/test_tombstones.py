@@ -1,6 +1,7 @@
 """Tombstones: what stays of a purged task is seen by scripts alone, and is in nobody's way."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,9 +11,11 @@ from fastapi import FastAPI
 
 from taskapi.core.background import Jobs
 from taskapi.core.clock import utc_now
+from taskapi.db.connection import Database
 from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.storage.documents import TaskDocument, Tombstone
 from tests.client import Account, is_problem, stored_task
+from tests.conftest import another
 from tests.stored import collection, service
 from tests.tasks.import_export.test_export import RICH
 from tests.tasks.import_export.test_importer import take
@@ -57,6 +60,19 @@ async def test_purged_task_leaves_nothing_but_a_tombstone(ada: Account) -> None:
     assert left["changed_at"] > before["changed_at"]
     assert abs(left["expires_at"] - left["changed_at"] - DAYS) < MINUTE
     Tombstone.model_validate({**left, "id": left["_id"]})
+
+
+async def test_a_longer_time_holds_for_new_tombstones(ada: Account) -> None:
+    """Those that are there get it by the command in docs/changes.md."""
+    old = await purged(ada)
+    before = await stored_task(old)
+    async with another(trash_days=90) as client:
+        new = await purged(replace(ada, client=client))
+        assert abs((await stored_task(new))["expires_at"] - utc_now().replace(tzinfo=None) - 3 * DAYS) < MINUTE
+        assert await stored_task(old) == before
+        longer = {"$add": ["$changed_at", 90 * 86_400_000]}
+        await service(Database).collection(TaskDocument).update_many({"state": "purged"}, [{"$set": {"expires_at": longer}}])
+    assert await stored_task(old) == {**before, "expires_at": before["changed_at"] + 3 * DAYS}
 
 
 async def test_mongodb_removes_tombstones_and_nothing_else(ada: Account) -> None:
