@@ -7,9 +7,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pymongo.errors import AutoReconnect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
+from taskapi.core.errors import ServerBusy
+from taskapi.db.change_streams import StreamsUnsupported
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.guard import ListenerGuard
 from taskapi.events.routes import socket as socket_route
@@ -197,15 +200,24 @@ async def test_unknown_subscriptions_are_named(sockets: Sockets, ada: Account) -
         await is_told(wire, "unknown_subscription", id="other")
 
 
-async def test_a_standalone_mongodb_is_told(sockets: Sockets, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    from taskapi.db.change_streams import StreamsUnsupported
+UNABLE: list[tuple[Exception, int, str]] = [
+    (StreamsUnsupported(), 4501, "change_streams_unsupported"),
+    (AutoReconnect("MongoDB is gone"), 1013, "database_unavailable"),
+    (ServerBusy(), 1013, "server_busy"),
+    (RuntimeError("of a kind that nobody has thought of"), 1011, "internal_error"),
+]
 
-    async def refuse(_: TaskChanges) -> None:
-        raise StreamsUnsupported
 
-    monkeypatch.setattr(TaskChanges, "now", refuse)
+@pytest.mark.parametrize(("failure", "code", "reason"), UNABLE, ids=lambda value: value if isinstance(value, str) else "")
+async def test_a_server_that_cannot_tell_says_why(
+    sockets: Sockets, ada: Account, monkeypatch: pytest.MonkeyPatch, failure: Exception, code: int, reason: str
+) -> None:
+    async def fail(_: TaskChanges) -> None:
+        raise failure
+
+    monkeypatch.setattr(TaskChanges, "now", fail)
     async with sockets.open(additional_headers=ada.headers) as wire:
-        assert await wire.closing() == (4501, StreamsUnsupported.code)
+        assert await wire.closing() == (code, reason)
 
 
 async def test_nobody_is_told_of_tasks_of_others(sockets: Sockets, ada: Account, anonymous: httpx.AsyncClient) -> None:
