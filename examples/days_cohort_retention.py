@@ -19,7 +19,7 @@ this_month = f"{datetime.now(UTC):%Y-%m}"
 
 month = {"$dateToString": {"date": "$day", "format": "%Y-%m"}}
 pipeline = [
-    {"$match": {"status_changes": {"$gt": 0}, "day": {"$lte": datetime.now(UTC)}}},
+    {"$match": {"monthly_active": 1, "day": {"$lte": datetime.now(UTC)}}},
     {"$group": {"_id": "$owner_id", "months": {"$addToSet": month}}},
 ]
 

@@ -157,11 +157,12 @@ async def _use_service(client: httpx.AsyncClient) -> None:
     secret = (await bob.post("/users/me/two-factor", json={"password": PASSWORD})).json()["secret"]
     _succeeded(await bob.post("/users/me/two-factor/confirm", json={"code": pyotp.TOTP(secret).at(utc_now())}))
     eve = await make_account(client, "eve")
+    await eve.make_task()
+    await refreshed()
     _succeeded(await leave(eve))
     await is_due(eve)
     await remove()
     await Migrator(service(Database), SCHEMA).up()
-    await refreshed()
     async with another():  # which stores the fingerprint of the key that signs
         pass
 

@@ -181,6 +181,7 @@ SOUND: Mapping[type[Document], dict[str, Any]] = {
         "open": 1,
         "open_priorities": [{"priority": 3, "tasks": 1}],
         "open_due": 1,
+        "monthly_active": 1,
         "fields": [{"field": "status", "changes": 2, "tasks": 1}],
         "refreshed_at": NOW,
     },

@@ -1,6 +1,6 @@
 """Work on very many documents in batches, small enough that no operation delays others."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -8,8 +8,13 @@ from taskapi.core.cooperative import background_batch
 from taskapi.db.connection import BSON, Collection
 
 
-async def delete_all(collection: Collection, matching: BSON, size: int = 100) -> None:
-    """Deletes all matching documents, ``size`` at a time. An interrupted deletion can be repeated."""
+async def delete_all(
+    collection: Collection, matching: BSON, size: int = 100, *, before: Callable[[list[Any]], Awaitable[None]] | None = None
+) -> None:
+    """Deletes all matching documents, ``size`` at a time. An interrupted deletion can be repeated.
+
+    ``before`` is awaited with the ids of those that are deleted next.
+    """
     is_left = True
     while is_left:
         is_left = False
@@ -17,6 +22,8 @@ async def delete_all(collection: Collection, matching: BSON, size: int = 100) ->
             async for ids in batches:
                 is_left = True
                 async with background_batch():
+                    if before:
+                        await before(ids)
                     await collection.delete_many({**matching, "_id": {"$in": ids}})
 
 

@@ -47,7 +47,7 @@ SHOWN: Mapping[str, list[Callable[[BSON], Any]]] = {
     "mail_jobs": [lambda job: job["kind"] == "verify_email"],
     "one_time_tokens": [lambda token: token["purpose"] == "verify_email"],
     "event_tickets": [lambda ticket: ticket["session"]],
-    "task_days": [lambda day: day["owner_id"] and day["cycle_hours"], lambda day: day["owner_id"] is None],
+    "task_days": [lambda day: day["owner_id"] and day["cycle_hours"], lambda day: day["owner_id"] is None and "stale" not in day],
     "service_state": [
         lambda state: state["_id"] == "signing_key",
         lambda state: state["_id"] == "migration",

@@ -49,8 +49,9 @@ def test_killed_refresh_is_repeated(server: Server) -> None:
         if states.count_documents({"_id": "refresh", "holder": {"$ne": None}}):
             code, said = completed(server.folder, COMMAND)
             assert (code, "another refresh is running" in said) == (1, True), said
-        past = datetime.now(UTC) - timedelta(seconds=1)
-        states.update_one({"_id": "refresh"}, {"$set": {"leased_until": past}})
+        now = datetime.now(UTC)
+        assert not states.count_documents({"leased_until": {"$gt": now + timedelta(seconds=30)}})
+        states.update_one({"_id": "refresh"}, {"$set": {"leased_until": now}})
         assert completed(server.folder, COMMAND)[0] == 0
         assert sum(day["created"] for day in days.find()) == client["taskapi"]["v_tasks"].count_documents({})
 

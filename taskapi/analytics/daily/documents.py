@@ -1,15 +1,23 @@
 """The stored daily figures."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from beanie import Document, PydanticObjectId
 from pydantic import BaseModel, Field
 from pymongo import ASCENDING
 
+from taskapi.core.fields import omittable
 from taskapi.db.indexes import Index
+from taskapi.tasks.schemas import Status
 
 MAX_HOURS = 99_999  # eleven years
+LEAD_HOURS, CYCLE_HOURS, OPEN_PRIORITIES, FIELDS = "lead_hours", "cycle_hours", "open_priorities", "fields"
+COUNTED: Final = (
+    *("created", "completed", "status_changes", "monthly_active", "open", "open_due"),
+    *(status.value for status in Status),
+)
+LISTED: Final = (LEAD_HOURS, CYCLE_HOURS, OPEN_PRIORITIES, FIELDS)
 
 Number = Annotated[int, Field(ge=0)]
 
@@ -70,6 +78,8 @@ class TaskDayDocument(Document):
     """How many tasks were last completed on that day, and are done now."""
     status_changes: Number
     """How many times a task got a status, with its creation."""
+    monthly_active: Number
+    """1 on the first day of a month on which a task of the user got a status, else 0; of all users, how many had that day."""
     todo: int
     """By how much the number of tasks to do changed: the sum up to a day is their number at its end."""
     in_progress: int
@@ -89,7 +99,9 @@ class TaskDayDocument(Document):
     fields: list[FieldCount]
     """The changes of each field, of tasks in the trash too."""
     refreshed_at: datetime
-    """All writes until then are counted."""
+    """All writes until then are counted; in the figures of one user, when they were last found to differ from before."""
+    stale: PydanticObjectId = omittable()
+    """In the figures of all users only: those of one have changed since they were summed up. Another value each time."""
 
     class Settings:
         name = "task_days"
@@ -98,5 +110,16 @@ class TaskDayDocument(Document):
                 [("owner_id", ASCENDING), ("day", ASCENDING), ("status_changes", ASCENDING), ("open", ASCENDING)],
                 name="owner_id_day",
                 serves="the days of a user, or of all users; when users were active, and since when their tasks are open",
+            ),
+            Index(
+                [("owner_id", ASCENDING), ("day", ASCENDING)],
+                name="monthly_active",
+                serves="the months in which users were active",
+                partialFilterExpression={"monthly_active": {"$gt": 0}},
+            ),
+            Index(
+                [("day", ASCENDING), ("owner_id", ASCENDING)],
+                name="day_owner_id",
+                serves="`taskapi analytics refresh`, which sums up the figures of a day",
             ),
         ]

@@ -1,7 +1,7 @@
 """The pipelines that count.
 
 All begin with *facts*: a day, a kind, a number ``n``, and for some kinds a ``key``, such as the name of a field. They are summed
-up, and become one document for each day.
+up, and become one document for each day. Equal figures are equal byte by byte: fields and lists have a fixed order.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,16 @@ from typing import Final
 
 from bson import ObjectId
 
-from taskapi.analytics.daily.documents import MAX_HOURS, TaskDayDocument
+from taskapi.analytics.daily.documents import (
+    COUNTED,
+    CYCLE_HOURS,
+    FIELDS,
+    LEAD_HOURS,
+    LISTED,
+    MAX_HOURS,
+    OPEN_PRIORITIES,
+    TaskDayDocument,
+)
 from taskapi.db.connection import BSON
 from taskapi.db.expressions import MAX_TIME, MIN_TIME, is_time
 from taskapi.stats.expressions import IS_DONE, ONE, PRIORITY, STATUS
@@ -20,15 +29,11 @@ from taskapi.tasks.storage.views.status_periods import STATUS_PERIODS
 from taskapi.tasks.storage.views.tasks import TASKS
 
 HOUR: Final = 3_600_000  # milliseconds
-COUNTED: Final = ("created", "completed", "status_changes", "open", "open_due", *(status.value for status in Status))
-LEAD_HOURS, CYCLE_HOURS, OPEN_PRIORITIES, FIELDS = "lead_hours", "cycle_hours", "open_priorities", "fields"
-OWNERS: Final[BSON] = {"$match": {"owner_id": {"$ne": None}}}
-MERGE: Final[BSON] = {"$merge": {"into": TaskDayDocument.Settings.name, "whenMatched": "replace"}}
 WITHIN: Final = {"$gte": MIN_TIME, "$lte": MAX_TIME}
 
 
 def of_owners(owners: Sequence[ObjectId], refreshed_at: datetime) -> tuple[str, list[BSON]]:
-    """The view to read, and the pipeline that stores the days of these owners."""
+    """The view to read, and the pipeline that returns the days of these owners."""
     (view, stages), *others = facts_of(owners)
     return view, [
         *stages,
@@ -45,24 +50,24 @@ def facts_of(owners: Sequence[ObjectId]) -> list[tuple[str, list[BSON]]]:
     return [(view.name, [theirs, *stages]) for view, stages in found]
 
 
-def of_all(refreshed_at: datetime) -> list[BSON]:
-    """The pipeline that sums up the stored days of all owners."""
+def of_all(days: Sequence[datetime], refreshed_at: datetime) -> list[BSON]:
+    """The pipeline that returns the sums of the stored figures of all owners on these days."""
+    theirs = {"$match": {"day": {"$in": list(days)}, "owner_id": {"$ne": None}}}
     lists = (
         _sum_of_lists(LEAD_HOURS, "hours", ("tasks",)),
         _sum_of_lists(CYCLE_HOURS, "hours", ("tasks",)),
         _sum_of_lists(OPEN_PRIORITIES, "priority", ("tasks",)),
         _sum_of_lists(FIELDS, "field", ("changes", "tasks")),
     )
-    none: BSON = {name: [] for name in (LEAD_HOURS, CYCLE_HOURS, OPEN_PRIORITIES, FIELDS)}
+    none: BSON = {name: [] for name in LISTED}
     key = {"owner_id": None, "day": "$_id"}
     return [
-        OWNERS,
+        theirs,
         {"$group": {"_id": "$day", **{kind: {"$sum": f"${kind}"} for kind in COUNTED}}},
         {"$project": {"_id": 0, "day": "$_id", **dict.fromkeys(COUNTED, 1)}},
-        *({"$unionWith": {"coll": TaskDayDocument.Settings.name, "pipeline": stages}} for stages in lists),
+        *({"$unionWith": {"coll": TaskDayDocument.Settings.name, "pipeline": [theirs, *stages]}} for stages in lists),
         {"$group": {"_id": "$day", "sums": {"$mergeObjects": "$$ROOT"}}},
         {"$replaceWith": {"$mergeObjects": [none, "$sums", {"_id": key, **key, "refreshed_at": refreshed_at}]}},
-        MERGE,
     ]
 
 
@@ -70,7 +75,6 @@ def _sum_of_lists(name: str, key: str, summed: Sequence[str]) -> list[BSON]:
     """Of each day the list, in which entries with the same ``key`` have become one."""
     entry = {key: "$_id.key", **{each: f"${each}" for each in summed}}
     return [
-        OWNERS,
         {"$unwind": f"${name}"},
         {"$group": {"_id": {"day": "$day", "key": f"${name}.{key}"}, **{each: {"$sum": f"${name}.{each}"} for each in summed}}},
         {"$group": {"_id": "$_id.day", name: {"$push": entry}}},
@@ -160,7 +164,7 @@ def _hours(start: str, end: str) -> BSON:
 
 
 def _days(refreshed_at: datetime) -> list[BSON]:
-    """Sums up facts, and stores a document for each day."""
+    """Sums up facts: returns a document for each day."""
 
     def count(kind: str) -> BSON:
         return {"$sum": {"$cond": [{"$eq": ["$_id.kind", kind]}, "$n", 0]}}
@@ -170,8 +174,12 @@ def _days(refreshed_at: datetime) -> list[BSON]:
 
     hours = {"hours": "$_id.key", "tasks": "$n"}
     key = {"owner_id": "$owner_id", "day": "$day", "kind": "$kind", "key": "$key"}
+    month = {"owner_id": "$owner_id", "month": {"$dateTrunc": {"date": "$day", "unit": "month"}}}
+    earlier = {"$sum": "$status_changes", "window": {"documents": ["unbounded", -1]}}
+    is_first = {"$and": [{"$gt": ["$status_changes", 0]}, {"$eq": ["$earlier", 0]}]}
     return [
         {"$group": {"_id": key, "n": {"$sum": "$n"}, "tasks": {"$sum": "$tasks"}}},
+        {"$sort": {"_id.key": 1}},
         {
             "$group": {
                 "_id": {"owner_id": "$_id.owner_id", "day": "$_id.day"},
@@ -183,5 +191,7 @@ def _days(refreshed_at: datetime) -> list[BSON]:
             }
         },
         {"$set": {"owner_id": "$_id.owner_id", "day": "$_id.day", "refreshed_at": refreshed_at}},
-        MERGE,
+        {"$setWindowFields": {"partitionBy": month, "sortBy": {"day": 1}, "output": {"earlier": earlier}}},
+        {"$set": {"monthly_active": {"$cond": [is_first, 1, 0]}}},
+        {"$unset": "earlier"},
     ]

@@ -1,32 +1,41 @@
-"""Reads the tasks, and stores their daily figures."""
+"""Reads the tasks, and stores their daily figures.
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+Figures that have not changed are not written again. The sums of all users hold what changes by a mark: before the figures of a
+user are written, the sums of their days are marked as stale, and a day without a sum needs none. So what a killed run has left to
+be summed up is found by the next one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final
 
+import pymongo
 from bson import ObjectId
 from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo import DeleteOne, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.analytics.daily import pipelines
 from taskapi.analytics.daily.documents import TaskDayDocument
+from taskapi.analytics.daily.lease import WRITE_SECONDS, RefreshLease, leased
 from taskapi.analytics.daily.views import DAYS
-from taskapi.core.clock import in_utc, utc_now
+from taskapi.core.clock import in_utc
 from taskapi.core.errors import StartupError
 from taskapi.db.connection import BSON, CODEC
-from taskapi.db.leases import LeasePolicy
 from taskapi.db.migrations.startup import COMMAND
-from taskapi.db.service_state import REFRESH, ServiceStateDocument
 from taskapi.tasks.storage.documents import TaskDocument
 
-BATCH_SECONDS: Final = 540  # for one command
-LEASE: Final = LeasePolicy(timedelta(seconds=600), until="leased_until", holder="holder")  # longer than a command
-BUSY: Final = "another refresh is running, or one was killed less than ten minutes ago"
+BATCH_SECONDS: Final = 540  # for one query
+BATCH_DAYS: Final = 50
+BATCH_WRITES: Final = 1000
+DUPLICATE_KEY: Final = 11000  # the server's error code
+Write = ReplaceOne[RawBSONDocument] | DeleteOne
 
 
 class DailyRepository:
@@ -35,7 +44,6 @@ class DailyRepository:
     def __init__(self, database: "Database[BSON]") -> None:
         options: CodecOptions[Any] = CODEC
         self._database = database.with_options(codec_options=options, read_concern=ReadConcern("majority"))
-        self._states = self._database[ServiceStateDocument.Settings.name]
 
     def require_views(self) -> None:
         """Raises StartupError if the database is not ready for daily figures."""
@@ -45,24 +53,14 @@ class DailyRepository:
     @contextmanager
     def leased(self) -> Iterator["Refresh"]:
         """Keeps other refreshes out during the block. Raises StartupError if one is running."""
-        now = utc_now()
-        lease = LEASE.begin(REFRESH, now)
-        try:
-            self._states.update_one({"_id": REFRESH, **LEASE.free(now)}, {"$set": {**lease.values, "since": now}}, upsert=True)
-        except DuplicateKeyError:
-            raise StartupError(BUSY) from None
-        try:
-            with self._database.client.start_session(causal_consistency=True) as session:
-                yield Refresh(self._database, session, lease.mine)
-        finally:
-            with suppress(PyMongoError):  # it ends by itself
-                self._states.update_one(lease.mine, {"$set": {"leased_until": utc_now(), "holder": None}})
+        with leased(self._database) as lease, self._database.client.start_session(causal_consistency=True) as session:
+            yield Refresh(self._database, session, lease)
 
 
 class Refresh:
     """A run, which sees all that was committed until ``time``."""
 
-    def __init__(self, database: "Database[BSON]", session: ClientSession, lease: BSON) -> None:
+    def __init__(self, database: "Database[BSON]", session: ClientSession, lease: RefreshLease) -> None:
         self._database, self._session, self._lease = database, session, lease
         self._tasks = database[TaskDocument.Settings.name]
         self._days = database[TaskDayDocument.Settings.name]
@@ -83,10 +81,16 @@ class Refresh:
         return sorted({*self._owners_in(self._tasks.name, {}), *self._owners_in(self._days.name, {})})
 
     def replace(self, owners: Sequence[ObjectId]) -> None:
-        """Counts the tasks of these owners anew."""
-        self._renew()
-        self._run(*pipelines.of_owners(owners, self.time))
-        self._remove_older({"$in": list(owners)})
+        """Counts the tasks of these owners anew, and writes the figures of the days that differ."""
+        counted = self._rows(*pipelines.of_owners(owners, self.time))
+        stored = self._rows(
+            self._days.name, [{"$match": {"owner_id": {"$in": list(owners)}}}, {"$set": {"refreshed_at": self.time}}]
+        )
+        changed = {key: row for key, row in counted.items() if stored.get(key) != row}
+        gone = {key: row for key, row in stored.items() if key not in counted}
+        self._mark({row["day"] for row in (*changed.values(), *gone.values())})
+        self._write(ReplaceOne({"_id": row["_id"]}, row, upsert=True) for row in changed.values())
+        self._write(DeleteOne({"_id": row["_id"]}) for row in gone.values())
 
     def remove_erased(self) -> None:
         """Removes the figures of accounts that are erased: one may have been while its tasks were counted."""
@@ -96,14 +100,21 @@ class Refresh:
             {"$lookup": users},
             {"$match": {"_id": {"$ne": None}, "users": []}},
         ]
-        gone = [each["_id"] for each in self._run(self._days.name, stages)]
-        self._days.delete_many({"owner_id": {"$in": gone}}, session=self._session)
+        for owner in self._run(self._days.name, stages):
+            stored = self._rows(self._days.name, [{"$match": {"owner_id": owner["_id"]}}])
+            self._mark({row["day"] for row in stored.values()})
+            self._write(DeleteOne({"_id": row["_id"]}) for row in stored.values())
+
+    def mark_all(self) -> None:
+        """Has all days summed up anew."""
+        self._mark(self._summed({}))
 
     def sum_up(self) -> None:
-        """Sums up the figures of all owners. From then on, all writes until ``time`` are counted."""
-        self._renew()
-        self._run(self._days.name, pipelines.of_all(self.time))
-        self._remove_older(None)
+        """Sums up the days that have changed, of all owners. From then on, all writes until ``time`` are counted."""
+        while days := self._unsummed():
+            for some in _in_batches(days, BATCH_DAYS):
+                self._sum({day: days[day] for day in some})
+        self._set(self._summed({"refreshed_at": {"$ne": self.time}}), {"refreshed_at": self.time})
 
     def _owners_in(self, name: str, matching: BSON) -> list[ObjectId]:
         stages = [
@@ -113,17 +124,65 @@ class Refresh:
         ]
         return [each["_id"] for each in self._run(name, stages)]
 
-    def _remove_older(self, owner: Any) -> None:
-        """Removes days on which nothing is left."""
-        self._days.delete_many({"owner_id": owner, "refreshed_at": {"$lt": self.time}}, session=self._session)
+    def _unsummed(self) -> dict[datetime, ObjectId | None]:
+        """The days whose sums are stale, with their marks, and those that have none."""
+        is_stale = {"owner_id": None, "stale": {"$exists": True}}
+        stale = self._days.find(is_stale, {"day": 1, "stale": 1}, session=self._session)
+        found: dict[datetime, ObjectId | None] = {each["day"]: each["stale"] for each in stale}
+        days = [each["_id"] for each in self._run(self._days.name, [{"$group": {"_id": "$day"}}])]
+        return found | dict.fromkeys({*days} - self._summed({}))
 
-    def _run(self, name: str, stages: list[BSON]) -> list[BSON]:
-        found = self._database[name].aggregate(stages, session=self._session, allowDiskUse=True, maxTimeMS=BATCH_SECONDS * 1000)
-        return list(found)
+    def _summed(self, matching: BSON) -> set[datetime]:
+        """The days that have matching sums."""
+        found = self._days.find({"owner_id": None, **matching}, {"_id": 0, "day": 1}, session=self._session)
+        return {each["day"] for each in found}
 
-    def _renew(self) -> None:
-        """Raises StartupError if another run has begun."""
-        until = utc_now() + LEASE.duration
-        states = self._database[ServiceStateDocument.Settings.name]
-        if not states.update_one(self._lease, {"$set": {"leased_until": until}}).matched_count:
-            raise StartupError("another refresh has taken over, because this one was stopped for ten minutes")
+    def _sum(self, marks: Mapping[datetime, ObjectId | None]) -> None:
+        """Writes the sums of days, unless their marks have changed meanwhile: an account has just been erased."""
+        summed = self._rows(self._days.name, pipelines.of_all(list(marks), self.time))
+        sums = {row["day"]: row for row in summed.values()}
+        self._write(ReplaceOne({"_id": row["_id"], "stale": marks[day]}, row, upsert=True) for day, row in sums.items())
+        left = ({"_id": {"owner_id": None, "day": day}, "stale": mark} for day, mark in marks.items() if day not in sums)
+        self._write(DeleteOne(each) for each in left)
+
+    def _mark(self, days: Iterable[datetime]) -> None:
+        self._set(days, {"stale": ObjectId()})
+
+    def _set(self, days: Iterable[datetime], values: BSON) -> None:
+        """Sets fields of the sums of these days."""
+        for some in _in_batches(sorted(days), BATCH_WRITES):
+            self._lease.renew()
+            with pymongo.timeout(WRITE_SECONDS):
+                self._days.update_many({"owner_id": None, "day": {"$in": some}}, {"$set": values}, session=self._session)
+
+    def _write(self, writes: Iterable[Write]) -> None:
+        for some in _in_batches(writes, BATCH_WRITES):
+            self._lease.renew()
+            try:
+                with pymongo.timeout(WRITE_SECONDS):
+                    self._days.bulk_write(some, ordered=False, session=self._session)
+            except BulkWriteError as error:
+                # A sum that has another mark now is there already, so it is not inserted either.
+                errors = error.details["writeErrors"]
+                if not errors or any(each["code"] != DUPLICATE_KEY for each in errors):
+                    raise
+
+    def _rows(self, name: str, stages: list[BSON]) -> dict[bytes, RawBSONDocument]:
+        """The days that a pipeline returns, as they are sent, by their ids."""
+        raw: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+        return {bytes(row["_id"].raw): row for row in self._run(name, stages, raw)}
+
+    def _run(self, name: str, stages: list[BSON], options: CodecOptions[Any] = CODEC) -> list[Any]:
+        source = self._database.get_collection(name, codec_options=options)
+        return list(source.aggregate(stages, session=self._session, allowDiskUse=True, maxTimeMS=BATCH_SECONDS * 1000))
+
+
+def _in_batches(found: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for each in found:
+        batch.append(each)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -39,7 +39,11 @@ def refresh(
     with figures.leased() as run:
         last = run.refreshed_at()
         is_recent = last is not None and run.time - last < kept
-        owners = run.owners_since(last - overlap) if last and is_recent and not full else run.all_owners()
+        if last and is_recent and not full:
+            owners = run.owners_since(last - overlap)
+        else:
+            owners = run.all_owners()
+            run.mark_all()
         for start in range(0, len(owners), OWNERS_BATCH):
             progress(start, len(owners))
             run.replace(owners[start : start + OWNERS_BATCH])

@@ -10,6 +10,11 @@ _FIGURES: Final = (
     ViewField("created", "int", "tasks that were created"),
     ViewField("completed", "int", "tasks that were last completed on that day, and are done now"),
     ViewField("status_changes", "int", "how many times a task got a status, with its creation"),
+    ViewField(
+        "monthly_active",
+        "int",
+        "1 on the first day of a month on which a task of the user got a status, else 0; of all users, how many had that day",
+    ),
     ViewField("todo", "int", "by how much the number of tasks to do changed: the sum up to a day is their number at its end"),
     ViewField("in_progress", "int", "the same for tasks in progress"),
     ViewField("done", "int", "the same for tasks that are done"),
@@ -29,7 +34,7 @@ _FIGURES: Final = (
         "array of object",
         "changes, of tasks in the trash too: `field`, how many `changes`, and for how many `tasks` it was the first day with one",
     ),
-    ViewField("refreshed_at", "date", "all writes until then are counted"),
+    ViewField("refreshed_at", "date", "all writes until then are counted; of a user, when the figures of the day last changed"),
 )
 _SHOWN: Final = {"_id": 0, "day": 1, **{field.name: 1 for field in _FIGURES}}
 

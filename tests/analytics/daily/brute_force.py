@@ -30,7 +30,7 @@ class Day:
 
     def stored(self) -> dict[str, Any]:
         """As ``read`` gives them."""
-        names = ("created", "completed", "status_changes", "open", "open_due", "todo", "in_progress", "done")
+        names = ("created", "completed", "status_changes", "monthly_active", "open", "open_due", "todo", "in_progress", "done")
         return {
             **{name: self.numbers[name] for name in names},
             "lead_hours": dict(self.lead),
@@ -56,6 +56,11 @@ def days(tasks: Iterable[BSON]) -> dict[Key, dict[str, Any]]:
         for at, day in _of_task(task).items():
             found[task["owner_id"], at].add(day)
             found[None, at].add(day)
+    active = sorted((owner, at) for (owner, at), day in found.items() if owner and day.numbers["status_changes"])
+    first = {(owner, at.year, at.month): at for owner, at in reversed(active)}
+    for (owner, _, _), at in first.items():
+        found[owner, at].numbers["monthly_active"] += 1
+        found[None, at].numbers["monthly_active"] += 1
     return {key: day.stored() for key, day in found.items()}
 
 

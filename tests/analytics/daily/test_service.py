@@ -9,10 +9,9 @@ from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from taskapi.analytics.daily.repository import Refresh
 from taskapi.core.errors import StartupError
-from tests.analytics.daily.brute_force import days, read
-from tests.analytics.daily.refreshing import KEPT, OVERLAP, Stored, run
+from tests.analytics.daily.agreeing import assert_agrees
+from tests.analytics.daily.refreshing import KEPT, OVERLAP, Stored, killed, run
 from tests.client import Account, make_account, take_task
 from tests.examples import histories
 
@@ -28,19 +27,12 @@ async def template(shared: httpx.AsyncClient) -> dict[str, Any]:
     return await take_task(ada)
 
 
-def assert_agrees(database: Stored) -> None:
-    """Fails unless the figures are those of the tasks."""
-    rows = list(database["task_days"].find())
-    assert [row["_id"] for row in rows] == [{"owner_id": row["owner_id"], "day": row["day"]} for row in rows]
-    assert {(row["owner_id"], row["day"]): read(row) for row in rows} == days(database["tasks"].find())
-    assert database["task_days"].count_documents({}) == len(list(database["v_task_days"].find())) + len(
-        list(database["v_days"].find())
-    )
-
-
 @given(data=st.data())
 @HYPOTHESIS
-def test_figures_equal_brute_force(template: dict[str, Any], database: Stored, data: st.DataObject) -> None:
+def test_figures_equal_brute_force(
+    template: dict[str, Any], database: Stored, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    """Also after changes, and refreshes that were killed."""
     owners = [{"id": user["_id"], "username": user["username"]} for user in database["users"].find()]
     drawn = histories.tasks(template, owners, "UTC")
     tasks = data.draw(drawn)
@@ -49,16 +41,25 @@ def test_figures_equal_brute_force(template: dict[str, Any], database: Stored, d
     assert run(database, full=True).users in (1, 2)
     assert_agrees(database)
 
-    for task in data.draw(
-        st.lists(st.sampled_from(range(len(tasks))), max_size=3, unique=True).map(lambda ns: [tasks[n] for n in ns])
-    ):
-        status = data.draw(st.sampled_from(["todo", "in_progress", "done"]))
-        if task["state"] == "active":
-            histories.apply(task, datetime.now(UTC), "update", status=status)
-            database["tasks"].replace_one({"_id": task["_id"]}, task)
-    database["tasks"].insert_many([{**task, "changed_at": datetime.now(UTC)} for task in data.draw(drawn)])
+    for _ in range(data.draw(st.integers(1, 3))):
+        for number in data.draw(st.sets(st.sampled_from(range(len(tasks))), max_size=3)):
+            change(database, tasks[number], data.draw(st.sampled_from(["todo", "in_progress", "done", "deleted"])))
+        added = [{**task, "changed_at": datetime.now(UTC)} for task in data.draw(drawn)]
+        tasks += added
+        database["tasks"].insert_many(added)
+        if writes := data.draw(st.integers(0, 8)):
+            killed(database, monkeypatch, writes)
     run(database)
     assert_agrees(database)
+
+
+def change(database: Stored, task: dict[str, Any], status: str) -> None:
+    """Changes a stored task: its status, or whether it is deleted."""
+    if task["state"] == "active" and status == "deleted":
+        histories.delete(task, datetime.now(UTC))
+    elif task["state"] == "active":
+        histories.apply(task, datetime.now(UTC), "update", status=status)
+    database["tasks"].replace_one({"_id": task["_id"]}, task)
 
 
 async def test_only_users_with_changes_are_counted(ada: Account, bob: Account, database: Stored) -> None:
@@ -91,49 +92,6 @@ async def test_after_a_long_time_all_is_counted(ada: Account, database: Stored) 
     run(database)
     database["task_days"].update_many({}, {"$set": {"refreshed_at": datetime.now(UTC) - KEPT - OVERLAP}})
     assert run(database).users == 1
-    assert_agrees(database)
-
-
-@pytest.mark.parametrize("step", ["replace", "remove_erased", "sum_up"])
-async def test_interrupted_refresh_is_repeated(
-    ada: Account, database: Stored, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    """Whatever step the process was killed in: what counts as refreshed is what was summed up."""
-    await ada.make_task("First")
-    first = run(database)
-    await ada.make_task("Second", status="done")
-
-    def fail(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Refresh, step, fail)
-        with pytest.raises(KeyboardInterrupt):
-            run(database)
-    assert database["v_days"].distinct("refreshed_at") == [first.at]
-    run(database)
-    assert_agrees(database)
-
-
-async def test_only_one_refresh_runs_at_once(ada: Account, database: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
-    await ada.make_task()
-    inner = Refresh.sum_up
-
-    def meanwhile(refresh: Refresh) -> None:
-        with pytest.raises(StartupError, match="another refresh is running"):
-            run(database)
-        database["service_state"].update_one({"_id": "refresh"}, {"$set": {"holder": ObjectId()}})  # as if it had been silent
-        with pytest.raises(StartupError, match="another refresh has taken over"):
-            inner(refresh)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Refresh, "sum_up", meanwhile)
-        run(database)
-    with pytest.raises(StartupError, match="another refresh is running"):
-        run(database)
-    past = datetime.now(UTC) - timedelta(seconds=1)
-    database["service_state"].update_one({"_id": "refresh"}, {"$set": {"leased_until": past}})
-    run(database)
     assert_agrees(database)
 
 
