@@ -35,7 +35,8 @@ def test_each_view_has_three_examples() -> None:
 async def test_examples_find_something(ada: Account, bob: Account) -> None:
     yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
     eve = await make_account(ada.client, "eve", email="eve@example.com")
-    ids = [(await eve.make_task("A task", due_date=yesterday, checklist=[{"text": "One"}]))["id"] for _ in range(4)]
+    fields = {"due_date": yesterday, "tags": ["work"], "checklist": [{"text": "One"}]}
+    ids = [(await eve.make_task("A task", **fields))["id"] for _ in range(4)]
     await live(ada, bob)
     await eve.delete(f"/tasks/{ids[0]}")
     for status in ("in_progress", "done", "todo"):

@@ -60,6 +60,10 @@ def conditions(task: BSON) -> list[tuple[str, BSON, int]]:
         ("v_checklist_items", this, 1),
         ("v_checklist_items", {**owner, "done": False}, TASKS),
         ("v_checklist_items", task_since, 0),
+        ("v_task_tags", this, 1),
+        ("v_task_tags", {**owner, "tag": "work"}, TASKS),
+        ("v_task_tags", {**owner, "status": {"$ne": "done"}, "due_date": {"$lt": NOW}}, 0),
+        ("v_task_tags", task_since, 0),
     ]
 
 

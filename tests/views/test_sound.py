@@ -163,6 +163,7 @@ async def test_damaged_tasks_fail_no_view(ada: Account, paths: list[str]) -> Non
         "v_task_changes",
         "v_status_periods",
         "v_checklist_items",
+        "v_task_tags",
         "v_task_days",
         "v_days",
     ):

@@ -101,7 +101,7 @@ async def test_purged_tasks_are_in_no_view(ada: Account, bob: Account) -> None:
     purged = ObjectId((await live(ada, bob))["purged"])
     assert (await stored_task(str(purged)))["state"] == "purged"
     names = {"v_tasks": "_id", "v_tasks_deleted": "_id"}
-    names |= dict.fromkeys(("v_task_changes", "v_status_periods", "v_checklist_items"), "task_id")
+    names |= dict.fromkeys(("v_task_changes", "v_status_periods", "v_checklist_items", "v_task_tags"), "task_id")
     for view, name in names.items():
         found = {row[name] for row in await rows(view)}
         assert found
@@ -227,6 +227,19 @@ async def test_items_are_those_of_the_api(ada: Account, bob: Account) -> None:
     ours = [tuple(as_json(row[name]) for name in names) for row in await rows("v_checklist_items")]
     assert sorted(ours) == sorted(theirs)
     assert len(ours) == 5
+
+
+async def test_tags_are_those_of_the_api(ada: Account, bob: Account) -> None:
+    await live(ada, bob)
+    theirs = {
+        (task["id"], task["owner"]["id"], task["status"], task["due_date"], tag)
+        for task in (await shown(ada, bob)).values()
+        for tag in task["tags"] or [None]
+    }
+    found = await rows("v_task_tags")
+    ours = [(str(row["task_id"]), str(row["owner_id"]), row["status"], as_day(row["due_date"]), row["tag"]) for row in found]
+    assert {*ours} == theirs
+    assert len(ours) == len(theirs) > len({task_id for task_id, *_ in ours})
 
 
 async def test_tasks_of_earlier_versions_have_periods(ada: Account) -> None:

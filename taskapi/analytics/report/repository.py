@@ -24,6 +24,7 @@ from taskapi.stats.schemas import DURATION_LIMITS
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.views.changes import TASK_CHANGES
 from taskapi.tasks.storage.views.status_periods import STATUS_PERIODS
+from taskapi.tasks.storage.views.task_tags import TASK_TAGS
 from taskapi.tasks.storage.views.tasks import TASKS
 
 QUERY_SECONDS: Final = 900
@@ -32,7 +33,7 @@ TIME_LIMIT_EXCEEDED: Final = 50
 SECOND: Final = 1000  # milliseconds
 LEAD_TIME: Final = between("$created_at", "$completed_at")
 DERIVED: Final = ("completed", "completed_at", "progress")  # which change with the status or the checklist
-TAGS: Final[BSON] = {"$cond": [{"$isArray": "$tags"}, {"$setUnion": ["$tags", []]}, []]}  # each once
+MAX_OWNERS: Final = 10_000  # in one condition
 
 
 class Place(NamedTuple):
@@ -52,7 +53,7 @@ class ReportRepository:
 
     def require_views(self) -> None:
         """Raises StartupError if a view is missing, or may not be read."""
-        self._require(TASKS.name, STATUS_PERIODS.name, TASK_CHANGES.name)
+        self._require(TASKS.name, STATUS_PERIODS.name, TASK_CHANGES.name, TASK_TAGS.name)
 
     def _require(self, *wanted: str) -> None:
         found = self._database.list_collection_names(filter={"name": {"$in": list(wanted)}}, authorizedCollections=True)
@@ -105,17 +106,15 @@ class ReportRepository:
 
     def count_overdue_tags(self, owner: BSON, today: datetime) -> list[BSON]:
         """The tags of overdue tasks: how many have each, most first; null for those without a tag."""
-        overdue = {**owner, "status": {"$ne": Status.done}, "due_date": {"$lt": today}}
+        overdue = {**(owner or self._of_all_users()), "status": {"$ne": Status.done}, "due_date": {"$lt": today}}
         stages: list[BSON] = [
             {"$match": overdue},
-            {"$project": {"_id": 0, "tag": {"$cond": [{"$eq": [TAGS, []]}, [None], TAGS]}}},
-            {"$unwind": "$tag"},
             {"$group": {"_id": "$tag", "tasks": {"$sum": 1}}},
             {"$match": {"$expr": {"$in": [{"$type": "$_id"}, ["string", "null"]]}}},
             {"$sort": {"tasks": -1, "_id": 1}},
             {"$limit": MAX_TAGS},
         ]
-        return self._ask(TASKS.name, stages)
+        return self._ask(TASK_TAGS.name, stages)
 
     def count_changed_fields(self, owner: BSON, start: datetime, end: datetime) -> list[BSON]:
         """How often each field was changed between two times, most often first."""
@@ -130,9 +129,14 @@ class ReportRepository:
         return self._ask(TASK_CHANGES.name, stages)
 
     def find_days(self) -> list[BSON]:
-        """The daily figures of all users. Raises StartupError if the view is missing, or may not be read."""
-        self._require(DAYS.name)
+        """The daily figures of all users. Raises StartupError if a view is missing, or may not be read."""
+        self._require(DAYS.name, TASK_TAGS.name)
         return self._ask(DAYS.name, [{"$project": {"cycle_hours": 0}}])
+
+    def _of_all_users(self) -> BSON:
+        """A condition that the tasks of all users meet, so that an index serves others as well; none for very many users."""
+        found = self._ask(USERS.name, [{"$project": {"_id": 1}}, {"$limit": MAX_OWNERS + 1}])
+        return {} if len(found) > MAX_OWNERS else {"owner_id": {"$in": [each["_id"] for each in found]}}
 
     def _ask(self, view: str, stages: list[BSON]) -> list[BSON]:
         try:
