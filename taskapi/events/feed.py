@@ -25,7 +25,7 @@ from taskapi.db.change_streams import HistoryLost
 from taskapi.events.errors import OtherDatabase
 from taskapi.events.follower import Accept, End, EndReason, Follower, Heartbeat, Hello, Message, Reset, ResetReason
 from taskapi.events.positions import Position, PositionCodec
-from taskapi.events.rendering import EventRenderer, OwnChange
+from taskapi.events.rendering import EventReader, EventRenderer, OwnChange
 from taskapi.tasks.services.changes import Change, ChangeBatch, TaskChanges
 from taskapi.tasks.storage.change_repository import StoredTask
 
@@ -49,7 +49,7 @@ class ChangeFeed:
 
     def __init__(self, changes: TaskChanges, renderer: EventRenderer, positions: PositionCodec) -> None:
         self._changes, self._renderer, self._positions = changes, renderer, positions
-        self._followers: dict[ObjectId, set[Follower]] = {}
+        self._followers: dict[ObjectId, tuple[Follower, ...]] = {}  # a set of one takes four times as much
         self._recent: deque[Change] = deque(maxlen=REMEMBERED)
         self._oldest = self._place = NOWHERE  # the recent changes are all between the two; the followers have what is before
         self._reading: asyncio.Task[None] | None = None
@@ -58,31 +58,31 @@ class ChangeFeed:
         self._ticking: asyncio.TimerHandle | None = None
         self._stopping = False
 
-    def add(self, user: UserRead, accept: Accept | None = None) -> Follower:
+    def add(self, user: EventReader, accept: Accept | None = None) -> Follower:
         """A follower of the events of ``user``, until ``remove``, who is told of those that ``accept`` returns."""
         follower = Follower(user, accept)
         if self._stopping:
             follower.end(EndReason.server_stopping)
-        self._followers.setdefault(user.object_id, set()).add(follower)
-        self.refresh(user)
+        self._followers[follower.user.object_id] = (*self._followers.get(follower.user.object_id, ()), follower)
         if self._ticking is None:
             self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
         return follower
 
     def remove(self, follower: Follower) -> None:
         """Has nothing more told to a follower."""
-        others = self._followers[follower.user.object_id]
-        others.remove(follower)
-        if not others:
-            del self._followers[follower.user.object_id]
+        owner_id = follower.user.object_id
+        self._followers[owner_id] = tuple(each for each in self._followers[owner_id] if each is not follower)
+        if not self._followers[owner_id]:
+            del self._followers[owner_id]
 
     def refresh(self, user: UserRead) -> None:
-        """Has those who follow ``user`` told of it as it is now: its name may be another. They all keep the same object."""
+        """Has those who follow ``user`` told of it as it is now: its name may be another."""
         for follower in self._followers.get(user.object_id, ()):
-            follower.user = user
+            if follower.user.username != user.username:
+                follower.user = follower.user._replace(username=user.username)
 
     @contextmanager
-    def join(self, user: UserRead, accept: Accept | None = None) -> Iterator[Follower]:
+    def join(self, user: EventReader, accept: Accept | None = None) -> Iterator[Follower]:
         """A follower for the block, as ``add`` returns it."""
         follower = self.add(user, accept)
         try:
@@ -102,9 +102,8 @@ class ChangeFeed:
         """
         place, reason = await self._start(follower, since)
         owner_id = follower.user.object_id
-        text = self._positions.write(place, owner_id)
         reached = self._place  # what comes after it waits for the follower
-        yield Reset(reason, text) if reason else Hello(text)
+        yield self._begin(place, reason, owner_id)
         is_told = False  # what was missed
         while not (is_told or follower.ended):
             try:
@@ -160,6 +159,10 @@ class ChangeFeed:
             self._reading.cancel()
             with suppress(asyncio.CancelledError):
                 await self._reading
+
+    def _begin(self, place: Position, reason: ResetReason | None, owner_id: ObjectId) -> Message:
+        text = self._positions.write(place, owner_id)
+        return Reset(reason, text) if reason else Hello(text)
 
     async def _start(self, follower: Follower, since: str | None) -> tuple[Position, ResetReason | None]:
         """Where a follower begins, and why that is not where it wants to."""

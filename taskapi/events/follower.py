@@ -6,9 +6,8 @@ from enum import StrEnum
 from math import inf
 from typing import Final, NamedTuple
 
-from taskapi.accounts.users.schemas import UserRead
 from taskapi.events.positions import Position
-from taskapi.events.rendering import OwnChange, RenderedEvent
+from taskapi.events.rendering import EventReader, OwnChange, RenderedEvent
 
 MAX_WAITING = 500  # changes
 MAX_WAITING_BYTES = 2 * 1024 * 1024  # of their tasks
@@ -81,7 +80,7 @@ class Follower:
 
     __slots__ = ("_bytes", "_has_something", "_waiter", "_waiting", "accept", "beat_at", "ended", "reset", "user")
 
-    def __init__(self, user: UserRead, accept: Accept | None) -> None:
+    def __init__(self, user: EventReader, accept: Accept | None) -> None:
         self.user = user
         self.accept = accept
         self.ended: EndReason | None = None

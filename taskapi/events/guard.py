@@ -7,7 +7,6 @@ idle listeners cost next to nothing.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -87,15 +86,6 @@ class ListenerGuard:
         self._of_account[listening.user_id] -= 1
         if not self._of_account[listening.user_id]:
             del self._of_account[listening.user_id]
-
-    @contextmanager
-    def listen(self, caller: Caller) -> Iterator[Listening]:
-        """A caller who listens during the block. Raises as ``add``."""
-        listening = self.add(caller)
-        try:
-            yield listening
-        finally:
-            self.remove(listening)
 
     def stop(self) -> None:
         """Ends all listeners, and those that come later: the server stops. Called once for each connection."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from bson import ObjectId
 
@@ -34,6 +34,23 @@ class OwnChange(NamedTuple):
         return EventType.left if self.has_left else EventType[self.change.kind.name]
 
 
+class EventReader(NamedTuple):
+    """An account as its events show it: thousands of these are kept, of which each whole account would take 2 KiB more."""
+
+    object_id: ObjectId
+    username: str
+
+    @classmethod
+    def of(cls, user: UserRead) -> Self:
+        """As the account is now."""
+        return cls(user.object_id, user.username)
+
+    @property
+    def id(self) -> str:
+        """The id as text."""
+        return str(self.object_id)
+
+
 class RenderedEvent(NamedTuple):
     """An event as it is sent."""
 
@@ -48,12 +65,12 @@ class EventRenderer:
     def __init__(self, changes: TaskChanges, tasks: TaskRenderer, positions: PositionCodec) -> None:
         self._changes, self._tasks, self._positions = changes, tasks, positions
 
-    async def find(self, changes: Sequence[Change], owner: UserRead) -> list[OwnChange]:
+    async def find(self, changes: Sequence[Change], owner: EventReader) -> list[OwnChange]:
         """Those of the changes that are of ``owner``'s tasks."""
         found = await self._changes.current(changes, [owner.object_id])
         return [OwnChange(change, found[change.task_id]) for change in changes if change.task_id in found]
 
-    def render(self, own: OwnChange, owner: UserRead) -> RenderedEvent:
+    def render(self, own: OwnChange, owner: EventReader) -> RenderedEvent:
         """The event of a change."""
         change, task = own.change, own.task
         position = self._positions.write(Position(change.time, change.token), owner.object_id)

@@ -13,6 +13,8 @@ KEY = "taskapi.web.disconnect"  # of the scope; other servers, and tests without
 class Disconnect:
     """Tells the waiting requests of a connection that it has ended."""
 
+    __slots__ = ("_connection", "_happened", "_waits")
+
     def __init__(self, connection: asyncio.WriteTransport | None = None) -> None:
         self._connection = connection
         self._happened = False

@@ -105,8 +105,7 @@ class EventStream(Response):
                 is_read = await _send(send, self._first, SEND_SECONDS)
                 self._first = b""
                 while is_read:
-                    message = await anext(self._messages)
-                    is_read = await _send(send, self.render(message), SEND_SECONDS)
+                    is_read = await _send(send, self.render(await anext(self._messages)), SEND_SECONDS)
                     await asyncio.sleep(0)  # a caller who takes everything at once must not keep the others waiting
         except StopAsyncIteration:
             pass

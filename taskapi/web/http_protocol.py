@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from taskapi.core.logs import request_id
 from taskapi.web import disconnect, middleware, problems
 from taskapi.web.http_answer import AnswerTransport
-from taskapi.web.http_lean import LeanEvent, LeanFlow
+from taskapi.web.http_lean import LeanEvent, LeanFlow, LeanQueue
 from taskapi.web.http_reading import FILES_FOR_OTHERS, PacedReading, has_unread, max_connections
 from taskapi.web.http_upgrade import AfterHead, is_handshake
 from taskapi.web.socket_protocol import SocketProtocol
@@ -54,6 +54,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.pipeline = LeanQueue()  # type: ignore[assignment]
         self._awaits: str | None = "head"  # what the client has yet to send: "head" or "body" of a request, or nothing
         self._unused = 0  # bytes that came since the last progress (the end of a head, a piece of a body), but for the target
         self._patience: asyncio.TimerHandle | None = None
@@ -270,8 +271,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.keep_alive = False
             return
         headers = {"Connection": "close", "X-Request-ID": request_id_bytes.decode()}
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers["Retry-After"] = "1"
+        headers |= {"Retry-After": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
         response = problems.render(status, code, detail, headers=headers)
         if self.pipeline:  # it is the last of those that wait for their turn
             self.pipeline[0] = (cycle, cast(ASGI3Application, response))

@@ -32,6 +32,8 @@ class PacedReading:
     It is still read to its end: otherwise a client that is still sending would lose its response to a reset.
     """
 
+    __slots__ = ("_flow", "_loop", "_timer", "_transport")
+
     def __init__(self, transport: asyncio.Transport, flow: FlowControl, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._flow, self._loop = transport, flow, loop
         self._timer: asyncio.TimerHandle | None = None

@@ -12,6 +12,8 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
+from taskapi.web.http_lean import LeanEvent, LeanMessages
+
 MAX_MESSAGE_BYTES: Final = 64 * 1024  # of a client
 MAX_FRAGMENTS: Final = 256  # of a message: empty ones count nothing towards its size
 PING_SECONDS: Final = 20.0  # between two pings, and for the answer to one
@@ -31,6 +33,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.logger = wire
+        self.queue, self.writable = LeanMessages(), LeanEvent()  # type: ignore[assignment]
+        self.writable.set()
         self.conn.max_message_size, self.conn.available_extensions = MAX_MESSAGE_BYTES, None
         self.conn.logger, self.conn.debug = wire, False
         self.ping_interval = self.ping_timeout = PING_SECONDS

@@ -25,7 +25,7 @@ from taskapi.db.connection import BSON
 from taskapi.db.leases import Lease
 from taskapi.events.filters import EventFilter, FilteredChanges
 from taskapi.events.positions import Position, PositionCodec
-from taskapi.events.rendering import EventRenderer, OwnChange
+from taskapi.events.rendering import EventReader, EventRenderer, OwnChange
 from taskapi.tasks.services.changes import Change, ChangeBatch, TaskChanges
 from taskapi.webhooks import payloads
 from taskapi.webhooks.deliveries import new_delivery
@@ -71,7 +71,7 @@ class _Events:
         return {**delivery, "position": position, "task": own.change.task_id}
 
     def _render(self, own: OwnChange) -> tuple[str, bytes]:
-        event, change = self._renderer.render(own, self._user), own.change
+        event, change = self._renderer.render(own, EventReader.of(self._user)), own.change
         body = payloads.task_event(own.type.value, change.at, event.json, f"{self._tasks_path}/{change.task_id}")
         return event.id, body
 

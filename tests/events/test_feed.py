@@ -17,7 +17,7 @@ from taskapi.events.errors import InvalidPosition
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.follower import MAX_WAITING, End, EndReason, Follower, Hello, Message, Reset, ResetReason
 from taskapi.events.positions import Page, Position, PositionCodec, PositionSigner
-from taskapi.events.rendering import RenderedEvent
+from taskapi.events.rendering import EventReader, RenderedEvent
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
 from tests.conftest import SECRET
@@ -57,7 +57,7 @@ class Following:
 @asynccontextmanager
 async def following(account: Account, since: str | None = None) -> AsyncIterator[Following]:
     feed = service(ChangeFeed)
-    with feed.join(await user_of(account)) as follower:
+    with feed.join(EventReader.of(await user_of(account))) as follower:
         async with aclosing(feed.messages(follower, since)) as messages:
             yield Following(follower, messages)
 

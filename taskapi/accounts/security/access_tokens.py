@@ -27,6 +27,7 @@ ISSUER = AUDIENCE = "taskapi"
 ACCESS = "access"
 MAX_TOKEN_LENGTH = 2048  # characters; real tokens have about 450
 REMEMBERED_TOKENS = 4096
+REMEMBERED_SCOPES = 256  # combinations
 BCRYPT_BYTES = 72
 CLOCK_SKEW_SECONDS = 60  # between the servers that sign and those that read
 REQUIRED_CLAIMS = ("sub", "iat", "exp", "iss", "aud", "jti")
@@ -100,6 +101,12 @@ class Claims:
     expiry: int
 
 
+@lru_cache(REMEMBERED_SCOPES)
+def _scopes_of(text: str) -> frozenset[str]:
+    """Tokens with the same scopes share them: thousands of tokens are remembered."""
+    return frozenset(text.split())
+
+
 class TokenCodec:
     """Creates and reads access tokens: JWT (RFC 7519) signed with HMAC-SHA-256. The first key signs, all of them verify.
 
@@ -158,4 +165,4 @@ class TokenCodec:
         user, session, scope = object_id(claims["sub"]), object_id(claims.get("sid")), claims.get("scope")
         if user is None or session is None or not isinstance(scope, str):
             raise InvalidToken
-        return Claims(user, session, frozenset(scope.split()), claims["exp"])
+        return Claims(user, session, _scopes_of(scope), claims["exp"])

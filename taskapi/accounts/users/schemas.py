@@ -1,6 +1,6 @@
 """Users as callers send and see them."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Protocol, Self
 
 from bson import ObjectId
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -137,6 +137,16 @@ class UserRead(ReadModel):
     def unverified_email(self) -> str | None:
         """The address that is to be verified: the pending one, or the account's own."""
         return self.pending_email or (None if self.email_verified else self.email)
+
+
+class UserName(Protocol):
+    """What tasks show of their owner."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def username(self) -> str: ...
 
 
 class Account(UserRead):

@@ -14,7 +14,7 @@ from taskapi.accounts.dependencies import Caller, admit_caller, identify
 from taskapi.core.errors import DomainError, InsufficientScope, InvalidInput, NotAuthenticated
 from taskapi.db.errors import to_domain_error
 from taskapi.events.errors import AuthenticationTooLate
-from taskapi.events.guard import ListenerGuard
+from taskapi.events.guard import ListenerGuard, Listening
 from taskapi.events.socket.closing import OF_END, code_of
 from taskapi.events.socket.messages import Authenticate, read_message
 from taskapi.events.socket.session import Session
@@ -22,6 +22,7 @@ from taskapi.events.tickets import MAX_LENGTH, Tickets
 from taskapi.web import problems
 from taskapi.web.event_stream import Until
 from taskapi.web.query_models import read_query
+from taskapi.web.request_state import state_of
 from taskapi.web.routing import strict_router
 from taskapi.web.services import services_of
 from taskapi.web.websocket import Disconnected, WebSocket
@@ -73,13 +74,24 @@ async def _follow(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _serve(socket: WebSocket, query: SocketQuery) -> None:
-    caller = await _authenticate(socket, query)
-    socket.scope["headers"].clear()  # of no use any more, for as long as the connection lasts
-    with services_of(socket.scope)[ListenerGuard].listen(caller) as listening:
+    guard = services_of(socket.scope)[ListenerGuard]
+    listening, session = await _begin(socket, query, guard)
+    try:
         async with Until(listening.ended):
-            await Session(socket, caller).run()
+            await session.run()
         reason = listening.ended.result()
         await socket.close(OF_END[reason], reason.value)
+    finally:
+        guard.remove(listening)
+
+
+async def _begin(socket: WebSocket, query: SocketQuery, guard: ListenerGuard) -> tuple[Listening, Session]:
+    """A caller who listens until ``guard`` is told otherwise, with nothing of the request that is no longer needed."""
+    caller = await _authenticate(socket, query)
+    session = Session(socket, caller)
+    socket.scope["headers"].clear()
+    state_of(socket.scope).caller = None
+    return guard.add(caller), session
 
 
 async def _authenticate(socket: WebSocket, query: SocketQuery) -> Caller:

@@ -18,7 +18,7 @@ from taskapi.events.feed import ChangeFeed
 from taskapi.events.filters import EventFilter, EventFilterQuery, FilteredChanges
 from taskapi.events.follower import RESET_MESSAGES, End, EndReason, Follower, Heartbeat, Hello, Message, Reset
 from taskapi.events.guard import ListenerGuard, Listening
-from taskapi.events.rendering import RenderedEvent
+from taskapi.events.rendering import EventReader, RenderedEvent
 from taskapi.events.schemas import EVENT_EXAMPLE, POSITION_EXAMPLE, PositionText
 from taskapi.events.tickets import MAX_LENGTH as MAX_TICKET_LENGTH
 from taskapi.tasks.services.changes import TaskChanges
@@ -140,7 +140,7 @@ async def stream_events(query: Annotated[StreamQuery, Query()], caller: Listener
     feed, guard, user = services[ChangeFeed], services[ListenerGuard], caller.user
     choose = FilteredChanges(query, user.object_id, services[TaskChanges]).choose if query.is_given else None
     listening = guard.add(caller)
-    held = Held(feed, feed.add(user, choose), guard, listening)
+    held = Held(feed, feed.add(EventReader.of(user), choose), guard, listening)
     messages = feed.messages(held.follower, request.headers.get("last-event-id") or query.since, HEARTBEAT_SECONDS)
     try:
         first = await anext(messages)

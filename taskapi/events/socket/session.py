@@ -9,6 +9,7 @@ from taskapi.core.errors import DomainError, TooManyRequests
 from taskapi.events.errors import AlreadyAuthenticated, SubscriptionExists, TooManySubscriptions, UnknownSubscription
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.positions import PositionCodec
+from taskapi.events.rendering import EventReader
 from taskapi.events.socket import messages
 from taskapi.events.socket.messages import (
     Ack,
@@ -36,7 +37,7 @@ class Session:
 
     def __init__(self, socket: WebSocket, caller: Caller) -> None:
         services = services_of(socket.scope)
-        self._socket, self._user = socket, caller.user
+        self._socket, self._user = socket, EventReader.of(caller.user)
         self._feed, self._changes, self._positions = services[ChangeFeed], services[TaskChanges], services[PositionCodec]
         self._limit = services.get(RequestLimit)
         self._list_path = f"{socket.scope.get('root_path', '')}/tasks"

@@ -1,27 +1,25 @@
 """One subscription of a connection: the events of an account, or of those of its tasks that match a filter."""
 
-import asyncio
 import json
 import logging
-from collections import deque
 from contextlib import aclosing, suppress
 from typing import Final
 from urllib.parse import urlencode
 
 from pymongo.errors import PyMongoError
 
-from taskapi.accounts.users.schemas import Account
 from taskapi.core.errors import DomainError
 from taskapi.db.errors import to_domain_error
 from taskapi.events.errors import SubscriptionFailed
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.filters import EventFilter, FilteredChanges
 from taskapi.events.follower import RESET_MESSAGES, End, Heartbeat, Hello, Message, Reset
-from taskapi.events.rendering import RenderedEvent
+from taskapi.events.rendering import EventReader, RenderedEvent
 from taskapi.events.socket import messages
 from taskapi.events.socket.messages import Subscribe
 from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.storage.scope import Scope
+from taskapi.web.http_lean import LeanEvent
 from taskapi.web.websocket import Disconnected, WebSocket
 
 log = logging.getLogger(__name__)
@@ -32,20 +30,19 @@ HEARTBEAT_SECONDS: Final = 60.0
 class Subscription:
     """Sends what it is told, in a task of its own, until it is cancelled or fails."""
 
-    def __init__(self, wanted: Subscribe, user: Account, list_path: str, socket: WebSocket) -> None:
+    def __init__(self, wanted: Subscribe, user: EventReader, list_path: str, socket: WebSocket) -> None:
         """Raises InvalidInput for an invalid filter."""
-        wanted.selection().filter(Scope.of(user))  # before the first task asks for it
+        wanted.selection().filter(Scope.of_id(user.object_id))  # before the first task asks for it
         self.id = wanted.id
         self._wanted, self._user, self._socket = wanted, user, socket
         self._list = f"{list_path}{_query(wanted)}"
-        self._waiting: deque[str] = deque()  # the positions of events without an ack, if there is a window
-        self._room = asyncio.Event()
+        self._waiting: list[str] = []  # the positions of events without an ack, if there is a window
+        self._room = LeanEvent()
 
     def acknowledge(self, position: str) -> None:
         """Takes an event and those before it for done; one that does not wait, or not any more, changes nothing."""
         if position in self._waiting:
-            while self._waiting.popleft() != position:
-                pass
+            del self._waiting[: self._waiting.index(position) + 1]
             self._room.set()
 
     async def run(self, feed: ChangeFeed, changes: TaskChanges) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from taskapi.accounts.users.schemas import UserRead
+from taskapi.accounts.users.schemas import UserName, UserRead
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import LEGACY_DEFAULTS
@@ -16,7 +16,7 @@ WITHOUT_INTERNAL: Mapping[str, int] = {name: 0 for name in TaskDocument.model_fi
 """A projection to more than the public fields if a script has stored others, but a faster one for MongoDB."""
 
 
-def read(stored: BSON, owner: UserRead) -> TaskRead:
+def read(stored: BSON, owner: UserName) -> TaskRead:
     """A stored task of ``owner``, with the owner's current name: the copy in the task may be an earlier one."""
     return damaged.read(TaskRead, {**stored, "owner": OwnerRead(id=owner.id, username=owner.username)}, SOURCE)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from taskapi.accounts.users.schemas import UserRead
+from taskapi.accounts.users.schemas import UserName, UserRead
 from taskapi.db.raw import Raw, decode, decode_all
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.reading import read
@@ -42,7 +42,7 @@ class TaskRenderer:
         self._max_bytes, self._bytes = max_bytes, 0
         self._remembered: OrderedDict[Raw, _Remembered] = OrderedDict()  # the least recently shown first
 
-    def render(self, stored: Raw, owner: UserRead) -> Rendering:
+    def render(self, stored: Raw, owner: UserName) -> Rendering:
         """A stored task of ``owner``, with the owner's current name."""
         known = self._remembered.get(stored)
         if known is None:
