@@ -3,6 +3,9 @@
 Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC 8190), both last updated 2025-10-09, and
 the Multicast entries of the two Address Space registries. An address is public when the most specific registration that
 holds it says "globally reachable: true", or when none holds it; in IPv6 it must be global unicast as well (RFC 4291).
+
+One address is refused although it is registered as public: Azure's platform answers there, to its virtual machines alone
+("What is IP address 168.63.129.16?", Microsoft). The metadata of other clouds is at addresses that are not public.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -10,13 +13,14 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 GLOBAL_UNICAST = IPv6Network("2000::/3")
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last four bytes
 
-# Every registration that is not "globally reachable: true", but for those that wrap an IPv4 address (below).
+# Every registration that is not "globally reachable: true", but for those that wrap an IPv4 address (below), and Azure's.
 NOT_REACHABLE = (
     "0.0.0.0/8",  # this network
     "10.0.0.0/8",  # private use
     "100.64.0.0/10",  # shared by the customers of a carrier
     "127.0.0.0/8",  # loopback
     "169.254.0.0/16",  # link local
+    "168.63.129.16/32",  # Azure's platform
     "172.16.0.0/12",  # private use
     "192.0.0.0/24",  # IETF protocol assignments
     "192.0.2.0/24",  # documentation

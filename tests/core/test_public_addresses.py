@@ -91,6 +91,9 @@ def test_every_registration_at_both_ends(block: str, reachable: bool) -> None:
         ("100.128.0.0", True),
         ("172.32.0.0", True),
         ("223.255.255.255", True),
+        ("168.63.129.15", True),
+        ("168.63.129.16", False),  # Azure's platform
+        ("::ffff:168.63.129.16", False),
         ("2606:4700::1111", True),
         ("2001:200::1", True),
         ("3fff:1000::1", True),
