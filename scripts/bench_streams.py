@@ -130,6 +130,7 @@ async def follow_changes(url: str, callers: list[Caller], kind: str, seconds: in
         reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=2**20)
         writer.write(HEADS[kind].format(callers[number % len(callers)].token).encode())
         if kind == "socket":
+            await reader.readuntil(b'{"type":"ready"}')
             writer.write(SUBSCRIBE)
         await reader.readuntil(BEGUN[kind])
         streams.append((asyncio.create_task(note(reader, sent, delays)), writer))
