@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from taskapi.analytics.extracts.formats import MISSING
 from tests.server.process import SERVE, Server, completed, environment
 
 pytestmark = pytest.mark.real
 
 TASKAPI = SERVE[0]
+PAGE = Path(__file__).parents[2] / "docs" / "extracts.md"
 
 
 def extract(server: Server, to: Path, *arguments: str) -> tuple[int, str]:
@@ -69,9 +71,8 @@ def test_missing_pyarrow_is_one_sentence(server: Server, tmp_path: Path) -> None
         done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == code, done.stderr
         if code:
-            assert (
-                done.stderr == 'taskapi: parquet needs pyarrow: pip install "taskapi[extract]"; jsonl and csv need nothing else\n'
-            )
+            assert done.stderr == f"taskapi: {MISSING}\n"
+            assert MISSING.removeprefix("parquet needs pyarrow: ").partition(";")[0] in PAGE.read_text()
 
 
 @pytest.mark.parametrize("format_", ["parquet", "csv"])

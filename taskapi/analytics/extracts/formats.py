@@ -18,7 +18,7 @@ from taskapi.tasks.import_export.csv_writer import csv_record
 
 GROUP_ROWS, GROUP_BYTES = 32_768, 32 * 2**20  # in one row group of Parquet, which is in memory: whichever is reached first
 MAX_CELL = 2**31 - 1
-MISSING = 'parquet needs pyarrow: pip install "taskapi[extract]"; jsonl and csv need nothing else'
+MISSING = 'parquet needs pyarrow: .venv/bin/pip install --no-build-isolation -e ".[extract]"; jsonl and csv need nothing else'
 
 
 class Encoder(Protocol):
