@@ -49,7 +49,7 @@ WITH_ETAG: dict[int | str, Any] = {200: {"headers": ETAG_HEADER}}
 async def create_webhook(
     data: WebhookCreate, caller: WebhookOwner, webhooks: Webhooks, audit_log: CallerAuditLog, request: Request, response: Response
 ) -> WebhookMade:
-    """Have the events of your tasks sent to a server of yours. All that happens after this answer is sent."""
+    """Have the events of your tasks sent to a server of yours: of every change after this answer, and of none before."""
     made = await webhooks.create(caller.user, data, audit_log)
     response.headers["Location"] = path_to(request, router, "read_webhook", webhook_id=made.id)
     response.headers["ETag"] = etag(made.version)
