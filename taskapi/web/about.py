@@ -14,7 +14,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "history", "description": "Who changed a task and how; revert to an earlier version."},
     {"name": "trash", "description": "Deleted tasks: restore them, or erase them before they expire."},
     {"name": "bulk", "description": "Many tasks in one request: a list of operations, or one change to all that match a filter."},
-    {"name": "events", "description": "Changes of your tasks as they happen."},
+    {"name": "events", "description": "Changes of your tasks as they happen; over WebSocket, see `/asyncapi.json`."},
     {"name": "statistics", "description": "Numbers about your tasks, as JSON and CSV."},
     {"name": "webhooks", "description": "Have what happens to your tasks sent to a server of yours."},
     {"name": "export and import", "description": "Export all your tasks, and import tasks from other programs."},

@@ -52,7 +52,7 @@ class TaskChangesRead(BaseModel):
     "/changes",
     summary="List what has changed",
     response_model=TaskChangesRead,
-    response_description="A page of changes, oldest first.",
+    response_description="A page of changes, oldest first; those of a first run, newest first.",
     responses=responses(401, 403, 422, InvalidPosition, PositionExpired, StreamsUnsupported, QueryTimeout, *admission.PROBLEMS),
 )
 async def list_changes(query: Annotated[ChangesQuery, Query()], user: TaskReader, delta: Delta, request: Request) -> Response:

@@ -39,7 +39,7 @@ LAST_EVENT_ID: Final = {
     "name": "Last-Event-ID",
     "in": "header",
     "required": False,
-    "description": "As `since`, before which it goes. `EventSource` sends it when it connects again.",
+    "description": "Like `since`, and takes precedence over it. `EventSource` sends it when it connects again.",
     "schema": {"type": "string"},
 }
 EXAMPLE: Final = (
@@ -134,7 +134,8 @@ async def stream_events(query: Annotated[StreamQuery, Query()], caller: Listener
     """Each change of your tasks as it happens, as server-sent events. With `Last-Event-ID` or `since`, also what happened since.
 
     The first event is `hello`, or `reset` if it is not known what happened since: load your list anew, then go on. A stream ends
-    with your session, and with a worker that stops: connect again with the last `id`.
+    with your session, and with a worker that stops: connect again with the last `id`. *Try it out* shows nothing, as it waits for
+    the end: use curl, or the page `/live`.
     """
     services = services_of(request)
     feed, guard, user = services[ChangeFeed], services[ListenerGuard], caller.user
