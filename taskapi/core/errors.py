@@ -31,9 +31,9 @@ from typing import Any, ClassVar, Self
 from pydantic import ValidationError
 
 MESSAGES = {"extra_forbidden": "There is no such field", "missing": "Field required", "list_type": "Input should be a list"}
+MESSAGES["date_from_datetime_parsing"] = "There is no such day"  # as 2027-02-30: other formats are refused before
 MESSAGES |= dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be an object")
-MAX_FAULTS = 50
-MAX_FIELD_LENGTH = 100  # characters of a field name that came from the caller
+MAX_FAULTS, MAX_FIELD_LENGTH = 50, 100  # in one answer; characters of a field name that came from the caller
 
 
 class TaskAPIError(Exception):

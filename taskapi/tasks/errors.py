@@ -50,7 +50,8 @@ class CountDiffers(Conflict):
     code = "count_differs"
 
     def __init__(self, found: int, expected: int) -> None:
-        super().__init__(f"The filter matches {found} tasks, not the {expected} you expected. Nothing was changed.")
+        tasks = "1 task" if found == 1 else f"{found} tasks"
+        super().__init__(f"The filter matches {tasks}, not the {expected} you expected. Nothing was changed.")
 
     @classmethod
     def sample(cls) -> Self:

@@ -71,7 +71,7 @@ def _web_address(link: str) -> str:
     try:
         url = _url.validate_python(link)
     except ValidationError:
-        raise PydanticCustomError("url", "must be a URL that starts with http:// or https://") from None
+        raise PydanticCustomError("url", "must be a complete http or https URL, such as https://example.com/") from None
     if url.username or url.password:
         raise PydanticCustomError("url_credentials", "must not contain a user name or password")
     written = str(url)

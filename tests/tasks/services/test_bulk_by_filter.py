@@ -68,6 +68,8 @@ async def test_a_dry_run_and_an_expectation(with_tasks: Account, method: str) ->
     assert (await with_tasks.call(method, "/tasks?tag=work&dry_run=true", **body)).json() == {"matched": 3, "changed": 0}
     refused = await with_tasks.call(method, "/tasks?tag=work&expect=2", **body)
     is_problem(refused, 409, "count_differs", "The filter matches 3 tasks, not the 2 you expected. Nothing was changed.")
+    refused = await with_tasks.call(method, "/tasks?tag=home&expect=2", **body)
+    is_problem(refused, 409, "count_differs", "The filter matches 1 task, not the 2 you expected. Nothing was changed.")
     assert await state() == before
     assert (await with_tasks.call(method, "/tasks?tag=work&expect=3", **body)).json() == {"matched": 3, "changed": 3}
     assert await state() != before
