@@ -209,6 +209,7 @@ def test_authorize_offers_password_or_api_token(app: FastAPI) -> None:
     schemes = app.openapi()["components"]["securitySchemes"]
     assert schemes["password"]["flows"]["password"]["tokenUrl"] == "token"
     assert (schemes["token"]["type"], schemes["token"]["scheme"]) == ("http", "bearer")
+    assert list(schemes) == ["token", "password"]  # Swagger UI focuses the last
     public = {"register", "sign_in", "revoke_token", "welcome", "health", "ready"}
     public |= {"forgot_password", "reset_password", "verify_email"}
     for _, _, body in operations(app.openapi()):
