@@ -93,10 +93,12 @@ def opened(path: Path) -> Iterator[Folder]:
     """The folder, created if there is none, and locked for the block.
 
     Raises:
-        StartupError: it cannot be used, or another run is using it; one line that says why.
+        StartupError: it cannot be used, holds something else, or another run is using it; one line that says why.
     """
     try:
         path.mkdir(mode=0o700, exist_ok=True)
+        if not (path / LOCK).exists():
+            Folder(path).read(check=False)  # or a lock would stay in the folder of something else
         number = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:

@@ -28,6 +28,10 @@ def edit(folder: Path, change: Change) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def names_in(folder: Path) -> set[str]:
+    return {each.name for each in folder.iterdir()}
+
+
 async def refuse(folder: Path, reason: str, **asked: Any) -> None:
     before = {path: path.read_bytes() for path in files(folder)}
     with pytest.raises(StartupError) as refused:
@@ -119,6 +123,7 @@ async def test_folder_of_something_else_is_refused(tmp_path: Path, ada: Account)
     (tmp_path / "tasks" / "part-000001.parquet").write_text("mine")
     await refuse(tmp_path, "is not empty and holds no extract")
     await refuse(tmp_path, "is not empty and holds no extract", full=True)
+    assert names_in(tmp_path) == {"tasks"}
 
 
 async def test_second_run_at_once_is_refused(tmp_path: Path) -> None:
