@@ -1,5 +1,6 @@
 """/live: a page that shows the caller's tasks and follows their changes. It loads nothing from other hosts."""
 
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
 from string import Template
@@ -13,47 +14,45 @@ CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
+FILES = files(__package__)
 FOREVER = "public, max-age=31536000, immutable"
 
 
-class Script(Response):
-    """A JavaScript file."""
-
-    media_type = "text/javascript"
-
-
-class Style(Response):
-    """A CSS file."""
-
-    media_type = "text/css"
+TYPES = {"js": "text/javascript", "css": "text/css"}
 
 
 def install(app: FastAPI) -> None:
-    """Adds the page, its script and its style. The paths of the two change with their content, so that browsers may keep them."""
+    """Adds the page, its scripts and its style.
+
+    The path of the folder of the files changes with their content, so that browsers may keep them. The scripts import one another
+    from the same folder.
+    """
     pages = strict_router(include_in_schema=False)
-    script = _add_file(pages, "live", "js", Script)
-    style = _add_file(pages, "live", "css", Style)
-    template = Template(_read("live.html"))
+    contents = {file.name: file.read_bytes() for file in FILES.iterdir() if file.name.rpartition(".")[2] in TYPES}
+    folder = f"/live/{_digest(contents)}"
+    for name, content in contents.items():
+        _add_file(pages, f"{folder}/{name}", content)
+    template = Template((FILES / "live.html").read_text("utf-8"))
 
     @pages.get("/live", response_class=HTMLResponse)
     async def live(request: Request) -> HTMLResponse:
         root = request.scope.get("root_path", "")
-        page = template.substitute(script=root + script, style=root + style, docs=f"{root}/docs")
+        page = template.substitute(files=root + folder, docs=f"{root}/docs")
         return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_POLICY, "Cache-Control": "no-cache"})
 
     app.router.routes.extend(pages.routes)
 
 
-def _add_file(pages: APIRouter, name: str, suffix: str, response_class: type[Response]) -> str:
-    content = _read(f"{name}.{suffix}").encode()
-    path = f"/live/{name}.{sha256(content).hexdigest()[:16]}.{suffix}"
+def _add_file(pages: APIRouter, path: str, content: bytes) -> None:
+    media_type = TYPES[path.rpartition(".")[2]]
 
-    @pages.get(path, response_class=response_class)
+    @pages.get(path, response_class=Response)
     async def file() -> Response:
-        return response_class(content, headers={"Cache-Control": FOREVER})
-
-    return path
+        return Response(content, media_type=media_type, headers={"Cache-Control": FOREVER})
 
 
-def _read(name: str) -> str:
-    return (files(__package__) / name).read_text("utf-8")
+def _digest(contents: Mapping[str, bytes]) -> str:
+    whole = sha256()
+    for name in sorted(contents):
+        whole.update(sha256(contents[name]).digest())
+    return whole.hexdigest()[:16]
