@@ -41,7 +41,8 @@ class Job:
                 _require_not_cancelled()
                 log.exception("%s failed; it will be retried", self.name)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._seconds)
+                async with asyncio.timeout(self._seconds):  # wait_for may lose a cancellation that comes with the wake-up
+                    await self._woken.wait()
 
 
 def _require_not_cancelled() -> None:

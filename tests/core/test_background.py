@@ -72,3 +72,19 @@ async def test_failure_at_the_end_keeps_no_job_alive() -> None:
 
     async with asyncio.timeout(10), running([Job("stubborn", work, 0.01)]):
         await begun.wait()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_job_that_is_woken_as_it_is_cancelled_ends(turns: int) -> None:
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+
+    job = Job("woken", work, LONG)
+    async with asyncio.timeout(10), running([job]):
+        await begun.wait()
+        await asyncio.sleep(0)
+        job.wake()
+        for _ in range(turns):
+            await asyncio.sleep(0)
