@@ -7,9 +7,10 @@ worker can do. Events of one task are sent one after the other, in their order.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from bson import ObjectId
@@ -34,7 +35,7 @@ MAX_IN_FLIGHT: Final = 100  # of this worker
 MAX_FAILING: Final = 50  # of those, to receivers whose last attempt failed
 MAX_PER_ACCOUNT: Final = 20
 MAX_PER_HOOK: Final = 3
-AT_ONCE: Final = 16  # webhooks whose deliveries are looked for at the same time
+AT_ONCE: Final = 16  # hosts for whose webhooks deliveries are looked for at the same time
 
 Tell = Callable[[ObjectId], Awaitable[None]]  # the owner, that a webhook was disabled
 
@@ -72,9 +73,12 @@ class DeliveryWorker:
         due = await self._deliveries.find_due_hooks()
         random.shuffle(due)
         hooks = await self._hooks.find_many(due)
-        full = set[str]()
-        for start in range(0, len(due), AT_ONCE):
-            beginning = (self._begin_if_sound(hook_id, hooks.get(hook_id), full) for hook_id in due[start : start + AT_ONCE])
+        groups = defaultdict[Any, list[ObjectId]](list)  # those for one host one after another: it soon has as many as it may
+        for hook_id in due:
+            groups[_host_of(hooks.get(hook_id)) or hook_id].append(hook_id)
+        waiting = list(groups.values())
+        for start in range(0, len(waiting), AT_ONCE):
+            beginning = (self._begin_group(group, hooks) for group in waiting[start : start + AT_ONCE])
             for failure in filter(None, await asyncio.gather(*beginning, return_exceptions=True)):
                 raise failure
 
@@ -88,15 +92,18 @@ class DeliveryWorker:
         """Waits for the attempts in flight."""
         await asyncio.gather(*self._attempts, return_exceptions=True)
 
-    async def _begin_if_sound(self, hook_id: ObjectId, hook: BSON | None, full: set[str]) -> None:
-        """As ``_begin``; what a script has damaged keeps no other webhook from its events."""
-        try:
-            await self._begin(hook_id, hook, full)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            damaged.note(WebhookDocument.Settings.name, hook_id, ["url", "enabled", "failing_since"])
+    async def _begin_group(self, hook_ids: Sequence[ObjectId], hooks: Mapping[ObjectId, BSON]) -> None:
+        """As ``_begin``, for several webhooks; what a script has damaged keeps no other from its events."""
+        for hook_id in hook_ids:
+            try:
+                await self._begin(hook_id, hooks.get(hook_id))
+            except HostBusy:
+                return
+            except (KeyError, TypeError, ValueError, AttributeError):
+                damaged.note(WebhookDocument.Settings.name, hook_id, ["url", "enabled", "failing_since"])
 
-    async def _begin(self, hook_id: ObjectId, hook: BSON | None, full: set[str]) -> None:
-        """Begins attempts at deliveries to a webhook. Hosts that take no more in this turn are added to ``full``."""
+    async def _begin(self, hook_id: ObjectId, hook: BSON | None) -> None:
+        """Begins attempts at deliveries to a webhook. Raises HostBusy."""
         if hook is None:
             await self._deliveries.delete_for_hook(hook_id)  # deleted while its events were dispatched
             return
@@ -107,21 +114,18 @@ class DeliveryWorker:
             await self._deliveries.cancel(hook_id, "account_inactive")
             return
         like, host = _Attempt(hook_id, hook["user"], hook["failing_since"] is not None), _host(hook["url"])
-        if host in full or not self._has_room(like):
+        if not self._has_room(like):
             return
         waiting = set[ObjectId]()  # tasks whose first event is not due
         for due in await self._deliveries.find_due(hook_id, 2 * MAX_PER_HOOK):
             if due["task"] in waiting or await self._deliveries.waits_for_another(hook_id, due):
                 waiting.add(due["task"])
                 continue
-            if host in full or not self._has_room(like):
+            if not self._has_room(like):
                 break
             self._beginning.append(like)
             try:
                 delivery = await self._deliveries.lease(due["_id"], host)
-            except HostBusy:
-                full.add(host)
-                break
             finally:
                 self._beginning.remove(like)
             if delivery is not None:
@@ -183,6 +187,14 @@ class DeliveryWorker:
             await self._states.touch()
             await self._deliveries.cancel(hook["_id"], "webhook_disabled")
             await self._tell(hook["user"])
+
+
+def _host_of(hook: BSON | None) -> str | None:
+    """The host that a webhook sends to; None if it sends nothing, or a script has damaged it."""
+    try:
+        return _host(hook["url"]) if hook is not None and hook["enabled"] else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _host(url: str) -> str:
