@@ -1,5 +1,6 @@
 """The command ``taskapi extract`` as an operator runs it."""
 
+import errno
 import fcntl
 import json
 import os
@@ -103,18 +104,24 @@ def test_signal_ends_it_with_one_line(server: Server, tmp_path: Path, number: si
     to = tmp_path / "extract"
     to.mkdir()
     os.mkfifo(to / "manifest.json")
+    (to / ".lock").touch()  # as in the folder of an extract
     process = popen(server, to)
-    while not (to / ".lock").exists():
+    while (writer := _open_to_write(to / "manifest.json")) is None:
         assert process.poll() is None
         time.sleep(0.02)
-    _require_locked(to / ".lock")
+    with (to / ".lock").open("rb+") as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
+    os.close(writer)
     assert (process.returncode, said) == (1, "taskapi: interrupted; the next run continues where this one stopped\n")
 
 
-def _require_locked(path: Path) -> None:
-    number = os.open(path, os.O_RDWR)
-    with pytest.raises(BlockingIOError):
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.close(number)
+def _open_to_write(pipe: Path) -> int | None:
+    """The descriptor of a named pipe; None until somebody reads it."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return None
