@@ -75,7 +75,7 @@ async def test_failure_at_the_end_keeps_no_job_alive() -> None:
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_a_job_that_is_woken_as_it_is_cancelled_ends(turns: int) -> None:
+async def test_job_woken_as_it_is_cancelled_ends(turns: int) -> None:
     begun = asyncio.Event()
 
     async def work() -> None:

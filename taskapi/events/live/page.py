@@ -18,7 +18,19 @@ FILES = files(__package__)
 FOREVER = "public, max-age=31536000, immutable"
 
 
-TYPES = {"js": "text/javascript", "css": "text/css"}
+class Script(Response):
+    """A JavaScript file."""
+
+    media_type = "text/javascript"
+
+
+class Style(Response):
+    """A CSS file."""
+
+    media_type = "text/css"
+
+
+TYPES: dict[str, type[Response]] = {"js": Script, "css": Style}
 
 
 def install(app: FastAPI) -> None:
@@ -44,11 +56,11 @@ def install(app: FastAPI) -> None:
 
 
 def _add_file(pages: APIRouter, path: str, content: bytes) -> None:
-    media_type = TYPES[path.rpartition(".")[2]]
+    response_class = TYPES[path.rpartition(".")[2]]
 
-    @pages.get(path, response_class=Response)
+    @pages.get(path, response_class=response_class)
     async def file() -> Response:
-        return Response(content, media_type=media_type, headers={"Cache-Control": FOREVER})
+        return response_class(content, headers={"Cache-Control": FOREVER})
 
 
 def _digest(contents: Mapping[str, bytes]) -> str:
