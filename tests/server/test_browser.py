@@ -37,7 +37,8 @@ def test_a_task_is_made_through_the_docs_page(browser: webdriver.Chrome, server:
     click("//button[contains(@class, 'authorize')]")
     shown("//input[@id='oauth_username']").send_keys("ada")
     shown("//input[@id='oauth_password']").send_keys(PASSWORD)
-    click("//div[contains(@class, 'auth-btn-wrapper')]//button[contains(@class, 'authorize')]")
+    form = "//input[@id='oauth_username']/ancestor::div[contains(@class, 'auth-container')][1]"
+    click(f"{form}//button[contains(@class, 'authorize')]")
     shown("//div[contains(@class, 'auth-btn-wrapper')]//button[text()='Logout']")
     click("//div[contains(@class, 'auth-btn-wrapper')]//button[contains(@class, 'btn-done')]")
     click("//div[@id='operations-tasks-create_task']//button[contains(@class, 'opblock-summary-control')]")
