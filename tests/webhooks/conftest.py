@@ -9,7 +9,7 @@ from taskapi.webhooks import backoff
 from taskapi.webhooks.sender import WebhookSender
 from tests.client import Account
 from tests.webhooks.clock import Clock
-from tests.webhooks.receiver import Receiver, receiver
+from tests.webhooks.receiver import PATIENCE_SECONDS, Receiver, receiver
 
 
 @pytest.fixture
@@ -19,7 +19,13 @@ async def here() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def clock(ada: Account, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clock]:
+def attempt_seconds() -> float:
+    """How long an attempt may take."""
+    return PATIENCE_SECONDS
+
+
+@pytest.fixture
+async def clock(ada: Account, monkeypatch: pytest.MonkeyPatch, attempt_seconds: float) -> AsyncIterator[Clock]:
     monkeypatch.setattr(backoff, "JITTER", 0)
-    async with WebhookSender(Resolver(), allow_private=True, timeout=1) as sender:
+    async with WebhookSender(Resolver(), allow_private=True, timeout=attempt_seconds) as sender:
         yield Clock(sender)

@@ -128,6 +128,7 @@ async def test_the_start_of_the_answer_is_kept(ada: Account, here: Receiver, clo
     assert (await ada.get(f"/webhooks/{hook['id']}/deliveries")).json()[0]["answer"] == kept
 
 
+@pytest.mark.parametrize("attempt_seconds", [0.5])
 async def test_a_silent_receiver_times_out(ada: Account, here: Receiver, clock: Clock) -> None:
     await add_delivery(ada, await add_hook(ada, here))
     here.hang()
