@@ -90,13 +90,13 @@ class DeliveryRepository:
         return await self._deliveries.find_one(pending, {"event": 1, "next_attempt_at": 1}, sort=[("event", ASCENDING)])
 
     async def lease(self, delivery_id: ObjectId, host: str) -> LeasedDelivery | None:
-        """Leases a pending delivery, and counts the attempt. None when it is being attempted.
+        """Leases a delivery that is due, and counts the attempt. None when it is being attempted, or was put off meanwhile.
 
         Raises HostBusy. The limit holds for all workers: a slot can be taken once, by the unique index.
         """
         now = utc_now()
         lease = LEASE.begin(delivery_id, now)
-        free = {"_id": delivery_id, **PENDING, **LEASE.free(now)}
+        free = {"_id": delivery_id, **PENDING, "next_attempt_at": {"$lte": now}, **LEASE.free(now)}
         values = {**lease.values, "next_attempt_at": lease.values[LEASE.until]}  # it is not due until then
         for slot in _random.sample(range(MAX_IN_FLIGHT_TO_HOST), MAX_IN_FLIGHT_TO_HOST):
             update = {"$set": {**values, "slot": f"{host} {slot}"}, "$inc": {"attempts": 1}}

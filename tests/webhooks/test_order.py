@@ -15,14 +15,14 @@ from taskapi.webhooks import backoff
 from taskapi.webhooks.deliveries import new_delivery
 from taskapi.webhooks.delivery_repository import LEASE, DeliveryRepository
 from taskapi.webhooks.dispatch_repository import DispatchRepository
-from taskapi.webhooks.documents import MAX_IN_FLIGHT_TO_HOST
+from taskapi.webhooks.documents import MAX_IN_FLIGHT_TO_HOST, WebhookDeliveryDocument
 from taskapi.webhooks.jobs import DeliveryJob
 from taskapi.webhooks.repository import WebhookRepository
 from taskapi.webhooks.secrets import WebhookSecrets
 from taskapi.webhooks.sender import WebhookSender
 from taskapi.webhooks.worker import MAX_PER_HOOK, DeliveryWorker
 from tests.client import Account
-from tests.stored import service
+from tests.stored import collection, service
 from tests.webhooks.hooks import BSON, add_hook, deliveries, due_now, until_stored
 from tests.webhooks.receiver import Receiver, answer, receiver
 
@@ -175,3 +175,12 @@ async def test_what_a_killed_worker_had_is_sent_again(ada: Account, here: Receiv
             await left.run_due()
             await left.finish()
     assert len(here.taken) == MAX_IN_FLIGHT_TO_HOST
+
+
+async def test_what_was_put_off_meanwhile_is_not_leased(ada: Account, here: Receiver) -> None:
+    hook, repository = await add_hook(ada, here), service(DeliveryRepository)
+    await add(ada, hook, (ObjectId(), "1"))
+    (found,) = await repository.find_due(ObjectId(hook["id"]), 1)
+    later = {"$set": {"next_attempt_at": utc_now() + timedelta(hours=1)}}
+    await collection(WebhookDeliveryDocument).update_one({"_id": found["_id"]}, later)
+    assert await repository.lease(found["_id"], "host") is None
