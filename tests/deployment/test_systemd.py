@@ -2,7 +2,6 @@
 
 import configparser
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from taskapi.cli import serve as cli
 from taskapi.cli import supervisor
 from taskapi.core.settings import Settings
 from taskapi.db import mongod_process
+from tests.tools import needs
 
 UNIT = Path(__file__).parents[2] / "scripts" / "taskapi.service"
 PROGRAM = "/opt/taskapi/.venv/bin/taskapi"
@@ -45,10 +45,7 @@ def service() -> configparser.SectionProxy:
 
 @pytest.fixture
 def analyze() -> str:
-    path = shutil.which("systemd-analyze")
-    if path is None:
-        pytest.skip("systemd-analyze is missing")
-    return path
+    return needs("systemd-analyze", "systemd")
 
 
 @pytest.fixture
