@@ -1,5 +1,6 @@
 """A worker that the test drives itself, by a clock that it sets."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +14,24 @@ from taskapi.webhooks.dispatch_repository import DispatchRepository
 from taskapi.webhooks.repository import WebhookRepository
 from taskapi.webhooks.secrets import WebhookSecrets
 from taskapi.webhooks.sender import WebhookSender
-from taskapi.webhooks.worker import DeliveryWorker
+from taskapi.webhooks.worker import DeliveryWorker, Tell
 from tests.client import Account
 from tests.stored import service
 from tests.webhooks.hooks import BSON, deliveries, due_now
+
+
+def delivery_worker(sender: WebhookSender, tell: Tell, now: Callable[[], datetime] = utc_now) -> DeliveryWorker:
+    """A worker beside those of the application."""
+    return DeliveryWorker(
+        service(WebhookRepository),
+        service(DispatchRepository),
+        service(DeliveryRepository),
+        service(AccountLoader),
+        service(WebhookSecrets),
+        sender,
+        tell,
+        now,
+    )
 
 
 class Clock:
@@ -25,16 +40,7 @@ class Clock:
     def __init__(self, sender: WebhookSender) -> None:
         self.now = utc_now()
         self.told: list[ObjectId] = []
-        self.worker = DeliveryWorker(
-            service(WebhookRepository),
-            service(DispatchRepository),
-            service(DeliveryRepository),
-            service(AccountLoader),
-            service(WebhookSecrets),
-            sender,
-            self.tell,
-            lambda: self.now,
-        )
+        self.worker = delivery_worker(sender, self.tell, lambda: self.now)
 
     async def tell(self, user: ObjectId) -> None:
         self.told.append(user)

@@ -8,21 +8,18 @@ from datetime import timedelta
 import pytest
 from bson import ObjectId
 
-from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.clock import utc_now
 from taskapi.core.resolver import Resolver
 from taskapi.webhooks import backoff
 from taskapi.webhooks.deliveries import new_delivery
 from taskapi.webhooks.delivery_repository import LEASE, DeliveryRepository
-from taskapi.webhooks.dispatch_repository import DispatchRepository
 from taskapi.webhooks.documents import MAX_IN_FLIGHT_TO_HOST, WebhookDeliveryDocument
 from taskapi.webhooks.jobs import DeliveryJob
-from taskapi.webhooks.repository import WebhookRepository
-from taskapi.webhooks.secrets import WebhookSecrets
 from taskapi.webhooks.sender import WebhookSender
 from taskapi.webhooks.worker import MAX_PER_HOOK, DeliveryWorker
 from tests.client import Account
 from tests.stored import collection, service
+from tests.webhooks.clock import delivery_worker
 from tests.webhooks.hooks import BSON, add_hook, deliveries, due_now, until_stored
 from tests.webhooks.receiver import Receiver, answer, receiver
 
@@ -33,18 +30,6 @@ async def tell(_: ObjectId) -> None:
     pass
 
 
-def worker(sender: WebhookSender) -> DeliveryWorker:
-    return DeliveryWorker(
-        service(WebhookRepository),
-        service(DispatchRepository),
-        service(DeliveryRepository),
-        service(AccountLoader),
-        service(WebhookSecrets),
-        sender,
-        tell,
-    )
-
-
 @pytest.fixture
 async def workers() -> AsyncIterator[list[DeliveryWorker]]:
     """Three workers with jobs that run, as in three processes."""
@@ -52,7 +37,7 @@ async def workers() -> AsyncIterator[list[DeliveryWorker]]:
         found = list[DeliveryWorker]()
         for _ in range(3):
             sender = await stack.enter_async_context(WebhookSender(Resolver(), allow_private=True))
-            found.append(worker(sender))
+            found.append(delivery_worker(sender, tell))
         jobs = [asyncio.create_task(DeliveryJob("webhooks", each, 0.05).run()) for each in found]
         yield found
         for job in jobs:
@@ -147,7 +132,7 @@ async def test_one_webhook_takes_few_slots_of_a_worker(ada: Account, here: Recei
     hook = await add_hook(ada, here)
     await add(ada, hook, *((ObjectId(), f"{number}") for number in range(9)))
     async with WebhookSender(Resolver(), allow_private=True) as sender:
-        alone = worker(sender)
+        alone = delivery_worker(sender, tell)
         for _ in range(3):
             await alone.run_due()
         await here.until(lambda: here.in_flight == MAX_PER_HOOK)
@@ -164,7 +149,7 @@ async def test_what_a_killed_worker_had_is_sent_again(ada: Account, here: Receiv
     for each in await deliveries({}):  # leased by workers that are no more
         assert await repository.lease(each["_id"], here.base.removeprefix("http://"))
     async with WebhookSender(Resolver(), allow_private=True) as sender:
-        left = worker(sender)
+        left = delivery_worker(sender, tell)
         await left.run_due()
         assert here.taken == []
         for each in await deliveries({}):
