@@ -180,7 +180,7 @@ def takes_turns(endpoint: Callable[..., Any]) -> bool:
 def in_turn(handle: Handler) -> Handler:
     """As ``handle``, from the authentication to the beginning of the answer. Meanwhile requests do not count as load.
 
-    The caller of ``ServerBusy`` has waited for ten seconds, behind thousands of others.
+    Raises ServerBusy after ten seconds of waiting behind thousands of others.
     """
 
     async def handle_in_turn(request: Request) -> Response:
