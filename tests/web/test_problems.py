@@ -187,6 +187,7 @@ def test_every_error_has_a_status_and_unique_code(kind: type[errors.DomainError]
         (pymongo_errors.WaitQueueTimeoutError("no"), errors.DatabaseUnavailable),
         (pymongo_errors.ExecutionTimeout("no", 50), errors.QueryTimeout),
         (pymongo_errors.OperationFailure("no", 14031), errors.DatabaseUnavailable),
+        (pymongo_errors.OperationFailure("no keys found for HMAC", 211), errors.DatabaseUnavailable),
         (pymongo_errors.WriteConcernError("no", 91), errors.DatabaseUnavailable),
         (pymongo_errors.ConfigurationError("Sessions are not supported"), errors.DatabaseUnavailable),
         (pymongo_errors.WTimeoutError("no", 64), errors.DatabaseUnavailable),
