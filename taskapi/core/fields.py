@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, LiteralString
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bson import ObjectId
@@ -19,7 +19,10 @@ from pydantic import (
     Strict,
     StringConstraints,
     TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -79,6 +82,20 @@ def _time_zone(name: str) -> str:
     raise PydanticCustomError("unknown_time_zone", "must be a time zone of the IANA database, such as Europe/Berlin")
 
 
+def in_words(message: LiteralString) -> WrapValidator:
+    """Says in words what the pattern before it demands, for those who do not read patterns."""
+
+    def check(value: Any, accept: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return accept(value)
+        except ValidationError as error:
+            if error.errors(include_input=False)[0]["type"] != "string_pattern_mismatch":
+                raise
+        raise PydanticCustomError("string_pattern_mismatch", message)
+
+    return WrapValidator(check)
+
+
 def object_id(text: Any) -> ObjectId | None:
     """``text``, 24 hexadecimal digits, as an ObjectId; None if it is anything else."""
     return ObjectId(text) if isinstance(text, str) and ObjectId.is_valid(text) else None
@@ -130,6 +147,7 @@ Id = Annotated[
 ObjectIdIn = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9a-fA-F]{24}$", to_lower=True),
+    in_words("must be 24 hexadecimal digits"),
     Field(json_schema_extra={"examples": [OBJECT_ID_EXAMPLE]}),
 ]
 """An ObjectId that a caller sends as 24 hexadecimal digits."""

@@ -9,9 +9,13 @@ from pydantic_core import PydanticCustomError
 from taskapi.accounts.security import password_policy
 from taskapi.accounts.security.scopes import Role
 from taskapi.core import email_addresses
-from taskapi.core.fields import Composed, Id, ReadModel, Storable, TextRule, Trimmed, UTCDateTime, Visible, omittable
+from taskapi.core.fields import Composed, Id, ReadModel, Storable, TextRule, Trimmed, UTCDateTime, Visible, in_words, omittable
 
-Username = Annotated[str, StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$")]
+Username = Annotated[
+    str,
+    StringConstraints(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9_.-]+$"),
+    in_words("must contain only letters from A to Z, digits, full stops, hyphens and underscores"),
+]
 
 
 def _normalize_email(text: str) -> str:
