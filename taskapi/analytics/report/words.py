@@ -40,6 +40,8 @@ def duration(seconds: float | None) -> str:
     """In the unit in which it is read most easily."""
     if seconds is None:
         return DASH
+    if seconds < MINUTE:
+        return f"{seconds:.0f} s"
     if seconds < HOUR:
         return f"{seconds / MINUTE:.0f} min"
     if seconds < 2 * DAY:
