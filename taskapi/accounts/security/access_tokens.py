@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from hashlib import blake2b
 from typing import TypeVar
 
 from bson import ObjectId
@@ -117,8 +118,8 @@ class TokenCodec:
         self._kid = keys[0].kid
         self._keys = {key.kid: jwk.construct(key.secret, ALGORITHM) for key in keys}
         self.lifetime = lifetime
-        # A valid signature stays valid, so only the expiry is checked again.
-        self._verified = lru_cache(REMEMBERED_TOKENS)(self._decode)
+        # By the hashes of tokens. A valid signature stays valid, so only the expiry is checked again.
+        self._verified: dict[bytes, Claims] = {}
 
     def encode(self, subject: str, session: str, scopes: Collection[str], lifetime: timedelta) -> str:
         """A new token for the user ``subject`` in ``session``, with ``scopes``, valid for ``lifetime``."""
@@ -144,7 +145,13 @@ class TokenCodec:
         """
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidToken
-        claims = self._verified(token)
+        hashed = blake2b(token.encode(errors="surrogatepass"), digest_size=32).digest()  # a token is a secret, and long
+        claims = self._verified.get(hashed)
+        if claims is None:
+            claims = self._decode(token)
+            if len(self._verified) == REMEMBERED_TOKENS:
+                del self._verified[next(iter(self._verified))]  # the oldest
+            self._verified[hashed] = claims
         if claims.expiry <= utc_now().timestamp():
             raise InvalidToken
         return claims

@@ -11,6 +11,7 @@ from jose import jwt
 from passlib.hash import bcrypt
 
 from taskapi.accounts.errors import Overloaded
+from taskapi.accounts.security import access_tokens
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
 from taskapi.core.errors import InvalidToken
 from taskapi.core.keys import Keyring
@@ -117,6 +118,7 @@ def spellings(token: str) -> dict[str, str]:
         "a newline": f"{head}.{claims}.{signature}\n",
         "spare bits": f"{head}.{claims}.{signature[:-1]}{spare}",
         "a letter that is no ASCII": f"{head}.{claims}.{signature}\u00e9",
+        "half a character": f"{head}.{claims}.{signature}\ud800",
     }
 
 
@@ -127,6 +129,15 @@ def test_a_token_is_written_in_one_way_alone(way: str) -> None:
     with pytest.raises(InvalidToken):
         ours.read(spellings(token)[way])
     assert ours.read(token).user == USER
+
+
+def test_more_tokens_than_are_remembered_are_all_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_tokens, "REMEMBERED_TOKENS", 2)
+    ours = codec(SECRET)
+    users = [ObjectId() for _ in range(5)]
+    tokens = [ours.encode(str(user), str(SESSION), (), LIFETIME) for user in users]
+    for _ in range(2):
+        assert [ours.read(token).user for token in tokens] == users
 
 
 def test_the_first_key_signs_and_all_verify() -> None:
