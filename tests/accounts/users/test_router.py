@@ -72,7 +72,7 @@ async def test_register_names_wrong_fields_and_never_echoes_them(
     assert await collection(UserDocument).count_documents({}) == 0
 
 
-async def test_what_a_username_may_contain_is_said_in_words(anonymous: httpx.AsyncClient) -> None:
+async def test_characters_of_usernames_are_said_in_words(anonymous: httpx.AsyncClient) -> None:
     answer = await anonymous.post("/register", json={**VALID, "username": "ada lovelace"})
     assert answer.json()["details"] == [
         {

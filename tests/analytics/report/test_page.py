@@ -108,7 +108,7 @@ def test_unfinished_week_is_hatched_and_named() -> None:
     (sample.SINGLE, "Open work grew from 0 tasks to 1 in 12 weeks"),
     (sample.SINGLE, "This week so far: 1 created, 0 completed"),
     (sample.SINGLE, "1 task is overdue"),
-    (sample.DONE, "The one completed task took 0 min"),
+    (sample.DONE, "The one completed task took 0 s"),
     (sample.FULL, "Open work grew from 1,500 tasks to 2,589 in 12 weeks"),
     (sample.FULL, "More tasks were created than completed in 11 full weeks: 7,150 to 6,050"),
     (sample.FULL, "Half of the completed tasks took at most 5.8 days, 85 % at most 13.6 days"),
