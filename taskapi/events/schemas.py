@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, UTCDateTime, omittable
+from taskapi.core.fields import OBJECT_ID_EXAMPLE, Id, UTCDateTime, in_words, omittable
 from taskapi.events.positions import MAX_LENGTH
 from taskapi.tasks.schemas import READ_EXAMPLE, TaskRead
 
@@ -20,6 +20,7 @@ PositionText = Annotated[
         "valid for your account alone.",
         examples=[POSITION_EXAMPLE],
     ),
+    in_words("must be a position as it was given: letters, digits, hyphens and underscores"),
 ]
 
 

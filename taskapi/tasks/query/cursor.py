@@ -7,6 +7,7 @@ import bson
 from pydantic import Field
 
 from taskapi.core.errors import FieldError, InvalidInput
+from taskapi.core.fields import in_words
 from taskapi.core.keys import SIGNATURE_BYTES, Signer, decode_base64url, encode_base64url
 from taskapi.db.connection import CODEC
 
@@ -20,6 +21,7 @@ CursorText = Annotated[
         description="The `X-Next-Cursor` of the previous page. Cannot be combined with `offset`. A task whose sort fields do not "
         "change is returned exactly once; one that a change moves past the cursor, twice or not at all.",
     ),
+    in_words("must be a cursor as it was given: letters, digits, hyphens and underscores"),
 ]
 
 
