@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -19,17 +19,21 @@ PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbi
 
 
 def needs(tool: str, package: str) -> str:
-    """The path of ``tool``. Where it is missing the test is skipped, or fails when the variable ``CI`` is set.
+    """The path of ``tool``; where it is missing, the test is ``unavailable``.
 
     ``package`` is what to install on Debian and Ubuntu.
     """
     path = shutil.which(tool, path=PLACES)
     if path is None:
-        reason = f"{tool} is missing; install it (Debian, Ubuntu: apt-get install {package})"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        unavailable(f"{tool} is missing; install it (Debian, Ubuntu: apt-get install {package})")
     return path
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skips the test on the machine of somebody who lacks what it needs. When the variable ``CI`` is set, it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def free_port() -> int:
