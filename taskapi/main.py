@@ -84,6 +84,7 @@ from taskapi.tasks.storage.views import VIEWS as TASK_VIEWS
 from taskapi.web import about, cors, docs, error_handling, methods, middleware, openapi, problems, routing
 from taskapi.web.admission import Admission
 from taskapi.web.application import Application
+from taskapi.web.forwarded import ForwardedHeaders
 from taskapi.web.health import router as health_router
 from taskapi.web.http_protocol import ON_STOP
 from taskapi.web.http_upgrade import SOCKETS
@@ -166,6 +167,7 @@ def create_app(settings: Settings, connect: Callable[[Settings], connection.Clie
         telemetry={"tracing": False, "metrics": False, "logs": False},  # URLs contain what people search for
         middleware=[
             Middleware(middleware.StartupFailure),
+            Middleware(ForwardedHeaders, trusted=settings.trusted_proxies),
             *([Middleware(middleware.RootPath, root_path=settings.root_path)] if settings.root_path else []),
             Middleware(SocketContext, load=load, origins=settings.cors_origins),
             Middleware(middleware.RequestContext, load=load),

@@ -46,8 +46,7 @@ def options(settings: Settings, host: str, port: int) -> dict[str, Any]:
         "log_config": None,
         "access_log": False,
         "server_header": False,
-        "proxy_headers": True,
-        "forwarded_allow_ips": ",".join(settings.trusted_proxies),
+        "proxy_headers": False,  # the application reads them
         "timeout_keep_alive": settings.keep_alive_seconds,
         "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
     }

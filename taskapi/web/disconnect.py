@@ -3,11 +3,18 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, cast
 
 from starlette.types import Scope
 
 KEY = "taskapi.web.disconnect"  # of the scope; other servers, and tests without one, set nothing
+
+
+class Resting(Protocol):
+    """The protocol of a connection that can do with less while it waits."""
+
+    def rest(self) -> None:
+        """Drops what it does not need until another request comes: the current one is complete, and takes long to answer."""
 
 
 class Disconnect:
@@ -31,6 +38,11 @@ class Disconnect:
         """Closes the connection at once. What was written and not sent yet is lost."""
         if self._connection:
             self._connection.abort()
+
+    def rest(self) -> None:
+        """Has the connection keep as little as it can, because its request takes long to answer."""
+        if self._connection and not self._happened:
+            cast(Resting, self._connection.get_protocol()).rest()
 
     def tell(self, wait: "asyncio.Future[Any]") -> None:
         """Fails ``wait`` when the connection ends."""

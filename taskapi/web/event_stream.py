@@ -102,6 +102,7 @@ class EventStream(Response):
             async with Until(self._ended):
                 await send({"type": "http.response.start", "status": 200, "headers": list(HEAD)})
                 _forget(scope)  # which middleware looks at until then
+                disconnect.rest()
                 is_read = await _send(send, self._first, SEND_SECONDS)
                 self._first = b""
                 while is_read:
@@ -135,7 +136,6 @@ def _forget(scope: Scope) -> None:
     """Drops what is no longer needed of a request."""
     state = state_of(scope)
     state.caller, state.quota_headers = None, ()
-    scope["headers"].clear()  # the server has the same list
     kept = {name: scope[name] for name in KEPT if name in scope}
     scope.clear()
     scope.update(kept)

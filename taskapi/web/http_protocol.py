@@ -15,20 +15,14 @@ from taskapi.core.logs import request_id
 from taskapi.web import disconnect, middleware, problems
 from taskapi.web.http_answer import AnswerTransport
 from taskapi.web.http_lean import LeanEvent, LeanFlow, LeanQueue
-from taskapi.web.http_reading import FILES_FOR_OTHERS, PacedReading, has_unread, max_connections
-from taskapi.web.http_upgrade import AfterHead, is_handshake
+from taskapi.web.http_reading import FILES_FOR_OTHERS, HeadTooLarge, PacedReading, has_unread, join_target, max_connections
+from taskapi.web.http_upgrade import AfterHead, is_handshake, new_parser
 from taskapi.web.socket_protocol import SocketProtocol
 
-MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
-REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # so long that the application answers 414
 MAX_HEAD_BYTES = 32 * 1024  # of the headers of a request, and of its trailers
 MAX_LINGERING = FILES_FOR_OTHERS // 4  # connections too many that are not closed at once
 ON_STOP = "on_stop"  # of the lifespan's state: a function that is called when the server is told to stop
 FRAMING = (b"content-length", b"transfer-encoding")
-
-
-class _HeadTooLarge(Exception):
-    """Stops the parser."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -90,6 +84,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._unused += len(data)
+        self.parser = self.parser or new_parser(self)
         try:
             while True:
                 try:
@@ -105,7 +100,7 @@ class HttpProtocol(HttpToolsProtocol):
                     self._continue_with_new_parser()
                     data = data[offer.args[0] :]
         except httptools.HttpParserError as error:
-            if isinstance(error.__context__, _HeadTooLarge):
+            if isinstance(error.__context__, HeadTooLarge):
                 self._refuse_head()
             else:
                 self.send_400_response("The request is not valid HTTP/1.1.")
@@ -143,7 +138,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Starts handling a request, unless its head is too large."""
         if self._unused > MAX_HEAD_BYTES < sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers):
-            raise _HeadTooLarge
+            raise HeadTooLarge
         super().on_headers_complete()
         self._awaits, self._unused = "body", 0
         if self._is_answering():
@@ -160,9 +155,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_url(self, url: bytes) -> None:
-        """Collects the target. One that is too long to parse is replaced, not truncated: a shorter one might be served."""
+        """Collects the target."""
         self._unused -= len(url)
-        self.url = self.url + url if len(self.url) + len(url) <= MAX_PARSED_BYTES else REFUSED_TARGET
+        self.url = join_target(self.url, url)
 
     def on_message_complete(self) -> None:
         """Notes the end of a request, unless httptools has not parsed its body."""
@@ -187,6 +182,12 @@ class HttpProtocol(HttpToolsProtocol):
                 self._close_when_idle()
         elif not self.cycle.response_started:
             self.cycle.keep_alive = False
+
+    def rest(self) -> None:
+        """Drops the headers of the last request, and what reads others: until another one comes, if one may come."""
+        if self._awaits is None:
+            self.headers = []
+            self.parser = None if self.cycle.keep_alive else self.parser  # type: ignore[assignment]
 
     def is_busy(self) -> bool:
         """Whether a response is pending or incomplete."""
@@ -230,8 +231,7 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _continue_with_new_parser(self) -> None:
-        self.parser = httptools.HttpRequestParser(AfterHead(self))
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as Uvicorn has it
+        self.parser = new_parser(AfterHead(self))
         framing = b"".join(b"%b: %b\r\n" % (name, value) for name, value in self.headers if name in FRAMING)
         self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % framing)
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 SOCKETS: Final = "sockets"  # of the lifespan's state: the paths that take WebSockets; without it, all do
@@ -19,6 +20,13 @@ def is_handshake(url: bytes, headers: Iterable[tuple[bytes, bytes]], state: Mapp
     given = dict(headers)
     is_complete = _KEY.fullmatch(given.get(b"sec-websocket-key", b"")) is not None
     return is_complete and given.get(b"sec-websocket-version") == _VERSION
+
+
+def new_parser(callbacks: Any) -> httptools.HttpRequestParser:
+    """A parser as Uvicorn's: it reads on behind a request that is the last of its connection."""
+    parser = httptools.HttpRequestParser(callbacks)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
 
 
 class AfterHead:
