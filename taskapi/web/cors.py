@@ -55,9 +55,10 @@ class CORS(CORSMiddleware):
         super().__init__(app, origins, allow_methods=METHODS, allow_headers=allowed, expose_headers=EXPOSED_HEADERS)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]  # an awaitable
-        if scope["type"] != "http" or any(name == b"origin" for name, _ in scope["headers"]):
+        if scope["type"] != "http":
+            return self.app(scope, receive, send)
+        if any(name == b"origin" for name, _ in scope["headers"]):
             return super().__call__(scope, receive, send)
-
         return self.app(scope, receive, ChangedHead(send, _vary_by_origin).send)
 
     def preflight_response(self, request_headers: Headers) -> Response:

@@ -111,10 +111,10 @@ class RequestContext:
         self.app = app
         self.load = load
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return (self._serve if scope["type"] == "http" else self.app)(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.load.reads += scope["method"] in READS
         activity.requests += 1
         scope["headers"] = _drop_blanks(scope["headers"])

@@ -41,7 +41,8 @@ class SocketContext:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "").encode("latin-1")
+        given, is_welcome = headers.get("x-request-id", "").encode("latin-1"), self._is_welcome(headers)
+        del headers  # a connection may last for days, and this is a copy of its token
         id_bytes = given if SANE_REQUEST_ID.fullmatch(given) else new_request_id()
         token = request_id.set(id_bytes.decode())
         met: Findings = set()
@@ -66,7 +67,7 @@ class SocketContext:
             await send(message)
 
         try:
-            await self._pass_on(scope, headers, noted_receive, send_with_context)
+            await self._pass_on(scope, is_welcome, noted_receive, send_with_context)
         except OSError:
             pass  # the client is gone
         except Exception:
@@ -89,14 +90,13 @@ class SocketContext:
             findings.reset(findings_token)
             request_id.reset(token)
 
-    async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        if not self._is_welcome(headers):
+    def _pass_on(self, scope: Scope, is_welcome: bool, receive: Receive, send: Send) -> Awaitable[None]:
+        if not is_welcome:
             detail = "Pages of that origin may not connect. TASKAPI_CORS_ORIGINS lists those that may."
-            await problems.render(403, "origin_refused", detail)(scope, receive, send)
-        elif self.load.is_too_high("GET"):
-            await problems.of_domain(ServerBusy())(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+            return problems.render(403, "origin_refused", detail)(scope, receive, send)
+        if self.load.is_too_high("GET"):
+            return problems.of_domain(ServerBusy())(scope, receive, send)
+        return self.app(scope, receive, send)
 
     def _is_welcome(self, headers: Headers) -> bool:
         """Whether the page that connects is one of ours, or of an allowed origin; programs that are no browsers send none."""

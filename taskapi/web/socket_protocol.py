@@ -126,7 +126,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """Sends a message of the application, as soon as the client has read enough. Raises ClientDisconnected."""
         if not self.handshake_complete:
             await super().send(message)
-            self.request = self.response = None  # type: ignore[assignment]  # of no use any more, for as long as it lasts
+            if self.request:  # not a second message: the parser keeps it, for as long as the connection lasts
+                self.request.headers.clear()
+            self.request = self.response = None  # type: ignore[assignment]
         elif message["type"] == "websocket.close":
             self.close(message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or "")
         elif message["type"] == "websocket.send":

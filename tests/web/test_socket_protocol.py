@@ -1,16 +1,19 @@
 """WebSockets on the wire, hostile ones first: what is no message, too much of it, who neither reads nor answers."""
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
+from starlette.datastructures import Headers
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Opcode
+from websockets.http11 import Request
 
 from taskapi.web import socket_protocol
 from taskapi.web.socket_protocol import MAX_FRAGMENTS, MAX_MESSAGE_BYTES
@@ -32,6 +35,17 @@ async def test_messages_pass(service: Service) -> None:
         assert wire.response.headers["x-request-id"]
         assert "sec-websocket-extensions" not in wire.response.headers
     assert await service.ended.get() == 1000
+
+
+async def test_a_connection_keeps_no_token(service: Service) -> None:
+    _, reader, writer = await shake_hands(service, *OFFER, "Authorization: Bearer secret")
+    writer.write(masked(Opcode.TEXT, b"hello"))
+    assert (await reader.readexactly(7))[2:] == b"hello"
+    headers: list[Mapping[str, str]] = [each for each in gc.get_objects() if type(each) is Headers]
+    headers += [each.headers for each in gc.get_objects() if type(each) is Request]
+    kept = ["authorization" in each for each in headers]
+    writer.close()
+    assert not any(kept)
 
 
 async def test_code_and_reason_arrive(service: Service) -> None:
