@@ -113,7 +113,7 @@ class ChangeFeed:
                             yield self._renderer.render(own, follower.user)
                         if changes:
                             place = Position.behind(changes[-1].change.token)
-                del missed  # who listens for days keeps nothing of it
+                del missed  # a follower keeps it otherwise, maybe for days
                 is_told = True
             except HistoryLost:
                 follower.start_anew(ResetReason.expired)

@@ -1,6 +1,6 @@
 """HTTP/1.1 on the wire: Uvicorn's httptools protocol, with what httptools leaves out.
 
-Run it with ``uvicorn --http taskapi.web.http_protocol:HttpProtocol``; ``taskapi serve`` does.
+Run it with ``uvicorn --http taskapi.web.http_protocol:HttpProtocol --no-proxy-headers``; ``taskapi serve`` does.
 """
 
 import asyncio

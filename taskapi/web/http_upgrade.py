@@ -23,7 +23,7 @@ def is_handshake(url: bytes, headers: Iterable[tuple[bytes, bytes]], state: Mapp
 
 
 def new_parser(callbacks: Any) -> httptools.HttpRequestParser:
-    """A parser as Uvicorn's: it reads on behind a request that is the last of its connection."""
+    """A parser as Uvicorn's: it drops what comes behind the last request of a connection, and does not fail."""
     parser = httptools.HttpRequestParser(callbacks)
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser

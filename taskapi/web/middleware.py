@@ -266,7 +266,7 @@ class RootPath:
                 path += "/"
             elif not path.startswith(f"{self.root_path}/"):
                 path = self.root_path + path
-            scope = {**scope, "path": path, "root_path": self.root_path}
+            scope.update(path=path, root_path=self.root_path)  # no copy: what a stream drops of one would live on in the other
         return self.app(scope, receive, send)
 
 

@@ -32,6 +32,12 @@ async def events(account: Account, path: str = "/users/me/events") -> list[dict[
     return found
 
 
+async def test_trusted_proxies_name_the_address(ada: Account) -> None:
+    form = {"username": "ADA", "password": "not this"}
+    is_problem(await ada.client.post("/token", data=form, headers={"X-Forwarded-For": "203.0.113.9"}), 401, "bad_credentials")
+    assert (await events(ada))[0]["address"] == "203.0.113.9"
+
+
 async def test_events_of_an_account_are_listed_newest_first(ada: Account, bob: Account) -> None:
     failed = await ada.client.post(
         "/token", data={"username": "ADA", "password": "not this"}, headers={"X-Request-ID": "abc", "User-Agent": "Ada's script"}

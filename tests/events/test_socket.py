@@ -117,6 +117,13 @@ async def test_the_token_comes_in_any_of_four_ways(sockets: Sockets, ada: Accoun
         assert await wire.closing() == (4401, "invalid_ticket")
 
 
+async def test_a_connection_keeps_no_token(sockets: Sockets, ada: Account) -> None:
+    async with sockets.of(ada) as wire:
+        await wire.subscribe()
+        connections: list[Any] = list(sockets.state.connections)
+        assert [(each.scope["headers"], each.scope["subprotocols"]) for each in connections] == [([], [])]
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "null", "[]", '"ping"', "1e999", '{"type":1}', '{"type":"drop"}', '{"type":"ping","type":"ping"}', DEEP, b"x", b""],

@@ -44,13 +44,13 @@ async def test_what_says_nothing_changes_nothing() -> None:
 
 
 async def test_the_start_of_the_server_is_passed_on() -> None:
-    seen = []
+    scopes = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        seen.append(scope)
+        scopes.append(scope)
 
     await ForwardedHeaders(application, [PROXY])({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
-    assert seen == [{"type": "lifespan"}]
+    assert scopes == [{"type": "lifespan"}]
 
 
 async def test_headers_are_not_kept_meanwhile() -> None:

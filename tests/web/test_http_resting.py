@@ -11,6 +11,7 @@ from uvicorn.server import ServerState
 
 from taskapi.web.disconnect import of_scope
 from taskapi.web.http_protocol import HttpProtocol
+from taskapi.web.middleware import RootPath
 
 LONG = b"GET /long HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer secret\r\n\r\n"
 NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -89,6 +90,18 @@ async def test_a_resting_connection_keeps_no_token(site: Site) -> None:
     site.may_end.set()
     assert (await reader.readuntil(b"long")).startswith(b"HTTP/1.1 200")
     writer.close()
+
+
+async def test_a_root_path_makes_no_copy() -> None:
+    scopes: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+
+    scope = {"type": "http", "path": "/tasks"}
+    await RootPath(application, "/api")(scope, None, None)  # type: ignore[arg-type]
+    assert scopes[0] is scope  # of which a stream drops what it does not need
+    assert scope == {"type": "http", "path": "/api/tasks", "root_path": "/api"}
 
 
 async def test_nothing_is_read_behind_the_last_request(site: Site) -> None:

@@ -89,7 +89,8 @@ async def _begin(socket: WebSocket, query: SocketQuery, guard: ListenerGuard) ->
     """A caller who listens until ``guard`` is told otherwise, with nothing of the request that is no longer needed."""
     caller = await _authenticate(socket, query)
     session = Session(socket, caller)
-    socket.scope["headers"].clear()
+    for list_with_token in ("headers", "subprotocols"):
+        socket.scope[list_with_token].clear()
     state_of(socket.scope).caller = None
     return guard.add(caller), session
 
