@@ -18,12 +18,11 @@ from starlette.types import Receive, Scope, Send
 from taskapi.core.errors import DomainError
 from taskapi.web.admission import Admission
 from taskapi.web.disconnect import of_scope
-from taskapi.web.request_state import state_of
+from taskapi.web.request_state import forget_request
 from taskapi.web.services import services_of
 
 log = logging.getLogger(__name__)
 
-KEPT: Final = ("type", "asgi", "method", "raw_path", "client", "state")  # of the scope of a request that is answered already
 SEND_SECONDS: Final = 30.0  # that a client may leave what it gets unread before it is cut off
 LAST_SECONDS: Final = 1.0  # the same for the last event
 
@@ -101,7 +100,7 @@ class EventStream(Response):
         try:
             async with Until(self._ended):
                 await send({"type": "http.response.start", "status": 200, "headers": list(HEAD)})
-                _forget(scope)  # which middleware looks at until then
+                forget_request(scope)  # which middleware looks at until then
                 disconnect.rest()
                 is_read = await _send(send, self._first, SEND_SECONDS)
                 self._first = b""
@@ -130,15 +129,6 @@ class EventStream(Response):
 
 HEADERS: Final = {"Content-Type": f"{EventStream.media_type}; charset=utf-8", "X-Accel-Buffering": "no"}  # nginx sends at once
 HEAD: Final = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-
-
-def _forget(scope: Scope) -> None:
-    """Drops what is no longer needed of a request."""
-    state = state_of(scope)
-    state.caller, state.quota_headers = None, ()
-    kept = {name: scope[name] for name in KEPT if name in scope}
-    scope.clear()
-    scope.update(kept)
 
 
 async def _send(send: Send, part: bytes, seconds: float, *, more: bool = True) -> bool:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.requests import Request
 from starlette.types import Scope
 
 KEY = "taskapi"
+KEPT: Final = ("type", "asgi", "method", "raw_path", "client", "state")  # of the scope of a request that is answered already
 
 
 @dataclass(slots=True)
@@ -30,3 +32,12 @@ def state_of(source: Request | Scope) -> RequestState:
     """The state of the current request."""
     state: RequestState = source["state"][KEY]
     return state
+
+
+def forget_request(scope: Scope) -> None:
+    """Drops what an answer that goes on for long does not need of its request, its token above all."""
+    state = state_of(scope)
+    state.caller, state.quota_headers = None, ()
+    kept = {name: scope[name] for name in KEPT if name in scope}
+    scope.clear()
+    scope.update(kept)

@@ -41,7 +41,8 @@ class SocketContext:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = Headers(scope=scope)
-        given, is_welcome = headers.get("x-request-id", "").encode("latin-1"), self._is_welcome(headers)
+        given = headers.get("x-request-id", "").encode("latin-1")
+        is_welcome = self._is_welcome(headers)
         del headers  # a connection may last for days, and this is a copy of its token
         id_bytes = given if SANE_REQUEST_ID.fullmatch(given) else new_request_id()
         token = request_id.set(id_bytes.decode())

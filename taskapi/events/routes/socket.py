@@ -22,7 +22,7 @@ from taskapi.events.tickets import MAX_LENGTH, Tickets
 from taskapi.web import problems
 from taskapi.web.event_stream import Until
 from taskapi.web.query_models import read_query
-from taskapi.web.request_state import state_of
+from taskapi.web.request_state import forget_request
 from taskapi.web.routing import strict_router
 from taskapi.web.services import services_of
 from taskapi.web.websocket import Disconnected, WebSocket
@@ -89,9 +89,7 @@ async def _begin(socket: WebSocket, query: SocketQuery, guard: ListenerGuard) ->
     """A caller who listens until ``guard`` is told otherwise, with nothing of the request that is no longer needed."""
     caller = await _authenticate(socket, query)
     session = Session(socket, caller)
-    for list_with_token in ("headers", "subprotocols"):
-        socket.scope[list_with_token].clear()
-    state_of(socket.scope).caller = None
+    forget_request(socket.scope)
     return guard.add(caller), session
 
 
