@@ -15,6 +15,7 @@ from taskapi.db.connection import UNDECODED
 _STANDALONE = SimpleNamespace(server_type_name="Standalone")
 _process: Any = aggregate.process_pipeline
 _Expressions: Any = aggregate._Parser
+_add_fields: Any = aggregate._PIPELINE_HANDLERS["$set"]
 
 
 def _union_with(found: list[Any], database: Any, options: dict[str, Any]) -> list[Any]:
@@ -24,6 +25,14 @@ def _union_with(found: list[Any], database: Any, options: dict[str, Any]) -> lis
 
 def _unset(found: list[Any], _: Any, field: str) -> list[Any]:
     return [{name: value for name, value in document.items() if name != field} for document in found]
+
+
+def _set(found: list[Any], database: Any, fields: dict[str, Any]) -> list[Any]:
+    changed = _add_fields(found, database, fields)
+    for name, value in fields.items():
+        if value == "$$REMOVE":
+            changed = _unset(changed, database, name)
+    return changed
 
 
 def _replace_with(found: list[Any], database: Any, root: dict[str, Any]) -> Any:
@@ -60,7 +69,7 @@ class _Parser(_Expressions):  # type: ignore[misc]
 
 
 setattr(aggregate, "_Parser", _Parser)  # noqa: B010
-aggregate._PIPELINE_HANDLERS |= {"$unionWith": _union_with, "$unset": _unset, "$replaceWith": _replace_with}
+aggregate._PIPELINE_HANDLERS |= {"$unionWith": _union_with, "$set": _set, "$unset": _unset, "$replaceWith": _replace_with}
 
 
 _type_op: Any = filtering._type_op

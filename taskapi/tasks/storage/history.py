@@ -113,18 +113,16 @@ def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BS
             "title": "New",
             "tags": ["x"],
         }}
-        {"$set": {"history": drop_oldest({"$concatArrays": [list_or_empty("$history"), [{
-            "at": {"$literal": at},
-            "by": {"$literal": {"id": by.object_id, "username": by.username}},
-            "action": {"$literal": "update"},
-            "request_id": {"$literal": request_id.get()},
-            "version": "$version",
-            "before": {
-                "title": {"$cond": [{"$ne": ["$before.title", "$title"]}, "$before.title", "$$REMOVE"]},
-                "tags": {"$cond": [{"$ne": ["$before.tags", "$tags"]}, "$before.tags", "$$REMOVE"]},
-            },
-        }]]}, "$before.bytes")}}
-        {"$unset": "before"}
+        {"$set": {
+            "history": drop_oldest({"$concatArrays": [list_or_empty("$history"), [{"$mergeObjects": [
+                {"$literal": entry(Action.update, by, at)},
+                {"version": "$version", "before": {
+                    "title": {"$cond": [{"$ne": ["$before.title", "$title"]}, "$before.title", "$$REMOVE"]},
+                    "tags": {"$cond": [{"$ne": ["$before.tags", "$tags"]}, "$before.tags", "$$REMOVE"]},
+                }},
+            ]}]]}, "$before.bytes"),
+            "before": "$$REMOVE",
+        }}
 
     Document out:
         {"title": "New", "tags": ["x"], "version": 2, "history": [
@@ -138,19 +136,14 @@ def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BS
     }
     if "metadata" in before:  # 1 and 1.0 are equal to MongoDB, but not to callers
         before["metadata"] = "$before.metadata"
-    complete = {
-        **{name: {"$literal": value} for name, value in added.items()},
-        "version": "$version",
-        "before": before,
-    }
+    complete = {"$mergeObjects": [{"$literal": added}, {"version": "$version", "before": before}]}
     history = {"$concatArrays": [list_or_empty("$history"), [complete]]}
     # A computed value, because an object would be merged into what a script may have stored under this name.
     kept = {"before": {"$mergeObjects": [{**stored, "bytes": {"$bsonSize": "$$ROOT"}}]}}
     return [
         {"$set": {"version": NEXT_VERSION, "changed_at": next_changed_at(added["at"]), **kept, **first}},
         *stages,
-        {"$set": {"history": drop_oldest(history, "$before.bytes")}},
-        {"$unset": "before"},
+        {"$set": {"history": drop_oldest(history, "$before.bytes"), "before": "$$REMOVE"}},
     ]
 
 
