@@ -15,7 +15,7 @@ group, or another worker. Then a second query reads the whole history, which tel
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -48,8 +48,8 @@ MAX_SHARED_BYTES = 65_536  # of one change; a larger one is written alone, so th
 NEVER_INSERTED: BSON = {"_id.none": None}
 NO_MATCH = 54  # NotSingleValueField: "cannot infer query fields to set"
 WRITTEN_ALONE = {NO_MATCH, FAILED_VALIDATION}  # a write of its own decides
-WITH_LAST_ENTRY: BSON = {**PUBLIC, "history": {"$slice": -1}}
-WITH_HISTORY: BSON = {**PUBLIC, "history": 1}
+WITH_LAST_ENTRY: BSON = {**PUBLIC, "owner_id": 1, "history": {"$slice": -1}}
+WITH_HISTORY: BSON = {**PUBLIC, "owner_id": 1, "history": 1}
 
 Outcome = BSON | Exception | None
 
@@ -164,24 +164,28 @@ class TaskUpdater:
 
     async def _read(self, written: Sequence[_Change]) -> dict[_Change, Outcome]:
         try:
-            tasks = await self._find(((each.scope.outside_trash, each.task_id) for each in written), WITH_LAST_ENTRY)
+            tasks = await self._find({change: change.scope.outside_trash for change in written}, WITH_LAST_ENTRY)
             outcomes: dict[_Change, Outcome] = {
                 change: task
-                for change in written
-                if (task := tasks.get(change.task_id))
-                and any(is_of(entry, change.write.added) for entry in task.get("history", ()))
+                for change, task in tasks.items()
+                if any(is_of(entry, change.write.added) for entry in task.get("history", ()))
             }
             overtaken = [change for change in written if change not in outcomes]
-            tasks = await self._find(((each.scope.unpurged, each.task_id) for each in overtaken), WITH_HISTORY)
-            return outcomes | {each: _as_written(tasks.get(each.task_id), each.write.added) for each in overtaken}
+            tasks = await self._find({change: change.scope.unpurged for change in overtaken}, WITH_HISTORY)
+            return outcomes | {each: _as_written(tasks.get(each), each.write.added) for each in overtaken}
         except PyMongoError as error:
             return dict.fromkeys(written, error)
 
-    async def _find(self, wanted: Iterable[tuple[BSON, ObjectId]], projection: BSON) -> dict[ObjectId, BSON]:
-        if not (branches := [{**scope, "_id": task_id} for scope, task_id in wanted]):
+    async def _find(self, scopes: Mapping[_Change, BSON], projection: BSON) -> dict[_Change, BSON]:
+        """The tasks of changes, each in a state that the filter of its scope allows; for all of them, it is the same state."""
+        if not scopes:
             return {}
-        cursor = self._tasks.find({"$or": branches}, projection, batch_size=len(branches) + 1, hint=ID_INDEX)
-        return {task["_id"]: task for task in await cursor.to_list(None)}
+        owners, (scope, *_) = {change.scope.owner_id for change in scopes}, scopes.values()
+        ids = {"$in": [change.task_id for change in scopes]}  # MongoDB plans this in half the time of a branch for each task
+        matching = {**scope, "owner_id": {"$in": [*owners]}, "_id": ids}
+        cursor = self._tasks.find(matching, projection, batch_size=len(scopes) + 1, hint=ID_INDEX)
+        tasks = {task["_id"]: task for task in await cursor.to_list(None)}
+        return {change: task for change in scopes if (task := tasks.get(change.task_id)) and change.scope.covers(task)}
 
 
 def _as_written(task: BSON | None, added: BSON) -> BSON | None:
