@@ -28,7 +28,7 @@ def _unset(found: list[Any], _: Any, field: str) -> list[Any]:
 
 
 def _set(found: list[Any], database: Any, fields: dict[str, Any]) -> list[Any]:
-    changed = _add_fields(found, database, fields)
+    changed: list[Any] = _add_fields(found, database, fields)
     for name, value in fields.items():
         if value == "$$REMOVE":
             changed = _unset(changed, database, name)

@@ -22,7 +22,7 @@ from taskapi.tasks.query.search import Plan
 from taskapi.tasks.query.stages import union
 from taskapi.tasks.storage.indexes import ALL_OF_OWNER
 from taskapi.tasks.storage.list_repository import TaskListRepository
-from taskapi.tasks.storage.scope import Scope
+from taskapi.tasks.storage.scope import Scope, outside_trash_of
 
 MAX_SHARED = 8  # lists per query: MongoDB finds them one after the other
 QUERIES = 2  # at the same time: MongoDB works on one while the other is decoded
@@ -107,5 +107,4 @@ class PageLoader:
 
 def _count_each(scopes: Sequence[Scope]) -> list[BSON]:
     """The stages that return the number of tasks of each of ``scopes``, with the owner as ``_id``."""
-    owners = {"$in": [scope.owner_id for scope in scopes]}
-    return [{"$match": {**scopes[0].outside_trash, "owner_id": owners}}, {"$group": {"_id": "$owner_id", "total": {"$sum": 1}}}]
+    return [{"$match": outside_trash_of(scopes)}, {"$group": {"_id": "$owner_id", "total": {"$sum": 1}}}]

@@ -148,10 +148,10 @@ def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BS
 
 
 def drop_oldest(entries: BSON | str, bytes_before: BSON | str) -> BSON:
-    """The expression of ``entries``, or of the newest if there are more than ``MAX_STORED`` or they may exceed ``MAX_BYTES``.
+    """The expression of ``entries``, or of the newest if there are more than ``MAX_STORED`` or they exceed ``MAX_BYTES``.
 
     To drop the oldest with each write would take longer: MongoDB would compare each entry with the one that was in its place.
-    ``bytes_before`` is the size of the task before the write. If it was small, the entries do not exceed ``MAX_BYTES``.
+    ``bytes_before`` is the size of the task before the write. If it was small, the entries need not be measured.
 
     ``{"$set": {"history": drop_oldest("$history", {"$bsonSize": "$$ROOT"})}}``, for example:
 
@@ -162,7 +162,13 @@ def drop_oldest(entries: BSON | str, bytes_before: BSON | str) -> BSON:
         {"$set": {"history": {"$let": {
             "vars": {"all": "$history"},
             "in": {"$cond": [
-                {"$or": [{"$gt": [{"$size": "$$all"}, 120]}, {"$gt": [{"$bsonSize": "$$ROOT"}, 57344]}]},
+                {"$or": [
+                    {"$gt": [{"$size": "$$all"}, 120]},
+                    {"$and": [
+                        {"$gt": [{"$bsonSize": "$$ROOT"}, 57344]},
+                        {"$gt": [{"$bsonSize": {"entries": "$$all"}}, 65536]},
+                    ]},
+                ]},
                 keep_newest("$$all"),
                 "$$all",
             ]},
@@ -172,11 +178,11 @@ def drop_oldest(entries: BSON | str, bytes_before: BSON | str) -> BSON:
         {"history": [{"version": version} for version in range(22, 122)]}
     """
     are_many = {"$gt": [{"$size": "$$all"}, MAX_STORED]}
-    may_be_large = {"$gt": [bytes_before, MAX_BYTES - MAX_ADDED_BYTES]}
+    are_large = {"$and": [{"$gt": [bytes_before, MAX_BYTES - MAX_ADDED_BYTES]}, _exceed_bytes("$$all")]}
     return {
         "$let": {
             "vars": {"all": entries},
-            "in": {"$cond": [{"$or": [are_many, may_be_large]}, keep_newest("$$all"), "$$all"]},
+            "in": {"$cond": [{"$or": [are_many, are_large]}, keep_newest("$$all"), "$$all"]},
         }
     }
 
@@ -202,11 +208,14 @@ def keep_newest(entries: BSON | str) -> BSON:
     Document out:
         {"history": [{"version": version} for version in range(4, 104)]}
     """
-    are_large = {"$gt": [{"$bsonSize": {"entries": "$$newest"}}, MAX_BYTES]}
     half = {"$multiply": [-1, {"$ceil": {"$divide": [{"$size": "$$newest"}, 2]}}]}
     return {
         "$let": {
             "vars": {"newest": {"$slice": [entries, -MAX_ENTRIES]}},
-            "in": {"$cond": [are_large, {"$slice": ["$$newest", half]}, "$$newest"]},
+            "in": {"$cond": [_exceed_bytes("$$newest"), {"$slice": ["$$newest", half]}, "$$newest"]},
         }
     }
+
+
+def _exceed_bytes(entries: str) -> BSON:
+    return {"$gt": [{"$bsonSize": {"entries": entries}}, MAX_BYTES]}

@@ -15,6 +15,7 @@ group, or another worker. Then a second query reads the whole history, which tel
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from taskapi.tasks.storage.history import Versions, at_version, is_of, undo
 from taskapi.tasks.storage.indexes import ID_INDEX
 from taskapi.tasks.storage.pipelines import Write
 from taskapi.tasks.storage.reading import PUBLIC
-from taskapi.tasks.storage.scope import Scope
+from taskapi.tasks.storage.scope import Scope, outside_trash_of, unpurged_of
 
 MAX_UPDATED = 24  # changes per write; more of them leave MongoDB idle while few callers are answered
 WRITES = 2  # at the same time: while one waits for the journal, the next is on its way
@@ -164,28 +165,28 @@ class TaskUpdater:
 
     async def _read(self, written: Sequence[_Change]) -> dict[_Change, Outcome]:
         try:
-            tasks = await self._find({change: change.scope.outside_trash for change in written}, WITH_LAST_ENTRY)
+            tasks = await self._find(written, outside_trash_of({change.scope for change in written}), WITH_LAST_ENTRY)
             outcomes: dict[_Change, Outcome] = {
                 change: task
                 for change, task in tasks.items()
                 if any(is_of(entry, change.write.added) for entry in task.get("history", ()))
             }
             overtaken = [change for change in written if change not in outcomes]
-            tasks = await self._find({change: change.scope.unpurged for change in overtaken}, WITH_HISTORY)
+            tasks = await self._find(overtaken, unpurged_of({change.scope for change in overtaken}), WITH_HISTORY)
             return outcomes | {each: _as_written(tasks.get(each), each.write.added) for each in overtaken}
         except PyMongoError as error:
             return dict.fromkeys(written, error)
 
-    async def _find(self, scopes: Mapping[_Change, BSON], projection: BSON) -> dict[_Change, BSON]:
-        """The tasks of changes, each in a state that the filter of its scope allows; for all of them, it is the same state."""
-        if not scopes:
+    async def _find(self, changes: Sequence[_Change], matching: BSON, projection: BSON) -> dict[_Change, BSON]:
+        """The tasks of ``changes`` as they are now, if they match."""
+        if not changes:
             return {}
-        owners, (scope, *_) = {change.scope.owner_id for change in scopes}, scopes.values()
-        ids = {"$in": [change.task_id for change in scopes]}  # MongoDB plans this in half the time of a branch for each task
-        matching = {**scope, "owner_id": {"$in": [*owners]}, "_id": ids}
-        cursor = self._tasks.find(matching, projection, batch_size=len(scopes) + 1, hint=ID_INDEX)
-        tasks = {task["_id"]: task for task in await cursor.to_list(None)}
-        return {change: task for change in scopes if (task := tasks.get(change.task_id)) and change.scope.covers(task)}
+        ids = {"$in": [change.task_id for change in changes]}  # takes MongoDB a third less time than a branch for each task
+        found = defaultdict[ObjectId, list[BSON]](list)  # on a sharded cluster, tasks of several owners may have one id
+        cursor = self._tasks.find({**matching, "_id": ids}, projection, batch_size=len(changes) + 1, hint=ID_INDEX)
+        for task in await cursor.to_list(None):
+            found[task["_id"]].append(task)
+        return {change: task for change in changes for task in found[change.task_id] if change.scope.covers(task)}
 
 
 def _as_written(task: BSON | None, added: BSON) -> BSON | None:

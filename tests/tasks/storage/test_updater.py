@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,52 +13,21 @@ from hypothesis import strategies as st
 from pymongo.errors import AutoReconnect, OperationFailure
 from pymongo.write_concern import WriteConcern
 
-from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import DatabaseUnavailable
 from taskapi.core.logs import request_id
-from taskapi.db.connection import BSON, Database
+from taskapi.db.connection import BSON
 from taskapi.db.errors import to_domain_error
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import Versions
-from taskapi.tasks.storage.inserter import TaskInserter
 from taskapi.tasks.storage.pipelines import literal, restore_pipeline, trash_pipeline, update
 from taskapi.tasks.storage.repository import TaskRepository
-from taskapi.tasks.storage.scope import Scope
-from taskapi.tasks.storage.updater import TaskUpdater
-from tests.stored import collection, service
+from tests.stored import collection
+from tests.tasks.storage.updates import NOW, OWNERS, change_together, repositories, store
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("moderate")]
 
-NOW = datetime(2026, 1, 1)
 FAILING = {"$toInt": "$title"}  # which no title is
 TOO_LARGE = 2**70  # for BSON
-
-
-def make_owner(name: str) -> UserRead:
-    fields = {"disabled": False, "created_at": NOW, "updated_at": NOW}
-    return UserRead.model_validate({"_id": ObjectId(), "username": name, **fields})
-
-
-OWNERS = [make_owner(name) for name in ("ada", "bob", "eve")]
-
-
-async def store(owner: UserRead, **fields: Any) -> ObjectId:
-    """Stores a task of version 1 without a history, as a script would."""
-    task_id = ObjectId()
-    plain = {"title": "new", "description": "", "status": "todo", "completed": False, "completed_at": None, "priority": 3}
-    more: BSON = {"due_date": None, "tags": [], "links": [], "checklist": [], "progress": 0.0, "metadata": {}, "version": 1}
-    times = {"created_at": NOW, "updated_at": NOW}
-    reference = {"id": owner.object_id, "username": owner.username}
-    await collection(TaskDocument).insert_one(
-        {"_id": task_id, **Scope.of(owner).outside_trash, **plain, **more, **times, "owner": reference, "history": [], **fields}
-    )
-    return task_id
-
-
-def repositories(number: int = 1) -> list[TaskRepository]:
-    """Those of as many workers."""
-    database = service(Database)
-    return [TaskRepository(database, TaskInserter(database), TaskUpdater(database)) for _ in range(number)]
 
 
 @dataclass(frozen=True)
@@ -161,13 +129,6 @@ async def settle(workers: list[TaskRepository]) -> None:
             await asyncio.gather(*loader._workers)
 
 
-async def change_together(repository: TaskRepository, *changes: tuple[ObjectId, BSON], versions: Versions = None) -> list[Any]:
-    """The outcomes of changes by the first owner that arrive in one turn."""
-    owner = OWNERS[0]
-    calls = (repository.update_one(owner, str(task_id), versions, update(fields, owner)) for task_id, fields in changes)
-    return await asyncio.gather(*calls, return_exceptions=True)
-
-
 async def move_to_trash(task_id: ObjectId) -> None:
     (repository,) = repositories()
     await repository.move_to_trash(OWNERS[0], str(task_id), None, trash_pipeline(OWNERS[0], 30))
@@ -193,6 +154,12 @@ async def change_often(task_id: ObjectId) -> None:
     await collection(TaskDocument).update_one({"_id": task_id}, [{"$set": {"history": {"$slice": ["$history", -2]}}}])
 
 
+async def replace(task_id: ObjectId) -> None:
+    """Stores a task of the second owner in its place."""
+    await erase(task_id)
+    await store(OWNERS[1], _id=task_id)
+
+
 async def lose_history(task_id: ObjectId) -> None:
     await collection(TaskDocument).update_one({"_id": task_id}, {"$unset": {"history": 1}})
 
@@ -204,6 +171,7 @@ async def lose_history(task_id: ObjectId) -> None:
         (move_to_trash, (2, 1, "one")),
         (restore, (2, 1, "one")),
         (erase, None),
+        (replace, None),
         (change_often, (5, 3, "one")),  # what it was is no longer known: as it is now
         (lose_history, (2, 1, "one")),
     ],
@@ -214,7 +182,7 @@ async def test_overtaken_change_shows_its_own_state(
     meanwhile: Callable[[ObjectId], Awaitable[None]],
     expected: Any,
 ) -> None:
-    one, other = await store(OWNERS[0]), await store(OWNERS[0])
+    one, other = await store(OWNERS[0]), await store(OWNERS[1])
     (repository,) = repositories()
     updater = repository._updater
     find, overtakers = updater._find, [meanwhile]
@@ -226,14 +194,17 @@ async def test_overtaken_change_shows_its_own_state(
 
     monkeypatch.setattr(updater, "_find", find_later)
     fields = {"priority": 1, "title": "one"}
-    found = await change_together(repository, (one, literal(fields)), (other, literal({"title": "two"})))
+    ada, bob, _ = OWNERS
+    changes = [(one, literal(fields)), (other, literal({"title": "two"})), (other, literal({"title": "three"}))]
+    found = await change_together(repository, *changes, owners=[ada, bob, bob])
     assert overtakers == []
     assert (found[0] and (found[0].version, found[0].priority, found[0].title)) == expected
-    assert (found[1].version, found[1].title) == (2, "two")
+    assert [(task.version, task.title) for task in found[1:]] == [(2, "two"), (3, "three")]
 
 
 async def test_group_answers_as_each_change_alone(anonymous: object) -> None:
     stored: list[BSON] = [{}, {"version": "2"}, {"history": "none"}, {"checklist": None, "priority": 2**40}, {"tags": "x"}]
+    stored.append({"owner_id": ["nonsense", OWNERS[0].object_id], "tags": "x"})
     pairs = [[await store(OWNERS[0], **fields) for _ in range(2)] for fields in stored]
     together, alone = repositories(2)
     changes: list[BSON] = [{"status": "done", "title": "$title"}, {"checklist": []}, {"priority": 1, "start_date": NOW}]
@@ -248,7 +219,7 @@ async def test_group_answers_as_each_change_alone(anonymous: object) -> None:
 
 
 def shape_of(task: Any) -> Any:
-    return [*task, *({**entry, "at": 0, "before": list(entry["before"])} for entry in task["history"])]
+    return [*task, *({**entry, "at": 0, "request_id": 0, "before": list(entry["before"])} for entry in task["history"])]
 
 
 async def test_change_that_matches_nothing_inserts_nothing(anonymous: object) -> None:
