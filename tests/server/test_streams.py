@@ -45,8 +45,10 @@ class Stream:
         """The next event; None at the end."""
         fields: dict[str, str] = {}
         for line in self.lines_left:
-            if line == "" and "data" in fields:
-                return Sent(fields["event"], json.loads(fields["data"]), fields.get("id", ""))
+            if line == "":
+                if "data" in fields:
+                    return Sent(fields["event"], json.loads(fields["data"]), fields.get("id", ""))
+                fields = {}  # a heartbeat, whose id is not that of the next event
             name, found, value = line.partition(": ")
             if found and name:
                 fields[name] = value
