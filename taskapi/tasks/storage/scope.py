@@ -3,7 +3,7 @@
 Today these are the tasks of one account. If tasks are ever shared, this is the one place to change.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -77,15 +77,15 @@ class Scope(NamedTuple):
         return self.owner_id in (owner_id if isinstance(owner_id, list) else [owner_id])  # a script may have stored a list
 
 
-def outside_trash_of(scopes: Collection[Scope]) -> BSON:
+def outside_trash_of(scopes: Iterable[Scope]) -> BSON:
     """The filter of the tasks outside the trash of all ``scopes``; ``Scope.covers`` tells to which a found one belongs."""
     return {"owner_id": _any(scopes), "state": ACTIVE}
 
 
-def unpurged_of(scopes: Collection[Scope]) -> BSON:
+def unpurged_of(scopes: Iterable[Scope]) -> BSON:
     """The filter of the tasks of all ``scopes`` outside the trash and in it."""
     return {"owner_id": _any(scopes), "state": {"$ne": PURGED}}
 
 
-def _any(scopes: Collection[Scope]) -> BSON:
+def _any(scopes: Iterable[Scope]) -> BSON:
     return {"$in": [*{scope.owner_id for scope in scopes}]}

@@ -165,14 +165,14 @@ class TaskUpdater:
 
     async def _read(self, written: Sequence[_Change]) -> dict[_Change, Outcome]:
         try:
-            tasks = await self._find(written, outside_trash_of({change.scope for change in written}), WITH_LAST_ENTRY)
+            tasks = await self._find(written, outside_trash_of(change.scope for change in written), WITH_LAST_ENTRY)
             outcomes: dict[_Change, Outcome] = {
                 change: task
                 for change, task in tasks.items()
                 if any(is_of(entry, change.write.added) for entry in task.get("history", ()))
             }
             overtaken = [change for change in written if change not in outcomes]
-            tasks = await self._find(overtaken, unpurged_of({change.scope for change in overtaken}), WITH_HISTORY)
+            tasks = await self._find(overtaken, unpurged_of(change.scope for change in overtaken), WITH_HISTORY)
             return outcomes | {each: _as_written(tasks.get(each), each.write.added) for each in overtaken}
         except PyMongoError as error:
             return dict.fromkeys(written, error)
