@@ -17,7 +17,6 @@ from taskapi.tasks.import_export.csv_cells import write_cell
 from taskapi.tasks.import_export.csv_writer import csv_record
 
 GROUP_ROWS, GROUP_BYTES = 32_768, 32 * 2**20  # in one row group of Parquet, which is in memory: whichever is reached first
-MAX_CELL = 2**31 - 1
 MISSING = 'parquet needs pyarrow: .venv/bin/pip install --no-build-isolation -e ".[extract]"; jsonl and csv need nothing else'
 
 
@@ -176,7 +175,6 @@ class CSV:
     def read(self, path: Path, table: Table, names: Sequence[str]) -> Iterator[list[Any]]:
         """See ``Format``."""
         kinds = [(name, table.column(name).kind) for name in names]
-        csv.field_size_limit(MAX_CELL)
         with path.open(encoding="utf-8", newline="") as file:
             for found in csv.DictReader(file):
                 yield [_read(kind, found[name] or None) for name, kind in kinds]

@@ -1,5 +1,6 @@
 """Converts the values of a task to the cells of CSV and back: an import restores what an export has written."""
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from taskapi.tasks.metadata import JSONObject
 from taskapi.tasks.schemas import TaskRead
 
 COLUMNS = tuple(TaskRead.model_fields)
+csv.field_size_limit(2**31 - 1)  # of the whole process, so it is set once; what reads CSV limits its records instead
 # OWASP, CSV Injection: texts that a spreadsheet may run as formulas. It may split a line at another separator, or at a line
 # end inside quotation marks, so each piece of a text between these is checked.
 _SEPARATORS = r",;\t\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029"

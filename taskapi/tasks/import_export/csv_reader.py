@@ -72,7 +72,7 @@ def _record(number: int, text: bytes, names: Sequence[str], separator: str) -> R
     except UnicodeDecodeError:
         fault = FieldError("", "The line is not UTF-8", "malformed_csv")
     except csv.Error:
-        fault = FieldError("", "The line has unmatched quotation marks, or a cell that is too long", "malformed_csv")
+        fault = FieldError("", "The line has unmatched quotation marks, or a carriage return outside of them", "malformed_csv")
     if fault:
         return Record(number, len(text), faults=[fault])
     values, faults = read_cells(zip(names, cells, strict=True))

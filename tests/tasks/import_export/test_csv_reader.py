@@ -214,7 +214,8 @@ async def test_a_wrong_record_stops_no_other(ada: Account) -> None:
         b'"' + b"y" * 140_000 + b'",x,1,{}\n'  # 100013
         b"ab,x,1,[]\n"
         b"last,x,1,{}\n"
-        b'open,"x,1,{}\n'  # 100016
+        b"re\rturn,x,1,{}\n"  # 100016
+        b'open,"x,1,{}\n'  # 100017
         b"inside,x,1,{}"
     )
     report = await take(ada, table)
@@ -227,12 +228,13 @@ async def test_a_wrong_record_stops_no_other(ada: Account) -> None:
         (10, "", "malformed_csv"),
         (11, "title", "string_nul"),
         (12, "", "line_too_long"),
-        (100_013, "", "malformed_csv"),
+        (100_013, "title", "string_too_long"),
         (100_014, "title", "string_too_short"),
         (100_014, "metadata", "dict_type"),
         (100_016, "", "malformed_csv"),
+        (100_017, "", "malformed_csv"),
     ]
-    assert [report[name] for name in ("lines", "created", "failed")] == [13, 2, 11]
+    assert [report[name] for name in ("lines", "created", "failed")] == [14, 2, 12]
     assert [task["title"] for task in await tasks_of(ada)] == ["last", "one"]
 
 
