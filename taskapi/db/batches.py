@@ -1,11 +1,14 @@
 """Work on very many documents in batches, small enough that no operation delays others."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence, Set
 from contextlib import aclosing
 from typing import Any
 
+from pymongo.errors import OperationFailure
+
 from taskapi.core.cooperative import background_batch
 from taskapi.db.connection import BSON, Collection
+from taskapi.db.errors import UNWRITABLE
 
 
 async def delete_all(
@@ -39,3 +42,23 @@ async def batches_of_ids(collection: Collection, matching: BSON, size: int) -> A
             yield [each["_id"] for each in found]
     finally:
         await cursor.close()
+
+
+async def write_all(
+    write: Callable[[Sequence[Any]], Awaitable[int]], ids: Sequence[Any], refused: Set[int] = UNWRITABLE
+) -> tuple[int, list[Any]]:
+    """Writes the documents with these ids, although MongoDB refuses some of them with a code of ``refused``.
+
+    ``write`` is called with all ids, and if one is refused, with each half of them. Returns the sum of its numbers, and the ids
+    of those that cannot be written.
+    """
+    try:
+        return await write(ids), []
+    except OperationFailure as error:
+        if error.code not in refused:
+            raise
+    if len(ids) == 1:
+        return 0, list(ids)
+    half = len(ids) // 2
+    first, second = await write_all(write, ids[:half], refused), await write_all(write, ids[half:], refused)
+    return first[0] + second[0], first[1] + second[1]

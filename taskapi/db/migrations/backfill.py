@@ -7,8 +7,8 @@ from typing import Any, TypedDict
 
 import pymongo
 from beanie import Document
-from pymongo.errors import OperationFailure
 
+from taskapi.db.batches import write_all
 from taskapi.db.connection import BSON, Collection, Database
 from taskapi.db.errors import DUPLICATE_KEY, UNWRITABLE
 from taskapi.db.migrations.step import Migration, Phase, Progress
@@ -79,20 +79,14 @@ class Backfill:
 
     async def write(self, collection: Collection, ids: Sequence[Any]) -> tuple[int, list[Any]]:
         """Updates these documents if they still match. Returns how many it changed, and the ids of those it cannot write."""
-        try:
+
+        async def write_some(some: Sequence[Any]) -> int:
             with pymongo.timeout(WRITE_SECONDS):
-                named = {"$and": [{"_id": {"$in": list(ids)}}, self.matching]}
+                named = {"$and": [{"_id": {"$in": list(some)}}, self.matching]}
                 written = await collection.update_many(named, self.update, hint="_id_")
-        except OperationFailure as error:
-            if error.code not in REFUSED:
-                raise
-        else:
-            return written.modified_count, []
-        if len(ids) == 1:
-            return 0, list(ids)
-        half = len(ids) // 2
-        first, second = await self.write(collection, ids[:half]), await self.write(collection, ids[half:])
-        return first[0] + second[0], first[1] + second[1]
+            return written.modified_count
+
+        return await write_all(write_some, ids, REFUSED)
 
 
 def name_refused(collection: Collection, ids: Sequence[Any]) -> None:

@@ -4,8 +4,10 @@ A task in the trash has another state, so queries on an owner's tasks cannot fin
 then a background job purges it.
 """
 
+from collections.abc import Sequence
 from contextlib import aclosing
 
+from bson import ObjectId
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
@@ -14,7 +16,7 @@ from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import background_batch
 from taskapi.core.errors import NotFound
 from taskapi.core.fields import object_id
-from taskapi.db.batches import batches_of_ids
+from taskapi.db.batches import batches_of_ids, write_all
 from taskapi.db.connection import BSON, Database
 from taskapi.db.expressions import list_or_empty
 from taskapi.tasks.errors import KeyTaken
@@ -68,12 +70,19 @@ class TrashRepository:
             raise _not_found()
 
     async def purge_expired(self, pipeline: list[BSON]) -> None:
-        """Applies ``purge_pipeline`` to all expired tasks of all owners. Of several workers that do, one purges each task."""
+        """Applies ``purge_pipeline`` to all expired tasks of all owners. Of several workers that do, one purges each task.
+
+        A task that MongoDB refuses to write, because of what a script has stored in it, stays in the trash.
+        """
         expired: BSON = {"state": IN_TRASH, "trash.expires_at": {"$lte": utc_now()}}
+
+        async def write(ids: Sequence[ObjectId]) -> int:
+            return (await self._tasks.update_many({**expired, "_id": {"$in": ids}}, pipeline)).modified_count
+
         async with aclosing(batches_of_ids(self._tasks, expired, PURGE_BATCH)) as batches:
             async for ids in batches:
                 async with background_batch():
-                    await self._tasks.update_many({**expired, "_id": {"$in": ids}}, pipeline)
+                    await write_all(write, ids)
 
 
 def _unexpired(owner: UserRead) -> BSON:

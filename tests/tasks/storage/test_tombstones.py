@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import Int64, ObjectId
 from fastapi import FastAPI
 
 from taskapi.core.background import Jobs
@@ -110,6 +110,15 @@ async def test_damaged_task_becomes_a_sound_tombstone(ada: Account, damaged: Any
     await service(TrashService).purge_expired()
     left = await stored_task(task_id)
     Tombstone.model_validate({**left, "id": left["_id"]})
+
+
+async def test_unwritable_task_keeps_no_other_in_the_trash(ada: Account, bob: Account) -> None:
+    task_ids = [await deleted(account) for account in (ada, bob, ada, bob)]
+    for task_id in task_ids:
+        await expire(task_id)
+    await collection(TaskDocument).update_one({"_id": ObjectId(task_ids[2])}, {"$set": {"version": Int64(2**63 - 1)}})
+    await service(TrashService).purge_expired()
+    assert [(await stored_task(task_id))["state"] for task_id in task_ids] == ["purged", "purged", "trash", "purged"]
 
 
 async def test_no_route_shows_a_tombstone(ada: Account) -> None:
