@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from beanie import Document
 from pymongo.errors import PyMongoError
@@ -25,6 +25,7 @@ from taskapi.db.views import View, ViewDrift
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 OWN_DOCUMENTS = {MigrationDocument, ServiceStateDocument}  # an empty database may hold them
 AnyDrift = IndexDrift | ViewDrift | ValidatorDrift
 ATTEMPTS, PAUSE_SECONDS = 10, 1.0  # while MongoDB elects a primary
@@ -126,16 +127,17 @@ class Migrator:
 
     async def repair_documents(self) -> None:
         """Repairs the invalid documents whose damage has one right answer, and makes collections strict that can be."""
-        async with self._repository.leased() as held:
+        await self._with_lease(self._repair_documents)
 
-            async def progress(total: int, changed: int = 0, skipped: int = 0) -> None:
-                held.check()
+    async def _repair_documents(self, held: Held) -> None:
+        async def progress(total: int, changed: int = 0, skipped: int = 0) -> None:
+            held.check()
 
-            repaired = dict.fromkeys(repair.work.document for repair in self._schema.repairs)
-            await self._database.loosen_validators([*repaired])
-            for each in self._schema.repairs:
-                await _with_retries(partial(each.work.run, self._database, progress))
-            await self._database.repair_validators(self._schema.documents, lenient=await self.is_lenient())
+        repaired = dict.fromkeys(repair.work.document for repair in self._schema.repairs)
+        await self._database.loosen_validators([*repaired])
+        for each in self._schema.repairs:
+            await _with_retries(partial(each.work.run, self._database, progress))
+        await self._database.repair_validators(self._schema.documents, lenient=await self.is_lenient())
 
     async def count_left(self, migrations: Iterable[Migration]) -> dict[int, int]:
         """How many documents each of these steps would change now, by its number."""
@@ -161,10 +163,14 @@ class Migrator:
             PyMongoError: MongoDB is unavailable for too long, or refuses; the next call continues.
         """
         await self.states()
+        return await self._with_lease(partial(self._run_all, report=report, contract=contract))
+
+    async def _with_lease(self, run: Callable[[Held], Awaitable[Result]]) -> Result:
+        """Runs something while no other process migrates; anew if the lease was lost meanwhile."""
         while True:
             try:
                 async with self._repository.leased() as held:
-                    return await self._run_all(held, report, contract=contract)
+                    return await run(held)
             except LeaseLost:
                 log.warning("this process was silent for too long, and another may apply the migrations; it waits for that one")
 

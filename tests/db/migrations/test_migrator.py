@@ -1,6 +1,7 @@
 """Migrations are applied once, in order, by one process at a time, and go on where a killed one stopped."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,9 +13,10 @@ from pymongo.errors import AutoReconnect
 from taskapi.core.errors import StartupError
 from taskapi.db.connection import Database
 from taskapi.db.migrations import repository, startup
-from taskapi.db.migrations.backfill import backfill, literals, store_missing
+from taskapi.db.migrations.backfill import Backfill, backfill, literals, store_missing
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.migrations.migrator import Migrator, Schema
+from taskapi.db.migrations.repair import Repair
 from taskapi.db.migrations.startup import OnStart, make_ready
 from taskapi.db.migrations.step import Migration, Phase, Progress
 from taskapi.db.service_state import ServiceStateDocument
@@ -138,27 +140,40 @@ async def test_ten_processes_run_each_step_once(database: Database, store: Store
     assert (runs, applied(store)) == ([1], {1: 1200, 2: 1})
 
 
-async def test_process_that_lost_its_lease_stops(database: Database, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    insert(store, 10)
-    monkeypatch.setattr(repository, "RENEW_SECONDS", 0.01)
-    runs: list[int] = []
+class Slow(Backfill):
+    """Inserts a thing with each run; during the first one, another process takes the lease."""
 
-    async def run(_: Database, progress: Progress) -> None:
-        runs.append(1)
-        if len(runs) == 1:
-            store.service_state.update_one(
-                {"_id": "migration"}, {"$set": {"holder": ObjectId(), "leased_until": datetime.now(UTC)}}
-            )
+    async def run(self, database: Database, progress: Progress) -> None:
+        await database.collection(Thing).insert_one({})
+        if await runs(database) == 1:
+            taken = {"holder": ObjectId(), "leased_until": datetime.now(UTC)}
+            await database.collection(ServiceStateDocument).update_one({"_id": "migration"}, {"$set": taken})
             async with asyncio.timeout(10):
                 while True:
                     await progress(1)
                     await asyncio.sleep(0.01)
 
-    async def none(_: Database) -> int:
+    async def count_left(self, database: Database) -> int:
         return 0
 
-    await Migrator(database, schema(Migration(1, "slow", "Waits.", Phase.expand, run, none))).up()
-    assert runs == [1, 1]
+
+async def runs(database: Database) -> int:
+    return await database.collection(Thing).count_documents({})
+
+
+async def test_process_that_lost_its_lease_stops(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "RENEW_SECONDS", 0.01)
+    slow = Slow(Thing, {}, {})
+    await Migrator(database, schema(Migration(1, "slow", "Waits.", Phase.expand, slow.run, slow.count_left))).up()
+    assert await runs(database) == 2
+
+
+async def test_repair_that_lost_its_lease_begins_anew(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "RENEW_SECONDS", 0.01)
+    migrator = Migrator(database, replace(schema(), repairs=[Repair("slow", "Waits.", Slow(Thing, {}, {}))]))
+    await migrator.up()
+    await migrator.repair_documents()
+    assert await runs(database) == 2
 
 
 async def test_step_continues_after_an_election(database: Database, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
