@@ -129,7 +129,8 @@ class MongodLog:
         with suppress(OSError):
             if file and file.tell() > MAX_BYTES:
                 file.close()
-                self.path.replace(self.path.with_suffix(".log.1"))
+                with suppress(OSError):  # the log goes on in this file
+                    self.path.replace(self.path.with_suffix(".log.1"))
                 file = self._open()
             if file:
                 file.write(line)

@@ -135,6 +135,14 @@ def test_the_file_is_private_and_of_bounded_size(tmp_path: Path, monkeypatch: py
     assert json.loads(path.read_text().splitlines()[-1])["attr"] == {"n": 999}
 
 
+def test_a_log_that_cannot_be_rotated_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mongod_log, "MAX_BYTES", 1000)
+    (tmp_path / "mongod.log.1" / "folder").mkdir(parents=True)
+    MongodLog(tmp_path / "mongod.log").follow(printed(*(line("CONTROL", "main", "x", {"n": number}) for number in range(50))))
+    kept = (tmp_path / "mongod.log").read_text().splitlines()
+    assert [json.loads(each)["attr"]["n"] for each in kept] == list(range(50))
+
+
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "mongod.log").mkdir()
     log = MongodLog(tmp_path / "mongod.log")
