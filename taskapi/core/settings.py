@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, le=104_857_600, description="Maximum size of a request body.")
     max_import_bytes: int = Field(268_435_456, ge=1024, le=17_179_869_184, description="Maximum body size of an import.")
-    require_if_match: bool = Field(False, description="Refuse changes of tasks without If-Match.")
+    require_if_match: bool = Field(False, description="Refuse PATCH, PUT and DELETE of a task without If-Match.")
     trash_days: int = Field(30, ge=1, le=3650, description="How long a deleted task can be restored, in days.")
     idempotency_lease_seconds: float = Field(
         10.0, ge=0.5, le=3600, description="How long an Idempotency-Key stays locked after its process was killed."
