@@ -20,6 +20,7 @@ from tests.client import Account, is_problem, stored_task, wrong_fields
 from tests.conftest import SECRET
 from tests.events.copies import Copy, all_tasks, changes, page
 from tests.stored import collection, service
+from tests.tasks.import_export.test_importer import take
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("copies_wait")]
 
@@ -191,6 +192,24 @@ async def test_type_and_fields_say_what_has_happened(ada: Account) -> None:
         tasks["purged"]: ("task.purged", []),
         made: ("task.created", []),
     }
+
+
+async def test_task_in_place_of_tombstone_arrives(ada: Account) -> None:
+    line = {"id": str(ObjectId()), "title": "First life"}
+    await take(ada, [line], "?match=id")
+    copy = Copy(ada)
+    (first,) = await copy.follow()
+    path = f"/tasks/{first['task_id']}"
+    for priority in (1, 2, 4):
+        await ada.patch(path, json={"priority": priority})
+    await copy.follow()
+    await ada.delete(path)
+    await ada.delete(f"/trash/{first['task_id']}")
+    await take(ada, [{**line, "title": "Second life"}], "?match=id")
+    (event,) = await copy.follow()
+    assert (event["type"], event["version"]) == ("task.created", 7)
+    assert copy.tasks == await all_tasks(ada)
+    assert [task["title"] for task in copy.tasks.values()] == ["Second life"]
 
 
 async def test_new_name_of_the_owner_arrives(ada: Account) -> None:

@@ -15,6 +15,7 @@ from taskapi.db.connection import BSON
 from taskapi.tasks.fields import FIELDS
 from taskapi.tasks.query.selection import Selection
 from taskapi.tasks.storage.change_repository import ChangeRepository, StoredTask
+from taskapi.tasks.storage.history import Action
 from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH, PURGED, Scope
 
 PUBLIC_NAMES: Mapping[str, str] = {field.stored: name for name, field in FIELDS.items() if "." not in name}
@@ -130,7 +131,7 @@ def _kind(change: BSON) -> ChangeKind:
         return ChangeKind.purged
     if state == IN_TRASH:
         return ChangeKind.deleted
-    if operation == "insert" or (state == ACTIVE and change.get("version") == 1):  # in place of a tombstone
+    if operation == "insert" or (state == ACTIVE and change.get("actions") == [Action.create]):  # in place of a tombstone
         return ChangeKind.created
     return ChangeKind.restored if operation == "update" and state == ACTIVE else ChangeKind.updated
 

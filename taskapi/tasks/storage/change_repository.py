@@ -46,6 +46,7 @@ PIPELINE: list[BSON] = [
             "state": _written("state"),
             "version": _written("version"),
             "changed_at": _written("changed_at"),
+            "actions": _written("history.action"),  # of a history that was written as a whole
             "paths": {
                 "$concatArrays": [
                     {

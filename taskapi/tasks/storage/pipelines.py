@@ -134,5 +134,11 @@ def purge_pipeline(days: int) -> list[BSON]:
 
 
 def replace_tombstone(task: BSON) -> list[BSON]:
-    """The update pipeline that puts a new task in the place of a tombstone that has its id."""
-    return [{"$replaceWith": {"$mergeObjects": [{"$literal": task}, {"changed_at": NEXT_CHANGED_AT}]}}]
+    """The update pipeline that puts a new task in the place of a tombstone that has its id.
+
+    It goes on with the next version: copies and ETags of the purged task are not those of the new one.
+    """
+    (created,) = task["history"]
+    history = [{"$mergeObjects": [{"$literal": created}, {"version": NEXT_VERSION}]}]
+    computed = {"version": NEXT_VERSION, "changed_at": NEXT_CHANGED_AT, "history": history}
+    return [{"$replaceWith": {"$mergeObjects": [{"$literal": task}, computed]}}]

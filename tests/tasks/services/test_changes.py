@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -11,6 +12,8 @@ from taskapi.tasks.services.changes import Change, ChangeBatch, ChangeKind, Task
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
 from tests.stored import collection
+from tests.tasks.import_export.test_export import RICH
+from tests.tasks.import_export.test_importer import take as import_lines
 
 pytestmark = pytest.mark.real
 PATIENCE = 20.0  # seconds
@@ -52,6 +55,21 @@ async def test_each_kind_of_change_is_told(ada: Account, changes: TaskChanges) -
     ]
     assert found[1].changed == ("title", "tags")
     assert {change.task_id for change in found} == {ObjectId(task["id"])}
+
+
+@pytest.mark.parametrize("fields", [{}, RICH], ids=["small", "large"])
+async def test_task_in_place_of_tombstone_is_created(ada: Account, changes: TaskChanges, fields: dict[str, Any]) -> None:
+    start = await changes.now()
+    line = {**fields, "id": str(ObjectId()), "title": "Paint the fence"}
+    for _ in range(2):
+        await import_lines(ada, [line], "?match=id")
+        (task,) = (await ada.get("/tasks")).json()
+        await ada.delete(f"/tasks/{task['id']}")
+        await ada.delete(f"/trash/{task['id']}")
+    async with changes.watch(since=start) as batches:
+        found = await take(batches, 6)
+    told = [(change.kind, change.version, change.changed) for change in found]
+    assert told[3:] == [(ChangeKind.created, 4, ()), (ChangeKind.deleted, 5, ()), (ChangeKind.purged, 6, ())]
 
 
 async def test_a_token_resumes_after_its_change(ada: Account, changes: TaskChanges) -> None:

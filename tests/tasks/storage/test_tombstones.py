@@ -142,11 +142,11 @@ async def test_no_route_shows_a_tombstone(ada: Account) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 async def test_purged_task_can_be_imported_by_its_id(ada: Account, times: int) -> None:
     line = {"id": await purged(ada), "title": "Back", "key": "k"}
-    for _ in range(times):
+    for number in range(times):
         assert await take(ada, [line, {"title": "Another"}], BY_ID + "&dry_run=true") == {"lines": 2, "created": 2}
         assert await take(ada, [line, {"title": "Another"}], BY_ID) == {"lines": 2, "created": 2}
         (task,) = (await ada.get("/tasks?where={%22key%22:%22k%22}")).json()
-        assert (task["title"], task["version"]) == ("Back", 1)
+        assert (task["title"], task["version"]) == ("Back", 1 + 3 * number)  # after its deletion and purge
         last = await stored_task(task["id"])
         assert await take(ada, [line], BY_ID) == {"lines": 1, "unchanged": 1}
         await ada.delete(f"/tasks/{task['id']}")
@@ -165,6 +165,29 @@ async def test_task_in_place_of_tombstone_is_marked_later(ada: Account) -> None:
     assert await take(ada, [line, {"title": "New", "key": "k"}], BY_ID) == {"lines": 2, "created": 2}
     assert (await stored_task(task["id"]))["changed_at"] > ahead
     assert await take(ada, [{"title": "Newer", "key": "k"}, {**line, "title": "Changed"}], BY_ID) == {"lines": 2, "updated": 2}
+
+
+async def test_task_in_place_of_tombstone_continues_versions(ada: Account) -> None:
+    line = {"id": str(ObjectId()), "title": "First life"}
+    await take(ada, [line], BY_ID)
+    (first,) = (await ada.get("/tasks")).json()
+    path = f"/tasks/{first['id']}"
+    etag = (await ada.get(path)).headers["etag"]
+    await ada.delete(path)
+    await ada.delete(f"/trash/{first['id']}")
+    assert await take(ada, [{**line, "title": "Second life"}], BY_ID) == {"lines": 1, "created": 1}
+    answer = await ada.get(path, headers={"If-None-Match": etag})
+    assert (answer.status_code, answer.json()["title"], answer.json()["version"]) == (200, "Second life", 4)
+    is_problem(await ada.patch(path, json={"priority": 5}, headers={"If-Match": etag}), 412, "precondition_failed")
+    await ada.patch(path, json={"priority": 5})
+    stored = await stored_task(first["id"])
+    assert [(entry["version"], entry["action"]) for entry in stored["history"]] == [(4, "create"), (5, "update")]
+    assert [entry["version"] for entry in (await ada.get(f"{path}/history")).json()] == [5, 4]
+    assert (await ada.get(f"{path}?version=4")).json()["priority"] == 1
+    is_problem(await ada.get(f"{path}?version=1"), 410, "version_not_kept")
+    is_problem(await ada.post(f"{path}/revert", json={"version": 3}), 410, "version_not_kept")
+    assert (await ada.post(f"{path}/revert", json={"version": 4})).json()["priority"] == 1
+    assert await take(ada, [{**line, "title": "Second life"}], BY_ID) == {"lines": 1, "unchanged": 1}
 
 
 async def test_two_imports_put_one_task_in_its_place(ada: Account) -> None:
