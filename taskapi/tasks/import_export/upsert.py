@@ -77,6 +77,8 @@ class Upsert(AbstractContextManager["Upsert"]):
                 report.fail(line.number, faults)
             elif pipeline := self._pipeline(fields, task, known, now):
                 updates[task["_id"]] = line, Update(task, pipeline)
+                if "trash" in task:
+                    known.add(known.restore(task))  # for later lines with its key
             else:
                 report.unchanged += 1
         new = [line.task for line in inserts]
@@ -84,7 +86,7 @@ class Upsert(AbstractContextManager["Upsert"]):
         landed = updates.keys() if matched == len(updates) else await self._tasks.find_updated(self._owner, updates, now)
         # If the id that is taken was generated, not named by the line, an earlier run of this request has written the task.
         missed = [line for number, line in enumerate(inserts) if number in taken and (line.ids or "_id" not in taken[number])]
-        restored = sum("trash" in known.by_id.get(task_id, ()) for task_id in landed)
+        restored = sum("trash" in updates[task_id][1].stored for task_id in landed)
         report.created += len(inserts) - len(missed) + restored
         report.updated += len(landed) - restored
         return [*missed, *(line for task_id, (line, _) in updates.items() if task_id not in landed), *waiting]

@@ -217,6 +217,19 @@ async def test_of_two_trashed_duplicates_one_keeps_its_key(ada: Account) -> None
     assert await take_alike(ada, found) == {"lines": 2, "unchanged": 2}
 
 
+@pytest.mark.parametrize("named", [{}, {"id": str(ObjectId())}], ids=["key", "id and key"])
+async def test_line_with_key_changes_task_restored_before(ada: Account, named: dict[str, str]) -> None:
+    await take(ada, [{"title": "old", "key": "k"}])
+    (old,) = await tasks_of(ada)
+    await ada.delete(f"/tasks/{old['id']}")
+    lines = [{"id": old["id"], "title": "first"}, {**named, "key": "k", "title": "second"}]
+    assert await take_alike(ada, lines) == {"lines": 2, "created": 1, "updated": 1}
+    (task,) = await tasks_of(ada)
+    assert (task["id"], task["title"], task["key"]) == (old["id"], "second", "k")
+    actions = [entry["action"] for entry in (await stored_task(task["id"]))["history"]]
+    assert actions == ["create", "delete", "restore", "update", "update"]
+
+
 async def test_task_created_beside_a_conflict_counts_as_created(ada: Account) -> None:
     await take(ada, [{"title": "old", "key": "k"}])
     (old,) = await tasks_of(ada)
