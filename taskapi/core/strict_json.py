@@ -51,7 +51,7 @@ def malformed(error: ValueError | RecursionError, text: bytes, what: str) -> Mal
         return MalformedJSON(f"{what} is not valid JSON: it is not UTF-8.")
     if isinstance(error, RecursionError):
         return MalformedJSON(f"{what} is nested too deeply.")
-    return MalformedJSON(f"{what} is not valid JSON.")  # a number of thousands of digits
+    return MalformedJSON(f"{what} contains a number that is too large.")  # of thousands of digits
 
 
 def is_deeper(value: Any, levels: int) -> bool:

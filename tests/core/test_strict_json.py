@@ -46,8 +46,8 @@ def test_what_is_empty_is_called_so(text: bytes) -> None:
         read_json(text)
 
 
-@pytest.mark.parametrize("number", ["1e400", "-1e400", "1e309", "0." + "0" * 10 + "1e999"])
-def test_a_number_that_would_become_infinite_is_refused(number: str) -> None:
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1e309", "0." + "0" * 10 + "1e999", "9" * 5000])
+def test_a_number_that_is_too_large_is_refused(number: str) -> None:
     with pytest.raises(MalformedJSON, match="The body contains a number that is too large"):
         read_json(f'{{"a": [{number}]}}'.encode())
 
@@ -81,7 +81,6 @@ def test_a_name_may_be_used_by_several_objects() -> None:
         b"\xff",
         b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b" \xef\xbb\xbf{}",
-        b"9" * 5000,
         "{}".encode("utf-16"),
         b"1 2",
     ],

@@ -78,7 +78,7 @@ def _text(cell: str) -> str:
 
 
 def _integer(cell: str) -> int | str:
-    return int(cell) if re.fullmatch(r"\s*-?\d{1,9}\s*", cell, re.ASCII) else cell
+    return int(cell) if re.fullmatch(r"\s*-?\d{1,18}\s*", cell, re.ASCII) else cell
 
 
 def _boolean(cell: str) -> bool | str:

@@ -16,6 +16,7 @@ MAX_COLUMNS = 100  # each unknown one is an error
 QUOTE, LINE_END = b'"\n'
 PAIRED = rb'[^"]*+(?:""[^"]*+)*+'  # the rest of a quoted cell up to the mark that ends it; two marks stand for one
 PAIRS = re.compile(PAIRED)
+UNMATCHED = "unmatched quotation marks, or a carriage return outside of them"
 
 
 async def csv_records(chunks: AsyncIterable[bytes]) -> Records:
@@ -43,8 +44,10 @@ def _names(text: bytes, separator: str) -> list[str]:
     """The columns named in the first record."""
     try:
         names = [name.strip().lower() for name in _cells(text, separator)] if len(text) <= MAX_BYTES else []
-    except (UnicodeDecodeError, csv.Error):
+    except UnicodeDecodeError:
         names = []
+    except csv.Error:
+        raise MalformedImport(f"The first line has {UNMATCHED}.") from None
     if not names or any("\x00" in name for name in names):
         raise MalformedImport("The first line is not CSV in UTF-8.")
     if len(names) > MAX_COLUMNS:
@@ -72,7 +75,7 @@ def _record(number: int, text: bytes, names: Sequence[str], separator: str) -> R
     except UnicodeDecodeError:
         fault = FieldError("", "The line is not UTF-8", "malformed_csv")
     except csv.Error:
-        fault = FieldError("", "The line has unmatched quotation marks, or a carriage return outside of them", "malformed_csv")
+        fault = FieldError("", f"The line has {UNMATCHED}", "malformed_csv")
     if fault:
         return Record(number, len(text), faults=[fault])
     values, faults = read_cells(zip(names, cells, strict=True))

@@ -187,7 +187,8 @@ async def test_columns_that_no_task_has_are_named(ada: Account, header: str, exp
         (b"title,gr\xfc\xdfe\nA task,x\n", "The first line is not CSV in UTF-8."),
         ("title,tags\nA task,\n".encode("utf-16"), "The first line is not CSV in UTF-8."),
         ("title,tags\nA task,\n".encode("utf-16-le"), "The first line is not CSV in UTF-8."),
-        (b'"title\nA task\n', "The first line is not CSV in UTF-8."),
+        (b'"title\nA task\n', "The first line has unmatched quotation marks, or a carriage return outside of them."),
+        (b"title,tags\rA task,\r", "The first line has unmatched quotation marks, or a carriage return outside of them."),
         (b"title," * 50_000, "The first line is not CSV in UTF-8."),
         (b"title," * 20_000, "The first line names more than 100 columns."),
     ],
@@ -212,7 +213,7 @@ async def test_a_wrong_record_stops_no_other(ada: Account) -> None:
         b"\x00ten,x,1,{}\n"  # 11
         b'big,"' + b"x\n," * 100_000 + b'",1,{}\n'  # 12
         b'"' + b"y" * 140_000 + b'",x,1,{}\n'  # 100013
-        b"ab,x,1,[]\n"
+        b"ab,x,1000000000,[]\n"
         b"last,x,1,{}\n"
         b"re\rturn,x,1,{}\n"  # 100016
         b'open,"x,1,{}\n'  # 100017
@@ -230,6 +231,7 @@ async def test_a_wrong_record_stops_no_other(ada: Account) -> None:
         (12, "", "line_too_long"),
         (100_013, "title", "string_too_long"),
         (100_014, "title", "string_too_short"),
+        (100_014, "priority", "less_than_equal"),
         (100_014, "metadata", "dict_type"),
         (100_016, "", "malformed_csv"),
         (100_017, "", "malformed_csv"),
