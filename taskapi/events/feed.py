@@ -12,7 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager
 from itertools import takewhile
 from math import inf
 
@@ -21,7 +21,7 @@ from pymongo.errors import PyMongoError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import DatabaseUnavailable
-from taskapi.db.change_streams import HistoryLost
+from taskapi.db.change_streams import HistoryLost, StreamsUnsupported
 from taskapi.events.errors import OtherDatabase
 from taskapi.events.follower import Accept, End, EndReason, Follower, Heartbeat, Hello, Message, Reset, ResetReason
 from taskapi.events.positions import Position, PositionCodec
@@ -158,8 +158,7 @@ class ChangeFeed:
             self._ticking.cancel()
         if self._reading:
             self._reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reading
+            await asyncio.wait([self._reading])
 
     def _begin(self, place: Position, reason: ResetReason | None, owner_id: ObjectId) -> Message:
         text = self._positions.write(place, owner_id)
@@ -215,11 +214,13 @@ class ChangeFeed:
         """Reads the change stream, until nobody has followed for a minute."""
         begin = Position(now)  # what is lost before it is no loss to anybody
         self._forget(Position(Timestamp(now.time - REMEMBERED_SECONDS, 0)))
-        failures = 0
-        idle_since = time.monotonic()
+        failures, is_lost, idle_since = 0, False, time.monotonic()
         try:
             while True:
                 try:
+                    if is_lost:
+                        await self._begin_anew()
+                        is_lost = False
                     async with self._changes.watch(after=self._place.token, since=self._place.time_only) as batches:
                         async for batch in batches:
                             await self._tell(batch)
@@ -231,25 +232,21 @@ class ChangeFeed:
                             elif time.monotonic() - idle_since > IDLE_SECONDS:
                                 return
                 except HistoryLost:
-                    await self._begin_anew()
-                except PyMongoError as error:
+                    is_lost = True
+                except (PyMongoError, DatabaseUnavailable, StreamsUnsupported) as error:
                     if not failures:
                         log.warning("the feed of events waits for MongoDB: %s", type(error).__name__)
                     await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
                     failures += 1
                 except Exception as error:  # otherwise all would go on to wait, for what never comes
                     log.error("the feed of events failed: %s", type(error).__name__, exc_info=error)
-                    await self._begin_anew()
+                    is_lost = True
         finally:
             self._opened.clear()
 
     async def _begin_anew(self) -> None:
         """Goes on from now. Followers miss something, unless the feed has just been opened."""
-        try:
-            now = await self._changes.now()
-        except PyMongoError:
-            return  # the same place is lost again, which leads here
-        self._forget(Position(now))
+        self._forget(Position(await self._changes.now()))
         if self._opened.is_set():
             log.warning("the feed of events cannot go on from where it was: all who follow start anew")
             for follower in self._all_followers():

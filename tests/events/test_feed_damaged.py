@@ -1,16 +1,19 @@
 """What a script has damaged keeps nobody from the events of other tasks."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 
+from taskapi.core.errors import DatabaseUnavailable, DomainError
+from taskapi.db.change_streams import HistoryLost, StreamsUnsupported
 from taskapi.events.follower import Hello, Reset, ResetReason
 from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
-from tests.events.test_feed import following
+from tests.events.test_feed import PATIENCE, following
 from tests.stored import collection
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("unvalidated", "made_anew")]
@@ -77,6 +80,34 @@ async def test_what_nobody_has_thought_of_is_said(ada: Account, monkeypatch: pyt
             patch.setattr(TaskChanges, "current", fail)
             await ada.make_task("Lost")
             reset = await feed.next()
+        assert isinstance(reset, Reset)
+        assert reset.reason == ResetReason.history_lost
+        task = await ada.make_task("Told")
+        assert [event["task_id"] for event in await feed.events(1)] == [task["id"]]
+
+
+@pytest.mark.parametrize("failure", [DatabaseUnavailable, StreamsUnsupported])
+async def test_gap_is_told_when_mongodb_is_back(
+    ada: Account, monkeypatch: pytest.MonkeyPatch, failure: type[DomainError]
+) -> None:
+    asked = asyncio.Event()
+
+    async def lose(*_: Any) -> None:
+        raise HistoryLost
+
+    async def fail(*_: Any) -> None:
+        asked.set()
+        raise failure
+
+    async with following(ada) as feed:
+        await feed.next()
+        with monkeypatch.context() as patch:
+            patch.setattr(TaskChanges, "current", lose)
+            patch.setattr(TaskChanges, "now", fail)
+            await ada.make_task("Lost")
+            async with asyncio.timeout(PATIENCE):
+                await asked.wait()
+        reset = await feed.next()
         assert isinstance(reset, Reset)
         assert reset.reason == ResetReason.history_lost
         task = await ada.make_task("Told")
