@@ -1,9 +1,8 @@
 """The feed: one change stream for each worker, whose changes go to all who follow the events of their accounts.
 
 It opens when the first one follows, and closes a minute after the last one has left. The last changes stay in memory, for
-those who come back after a broken connection; who comes back later is told from MongoDB's oplog.
-
-A batch of changes costs one query for the tasks of those who listen. Nobody is asked for anything when tasks are written.
+those who come back after a broken connection; who comes back later is told from MongoDB's oplog. A batch of changes costs one
+query for the tasks of those who listen. Nobody is asked for anything when tasks are written.
 """
 
 import asyncio
@@ -40,7 +39,7 @@ AT_A_TIME = 500  # changes that are looked up at a time
 TICK_SECONDS = 0.25
 CATCHING_UP = 4  # followers at a time that are told from the oplog
 LOOKING_UP = 8  # who are told from memory: after a restart, thousands come back, whose queries would keep others waiting
-CATCHING_UP_SECONDS = 120  # for one of them
+CATCHING_UP_SECONDS = 120  # for the next changes of one of them
 NOWHERE = Position(Timestamp(0, 0))
 
 
@@ -201,14 +200,23 @@ class ChangeFeed:
                     own = await self._renderer.find(later[max(0, start - AT_A_TIME) : start][::-1], follower.user)
                 yield own
             return
-        deadline = time.monotonic() + CATCHING_UP_SECONDS
+        while place.is_earlier(reached):
+            own, place = await self._read_oplog(place, reached, follower)
+            yield own
+
+    async def _read_oplog(self, place: Position, reached: Position, follower: Follower) -> tuple[list[OwnChange], Position]:
+        """The follower's next changes, and the place behind them. While they are told, others catch up. Raises HistoryLost."""
+        own: list[OwnChange] = []
         async with self._catching_up, self._changes.watch(after=place.token, since=place.time_only) as batches:
+            deadline = time.monotonic() + CATCHING_UP_SECONDS
             async for batch in batches:
-                yield await self._renderer.find(batch.changes, follower.user)
-                if not Position.behind(batch.token).is_earlier(reached):
-                    return
+                own += await self._renderer.find(batch.changes, follower.user)
+                place = Position.behind(batch.token)
+                if len(own) >= AT_A_TIME or not place.is_earlier(reached):
+                    break
                 if time.monotonic() > deadline:
                     raise HistoryLost
+        return own, place
 
     async def _read(self, now: Timestamp) -> None:
         """Reads the change stream, until nobody has followed for a minute."""

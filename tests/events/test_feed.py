@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import rfc3339
 from taskapi.core.keys import Keyring
 from taskapi.events.errors import InvalidPosition
-from taskapi.events.feed import ChangeFeed
+from taskapi.events.feed import CATCHING_UP, ChangeFeed
 from taskapi.events.follower import MAX_WAITING, End, EndReason, Follower, Hello, Message, Reset, ResetReason
 from taskapi.events.positions import Page, Position, PositionCodec, PositionSigner
 from taskapi.events.rendering import EventReader, RenderedEvent
@@ -135,6 +135,45 @@ async def test_what_memory_has_forgotten_comes_from_the_oplog(ada: Account) -> N
             assert [event["task_id"] for event in await later.events(3)] == made
             made.append((await ada.make_task("Task 3"))["id"])
             assert [event["task_id"] for event in await later.events(1)] == made[3:]
+
+
+async def test_slow_readers_let_others_catch_up(ada: Account, bob: Account) -> None:
+    async with AsyncExitStack() as stack:
+        mine, theirs = [await stack.enter_async_context(following(account)) for account in (ada, bob)]
+        begin, other_begin = await mine.next(), await theirs.next()
+        assert isinstance(begin, Hello)
+        assert isinstance(other_begin, Hello)
+        made = [(await ada.make_task(f"Task {number}"))["id"] for number in range(2)]
+        of_bob = [(await bob.make_task("Theirs"))["id"]]
+        await mine.events(2)
+        await theirs.events(1)
+        changes = service(ChangeFeed)
+        changes._forget(changes._place)
+        slow = [await stack.enter_async_context(following(ada, begin.position)) for _ in range(CATCHING_UP)]
+        for each in slow:
+            await each.next()
+            assert [event["task_id"] for event in await each.events(1)] == made[:1]
+        later = await stack.enter_async_context(following(bob, other_begin.position))
+        await later.next()
+        assert [event["task_id"] for event in await later.events(1)] == of_bob
+        for each in slow:
+            assert [event["task_id"] for event in await each.events(1)] == made[1:]
+
+
+async def test_catching_up_in_parts_leaves_nothing_out(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with following(ada) as feed:
+        hello = await feed.next()
+        assert isinstance(hello, Hello)
+        for number in range(7):
+            await ada.make_task(f"Task {number}")
+        events = await feed.events(7)
+        changes = service(ChangeFeed)
+        changes._forget(changes._place)
+        monkeypatch.setattr("taskapi.events.feed.AT_A_TIME", 1)
+        monkeypatch.setattr("taskapi.db.change_streams.MAX_BATCH", 2)
+        async with following(ada, hello.position) as later:
+            await later.next()
+            assert await later.events(7) == events
 
 
 async def test_a_slow_follower_starts_anew(ada: Account) -> None:
