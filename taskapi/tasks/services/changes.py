@@ -20,6 +20,7 @@ from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH, PURGED, Scope
 
 PUBLIC_NAMES: Mapping[str, str] = {field.stored: name for name, field in FIELDS.items() if "." not in name}
 SERVERS_OWN = {"id", "updated_at", "version"}  # that other fields change with
+OWNERS_NAME = "owner.username"  # follows the account's, which is no change of the task
 
 
 class ChangeKind(StrEnum):
@@ -139,7 +140,7 @@ def _kind(change: BSON) -> ChangeKind:
 def _changed(change: BSON) -> tuple[str, ...]:
     if change["operationType"] == "replace":  # by a script: it may have changed everything
         return tuple(name for name in PUBLIC_NAMES.values() if name not in SERVERS_OWN)
-    touched = {str(path).partition(".")[0] for path in change["paths"]}
+    touched = {str(path).partition(".")[0] for path in change["paths"] if path != OWNERS_NAME}
     return tuple(name for stored, name in PUBLIC_NAMES.items() if stored in touched and name not in SERVERS_OWN)
 
 

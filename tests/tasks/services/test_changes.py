@@ -10,7 +10,8 @@ from fastapi import FastAPI
 
 from taskapi.tasks.services.changes import Change, ChangeBatch, ChangeKind, TaskChanges
 from taskapi.tasks.storage.documents import TaskDocument
-from tests.client import Account
+from tests.accounts.users.renamer import follow_due
+from tests.client import Account, stored_task
 from tests.stored import collection
 from tests.tasks.import_export.test_export import RICH
 from tests.tasks.import_export.test_importer import take as import_lines
@@ -102,6 +103,23 @@ async def test_internal_fields_are_not_told(ada: Account, changes: TaskChanges) 
     async with changes.watch(since=start) as batches:
         (found,) = await take(batches, 1)
     assert found.changed == ("priority",)
+
+
+@pytest.mark.usefixtures("copies_wait")
+async def test_new_name_of_the_owner_is_not_told(ada: Account, changes: TaskChanges) -> None:
+    task, deleted = await ada.make_task("Paint the fence"), await ada.make_task("Paint the wall")
+    for priority in (1, 4):
+        await ada.patch(f"/tasks/{task['id']}", json={"priority": priority})
+    await ada.delete(f"/tasks/{deleted['id']}")
+    start = await changes.now()
+    await ada.patch("/users/me", json={"username": "countess"})
+    await follow_due()
+    assert (await stored_task(task["id"]))["owner"]["username"] == "countess"
+    assert (await stored_task(deleted["id"]))["trash"]["owner"]["username"] == "countess"
+    await ada.delete(f"/tasks/{task['id']}")
+    await ada.post(f"/tasks/{task['id']}/restore")
+    async with changes.watch(since=start) as batches:
+        assert [change.kind for change in await take(batches, 2)] == [ChangeKind.deleted, ChangeKind.restored]
 
 
 async def test_only_tasks_of_those_who_listen_are_read(ada: Account, bob: Account, changes: TaskChanges) -> None:
