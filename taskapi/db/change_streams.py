@@ -140,7 +140,7 @@ class _Reader:
                 self._hand_over(change, stream.resume_token)
                 while len(self._waiting) >= MAX_WAITING and not self._stopping:
                     self._taken.clear()
-                    if len(self._waiting) >= MAX_WAITING:
+                    if len(self._waiting) >= MAX_WAITING and not self._stopping:
                         self._taken.wait()
 
     def _hand_over(self, change: Any, token: Any) -> None:
