@@ -8,7 +8,7 @@ from taskapi.accounts.auth.schemas import Token, TokenRequest
 from taskapi.accounts.errors import BadCredentials, InactiveUser, InvalidGrant
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
 from taskapi.accounts.security.scopes import OF_ROLE, grant_scopes
-from taskapi.accounts.security.throttling import Throttle
+from taskapi.accounts.security.throttling import Attempt, Throttle
 from taskapi.accounts.sessions.service import SessionGrant, SessionService
 from taskapi.accounts.two_factor.service import TwoFactorService
 from taskapi.accounts.users.repository import UserRepository
@@ -49,8 +49,8 @@ class SignIn:
                 await self.throttle.refused_refresh(audit_log.ip_address)
                 raise
         else:
-            async with self.throttle.sign_in(form.username or "", audit_log.ip_address):
-                given = await self._sign_in(form.username or "", form.password or "", form.otp, form.scope, audit_log)
+            async with self.throttle.sign_in(form.username or "", audit_log.ip_address) as attempt:
+                given = await self._sign_in(form, attempt, audit_log)
         lifetime = min(self.codec.lifetime, given.ends_at - utc_now())  # no token outlives its session
         return Token(
             access_token=self.codec.encode(given.user.id, str(given.session), given.scopes, lifetime),
@@ -59,7 +59,7 @@ class SignIn:
             scope=" ".join(sorted(given.scopes)),
         )
 
-    async def _sign_in(self, username: str, password: str, otp: str | None, scope: str, audit_log: AuditLog) -> SessionGrant:
+    async def _sign_in(self, form: TokenRequest, attempt: Attempt, audit_log: AuditLog) -> SessionGrant:
         """A session for a user name, a password and a second factor's code. An unknown name takes as long as a wrong password.
 
         Raises:
@@ -69,16 +69,17 @@ class SignIn:
             InvalidScope: the account can have none of the requested scopes.
             Overloaded: too many passwords are being hashed.
         """
-        user, stored = await self.users.find_for_sign_in(username)
-        matches, renewed = await self.hasher.verify(password, stored)
+        user, stored = await self.users.find_for_sign_in(form.username or "")
+        matches, renewed = await self.hasher.verify(form.password or "", stored)
         if user is None or stored is None or not matches:
+            attempt.is_wrong = True
             await audit_log.record("sign_in", user.object_id if user else None, outcome="failure")
             raise BadCredentials
         if user.disabled:
             await audit_log.record("sign_in", user.object_id, outcome="failure", reason="disabled")
             raise InactiveUser
-        scopes = grant_scopes(scope, OF_ROLE[user.role])  # before the second factor is checked: a code can be used once
-        await self.two_factor.check_code(user, otp, audit_log)
+        scopes = grant_scopes(form.scope, OF_ROLE[user.role])  # before the second factor is checked: a code can be used once
+        await self.two_factor.check_code(user, form.otp, attempt, audit_log)
         given = await self.sessions.create(user, stored, renewed, scopes, audit_log)
         if given is None:
             raise BadCredentials

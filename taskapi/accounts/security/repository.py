@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import PyMongoError
 
 from taskapi.accounts.errors import TooManyAttempts
 from taskapi.accounts.security.attempt_counters import Counter, block_of
@@ -36,8 +37,8 @@ class ThrottleRepository:
         undo: list[UpdateOne] = []
         try:
             for counter in counters:
-                undo.append(await self._count(counter, now))  # noqa: PERF401 - what was counted before one that is blocked is taken back
-        except TooManyAttempts:
+                undo.append(await self._count(counter, now))  # noqa: PERF401 - what was counted before one that fails is taken back
+        except (TooManyAttempts, PyMongoError):
             await self.write(undo)
             raise
         return undo

@@ -1,19 +1,24 @@
 """Slows guesses down. An attempt is counted before it is checked, so concurrent attempts are limited as well."""
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from bson import ObjectId
 from pymongo import UpdateOne
+from pymongo.errors import PyMongoError
 
 from taskapi.accounts.errors import InactiveUser, InvalidScope, SecondFactorRequired
 from taskapi.accounts.security.attempt_counters import BackoffPolicy, Counter
 from taskapi.accounts.security.repository import ThrottleRepository
 from taskapi.core.errors import Unavailable
 from taskapi.core.keys import Signer
+
+log = logging.getLogger(__name__)
 
 KNOWN: Final = timedelta(days=30)  # how long an IP address is known to an account after a sign-in
 IPV6_HOST_BITS = 64  # a customer has at least a whole /64 (RFC 6177)
@@ -32,7 +37,14 @@ CONFIRMATION = BackoffPolicy(b"confirmation of a second factor", free_attempts=5
 REGISTRATION = b"registration"
 
 NO_GUESS: Final = (Unavailable, InactiveUser, InvalidScope, SecondFactorRequired)
-"""Errors of an attempt whose secret was right or was not checked. After any other error the attempt stays counted."""
+"""Errors of an attempt whose secret was right or was not checked."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt to give a secret. ``is_wrong``: one was checked and is wrong, so a database error is no excuse any more."""
+
+    is_wrong: bool = False
 
 
 class Throttle:
@@ -45,8 +57,11 @@ class Throttle:
         self._registration = BackoffPolicy(REGISTRATION, registrations)
 
     @asynccontextmanager
-    async def sign_in(self, username: str, ip: str) -> AsyncIterator[None]:
+    async def sign_in(self, username: str, ip: str) -> AsyncIterator[Attempt]:
         """The block is one attempt to sign in. It has failed when it raises, except for an error in ``NO_GUESS``.
+
+        An error of the database leaves it open whether the secret is right, so the block sets ``is_wrong`` once it is known to
+        be wrong, before anything else can fail.
 
         It counts for the account and for the IP address. An IP address from which the account has signed in recently has its
         own counter instead, so that guesses from elsewhere do not lock the owner out. Accounts that do not exist are counted
@@ -59,17 +74,17 @@ class Throttle:
         known = self._counter(KNOWN_ADDRESS, f"{network}\n{account}")
         strangers = [self._counter(ACCOUNT, account), self._counter(ADDRESS, network)]
         undo = await self._counters.count([known] if await self._counters.is_live(known) else strangers)
-        async with self._attempt(undo, known.extend(KNOWN, self._signer.sign(ACCOUNT.kind, account.encode()))):
-            yield
+        async with self._attempt(undo, known.extend(KNOWN, self._signer.sign(ACCOUNT.kind, account.encode()))) as attempt:
+            yield attempt
 
     @asynccontextmanager
-    async def current_password(self, user: ObjectId, session: ObjectId | None) -> AsyncIterator[None]:
+    async def current_password(self, user: ObjectId, session: ObjectId | None) -> AsyncIterator[Attempt]:
         """The block is one attempt to confirm the current password within a session; otherwise as ``sign_in``.
 
         Each session has its own counter: the thief of one session cannot lock the owner out of others.
         """
-        async with self._attempt(await self._counters.count([self._counter(CURRENT_PASSWORD, f"{user} {session}")])):
-            yield
+        async with self._attempt(await self._counters.count([self._counter(CURRENT_PASSWORD, f"{user} {session}")])) as attempt:
+            yield attempt
 
     async def registration(self, ip: str) -> None:
         """Counts an account that is to be created from ``ip``. Raises TooManyAttempts."""
@@ -113,14 +128,26 @@ class Throttle:
         return Counter(self._signer.sign(policy.kind, subject.encode()), policy)
 
     @asynccontextmanager
-    async def _attempt(self, undo: Sequence[UpdateOne], *on_success: UpdateOne) -> AsyncIterator[None]:
+    async def _attempt(self, undo: Sequence[UpdateOne], *on_success: UpdateOne) -> AsyncIterator[Attempt]:
         """An attempt that was counted: ``undo`` takes it back, and ``on_success`` is written when it succeeds."""
+        attempt = Attempt()
         try:
-            yield
+            yield attempt
         except NO_GUESS:
-            await self._counters.write(undo)
+            await self._write(undo)
             raise
-        await self._counters.write([*undo, *on_success])
+        except PyMongoError:
+            if not attempt.is_wrong:
+                await self._write(undo)
+            raise
+        await self._write([*undo, *on_success])
+
+    async def _write(self, updates: Sequence[UpdateOne]) -> None:
+        """Writes what follows from an attempt, whose outcome stands: if the database fails, the attempt stays counted."""
+        try:
+            await self._counters.write(updates)
+        except PyMongoError as error:
+            log.warning("an attempt stays counted: %s", type(error).__name__)
 
 
 def _network(ip: str) -> str:

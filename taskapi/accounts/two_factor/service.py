@@ -18,7 +18,7 @@ from taskapi.accounts.errors import (
     WrongCode,
     WrongPassword,
 )
-from taskapi.accounts.security.throttling import Throttle
+from taskapi.accounts.security.throttling import Attempt, Throttle
 from taskapi.accounts.two_factor import codes
 from taskapi.accounts.two_factor.repository import TwoFactorRepository
 from taskapi.accounts.two_factor.schemas import Enrolment, RecoveryCodesMade
@@ -126,7 +126,7 @@ class TwoFactorService:
             raise TwoFactorOff
         await audit_log.record("two_factor_disabled", user.object_id)
 
-    async def check_code(self, user: UserRead, code: str | None, audit_log: AuditLog) -> None:
+    async def check_code(self, user: UserRead, code: str | None, attempt: Attempt, audit_log: AuditLog) -> None:
         """Checks the second factor of ``user``, whose password was right, if there is one. Each code works once.
 
         Raises:
@@ -143,7 +143,9 @@ class TwoFactorService:
         secret = self.keys.cipher.decrypt(encrypted)
         if secret and await self._use_time_code(user, code, encrypted, secret):
             return
+        attempt.is_wrong = True  # as a code of the authenticator
         if await self._use_recovery_code(user, code, audit_log):
+            attempt.is_wrong = False
             return
         if encrypted and secret is None:
             log.error("the second factor of %s was %s: %s", user.id, UNREADABLE, REMEDY)

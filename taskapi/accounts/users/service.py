@@ -36,10 +36,11 @@ class Reauthenticator:
             TooManyAttempts: there were too many wrong ones in this session.
             Overloaded: too many passwords are being hashed.
         """
-        async with self.throttle.current_password(user.object_id, self.session_id):
+        async with self.throttle.current_password(user.object_id, self.session_id) as attempt:
             _, stored = await self.users.find_for_sign_in(user.username)
             matches, _ = await self.hasher.verify(password, stored)
             if stored is None or not matches:
+                attempt.is_wrong = True
                 await self.audit_log.record("current_password", user.object_id, outcome="failure")
                 raise WrongPassword
         return stored

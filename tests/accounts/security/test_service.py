@@ -11,7 +11,6 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from taskapi.accounts.errors import BadCredentials, TooManyAttempts
-from taskapi.accounts.security.attempt_counters import BackoffPolicy
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.security.throttling import (
     ACCOUNT,
@@ -25,6 +24,7 @@ from taskapi.accounts.security.throttling import (
 )
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import in_utc
+from tests.accounts.security.guesses import failures, guess, must_wait
 from tests.client import PASSWORD, Account, at, is_problem, sign_in, stored_user
 from tests.conftest import another
 from tests.stored import collection
@@ -32,27 +32,11 @@ from tests.stored import collection
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
-async def failures(app: FastAPI, pace: BackoffPolicy, subject: str) -> int | None:
-    """What is stored for a counter; None when it is not."""
-    counter_id = app.state.services[Throttle]._counter(pace, subject).counter_id
-    found = await collection(ThrottleDocument).find_one({"_id": counter_id})
-    return int(found["failures"]) if found else None
-
-
 async def elapse(time: timedelta) -> None:
     """Lets time pass for the counters."""
     async for each in collection(ThrottleDocument).find({}):
         moments = {name: value - time for name, value in each.items() if name not in ("_id", "failures", "account") and value}
         await collection(ThrottleDocument).update_one({"_id": each["_id"]}, {"$set": moments})
-
-
-async def guess(client: httpx.AsyncClient, times: int, username: str = "ada") -> list[int]:
-    return [(await sign_in(client, username, f"guess number {n}")).status_code for n in range(times)]
-
-
-def must_wait(answer: httpx.Response, seconds: int) -> None:
-    is_problem(answer, 429, "too_many_attempts")
-    assert answer.headers["retry-after"] == str(seconds)
 
 
 @pytest.mark.parametrize("username", ["ada", "nobody"])
