@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 Compose = Callable[[BSON], Awaitable[EmailMessage | None]]
 
 FIRST_PAUSE, MAX_PAUSE = timedelta(seconds=10), timedelta(hours=1)
+MAX_DOUBLINGS = (MAX_PAUSE // FIRST_PAUSE).bit_length()
 PATIENCE = timedelta(days=1)
 
 
@@ -89,7 +90,7 @@ class MailWorker:
     async def _put_off(self, mail: LeasedMail, error: DeliveryError) -> None:
         """Schedules the next attempt, or gives the mail up after a day or a permanent error."""
         job, now = mail.job, utc_now()
-        pause = min(FIRST_PAUSE * 2 ** (job["attempts"] - 1), MAX_PAUSE)
+        pause = min(FIRST_PAUSE * 2 ** min(job["attempts"] - 1, MAX_DOUBLINGS), MAX_PAUSE)
         if error.permanent or now + pause > in_utc(job["created_at"]) + PATIENCE:
             log.error("mail %s (%s) given up after attempt %d: %s", job["_id"], job["kind"], job["attempts"], error)
             await self.mails.give_up(mail)
