@@ -55,6 +55,7 @@ class SmtpTransport:
         Raises:
             DeliveryError: the server refused it, or cannot be reached.
         """
+        accepted = False
         try:
             async with asyncio.timeout(self.timeout):
                 with await self._connect() as connection:
@@ -70,6 +71,7 @@ class SmtpTransport:
                     )
                     async with client:
                         await client.send_message(message)
+                        accepted = True
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [refused.code for refused in error.recipients]
             raise DeliveryError(f"{type(error).__name__} {codes[0]}", permanent=min(codes) >= 500) from None
@@ -77,7 +79,8 @@ class SmtpTransport:
             permanent = isinstance(error, aiosmtplib.SMTPDataError) and error.code >= 500
             raise DeliveryError(f"{type(error).__name__} {error.code}", permanent=permanent) from None
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise DeliveryError(type(error).__name__) from None
+            if not accepted:  # how the connection is closed afterwards does not matter
+                raise DeliveryError(type(error).__name__) from None
 
     async def _connect(self) -> socket.socket:
         """A connection to the first IP address of the server that accepts one."""

@@ -25,7 +25,7 @@ from taskapi.core.clock import utc_now
 from taskapi.core.resolver import NameServer, Resolver
 from taskapi.mail.templates import Template, write
 from taskapi.mail.transports import DeliveryError, FileTransport, SmtpTransport
-from tests.mailbox import smtp_server, text_of
+from tests.mailbox import SmtpInbox, smtp_server, text_of
 from tests.name_server import SILENT, name_server
 from tests.tools import free_port
 from tests.web_site import site
@@ -141,6 +141,17 @@ async def test_hanging_or_nonsensical_server_is_abandoned(greeting: bytes) -> No
         with pytest.raises(DeliveryError):
             await server(listening.sockets[0].getsockname()[1], timeout=0.2).send(a_mail())
         await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_accepted_mail_is_sent_though_quitting_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*_: Any) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(SmtpInbox, "handle_QUIT", hang, raising=False)
+    with smtp_server() as inbox:
+        await server(inbox.port, timeout=0.5).send(a_mail())
+    assert len(inbox.taken) == 1
 
 
 async def test_every_resolved_address_of_the_server_is_tried() -> None:
