@@ -66,13 +66,11 @@ def _rename(user: ObjectId, username: str) -> list[BSON]:
     in_trash = {"$and": [{"$eq": [{"$type": "$trash"}, "object"]}, is_user("$trash.owner.id")]}
     entry = {"$cond": [is_user("$$entry.by.id"), {"$mergeObjects": ["$$entry", {"by": reference}]}, "$$entry"]}
     entries = {"$map": {"input": "$history", "as": "entry", "in": entry}}
-    return [
-        {
-            "$set": {
-                "changed_at": NEXT_CHANGED_AT,
-                "owner": {"$cond": [is_user("$owner.id"), reference, "$owner"]},
-                "trash": {"$cond": [in_trash, {"$mergeObjects": ["$trash", {"owner": reference}]}, "$trash"]},
-                "history": {"$cond": [{"$isArray": "$history"}, entries, "$history"]},
-            }
-        }
-    ]
+    renamed: BSON = {
+        "owner": {"$cond": [is_user("$owner.id"), reference, "$owner"]},
+        "trash": {"$cond": [in_trash, {"$mergeObjects": ["$trash", {"owner": reference}]}, "$trash"]},
+        "history": {"$cond": [{"$isArray": "$history"}, entries, "$history"]},
+    }
+    # A task without a copy of this account's name stays as it is, or it would count as changed each time.
+    is_changed = {"$or": [{"$ne": [value, f"${name}"]} for name, value in renamed.items()]}
+    return [{"$set": {"changed_at": {"$cond": [is_changed, NEXT_CHANGED_AT, "$changed_at"]}, **renamed}}]

@@ -10,6 +10,7 @@ from bson import ObjectId
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.renaming_repository import SETTLING
 from taskapi.core.clock import utc_now
+from taskapi.db.connection import BSON
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.owner_name_repository import OwnerNameRepository
 from tests.accounts.users.leavers import is_due, leave, remove
@@ -115,6 +116,27 @@ async def test_of_two_renames_the_last_one_stays(ada: Account, monkeypatch: pyte
     assert names[0] == "first"
     assert set(names[1:]) == {"second"}
     assert await copies(ada) == {"second"}
+
+
+@pytest.mark.parametrize("in_trash", [False, True])
+@pytest.mark.parametrize("odd", [{}, {"owner": {"username": "ada"}}], ids=str)
+async def test_task_with_another_owners_name_is_left_alone(ada: Account, bob: Account, odd: BSON, in_trash: bool) -> None:
+    task = await ada.make_task()
+    if in_trash:
+        await ada.delete(f"/tasks/{task['id']}")
+    values = {"owner_id": ObjectId(bob.id), **{f"trash.{name}" if in_trash else name: value for name, value in odd.items()}}
+    await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$set": values})  # as a script gives it to Bob
+    before = await stored_task(task["id"])
+    await with_many(bob, 1)
+    await rename(bob, "robert")
+    await rename(ada, "countess")
+    async with asyncio.timeout(20):
+        await follow_due()
+    assert await stored_task(task["id"]) == before
+    names = {each["owner"]["username"] async for each in collection(TaskDocument).find({"owner.id": ObjectId(bob.id)})}
+    assert names == {"robert"}
+    for account in (ada, bob):
+        assert (await stored_user(account.id))["renaming"].keys() == {"renamed_at", "due_at"}
 
 
 class Killed(Exception):
