@@ -30,6 +30,9 @@ WITHOUT_ADMIN: BSON = {
         ]
     },
 }
+_CHECKS = "$last_admin_checks"
+_IS_COUNT: BSON = {"$and": [{"$in": [{"$type": _CHECKS}, ["int", "long"]]}, {"$gte": [_CHECKS, 0]}, {"$lt": [_CHECKS, 2**53]}]}
+NEXT_CHECK: BSON = {"$cond": [_IS_COUNT, {"$add": [_CHECKS, 1]}, 1]}  # whatever a script has stored
 FOR_ADMIN = {**ACCOUNT, "leaving": 1}
 
 
@@ -121,7 +124,7 @@ class AdminRepository:
 
     async def _is_any_left(self, session: Session | None) -> bool:
         # This writes to all admins, so that two transactions conflict that would each remove the admin the other relies on.
-        left = await self._users.update_many(ADMIN, {"$inc": {"last_admin_checks": 1}}, session=session)
+        left = await self._users.update_many(ADMIN, [{"$set": {"last_admin_checks": NEXT_CHECK}}], session=session)
         return left.matched_count > 0
 
 

@@ -262,6 +262,16 @@ async def test_two_admins_demoting_each_other_leave_one(root: Account, change: d
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("count", [5, -5, 2**63 - 1, None, "text", 1.5], ids=repr)
+async def test_any_stored_count_of_checks_blocks_nothing(root: Account, count: Any) -> None:
+    other = await make_admin(root.client, "other")
+    await collection(UserDocument).update_one({"_id": ObjectId(other.id)}, {"$set": {"last_admin_checks": count}})
+    assert (await root.delete("/users/me", json={"password": PASSWORD})).status_code == 202
+    assert (await stored_user(other.id))["last_admin_checks"] == (6 if count == 5 else 1)
+    is_problem(await other.patch(f"/users/{other.id}", json={"role": "user"}), 409, "last_admin")
+
+
+@pytest.mark.real
 async def test_one_admin_remains_when_all_resign_at_once(root: Account) -> None:
     admins = [root, *[await make_admin(root.client, f"admin{n}") for n in range(5)]]
     answers = await asyncio.gather(*(admin.patch(f"/users/{admin.id}", json={"role": "user"}) for admin in admins))
