@@ -12,7 +12,7 @@ from taskapi.web.services import provided, services_of
 
 
 class BearerOrTicket(BearerAccount):
-    """Accepts any token, or a ticket in the query. With both, the ticket counts."""
+    """Accepts any token, or a ticket in the query. With both, the ticket counts. What opens a stream has to use it up."""
 
     async def __call__(self, request: Request, needed: SecurityScopes) -> Caller:  # type: ignore[override]
         """The caller.
@@ -23,7 +23,7 @@ class BearerOrTicket(BearerAccount):
         """
         ticket = request.query_params.get("ticket")
         if ticket is not None and state_of(request).caller is None:
-            admit_caller(request.scope, await services_of(request)[Tickets].redeem(ticket))
+            admit_caller(request.scope, await services_of(request)[Tickets].find_caller(ticket))
         await super().__call__(request, needed)
         return await authenticate(request)
 

@@ -18,9 +18,13 @@ class TicketRepository:
         """Stores a ticket."""
         await self._tickets.insert_one({"_id": hashed, **values})
 
-    async def take(self, hashed: bytes) -> BSON | None:
-        """Removes a ticket that has not expired, and returns it. Of several callers, on any worker, one gets it."""
-        return await self._tickets.find_one_and_delete({"_id": hashed, "expires_at": {"$gt": utc_now()}})
+    async def find(self, hashed: bytes) -> BSON | None:
+        """A ticket that has not expired."""
+        return await self._tickets.find_one({"_id": hashed, "expires_at": {"$gt": utc_now()}})
+
+    async def remove(self, hashed: bytes) -> bool:
+        """Removes a ticket, and says whether it was there. Of several callers, on any worker, one is told so."""
+        return (await self._tickets.delete_one({"_id": hashed})).deleted_count == 1
 
     async def delete_for_user(self, user: ObjectId) -> None:
         """Deletes the tickets of ``user``."""

@@ -46,18 +46,29 @@ class Tickets:
         return TicketMade(ticket=text, expires_at=expires_at)
 
     async def redeem(self, text: str) -> Caller:
-        """The caller that a ticket was created for, as they are now; the ticket is used up.
+        """As ``find_caller``; the ticket is used up."""
+        caller = await self.find_caller(text)
+        await self.use_up(text)
+        return caller
+
+    async def find_caller(self, text: str) -> Caller:
+        """The caller that a ticket was created for, as they are now.
 
         The access token that asked for the ticket may expire: what the caller opens lasts as long as its session.
 
         Raises:
             InvalidTicket: it is unknown, used or expired; or its session, API token or account has ended.
         """
-        found = await self.tickets.take(_hash(text)) if text.startswith(PREFIX) and len(text) <= MAX_LENGTH else None
+        found = await self.tickets.find(_hash(text)) if text.startswith(PREFIX) and len(text) <= MAX_LENGTH else None
         caller = await self._caller(found) if found else None
         if caller is None:
             raise InvalidTicket
         return caller
+
+    async def use_up(self, text: str) -> None:
+        """Has a ticket work no more. Raises InvalidTicket: it was used meanwhile."""
+        if not await self.tickets.remove(_hash(text)):
+            raise InvalidTicket
 
     async def _caller(self, ticket: BSON) -> Caller | None:
         if api_token := ticket["api_token"]:

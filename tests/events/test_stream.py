@@ -13,6 +13,7 @@ from taskapi.core.cooperative import activity
 from taskapi.core.keys import Keyring
 from taskapi.db.change_streams import HistoryLost
 from taskapi.events import guard
+from taskapi.events.documents import EventTicketDocument
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.positions import Position, PositionCodec, PositionSigner
 from taskapi.events.routes import stream as stream_route
@@ -22,7 +23,8 @@ from taskapi.web.admission import Admission
 from tests.client import Account, is_problem, signed_in, wrong_fields
 from tests.conftest import SECRET, make_settings, running
 from tests.events.listening import Sent, listening
-from tests.stored import service
+from tests.events.test_tickets import ticket_of
+from tests.stored import collection, service
 
 pytestmark = pytest.mark.real
 
@@ -235,3 +237,15 @@ async def test_a_ticket_opens_one_stream(app: FastAPI, ada: Account) -> None:
         assert (await stream.next()).data["task"]["title"] == "Heard of"
     async with listening(app, {}, ticket=ticket) as stream:
         assert stream.status == 401
+
+
+async def test_ticket_outlasts_requests_that_open_no_stream(app: FastAPI, anonymous: httpx.AsyncClient, ada: Account) -> None:
+    ticket = await ticket_of(ada)
+    refused = await anonymous.get("/events/stream", params={"ticket": ticket, "where": "{"})
+    assert refused.status_code == 422, refused.text
+    assert (await anonymous.head("/events/stream", params={"ticket": ticket})).status_code == 200
+    is_problem(await anonymous.get("/events/stream", params={"ticket": ticket, "since": "x"}), 400, "invalid_position")
+    assert await collection(EventTicketDocument).count_documents({}) == 1
+    async with listening(app, {}, ticket=ticket) as stream:
+        assert (await stream.next()).name == "hello"
+        assert await collection(EventTicketDocument).count_documents({}) == 0

@@ -21,6 +21,7 @@ from taskapi.events.guard import ListenerGuard, Listening
 from taskapi.events.rendering import EventReader, RenderedEvent
 from taskapi.events.schemas import EVENT_EXAMPLE, POSITION_EXAMPLE, PositionText
 from taskapi.events.tickets import MAX_LENGTH as MAX_TICKET_LENGTH
+from taskapi.events.tickets import Tickets
 from taskapi.tasks.services.changes import TaskChanges
 from taskapi.web.admission import begins_in_turn
 from taskapi.web.event_stream import HEADERS, EventStream, event, heartbeat, retry
@@ -145,6 +146,8 @@ async def stream_events(query: Annotated[StreamQuery, Query()], caller: Listener
     messages = feed.messages(held.follower, request.headers.get("last-event-id") or query.since, HEARTBEAT_SECONDS)
     try:
         first = await anext(messages)
+        if query.ticket is not None and not is_head(request):
+            await services[Tickets].use_up(query.ticket)
     except BaseException:
         held.close()
         raise
