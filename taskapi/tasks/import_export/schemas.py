@@ -1,7 +1,7 @@
 """Imports as callers send them, and their reports."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
@@ -11,10 +11,10 @@ from taskapi.core.clock import utc_now
 from taskapi.core.errors import FieldError
 from taskapi.core.fields import ObjectIdIn, QueryBool, ReadModel, SentMoment, omittable
 from taskapi.tasks.schemas import TASK_EXAMPLE, Key, Status, TaskCreate
+from taskapi.tasks.storage.rules import CLOCK_SKEW
 
 MAX_LINES = 100_000
 MAX_ERRORS = 100
-CLOCK_SKEW = timedelta(minutes=5)  # between the clocks of two services
 
 
 def _not_in_future(moment: datetime) -> datetime:

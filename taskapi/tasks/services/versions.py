@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import in_utc
-from taskapi.core.errors import NotFound
+from taskapi.core.errors import FieldError, InvalidInput, NotFound
 from taskapi.core.fields import SentMoment, UTCDateTime
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
@@ -17,6 +17,7 @@ from taskapi.tasks.errors import VersionNotKept
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
+from taskapi.tasks.storage import rules
 from taskapi.tasks.storage.history import Action, Versions, newest, undo
 from taskapi.tasks.storage.pipelines import Write, literal, update
 from taskapi.tasks.storage.reading import PUBLIC, SOURCE, read, reference, sound, version_of
@@ -119,6 +120,7 @@ class VersionService:
             NotFound: there is no such task or version.
             VersionNotKept: the history does not go back that far.
             PreconditionFailed: the task has none of ``versions``.
+            InvalidInput: an import has set the creation to a time after the completion of ``version``.
         """
 
         async def prepare(stored: BSON) -> Write | None:
@@ -126,6 +128,9 @@ class VersionService:
             values = {name: past[name] for name in sorted(REVERTED_FIELDS)}
             if all(exact(value) == exact(now[name]) for name, value in values.items()):
                 return None
+            is_other = values["completed_at"] != now["completed_at"]
+            if is_other and rules.completed_before_creation(dict(read({**stored, **values}, owner))):
+                raise InvalidInput([FieldError("version", "was completed before the present created_at", "contradiction")])
             return update(literal(values), owner, Action.revert, derive=False)
 
         return await self.tasks.update_with_retry(owner, task_id, versions, prepare, WITH_HISTORY)

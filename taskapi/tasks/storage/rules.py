@@ -4,15 +4,18 @@ Fields that are sent together are checked during validation: see ``definitions.N
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import NOT_AFTER
-from taskapi.tasks.schemas import TaskUpdate
+from taskapi.tasks.schemas import Status, TaskUpdate
 from taskapi.tasks.storage.pipelines import direct_values
 from taskapi.tasks.storage.reading import read
+
+CLOCK_SKEW = timedelta(minutes=5)  # between the clocks of two services
 
 
 def conditions(data: TaskUpdate) -> list[BSON]:
@@ -40,13 +43,24 @@ def _none_or(name: str, bound: BSON) -> BSON:
 def faults(changes: Mapping[str, Any], task: Mapping[str, Any]) -> list[FieldError]:
     """The rules that ``task`` breaks after ``changes``, each as a fault of a changed field."""
     after = {**task, **changes}
-    return [
+    found = [
         FieldError(name, f"must not be after {other}", "wrong_order")
         if name in changes
         else FieldError(other, f"must not be before {name}", "wrong_order")
         for name, other in NOT_AFTER.items()
         if not changes.keys().isdisjoint((name, other)) and _is_after(after.get(name), after.get(other))
     ]
+    if "completed_at" in changes and completed_before_creation(after):
+        found.append(FieldError("completed_at", "must not be before created_at", "contradiction"))
+    elif "created_at" in changes and completed_before_creation(after):
+        found.append(FieldError("created_at", "must not be after completed_at", "contradiction"))
+    return found
+
+
+def completed_before_creation(task: Mapping[str, Any]) -> bool:
+    """Whether a task that is done was completed before it was created, as only other clocks and imports can have it."""
+    completed_at = task["completed_at"] if task["status"] == Status.done else None
+    return completed_at is not None and task["created_at"] - completed_at > CLOCK_SKEW
 
 
 def _is_after(value: Any, other: Any) -> bool:

@@ -58,7 +58,10 @@ async def test_a_difference_of_type_is_one(ada: Account, metadata: Any) -> None:
 
 
 async def test_update_keeps_status_times_and_progress_consistent(ada: Account) -> None:
-    await take(ada, [{"title": "task", "key": "k", "status": "in_progress", "checklist": [{"text": "a", "done": True}]}])
+    items = [{"text": "a", "done": True}]
+    await take(
+        ada, [{"title": "task", "key": "k", "status": "in_progress", "checklist": items, "created_at": "2026-01-01T00:00:00Z"}]
+    )
     assert await take(ada, [{"title": "task", "key": "k", "completed": False}]) == {"lines": 1, "unchanged": 1}
     moment = "2026-03-04T05:06:07.000Z"
     await take(ada, [{"title": "task", "key": "k", "status": "done", "completed_at": moment, "checklist": []}])
@@ -67,6 +70,28 @@ async def test_update_keeps_status_times_and_progress_consistent(ada: Account) -
     assert await take(ada, [{"title": "task", "key": "k", "completed": False}]) == {"lines": 1, "updated": 1}
     task = await by_key(ada)
     assert (task["status"], task["completed_at"], task["progress"], task["version"]) == ("todo", None, 0.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("times", "error"),
+    [
+        ({"completed_at": "2020-12-31T23:54:59Z"}, ("completed_at", "must not be before created_at", "contradiction")),
+        ({"created_at": "2021-02-01T00:05:01Z"}, ("created_at", "must not be after completed_at", "contradiction")),
+    ],
+    ids=["completed", "created"],
+)
+async def test_completion_before_stored_creation_is_refused(ada: Account, times: dict[str, str], error: Any) -> None:
+    done = {"title": "task", "key": "k", "status": "done"}
+    await take(ada, [{**done, "created_at": "2021-01-01T00:00:00Z", "completed_at": "2021-02-01T00:00:00Z"}])
+    before = await stored_task((await by_key(ada))["id"])
+    for query in ("?dry_run=true", ""):
+        report = await take(ada, [{**done, **times}, {"title": "another"}], query)
+        assert [(each["line"], each["field"], each["message"], each["type"]) for each in report["errors"]] == [(1, *error)]
+        assert (report["failed"], report["created"]) == (1, 1)
+    assert await stored_task(before["_id"]) == before
+    assert await take(ada, [{**done, **times, "status": "todo", "completed_at": None}]) == {"lines": 1, "updated": 1}
+    exported = (await ada.get("/tasks/export")).content
+    assert await take(ada, exported, "?match=id") == {"lines": 2, "unchanged": 2}
 
 
 FORMS = ["\u1ebf", "e\u0302\u0301", "\u00ea\u0301"]  # NFC, NFD, and as Windows writes Vietnamese

@@ -13,6 +13,7 @@ from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import MAX_BYTES, MAX_ENTRIES, MAX_STORED
 from tests.client import Account, is_problem, stored_task, wrong_fields
 from tests.stored import collection
+from tests.tasks.import_export.test_importer import take
 
 
 @pytest.mark.real
@@ -169,6 +170,21 @@ async def test_reverts_that_cannot_be(ada: Account, bob: Account) -> None:
     for body in ({}, {"version": 0}, {"version": "1"}, {"version": True}, {"version": 1, "by": "me"}):
         assert wrong_fields(await ada.post(path, json=body))
     assert (await stored_task(task["id"]))["version"] == 1
+
+
+@pytest.mark.real
+async def test_revert_before_imported_creation_is_refused(ada: Account) -> None:
+    line = {"title": "task", "key": "k"}
+    await take(ada, [{**line, "status": "done", "created_at": "2021-01-01T00:00:00Z", "completed_at": "2021-02-01T00:00:00Z"}])
+    (task,) = (await ada.get("/tasks")).json()
+    await ada.patch(f"/tasks/{task['id']}", json={"status": "todo"})
+    await take(ada, [{**line, "created_at": "2022-01-01T00:00:00Z"}])
+    before = await stored_task(task["id"])
+    assert wrong_fields(await ada.post(f"/tasks/{task['id']}/revert", json={"version": 1})) == {"version": "contradiction"}
+    assert await stored_task(task["id"]) == before
+    await take(ada, [{**line, "created_at": "2021-02-01T00:00:00Z"}])
+    reverted = (await ada.post(f"/tasks/{task['id']}/revert", json={"version": 1})).json()
+    assert (reverted["status"], reverted["completed_at"]) == ("done", "2021-02-01T00:00:00.000Z")
 
 
 @pytest.mark.real
