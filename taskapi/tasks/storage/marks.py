@@ -63,11 +63,14 @@ def begin_status_changes(status: Status, created_at: datetime, completed_at: dat
 def add_status_change(at: datetime | BSON) -> BSON:
     """The expression of ``status_changes`` within ``record_history``: with the new status, if it differs from the one before.
 
-    The times never go back, even if the clocks of two servers differ.
+    The times never go back, even if the clocks of two servers differ. The first status begins with the creation, whose time an
+    import may set.
     """
     created = {"status": "$before.status", "at": "$created_at"}
-    known = {"$cond": [{"$isArray": "$status_changes"}, "$status_changes", [created]]}
+    had_one = {"$and": [{"$eq": ["$status_changes.status", ["$before.status"]]}, is_time("$created_at")]}
+    known = {"$cond": [{"$and": [{"$isArray": "$status_changes"}, {"$not": [had_one]}]}, "$status_changes", [created]]}
     times = {"$cond": [{"$isArray": "$status_changes.at"}, "$status_changes.at", []]}
-    added = {"status": "$status", "at": {"$max": [at, {"$arrayElemAt": [times, -1]}]}}
+    last = {"$cond": [had_one, "$created_at", {"$arrayElemAt": [times, -1]}]}
+    added = {"status": "$status", "at": {"$max": [at, last]}}
     changes = {"$slice": [{"$concatArrays": [known, [added]]}, -MAX_STATUS_CHANGES]}
     return {"$cond": [{"$eq": ["$before.status", "$status"]}, "$status_changes", changes]}

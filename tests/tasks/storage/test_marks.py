@@ -191,6 +191,17 @@ async def test_import_says_when_task_was_completed(ada: Account) -> None:
     assert (await stored_task(task["id"]))["status_changes"][1]["at"] == datetime(2026, 1, 5)
 
 
+async def test_import_sets_creation_and_completion_together(ada: Account) -> None:
+    await take(ada, [{"title": "Imported", "key": "k"}])
+    times = {"created_at": "2026-01-01T00:00:00Z", "completed_at": "2026-01-05T00:00:00Z"}
+    assert await take(ada, [{"title": "Imported", "key": "k", "status": "done", **times}]) == {"lines": 1, "updated": 1}
+    (task,) = (await ada.get("/tasks")).json()
+    assert await statuses(task["id"]) == ["todo", "done"]
+    assert (await stored_task(task["id"]))["status_changes"][1]["at"] == datetime(2026, 1, 5)
+    flow = (await ada.get("/stats/flow?from=2026-01-04&to=2026-01-05&by=day")).json()
+    assert [(day["todo"], day["done"]) for day in flow] == [(1, 0), (0, 1)]
+
+
 def test_status_changes_begin_with_the_creation() -> None:
     day, later = datetime(2026, 1, 1), datetime(2026, 1, 2)
     assert begin_status_changes(Status.in_progress, day, None) == [{"status": "in_progress", "at": day}]
