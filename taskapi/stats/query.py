@@ -5,7 +5,8 @@ from enum import StrEnum
 from itertools import islice
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from taskapi.core.clock import day_of
 from taskapi.core.errors import FieldError, InvalidInput
@@ -18,7 +19,16 @@ MIN_DAY, MAX_DAY = date(1900, 1, 1), date(2199, 12, 31)
 DEFAULT_PERIODS = {PeriodUnit.day: 30, PeriodUnit.week: 12, PeriodUnit.month: 12}
 DEFAULT_DAYS = 90  # of a range without periods
 
-Day = Annotated[CalendarDate, Field(ge=MIN_DAY, le=MAX_DAY)]
+
+def _within_range(day: date) -> date:
+    if day < MIN_DAY:
+        raise PydanticCustomError("greater_than_equal", f"must be {MIN_DAY} or later")
+    if day > MAX_DAY:
+        raise PydanticCustomError("less_than_equal", f"must be {MAX_DAY} or earlier")
+    return day
+
+
+Day = Annotated[CalendarDate, AfterValidator(_within_range)]
 
 
 class StatsFormat(StrEnum):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taskapi.core.errors import FieldError
 from taskapi.events.errors import BadMessage
 from taskapi.events.socket.messages import CLIENT, InvalidMessage, error_message, read_message
 from tests.events.sockets import VALIDATORS
@@ -54,3 +55,11 @@ def test_an_error_repeats_no_value() -> None:
     with pytest.raises(InvalidMessage) as refused:
         read_message(json.dumps({"type": "authenticate", "token": 3000 * secret, "more": secret}))
     assert secret not in error_message(refused.value)
+
+
+@pytest.mark.parametrize("name", ["", "a b", 65 * "a"])
+def test_wrong_subscription_id_is_refused_in_words(name: str) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        read_message(json.dumps({"type": "unsubscribe", "id": name}))
+    message = "must be 1 to 64 letters from A to Z, digits, full stops, hyphens and underscores"
+    assert refused.value.faults == (FieldError("id", message, "string_pattern_mismatch"),)

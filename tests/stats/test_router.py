@@ -138,8 +138,13 @@ async def test_a_range_has_at_most_400_periods(ada: Account, name: str) -> None:
 async def test_the_outermost_days_are_served(ada: Account, name: str, zone: str) -> None:
     for day in ("1900-01-01", "2199-12-31"):
         await read(ada, name, tz=zone, **{"from": day, "to": day})
-    assert wrong_fields(await ada.get(f"/stats/{name}?from=1899-12-31")) == {"from": "greater_than_equal"}
-    assert wrong_fields(await ada.get(f"/stats/{name}?to=2200-01-01")) == {"to": "less_than_equal"}
+    for parameter, day, kind, message in (
+        ("from", "1899-12-31", "greater_than_equal", "must be 1900-01-01 or later"),
+        ("to", "2200-01-01", "less_than_equal", "must be 2199-12-31 or earlier"),
+    ):
+        answer = await ada.get(f"/stats/{name}?{parameter}={day}")
+        assert wrong_fields(answer) == {parameter: kind}
+        assert answer.json()["details"][0]["message"] == message
 
 
 @pytest.mark.parametrize("name", IN_RANGE)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from taskapi.accounts.security.access_tokens import MAX_TOKEN_LENGTH
 from taskapi.core import strict_json
 from taskapi.core.errors import DomainError, InvalidInput, field_errors
-from taskapi.core.fields import omittable
+from taskapi.core.fields import in_words, omittable
 from taskapi.events.errors import BadMessage
 from taskapi.events.filters import EventFilter
 from taskapi.events.follower import ResetReason
@@ -27,6 +27,7 @@ SubscriptionId = Annotated[
         description="The name that you give the subscription: unique in the connection.",
         examples=["open"],
     ),
+    in_words("must be 1 to 64 letters from A to Z, digits, full stops, hyphens and underscores"),
 ]
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, TypeAdapter, 
 from pydantic_core import PydanticCustomError
 
 from taskapi.core.clock import midnight
-from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput
+from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput, field_errors
 from taskapi.core.fields import CalendarDate, ObjectIdIn, SentMoment, Storable
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import PublicField
@@ -77,8 +77,8 @@ class Faults(list[FieldError]):
         try:
             return kind.validate_python(given)
         except ValidationError as error:
-            for found in error.errors(include_input=False, include_url=False):
-                self.note(at, found["type"], found["msg"])
+            for found in field_errors(error):
+                self.note(at, found.type, found.message)
 
     def value(self, known: PublicField, given: Any, at: str, *, ordered: bool = False) -> Any:
         """Converts a value that is compared with the field's; ``ordered`` if the operator asks which one is larger."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskapi.core.errors import InvalidInput
+from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import FIELDS
 from taskapi.tasks.query.filter import compile_where
@@ -135,3 +135,10 @@ def test_what_is_no_day_is_refused(text: str) -> None:
     refused = fault({"due_date": text})
     assert refused is not None
     assert refused[0] == "where.due_date"
+
+
+def test_missing_day_is_refused_as_in_a_body() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        compile_where({"due_date": {"$lt": "2027-02-30"}})
+    message = "There is no such day"
+    assert refused.value.faults == (FieldError("where.due_date.$lt", message, "date_from_datetime_parsing"),)
