@@ -42,7 +42,7 @@ NO_GUESS: Final = (Unavailable, InactiveUser, InvalidScope, SecondFactorRequired
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt to give a secret. ``is_wrong``: one was checked and is wrong, so a database error is no excuse any more."""
+    """One attempt to give a secret. ``is_wrong``: one was checked and is wrong, so no later error is an excuse."""
 
     is_wrong: bool = False
 
@@ -133,10 +133,7 @@ class Throttle:
         attempt = Attempt()
         try:
             yield attempt
-        except NO_GUESS:
-            await self._write(undo)
-            raise
-        except PyMongoError:
+        except (*NO_GUESS, PyMongoError):
             if not attempt.is_wrong:
                 await self._write(undo)
             raise
