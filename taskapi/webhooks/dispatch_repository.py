@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Self
 import bson
 
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import BSON, Database
+from taskapi.db.connection import BSON, Database, Session
 from taskapi.db.leases import Lease, LeasePolicy
 from taskapi.db.service_state import WEBHOOKS, ServiceStateDocument
 
@@ -41,10 +41,11 @@ class DispatchRepository:
     def __init__(self, database: Database) -> None:
         self._states = database.collection(ServiceStateDocument)
 
-    async def announce(self, time: bson.Timestamp) -> None:
+    async def announce(self, time: bson.Timestamp, session: Session | None = None) -> None:
         """Has the dispatcher look which webhooks there are. If none is at work, it begins behind everything up to ``time``."""
         begin = {"since": utc_now(), "place": Place(time=time).write()}
-        await self._states.update_one(ONLY, {"$inc": {"generation": 1}, "$setOnInsert": begin}, upsert=True)
+        update = {"$inc": {"generation": 1}, "$setOnInsert": begin}
+        await self._states.update_one(ONLY, update, upsert=True, session=session)
 
     async def touch(self) -> None:
         """Has the dispatcher, if there is one, look which webhooks are left."""

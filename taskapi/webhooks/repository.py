@@ -1,6 +1,6 @@
 """The stored webhooks."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,7 +9,8 @@ from pymongo import ASCENDING, ReturnDocument
 
 from taskapi.core.clock import utc_now
 from taskapi.db.batches import delete_all
-from taskapi.db.connection import BSON, Database, acknowledged
+from taskapi.db.connection import BSON, Database, Session, acknowledged
+from taskapi.db.transactions import transaction
 from taskapi.webhooks.documents import MAX_WEBHOOKS, DisabledReason, WebhookDocument
 
 OLDEST: Final = {"_id": ASCENDING}
@@ -22,16 +23,17 @@ class WebhookRepository:
     def __init__(self, database: Database) -> None:
         self._hooks = database.collection(WebhookDocument)
 
-    async def add(self, hook: BSON) -> bool:
-        """Stores a webhook, and gives it an ``_id``. False when the account has too many."""
-        theirs = {"user": hook["user"]}
-        if await self._hooks.count_documents(theirs) >= MAX_WEBHOOKS:
-            return False
-        await self._hooks.insert_one(hook)
-        if await self._hooks.count_documents(theirs) <= MAX_WEBHOOKS:
+    async def add(self, hook: BSON, announce: Callable[[Session | None], Awaitable[None]]) -> bool:
+        """Stores a webhook, and announces it. False when the account has too many."""
+
+        async def write(session: Session | None) -> bool:
+            if await self._hooks.count_documents({"user": hook["user"]}, session=session) >= MAX_WEBHOOKS:
+                return False
+            await announce(session)  # All write to one document, so that two transactions conflict that count the same webhooks.
+            await self._hooks.insert_one(hook, session=session)
             return True
-        await self._hooks.delete_one({"_id": hook["_id"]})  # another one was quicker
-        return False
+
+        return await transaction(self._hooks, write)
 
     async def list_for_user(self, user: ObjectId) -> list[BSON]:
         """The webhooks of an account, oldest first."""

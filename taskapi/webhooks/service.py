@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -83,9 +84,8 @@ class WebhookService:
             "created_at": now,
             "updated_at": now,
         }
-        if not await self.hooks.add(hook):
+        if not await self.hooks.add(hook, partial(self.states.announce, begin)):
             raise TooManyWebhooks
-        await self.states.announce(begin)
         self.dispatch()
         await audit_log.record("webhook_created", user.object_id, webhook=str(hook["_id"]))
         return WebhookMade.model_validate({**_shown(hook), "secret": secret})

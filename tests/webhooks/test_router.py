@@ -1,12 +1,14 @@
 """The routes of webhooks: what is refused, what is shown, and that nobody sees those of others."""
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
+from bson import ObjectId
 
 from taskapi.audit.documents import SecurityEventDocument
-from taskapi.webhooks.documents import MAX_WEBHOOKS
+from taskapi.webhooks.documents import MAX_WEBHOOKS, WebhookDocument
 from taskapi.webhooks.schemas import ALL_EVENTS
 from tests.client import Account, is_problem, signed_in, wrong_fields
 from tests.conftest import another
@@ -113,6 +115,20 @@ async def test_an_account_has_at_most_twenty(ada: Account, bob: Account) -> None
     first = (await ada.get("/webhooks")).json()[0]
     assert (await ada.delete(f"/webhooks/{first['id']}")).status_code == 204
     assert (await create(ada)).status_code == 201
+
+
+async def test_one_of_several_gets_the_last_place(ada: Account) -> None:
+    for _ in range(MAX_WEBHOOKS - 1):
+        assert (await create(ada)).status_code == 201
+    for _ in range(3):
+        answers = await asyncio.gather(*(create(ada) for _ in range(4)))
+        (made,) = [each.json() for each in answers if each.status_code == 201]
+        for each in answers:
+            if each.status_code != 201:
+                is_problem(each, 409, "too_many_webhooks")
+        stored = await collection(WebhookDocument).find({"user": ObjectId(ada.id)}, {"_id": 1}).to_list(None)
+        assert (len(stored), ObjectId(made["id"]) in [each["_id"] for each in stored]) == (MAX_WEBHOOKS, True)
+        assert (await ada.delete(f"/webhooks/{made['id']}")).status_code == 204
 
 
 async def test_changes_need_the_version_that_is_known(ada: Account) -> None:
