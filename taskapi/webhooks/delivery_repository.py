@@ -128,8 +128,9 @@ class DeliveryRepository:
         await self._deliveries.update_many({**PENDING, "hook": hook_id}, update)
 
     async def retry(self, user: ObjectId, hook_id: ObjectId, delivery_id: ObjectId | None, give_up_at: datetime) -> BSON | None:
-        """Has a delivery attempted now, whatever became of it. None when the account has no such delivery."""
-        values = {"status": "pending", "attempts": 0, "next_attempt_at": utc_now(), "give_up_at": give_up_at}
+        """Has a delivery attempted now, whatever became of it, and kept as a new one. None when the account has no such delivery."""
+        now = utc_now()
+        values = {"status": "pending", "attempts": 0, "next_attempt_at": now, "give_up_at": give_up_at, "expires_at": now + KEPT}
         theirs = {"_id": delivery_id, "hook": hook_id, "user": user}
         return await self._deliveries.find_one_and_update(theirs, {"$set": values}, SHOWN, return_document=ReturnDocument.AFTER)
 

@@ -8,6 +8,7 @@ from bson import ObjectId
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.webhooks.backoff import PATIENCE
+from taskapi.webhooks.delivery_repository import KEPT
 from tests.client import Account
 from tests.stored import collection
 from tests.webhooks.clock import Clock, add_delivery
@@ -180,3 +181,12 @@ async def test_redelivery_sends_the_same_again(ada: Account, here: Receiver) -> 
     assert first[0] == first[1]
     assert len({each.headers["webhook-id"] for each in second}) == 1
     assert here.always == OK
+
+
+async def test_redelivery_is_kept_beyond_its_attempts(ada: Account, here: Receiver, clock: Clock) -> None:
+    hook = await add_hook(ada, here)
+    made = await add_delivery(ada, hook, status="failed", expires_at=clock.now + timedelta(minutes=1))
+    answered = await ada.post(f"/webhooks/{hook['id']}/deliveries/{made['_id']}/redeliver")
+    assert (answered.status_code, answered.json()["status"]) == (202, "pending")
+    (stored,) = await deliveries({})
+    assert in_utc(stored["expires_at"]) >= clock.now + KEPT > in_utc(stored["give_up_at"])
