@@ -1,14 +1,13 @@
 """The stored deliveries: their queue, and what became of them."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from random import SystemRandom
 from typing import Final, NamedTuple
 
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.db.batches import delete_all
@@ -27,6 +26,7 @@ SHORT_PAUSE: Final = timedelta(seconds=1)  # for a delivery that waits for one t
 SHOWN: Final = {"body": 0, "user": 0, "hook": 0, "leased_until": 0, "slot": 0, "give_up_at": 0, "expires_at": 0}
 BATCH: Final = 100
 DUPLICATE: Final = 11000
+UNCOUNTABLE: Final = (2, 14)  # MongoDB cannot increment a number that is too large, or no number
 
 
 class HostBusy(Exception):
@@ -70,7 +70,7 @@ class DeliveryRepository:
 
     async def waits_for_another(self, hook_id: ObjectId, due: BSON) -> bool:
         """Whether an earlier event of the same task is pending. If so, postpones all later ones until after its next attempt."""
-        if due["task"] is None:
+        if due.get("task") is None:
             return False
         of_task = {**PENDING, "hook": hook_id, "task": due["task"]}
         first = await self._first(of_task)
@@ -92,6 +92,8 @@ class DeliveryRepository:
     async def lease(self, delivery_id: ObjectId, host: str) -> LeasedDelivery | None:
         """Leases a delivery that is due, and counts the attempt. None when it is being attempted, or was put off meanwhile.
 
+        A number of attempts that a script has damaged is set to 0, and None returned.
+
         Raises HostBusy. The limit holds for all workers: a slot can be taken once, by the unique index.
         """
         now = utc_now()
@@ -100,16 +102,23 @@ class DeliveryRepository:
         values = {**lease.values, "next_attempt_at": lease.values[LEASE.until]}  # it is not due until then
         for slot in _random.sample(range(MAX_IN_FLIGHT_TO_HOST), MAX_IN_FLIGHT_TO_HOST):
             update = {"$set": {**values, "slot": f"{host} {slot}"}, "$inc": {"attempts": 1}}
-            with suppress(DuplicateKeyError):
+            try:
                 found = await self._relaxed.find_one_and_update(free, update, return_document=ReturnDocument.AFTER)
-                return LeasedDelivery(found, lease) if found else None
+            except DuplicateKeyError:
+                continue
+            except OperationFailure as error:
+                if error.code not in UNCOUNTABLE:
+                    raise
+                await self._relaxed.update_one(free, {"$set": {"attempts": 0}})
+                return None
+            return LeasedDelivery(found, lease) if found else None
         raise HostBusy
 
     async def finish(self, delivery: LeasedDelivery, values: BSON) -> None:
         """Ends an attempt, unless another worker has leased the delivery since; the next event of the task is then due."""
         update = {"$set": {"leased_until": utc_now(), **values}, "$unset": {"slot": ""}}
         await self._relaxed.update_one(delivery.lease.mine, update)
-        task = delivery.stored["task"]
+        task = delivery.stored.get("task")
         if task is not None and values.get("status", "pending") != "pending":
             following = {**PENDING, "hook": delivery.stored["hook"], "task": task}
             await self._relaxed.find_one_and_update(
@@ -128,7 +137,10 @@ class DeliveryRepository:
         await self._deliveries.update_many({**PENDING, "hook": hook_id}, update)
 
     async def retry(self, user: ObjectId, hook_id: ObjectId, delivery_id: ObjectId | None, give_up_at: datetime) -> BSON | None:
-        """Has a delivery attempted now, whatever became of it, and kept as a new one. None when the account has no such delivery."""
+        """Has a delivery attempted now, whatever became of it, and keeps it as long as a new one.
+
+        None when the account has no such delivery.
+        """
         now = utc_now()
         values = {"status": "pending", "attempts": 0, "next_attempt_at": now, "give_up_at": give_up_at, "expires_at": now + KEPT}
         theirs = {"_id": delivery_id, "hook": hook_id, "user": user}

@@ -109,7 +109,7 @@ class WebhookRepository:
         """
         since: Any = {"$ifNull": ["$failing_since", now]}
         found = await self._hooks.find_one_and_update(
-            {"_id": hook["_id"], "url": hook["url"]},
+            {"_id": hook["_id"], "url": hook.get("url")},
             [{"$set": {"failing_since": since}}],
             {"failing_since": 1},
             return_document=ReturnDocument.AFTER,
@@ -124,7 +124,7 @@ class WebhookRepository:
         """Disables a webhook. False when it is gone, was disabled already, or sends elsewhere by now."""
         values = {"enabled": False, "disabled_reason": reason, "updated_at": utc_now()}
         update = {"$set": values, "$inc": {"version": 1}}
-        same = {"_id": hook["_id"], "url": hook["url"], "enabled": True}
+        same = {"_id": hook["_id"], "url": hook.get("url"), "enabled": True}
         return (await self._hooks.update_one(same, update)).modified_count == 1
 
     async def stream_for_user(self, user: ObjectId) -> AsyncGenerator[list[BSON], None]:

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from taskapi.core.clock import in_utc, utc_now
@@ -32,11 +32,11 @@ class WebhookSecrets:
         return self.cipher.encrypt(secret)
 
     def current(self, hook: BSON) -> list[str]:
-        """The secrets of a stored webhook that sign now; none if its secret was encrypted with a key that is lost."""
-        sealed = [hook["secret"]]
-        if (until := hook.get("previous_secret_until")) and in_utc(until) > utc_now():
-            sealed.append(hook["previous_secret"])
-        secret, *previous = [self.cipher.decrypt(each) for each in sealed]
+        """The secrets of a stored webhook that sign now; none if its secret is damaged, or encrypted with a key that is lost."""
+        until = hook.get("previous_secret_until")
+        names = SECRETS if isinstance(until, datetime) and in_utc(until) > utc_now() else SECRETS[:1]
+        sealed = [hook.get(name) for name in names]
+        secret, *previous = [self.cipher.decrypt(each) if isinstance(each, bytes) else None for each in sealed]
         return [each for each in (secret, *previous) if each is not None] if secret is not None else []
 
     def renewed(self, hook: BSON) -> BSON | None:

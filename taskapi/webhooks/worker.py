@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from bson import ObjectId
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.core.clock import in_utc, utc_now
@@ -99,26 +99,28 @@ class DeliveryWorker:
                 await self._begin(hook_id, hooks.get(hook_id))
             except HostBusy:
                 return
-            except (KeyError, TypeError, ValueError, AttributeError):
-                damaged.note(WebhookDocument.Settings.name, hook_id, ["url", "enabled", "failing_since"])
+            except (OperationFailure, KeyError, TypeError, ValueError, AttributeError) as error:
+                log.warning("deliveries to webhook %s: %s; they will be tried again", hook_id, type(error).__name__)
 
     async def _begin(self, hook_id: ObjectId, hook: BSON | None) -> None:
         """Begins attempts at deliveries to a webhook. Raises HostBusy."""
         if hook is None:
             await self._deliveries.delete_for_hook(hook_id)  # deleted while its events were dispatched
             return
-        if not hook["enabled"]:
+        if not hook.get("enabled"):
             await self._deliveries.cancel(hook_id, "webhook_disabled")
             return
-        if await self._accounts.get(hook["user"]) is None:
+        user = hook.get("user")
+        if not isinstance(user, ObjectId) or await self._accounts.get(user) is None:
             await self._deliveries.cancel(hook_id, "account_inactive")
             return
-        like, host = _Attempt(hook_id, hook["user"], hook["failing_since"] is not None), _host(hook["url"])
+        like = _Attempt(hook_id, user, hook.get("failing_since") is not None)
+        host = _host_of(hook) or str(hook_id)
         if not self._has_room(like):
             return
         waiting = set[ObjectId]()  # tasks whose first event is not due
         for due in await self._deliveries.find_due(hook_id, 2 * MAX_PER_HOOK):
-            if due["task"] in waiting or await self._deliveries.waits_for_another(hook_id, due):
+            if due.get("task") in waiting or await self._deliveries.waits_for_another(hook_id, due):
                 waiting.add(due["task"])
                 continue
             if not self._has_room(like):
@@ -163,11 +165,19 @@ class DeliveryWorker:
             log.exception("a webhook delivery failed in a new way; it will be repeated")
 
     async def _send(self, stored: BSON, hook: BSON) -> Answer:
+        """What comes of sending a delivery. Whatever prevents it, a damaged body for example, is a failure like any other."""
+        if _host_of(hook) is None:
+            damaged.note(WebhookDocument.Settings.name, hook["_id"], ["url"])
+            return Answer(0, error="refused")
         shared = self._secrets.current(hook)
         if not shared:
             return Answer(0, error="secret_unreadable")
-        headers = signature_headers(f"msg_{stored['_id']}", int(utc_now().timestamp()), stored["body"], shared)
-        return await self._sender.post(hook["url"], stored["body"], {"Content-Type": "application/json", **headers})
+        try:
+            headers = signature_headers(f"msg_{stored['_id']}", int(utc_now().timestamp()), stored["body"], shared)
+            return await self._sender.post(hook["url"], stored["body"], {"Content-Type": "application/json", **headers})
+        except Exception:
+            log.exception("webhook delivery %s could not be sent", stored["_id"])
+            return Answer(0)
 
     async def _put_off(self, delivery: LeasedDelivery, hook: BSON, answer: Answer) -> None:
         """Schedules the next attempt, or gives the delivery up, or the webhook."""
@@ -176,10 +186,12 @@ class DeliveryWorker:
         reason: DisabledReason | None = None
         if answer.is_gone:
             reason = "gone"
-        elif since is not None and now - in_utc(since) >= PATIENCE_WITH_WEBHOOK:
+        elif isinstance(since, datetime) and now - in_utc(since) >= PATIENCE_WITH_WEBHOOK:
             reason = "failing"
         is_over = reason is not None and await self._hooks.disable(hook, reason)
-        due = next_attempt(stored["attempts"], now, in_utc(stored["give_up_at"]), answer.retry_after)
+        give_up_at = stored.get("give_up_at")
+        until = in_utc(give_up_at) if isinstance(give_up_at, datetime) else now  # a script has damaged it
+        due = next_attempt(max(damaged.integer(stored["attempts"]), 1), now, until, answer.retry_after)
         state = {"status": "failed"} if due is None or is_over else {"next_attempt_at": due}
         await self._deliveries.finish(delivery, {**state, **_outcome(answer, now)})
         if is_over:
