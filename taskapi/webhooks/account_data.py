@@ -1,18 +1,16 @@
 """The webhooks of an account: how they are exported and erased with it."""
 
-import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from bson import ObjectId
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.db.connection import BSON
 from taskapi.web.streaming import rendered
 from taskapi.webhooks.delivery_repository import DeliveryRepository
 from taskapi.webhooks.dispatch_repository import DispatchRepository
 from taskapi.webhooks.repository import WebhookRepository
-from taskapi.webhooks.service import read_delivery, read_webhook
+from taskapi.webhooks.service import export_delivery, read_webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +32,4 @@ class WebhookAccountData:
 
     def export_deliveries(self, user: UserRead) -> AsyncGenerator[str, None]:
         """What was and will be sent for ``user``, each as JSON, with what is sent as ``payload``."""
-        return rendered(self.deliveries.stream_for_user(user.object_id), _line)
-
-
-def _line(delivery: BSON) -> list[str]:
-    shown = read_delivery(delivery).model_dump_json()
-    head = {"webhook_id": str(delivery["hook"])}
-    return [f'{json.dumps(head)[:-1]}, {shown[1:-1]}, "payload": {delivery["body"].decode()}}}']
+        return rendered(self.deliveries.stream_for_user(user.object_id), lambda each: [export_delivery(each).model_dump_json()])

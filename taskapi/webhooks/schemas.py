@@ -3,7 +3,7 @@
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json
 
 from taskapi.core.fields import (
     OBJECT_ID_EXAMPLE,
@@ -182,3 +182,18 @@ class DeliveryRead(ReadModel):
         ),
     ]
     created_at: UTCDateTime
+
+
+def _parsed(body: Any) -> Any:
+    if body is None:
+        return None
+    if not isinstance(body, bytes | str):
+        raise ValueError("must be JSON")
+    return from_json(body, allow_inf_nan=False)
+
+
+class ExportedDelivery(DeliveryRead):
+    """A delivery in the export of an account, with what is sent."""
+
+    webhook_id: Annotated[Id, Field(validation_alias="hook")]
+    payload: Annotated[dict[str, Any] | None, BeforeValidator(_parsed), Field(validation_alias="body")]

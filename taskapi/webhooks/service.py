@@ -32,6 +32,7 @@ from taskapi.webhooks.repository import WebhookRepository
 from taskapi.webhooks.schemas import (
     DeliveryQuery,
     DeliveryRead,
+    ExportedDelivery,
     WebhookCreate,
     WebhookMade,
     WebhookRead,
@@ -231,5 +232,13 @@ def read_webhook(hook: BSON) -> WebhookRead:
 
 def read_delivery(delivery: BSON) -> DeliveryRead:
     """A stored delivery as its owner sees it."""
-    is_pending = delivery["status"] == "pending"
-    return damaged.read(DeliveryRead, delivery if is_pending else {**delivery, "next_attempt_at": None}, DELIVERIES)
+    return damaged.read(DeliveryRead, _shown_delivery(delivery), DELIVERIES)
+
+
+def export_delivery(delivery: BSON) -> ExportedDelivery:
+    """A stored delivery as it is exported."""
+    return damaged.read(ExportedDelivery, _shown_delivery(delivery), DELIVERIES)
+
+
+def _shown_delivery(delivery: BSON) -> BSON:
+    return delivery if delivery.get("status") == "pending" else {**delivery, "next_attempt_at": None}

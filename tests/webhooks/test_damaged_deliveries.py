@@ -12,6 +12,7 @@ from taskapi.core.clock import in_utc
 from taskapi.webhooks.backoff import PATIENCE
 from taskapi.webhooks.delivery_repository import DeliveryRepository, LeasedDelivery
 from taskapi.webhooks.documents import WebhookDeliveryDocument
+from tests.accounts.users.test_export import exported
 from tests.client import Account
 from tests.stored import collection, service
 from tests.webhooks.clock import Clock, add_delivery
@@ -91,6 +92,36 @@ async def test_a_damaged_delivery_is_given_up(ada: Account, here: Receiver, cloc
     )
     found = await clock.attempt(clock.now + PATIENCE)
     assert (found["status"], found["attempts"], here.taken) == ("failed", 2, [])
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"$set": {"body": "text"}},
+        {"$set": {"body": b"\xff"}},
+        {"$set": {"body": {"a": ObjectId(bytes(12))}}},
+        {"$unset": {"body": ""}},
+        {"$unset": {"hook": ""}},
+        {"$unset": {"status": ""}},
+        {"$set": {"attempts": "many", "created_at": 5}},
+    ],
+    ids=str,
+)
+async def test_a_damaged_delivery_is_listed_and_exported(
+    ada: Account, here: Receiver, caplog: pytest.LogCaptureFixture, update: BSON
+) -> None:
+    hook = await add_hook(ada, here)
+    made = [await add_delivery(ada, hook, event=event, status="delivered") for event in ("1", "2")]
+    await damage(update)
+    listed = await ada.get(f"/webhooks/{hook['id']}/deliveries")
+    ids = [str(each["_id"]) for each in made]
+    assert {each["id"] for each in listed.json()} == set(ids[1:] if "hook" in str(update) else ids)
+    damaged, sound = (await exported(ada))["webhook_deliveries.jsonl"]
+    assert [damaged["id"], sound["id"]] == ids
+    assert (sound["webhook_id"], sound["payload"]) == (hook["id"], {"type": "task.updated"})
+    assert damaged.keys() == sound.keys()
+    assert damaged["payload"] in (None, sound["payload"])
+    assert "damaged document" in caplog.text
 
 
 @pytest.mark.parametrize("update", [{"$set": {"give_up_at": "never"}}, {"$unset": {"give_up_at": ""}}], ids=str)
