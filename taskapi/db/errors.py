@@ -17,9 +17,9 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from taskapi.core.errors import DamagedTask, DatabaseUnavailable, DomainError, QueryTimeout, ServerBusy
+from taskapi.core.errors import Conflict, DamagedTask, DatabaseUnavailable, DomainError, QueryTimeout, ServerBusy
 from taskapi.db import driver_threads
-from taskapi.db.validation import FAILED_VALIDATION
+from taskapi.db.validation import COLLECTION, FAILED_VALIDATION
 
 INDEX_NOT_FOUND = 27  # raised by a text search while the text index is being built
 OUT_OF_DISK_SPACE = 14031
@@ -36,7 +36,15 @@ TRANSIENT = (
     | UNREACHABLE
 )
 UNWRITABLE = {FAILED_VALIDATION, 171, 10334, 17419, 17420}  # because of the stored document: two lists in one index, or too large
+TASKS = "tasks"  # the collection, also of an error that names none: what is inserted elsewhere is never invalid
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
+
+
+class DamagedDocument(Conflict):
+    """MongoDB refuses a change of something other than a task."""
+
+    code = "damaged_document"
+    detail = "What this would change is stored in a damaged form that prevents the change. Have it repaired."
 
 
 def lacks_durability(error: PyMongoError) -> bool:
@@ -66,7 +74,7 @@ def to_domain_error(error: PyMongoError) -> DomainError | None:
     if codes & TRANSIENT:
         return DatabaseUnavailable()
     if codes & UNWRITABLE:
-        return DamagedTask()
+        return DamagedTask() if getattr(error, COLLECTION, TASKS) == TASKS else DamagedDocument()
     return None
 
 

@@ -16,7 +16,7 @@ import bson
 import pymongo
 from beanie import Document
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import OperationFailure
 
 from taskapi.db.indexes import REPAIR, Drift
 from taskapi.db.validators import validator
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 BSON = dict[str, Any]
 FAILED_VALIDATION, NAMESPACE_EXISTS, UNAUTHORIZED = 121, 48, 13
+COLLECTION = "collection"
 SCAN_SECONDS = 3600  # to look at all documents of a collection
 REPEATABLE = {"Collection.find_one_and_update", "Collection.update_one"}  # they have changed nothing when they fail
 UPDATES = {*REPEATABLE, "Collection.bulk_write", "Collection.update_many"}
@@ -128,10 +129,20 @@ def run_update(method: str, collection: "Collection[BSON]", call: Callable[[], A
 
     An update can fail because the document was invalid before, although its collection is strict: somebody has bypassed the
     validation. Then the level becomes moderate. The update is repeated if it has changed nothing; else the caller repeats it.
+
+    An error gets the name of the collection as its attribute COLLECTION.
     """
     try:
+        return _run_update(method, collection, call)
+    except OperationFailure as error:
+        setattr(error, COLLECTION, collection.name)
+        raise
+
+
+def _run_update(method: str, collection: "Collection[BSON]", call: Callable[[], Any]) -> Any:
+    try:
         return call()
-    except (BulkWriteError, OperationFailure) as error:
+    except OperationFailure as error:
         if not _is_refused(error) or not _relax(collection) or method not in REPEATABLE:
             raise
     return call()

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import Int64, ObjectId
 
 from taskapi.tasks.storage.documents import TaskDocument
-from tests.client import Account
+from tests.client import Account, is_problem
 from tests.events.test_feed_damaged import DAMAGE as DAMAGED_TASKS
 from tests.stored import collection
 from tests.webhooks.hooks import add_hook, change_hook, stored_hook
@@ -45,6 +45,16 @@ async def test_others_get_their_events(ada: Account, bob: Account, here: Receive
     for path in ("/webhooks", f"/webhooks/{spoiled['id']}", f"/webhooks/{spoiled['id']}/deliveries"):
         assert (await ada.get(path)).status_code in (200, 404)
     assert (await stored_hook(spoiled))["_id"]
+
+
+@pytest.mark.usefixtures("made_anew")
+async def test_a_webhook_that_cannot_be_changed(ada: Account, here: Receiver) -> None:
+    hook = await add_hook(ada, here)
+    await change_hook(hook, version=Int64(2**63 - 1))
+    answer = await ada.patch(f"/webhooks/{hook['id']}", json={"description": "other"})
+    is_problem(answer, 409, "damaged_document")
+    assert "task" not in answer.json()["detail"]
+    assert (await stored_hook(hook))["description"] == ""
 
 
 @pytest.mark.usefixtures("unvalidated")
