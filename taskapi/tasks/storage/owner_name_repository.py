@@ -4,12 +4,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from bson import ObjectId
-from pymongo.errors import OperationFailure
 
-from taskapi.core.errors import DamagedTask
-from taskapi.db.batches import batches_of_ids
+from taskapi.db.batches import batches_of_ids, write_all
 from taskapi.db.connection import BSON, Database
-from taskapi.db.errors import to_domain_error
 from taskapi.db.expressions import list_or_empty
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.indexes import ID_INDEX
@@ -37,7 +34,7 @@ class OwnerNameRepository:
     async def write(self, user_id: ObjectId, username: str, ids: Sequence[ObjectId]) -> int:
         """Sets the copies in those tasks to ``username``. Returns how many tasks changed.
 
-        Their versions and ``updated_at`` stay.
+        Their versions and ``updated_at`` stay, and so does a task that a script has made impossible to write.
         """
         other = {"$ne": username}
         stale: list[BSON] = [
@@ -45,16 +42,13 @@ class OwnerNameRepository:
             {"state": IN_TRASH, "trash.owner.username": other},
             {"history": {"$elemMatch": {"by.id": user_id, "by.username": other}}},
         ]
-        matching = {**Scope.owned_by(user_id).anywhere, "_id": {"$in": list(ids)}, "$or": stale}
-        try:
-            result = await self._tasks.update_many(matching, _rename(user_id, username), hint=ID_INDEX)
-            return result.modified_count
-        except OperationFailure as error:
-            if not isinstance(to_domain_error(error), DamagedTask):
-                raise
-        if len(ids) == 1:  # it contains something a script stored that cannot be written again
-            return 0
-        return sum([await self.write(user_id, username, [each]) for each in ids])
+
+        async def write(some: Sequence[ObjectId]) -> int:
+            matching = {**Scope.owned_by(user_id).anywhere, "_id": {"$in": list(some)}, "$or": stale}
+            return (await self._tasks.update_many(matching, _rename(user_id, username), hint=ID_INDEX)).modified_count
+
+        changed, _ = await write_all(write, ids)
+        return changed
 
 
 def _rename(user: ObjectId, username: str) -> list[BSON]:
