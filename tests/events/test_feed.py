@@ -62,6 +62,12 @@ async def following(account: Account, since: str | None = None) -> AsyncIterator
             yield Following(follower, messages)
 
 
+def forget_all() -> None:
+    """Has the feed remember nothing: what was missed comes from the oplog."""
+    changes = service(ChangeFeed)
+    changes._forget(changes._place)
+
+
 async def test_changes_are_told_in_their_order(ada: Account) -> None:
     async with following(ada) as feed:
         assert isinstance(await feed.next(), Hello)
@@ -128,8 +134,7 @@ async def test_what_memory_has_forgotten_comes_from_the_oplog(ada: Account) -> N
         assert isinstance(hello, Hello)
         made = [(await ada.make_task(f"Task {number}"))["id"] for number in range(3)]
         await feed.events(3)
-        changes = service(ChangeFeed)
-        changes._forget(changes._place)
+        forget_all()
         async with following(ada, hello.position) as later:
             await later.next()
             assert [event["task_id"] for event in await later.events(3)] == made
@@ -147,8 +152,7 @@ async def test_slow_readers_let_others_catch_up(ada: Account, bob: Account) -> N
         of_bob = [(await bob.make_task("Theirs"))["id"]]
         await mine.events(2)
         await theirs.events(1)
-        changes = service(ChangeFeed)
-        changes._forget(changes._place)
+        forget_all()
         slow = [await stack.enter_async_context(following(ada, begin.position)) for _ in range(CATCHING_UP)]
         for each in slow:
             await each.next()
@@ -167,8 +171,7 @@ async def test_catching_up_in_parts_leaves_nothing_out(ada: Account, monkeypatch
         for number in range(7):
             await ada.make_task(f"Task {number}")
         events = await feed.events(7)
-        changes = service(ChangeFeed)
-        changes._forget(changes._place)
+        forget_all()
         monkeypatch.setattr("taskapi.events.feed.AT_A_TIME", 1)
         monkeypatch.setattr("taskapi.db.change_streams.MAX_BATCH", 2)
         async with following(ada, hello.position) as later:
