@@ -6,10 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 MIB = 1024 * 1024
-EXPORT_BYTES = 64 * MIB
+
+
+def _largest_tcp_buffer(which: str) -> int:
+    """The bytes to which Linux lets a connection's buffer grow (tcp(7)): what is on the way, read by nobody yet."""
+    return int(Path(f"/proc/sys/net/ipv4/{which}").read_text().split()[2])
+
+
+HELD_BYTES = _largest_tcp_buffer("tcp_rmem") + 2 * _largest_tcp_buffer("tcp_wmem")  # by an nginx that reads no further
+EXPORT_BYTES = 2 * HELD_BYTES + 16 * MIB
 
 
 @dataclass
