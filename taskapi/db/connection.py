@@ -31,6 +31,7 @@ from taskapi.core.errors import (
 )
 from taskapi.core.settings import Settings
 from taskapi.db import driver_threads, indexes, validation, views
+from taskapi.db.early_connections import EarlyConnections
 from taskapi.db.indexes import IndexDrift
 from taskapi.db.uris import mask_password
 from taskapi.db.validation import UNAUTHORIZED, ValidatorDrift
@@ -69,9 +70,12 @@ def connect(settings: Settings) -> Client:
         "heartbeatFrequencyMS": HEARTBEAT_MS,
         "connectTimeoutMS": min(settings.mongodb_selection_timeout_ms, CONNECT_MS),
         "maxPoolSize": settings.mongodb_pool_size,
+        "event_listeners": [early := EarlyConnections()],
     }
     motor_framework._EXECUTOR = driver_threads.threads  # type: ignore[assignment]  # looked up at each operation
-    return make_client(AsyncIOMotorClient, settings, options)
+    client = make_client(AsyncIOMotorClient, settings, options)
+    early.replace(client.delegate)
+    return client
 
 
 def make_client(kind: Callable[..., AnyClient], settings: Settings, options: dict[str, Any]) -> AnyClient:

@@ -13,11 +13,9 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from taskapi.core.settings import Settings
-from taskapi.db.mongod_program import find_mongod
 from tests.deployment.nginx import ROOT
-from tests.server.process import completed, serving, wait_until
-from tests.tools import free_port, running
+from tests.mongod import direct_uri, initiate, running_mongod
+from tests.server.process import completed, serving
 
 pytestmark = pytest.mark.real
 
@@ -41,18 +39,14 @@ def uri(port: int, user: str) -> str:
 @pytest.fixture(scope="module")
 def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a replica set with sign-in, and the script's accounts."""
-    folder, port = tmp_path_factory.mktemp("mongodb"), free_port()
+    folder = tmp_path_factory.mktemp("mongodb")
     key = folder / "key"
     key.write_text(secrets.token_hex(48))
     key.chmod(0o600)
-    program = [str(find_mongod(Settings(_env_file=None))), "--dbpath", str(folder), "--port", str(port)]
-    program += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "taskapi", "--keyFile", str(key)]
-    program += ["--wiredTigerCacheSizeGB", "0.25"]
-    with running(program, folder / "mongod.log", port):
-        with MongoClient[dict[str, Any]](f"mongodb://127.0.0.1:{port}/?directConnection=true") as client:
-            members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
-            client.admin.command("replSetInitiate", {"_id": "taskapi", "members": members})
-            wait_until(lambda: bool(client.admin.command("hello")["isWritablePrimary"]), "a primary")
+    with running_mongod(folder, "--keyFile", str(key)) as address:
+        initiate(address)
+        port = int(address.partition(":")[2])
+        with MongoClient[dict[str, Any]](direct_uri(address)) as client:
             client.admin.command("createUser", "root", pwd=PASSWORDS["root"], roles=["root"])
         with MongoClient[dict[str, Any]](uri(port, "root")) as client:
             (role,) = re.findall(r"const reading = (\{.*?\n\});", SCRIPT, re.DOTALL)

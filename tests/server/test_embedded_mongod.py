@@ -19,10 +19,10 @@ from pymongo.errors import DuplicateKeyError, WriteError
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
 from taskapi.db import embedded, mongod_process
-from taskapi.db.mongod_program import find_mongod
 from tests.client import PASSWORD
+from tests.mongod import direct_uri, initiate, running_mongod
 from tests.server.process import PATIENCE_SECONDS, Server, run_to_end, serving, wait_until
-from tests.tools import free_port, running
+from tests.tools import free_port
 
 pytestmark = pytest.mark.real
 
@@ -109,16 +109,16 @@ def test_its_log_holds_no_values_of_documents(server: Server, mongo: MongoClient
 
 def test_older_folder_is_taken_over_with_configured_port(folder: Path) -> None:
     (folder / "mongodb").mkdir(mode=0o700, parents=True)
-    port = free_port()
-    command = [str(find_mongod(Settings(_env_file=None))), "--dbpath", str(folder / "mongodb"), "--port", str(port)]
-    command += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "taskapi"]
-    with running(command, folder.with_suffix(".old.log"), port):
-        with MongoClient[dict[str, Any]]("127.0.0.1", port, directConnection=True) as client:
-            client.admin.command({"replSetInitiate": {"_id": "taskapi", "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}]}})
-            wait_until(lambda: client.admin.command("hello")["isWritablePrimary"], "a primary")
-        with MongoClient[dict[str, Any]]("127.0.0.1", port, directConnection=True) as client:
+    with running_mongod(folder.parent, data=folder / "mongodb") as address:
+        initiate(address)
+        port = address.partition(":")[2]
+        with MongoClient[dict[str, Any]](direct_uri(address)) as client:
             client["elsewhere"]["things"].insert_one({"_id": "kept"})
-    for name, content in (("port", str(port)), ("mongod.log", "a password hash\n"), ("mongod.log.1", "another\n")):
+    for name, content in (
+        ("port", port),
+        ("mongod.log", "a password hash\n"),
+        ("mongod.log.1", "another\n"),
+    ):
         (folder / name).write_text(content)
     wanted = free_port()
     with serving(folder, MONGOD_PORT=str(wanted)) as server:
