@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.errors import InvalidInput, NotFound
 from taskapi.core.fields import QueryBool
 from taskapi.db.connection import BSON, Session
@@ -15,7 +16,7 @@ from taskapi.tasks.errors import CountDiffers
 from taskapi.tasks.query import index_hints
 from taskapi.tasks.query.selection import TaskFilters
 from taskapi.tasks.schemas import TaskUpdate
-from taskapi.tasks.services.tasks import TaskService
+from taskapi.tasks.services.tasks import TaskService, prepare_update
 from taskapi.tasks.storage import rules
 from taskapi.tasks.storage.history import at_version
 from taskapi.tasks.storage.list_repository import TaskListRepository
@@ -96,6 +97,8 @@ class BulkByFilterService:
             if query.expect is not None and query.expect != len(ids):
                 raise CountDiffers(len(ids), query.expect)
             damaged = await self._check_rules(owner, matching, ids, change.data, session)
+            if query.dry_run and change.one_by_one:
+                await self._check_each(owner, matching, ids, change.data)
             changed = 0 if query.dry_run else await self._write(owner, matching, ids, damaged, change, session)
             return ManyResult(matched=len(ids), changed=changed)
 
@@ -120,6 +123,13 @@ class BulkByFilterService:
                     raise rules.explain_broken(data) from None
                 damaged.append(task)
         return damaged
+
+    async def _check_each(self, owner: UserRead, matching: BSON, ids: list[ObjectId], data: TaskUpdate) -> None:
+        """Raises InvalidInput if ``_update_each`` would."""
+        turns = CooperativeYield()
+        async for task in self.lists.find_among(matching, ids):
+            prepare_update(task, data, owner)
+            await turns.checkpoint()
 
     async def _write(
         self,

@@ -60,7 +60,7 @@ class TaskService:
                 return task
 
         async def prepare(stored: BSON) -> Write | None:
-            return _prepare_update(stored, data, owner)
+            return prepare_update(stored, data, owner)
 
         # If there is nothing to retry, this raises the reason why nothing was written.
         return await self.tasks.update_with_retry(owner, task_id, versions, prepare, session=session)
@@ -79,7 +79,7 @@ class TaskService:
             task = read(stored, owner)
             if faults := data.differences(task):
                 raise InvalidInput(faults)
-            return _prepare_update(stored, data.changes(task), owner)
+            return prepare_update(stored, data.changes(task), owner)
 
         return await self.tasks.update_with_retry(owner, task_id, versions, prepare)
 
@@ -129,7 +129,8 @@ def new_task(owner: UserRead, data: TaskCreate) -> BSON:
     }
 
 
-def _prepare_update(stored: BSON, data: TaskUpdate, by: UserRead) -> Write | None:
+def prepare_update(stored: BSON, data: TaskUpdate, by: UserRead) -> Write | None:
+    """The write that changes a stored task; None if no field was sent. Raises InvalidInput: see ``TaskService.update``."""
     rules.check(data, stored, by)
     if "metadata" in data.model_fields_set:
         # The result of the merge depends on the stored metadata, so it can be checked only now.

@@ -45,11 +45,19 @@ async def test_metadata_is_merged_into_each(with_tasks: Account) -> None:
     assert mine == [{"sprint": 14}] * 3 + [{}]
 
 
-async def test_a_merge_that_one_cannot_take_changes_none(with_tasks: Account) -> None:
+@pytest.mark.parametrize("run", ["", "&dry_run=true"], ids=["run", "dry run"])
+async def test_a_merge_that_one_cannot_take_changes_none(with_tasks: Account, run: str) -> None:
     await with_tasks.make_task("Full", tags=["work"], metadata={f"k{n}": n for n in range(200)})
     before = await state()
-    found = wrong_fields(await with_tasks.patch("/tasks?tag=work", json={"metadata": {"one": "more"}}))
+    found = wrong_fields(await with_tasks.patch(f"/tasks?tag=work{run}", json={"metadata": {"one": "more"}}))
     assert found == {"metadata": "metadata_keys"}
+    assert await state() == before
+
+
+async def test_dry_run_of_possible_merges_changes_nothing(with_tasks: Account) -> None:
+    before = await state()
+    answer = await with_tasks.patch("/tasks?tag=work&dry_run=true", json={"metadata": {"one": "more"}})
+    assert (answer.status_code, answer.json()) == (200, {"matched": 3, "changed": 0})
     assert await state() == before
 
 
