@@ -77,10 +77,18 @@ def complete(stored: BSON, owner: UserRead) -> BSON:
     return {**shown, **times, "_id": stored["_id"], "version": stored.get("version")}
 
 
+def keys_of(task: BSON) -> list[str]:
+    """The keys of a stored task. A script may have stored a list of keys; the index of keys contains each."""
+    key = task.get("key")
+    return [each for each in (key if isinstance(key, list) else [key]) if isinstance(each, str)]
+
+
 def find_changes(line: ImportLine, stored: BSON) -> BSON:
     """The fields that the line sets, if any of them differs from the stored task; otherwise none."""
     data, given = line.data, line.data.model_fields_set
     fields = {name: line.task[name] for name in IMPORTED_FIELDS if name in given}
+    if line.key is not None and line.key not in map(nfc, keys_of(stored)):
+        fields["key"] = line.key
     if data.completed_at is None:
         fields.pop("completed_at", None)
     if "updated_at" in fields and fields["updated_at"] <= stored["updated_at"]:
@@ -91,7 +99,7 @@ def find_changes(line: ImportLine, stored: BSON) -> BSON:
         fields["status"] = line.task["status"]
     elif data.completed is not None:
         fields["status"] = Status.todo if stored["status"] == Status.done else stored["status"]
-    return fields if any(exact(value) != exact(stored[name]) for name, value in fields.items()) else {}
+    return fields if any(exact(value) != exact(stored.get(name)) for name, value in fields.items()) else {}
 
 
 def _with_ids(line: ImportLine, stored: list[BSON]) -> list[BSON]:

@@ -8,11 +8,12 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import FieldError
 from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON
-from taskapi.tasks.import_export.import_line import ImportLine, complete
+from taskapi.tasks.import_export.import_line import ImportLine, complete, keys_of
 from taskapi.tasks.storage.import_repository import ImportRepository
 from taskapi.tasks.storage.scope import PURGED
 
 TAKEN = FieldError("id", "belongs to a stored task that is damaged", "taken")
+KEY_TAKEN = FieldError("key", "belongs to another task", "key_taken")
 
 
 class StoredTasks:
@@ -44,6 +45,10 @@ class StoredTasks:
 
     def add(self, task: BSON) -> None:
         """Adds a task, or a newer state of one."""
+        former = self.by_id.get(task["_id"], {})
+        for key in map(nfc, keys_of(former)):
+            if self._by_key.get(key) is former:
+                del self._by_key[key]
         self.by_id[task["_id"]] = task
         if "trash" not in task:
             self._by_key |= dict.fromkeys(map(nfc, keys_of(task)), task)
@@ -52,12 +57,21 @@ class StoredTasks:
         """The task that a line matches: by its id, else by its key, else by its id in the trash."""
         named = [self.by_id[task_id] for task_id in line.ids if task_id in self.by_id]
         outside = [task for task in named if "trash" not in task]
-        by_key = self._by_key.get(line.key) if line.key is not None else None
-        return outside[0] if outside else by_key or (named[0] if named else None)
+        return outside[0] if outside else self._holder(line) or (named[0] if named else None)
 
-    def faults(self, line: ImportLine) -> list[FieldError]:
-        """The fault of a line that matches no task, but whose id belongs to one that nobody can reach."""
-        return [TAKEN] if not self._taken.isdisjoint(line.ids) else []
+    def faults(self, line: ImportLine, task: BSON | None) -> list[FieldError]:
+        """The fault of a line that matches ``task``, if its key belongs to another one.
+
+        Without a match, the fault is that its id belongs to a task that nobody can reach.
+        """
+        if task is None:
+            return [TAKEN] if not self._taken.isdisjoint(line.ids) else []
+        holder = self._holder(line)
+        return [KEY_TAKEN] if holder and holder["_id"] != task["_id"] else []
+
+    def _holder(self, line: ImportLine) -> BSON | None:
+        """The task that has the key of a line."""
+        return self._by_key.get(line.key) if line.key is not None else None
 
     def keeps_key(self, task: BSON) -> bool:
         """Whether a task restored from the trash keeps its key, because no other task has it."""
@@ -67,12 +81,6 @@ class StoredTasks:
         """A task of the trash as it is after it is restored."""
         gone = {"trash"} if self.keeps_key(task) else {"trash", "key"}
         return {name: value for name, value in task.items() if name not in gone}
-
-
-def keys_of(task: BSON) -> list[str]:
-    """The keys of a stored task. A script may have stored a list of keys; the index of keys contains each."""
-    key = task.get("key")
-    return [each for each in (key if isinstance(key, list) else [key]) if isinstance(each, str)]
 
 
 def _complete(task: BSON, owner: UserRead) -> BSON:

@@ -39,8 +39,9 @@ class ImportQuery(BaseModel):
     dry_run: QueryBool = Field(False, description="Report what would happen, and write nothing.")
     match: Literal["key", "id"] = Field(
         "key",
-        description="`id`: a line with the `id` of one of your tasks changes that task, and restores it from the trash. If there "
-        "is no such task, its `key` decides; an erased task is recreated under a new id, the same one at each import.",
+        description="`id`: a line with the `id` of one of your tasks changes that task, and restores it from the trash. The task "
+        "gets the `key` of the line, which must not be that of another task; null leaves its own. If there is no such task, the "
+        "`key` decides; an erased task is recreated under a new id, the same one at each import.",
     )
 
 

@@ -15,8 +15,8 @@ from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON
 from taskapi.tasks.errors import Contended
-from taskapi.tasks.import_export.import_line import ImportLine, apply_changes, find_changes
-from taskapi.tasks.import_export.matching import StoredTasks, keys_of
+from taskapi.tasks.import_export.import_line import ImportLine, apply_changes, find_changes, keys_of
+from taskapi.tasks.import_export.matching import StoredTasks
 from taskapi.tasks.import_export.schemas import ImportReport
 from taskapi.tasks.services.owner_name import OwnerNameSync
 from taskapi.tasks.storage import rules
@@ -65,20 +65,20 @@ class Upsert(AbstractContextManager["Upsert"]):
         for line in lines:
             await turns.checkpoint()
             task = known.task(line)
-            if task is None and (faults := known.faults(line)):
+            if task is not None and task["_id"] in updates:  # an earlier line has matched the same task, one by id and one by key
+                waiting.append(line)
+            elif faults := known.faults(line, task):
                 report.fail(line.number, faults)
             elif task is None:
                 inserts.append(line)
-            elif task["_id"] in updates:  # an earlier line has matched the same task, one by id and one by key
-                waiting.append(line)
             elif not line.ids and task["_id"] == line.task["_id"]:  # created by an earlier run of this request
                 report.created += 1
             elif faults := rules.faults(fields := find_changes(line, task), task):
                 report.fail(line.number, faults)
             elif pipeline := self._pipeline(fields, task, known, now):
                 updates[task["_id"]] = line, Update(task, pipeline)
-                if "trash" in task:
-                    known.add(known.restore(task))  # for later lines with its key
+                # For later lines with its key, or with the one that it had.
+                known.add({**(known.restore(task) if "trash" in task else task), **fields})
             else:
                 report.unchanged += 1
         new = [line.task for line in inserts]
@@ -104,7 +104,8 @@ class DryRunWriter(AbstractContextManager["DryRunWriter"]):
         self._owner = owner
         self._tasks = tasks
         self._drafts = SpooledTemporaryFile[bytes](max_size=IN_MEMORY)
-        self._places: dict[str | ObjectId, tuple[int, int]] = {}
+        self._places: dict[ObjectId, tuple[int, int]] = {}
+        self._ids: dict[str, ObjectId] = {}  # of the last task that came to have each key
 
     def __exit__(self, *_: object) -> None:
         """Deletes the file."""
@@ -113,13 +114,13 @@ class DryRunWriter(AbstractContextManager["DryRunWriter"]):
     async def write(self, lines: list[ImportLine], report: ImportReport) -> None:
         """See ``Writer``; nothing is written."""
         known, turns = await StoredTasks.of(self._tasks, self._owner, lines), CooperativeYield()
-        for name in {name for line in lines for name in line.names}:
+        for name in {name for line in lines for name in line.names} | known.by_id.keys():
             if draft := self._draft(name):
                 known.add(draft)
         for line in lines:
             await turns.checkpoint()
             task = known.task(line)
-            if task is None and (faults := known.faults(line)):
+            if faults := known.faults(line, task):
                 report.fail(line.number, faults)
                 continue
             if task is None:
@@ -145,14 +146,14 @@ class DryRunWriter(AbstractContextManager["DryRunWriter"]):
                 self._keep(draft)
 
     def _draft(self, name: str | ObjectId) -> BSON | None:
-        place = self._places.get(name)
-        if place is None:
+        task_id = self._ids.get(name) if isinstance(name, str) else name
+        if task_id not in self._places:
             return None
+        place = self._places[task_id]
         self._drafts.seek(place[0])
         return bson.decode(self._drafts.read(place[1]), AWARE)
 
     def _keep(self, task: BSON) -> None:
-        start = self._drafts.seek(0, 2)
-        place = (start, self._drafts.write(bson.encode(task)))
-        self._places[task["_id"]] = place
-        self._places |= dict.fromkeys(map(nfc, keys_of(task)), place)
+        start, task_id = self._drafts.seek(0, 2), task["_id"]
+        self._places[task_id] = (start, self._drafts.write(bson.encode(task)))
+        self._ids.update((nfc(key), task_id) for key in keys_of(task))

@@ -23,6 +23,7 @@ MAX_ENTRIES = 100  # that callers see
 MAX_STORED = 120  # entries; if there are more, all but the last MAX_ENTRIES are dropped
 MAX_BYTES = 64 * 1024  # of all entries, as BSON; if the last MAX_ENTRIES are larger, the older half of those is dropped, too
 MAX_ADDED_BYTES = 8 * 1024  # by a new entry, apart from the values before the write, which the task contained
+ABSENT = {**LEGACY_DEFAULTS, "key": None}  # what the history says of fields that the task lacked
 
 
 _SHOWN_VERSION: BSON = {
@@ -130,7 +131,7 @@ def record_history(first: BSON, *stages: BSON, touched: Iterable[str], added: BS
         ]}
     """
     stored: BSON = {name: f"${name}" for name in touched}
-    stored |= {name: {"$ifNull": [f"${name}", {"$literal": empty}]} for name, empty in LEGACY_DEFAULTS.items() if name in stored}
+    stored |= {name: {"$ifNull": [f"${name}", {"$literal": empty}]} for name, empty in ABSENT.items() if name in stored}
     before: BSON = {
         name: {"$cond": [{"$ne": [f"$before.{name}", now]}, f"$before.{name}", "$$REMOVE"]} for name, now in stored.items()
     }

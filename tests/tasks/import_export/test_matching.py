@@ -125,7 +125,7 @@ async def test_an_export_fills_a_new_account_once(ada: Account, bob: Account) ->
 async def test_id_matches_before_key_and_key_before_trash(ada: Account) -> None:
     await take(ada, [{"title": "one", "key": "a"}, {"title": "two", "key": "b"}])
     one, two = await tasks_of(ada)
-    assert await take_alike(ada, [{"id": one["id"], "key": "b", "title": "by id"}]) == {"lines": 1, "updated": 1}
+    assert await take_alike(ada, [{"id": one["id"], "key": "a", "title": "by id"}]) == {"lines": 1, "updated": 1}
     assert [(task["title"], task["key"]) for task in await tasks_of(ada)] == [("by id", "a"), ("two", "b")]
     line = {"id": str(ObjectId()), "key": "b", "title": "by key"}
     assert await take_alike(ada, [line, {"id": None, "key": "b", "title": "by key"}]) == {
@@ -142,6 +142,53 @@ async def test_id_matches_before_key_and_key_before_trash(ada: Account) -> None:
         ("by id", "a"),
         ("still by key", "b"),
     ]
+
+
+async def test_line_with_id_sets_a_free_key(ada: Account) -> None:
+    task = await ada.make_task("one")
+    line = {"id": task["id"], "key": "e\u0301", "title": "one"}
+    assert await take_alike(ada, [line]) == {"lines": 1, "updated": 1}
+    assert await take_alike(ada, [line, {**line, "key": None}]) == {"lines": 2, "unchanged": 2}
+    stored = await stored_task(task["id"])
+    assert (stored["key"], stored["version"], stored["history"][-1]["before"]["key"]) == ("\u00e9", 2, None)
+    (entry, _) = (await ada.get(f"/tasks/{task['id']}/history")).json()
+    assert entry["changes"] == {"key": {"before": None, "after": "\u00e9"}}
+    assert (await ada.get(f"/tasks/{task['id']}?version=1")).json()["key"] is None
+    await ada.delete(f"/tasks/{task['id']}")
+    assert await take_alike(ada, [{**line, "key": "new"}]) == {"lines": 1, "created": 1}
+    assert (await stored_task(task["id"]))["key"] == "new"
+
+
+async def test_line_with_id_takes_no_key_of_another(ada: Account, bob: Account) -> None:
+    await take(bob, [{"title": "theirs", "key": "free"}])
+    await take(ada, [{"title": "one", "key": "a"}, {"title": "two", "key": "e\u0301"}])
+    before = await tasks_of(ada)
+    lines = [{"id": before[0]["id"], "key": key, "title": "changed"} for key in ("\u00e9", "free")]
+    error = {"line": 1, "field": "key", "message": "belongs to another task", "type": "key_taken"}
+    assert await take_alike(ada, lines[:1]) == {"lines": 1, "failed": 1, "errors": [error]}
+    assert await tasks_of(ada) == before
+    assert await take_alike(ada, lines) == {"lines": 2, "updated": 1, "failed": 1, "errors": [error]}
+    assert [(task["title"], task["key"]) for task in await tasks_of(ada)] == [("changed", "free"), ("two", "\u00e9")]
+
+
+async def test_lines_hand_keys_on_in_order(ada: Account) -> None:
+    await take(ada, [{"title": "one", "key": "a"}, {"title": "two", "key": "b"}, {"title": "three", "key": "c"}])
+    one, three, two = [task["id"] for task in await tasks_of(ada)]
+    handed = ((one, "z", "one"), (two, "a", "two"), (three, "b", "three"))
+    lines = [{"id": task_id, "key": key, "title": title} for task_id, key, title in handed] + [{"key": "c", "title": "new"}]
+    assert await take_alike(ada, lines) == {"lines": 4, "created": 1, "updated": 3}
+    assert {task["title"]: task["key"] for task in await tasks_of(ada)} == {"one": "z", "two": "a", "three": "b", "new": "c"}
+    more = [{"id": one, "key": "y", "title": "one"}, {"id": two, "key": "z", "title": "two"}, {"key": "a", "title": "newer"}]
+    report = await take_alike(ada, [*more, *lines])
+    assert [(error["line"], error["type"]) for error in report.pop("errors")] == [(4, "key_taken"), (5, "key_taken")]
+    assert report == {"lines": 7, "created": 1, "updated": 2, "unchanged": 2, "failed": 2}
+
+
+async def test_of_concurrent_imports_one_gets_the_key(ada: Account) -> None:
+    ids = [(await ada.make_task(f"task {number}"))["id"] for number in range(4)]
+    reports = await asyncio.gather(*(take(ada, [{"id": task, "key": "k", "title": "changed"}], BY_ID) for task in ids))
+    assert sorted((report.get("updated", 0), report.get("failed", 0)) for report in reports) == [(0, 1)] * 3 + [(1, 0)]
+    assert sorted(str(task["key"]) for task in await tasks_of(ada)) == ["None"] * 3 + ["k"]
 
 
 async def test_lines_naming_one_task_differently_apply_in_order(ada: Account) -> None:
