@@ -24,6 +24,7 @@ POINTER: dict[str, JsonValue] = {"pattern": "^(/([^/~]|~[01])*)*$"}
 # The member that each operation needs besides its path (RFC 6902, section 4).
 MEMBERS = {"add": "value", "remove": None, "replace": "value", "move": "from", "copy": "from", "test": "value"}
 READ_ONLY = [name for name in TaskRead.model_fields if name not in TaskUpdate.model_fields]
+COMPLETION = ("status", "completed")  # say the same in two ways
 
 
 class Operation(BaseModel):
@@ -124,10 +125,18 @@ async def changes(task: TaskRead, operations: Sequence[Operation]) -> TaskUpdate
     faults += [FieldError(name, "Field required", "missing") for name in missing if name not in (*EMPTY_VALUES, *READ_ONLY)]
     if faults:
         raise InvalidInput(faults)
+    if not set(COMPLETION).isdisjoint(changed) and _sets_completion_twice(operations):
+        changed = [*changed, *COMPLETION]  # what was set to the stored value must agree as well
     try:
         return TaskUpdate.model_validate({name: after.get(name) for name in changed})
     except ValidationError as error:
         raise InvalidInput(field_errors(error)) from None
+
+
+def _sets_completion_twice(operations: Sequence[Operation]) -> bool:
+    """Whether the operations set both ``status`` and ``completed``, be it to the values they had."""
+    paths = {each.path for each in operations if each.op != "test"}
+    return "" in paths or paths.issuperset(f"/{name}" for name in COMPLETION)
 
 
 def read_only(name: str) -> FieldError:
