@@ -1,5 +1,6 @@
 """Imports as callers send them, and their reports."""
 
+from bisect import bisect
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -128,12 +129,17 @@ class ImportReport(ReadModel):
     updated: int = 0
     unchanged: int = Field(0, description="Lines whose task already has these values.")
     failed: int = 0
-    errors: list[LineError] = Field([], max_length=MAX_ERRORS, description="The first 100 errors; a line may have several.")
+    errors: list[LineError] = Field(
+        [], max_length=MAX_ERRORS, description="The first 100 errors, by line; a line may have several."
+    )
     errors_omitted: int = Field(0, description="How many more errors there were.")
 
     def fail(self, number: int, faults: Sequence[FieldError]) -> None:
         """Counts the line at ``number`` as failed, and adds its faults."""
         self.failed += 1
-        left = MAX_ERRORS - len(self.errors)
-        self.errors += [LineError(line=number, field=f.field, message=f.message, type=f.type) for f in faults[:left]]
-        self.errors_omitted += len(faults[left:])
+        known = len(self.errors) + len(faults)
+        place = bisect(self.errors, number, key=lambda error: error.line)  # some are found only when later lines have been read
+        left = MAX_ERRORS - place
+        added = [LineError(line=number, field=f.field, message=f.message, type=f.type) for f in faults[:left]]
+        self.errors[place:] = [*added, *self.errors[place:]][:left]
+        self.errors_omitted += known - len(self.errors)

@@ -160,6 +160,16 @@ async def test_errors_are_cut_short(ada: Account) -> None:
     assert (len(report["errors"]), report["errors_omitted"]) == (100, 60)
 
 
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+async def test_errors_are_the_first_by_line(ada: Account, query: str) -> None:
+    await take(ada, [{"title": "due", "key": "k", "due_date": "2020-01-01"}])
+    invalid, late = {"title": 1, "priority": 0}, {"title": "late", "key": "k", "start_date": "2020-01-02"}
+    report = await take(ada, [*[invalid] * 20, late, *[invalid] * 60], query)
+    assert [error["line"] for error in report["errors"]] == sorted([*range(1, 21)] * 2 + [21] + [*range(22, 62)] * 2)[:100]
+    assert report["errors"][40]["message"] == "must not be after due_date"
+    assert (report["failed"], report["errors_omitted"]) == (81, 61)
+
+
 @pytest.mark.parametrize("text", [b"", b"\n", b"\r\n\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n \n"])
 async def test_nothing_is_no_error(ada: Account, text: bytes) -> None:
     assert await take(ada, text) == {}
