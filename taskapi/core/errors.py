@@ -168,9 +168,9 @@ class PreconditionFailed(DomainError):
 
     code = "precondition_failed"
 
-    def __init__(self, version: int) -> None:
+    def __init__(self, version: int, detail: str | None = None) -> None:
         super().__init__(
-            f'The task is at version "{version}", not at the one you sent (in If-Match with its quotes). Read it again.'
+            detail or f'The task is at version "{version}", not at the one you sent (in If-Match with its quotes). Read it again.'
         )
         self.version = version
 

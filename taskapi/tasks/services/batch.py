@@ -9,7 +9,15 @@ from pymongo.errors import PyMongoError
 
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.cooperative import CooperativeYield
-from taskapi.core.errors import MAX_FAULTS, DatabaseUnavailable, DomainError, FieldError, InvalidInput, field_errors
+from taskapi.core.errors import (
+    MAX_FAULTS,
+    DatabaseUnavailable,
+    DomainError,
+    FieldError,
+    InvalidInput,
+    PreconditionFailed,
+    field_errors,
+)
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, DescribedAs, ObjectIdIn, QueryBool
 from taskapi.db.connection import BSON, Session
 from taskapi.db.errors import to_domain_error
@@ -198,12 +206,16 @@ class BatchService:
 
     async def _carry_out(self, owner: UserRead, state: OperationState, session: Session | None = None) -> None:
         operation = state.operation
-        if isinstance(operation, UpdateTask):
-            task = await self.service.update(owner, operation.id, operation.changes, operation.versions, session)
-            state.id, state.version = task.id, task.version
-        elif isinstance(operation, DeleteTask):
-            await self.trash.move_to_trash(owner, operation.id, operation.versions, session)
-            state.id = operation.id
+        try:
+            if isinstance(operation, UpdateTask):
+                task = await self.service.update(owner, operation.id, operation.changes, operation.versions, session)
+                state.id, state.version = task.id, task.version
+            elif isinstance(operation, DeleteTask):
+                await self.trash.move_to_trash(owner, operation.id, operation.versions, session)
+                state.id = operation.id
+        except PreconditionFailed as error:
+            detail = f"The task is at version {error.version}, not at the version in the operation. Read it again."
+            raise PreconditionFailed(error.version, detail) from None
 
 
 async def _failure_of(work: Awaitable[None]) -> DomainError | None:

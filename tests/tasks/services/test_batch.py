@@ -14,6 +14,7 @@ from tests.stored import collection
 
 pytestmark = pytest.mark.real
 UNKNOWN = "65f1a2b3c4d5e6f708192a3b"
+OTHER_VERSION = "The task is at version {}, not at the version in the operation. Read it again."
 
 
 async def send(account: Account, operations: Any, query: str = "", **options: Any) -> Any:
@@ -52,7 +53,7 @@ async def test_each_operation_has_its_own_outcome(ada: Account, bob: Account) ->
     assert (made["title"], made["tags"], made["version"]) == ("New", ["a"], results[0]["version"])
     assert results[1]["error"]["details"][0]["field"] == "task.title"
     assert (results[2]["id"], results[2]["version"]) == (mine["id"], 2)
-    assert results[3]["error"]["error"] == "precondition_failed"
+    assert (results[3]["error"]["error"], results[3]["error"]["detail"]) == ("precondition_failed", OTHER_VERSION.format(2))
     assert results[7]["error"]["details"][0]["field"] == "op"
     assert (await ada.get(f"/tasks/{mine['id']}")).json()["priority"] == 5
     assert (await ada.get("/trash")).json()[0]["id"] == gone["id"]
@@ -70,7 +71,8 @@ async def test_all_or_none(ada: Account) -> None:
     assert (await count(ada), await stored_task(task["id"])) == (1, before)
     stale = {"op": "delete", "id": task["id"], "version": 9}
     answer = await ada.post("/tasks/bulk?atomic=true", json={"operations": [create(), stale]})
-    assert is_problem(answer, 409, "bulk_refused")["details"][0]["type"] == "precondition_failed"
+    other = {"field": "operations.1", "message": OTHER_VERSION.format(1), "type": "precondition_failed"}
+    assert is_problem(answer, 409, "bulk_refused")["details"] == [other]
     answer = await ada.post("/tasks/bulk?atomic=true", json={"operations": [create(), create("ab"), {"op": "update"}]})
     assert list(wrong_fields(answer)) == ["operations.1.task.title", "operations.2.id", "operations.2.changes"]
     assert await count(ada) == 1
