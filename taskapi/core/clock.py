@@ -49,3 +49,14 @@ def parse_rfc3339(text: str) -> datetime:
         if _RFC3339.fullmatch(text):
             return in_milliseconds(datetime.fromisoformat(text.upper()).astimezone(UTC))
     raise ValueError("not a date-time of RFC 3339")
+
+
+def has_no_such_day(text: str) -> bool:
+    """Whether ``text`` has the form of an RFC 3339 date-time, but with a day such as 30 February."""
+    if not _RFC3339.fullmatch(text):
+        return False
+    try:
+        date.fromisoformat(text[:10])
+    except ValueError:
+        return True
+    return False

@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from taskapi.core.clock import parse_rfc3339, rfc3339
+from taskapi.core.clock import has_no_such_day, parse_rfc3339, rfc3339
 from taskapi.core.unicode import has_controls, is_invisible, nfc
 
 MAX_COMPOSED_LENGTH = 10_000  # NFC combines at most four characters into one: longer text exceeds every limit in any form
@@ -67,6 +67,8 @@ def _instant(value: Any) -> datetime:
     if isinstance(value, str):
         with suppress(ValueError):
             return parse_rfc3339(value)
+        if has_no_such_day(value):
+            raise PydanticCustomError("datetime_format", "There is no such day")
     raise PydanticCustomError("datetime_format", "must be a time in the format of RFC 3339, such as 2027-01-31T09:15:00Z")
 
 

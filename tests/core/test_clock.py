@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from taskapi.core.clock import parse_rfc3339, rfc3339
+from taskapi.core.clock import has_no_such_day, parse_rfc3339, rfc3339
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,19 @@ def test_date_times_are_read_as_utc_milliseconds(text: str, moment: datetime) ->
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="RFC 3339"):
         parse_rfc3339(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("2027-02-30T09:15:00Z", True),
+        ("2027-13-01 09:15:00.5+01:00", True),
+        ("2027-02-28T09:15:00Z", False),
+        ("2027-02-28T25:15:00Z", False),
+        ("2027-02-30", False),
+        ("2027-02-30T09:15:00", False),
+        ("0001-01-01T00:00:00+23:59", False),
+    ],
+)
+def test_missing_day_is_told_from_other_faults(text: str, missing: bool) -> None:
+    assert has_no_such_day(text) == missing

@@ -140,6 +140,14 @@ async def test_a_wrong_line_says_what_is_wrong(ada: Account, line: Any, expected
     assert await count() == 0
 
 
+async def test_line_with_a_missing_day_says_so(ada: Account) -> None:
+    report = await take(ada, [{"title": "task", "created_at": "2020-02-30T00:00:00Z", "due_date": "2020-02-30"}])
+    assert {(error["field"], error["message"]) for error in report["errors"]} == {
+        (name, "There is no such day") for name in ("created_at", "due_date")
+    }
+    assert await count() == 0
+
+
 async def test_a_wrong_line_stops_no_other(ada: Account) -> None:
     text = b'\xef\xbb\xbf{"title": "first"}\r\n\r\n  \t\nnonsense\n{"title": "seventh", "priority": 9}\n{"title": "last"}'
     report = await take(ada, text)
