@@ -60,12 +60,13 @@ def begin_status_changes(status: Status, created_at: datetime, completed_at: dat
     return [{"status": status, "at": created_at}]
 
 
-def add_status_change(at: datetime | BSON) -> BSON:
+def add_status_change(now: datetime, completed_at: BSON | None = None) -> BSON:
     """The expression of ``status_changes`` within ``record_history``: with the new status, if it differs from the one before.
 
     The times never go back, even if the clocks of two servers differ. The first status begins with the creation, whose time an
-    import may set.
+    import may set. So it may set when the task was completed: a task that was done already is so from ``completed_at`` on.
     """
+    at = completed_at or now
     created = {"status": "$before.status", "at": "$created_at"}
     had_one = {"$and": [{"$eq": ["$status_changes.status", ["$before.status"]]}, is_time("$created_at")]}
     known = {"$cond": [{"$and": [{"$isArray": "$status_changes"}, {"$not": [had_one]}]}, "$status_changes", [created]]}
@@ -73,4 +74,21 @@ def add_status_change(at: datetime | BSON) -> BSON:
     last = {"$cond": [had_one, "$created_at", {"$arrayElemAt": [times, -1]}]}
     added = {"status": "$status", "at": {"$max": [at, last]}}
     changes = {"$slice": [{"$concatArrays": [known, [added]]}, -MAX_STATUS_CHANGES]}
-    return {"$cond": [{"$eq": ["$before.status", "$status"]}, "$status_changes", changes]}
+    same = _move_completion(completed_at) if completed_at else "$status_changes"
+    return {"$cond": [{"$eq": ["$before.status", "$status"]}, same, changes]}
+
+
+def _move_completion(at: BSON) -> BSON:
+    """The status changes of a task that stays done: the last begins ``at`` that time, but not before the one before it.
+
+    A task that was done from the beginning was ``todo`` until then, as in ``begin_status_changes``.
+    """
+    size, done = {"$size": "$status_changes"}, Status.done.value
+    first = {"$cond": [{"$eq": [size, 1]}, Status.todo.value, {"$first": "$status_changes.status"}]}
+    all_but_last = {"$slice": ["$status_changes", {"$subtract": [size, 1]}]}
+    others = {"$cond": [{"$lte": [size, 2]}, [{"status": first, "at": "$created_at"}], all_but_last]}
+    last = {"status": done, "at": {"$max": [at, {"$last": "$$others.at"}]}}
+    moved = {"$let": {"vars": {"others": others}, "in": {"$concatArrays": ["$$others", [last]]}}}
+    is_done = {"$and": [{"$isArray": "$status_changes"}, {"$eq": [{"$last": "$status_changes.status"}, done]}]}
+    is_other = {"$and": [is_done, is_time("$created_at"), {"$ne": ["$before.completed_at", at]}]}
+    return {"$cond": [is_other, moved, "$status_changes"]}

@@ -74,7 +74,7 @@ def update(
     touched = [*fields, "updated_at"]
     if derive and "status" in fields:
         completed_at = {"$cond": [IS_DONE, {"$ifNull": ["$completed_at", now]}, None]}
-        changes = add_status_change(fields.get("completed_at", now))  # an import may say when the task was completed
+        changes = add_status_change(now, fields.get("completed_at"))
         stages.append({"$set": {"completed": IS_DONE, "completed_at": completed_at, "status_changes": changes}})
         touched += ["completed", "completed_at"]
     elif "status" in fields:

@@ -1,7 +1,7 @@
 """What each write leaves in a task for scripts: when the task changed, and when its status did."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -202,6 +202,42 @@ async def test_import_sets_creation_and_completion_together(ada: Account) -> Non
     assert [(day["todo"], day["done"]) for day in flow] == [(1, 0), (0, 1)]
 
 
+async def changes_of(task_id: str) -> list[tuple[str, str]]:
+    return [(change["status"], change["at"].isoformat()[:10]) for change in (await stored_task(task_id))["status_changes"]]
+
+
+@pytest.mark.parametrize("before", ["2026-01-01", "2026-01-03", "2026-01-07"])
+async def test_import_moves_the_completion(ada: Account, before: str) -> None:
+    line = {"title": "Imported", "key": "k", "status": "done", "created_at": "2026-01-01T00:00:00Z"}
+    await take(ada, [{**line, "completed_at": f"{before}T00:00:00Z"}])
+    (task,) = (await ada.get("/tasks")).json()
+    assert await take(ada, [{**line, "completed_at": "2026-01-05T00:00:00Z"}]) == {"lines": 1, "updated": 1}
+    assert await changes_of(task["id"]) == [("todo", "2026-01-01"), ("done", "2026-01-05")]
+    flow = (await ada.get("/stats/flow?from=2026-01-04&to=2026-01-05&by=day")).json()
+    assert [(day["todo"], day["done"]) for day in flow] == [(1, 0), (0, 1)]
+
+
+async def test_import_moves_creation_and_completion(ada: Account) -> None:
+    task_id = (await ada.make_task(status="done"))["id"]
+    times = {"created_at": "2026-01-01T00:00:00Z", "completed_at": "2026-01-05T00:00:00Z"}
+    await take(ada, [{"title": "Imported", "id": task_id, "status": "done", **times}], "?match=id")
+    assert await changes_of(task_id) == [("todo", "2026-01-01"), ("done", "2026-01-05")]
+
+
+async def test_completion_is_not_moved_before_other_changes(ada: Account) -> None:
+    await take(ada, [{"title": "Imported", "key": "k", "created_at": "2026-01-01T00:00:00Z"}])
+    (task,) = (await ada.get("/tasks")).json()
+    await ada.patch(f"/tasks/{task['id']}", json={"status": "in_progress"})
+    await ada.patch(f"/tasks/{task['id']}", json={"status": "done"})
+    before = (await stored_task(task["id"]))["status_changes"]
+    done = {"title": "Renamed", "key": "k", "status": "done"}
+    await take(ada, [done])
+    assert (await stored_task(task["id"]))["status_changes"] == before
+    await take(ada, [{**done, "completed_at": "2026-01-05T00:00:00Z"}])
+    after = (await stored_task(task["id"]))["status_changes"]
+    assert after == [*before[:2], {"status": "done", "at": before[1]["at"]}]
+
+
 def test_status_changes_begin_with_the_creation() -> None:
     day, later = datetime(2026, 1, 1), datetime(2026, 1, 2)
     assert begin_status_changes(Status.in_progress, day, None) == [{"status": "in_progress", "at": day}]
@@ -225,6 +261,16 @@ async def test_missing_status_changes_begin_anew(ada: Account, damaged: Any) -> 
     await collection(TaskDocument).update_one({}, {"$set": {"status_changes": damaged}})
     await ada.patch(f"/tasks/{task_id}", json={"status": "done"})
     assert await statuses(task_id) == ["todo", "done"]
+
+
+@pytest.mark.parametrize("damaged", ["done", 1, None, {"status": "done"}, [], [1]], ids=str)
+@pytest.mark.usefixtures("moderate")
+async def test_damaged_status_changes_stay_when_completion_moves(ada: Account, damaged: Any) -> None:
+    task_id = (await ada.make_task(status="done"))["id"]
+    await collection(TaskDocument).update_one({}, {"$set": {"status_changes": damaged}})
+    line = {"title": "Imported", "id": task_id, "status": "done", "completed_at": datetime.now(UTC).isoformat()}
+    assert await take(ada, [line], "?match=id") == {"lines": 1, "updated": 1}
+    assert (await stored_task(task_id))["status_changes"] == damaged
 
 
 @pytest.mark.parametrize("path", ["", "?limit=1", "/ID", "/ID?fields=title", "/ID?version=1", "/ID/history", "/export"])
