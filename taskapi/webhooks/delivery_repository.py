@@ -15,7 +15,7 @@ from taskapi.db.connection import BSON, Database, relaxed_writes
 from taskapi.db.leases import Lease, LeasePolicy
 from taskapi.db.snapshots import stream_batches
 from taskapi.web.pagination import Page, PageQuery
-from taskapi.webhooks.documents import MAX_IN_FLIGHT_TO_HOST, PENDING, DeliveryError, WebhookDeliveryDocument
+from taskapi.webhooks.documents import MAX_IN_FLIGHT_TO_HOST, MAX_PENDING, PENDING, DeliveryError, WebhookDeliveryDocument
 
 _random = SystemRandom()
 LEASE: Final = LeasePolicy(timedelta(seconds=15), until="leased_until")  # longer than an attempt can take
@@ -58,6 +58,20 @@ class DeliveryRepository:
             except BulkWriteError as error:
                 if any(fault["code"] != DUPLICATE for fault in error.details["writeErrors"]):
                     raise
+
+    async def room(self, hook_id: ObjectId) -> int:
+        """How many more deliveries to a webhook may be pending."""
+        return MAX_PENDING - await self._deliveries.count_documents({**PENDING, "hook": hook_id}, limit=MAX_PENDING)
+
+    async def first_pending(self, hook_id: ObjectId, before: str) -> str | None:
+        """The earliest event that is pending for a webhook; None if all come after a place in the change stream."""
+        pending = {"$match": {**PENDING, "hook": hook_id, "event": {"$lt": before}}}
+        found = await self._deliveries.aggregate([pending, {"$group": {"_id": None, "event": {"$min": "$event"}}}]).to_list(1)
+        return str(found[0]["event"]) if found else None
+
+    async def drop_pending(self, hook_id: ObjectId, before: str) -> None:
+        """Deletes the pending deliveries to a webhook whose events come before a place in the change stream."""
+        await delete_all(self._relaxed, {**PENDING, "hook": hook_id, "event": {"$lt": before}}, 1000)
 
     async def find_due_hooks(self) -> list[ObjectId]:
         """The webhooks with deliveries that are due."""

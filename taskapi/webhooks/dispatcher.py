@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bson import ObjectId
+from bson import ObjectId, Timestamp
 
 from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.users.schemas import UserRead
@@ -20,7 +20,7 @@ from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.errors import DomainError
 from taskapi.db import damaged
-from taskapi.db.change_streams import HistoryLost, StreamsUnsupported
+from taskapi.db.change_streams import HistoryLost, StreamsUnsupported, time_of
 from taskapi.db.connection import BSON
 from taskapi.db.leases import Lease
 from taskapi.events.filters import EventFilter, FilteredChanges
@@ -50,6 +50,7 @@ class _Work:
     place: Place
     generation: int = 0
     hooks: dict[ObjectId, list[BSON]] = field(default_factory=dict)  # by their owners
+    room: dict[ObjectId, int] = field(default_factory=dict)  # for deliveries to webhooks, until they are counted again
     renewed: float = 0.0
     read: float = 0.0
     saved: float = field(default_factory=time.monotonic)
@@ -155,7 +156,7 @@ class Dispatcher:
         generation = await self.states.renew(work.lease)
         work.renewed = time.monotonic()
         if generation != work.generation or work.renewed - work.read > REREADING_SECONDS:
-            work.hooks, work.generation, work.read = {}, generation, work.renewed
+            work.hooks, work.room, work.generation, work.read = {}, {}, generation, work.renewed
             for hook in await self.hooks.find_enabled():
                 if isinstance(hook.get("user"), ObjectId):
                     work.hooks.setdefault(hook["user"], []).append(hook)
@@ -185,8 +186,9 @@ class Dispatcher:
                     deliveries.append(await events.delivery(own, hook["_id"]))
                 except Exception:  # otherwise nobody would get anything any more
                     log.exception("an event of the task %s cannot be rendered, and is not sent", own.change.task_id)
-            await self.deliveries.add(deliveries)
             if deliveries:
+                await self._make_room(work, hook["_id"], user.object_id, changes[0].change, len(deliveries))
+                await self.deliveries.add(deliveries)
                 self.wake()
 
     async def _chosen_if_sound(self, hook: BSON, user: UserRead, changes: Sequence[OwnChange]) -> list[OwnChange]:
@@ -206,6 +208,20 @@ class Dispatcher:
             changes = await FilteredChanges(wanted_tasks, user.object_id, self.changes).choose(changes)
         return [own for own in changes if own.type.value in wanted]
 
+    async def _make_room(self, work: _Work, hook_id: ObjectId, user: ObjectId, following: Change, number: int) -> None:
+        """Drops the pending events of a webhook if so many more would be too many; first tells the receiver where to catch up."""
+        if work.room.get(hook_id, 0) < number:
+            work.room[hook_id] = await self.deliveries.room(hook_id)
+        work.room[hook_id] -= number
+        if work.room[hook_id] >= 0 or (first := await self.deliveries.first_pending(hook_id, following.token)) is None:
+            return
+        log.warning("too many events are pending for a webhook", extra={"fields": {"webhook": str(hook_id)}})
+        position, since = [self.positions.write(_before(token), user) for token in (following.token, first)]
+        body = payloads.overflow(utc_now(), position, since)
+        told = new_delivery(user, hook_id, payloads.GAP, f"webhook overflow {following.token}", body)
+        await self.deliveries.add([{**told, "position": position}])
+        await self.deliveries.drop_pending(hook_id, following.token)  # not what another worker may have stored meanwhile
+
     async def _tell_of_gap(self, work: _Work) -> None:
         """Tells all receivers that events were lost, and goes on from now."""
         now, lost = await self.changes.now(), work.place.write()
@@ -220,3 +236,11 @@ class Dispatcher:
         work.place = Place(time=now)
         await self.states.save_place(work.lease, work.place)
         self.wake()
+
+
+def _before(token: str) -> Position:
+    """A position just before the place of a resume token; the earliest one if a script has stored another text."""
+    try:
+        return Position(Timestamp(time_of(token).time, 0))
+    except ValueError:
+        return Position(Timestamp(0, 0))

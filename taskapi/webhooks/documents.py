@@ -17,6 +17,7 @@ MAX_URL_LENGTH: Final = 2048
 MAX_DESCRIPTION_LENGTH: Final = 200
 MAX_ANSWER_CHARACTERS: Final = 1024
 MAX_IN_FLIGHT_TO_HOST: Final = 5  # of all workers together
+MAX_PENDING: Final = 10_000  # deliveries of one webhook
 
 TaskEventType = Literal["task.created", "task.updated", "task.deleted", "task.restored", "task.purged", "task.left"]
 DeliveryType = Literal[

@@ -9,6 +9,10 @@ from taskapi.core.clock import rfc3339
 MAX_BYTES: Final = 64 * 1024
 GAP: Final = "webhook.gap"
 PING: Final = "webhook.ping"
+OVERFLOW_MESSAGE: Final = (
+    "Too many events were waiting for you, and those before this one are not sent any more. Load what has changed from "
+    "GET /tasks/changes, with the position in since."
+)
 GAP_MESSAGE: Final = (
     "Some events were lost, because the server can no longer read them. Load what has changed from GET /tasks/changes, since the "
     "id of the last event that you have."
@@ -32,6 +36,12 @@ def ping(at: datetime, hook_id: str) -> bytes:
 def gap(at: datetime, position: str) -> bytes:
     """An event that says that others before the position were lost."""
     return _payload(GAP, at, _json({"id": position, "type": GAP, "at": rfc3339(at), "message": GAP_MESSAGE}))
+
+
+def overflow(at: datetime, position: str, since: str) -> bytes:
+    """As ``gap``, for events between two positions that are not sent because too many were pending."""
+    data = {"id": position, "type": GAP, "at": rfc3339(at), "since": since, "message": OVERFLOW_MESSAGE}
+    return _payload(GAP, at, _json(data))
 
 
 def _payload(kind: str, at: datetime, data: bytes) -> bytes:

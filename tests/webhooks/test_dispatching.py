@@ -7,17 +7,20 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
+from taskapi.events.positions import PositionCodec
 from taskapi.events.rendering import EventRenderer
 from taskapi.tasks.services.changes import TaskChanges
-from taskapi.webhooks import dispatcher
+from taskapi.webhooks import delivery_repository, dispatcher
 from taskapi.webhooks.delivery_repository import DeliveryRepository
 from taskapi.webhooks.dispatch_repository import DispatchRepository, Place
 from taskapi.webhooks.dispatcher import Dispatcher
 from taskapi.webhooks.documents import WebhookDocument
-from tests.client import Account
+from taskapi.webhooks.jobs import DeliveryJob
+from tests.client import Account, is_problem
 from tests.stored import collection, service
-from tests.webhooks.hooks import add_hook, deliveries, until_stored
-from tests.webhooks.receiver import Receiver
+from tests.webhooks.clock import add_delivery
+from tests.webhooks.hooks import add_hook, deliveries, due_now, until_stored
+from tests.webhooks.receiver import OK, Receiver, answer
 from tests.webhooks.test_dispatcher import state
 
 pytestmark = pytest.mark.real
@@ -136,3 +139,42 @@ async def test_a_worker_that_lost_its_lease_harms_nothing(ada: Account, here: Re
     assert after is not None
     assert after["place"] > before["place"]
     assert len(await deliveries({})) == len(here.taken) == 3
+
+
+async def gap_of(here: Receiver) -> dict[str, Any]:
+    """The first gap that a receiver is told of."""
+    here.always = OK
+    await due_now({"type": "webhook.gap"})
+    service(DeliveryJob).wake()
+    await here.until(lambda: any(each.json["type"] == "webhook.gap" for each in here.taken))
+    return next(each.data for each in here.taken if each.json["type"] == "webhook.gap")
+
+
+async def test_too_many_pending_events_become_a_gap(ada: Account, here: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery_repository, "MAX_PENDING", 3)
+    here.always = answer("503 Busy")
+    hook = await add_hook(ada, here)
+    stored = []
+    for number in range(5):
+        task = await ada.make_task(f"Task {number}")
+        stored += await until_stored({"task": ObjectId(task["id"])})
+    assert [each["task"] for each in await deliveries({})] == [stored[3]["task"], None, stored[4]["task"]]
+    gap = await gap_of(here)
+    since, end = [service(PositionCodec).read(gap[name], ObjectId(ada.id)) for name in ("since", "id")]
+    assert since.is_before(stored[0]["event"])
+    assert end.is_before(stored[3]["event"])
+    changes = (await ada.get("/tasks/changes", params={"since": gap["since"]})).json()["changes"]
+    assert {each["task_id"] for each in changes} >= {str(each["task"]) for each in stored}
+    assert gap["id"] in {each["event_id"] for each in (await ada.get(f"/webhooks/{hook['id']}/deliveries")).json()}
+
+
+async def test_gap_of_damaged_deliveries_asks_for_everything(
+    ada: Account, here: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_repository, "MAX_PENDING", 1)
+    here.always = answer("503 Busy")
+    await add_delivery(ada, await add_hook(ada, here), event="1")
+    await ada.make_task()
+    await until_stored({"type": "task.created"})
+    gap = await gap_of(here)
+    is_problem(await ada.get("/tasks/changes", params={"since": gap["since"]}), 410, "position_expired")
