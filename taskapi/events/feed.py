@@ -21,6 +21,7 @@ from pymongo.errors import PyMongoError
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import DatabaseUnavailable
 from taskapi.db.change_streams import HistoryLost, StreamsUnsupported
+from taskapi.events.catch_up import CatchUp
 from taskapi.events.errors import OtherDatabase
 from taskapi.events.follower import Accept, End, EndReason, Follower, Heartbeat, Hello, Message, Reset, ResetReason
 from taskapi.events.positions import Position, PositionCodec
@@ -35,11 +36,7 @@ REMEMBERED_SECONDS = 60  # before the feed opened, as far as the oplog goes back
 IDLE_SECONDS = 60
 OPENING_SECONDS = 10
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
-AT_A_TIME = 500  # changes that are looked up at a time
 TICK_SECONDS = 0.25
-CATCHING_UP = 4  # followers at a time that are told from the oplog
-LOOKING_UP = 8  # who are told from memory: after a restart, thousands come back, whose queries would keep others waiting
-CATCHING_UP_SECONDS = 120  # for the next changes of one of them
 NOWHERE = Position(Timestamp(0, 0))
 
 
@@ -53,7 +50,7 @@ class ChangeFeed:
         self._oldest = self._place = NOWHERE  # the recent changes are all between the two; the followers have what is before
         self._reading: asyncio.Task[None] | None = None
         self._opened = asyncio.Event()
-        self._catching_up, self._looking_up = asyncio.Semaphore(CATCHING_UP), asyncio.Semaphore(LOOKING_UP)
+        self._catch_up = CatchUp(changes, renderer)
         self._ticking: asyncio.TimerHandle | None = None
         self._stopping = False
 
@@ -189,34 +186,12 @@ class ChangeFeed:
         except TimeoutError:
             raise DatabaseUnavailable from None
 
-    async def _missed(self, place: Position, reached: Position, follower: Follower) -> AsyncGenerator[list[OwnChange], None]:
-        """The changes of the follower's tasks between two places. Raises HistoryLost."""
-        if not place.is_earlier(reached):
-            return
-        if not place.is_earlier(self._oldest):
-            later = list(takewhile(lambda each: place.is_before(each.token), reversed(self._recent)))
-            for start in range(len(later), 0, -AT_A_TIME):
-                async with self._looking_up:
-                    own = await self._renderer.find(later[max(0, start - AT_A_TIME) : start][::-1], follower.user)
-                yield own
-            return
-        while place.is_earlier(reached):
-            own, place = await self._read_oplog(place, reached, follower)
-            yield own
-
-    async def _read_oplog(self, place: Position, reached: Position, follower: Follower) -> tuple[list[OwnChange], Position]:
-        """The follower's next changes, and the place behind them. While they are told, others catch up. Raises HistoryLost."""
-        own: list[OwnChange] = []
-        async with self._catching_up, self._changes.watch(after=place.token, since=place.time_only) as batches:
-            deadline = time.monotonic() + CATCHING_UP_SECONDS
-            async for batch in batches:
-                own += await self._renderer.find(batch.changes, follower.user)
-                place = Position.behind(batch.token)
-                if len(own) >= AT_A_TIME or not place.is_earlier(reached):
-                    break
-                if time.monotonic() > deadline:
-                    raise HistoryLost
-        return own, place
+    def _missed(self, place: Position, reached: Position, follower: Follower) -> AsyncGenerator[list[OwnChange], None]:
+        """The changes of the follower's tasks between two places. Iterating over them raises HistoryLost."""
+        if place.is_earlier(self._oldest):
+            return self._catch_up.from_oplog(place, reached, follower.user)
+        later = takewhile(lambda each: place.is_before(each.token), reversed(self._recent)) if place.is_earlier(reached) else ()
+        return self._catch_up.from_memory(list(later)[::-1], follower.user)
 
     async def _read(self, now: Timestamp) -> None:
         """Reads the change stream, until nobody has followed for a minute."""

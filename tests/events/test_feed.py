@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
@@ -13,11 +13,13 @@ from taskapi.accounts.auth.loaders import AccountLoader
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import rfc3339
 from taskapi.core.keys import Keyring
+from taskapi.events import catch_up
+from taskapi.events.catch_up import CATCHING_UP
 from taskapi.events.errors import InvalidPosition
-from taskapi.events.feed import CATCHING_UP, ChangeFeed
-from taskapi.events.follower import MAX_WAITING, End, EndReason, Follower, Hello, Message, Reset, ResetReason
+from taskapi.events.feed import ChangeFeed
+from taskapi.events.follower import MAX_WAITING, Accept, End, EndReason, Follower, Hello, Message, Reset, ResetReason
 from taskapi.events.positions import Page, Position, PositionCodec, PositionSigner
-from taskapi.events.rendering import EventReader, RenderedEvent
+from taskapi.events.rendering import EventReader, OwnChange, RenderedEvent
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
 from tests.conftest import SECRET
@@ -55,9 +57,9 @@ class Following:
 
 
 @asynccontextmanager
-async def following(account: Account, since: str | None = None) -> AsyncIterator[Following]:
+async def following(account: Account, since: str | None = None, accept: Accept | None = None) -> AsyncIterator[Following]:
     feed = service(ChangeFeed)
-    with feed.join(EventReader.of(await user_of(account))) as follower:
+    with feed.join(EventReader.of(await user_of(account)), accept) as follower:
         async with aclosing(feed.messages(follower, since)) as messages:
             yield Following(follower, messages)
 
@@ -172,11 +174,36 @@ async def test_catching_up_in_parts_leaves_nothing_out(ada: Account, monkeypatch
             await ada.make_task(f"Task {number}")
         events = await feed.events(7)
         forget_all()
-        monkeypatch.setattr("taskapi.events.feed.AT_A_TIME", 1)
+        monkeypatch.setattr(catch_up, "AT_A_TIME", 1)
         monkeypatch.setattr("taskapi.db.change_streams.MAX_BATCH", 2)
         async with following(ada, hello.position) as later:
             await later.next()
             assert await later.events(7) == events
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+async def test_catching_up_with_large_tasks_takes_parts(
+    ada: Account, monkeypatch: pytest.MonkeyPatch, is_forgotten: bool
+) -> None:
+    sizes: list[int] = []
+
+    async def note(changes: Sequence[OwnChange]) -> Sequence[OwnChange]:
+        sizes.append(sum(len(each.task.raw) for each in changes))
+        return changes
+
+    async with following(ada) as feed:
+        hello = await feed.next()
+        assert isinstance(hello, Hello)
+        for number in range(9):
+            await ada.make_task(f"Task {number}", description=2000 * "x")
+        events = await feed.events(9)
+        if is_forgotten:
+            forget_all()
+        monkeypatch.setattr(catch_up, "MAX_WAITING_BYTES", 5000)
+        async with following(ada, hello.position, note) as later:
+            await later.next()
+            assert await later.events(9) == events
+    assert max(sizes) <= 2 * 5000
 
 
 async def test_a_slow_follower_starts_anew(ada: Account) -> None:
