@@ -26,7 +26,7 @@ MAX_LENGTH = 100  # characters; tickets have 47
 
 @dataclass(frozen=True, slots=True)
 class Tickets:
-    """Creates tickets, and redeems them."""
+    """Creates tickets, and says whom they stand for."""
 
     tickets: TicketRepository
     accounts: AccountLoader
@@ -44,12 +44,6 @@ class Tickets:
         }
         await self.tickets.add(_hash(text), values)
         return TicketMade(ticket=text, expires_at=expires_at)
-
-    async def redeem(self, text: str) -> Caller:
-        """As ``find_caller``; the ticket is used up."""
-        caller = await self.find_caller(text)
-        await self.use_up(text)
-        return caller
 
     async def find_caller(self, text: str) -> Caller:
         """The caller that a ticket was created for, as they are now.

@@ -13,6 +13,7 @@ from websockets.typing import Subprotocol
 
 from taskapi.core.errors import ServerBusy
 from taskapi.db.change_streams import StreamsUnsupported
+from taskapi.events.documents import EventTicketDocument
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.guard import ListenerGuard
 from taskapi.events.routes import socket as socket_route
@@ -22,7 +23,7 @@ from taskapi.tasks.services.changes import TaskChanges
 from tests.client import Account, is_problem, make_account, signed_in
 from tests.events.sockets import Sockets, Wire, serving_sockets
 from tests.events.test_tickets import api_token, ticket_of
-from tests.stored import service
+from tests.stored import collection, service
 
 pytestmark = pytest.mark.real
 
@@ -197,6 +198,29 @@ async def test_an_account_has_few_connections(sockets: Sockets, ada: Account, mo
     monkeypatch.setattr("taskapi.events.guard.MAX_OF_ACCOUNT", 1)
     async with sockets.of(ada), sockets.open(additional_headers=ada.headers) as wire:
         assert await wire.closing() == (4429, "too_many_listeners")
+
+
+async def test_ticket_outlasts_connections_that_do_not_open(
+    sockets: Sockets, ada: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket = await ticket_of(ada)
+
+    async def fail(_: TaskChanges) -> None:
+        raise ServerBusy
+
+    for name, value, reason in (
+        ("taskapi.events.guard.MAX_OF_ACCOUNT", 0, "too_many_listeners"),
+        ("taskapi.events.guard.MAX_SHARE", 0, "server_busy"),
+        ("taskapi.tasks.services.changes.TaskChanges.now", fail, "server_busy"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, value)
+            async with sockets.open(f"?ticket={ticket}") as wire:
+                assert (await wire.closing())[1] == reason
+        assert await collection(EventTicketDocument).count_documents({}) == 1
+    async with sockets.open(f"?ticket={ticket}") as wire:
+        await wire.expect("ready")
+        assert await collection(EventTicketDocument).count_documents({}) == 0
 
 
 async def test_unknown_subscriptions_are_named(sockets: Sockets, ada: Account) -> None:

@@ -19,6 +19,7 @@ from taskapi.events.socket.closing import OF_END, code_of
 from taskapi.events.socket.messages import Authenticate, read_message
 from taskapi.events.socket.session import Session
 from taskapi.events.tickets import MAX_LENGTH, Tickets
+from taskapi.tasks.services.changes import TaskChanges
 from taskapi.web import problems
 from taskapi.web.event_stream import Until
 from taskapi.web.query_models import read_query
@@ -86,11 +87,22 @@ async def _serve(socket: WebSocket, query: SocketQuery) -> None:
 
 
 async def _begin(socket: WebSocket, query: SocketQuery, guard: ListenerGuard) -> tuple[Listening, Session]:
-    """A caller who listens until ``guard`` is told otherwise, with nothing of the request that is no longer needed."""
+    """A caller who listens until ``guard`` is told otherwise, with nothing of the request that is no longer needed.
+
+    The ticket is used up, unless something is raised before.
+    """
     caller = await _authenticate(socket, query)
-    session = Session(socket, caller)
+    session, services = Session(socket, caller), services_of(socket.scope)
+    listening = guard.add(caller)
+    try:
+        await services[TaskChanges].now()
+        if query.ticket is not None:
+            await services[Tickets].use_up(query.ticket)
+    except BaseException:
+        guard.remove(listening)
+        raise
     forget_request(socket.scope)
-    return guard.add(caller), session
+    return listening, session
 
 
 async def _authenticate(socket: WebSocket, query: SocketQuery) -> Caller:
@@ -104,7 +116,7 @@ async def _authenticate(socket: WebSocket, query: SocketQuery) -> Caller:
     try:
         async with asyncio.timeout(AUTHENTICATION_SECONDS):
             if query.ticket is not None:
-                caller = await services[Tickets].redeem(query.ticket)
+                caller = await services[Tickets].find_caller(query.ticket)
             else:
                 caller = await identify(_token_of_handshake(socket) or await _first_token(socket), services)
     except TimeoutError:

@@ -50,9 +50,7 @@ class Session:
             Disconnected: the client has gone.
             BadMessage: what it sends is none.
             TooManyRequests: it sends too many.
-            StreamsUnsupported, PyMongoError: nothing can be told, at least not now.
         """
-        await self._changes.now()
         await self._socket.send(Ready(type="ready").model_dump_json())
         try:
             while True:
