@@ -31,6 +31,12 @@ def list_or_empty(value: Any) -> BSON:
     return {"$cond": [{"$isArray": value}, value, []]}
 
 
+def integer_or_one(value: Any) -> BSON:
+    """A whole number, or 1 if there is none: what ``damaged.integer`` shows."""
+    converted = {"$convert": {"input": value, "to": "int", "onError": 1}}
+    return {"$cond": [{"$in": [{"$type": value}, ["int", "long"]]}, value, {"$cond": [{"$isNumber": value}, converted, 1]}]}
+
+
 def or_null(value: Any) -> BSON:
     """A value, or null if it is missing."""
     return {"$ifNull": [value, None]}

@@ -84,7 +84,7 @@ class DeliveryRepository:
 
     async def waits_for_another(self, hook_id: ObjectId, due: BSON) -> bool:
         """Whether an earlier event of the same task is pending. If so, postpones all later ones until after its next attempt."""
-        if due.get("task") is None:
+        if not isinstance(due.get("task"), ObjectId):  # no task's, or a script has damaged it
             return False
         of_task = {**PENDING, "hook": hook_id, "task": due["task"]}
         first = await self._first(of_task)

@@ -6,12 +6,15 @@ from typing import Final, NamedTuple, Self
 import bson
 
 from taskapi.core.clock import utc_now
+from taskapi.db import damaged
 from taskapi.db.connection import BSON, Database, Session
+from taskapi.db.expressions import integer_or_one
 from taskapi.db.leases import Lease, LeasePolicy
 from taskapi.db.service_state import WEBHOOKS, ServiceStateDocument
 
 LEASE: Final = LeasePolicy(timedelta(seconds=10), until="leased_until", holder="holder", optional=True)
 ONLY: Final[BSON] = {"_id": WEBHOOKS}
+NEXT: Final[BSON] = {"generation": {"$add": [{"$mod": [integer_or_one({"$ifNull": ["$generation", 0]}), 2**62]}, 1]}}
 
 
 class LeaseLost(Exception):
@@ -44,12 +47,12 @@ class DispatchRepository:
     async def announce(self, time: bson.Timestamp, session: Session | None = None) -> None:
         """Has the dispatcher look which webhooks there are. If none is at work, it begins behind everything up to ``time``."""
         begin = {"since": utc_now(), "place": Place(time=time).write()}
-        update = {"$inc": {"generation": 1}, "$setOnInsert": begin}
-        await self._states.update_one(ONLY, update, upsert=True, session=session)
+        update = {**NEXT, **{name: {"$ifNull": [f"${name}", value]} for name, value in begin.items()}}
+        await self._states.update_one(ONLY, [{"$set": update}], upsert=True, session=session)
 
     async def touch(self) -> None:
         """Has the dispatcher, if there is one, look which webhooks are left."""
-        await self._states.update_one(ONLY, {"$inc": {"generation": 1}})
+        await self._states.update_one(ONLY, [{"$set": NEXT}])
 
     async def exists(self) -> bool:
         """Whether there is a place to go on from."""
@@ -64,7 +67,7 @@ class DispatchRepository:
         found = await lease.renew(self._states, {"generation": 1})
         if found is None:
             raise LeaseLost
-        return int(found["generation"])
+        return damaged.integer(found.get("generation") or 0)
 
     async def save_place(self, lease: Lease, place: Place) -> None:
         """Stores that everything up to a place was dispatched. Raises LeaseLost."""

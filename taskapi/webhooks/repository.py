@@ -10,10 +10,14 @@ from pymongo import ASCENDING, ReturnDocument
 from taskapi.core.clock import utc_now
 from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON, Database, Session, acknowledged
+from taskapi.db.expressions import integer_or_one
 from taskapi.db.transactions import transaction
 from taskapi.webhooks.documents import MAX_WEBHOOKS, DisabledReason, WebhookDocument
 
 OLDEST: Final = {"_id": ASCENDING}
+SHOWN_VERSION: Final = integer_or_one("$version")
+NEXT_VERSION: Final = {"$add": [SHOWN_VERSION, 1]}
+MAX_VERSION: Final = 2**63 - 1  # MongoDB's next number is no integer
 FOR_DISPATCH: Final = dict.fromkeys(("user", "events", "where", "begins_after"), 1)
 
 
@@ -58,7 +62,7 @@ class WebhookRepository:
         """
         matching = {"_id": hook_id, "user": user, **_at(versions)}
         changed: BSON = {name: {"$literal": value} for name, value in {**values, "updated_at": utc_now()}.items()}
-        changed["version"] = {"$add": ["$version", 1]}
+        changed["version"] = NEXT_VERSION
         if begin:
             changed["begins_after"] = {"$cond": ["$enabled", "$begins_after", {"$literal": begin}]}
         update = [{"$set": changed}]
@@ -87,7 +91,7 @@ class WebhookRepository:
             "secret": {"$literal": secret},
             "previous_secret": "$secret",
             "previous_secret_until": until,
-            "version": {"$add": ["$version", 1]},
+            "version": NEXT_VERSION,
             "updated_at": utc_now(),
         }
         theirs = {"_id": hook_id, "user": user}
@@ -123,8 +127,8 @@ class WebhookRepository:
     async def disable(self, hook: BSON, reason: DisabledReason) -> bool:
         """Disables a webhook. False when it is gone, was disabled already, or sends elsewhere by now."""
         values = {"enabled": False, "disabled_reason": reason, "updated_at": utc_now()}
-        update = {"$set": values, "$inc": {"version": 1}}
         same = {"_id": hook["_id"], "url": hook.get("url"), "enabled": True}
+        update = [{"$set": {**values, "version": {"$min": [NEXT_VERSION, MAX_VERSION]}}}]
         return (await self._hooks.update_one(same, update)).modified_count == 1
 
     async def stream_for_user(self, user: ObjectId) -> AsyncGenerator[list[BSON], None]:
@@ -137,4 +141,4 @@ class WebhookRepository:
 
 
 def _at(versions: Collection[int] | None) -> BSON:
-    return {} if versions is None else {"version": {"$in": list(versions)}}
+    return {} if versions is None else {"$expr": {"$in": [SHOWN_VERSION, list(versions)]}}

@@ -118,10 +118,10 @@ class DeliveryWorker:
         host = _host_of(hook) or str(hook_id)
         if not self._has_room(like):
             return
-        waiting = set[ObjectId]()  # tasks whose first event is not due
+        waiting = list[Any]()  # tasks whose first event is not due; what a script stored in their place may have no hash
         for due in await self._deliveries.find_due(hook_id, 2 * MAX_PER_HOOK):
             if due.get("task") in waiting or await self._deliveries.waits_for_another(hook_id, due):
-                waiting.add(due["task"])
+                waiting.append(due["task"])
                 continue
             if not self._has_room(like):
                 break

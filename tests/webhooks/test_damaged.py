@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from bson import Int64, ObjectId
 
+from taskapi.db.service_state import ServiceStateDocument
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem
 from tests.events.test_feed_damaged import DAMAGE as DAMAGED_TASKS
@@ -55,6 +56,34 @@ async def test_a_webhook_that_cannot_be_changed(ada: Account, here: Receiver) ->
     is_problem(answer, 409, "damaged_document")
     assert "task" not in answer.json()["detail"]
     assert (await stored_hook(hook))["description"] == ""
+
+
+@pytest.mark.parametrize("version", ["text", None, 1.5], ids=str)
+async def test_version_that_is_no_integer(ada: Account, here: Receiver, version: Any) -> None:
+    hook = await add_hook(ada, here)
+    path = f"/webhooks/{hook['id']}"
+    await change_hook(hook, version=version)
+    shown = await ada.get(path)
+    assert shown.headers["etag"] == '"1"'
+    is_problem(await ada.patch(path, json={"description": "other"}, headers={"If-Match": '"2"'}), 412, "webhook_changed")
+    answer = await ada.patch(path, json={"description": "other"}, headers={"If-Match": '"1"'})
+    assert (answer.status_code, answer.json()["version"]) == (200, 2)
+    assert (await stored_hook(hook))["version"] == 2
+
+
+@pytest.mark.parametrize("generation", [Int64(2**63 - 1), "text", None], ids=str)
+async def test_generation_that_cannot_be_counted(ada: Account, here: Receiver, generation: Any) -> None:
+    await add_hook(ada, here)
+    await collection(ServiceStateDocument).update_one({"_id": "webhooks"}, {"$set": {"generation": generation}})
+    await ada.make_task("First")
+    await here.events(1)
+    async with receiver() as other:
+        await add_hook(ada, other)
+        await ada.make_task("Second")
+        assert [event["task"]["title"] for event in await other.events(1)] == ["Second"]
+    stored = await collection(ServiceStateDocument).find_one({"_id": "webhooks"})
+    assert stored is not None
+    assert 0 < stored["generation"] < 2**63 - 1
 
 
 @pytest.mark.usefixtures("unvalidated")

@@ -16,7 +16,7 @@ from tests.accounts.users.test_export import exported
 from tests.client import Account
 from tests.stored import collection, service
 from tests.webhooks.clock import Clock, add_delivery
-from tests.webhooks.hooks import BSON, add_hook, change_hook, deliveries
+from tests.webhooks.hooks import BSON, add_hook, change_hook, deliveries, stored_hook
 from tests.webhooks.receiver import Receiver
 
 pytestmark = pytest.mark.real
@@ -144,6 +144,29 @@ async def test_attempts_that_cannot_be_counted(ada: Account, bob: Account, here:
     assert {each["event"] for each in await deliveries({"status": "delivered"})} == {"2", "3"}
     await turn(clock)
     assert {(each["status"], each["attempts"]) for each in await deliveries({})} == {("delivered", 1)}
+
+
+@pytest.mark.usefixtures("made_anew")
+@pytest.mark.parametrize("task", [[ObjectId()], {"a": 1}, 5], ids=["list", "object", "number"])
+async def test_delivery_of_no_task_is_sent(ada: Account, here: Receiver, clock: Clock, task: Any) -> None:
+    hook = await add_hook(ada, here)
+    await add_delivery(ada, hook)
+    await damage({"$set": {"task": task}})
+    await add_delivery(ada, hook, ObjectId(), event="2")
+    await turn(clock)
+    assert [each["status"] for each in await deliveries({})] == ["delivered", "delivered"]
+    shown = await ada.get(f"/webhooks/{hook['id']}/deliveries")
+    assert (shown.status_code, len(shown.json())) == (200, 2)
+
+
+async def test_webhook_of_the_last_version_is_disabled(ada: Account, here: Receiver, clock: Clock) -> None:
+    hook = await add_hook(ada, here)
+    await change_hook(hook, version=Int64(2**63 - 1))
+    await add_delivery(ada, hook)
+    here.always = b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n"
+    assert (await clock.attempt())["status"] == "failed"
+    stored = await stored_hook(hook)
+    assert (stored["enabled"], stored["disabled_reason"], stored["version"]) == (False, "gone", 2**63 - 1)
 
 
 async def test_what_mongodb_refuses_delays_no_other(

@@ -13,7 +13,7 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import in_utc
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
-from taskapi.db.expressions import list_or_empty
+from taskapi.db.expressions import integer_or_one, list_or_empty
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.storage.marks import next_changed_at
 
@@ -26,13 +26,7 @@ MAX_ADDED_BYTES = 8 * 1024  # by a new entry, apart from the values before the w
 ABSENT = {**LEGACY_DEFAULTS, "key": None}  # what the history says of fields that the task lacked
 
 
-_SHOWN_VERSION: BSON = {
-    "$cond": [
-        {"$in": [{"$type": "$version"}, ["int", "long"]]},
-        "$version",
-        {"$cond": [{"$isNumber": "$version"}, {"$convert": {"input": "$version", "to": "int", "onError": 1}}, 1]},
-    ]
-}
+_SHOWN_VERSION: BSON = integer_or_one("$version")
 """The version that a task shows, even if a script has stored something else; ``reading.version_of`` follows the same rule."""
 NEXT_VERSION: BSON = {"$add": [_SHOWN_VERSION, 1]}
 
