@@ -10,6 +10,7 @@ from taskapi.core.clock import in_utc, midnight, utc_now
 from taskapi.core.ids import id_within
 from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import MAX_TIME
 from taskapi.tasks.fields import DAYS, DIRECT_FIELDS, TIMES
 from taskapi.tasks.import_export.schemas import TaskImport, TaskImportById
 from taskapi.tasks.metadata import exact
@@ -118,8 +119,8 @@ def _with_ids(line: ImportLine, stored: list[BSON]) -> list[BSON]:
 
 def apply_changes(stored: BSON, fields: BSON) -> BSON:
     """The stored task with ``fields`` changed, for a dry run."""
-    now = utc_now()
-    task = {**stored, "updated_at": max(now, stored["updated_at"] + timedelta(milliseconds=1)), **fields}
+    now, at = utc_now(), stored["updated_at"]
+    task = {**stored, "updated_at": at + timedelta(milliseconds=1) if now <= at < MAX_TIME else now, **fields}
     if task["status"] != Status.done:
         task["completed_at"] = None
     elif task["completed_at"] is None:

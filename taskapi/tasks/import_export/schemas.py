@@ -75,7 +75,7 @@ class TaskImport(TaskCreate):
     @classmethod
     def _is_after_creation(cls, moment: datetime | None, info: ValidationInfo) -> datetime | None:
         created_at = info.data.get("created_at")
-        if moment and created_at and moment < created_at - CLOCK_SKEW:
+        if moment and created_at and created_at - moment > CLOCK_SKEW:
             raise PydanticCustomError("contradiction", "must not be before created_at")
         return moment
 
