@@ -19,6 +19,7 @@ class RequestState:
     caller: object = None  # once authenticated; its type belongs to the package that authenticates
     account: str | None = None  # the id of the caller's account
     authenticated_at: float = 0.0  # by the monotonic clock
+    keyed_run: object = None  # if it has an Idempotency-Key; its type belongs to web/idempotency
     is_unfinished: bool = False  # a repeat under the same Idempotency-Key should try again what failed
 
 

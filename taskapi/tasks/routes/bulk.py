@@ -10,11 +10,13 @@ from taskapi.accounts.dependencies import TaskWriter
 from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.errors import DomainError, QueryTimeout, Unavailable
 from taskapi.core.fields import OBJECT_ID_EXAMPLE, ReadModel
+from taskapi.db.connection import Session
 from taskapi.tasks.errors import BulkRefused, CountDiffers, TooManyMatches
 from taskapi.tasks.schemas import TaskUpdate
 from taskapi.tasks.services.batch import BatchService, Bulk, BulkQuery, DeleteTask, OperationState
 from taskapi.tasks.services.bulk_by_filter import BulkByFilterService, ManyQuery, ManyResult
 from taskapi.web import admission
+from taskapi.web.idempotency.once import answer_in_transaction
 from taskapi.web.problems import ProblemDetail, responses, status_of
 from taskapi.web.request_state import state_of
 from taskapi.web.routing import JSON, strict_router
@@ -83,8 +85,15 @@ async def change_in_bulk(data: Bulk, query: Annotated[BulkQuery, Query()], user:
     The answer has the outcome of each operation, in order.
     """
     batch = services_of(request)[BatchService]
-    run = batch.run_atomically if query.atomic else batch.run_independently
-    states = await run(user, data)
+    if query.atomic:
+        operations = await batch.read_all(user, data)
+
+        async def work(session: Session | None) -> Response:
+            await batch.run_atomically(user, operations, session)
+            return await _render(operations)
+
+        return await answer_in_transaction(request, work)
+    states = await batch.run_independently(user, data)
     state_of(request).is_unfinished = any(isinstance(state.error, Unavailable) for state in states)
     return await _render(states)
 

@@ -164,14 +164,8 @@ class BatchService:
                 failure = failure or (state.error if isinstance(state.error, DatabaseUnavailable) else None)
         return states
 
-    async def run_atomically(self, owner: UserRead, bulk: Bulk) -> list[OperationState]:
-        """Runs the operations in one transaction.
-
-        Raises:
-            InvalidInput: some are not valid; none was tried.
-            BulkRefused: one failed. Nothing was changed.
-            TransactionsUnsupported: MongoDB is a standalone server.
-        """
+    async def read_all(self, owner: UserRead, bulk: Bulk) -> list[OperationState]:
+        """The operations, which ``run_atomically`` can run. Raises InvalidInput if some are not valid."""
         states, faults = list[OperationState](), list[FieldError]()
         async for state in _read_all(owner, bulk.operations):
             faults += at_operation(len(states), state.error) if state.error else ()
@@ -180,23 +174,26 @@ class BatchService:
                 break
         if faults:
             raise InvalidInput(faults[:MAX_FAULTS])
-        creates = [state for state in states if state.task]
-
-        async def work(session: Session | None) -> None:
-            await self._insert(creates, session)
-            for index, state in enumerate(states):
-                if not state.task:
-                    try:
-                        await self._carry_out(owner, state, session)
-                    except DomainError as error:
-                        raise BulkRefused(index, at_operation(index, error)) from None
-
-        if not await self._is_done(owner, creates):
-            await self.tasks.transaction(work)
         return states
 
+    async def run_atomically(self, owner: UserRead, states: Sequence[OperationState], session: Session | None) -> None:
+        """Runs operations in the transaction of ``session``.
+
+        Raises BulkRefused if one failed: the transaction must not be committed.
+        """
+        creates = [state for state in states if state.task]
+        if await self._is_done(owner, creates):
+            return
+        await self._insert(creates, session)
+        for index, state in enumerate(states):
+            if not state.task:
+                try:
+                    await self._carry_out(owner, state, session)
+                except DomainError as error:
+                    raise BulkRefused(index, at_operation(index, error)) from None
+
     async def _is_done(self, owner: UserRead, creates: Sequence[OperationState]) -> bool:
-        """Whether an earlier run of this request has created the tasks, and so has run all operations."""
+        """Whether an earlier run of this request, whose answer was lost, has created the tasks, and so has run all operations."""
         first = next((state.task for state in creates if state.task), None)
         return first is not None and await self.tasks.find_earlier(owner, first["_id"]) is not None
 

@@ -13,6 +13,7 @@ from taskapi.core.ids import deterministic_ids
 from taskapi.web import problems
 from taskapi.web.idempotency.documents import KEY_PATTERN
 from taskapi.web.idempotency.fingerprint import FingerprintedBody, FingerprintKeys
+from taskapi.web.idempotency.once import KeyedRun
 from taskapi.web.idempotency.service import Answer, IdempotencyService, Recorded, require_same
 from taskapi.web.negotiation import refuse_codings
 from taskapi.web.request_state import state_of
@@ -76,12 +77,14 @@ class IdempotencyKeys:
             require_same(found.fingerprint, await body.finish())
             return _response(found.answer, REPLAY)
         body.on_complete(partial(service.identify, found))
+        run = state_of(scope).keyed_run = KeyedRun(found)
         async with service.holding(found):
             with deterministic_ids(found.seed):
                 answer = await _capture(self.app, scope, body.receive)
             await body.finish()
-            final = _is_final(answer) and not state_of(scope).is_unfinished
-            await (service.record(found, answer) if final else service.release(found))
+            if not run.is_recorded:
+                final = _is_final(answer) and not state_of(scope).is_unfinished
+                await (service.record(found, answer) if final else service.release(found))
         return _response(answer)
 
 

@@ -1,8 +1,9 @@
 """The stored idempotency keys: each write here is atomic, and decides which of several runs of a request goes on."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bson import MaxKey, MinKey, ObjectId
 from pydantic import ValidationError
@@ -13,9 +14,12 @@ from taskapi.core.clock import utc_now
 from taskapi.core.ids import new_seed
 from taskapi.db import shapes
 from taskapi.db.batches import delete_all
-from taskapi.db.connection import BSON, Database
+from taskapi.db.connection import BSON, Database, Session, acknowledged
 from taskapi.db.leases import Lease, LeasePolicy
+from taskapi.db.transactions import transaction
 from taskapi.web.idempotency.documents import IdempotencyDocument
+
+Result = TypeVar("Result")
 
 KEPT: Final = timedelta(hours=24)  # from the first request
 
@@ -47,8 +51,8 @@ class IdempotencyRepository:
         return Reservation(lease, record["seed"], fingerprint)
 
     async def find(self, scope: str, key: str) -> BSON | None:
-        """The stored record of a key."""
-        return await self._records.find_one({"_id": _record_id(scope, key)})
+        """The record of a key that a majority holds: its answer may have been stored together with what it says."""
+        return await acknowledged(self._records).find_one({"_id": _record_id(scope, key)})
 
     async def replace_expired(self, record: BSON, fingerprint: bytes | None) -> Reservation | None:
         """Reserves a key whose ``record`` has expired, as a new one; None when another run was quicker."""
@@ -72,9 +76,17 @@ class IdempotencyRepository:
         lease = self.lease.begin(record["_id"], utc_now())
         return await self._take(record, lease, {**lease.values, "fingerprint": record["fingerprint"] or fingerprint})
 
-    async def update(self, reservation: Reservation, values: BSON) -> bool:
+    async def update(self, reservation: Reservation, values: BSON, session: Session | None = None) -> bool:
         """Sets ``values`` in the record. False when the reservation was lost."""
-        return (await self._records.update_one(reservation.lease.mine, {"$set": values})).matched_count == 1
+        result = await self._records.update_one(reservation.lease.mine, {"$set": values}, session=session)
+        return result.matched_count == 1
+
+    async def transaction(self, work: Callable[[Session | None], Awaitable[Result]]) -> Result:
+        """Runs ``work`` with the session of a transaction, and again if MongoDB asks to retry it.
+
+        Raises TransactionsUnsupported on a standalone server.
+        """
+        return await transaction(self._records, work, required=True)
 
     async def renew(self, reservation: Reservation) -> bool:
         """Renews the lease. False when the reservation was lost."""

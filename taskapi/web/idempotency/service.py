@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pymongo.errors import PyMongoError
 
 from taskapi.core.clock import in_utc, utc_now
+from taskapi.db.connection import Session
 from taskapi.web.idempotency.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.web.idempotency.fingerprint import Fingerprints
 from taskapi.web.idempotency.repository import IdempotencyRepository, Reservation, is_sound
@@ -88,9 +89,17 @@ class IdempotencyService:
         elif not await self.records.update(reservation, {"fingerprint": fingerprints[0]}):
             raise IdempotencyInFlight
 
-    async def record(self, reservation: Reservation, answer: Answer) -> None:
+    async def extend(self, reservation: Reservation, session: Session | None) -> None:
+        """Begins a transaction that will record the answer: from now on a renewal waits for it instead of making it fail.
+
+        Raises IdempotencyInFlight when the reservation was lost.
+        """
+        if not await self.records.update(reservation, {"locked_until": utc_now() + self.records.lease.duration}, session):
+            raise IdempotencyInFlight
+
+    async def record(self, reservation: Reservation, answer: Answer, session: Session | None = None) -> None:
         """Keeps the answer for the repeats. Raises IdempotencyInFlight when the reservation was lost."""
-        if not await self.records.update(reservation, {"holder": None, **answer._asdict()}):
+        if not await self.records.update(reservation, {"holder": None, **answer._asdict()}, session):
             raise IdempotencyInFlight
 
     async def release(self, reservation: Reservation) -> None:

@@ -1,0 +1,45 @@
+"""Stores what a request does and its answer in one transaction: a repeat gets the answer, or finds nothing done."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from taskapi.db.connection import Session
+from taskapi.web.idempotency.repository import Reservation
+from taskapi.web.idempotency.service import Answer, IdempotencyService
+from taskapi.web.request_state import state_of
+from taskapi.web.services import services_of
+
+
+@dataclass(slots=True)
+class KeyedRun:
+    """The run of a request with an ``Idempotency-Key``."""
+
+    reservation: Reservation
+    is_recorded: bool = False  # its answer, together with what it has done
+
+
+async def answer_in_transaction(request: Request, work: Callable[[Session | None], Awaitable[Response]]) -> Response:
+    """Runs ``work`` in a transaction that also records its response if the request has a key. MongoDB may have it run again.
+
+    Raises:
+        TransactionsUnsupported: MongoDB is a standalone server.
+        IdempotencyInFlight: another run of the request has its key. Nothing was changed.
+    """
+    service, run = services_of(request)[IdempotencyService], state_of(request).keyed_run
+    if not isinstance(run, KeyedRun):
+        return await service.records.transaction(work)
+    reservation = run.reservation
+
+    async def work_and_record(session: Session | None) -> Response:
+        await service.extend(reservation, session)
+        response = await work(session)
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
+        await service.record(reservation, Answer(response.status_code, headers, bytes(response.body)), session)
+        return response
+
+    response = await service.records.transaction(work_and_record)
+    run.is_recorded = True
+    return response

@@ -1,0 +1,127 @@
+"""An atomic bulk under a key: what it does and its answer are stored together, so a kill leaves both or neither."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from pymongo.errors import AutoReconnect
+
+from taskapi.main import create_app
+from taskapi.tasks.services.batch import BatchService
+from taskapi.tasks.services.tasks import TaskService
+from taskapi.web.idempotency import middleware, repository
+from taskapi.web.idempotency.repository import IdempotencyRepository
+from tests.client import Account, is_problem, stored_task
+from tests.conftest import make_settings, running
+from tests.web.idempotency.records import KEYED, change_record, tasks, the_record
+
+pytestmark = pytest.mark.real
+REPLAY = "idempotent-replay"
+PATH = "/tasks/bulk?atomic=true"
+HEADERS = ("content-type", "content-length")
+
+
+def update(task: Any, **more: Any) -> dict[str, Any]:
+    return {"op": "update", "id": task["id"], "changes": {"title": "From the bulk"}, **more}
+
+
+async def send_and_lose_answer(account: Account, body: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sends the request to a process that is killed when the route has answered."""
+    capture = middleware._capture
+
+    async def die(*request: Any) -> Any:
+        await capture(*request)
+        raise AutoReconnect("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(middleware, "_capture", die)
+        is_problem(await account.post(PATH, json=body, headers=KEYED), 503, "database_unavailable")
+
+
+async def test_repeat_gets_the_answer_that_was_lost(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, gone = await ada.make_task(), await ada.make_task()
+    create = {"op": "create", "task": {"title": "Once"}}
+    body = {"operations": [update(task, version=1), create, {"op": "delete", "id": gone["id"], "version": 1}]}
+    await send_and_lose_answer(ada, body, monkeypatch)
+    again = await ada.post(PATH, json=body, headers=KEYED)
+    assert (again.status_code, again.headers[REPLAY]) == (200, "true")
+    assert [(each["status"], each["version"]) for each in again.json()] == [(200, 2), (201, 1), (204, None)]
+    assert [each["id"] for each in again.json()] == [task["id"], str((await the_record())["seed"]), gone["id"]]
+    assert ((await stored_task(task["id"]))["version"], await tasks()) == (2, 3)
+
+
+async def test_repeat_leaves_later_edits_alone(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = await ada.make_task()
+    body = {"operations": [update(task)]}
+    await send_and_lose_answer(ada, body, monkeypatch)
+    assert (await ada.patch(f"/tasks/{task['id']}", json={"title": "A later edit"})).status_code == 200
+    again = await ada.post(PATH, json=body, headers=KEYED)
+    assert (again.status_code, again.json()[0]["version"]) == (200, 2)
+    stored = await stored_task(task["id"])
+    assert (stored["title"], stored["version"]) == ("A later edit", 3)
+
+
+async def test_recorded_answer_is_the_one_sent(ada: Account) -> None:
+    task = await ada.make_task()
+    first, again = [await ada.post(PATH, json={"operations": [update(task)]}, headers=KEYED) for _ in range(2)]
+    assert (first.status_code, again.content, again.headers[REPLAY]) == (200, first.content, "true")
+    assert [again.headers[name] for name in HEADERS] == [first.headers[name] for name in HEADERS]
+    record = await the_record()
+    assert (record["status"], record["body"], record["holder"]) == (200, first.content, None)
+    assert {name for name, _ in record["headers"]} == set(HEADERS)
+
+
+async def test_a_refused_bulk_keeps_its_refusal(ada: Account) -> None:
+    task = await ada.make_task()
+    body = {"operations": [update(task), update(task, version=9)]}
+    first, again = [await ada.post(PATH, json=body, headers=KEYED) for _ in range(2)]
+    is_problem(first, 409, "bulk_refused")
+    assert (again.content, again.headers[REPLAY]) == (first.content, "true")
+    assert (await stored_task(task["id"]))["version"] == 1
+
+
+async def test_no_replay_before_a_majority_holds_it(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = {"operations": [update(await ada.make_task())]}
+    first = await ada.post(PATH, json=body, headers=KEYED)
+    with monkeypatch.context() as patch:  # the one member of this set is its majority, so an empty collection stands for it
+        patch.setattr(repository, "acknowledged", lambda records: records.database["held_by_a_majority"])
+        is_problem(await ada.post(PATH, json=body, headers=KEYED), 409, "idempotency_in_flight")
+    assert (await ada.post(PATH, json=body, headers=KEYED)).content == first.content
+
+
+async def test_run_that_lost_its_key_changes_nothing(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, read_all = await ada.make_task(), BatchService.read_all
+
+    async def lose_key(*given: Any) -> Any:
+        await change_record(holder=ObjectId())
+        return await read_all(*given)
+
+    monkeypatch.setattr(BatchService, "read_all", lose_key)
+    is_problem(await ada.post(PATH, json={"operations": [update(task)]}, headers=KEYED), 409, "idempotency_in_flight")
+    assert (await stored_task(task["id"]))["version"] == 1
+
+
+async def test_renewed_lease_makes_no_transaction_start_again(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, renewed, runs = await ada.make_task(), asyncio.Event(), 0
+    renew, run = IdempotencyRepository.renew, TaskService.update
+
+    async def renew_meanwhile(*given: Any) -> Any:
+        renewed.set()
+        return await renew(*given)
+
+    async def run_until_renewal(*given: Any) -> Any:
+        nonlocal runs
+        runs += 1
+        if runs == 2:  # the transaction has begun
+            renewed.clear()
+            await renewed.wait()
+        return await run(*given)
+
+    monkeypatch.setattr(IdempotencyRepository, "renew", renew_meanwhile)
+    monkeypatch.setattr(TaskService, "update", run_until_renewal)
+    async with running(create_app(make_settings(idempotency_lease_seconds=0.5))) as client:
+        headers = {**ada.headers, **KEYED}
+        answer = await client.post(PATH, json={"operations": [update(task)] * 20}, headers=headers)
+    assert (answer.status_code, runs) == (200, 20)
+    assert (await stored_task(task["id"]))["version"] == 21
