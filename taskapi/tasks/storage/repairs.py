@@ -70,7 +70,7 @@ REPAIRS: Final = (
     _repair(
         "progress_double",
         "Numbers of another type in progress: store them as double.",
-        number("progress", ["int", "decimal"], 0, 1),
+        number("progress", ["int", "long", "decimal"], 0, 1),
         {"progress": {"$toDouble": "$progress"}},
     ),
     *(

@@ -27,6 +27,7 @@ REPAIRED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"priority": 3.0}, {"priority": 3}),
     ({"priority": Int64(3), "estimate_minutes": Decimal128("90")}, {"priority": 3, "estimate_minutes": 90}),
     ({"progress": 1}, {"progress": 1.0}),
+    ({"progress": Int64(1)}, {"progress": 1.0}),
     ({"tags": ["b", "a", "b"]}, {"tags": ["b", "a"]}),
     ({"due_date": DAY + timedelta(hours=5)}, {"due_date": DAY}),
 ]
