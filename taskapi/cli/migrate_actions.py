@@ -43,12 +43,12 @@ class MigrateCommands:
             print(_describe(state))
         drifts = await self.migrator.drifts()
         _print_drifts(drifts)
-        if await self.migrator.is_empty():
-            print(f"The database is empty: it is set up by a start, or by: {COMMAND}")
-            return True
         expand, contract = (
             [each.migration for each in states if not each.is_applied and each.migration.phase is phase] for phase in Phase
         )
+        if expand and await self.migrator.is_empty():
+            print(f"The database is empty: it is set up by a start, or by: {COMMAND}")
+            return True
         broken = [each for each in drifts if each.drift in OF_EXPAND]
         to_repair = [each for each in broken if not each.is_guarded]
         if expand or to_repair:
@@ -67,9 +67,9 @@ class MigrateCommands:
         """Applies the steps that are left, or says what it would do."""
         if dry_run:
             return await self._rehearse(contract=contract)
-        if await self.migrator.is_empty():
+        is_new = bool(await self.migrator.pending()) and await self.migrator.is_empty()
+        if is_new:
             await self.migrator.set_up()
-            return await self._conclude("The database was empty, and is set up.", OF_EXPAND)
         began = time.monotonic()
 
         def report(migration: Migration, total: int, done: int) -> None:
@@ -80,7 +80,8 @@ class MigrateCommands:
         ran = await self.migrator.up(contract=contract, report=report)
         self.progress.end()
         to_do = OF_EXPAND | {Drift.former} if contract else OF_EXPAND
-        return await self._conclude(f"{_amount(ran, 'migration')} applied.", to_do, UP_TO_DATE)
+        done = "The database was empty, and is set up." if is_new else f"{_amount(ran, 'migration')} applied."
+        return await self._conclude(done, to_do)
 
     async def verify(self, *, fix: bool = False, dry_run: bool = False) -> bool:
         """Counts what applied steps should have changed, compares indexes, views and validators, and names invalid documents."""
@@ -107,11 +108,11 @@ class MigrateCommands:
         print("Nothing found." if is_sound else "Something was found, see above.")
         return is_sound
 
-    async def _conclude(self, done: str, to_do: Collection[Drift], if_all: str = "") -> bool:
+    async def _conclude(self, done: str, to_do: Collection[Drift]) -> bool:
         """Prints what was done, after what was not: MongoDB refused it to the service's user, or an operator must decide."""
         left = [each for each in await self.migrator.drifts() if each.drift in to_do]
         _print_drifts(left)
-        print(done if left else f"{done} {if_all}".rstrip())
+        print(done if left else f"{done} {UP_TO_DATE}")
         return not left
 
     async def _rehearse(self, *, contract: bool) -> bool:
