@@ -77,7 +77,7 @@ class MigrateCommands:
             line = f"{bar(done, total)}  {done:,} of {total:,} documents, {rate:,.0f}/s"
             self.progress.update(f"{migration.number} {migration.name} {line}")
 
-        ran = await self.migrator.up(contract=contract, report=report)
+        ran = await self.migrator.up(contract=contract, thorough=True, report=report)
         self.progress.end()
         to_do = OF_EXPAND | {Drift.former} if contract else OF_EXPAND
         done = "The database was empty, and is set up." if is_new else f"{_amount(ran, 'migration')} applied."
@@ -94,7 +94,8 @@ class MigrateCommands:
         left = await self.migrator.count_left(each.migration for each in states if each.is_applied)
         for state in states:
             if count := left.get(state.migration.number):
-                print(f"{state.migration.number} {state.migration.name}: {count:,} documents lack it")
+                command = f"{COMMAND} --contract" if state.migration.phase is Phase.contract else COMMAND
+                print(f"{state.migration.number} {state.migration.name}: {count:,} documents lack it; run: {command}")
         drifts = await self.migrator.drifts()
         _print_drifts(drifts)
         pending = await self.migrator.pending()
@@ -122,7 +123,8 @@ class MigrateCommands:
             if (each.drift in OF_EXPAND and not each.is_guarded) or (contract and each.drift is Drift.former)
         ]
         _print_drifts(drifts)
-        steps = await self.migrator.pending(tuple(Phase) if contract else (Phase.expand,))
+        phases = tuple(Phase) if contract else (Phase.expand,)
+        steps = [*await self.migrator.pending(phases), *await self.migrator.outdated(phases)]
         for number, count in (await self.migrator.count_left(steps)).items():
             print(f"{number} {SCHEMA.migrations[number - 1].name}: would change {count:,} documents")
         print(f"Nothing was changed. To do: {_amount(steps, 'migration')}, {_amounts(drifts)}.")

@@ -143,6 +143,12 @@ class Migrator:
         """How many documents each of these steps would change now, by its number."""
         return {each.number: await each.count_left(self._database) for each in migrations}
 
+    async def outdated(self, phases: Sequence[Phase] = (Phase.expand,)) -> list[Migration]:
+        """The applied steps of these phases that would change something now. It looks at all documents."""
+        applied = [state.migration for state in await self.states() if state.is_applied and state.migration.phase in phases]
+        left = await self.count_left(applied)
+        return [each for each in applied if left[each.number]]
+
     async def set_up(self) -> None:
         """Makes an empty database one of this version. Several processes may do so at once."""
         await self._database.create_collections(self._schema.documents)
@@ -150,20 +156,21 @@ class Migrator:
         await self._database.repair_views(self._schema.views)
         await self._repository.record_as_new(tuple(self._schema.migrations))
 
-    async def up(self, *, contract: bool = False, report: Report = lambda *_: None) -> list[Migration]:
+    async def up(self, *, contract: bool = False, thorough: bool = False, report: Report = lambda *_: None) -> list[Migration]:
         """Creates missing indexes and views, repairs those that drifted, applies the steps that are left, and sets validators.
 
         With ``contract``, which needs that no worker of the previous version runs, also the steps of that phase: before them, the
         expand steps run again, because such workers wrote meanwhile; after them, former indexes and views are dropped. If the
-        previous version came back after that, which its indexes show, all steps run again. Waits for another process that does
-        this, and continues what a killed one began. Returns the steps that it ran.
+        previous version came back after that, which its indexes show, all steps run again. With ``thorough``, which looks at all
+        documents, applied steps run again if a restored dump or a script has brought documents that they would change. Waits for
+        another process that does this, and continues what a killed one began. Returns the steps that it ran.
 
         Raises:
             StartupError: the database is newer than this version.
             PyMongoError: MongoDB is unavailable for too long, or refuses; the next call continues.
         """
         await self.states()
-        return await self._with_lease(partial(self._run_all, report=report, contract=contract))
+        return await self._with_lease(partial(self._run_all, report=report, contract=contract, thorough=thorough))
 
     async def _with_lease(self, run: Callable[[Held], Awaitable[Result]]) -> Result:
         """Runs something while no other process migrates; anew if the lease was lost meanwhile."""
@@ -174,11 +181,13 @@ class Migrator:
             except LeaseLost:
                 log.warning("this process was silent for too long, and another may apply the migrations; it waits for that one")
 
-    async def _run_all(self, held: Held, report: Report, *, contract: bool) -> list[Migration]:
+    async def _run_all(self, held: Held, report: Report, *, contract: bool, thorough: bool) -> list[Migration]:
         await self._database.create_collections(self._schema.documents)
         await self._database.repair_indexes(self._schema.documents)
         await self._database.repair_views(self._schema.views)
-        to_run = await self._choose(contract=contract)
+        to_run = await self._choose(contract=contract, thorough=thorough)
+        if to_run and not await self.is_lenient():
+            await self._database.loosen_validators(self._schema.documents)  # they refuse what lacks newer fields
         for each in to_run:
             await self._apply(each, held, report)
         if contract:
@@ -187,13 +196,16 @@ class Migrator:
         await self._database.repair_validators(self._schema.documents, lenient=await self.is_lenient())
         return to_run
 
-    async def _choose(self, *, contract: bool) -> list[Migration]:
-        """The steps to run: those that are left, and those to repeat because workers of the previous version wrote meanwhile."""
+    async def _choose(self, *, contract: bool, thorough: bool) -> list[Migration]:
+        """The steps to run: those that are left, and those to repeat because documents of an earlier version came meanwhile."""
         expand = [each for each in self._schema.migrations if each.phase is Phase.expand]
         tightening = await self.pending((Phase.contract,))
         if not tightening and await self.has_former_indexes():  # the previous version was started after the contract phase
             return [*self._schema.migrations] if contract else expand
-        return expand + tightening if contract and tightening else await self.pending()
+        if contract and tightening:
+            return expand + tightening
+        outdated = await self.outdated(tuple(Phase) if contract else (Phase.expand,)) if thorough else []
+        return sorted([*await self.pending(), *outdated], key=lambda each: each.number)
 
     async def _apply(self, migration: Migration, held: Held, report: Report) -> None:
         await self._repository.begin(migration)

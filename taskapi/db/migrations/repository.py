@@ -44,9 +44,10 @@ class MigrationRepository:
 
     async def begin(self, migration: Migration) -> None:
         """Records that a step has begun, for the first time or again."""
-        new = {"name": migration.name, "phase": migration.phase.value, "started_at": utc_now(), "changed": 0, "skipped": 0}
+        new = {"name": migration.name, "phase": migration.phase.value, "started_at": utc_now(), "changed": 0, "finished_at": None}
+        begun = {"$setOnInsert": new, "$set": {"skipped": 0}}  # a repeated step meets them again
         try:
-            await self._steps.update_one({"_id": migration.number}, {"$setOnInsert": {**new, "finished_at": None}}, upsert=True)
+            await self._steps.update_one({"_id": migration.number}, begun, upsert=True)
         except DuplicateKeyError:  # another process was first
             return
 

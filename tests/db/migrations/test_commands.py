@@ -8,9 +8,11 @@ from taskapi.core.errors import StartupError
 from taskapi.db.connection import Database
 from taskapi.db.migrations.migrator import Migrator
 from taskapi.db.migrations.startup import OnStart, make_ready
+from taskapi.db.shapes import validate
 from taskapi.main import SCHEMA
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.db.migrations.conftest import Store
+from tests.db.migrations.legacy import TASKS
 
 pytestmark = pytest.mark.real
 
@@ -20,6 +22,30 @@ async def commands(database: Database, store: Store) -> MigrateCommands:
     """The actions, on a database that a start has set up."""
     await make_ready(database, SCHEMA, OnStart.check)
     return MigrateCommands(Migrator(database, SCHEMA), Progress())
+
+
+def level(store: Store) -> str:
+    (found,) = store.list_collections(filter={"name": "tasks"})
+    return str(found["options"]["validationLevel"])
+
+
+@pytest.mark.parametrize("versions", [["1.0"], [*TASKS]], ids=["one", "several"])
+async def test_restored_old_tasks_are_brought_up(
+    commands: MigrateCommands, store: Store, capsys: pytest.CaptureFixture[str], versions: list[str]
+) -> None:
+    tasks = [dict(TASKS[version]) for version in versions]
+    store.tasks.insert_many(tasks, bypass_document_validation=True)  # as mongorestore --bypassDocumentValidation does
+    assert level(store) == "strict"
+    assert not await commands.verify()
+    assert f"5 task_owner_id: {len(tasks)} documents lack it; run: taskapi migrate up\n" in capsys.readouterr().out
+    assert not await commands.up(contract=False, dry_run=True)
+    assert f"5 task_owner_id: would change {len(tasks)} documents\n" in capsys.readouterr().out
+    assert list(store.tasks.find()) == tasks
+    assert await commands.up(contract=False, dry_run=False)
+    for task in store.tasks.find():
+        validate(TaskDocument, task)
+    assert await commands.verify()
+    assert level(store) == "strict"
 
 
 async def test_up_leaves_an_empty_newer_database(commands: MigrateCommands, store: Store) -> None:

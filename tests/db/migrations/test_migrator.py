@@ -203,6 +203,8 @@ async def test_unwritable_documents_are_skipped_and_named(
     assert store.migrations.find_one({"_id": 1})["skipped"] == 1
     (record,) = [each for each in caplog.records if each.message.startswith("document not migrated")]
     assert record.__dict__["fields"] == {"collection": "things", "document": str(damaged)}
+    assert [each.number for each in await Migrator(database, schema(lists)).up(thorough=True)] == [1]
+    assert store.migrations.find_one({"_id": 1})["skipped"] == 1
 
 
 async def test_stored_values_are_kept(database: Database, store: Store) -> None:
