@@ -13,6 +13,7 @@ from starlette.routing import Route, request_response
 from taskapi.core.errors import TooManyAtOnce, TooManyRequests
 from taskapi.web import problems
 from taskapi.web.idempotency.errors import IdempotencyInFlight, IdempotencyKeyReused
+from taskapi.web.idempotency.middleware import NOT_KEPT
 from taskapi.web.json_schema import schema_of, without_null
 from taskapi.web.negotiation import Negotiated
 from taskapi.web.problems import MEDIA_TYPE, RETRY_AFTER, Problem, responses
@@ -38,7 +39,8 @@ IDEMPOTENCY_KEY = {
     "required": False,
     "description": "A new random text for each request. If you repeat a request with its key within 24 hours, it is not run "
     "again: you get the first answer, with `Idempotent-Replay: true`. A different request with the key gets 422, a repeat while "
-    "the first is still running 409. Failures (5xx), 401, 406, 429 and a refused `Content-Encoding` are not stored.",
+    "the first is still running 409. Failures (5xx), 401, 403, 406, 412, 429 and a refused `Content-Encoding` are not stored; "
+    "what distinguishes two requests is their method, URL, `Content-Type` and body.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},  # no example: Swagger UI would send it
 }
 IDEMPOTENT_REPLAY = {
@@ -54,7 +56,6 @@ RATE_LIMIT_HEADERS = {name: {"description": text, "schema": {"type": "integer"}}
 ACCEPT_PATCH = {
     "Accept-Patch": {"description": "The patch formats that this URL accepts (RFC 5789).", "schema": {"type": "string"}}
 }
-NOT_REPLAYED = {"401", "406", "429", "500", "503"}
 NO_CONTENT = "Done; the response has no content."
 EXAMPLE = re.compile(r"#/components/examples/(\w+)")
 
@@ -163,7 +164,7 @@ def _take_key(operation: Json) -> None:
             _add_headers(answer, RETRY_AFTER)
             if list(answer["content"][MEDIA_TYPE]["examples"]) == in_flight:
                 continue
-        if status not in NOT_REPLAYED:
+        if status < "500" and int(status) not in NOT_KEPT:
             _add_headers(answer, {"Idempotent-Replay": IDEMPOTENT_REPLAY})
 
 

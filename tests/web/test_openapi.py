@@ -234,8 +234,8 @@ def test_every_creating_post_documents_the_idempotency_key(app: FastAPI) -> None
                 "restore_task",
                 "revert_task",
             }  # with a 409 that is an answer of their own
-            never = {"401", "406", "429", "500", "503"} | (set() if body["operationId"] in refused else {"409"})
-            assert replayed == set(body["responses"]) - never
+            never = {"401", "403", "406", "412", "429"} | (set() if body["operationId"] in refused else {"409"})
+            assert replayed == {status for status in body["responses"] if status < "500"} - never
 
 
 def generated(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, **fixed: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 from pymongo.errors import PyMongoError
 from starlette.responses import Response
@@ -23,6 +24,8 @@ HEADER = b"idempotency-key"
 REPLAY = ("idempotent-replay", "true")
 VISIBLE = re.compile(KEY_PATTERN.encode())
 MAX_ANSWER_BYTES = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
+NOT_KEPT: Final = frozenset({401, 403, 406, 412, 429})
+"""Refusals before anything is done, because of the token, ``Accept``, ``If-Match`` or the time: a repeat may have another one."""
 
 
 class IdempotencyKeys:
@@ -112,8 +115,8 @@ async def _capture(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
 
 
 def _is_final(answer: Answer) -> bool:
-    """Whether repeats get this response. A server error may be temporary, and with 406 and 429 nothing was done."""
-    return answer.status < 500 and answer.status not in (406, 429) and len(answer.body) <= MAX_ANSWER_BYTES
+    """Whether repeats get this response. A server error may be temporary."""
+    return answer.status < 500 and answer.status not in NOT_KEPT and len(answer.body) <= MAX_ANSWER_BYTES
 
 
 def _response(answer: Answer, *more: tuple[str, str]) -> Response:

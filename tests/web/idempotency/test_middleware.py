@@ -13,6 +13,7 @@ from bson import ObjectId
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import utc_now
 from taskapi.db.shapes import validate
+from taskapi.web import routing
 from taskapi.web.idempotency.documents import IdempotencyDocument
 from tests.client import Account, is_problem, signed_in, stored_task, wrong_fields
 from tests.stored import collection
@@ -108,6 +109,37 @@ async def test_unacceptable_accept_leaves_the_key_free(ada: Account) -> None:
     assert await tasks() == 0
     answer = await post(ada, Accept="application/json")
     assert (answer.status_code, REPLAY in answer.headers, await tasks()) == (201, False, 1)
+
+
+async def test_401_to_slow_body_leaves_the_key_free(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "MAX_BODY_SECONDS", -1.0)
+    other = await signed_in(ada.client, ada)
+
+    async def signs_out() -> AsyncIterator[bytes]:
+        yield b'{"title":'
+        assert (await other.post("/logout")).status_code == 204
+        yield b'"Once"}'
+
+    is_problem(await other.post("/tasks", content=signs_out(), headers={**KEYED, **JSON}), 401, "invalid_token")
+    record = await the_record()
+    assert (record["status"], record["holder"], await tasks()) == (None, None, 0)
+    answer = await ada.post("/tasks", content=b'{"title":"Once"}', headers={**KEYED, **JSON})
+    assert (answer.status_code, REPLAY in answer.headers, await tasks()) == (201, False, 1)
+    assert answer.json()["id"] == str(record["seed"])
+
+
+@pytest.mark.real  # mongomock cannot revert
+async def test_412_leaves_key_free_for_the_current_etag(ada: Account) -> None:
+    task = await ada.make_task("One")
+    for title in ("Two", "Three"):
+        assert (await ada.patch(f"/tasks/{task['id']}", json={"title": title})).status_code == 200
+    path = f"/tasks/{task['id']}/revert"
+    stale = await post(ada, {"version": 1}, path, **{"If-Match": '"2"'})
+    is_problem(stale, 412, "precondition_failed")
+    fresh, again = [await post(ada, {"version": 1}, path, **{"If-Match": stale.headers["etag"]}) for _ in range(2)]
+    assert (fresh.status_code, fresh.json()["title"], REPLAY in fresh.headers) == (200, "One", False)
+    assert (again.content, again.headers[REPLAY]) == (fresh.content, "true")
+    assert (await stored_task(task["id"]))["version"] == 4
 
 
 @pytest.mark.parametrize("key", [b"", b"a b", b"x" * 256, "é".encode(), b"a\x7f", b"a\tb"], ids=repr)
