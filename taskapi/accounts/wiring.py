@@ -79,4 +79,4 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     idle, max_lifetime = timedelta(days=settings.refresh_token_days), timedelta(days=settings.session_days)
     policy = SessionPolicy(idle=idle, max_lifetime=max_lifetime, signer=keys.signer("refresh tokens"))
     yield (sessions := SessionService(stored_sessions, users, policy, accounts.get))
-    yield SignIn(users, sessions, api_tokens, hasher, codec, two_factor, throttle)
+    yield SignIn(users, sessions, api_tokens, tokens, hasher, codec, two_factor, throttle)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from taskapi.accounts.api_tokens.service import ApiTokenService
 from taskapi.accounts.auth.schemas import Token, TokenRequest
 from taskapi.accounts.errors import BadCredentials, InactiveUser, InvalidGrant
+from taskapi.accounts.recovery.tokens import OneTimeTokens
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
 from taskapi.accounts.security.scopes import OF_ROLE, grant_scopes
 from taskapi.accounts.security.throttling import Attempt, Throttle
@@ -24,6 +25,7 @@ class SignIn:
     users: UserRepository
     sessions: SessionService
     api_tokens: ApiTokenService
+    one_time_tokens: OneTimeTokens
     hasher: PasswordHasher
     codec: TokenCodec
     two_factor: TwoFactorService
@@ -81,8 +83,15 @@ class SignIn:
         scopes = grant_scopes(form.scope, OF_ROLE[user.role])  # before the second factor is checked: a code can be used once
         await self.two_factor.check_code(user, form.otp, attempt, audit_log)
         given = await self.sessions.create(user, stored, renewed, scopes, audit_log)
-        if given is None:
+        if given is None:  # perhaps because another sign-in has renewed the hash of this password meanwhile
+            _, stored = await self.users.find_for_sign_in(user.username)
+            matches, renewed = await self.hasher.verify(form.password or "", stored)
+            if stored and matches:
+                given = await self.sessions.create(user, stored, renewed, scopes, audit_log)
+        if given is None or stored is None:
             raise BadCredentials
+        if renewed:
+            await self.one_time_tokens.rebind(user.object_id, stored, renewed)
         await audit_log.record("sign_in", user.object_id, session=str(given.session))
         return given
 

@@ -26,6 +26,10 @@ class OneTimeTokenRepository:
             {"token_hash": {"$in": list(hashes)}, "purpose": purpose, "expires_at": {"$gt": utc_now()}}
         )
 
+    async def replace_mark(self, user: ObjectId, marks: Sequence[bytes], mark: bytes) -> None:
+        """Gives those tokens of ``user`` that have one of ``marks`` another ``mark``."""
+        await self._tokens.update_many({"user": user, "mark": {"$in": list(marks)}}, {"$set": {"mark": mark}})
+
     async def remove(self, hashes: Sequence[bytes]) -> None:
         """Removes the token that has one of the hashes."""
         await self._tokens.delete_one({"token_hash": {"$in": list(hashes)}})

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bson import ObjectId
+
 from taskapi.accounts.errors import InvalidOneTimeToken
 from taskapi.accounts.recovery.documents import Purpose
 from taskapi.accounts.recovery.repository import OneTimeTokenRepository
@@ -53,6 +55,11 @@ class OneTimeTokens:
         if not self.signer.verify(found["mark"], b"password", account.password_hash.encode()):
             raise InvalidOneTimeToken
         return account, found["address"]
+
+    async def rebind(self, user: ObjectId, password_hash: str, renewed: str) -> None:
+        """Keeps the tokens of ``user`` when ``renewed``, a new hash of the same password, has replaced ``password_hash``."""
+        marks = self.signer.signatures(b"password", password_hash.encode())
+        await self.tokens.replace_mark(user, marks, self.signer.sign(b"password", renewed.encode()))
 
     async def remove(self, purpose: Purpose, token: str) -> None:
         """Removes a token that was used."""

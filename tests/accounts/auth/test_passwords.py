@@ -1,5 +1,6 @@
 """Passwords by RFC 8265: typed in any Unicode form they are the same, and those of before are known as they were."""
 
+import asyncio
 import unicodedata
 
 import httpx
@@ -10,8 +11,10 @@ from pydantic import ValidationError
 
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.documents import ThrottleDocument
+from taskapi.accounts.security.throttling import KNOWN_ADDRESS
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.cli.user_actions import why
+from tests.accounts.security.guesses import failures
 from tests.cli.operator import user_commands
 from tests.client import Account, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.mailbox import Mailbox
@@ -66,6 +69,44 @@ async def test_old_hash_verifies_and_is_renewed_if_possible(app: FastAPI, carol:
     else:
         assert (await stored_user(carol.id))["password_hash"] == before
         assert (await sign_in(carol.client, "carol", old)).status_code == 200
+
+
+async def test_simultaneous_sign_ins_may_all_renew_the_hash(
+    app: FastAPI, carol: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await keep_old(app, carol, NFD)
+    hasher, all_verified = app.state.services[PasswordHasher], asyncio.Barrier(3)
+    verify = hasher.verify
+
+    async def verify_together(password: str, stored: str | None) -> tuple[bool, str | None]:
+        verified: tuple[bool, str | None] = await verify(password, stored)
+        if stored == before:
+            await all_verified.wait()
+        return verified
+
+    monkeypatch.setattr(hasher, "verify", verify_together)
+    answers = await asyncio.gather(*(sign_in(carol.client, "carol", NFD) for _ in range(3)))
+    assert [answer.status_code for answer in answers] == [200] * 3
+    user = await stored_user(carol.id)
+    assert user["password_hash"] != before
+    assert len(user["sessions"]) == 1 + 3
+    assert await failures(app, KNOWN_ADDRESS, "127.0.0.1\ncarol") == 0
+
+
+async def test_renewed_hash_leaves_mailed_tokens_valid(app: FastAPI, carol: Account, mailbox: Mailbox) -> None:
+    await mailbox.settle()
+    await mailbox.empty()
+    before = await keep_old(app, carol, NFD)
+    assert (await carol.post("/users/me/email/verification")).status_code == 202
+    assert (await carol.client.post("/password/forgot", json={"email": "carol@example.com"})).status_code == 202
+    verification = await mailbox.token("carol@example.com", "Verify")
+    for_reset = await mailbox.token("carol@example.com", "Reset your password")
+    assert (await sign_in(carol.client, "carol", NFD)).status_code == 200
+    assert (await stored_user(carol.id))["password_hash"] != before
+    assert (await carol.client.post("/email/verify", json={"token": verification})).status_code == 204
+    assert (await stored_user(carol.id))["email_verified"] is True
+    answer = await carol.client.post("/password/reset", json={"token": for_reset, "password": f"new {NFD}"})
+    assert answer.status_code == 204
 
 
 @pytest.mark.parametrize("stored", [NFC, NFD, "tab\tinside it"], ids=ascii)
