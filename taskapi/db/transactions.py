@@ -11,6 +11,7 @@ from taskapi.db.connection import DURABLE, Collection, Session
 
 Result = TypeVar("Result")
 TRANSACTION_SECONDS = 15
+ABORTING_SECONDS = 2  # more, in which MongoDB is told of the end: otherwise, what was written stays locked for a minute
 
 
 def is_standalone(client: Any) -> bool:
@@ -36,9 +37,14 @@ async def transaction(
         return await work(None)
     try:
         # The driver would retry for two minutes. The limits apply to each operation and to the whole transaction.
-        with pymongo.timeout(TRANSACTION_SECONDS):
+        with pymongo.timeout(TRANSACTION_SECONDS + ABORTING_SECONDS):
             async with asyncio.timeout(TRANSACTION_SECONDS), await client.start_session() as session:
-                result: Result = await session.with_transaction(work, write_concern=DURABLE)
+                try:
+                    result: Result = await session.with_transaction(work, write_concern=DURABLE)
+                except BaseException:
+                    if session.in_transaction:  # the end of the block would abort it in the event loop
+                        await asyncio.to_thread(session.delegate.end_session)
+                    raise
                 return result
     except TimeoutError:
         raise DatabaseUnavailable from None
