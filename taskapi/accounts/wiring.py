@@ -50,8 +50,7 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield (hasher := PasswordHasher(**settings.hashing))
     yield (codec := TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)))
     yield (factor_keys := TwoFactorKeys(keys.cipher("second factors"), keys.signer("recovery codes")))
-    counters = ThrottleRepository(database)
-    yield (throttle := Throttle(counters, keys.signer("throttles"), registrations=settings.registrations_per_address))
+    yield (throttle := throttle_of(settings, database, keys))
     if settings.requests_per_minute:
         yield RequestLimit(settings.requests_per_minute)
 
@@ -63,7 +62,7 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield AccountRecovery(tokens, emails, hasher, throttle, outbox)
     yield UserService(users, hasher, outbox)
     yield ProfileService(users, emails, outbox)
-    yield AdminService(admins, hasher, outbox)
+    yield AdminService(admins, hasher, throttle, outbox)
 
     yield (stored_sessions := SessionRepository(database))
     yield (deletions := DeletionRepository(database, admins))
@@ -80,3 +79,9 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     policy = SessionPolicy(idle=idle, max_lifetime=max_lifetime, signer=keys.signer("refresh tokens"))
     yield (sessions := SessionService(stored_sessions, users, policy, accounts.get))
     yield SignIn(users, sessions, api_tokens, tokens, hasher, codec, two_factor, throttle)
+
+
+def throttle_of(settings: Settings, database: Database, keys: Keyring) -> Throttle:
+    """The throttle of all processes that use ``database``."""
+    counters = ThrottleRepository(database)
+    return Throttle(counters, keys.signer("throttles"), registrations=settings.registrations_per_address)

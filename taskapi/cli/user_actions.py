@@ -20,10 +20,12 @@ from taskapi.accounts.users.admins import AdminService
 from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.schemas import UserCreate
 from taskapi.accounts.users.service import UserService
+from taskapi.accounts.wiring import throttle_of
 from taskapi.audit.recorder import AuditLog
 from taskapi.audit.repository import SecurityEventRepository
 from taskapi.core import logs
 from taskapi.core.errors import DomainError, StartupError, field_errors
+from taskapi.core.keys import Keyring
 from taskapi.core.settings import Settings, load_settings
 from taskapi.db import connection, embedded
 from taskapi.db.connection import Database
@@ -152,7 +154,7 @@ def wire(settings: Settings, database: Database, hasher: PasswordHasher) -> User
     accounts = AdminRepository(database)
     return UserCommands(
         UserService(UserRepository(database), hasher, mail),
-        AdminService(accounts, hasher, mail),
+        AdminService(accounts, hasher, throttle_of(settings, database, Keyring(settings.secrets)), mail),
         accounts,
         TwoFactorRepository(database),
         AuditLog(events, "", AGENT),

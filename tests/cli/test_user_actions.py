@@ -8,17 +8,20 @@ from typing import Any
 import httpx
 import pytest
 from bson import ObjectId
+from fastapi import FastAPI
 from pydantic import ValidationError
 from pymongo.errors import AutoReconnect
 
 from taskapi.accounts.errors import LastAdmin
+from taskapi.accounts.security.throttling import ACCOUNT
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.cli import users as cli_users
 from taskapi.cli.user_actions import AGENT, UserCommands, run, why
 from taskapi.core.errors import DomainError, InvalidInput, NotFound, StartupError
+from tests.accounts.security.guesses import failures, guess
 from tests.cli.operator import user_commands
-from tests.client import PASSWORD, Account, is_problem, make_admin, sign_in, signed_in, stored_user
+from tests.client import PASSWORD, Account, at, is_problem, make_admin, sign_in, signed_in, stored_user
 from tests.stored import collection
 
 NEW = "another good password"
@@ -80,6 +83,15 @@ async def test_a_new_password_ends_the_sessions(operator: UserCommands, ada: Acc
     assert (await sign_in(ada.client, "ada", NEW)).status_code == 200
     assert (await bob.get("/users/me")).status_code == 200
     assert await events() == [("password_reset", {})]
+
+
+async def test_a_new_password_unblocks_the_account(operator: UserCommands, app: FastAPI, ada: Account) -> None:
+    async with at(app, "192.0.2.77") as elsewhere:
+        await guess(elsewhere, ACCOUNT.free_attempts)
+        is_problem(await sign_in(elsewhere, "ada"), 429, "too_many_attempts")
+        await operator.reset_password("ada", NEW)
+        assert await failures(app, ACCOUNT, "ada") is None
+        assert (await sign_in(elsewhere, "ada", NEW)).status_code == 200
 
 
 async def test_a_password_is_made_up(operator: UserCommands, ada: Account) -> None:

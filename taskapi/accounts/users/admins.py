@@ -6,6 +6,7 @@ from bson import ObjectId
 
 from taskapi.accounts.security import password_policy
 from taskapi.accounts.security.access_tokens import PasswordHasher
+from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.users.admin_repository import AdminRepository
 from taskapi.accounts.users.admin_schemas import AccountChange, NewPassword, UserForAdmin
 from taskapi.audit.recorder import AuditLog
@@ -18,6 +19,7 @@ class AdminService:
 
     accounts: AdminRepository
     hasher: PasswordHasher
+    throttle: Throttle
     mail: Outbox
 
     async def change(
@@ -50,6 +52,7 @@ class AdminService:
         user = await self.accounts.find(user_id)
         password_policy.check(data.password, user.username, user.email, user.full_name)
         await self.accounts.set_password(user_id, await self.hasher.hash(data.password))
+        await self.throttle.reset(user.username)
         await audit_log.record("password_reset", user_id)
         if user.email_verified:
             await self.mail.enqueue("notice_password", audit_log, user=user_id, email=user.email)
