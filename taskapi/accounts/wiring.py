@@ -45,7 +45,8 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield (mails := MailRepository(database))
     yield (users := UserRepository(database))
     yield (emails := EmailRepository(database))
-    yield (admins := AdminRepository(database))
+    yield (stored_sessions := SessionRepository(database))
+    yield (admins := AdminRepository(database, stored_sessions.find_live))
     yield RenamingRepository(database)
     yield (hasher := PasswordHasher(**settings.hashing))
     yield (codec := TokenCodec(keys.signing_keys(), lifetime=timedelta(minutes=settings.access_token_minutes)))
@@ -64,7 +65,6 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield ProfileService(users, emails, outbox)
     yield AdminService(admins, hasher, throttle, outbox)
 
-    yield (stored_sessions := SessionRepository(database))
     yield (deletions := DeletionRepository(database, admins))
     yield DeletionService(users, deletions, stored_sessions, timedelta(days=settings.leaving_days))
     yield (stored_api_tokens := ApiTokenRepository(database))

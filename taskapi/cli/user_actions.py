@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pymongo.errors import PyMongoError
 
 from taskapi.accounts.security.access_tokens import PasswordHasher
+from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.two_factor.repository import TwoFactorRepository
 from taskapi.accounts.two_factor.service import remove_lost
 from taskapi.accounts.users.admin_repository import AdminRepository
@@ -151,7 +152,7 @@ def wire(settings: Settings, database: Database, hasher: PasswordHasher) -> User
     # Nothing to wake: the servers check for due mails periodically.
     mail = Outbox(MailRepository(database), lambda: None, settings.email_local_domains)
     events = SecurityEventRepository(database, timedelta(days=settings.event_days))
-    accounts = AdminRepository(database)
+    accounts = AdminRepository(database, SessionRepository(database).find_live)
     return UserCommands(
         UserService(UserRepository(database), hasher, mail),
         AdminService(accounts, hasher, throttle_of(settings, database, Keyring(settings.secrets)), mail),

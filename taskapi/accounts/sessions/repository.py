@@ -28,6 +28,12 @@ class SessionRepository:
         """The session with this id, unless it has expired."""
         return await self._sessions.find_one({"_id": session_id, "expires_at": {"$gt": utc_now()}})
 
+    async def find_live(self, session_ids: Sequence[ObjectId]) -> set[ObjectId]:
+        """The ids of those of the sessions that have not expired."""
+        live = {"_id": {"$in": list(session_ids)}, "expires_at": {"$gt": utc_now()}}
+        found = self._sessions.find(live, {"_id": 1}, batch_size=len(session_ids) + 1)
+        return {session["_id"] for session in await found.to_list(None)}
+
     async def list_for_user(self, user: ObjectId, session_ids: Sequence[ObjectId]) -> list[BSON]:
         """Those of the sessions that belong to ``user`` and have not expired, last seen first."""
         live = {"_id": {"$in": list(session_ids)}, "user": user, "expires_at": {"$gt": utc_now()}}

@@ -1,6 +1,7 @@
 """The stored accounts as admins see and change them. At least one active admin always remains."""
 
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from bson import ObjectId
@@ -9,6 +10,7 @@ from pymongo import ASCENDING
 from taskapi.accounts.errors import LastAdmin
 from taskapi.accounts.users.admin_schemas import UserForAdmin, UserQuery
 from taskapi.accounts.users.documents import ACCOUNT, ACTIVE, SOURCE, UserDocument
+from taskapi.accounts.users.repository import ids_in
 from taskapi.core.errors import NotFound
 from taskapi.core.unicode import spellings
 from taskapi.db import damaged
@@ -35,6 +37,8 @@ _IS_COUNT: BSON = {"$and": [{"$in": [{"$type": _CHECKS}, ["int", "long"]]}, {"$g
 NEXT_CHECK: BSON = {"$cond": [_IS_COUNT, {"$add": [_CHECKS, 1]}, 1]}  # whatever a script has stored
 FOR_ADMIN = {**ACCOUNT, "leaving": 1}
 
+LiveSessions = Callable[[Sequence[ObjectId]], Awaitable[set[ObjectId]]]
+
 
 class ChangedAccount(NamedTuple):
     """An account before and after a change."""
@@ -46,20 +50,23 @@ class ChangedAccount(NamedTuple):
 class AdminRepository:
     """Lists, reads and changes all accounts."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, live_sessions: LiveSessions) -> None:
+        """``live_sessions`` finds those of some sessions that have not expired."""
         self._users = database.collection(UserDocument)
+        self._live_sessions = live_sessions
 
     async def list_page(self, query: UserQuery, milliseconds: int) -> Page[UserForAdmin]:
         """The accounts that ``query`` asks for, in the order of their names; found within ``milliseconds``."""
         found = await query.find(self._users, user_filter(query), {"username_key": ASCENDING}, FOR_ADMIN, milliseconds)
-        return Page(damaged.read_all(UserForAdmin, found.entries, SOURCE), found.total)
+        return Page(await self._show(found.entries), found.total)
 
     async def find(self, user_id: ObjectId | None) -> UserForAdmin:
         """One account. Raises NotFound."""
         user = await self._users.find_one({"_id": user_id}, FOR_ADMIN)
         if user is None:
             raise NotFound("User not found")
-        return damaged.read(UserForAdmin, user, SOURCE)
+        (shown,) = await self._show([user])
+        return shown
 
     async def find_id(self, username: str) -> ObjectId:
         """The id of the account with this user name in any case. Raises NotFound."""
@@ -94,7 +101,7 @@ class AdminRepository:
         after = {**before, **values}
         if "sessions" in revoked and (values.get("disabled") or before.get("role") == "admin"):
             after["sessions"] = []
-        return ChangedAccount(*(damaged.read(UserForAdmin, user, SOURCE) for user in (before, after)))
+        return ChangedAccount(*await self._show([before, after]))
 
     async def set_password(self, user_id: ObjectId, password_hash: str) -> None:
         """Sets a new password, and ends every session in the same write. Raises NotFound."""
@@ -121,6 +128,14 @@ class AdminRepository:
             raise LastAdmin
 
         return await transaction(self._users, write)
+
+    async def _show(self, users: list[BSON]) -> list[UserForAdmin]:
+        """The stored accounts as admins see them, without sessions that have expired."""
+        sound = [user for user in users if isinstance(user.get("sessions"), list)]
+        live = await self._live_sessions([session for user in sound for session in ids_in(user["sessions"])])
+        for user in sound:
+            user["sessions"] = [session for session in ids_in(user["sessions"]) if session in live]
+        return damaged.read_all(UserForAdmin, users, SOURCE)
 
     async def _is_any_left(self, session: Session | None) -> bool:
         # This writes to all admins, so that two transactions conflict that would each remove the admin the other relies on.

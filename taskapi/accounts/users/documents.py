@@ -128,8 +128,8 @@ class UserDocument(Document):
     role: Role = "user"
     """What the account may do. Absent in accounts of version 1.1 and before, meaning ``user``."""
     sessions: tuple[PydanticObjectId, ...] = ()
-    """The ids of the active sessions, at most 100 except while several begin at once. Access tokens of other sessions are
-    refused."""
+    """The ids of the sessions that have not been ended, at most 100 except while several begin at once; some may have expired.
+    Access tokens of other sessions are refused."""
     last_admin_checks: Annotated[int, Field(ge=0)] = 0
     """Incremented in every active admin when one of them stops being one, so that two such changes at the same time conflict.
     Absent at first, meaning 0."""

@@ -1,14 +1,17 @@
 """What admins do with accounts, and the one admin who is always left."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from bson import ObjectId
 
+from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.audit.documents import SecurityEventDocument
+from taskapi.core.clock import utc_now
 from tests.client import PASSWORD, Account, is_problem, make_account, make_admin, sign_in, signed_in, stored_user, wrong_fields
 from tests.stored import collection
 
@@ -113,6 +116,19 @@ async def test_one_account_is_read_without_secrets(root: Account, ada: Account) 
     assert (await root.get(f"/users/{ada.id.upper()}")).json()["sessions"] == 2
     leaving = (await ada.delete("/users/me", json={"password": PASSWORD})).json()
     assert (await root.get(f"/users/{ada.id}")).json()["leaves_at"] == leaving["due_at"]
+
+
+async def test_expired_sessions_are_not_counted(root: Account, ada: Account) -> None:
+    last = await signed_in(ada.client, ada)
+    listed = (await stored_user(ada.id))["sessions"]
+    expired = {"$set": {"expires_at": utc_now() - timedelta(seconds=1)}}
+    await collection(SessionDocument).update_one({"_id": listed[0]}, expired)
+    assert len((await last.get("/users/me/sessions")).json()) == 1
+    (listed_user,) = (await root.get("/users?q=ada")).json()
+    read = (await root.get(f"/users/{ada.id}")).json()
+    changed = (await root.patch(f"/users/{ada.id}", json={"disabled": False})).json()
+    assert (listed_user["sessions"], read["sessions"], changed["sessions"]) == (1, 1, 1)
+    assert (await stored_user(ada.id))["sessions"] == listed
 
 
 @pytest.mark.parametrize("account_id", [UNKNOWN, "nobody", "65f1a2b3"])
