@@ -34,6 +34,7 @@ try:
     from taskapi.core.clock import today
     from taskapi.core.errors import StartupError
     from taskapi.core.settings import Settings
+    from taskapi.db.codes import DUPLICATE_KEY
     from taskapi.db.connection import open_database
     from taskapi.db.migrations.startup import OnStart
     from taskapi.db.mongod_address import read_uri
@@ -49,7 +50,6 @@ BSON = dict[str, Any]
 BATCH = 5000
 SAMPLE = 100  # documents that are validated before any is written
 DEFERRED_INDEX_TASKS = 50_000  # from this many tasks on, indexes are built at the end
-DUPLICATE_KEY = 11000
 MAX_COUNT = 50_000_000
 
 

@@ -21,6 +21,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import StartupError
+from taskapi.db.codes import UNAUTHORIZED
 from taskapi.db.connection import BSON
 from taskapi.db.uris import for_account
 from taskapi.db.views import View
@@ -30,7 +31,6 @@ ON_REQUEST_ROLE: Final = "taskapi_analytics_on_request"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 PASSWORD_BYTES = 32
 PROBE_SECONDS = 5
-UNAUTHORIZED = 13  # the server's error code
 NO_RIGHTS = (
     "the MongoDB user of TASKAPI_MONGODB_URI may not manage accounts: run this command with the URI of a user that has the role "
     "userAdmin for the database {database}"

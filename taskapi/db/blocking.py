@@ -14,8 +14,8 @@ from pymongo.read_preferences import ReadPreference
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
 from taskapi.db import connection
+from taskapi.db.codes import UNAUTHORIZED
 from taskapi.db.connection import BSON
-from taskapi.db.validation import UNAUTHORIZED
 
 
 @contextmanager

@@ -15,6 +15,13 @@ import bson
 from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi.core.errors import NeedsReplicaSet
+from taskapi.db.codes import (
+    CAPPED_POSITION_LOST,
+    CHANGE_STREAM_FATAL,
+    CHANGE_STREAM_HISTORY_LOST,
+    INVALID_RESUME_TOKEN,
+    ONLY_ON_REPLICA_SETS,
+)
 from taskapi.db.connection import BSON, Collection, acknowledged, driver_collection
 
 log = logging.getLogger(__name__)
@@ -22,12 +29,11 @@ log = logging.getLogger(__name__)
 AWAIT_MS = 1000  # that MongoDB waits for a change before it answers that there is none
 MAX_WAITING = 5000  # changes that have been read, but not taken: then no more are read
 MAX_BATCH = 1000
-UNSUPPORTED = {40573}  # "only supported on replica sets"
 LOST = {
-    136,  # CappedPositionLost
-    260,  # InvalidResumeToken
-    280,  # ChangeStreamFatalError: the token is not in the oplog
-    286,  # ChangeStreamHistoryLost
+    CAPPED_POSITION_LOST,
+    INVALID_RESUME_TOKEN,
+    CHANGE_STREAM_FATAL,  # the token is not in the oplog
+    CHANGE_STREAM_HISTORY_LOST,
 }
 ENDS = {"drop", "rename", "dropDatabase", "invalidate"}
 
@@ -121,7 +127,7 @@ class _Reader:
         try:
             self._read()
         except OperationFailure as error:
-            if error.code in UNSUPPORTED:
+            if error.code == ONLY_ON_REPLICA_SETS:
                 self._end(StreamsUnsupported())
             elif error.code in LOST or error.has_error_label("NonResumableChangeStreamError"):
                 self._end(HistoryLost())

@@ -31,10 +31,11 @@ from taskapi.core.errors import (
 )
 from taskapi.core.settings import Settings
 from taskapi.db import driver_threads, indexes, validation, views
+from taskapi.db.codes import AUTHENTICATION_FAILED, UNAUTHORIZED
 from taskapi.db.early_connections import EarlyConnections
 from taskapi.db.indexes import IndexDrift
 from taskapi.db.uris import mask_password
-from taskapi.db.validation import UNAUTHORIZED, ValidatorDrift
+from taskapi.db.validation import ValidatorDrift
 from taskapi.db.views import View, ViewDrift
 
 BSON = dict[str, Any]  # a document as the driver returns it
@@ -56,7 +57,6 @@ INDEX_BUILD_SECONDS = 3600
 CLOSE_SECONDS = 0.5  # to tell the server which sessions end; it may be unreachable
 HEARTBEAT_MS, CONNECT_MS = 500, 1500
 GRACE_MS = 1000  # for the server's answer after it has aborted a query
-AUTHENTICATION_FAILED = 18
 
 
 def connect(settings: Settings) -> Client:

@@ -19,23 +19,37 @@ from pymongo.errors import (
 
 from taskapi.core.errors import Conflict, DamagedTask, DatabaseUnavailable, DomainError, QueryTimeout, ServerBusy
 from taskapi.db import driver_threads
-from taskapi.db.validation import COLLECTION, FAILED_VALIDATION
+from taskapi.db.codes import (
+    CANNOT_INDEX_PARALLEL_ARRAYS,
+    CURSOR_NOT_FOUND,
+    DUPLICATE_KEY,
+    FAILED_VALIDATION,
+    INDEX_NOT_FOUND,
+    KEY_NOT_FOUND,
+    OUT_OF_DISK_SPACE,
+    SNAPSHOT_TOO_OLD,
+    SNAPSHOT_UNAVAILABLE,
+    TOO_LARGE,
+)
+from taskapi.db.validation import COLLECTION
 
-INDEX_NOT_FOUND = 27  # raised by a text search while the text index is being built
-OUT_OF_DISK_SPACE = 14031
-DUPLICATE_KEY = 11000
-KEY_NOT_FOUND = 211  # raised by a mongod with sign-in that has just started: it cannot verify the cluster time yet
-CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE = 43, 239, 246
 NOT_PRIMARY = {10058, 10107, 13435}  # Server Discovery and Monitoring specification: "not writable primary"
 RECOVERING = {91, 189, 11600, 11602, 13436}  # the same specification: "node is recovering", including "node is shutting down"
 UNREACHABLE = {6, 7, 89, 134, 262, 9001}  # further codes of the Retryable Reads and Retryable Writes specifications
 TRANSIENT = (
-    {INDEX_NOT_FOUND, OUT_OF_DISK_SPACE, KEY_NOT_FOUND, CURSOR_NOT_FOUND, SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE}
+    {
+        INDEX_NOT_FOUND,  # raised by a text search while the text index is being built
+        OUT_OF_DISK_SPACE,
+        KEY_NOT_FOUND,  # raised by a mongod with sign-in that has just started: it cannot verify the cluster time yet
+        CURSOR_NOT_FOUND,
+        SNAPSHOT_TOO_OLD,
+        SNAPSHOT_UNAVAILABLE,
+    }
     | NOT_PRIMARY
     | RECOVERING
     | UNREACHABLE
 )
-UNWRITABLE = {FAILED_VALIDATION, 171, 10334, 17419, 17420}  # because of the stored document: two lists in one index, or too large
+UNWRITABLE = {FAILED_VALIDATION, CANNOT_INDEX_PARALLEL_ARRAYS} | TOO_LARGE  # because of the stored document
 TASKS = "tasks"  # the collection, also of an error that names none: what is inserted elsewhere is never invalid
 RETRYABLE_LABELS = ("RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult")
 

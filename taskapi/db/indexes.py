@@ -15,10 +15,10 @@ from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from taskapi.core.errors import StartupError
+from taskapi.db.codes import INDEX_NOT_FOUND
 
 log = logging.getLogger(__name__)
 
-INDEX_NOT_FOUND = 27
 REPAIR = "taskapi migrate up"
 OPTIONS = {
     "unique": False,

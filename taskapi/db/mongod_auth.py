@@ -18,10 +18,10 @@ from pymongo.errors import OperationFailure
 from taskapi.core import startup_files
 from taskapi.core.errors import StartupError
 from taskapi.core.startup_files import PRIVATE, explained
+from taskapi.db.codes import AUTHENTICATION_FAILED
 from taskapi.db.mongod_address import uri_of
 
 ADMIN = "taskapi"  # the account of the service, in the database admin
-AUTHENTICATION_FAILED = 18  # the server's error code
 KEY = re.compile(r"[0-9a-f]{64}")
 
 

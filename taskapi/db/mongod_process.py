@@ -20,6 +20,7 @@ from taskapi.core import startup_files
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
 from taskapi.db import child_process, mongod_address
+from taskapi.db.codes import INVALID_REPLICA_SET_CONFIG, NOT_YET_INITIALIZED
 from taskapi.db.mongod_auth import Credentials
 from taskapi.db.mongod_log import MongodLog
 from taskapi.db.mongod_program import Release, is_past_end_of_life, release
@@ -39,8 +40,6 @@ STORAGE = f"eviction=(threads_min=1,threads_max={EVICTION_THREADS}),eviction_dir
 # Trials of query plans end after 10,000 steps each, not 30 % of the collection: nine indexes begin with the owner.
 PLAN_TRIAL = "internalQueryPlanEvaluationCollFraction=0"
 SLOW_MS = 500  # slower operations are logged
-NOT_INITIATED = 94  # the server's error code NotYetInitialized
-CONFIGURATION_STALE = 93  # InvalidReplicaSetConfig: the configuration names another server as its member
 OLD_VERSION = (
     "MongoDB %s no longer gets security fixes; %s can connect to it. For production, put a newer mongod on PATH, "
     "or set TASKAPI_MONGODB_URI"
@@ -186,9 +185,9 @@ class MongodProcess:
         try:
             client.admin.command("replSetGetStatus")
         except OperationFailure as error:
-            if error.code == NOT_INITIATED:
+            if error.code == NOT_YET_INITIALIZED:
                 client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
-            elif error.code == CONFIGURATION_STALE:  # it names another socket, or the port of an earlier release
+            elif error.code == INVALID_REPLICA_SET_CONFIG:  # it names another socket, or the port of an earlier release
                 current = client.admin.command("replSetGetConfig")["config"]
                 current |= {"members": members, "version": current["version"] + 1}
                 client.admin.command("replSetReconfig", current, force=True)

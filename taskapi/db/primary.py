@@ -12,6 +12,7 @@ from pymongo.read_preferences import ReadPreference
 
 from taskapi.core.errors import DatabaseUnavailable
 from taskapi.core.settings import Settings
+from taskapi.db.codes import LINEARIZABLE_READ_CONCERN
 from taskapi.db.connection import make_client
 from taskapi.db.errors import to_domain_error
 
@@ -19,7 +20,6 @@ CHECK_SECONDS = 1.5  # for a whole check
 GRACE_SECONDS = 0.2  # for the driver to notice that they have passed
 FRESH_SECONDS = 0.2  # for which the result of a check is reused
 CLOSE_SECONDS = 0.5
-LINEARIZABLE_READ_CONCERN = 136  # the server's error code
 UNREACHABLE = "MongoDB cannot be reached."
 NO_PRIMARY = "MongoDB has no primary."
 NO_MAJORITY = "MongoDB's primary does not reach a majority of its replica set."

@@ -9,9 +9,8 @@ from pymongo.collation import Collation
 from pymongo.errors import OperationFailure
 
 from taskapi.core.errors import DatabaseUnavailable
+from taskapi.db.codes import BAD_VALUE
 from taskapi.db.connection import BSON, GRACE_MS, CollectionOf, Session
-
-BAD_VALUE = 2
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
 

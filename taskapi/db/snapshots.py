@@ -16,8 +16,8 @@ from pymongo.collation import Collation
 from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi.core.errors import QueryTimeout
+from taskapi.db.codes import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
 from taskapi.db.connection import BSON, Collection, Session
-from taskapi.db.errors import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
 from taskapi.db.transactions import is_standalone
 
 log = logging.getLogger(__name__)

@@ -18,13 +18,13 @@ from beanie import Document
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
+from taskapi.db.codes import FAILED_VALIDATION, NAMESPACE_EXISTS, UNAUTHORIZED
 from taskapi.db.indexes import REPAIR, Drift
 from taskapi.db.validators import validator
 
 log = logging.getLogger(__name__)
 
 BSON = dict[str, Any]
-FAILED_VALIDATION, NAMESPACE_EXISTS, UNAUTHORIZED = 121, 48, 13
 COLLECTION = "collection"
 SCAN_SECONDS = 3600  # to look at all documents of a collection
 REPEATABLE = {"Collection.find_one_and_update", "Collection.update_one"}  # they have changed nothing when they fail

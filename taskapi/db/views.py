@@ -13,13 +13,13 @@ import bson
 from beanie import Document
 from pymongo.errors import OperationFailure
 
+from taskapi.db.codes import NAMESPACE_EXISTS, NAMESPACE_NOT_FOUND, UNAUTHORIZED
 from taskapi.db.indexes import DESCRIPTIONS, REPAIR, Drift
 
 log = logging.getLogger(__name__)
 
 BSON = dict[str, Any]
 
-UNAUTHORIZED, NAMESPACE_NOT_FOUND, NAMESPACE_EXISTS = 13, 26, 48
 NO_RIGHTS: Final = (
     "views cannot be created or changed: the MongoDB user of the service lacks the right; give it the role readWrite, "
     "or create them as another user with: taskapi migrate up"

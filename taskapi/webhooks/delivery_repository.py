@@ -11,6 +11,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.db.batches import delete_all
+from taskapi.db.codes import BAD_VALUE, DUPLICATE_KEY, TYPE_MISMATCH
 from taskapi.db.connection import BSON, Database, relaxed_writes
 from taskapi.db.leases import Lease, LeasePolicy
 from taskapi.db.snapshots import stream_batches
@@ -25,8 +26,7 @@ NEXT: Final = {"next_attempt_at": ASCENDING, "event": ASCENDING}
 SHORT_PAUSE: Final = timedelta(seconds=1)  # for a delivery that waits for one that is being attempted
 SHOWN: Final = {"body": 0, "user": 0, "hook": 0, "leased_until": 0, "slot": 0, "give_up_at": 0, "expires_at": 0}
 BATCH: Final = 100
-DUPLICATE: Final = 11000
-UNCOUNTABLE: Final = (2, 14)  # MongoDB cannot increment a number that is too large, or no number
+UNCOUNTABLE: Final = (BAD_VALUE, TYPE_MISMATCH)  # MongoDB cannot increment a number that is too large, or no number
 
 
 class HostBusy(Exception):
@@ -56,7 +56,7 @@ class DeliveryRepository:
             try:
                 await self._deliveries.insert_many(list(deliveries[start : start + BATCH]), ordered=False)
             except BulkWriteError as error:
-                if any(fault["code"] != DUPLICATE for fault in error.details["writeErrors"]):
+                if any(fault["code"] != DUPLICATE_KEY for fault in error.details["writeErrors"]):
                     raise
 
     async def room(self, hook_id: ObjectId) -> int:

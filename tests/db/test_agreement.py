@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.accounts.users.schemas import UserCreate, UserRead
 from taskapi.db import shapes
-from taskapi.db.validation import FAILED_VALIDATION
+from taskapi.db.codes import FAILED_VALIDATION
 from taskapi.db.validators import BSON, validator
 from taskapi.tasks.schemas import TaskCreate
 from taskapi.tasks.services.tasks import new_task

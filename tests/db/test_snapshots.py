@@ -15,7 +15,7 @@ from taskapi.accounts.users.schemas import Account as Reader
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
-from taskapi.db.errors import SNAPSHOT_TOO_OLD
+from taskapi.db.codes import SNAPSHOT_TOO_OLD
 from taskapi.db.snapshots import stream_batches
 from taskapi.tasks.import_export.export import ExportQuery, ExportService, Format
 from taskapi.tasks.services.account_data import TaskAccountData

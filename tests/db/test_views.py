@@ -9,6 +9,7 @@ from pymongo.errors import OperationFailure
 from taskapi.cli.migrate_actions import MigrateCommands
 from taskapi.cli.progress import Progress
 from taskapi.db import views
+from taskapi.db.codes import UNAUTHORIZED
 from taskapi.db.connection import Database
 from taskapi.db.indexes import Drift
 from taskapi.db.migrations.migrator import Migrator, Schema
@@ -145,7 +146,7 @@ class ReadWrite:
         if name == self._killed_before:
             raise Killed
         if name == "collMod":
-            raise OperationFailure("not authorized", views.UNAUTHORIZED)
+            raise OperationFailure("not authorized", UNAUTHORIZED)
         return await self._handle.command(name, *arguments, **named)
 
 
@@ -165,7 +166,7 @@ class Refusing:
     """A server's database that allows nothing."""
 
     async def command(self, name: str, *_: Any, **__: Any) -> Any:
-        raise OperationFailure("not authorized", views.UNAUTHORIZED)
+        raise OperationFailure("not authorized", UNAUTHORIZED)
 
 
 async def test_lacking_rights_stop_nothing(caplog: pytest.LogCaptureFixture) -> None:

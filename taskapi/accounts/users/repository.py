@@ -20,13 +20,14 @@ from taskapi.accounts.security.scopes import Scopes
 from taskapi.accounts.users.documents import ACCOUNT, ACTIVE, MAY_SIGN_IN, PUBLIC, SOURCE, STILL_THERE, UserDocument
 from taskapi.accounts.users.schemas import Account, UserRead
 from taskapi.db import damaged
+from taskapi.db.codes import BAD_VALUE, PATH_NOT_VIABLE, TYPE_MISMATCH
 from taskapi.db.connection import BSON, Database
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-INAPPLICABLE: Final = {2, 14, 28}  # the server's BadValue, TypeMismatch and PathNotViable
+INAPPLICABLE: Final = {BAD_VALUE, TYPE_MISMATCH, PATH_NOT_VIABLE}
 _TYPE_OF_SESSIONS: Final[BSON] = {"$type": "$sessions"}
 MENDED: Final[BSON] = {
     "sessions": {

@@ -27,6 +27,7 @@ from taskapi.analytics.daily.lease import WRITE_SECONDS, RefreshLease, leased
 from taskapi.analytics.daily.views import DAYS
 from taskapi.core.clock import in_utc
 from taskapi.core.errors import StartupError
+from taskapi.db.codes import DUPLICATE_KEY
 from taskapi.db.connection import BSON, CODEC
 from taskapi.db.migrations.startup import COMMAND
 from taskapi.tasks.storage.documents import TaskDocument
@@ -34,7 +35,6 @@ from taskapi.tasks.storage.documents import TaskDocument
 BATCH_SECONDS: Final = 540  # for one query
 BATCH_DAYS: Final = 50
 BATCH_WRITES: Final = 1000
-DUPLICATE_KEY: Final = 11000  # the server's error code
 Write = ReplaceOne[RawBSONDocument] | DeleteOne
 
 

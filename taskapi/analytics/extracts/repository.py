@@ -15,8 +15,8 @@ from pymongo.read_concern import ReadConcern
 
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.errors import StartupError
+from taskapi.db.codes import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
 from taskapi.db.connection import BSON, CODEC
-from taskapi.db.errors import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
 from taskapi.db.transactions import is_standalone
 from taskapi.tasks.storage.documents import TaskDocument
 

@@ -16,6 +16,7 @@ from pymongo.errors import OperationFailure
 from taskapi.accounts.users.views import USERS
 from taskapi.analytics.daily.views import DAYS
 from taskapi.core.errors import StartupError
+from taskapi.db.codes import MAX_TIME_EXPIRED
 from taskapi.db.connection import BSON, CODEC
 from taskapi.db.migrations.startup import COMMAND
 from taskapi.stats.durations import between
@@ -29,7 +30,6 @@ from taskapi.tasks.storage.views.tasks import TASKS
 
 QUERY_SECONDS: Final = 900
 MAX_TAGS: Final = 15
-TIME_LIMIT_EXCEEDED: Final = 50
 SECOND: Final = 1000  # milliseconds
 LEAD_TIME: Final = between("$created_at", "$completed_at")
 DERIVED: Final = ("completed", "completed_at", "progress")  # which change with the status or the checklist
@@ -142,7 +142,7 @@ class ReportRepository:
         try:
             return list(self._database[view].aggregate(stages, allowDiskUse=True, maxTimeMS=QUERY_SECONDS * 1000))
         except OperationFailure as error:
-            if error.code != TIME_LIMIT_EXCEEDED:
+            if error.code != MAX_TIME_EXPIRED:
                 raise
             raise StartupError(f"a query took more than {QUERY_SECONDS} s; --daily, --owner or fewer --weeks is faster") from None
 

@@ -11,8 +11,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi.core.errors import StartupError
 from taskapi.db.backup.format import Writer
+from taskapi.db.codes import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
 from taskapi.db.connection import BSON
-from taskapi.db.errors import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
 
 BATCH = 1000  # documents; MongoDB sends 16 MiB at most
 HISTORY = "minSnapshotHistoryWindowInSeconds"  # how long MongoDB keeps snapshots; five minutes by default

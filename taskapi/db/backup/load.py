@@ -11,11 +11,10 @@ from taskapi.core.clock import utc_now
 from taskapi.core.errors import StartupError
 from taskapi.db.backup.dump import Progress, describe
 from taskapi.db.backup.format import Description, Reader
+from taskapi.db.codes import DUPLICATE_KEY, UNAUTHORIZED
 from taskapi.db.connection import BSON
-from taskapi.db.errors import DUPLICATE_KEY
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.service_state import RESTORE, ServiceStateDocument
-from taskapi.db.validation import UNAUTHORIZED
 
 STATE, STEPS = ServiceStateDocument.Settings.name, MigrationDocument.Settings.name  # not empty once a server was started
 BATCH, BATCH_BYTES = 1000, 8 * 1024**2

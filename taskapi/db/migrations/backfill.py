@@ -9,8 +9,9 @@ import pymongo
 from beanie import Document
 
 from taskapi.db.batches import write_all
+from taskapi.db.codes import DUPLICATE_KEY
 from taskapi.db.connection import BSON, Collection, Database
-from taskapi.db.errors import DUPLICATE_KEY, UNWRITABLE
+from taskapi.db.errors import UNWRITABLE
 from taskapi.db.migrations.step import Migration, Phase, Progress
 
 log = logging.getLogger(__name__)

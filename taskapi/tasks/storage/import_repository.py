@@ -11,8 +11,9 @@ from pymongo.errors import BulkWriteError
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.logs import request_id
 from taskapi.core.unicode import spellings
+from taskapi.db.codes import DUPLICATE_KEY
 from taskapi.db.connection import BSON, Database
-from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
+from taskapi.db.errors import lacks_durability
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import at_version
 from taskapi.tasks.storage.indexes import ID_INDEX

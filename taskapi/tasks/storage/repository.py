@@ -10,8 +10,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import DatabaseUnavailable, NotFound, PreconditionFailed
 from taskapi.core.fields import object_id
+from taskapi.db.codes import DUPLICATE_KEY
 from taskapi.db.connection import BSON, Database, Session, acknowledged
-from taskapi.db.errors import DUPLICATE_KEY, lacks_durability
+from taskapi.db.errors import lacks_durability
 from taskapi.db.transactions import transaction
 from taskapi.tasks.errors import Contended
 from taskapi.tasks.schemas import TaskRead

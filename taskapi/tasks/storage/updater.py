@@ -30,9 +30,9 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from taskapi.core.data_loader import DataLoader
 from taskapi.core.errors import DatabaseUnavailable
+from taskapi.db.codes import FAILED_VALIDATION, NOT_SINGLE_VALUE_FIELD
 from taskapi.db.connection import BSON, Database, Session
 from taskapi.db.errors import lacks_durability, to_write_error
-from taskapi.db.validation import FAILED_VALIDATION
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import Versions, at_version, is_of, undo
 from taskapi.tasks.storage.indexes import ID_INDEX
@@ -47,7 +47,7 @@ MAX_SHARED_BYTES = 65_536  # of one change; a larger one is written alone, so th
 # A bulk write says how many of its filters matched, not which. With ``upsert``, one that matches nothing is an error with its
 # place in the list: MongoDB cannot infer a new document, because the filter demands a value of ``_id`` and one within it.
 NEVER_INSERTED: BSON = {"_id.none": None}
-NO_MATCH = 54  # NotSingleValueField: "cannot infer query fields to set"
+NO_MATCH = NOT_SINGLE_VALUE_FIELD  # "cannot infer query fields to set"
 WRITTEN_ALONE = {NO_MATCH, FAILED_VALIDATION}  # a write of its own decides
 WITH_LAST_ENTRY: BSON = {**PUBLIC, "owner_id": 1, "history": {"$slice": -1}}
 WITH_HISTORY: BSON = {**PUBLIC, "owner_id": 1, "history": 1}
