@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -195,13 +196,31 @@ def test_a_snapshot_that_is_lost_is_said(mongod: str, tmp_path: Path) -> None:
             client.admin.command({"setParameter": 1, HISTORY: before})
 
 
-def test_killed_backup_does_not_keep_the_long_history(mongod: str) -> None:
+def history_of(client: "MongoClient[dict[str, Any]]") -> Any:
+    """How long the server keeps snapshots, in seconds."""
+    return client.admin.command({"getParameter": 1, HISTORY: 1})[HISTORY]
+
+
+def test_killed_backup_does_not_keep_the_long_history(embedding: Settings, mongod: str) -> None:
     with MongoClient[dict[str, Any]](mongod) as client:
         for before, after in ((300, 300), (600, 600), (HISTORY_SECONDS, 300)):
             client.admin.command({"setParameter": 1, HISTORY: before})
-            with long_history(client):
-                assert client.admin.command({"getParameter": 1, HISTORY: 1})[HISTORY] == HISTORY_SECONDS
-            assert client.admin.command({"getParameter": 1, HISTORY: 1})[HISTORY] == after
+            with long_history(client, embedding.data_dir):
+                assert history_of(client) == HISTORY_SECONDS
+            assert history_of(client) == after
+
+
+@pytest.mark.parametrize("ending_first", [0, 1])
+def test_the_last_backup_ends_the_long_history(embedding: Settings, mongod: str, ending_first: int) -> None:
+    with MongoClient[dict[str, Any]](mongod) as client:
+        client.admin.command({"setParameter": 1, HISTORY: 300})
+        backups = [ExitStack(), ExitStack()]
+        for backup in backups:
+            backup.enter_context(long_history(client, embedding.data_dir))
+        backups.pop(ending_first).close()
+        assert history_of(client) == HISTORY_SECONDS
+        backups.pop().close()
+        assert history_of(client) == 300
 
 
 def test_a_standalone_that_dies_is_said(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Reads a whole database in one snapshot."""
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, cast
 
 from pymongo import MongoClient
@@ -79,12 +82,21 @@ def _copy(database: "Database[BSON]", name: str, session: ClientSession | None, 
 
 
 @contextmanager
-def long_history(client: "MongoClient[BSON]") -> Iterator[None]:
-    """Within the block, an embedded server keeps snapshots for a day."""
-    before: Any = client.admin.command({"setParameter": 1, HISTORY: HISTORY_SECONDS})["was"]
+def long_history(client: "MongoClient[BSON]", folder: Path) -> Iterator[None]:
+    """Within the block, the embedded server of a data folder keeps snapshots for a day.
+
+    Backups at the same time share the server's setting: each locks the folder, and the last one to end restores the setting.
+    """
+    lock = os.open(folder, os.O_RDONLY)
     try:
-        yield
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        before: Any = client.admin.command({"setParameter": 1, HISTORY: HISTORY_SECONDS})["was"]
+        try:
+            yield
+        finally:
+            usual = USUAL_HISTORY_SECONDS if before == HISTORY_SECONDS else before  # a killed backup does not restore it
+            with suppress(PyMongoError, OSError):  # as long as another backup runs
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                client.admin.command({"setParameter": 1, HISTORY: usual})
     finally:
-        usual = USUAL_HISTORY_SECONDS if before == HISTORY_SECONDS else before  # a killed backup does not restore it
-        with suppress(PyMongoError):
-            client.admin.command({"setParameter": 1, HISTORY: usual})
+        os.close(lock)

@@ -47,7 +47,7 @@ def back_up(settings: Settings, sink: BinaryIO, report: Report, *, with_keys: bo
     with embedded.provide(settings, join=True) as complete, connected(complete, READ_SECONDS) as source:
         if load.is_half_restored(source):
             raise StartupError(f"the database {source.name} is only partly restored")
-        with nullcontext() if settings.mongodb_uri else dump.long_history(source.client):
+        with nullcontext() if settings.mongodb_uri else dump.long_history(source.client, settings.data_dir):
             contents = dump.describe(source)
             if not contents:
                 raise StartupError(f"the database {source.name} is empty")
