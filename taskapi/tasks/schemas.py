@@ -274,7 +274,9 @@ class TaskRead(ReadModel):
     owner: Annotated[OwnerRead, TaskField(Kind.members)]
     created_at: Annotated[UTCDateTime, TaskField(Kind.moment, sortable=True)]
     updated_at: Annotated[UTCDateTime, TaskField(Kind.moment, sortable=True)]
-    version: Annotated[StrictInt, TaskField(Kind.integer)] = Field(description="The number of writes to this task.")
+    version: Annotated[StrictInt, TaskField(Kind.integer)] = Field(
+        description="1 when created, or the next version of the purged task whose place it takes; each write adds 1."
+    )
 
 
 class TrashedTask(TaskRead):

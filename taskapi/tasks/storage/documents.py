@@ -90,7 +90,7 @@ class Tombstone(BaseModel):
     created_at: datetime
     """When the task was created."""
     version: Annotated[int, Field(ge=1)]
-    """The number of writes, with that of the purge."""
+    """The version that the purge created."""
     changed_at: datetime
     """When the task was purged."""
     expires_at: datetime
@@ -158,7 +158,8 @@ class TaskDocument(Document):
     """When the task was last changed. A new user name, deletion and restoring do not count as changes. Each change increases
     it by at least one millisecond."""
     version: Annotated[int, Field(ge=1)]
-    """The number of writes. The ``ETag`` consists of it and ``users.renames``."""
+    """1 when created, or the next version of the purged task whose place it takes; each write adds 1. The
+    ``ETag`` consists of it and ``users.renames``."""
     changed_at: Annotated[datetime, Since("1.5")]
     """When the task was last written, whatever wrote. Later with each write."""
     status_changes: Annotated[list[StatusChange], Field(max_length=MAX_STATUS_CHANGES), Growing(), Since("1.5")]

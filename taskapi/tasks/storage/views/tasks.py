@@ -37,7 +37,7 @@ _FIELDS: Final = (
         "progress", "double", "the share of the checklist that is done, 0 to 1; without one, 1 if the task is done, else 0"
     ),
     ViewField("metadata", "object", "names and values of its owner's choice"),
-    ViewField("version", "int", "1 when created; each write adds 1"),
+    ViewField("version", "int", "1 when created, or the next version of the purged task whose place it takes; each write adds 1"),
     ViewField("created_at", "date", "when it was created"),
     ViewField("updated_at", "date", "when its owner last changed it"),
     ViewField("changed_at", "date", "when it was last written, whatever wrote: [load what has changed](changes.md) by it"),
