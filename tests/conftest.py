@@ -46,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The process that controls the run starts the server; the workers inherit its address."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&": what tests start would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the run as Ctrl-C does, with what tests have started
     wiring.MAIL_SECONDS = 3600  # an application sends what it was asked for itself, and nothing of another one
     webhooks_wiring.DISPATCH_SECONDS = webhooks_wiring.DELIVERY_SECONDS = 3600
     for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
