@@ -37,7 +37,7 @@ CHECKPOINT_SECONDS = 10  # recovery replays writes since the last one: with Mong
 # MongoDB's own triggers, or more threads, a small machine under load stores fewer tasks, some of them after a long wait.
 EVICTION_THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
 STORAGE = f"eviction=(threads_min=1,threads_max={EVICTION_THREADS}),eviction_dirty_trigger=60,eviction_updates_trigger=60"
-# Trials of query plans end after 10,000 steps each, not 30 % of the collection: nine indexes begin with the owner.
+# Trials of query plans end after 10,000 steps each, not 30 % of the collection: twelve indexes begin with the owner.
 PLAN_TRIAL = "internalQueryPlanEvaluationCollFraction=0"
 SLOW_MS = 500  # slower operations are logged
 OLD_VERSION = (
