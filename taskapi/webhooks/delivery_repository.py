@@ -110,12 +110,25 @@ class DeliveryRepository:
 
         Raises HostBusy. The limit holds for all workers: a slot can be taken once, by the unique index.
         """
+        try:
+            return await self._lease(delivery_id, host)
+        except HostBusy:
+            if not await self._free_slots(host):
+                raise
+            return await self._lease(delivery_id, host)
+
+    async def _free_slots(self, host: str) -> bool:
+        """Takes back the slots of attempts that nobody ended in time: their worker was killed. Whether there were any."""
+        ended = {"slot": {"$in": _slots(host)}, **LEASE.free(utc_now())}
+        return (await self._relaxed.update_many(ended, {"$unset": {"slot": ""}})).modified_count > 0
+
+    async def _lease(self, delivery_id: ObjectId, host: str) -> LeasedDelivery | None:
         now = utc_now()
         lease = LEASE.begin(delivery_id, now)
         free = {"_id": delivery_id, **PENDING, "next_attempt_at": {"$lte": now}, **LEASE.free(now)}
         values = {**lease.values, "next_attempt_at": lease.values[LEASE.until]}  # it is not due until then
-        for slot in _random.sample(range(MAX_IN_FLIGHT_TO_HOST), MAX_IN_FLIGHT_TO_HOST):
-            update = {"$set": {**values, "slot": f"{host} {slot}"}, "$inc": {"attempts": 1}}
+        for slot in _random.sample(_slots(host), MAX_IN_FLIGHT_TO_HOST):
+            update = {"$set": {**values, "slot": slot}, "$inc": {"attempts": 1}}
             try:
                 found = await self._relaxed.find_one_and_update(free, update, return_document=ReturnDocument.AFTER)
             except DuplicateKeyError:
@@ -184,3 +197,8 @@ class DeliveryRepository:
     async def delete_for_user(self, user: ObjectId) -> None:
         """Deletes the deliveries of an account."""
         await delete_all(self._deliveries, {"user": user})
+
+
+def _slots(host: str) -> list[str]:
+    """What the attempts at a host take, one each."""
+    return [f"{host} {number}" for number in range(MAX_IN_FLIGHT_TO_HOST)]

@@ -59,6 +59,8 @@ async def test_plans_of_the_queue() -> None:
     assert set(found_in(counted, "totalDocsExamined")) == {0}
     earlier = {**PENDING, "hook": HOOKS[0], "task": TASK, "event": {"$lt": "0004"}}
     await explained("delivery_order", {"find": "webhook_deliveries", "filter": earlier, "limit": 1})
+    ended = {"slot": {"$in": [f"example.com:443 {number}" for number in range(5)]}, "leased_until": {"$not": {"$gt": utc_now()}}}
+    await explained("delivery_slot", {"find": "webhook_deliveries", "filter": ended})
     newest = {"find": "webhook_deliveries", "filter": {"hook": HOOKS[0]}, "sort": {"_id": -1}, "limit": 20}
     await explained("delivery_newest", newest)
 

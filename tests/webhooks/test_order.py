@@ -162,6 +162,34 @@ async def test_what_a_killed_worker_had_is_sent_again(ada: Account, here: Receiv
     assert len(here.taken) == MAX_IN_FLIGHT_TO_HOST
 
 
+async def test_a_backlog_waits_for_no_killed_attempt(ada: Account, bob: Account, here: Receiver) -> None:
+    hooks = [(account, await add_hook(account, here)) for account in (ada, bob)]
+    await add(ada, hooks[0][1], *((ObjectId(), f"taken {number}") for number in range(MAX_IN_FLIGHT_TO_HOST)))
+    repository = service(DeliveryRepository)
+    running, *killed = [each["_id"] for each in await deliveries({})]
+    for each in (running, *killed):
+        assert await repository.lease(each, here.base.removeprefix("http://"))
+    past = utc_now() - timedelta(minutes=1)
+    await repository._deliveries.update_many({"_id": {"$in": killed}}, {"$set": {"leased_until": past}})
+    for account, hook in hooks:
+        await add(account, hook, *((ObjectId(), f"{number:02}") for number in range(20)))
+    async with WebhookSender(Resolver(), allow_private=True) as sender:
+        left = delivery_worker(sender, tell)
+        await left.run_due()
+        await here.until(lambda: bool(here.taken))
+        while await deliveries({"status": "pending", "event": {"$lt": "taken"}}):
+            await left.run_due()
+            await left.finish()
+        assert [each["_id"] for each in await deliveries({"slot": {"$exists": True}})] == [running]
+        await repository._deliveries.update_one({"_id": running}, {"$set": {"leased_until": past}})
+        await due_now({"status": "pending"})
+        while await deliveries({"status": "pending"}):
+            await left.run_due()
+            await left.finish()
+    assert len(here.taken) == 45
+    assert await deliveries({"slot": {"$exists": True}}) == []
+
+
 async def test_what_was_put_off_meanwhile_is_not_leased(ada: Account, here: Receiver) -> None:
     hook, repository = await add_hook(ada, here), service(DeliveryRepository)
     await add(ada, hook, (ObjectId(), "1"))
