@@ -141,12 +141,19 @@ class DeliveryRepository:
             return LeasedDelivery(found, lease) if found else None
         raise HostBusy
 
-    async def finish(self, delivery: LeasedDelivery, values: BSON) -> None:
-        """Ends an attempt, unless another worker has leased the delivery since; the next event of the task is then due."""
-        update = {"$set": {"leased_until": utc_now(), **values}, "$unset": {"slot": ""}}
-        await self._relaxed.update_one(delivery.lease.mine, update)
+    async def finish(self, delivery: LeasedDelivery, state: BSON, outcome: BSON) -> None:
+        """Ends an attempt, unless another worker has leased the delivery since; the next event of the task is then due.
+
+        If it failed, and ``retry`` was called meanwhile, the delivery stays due, whatever ``state`` says.
+        """
+        mine, ended = delivery.lease.mine, {"leased_until": utc_now(), **outcome}
+        is_success = state.get("status") == "delivered"
+        not_retried = {} if is_success else {"attempts": delivery.stored["attempts"]}  # ``retry`` sets them to 0
+        written = await self._relaxed.update_one({**mine, **not_retried}, {"$set": {**ended, **state}, "$unset": {"slot": ""}})
+        if not written.matched_count:
+            await self._relaxed.update_one(mine, {"$set": ended, "$unset": {"slot": ""}})
         task = delivery.stored.get("task")
-        if task is not None and values.get("status", "pending") != "pending":
+        if task is not None and state.get("status", "pending") != "pending":
             following = {**PENDING, "hook": delivery.stored["hook"], "task": task}
             await self._relaxed.find_one_and_update(
                 following, {"$min": {"next_attempt_at": utc_now()}}, {"_id": 1}, sort=[("event", ASCENDING)]

@@ -152,7 +152,7 @@ class DeliveryWorker:
         try:
             answer = await self._send(delivery.stored, hook)
             if answer.is_success:
-                await self._deliveries.finish(delivery, {"status": "delivered", **_outcome(answer, self._now())})
+                await self._deliveries.finish(delivery, {"status": "delivered"}, _outcome(answer, self._now()))
                 await self._hooks.note_success(hook["_id"])
             else:
                 await self._put_off(delivery, hook, answer)
@@ -193,7 +193,7 @@ class DeliveryWorker:
         until = in_utc(give_up_at) if isinstance(give_up_at, datetime) else now  # a script has damaged it
         due = next_attempt(max(damaged.integer(stored["attempts"]), 1), now, until, answer.retry_after)
         state = {"status": "failed"} if due is None or is_over else {"next_attempt_at": due}
-        await self._deliveries.finish(delivery, {**state, **_outcome(answer, now)})
+        await self._deliveries.finish(delivery, state, _outcome(answer, now))
         if is_over:
             log.warning("a webhook was disabled", extra={"fields": {"webhook": str(hook["_id"]), "reason": reason}})
             await self._states.touch()

@@ -73,8 +73,24 @@ async def test_redelivery_meanwhile_holds_up_no_other(ada: Account, here: Receiv
     await here.until(lambda: here.in_flight == 2)
     here.free.set()
     await clock.worker.finish()
-    assert {each["status"] for each in await deliveries({})} == {"delivered"}
+    await until_stored({"status": "delivered"}, 2)  # whichever worker sent it
     assert len({each.headers["webhook-id"] for each in here.taken}) == len(here.taken) == 2
+
+
+async def test_redelivery_meanwhile_outlives_the_last_attempt(ada: Account, here: Receiver, clock: Clock) -> None:
+    hook = await add_hook(ada, here)
+    made = await add_delivery(ada, hook, give_up_at=clock.now)
+    here.answers = [answer("500 Oops")]
+    here.hang()
+    await clock.worker.run_due()
+    await here.until(lambda: here.in_flight == 1)
+    asked = await ada.post(f"/webhooks/{hook['id']}/deliveries/{made['_id']}/redeliver")
+    assert (asked.status_code, asked.json()["status"]) == (202, "pending")
+    here.free.set()
+    await clock.worker.finish()
+    (found,) = await until_stored({"status": "delivered"})
+    assert (found["attempts"], found["code"], "slot" in found) == (1, 200, False)
+    assert [each.headers["webhook-id"] for each in here.taken] == [f"msg_{made['_id']}"] * 2
 
 
 async def test_a_redelivered_event_comes_before_the_next(ada: Account, here: Receiver, clock: Clock) -> None:
