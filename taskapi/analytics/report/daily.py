@@ -50,6 +50,7 @@ def make_daily_report(views: ReportRepository, database: str, weeks: int, *, ste
         overdue_tags=tags,
         open_priorities=_open_priorities(days),
         changed_fields=_changed_fields(recent),
+        is_daily=True,
     )
 
 

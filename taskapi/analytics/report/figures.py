@@ -81,6 +81,7 @@ class Report:
     overdue_tags: Sequence[Count]  # most first; a task counts for each of its tags
     open_priorities: Sequence[Count]  # highest first
     changed_fields: Sequence[Count]  # in the weeks, most first
+    is_daily: bool = False  # from the daily figures, but the tags are as of now
 
     @property
     def tasks(self) -> int:

@@ -118,7 +118,7 @@ class ReportRepository:
 
     def count_changed_fields(self, owner: BSON, start: datetime, end: datetime) -> list[BSON]:
         """How often each field was changed between two times, most often first."""
-        changes = {**owner, "at": {"$gte": start, "$lt": end}, "field": {"$nin": [None, *DERIVED]}}
+        changes = {**owner, "at": {"$gte": start, "$lt": end}, "field": {"$nin": [None, *DERIVED]}, "in_trash": False}
         if not owner:  # by an index; an owner has a better one
             changes["task_changed_at"] = {"$gte": start}
         stages: list[BSON] = [

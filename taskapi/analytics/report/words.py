@@ -87,8 +87,9 @@ def about(report: Report) -> str:
 
 def footer(report: Report) -> str:
     """How to read it."""
+    trash = "do not count, except in the changed fields" if report.is_daily else "do not count"
     return (
-        f"Weeks begin on Monday, days end at midnight in the zone {report.zone}. Tasks in the trash do not count. "
+        f"Weeks begin on Monday, days end at midnight in the zone {report.zone}. Tasks in the trash {trash}. "
         "A lead time is that of a task that was completed in these weeks; a percentile is the time of a task (nearest rank)."
     )
 
@@ -139,6 +140,9 @@ def lead_time_title(report: Report) -> str:
 
 
 def overdue_title(report: Report) -> str:
+    if report.is_daily:
+        count = amount(report.overdue, "task was", "tasks were") if report.overdue else "No task was"
+        return f"{count} overdue at the last refresh{'; the tags are as of now' if report.overdue_tags else ''}"
     if not report.overdue:
         return "No task is overdue"
     most = next((each for each in report.overdue_tags if each.name), None)

@@ -1,8 +1,11 @@
 """How a report says values."""
 
+from dataclasses import replace
+
 import pytest
 
 from taskapi.analytics.report import words
+from tests.analytics.report import sample
 
 
 @pytest.mark.parametrize(
@@ -21,3 +24,16 @@ from taskapi.analytics.report import words
 )
 def test_durations_have_the_unit_that_reads_best(seconds: float | None, said: str) -> None:
     assert words.duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("overdue", "tags", "title"),
+    [
+        (0, [], "No task was overdue at the last refresh"),
+        (0, [("work", 5)], "No task was overdue at the last refresh; the tags are as of now"),
+        (1, [("work", 5)], "1 task was overdue at the last refresh; the tags are as of now"),
+        (2, [(None, 2)], "2 tasks were overdue at the last refresh; the tags are as of now"),
+    ],
+)
+def test_daily_report_says_no_share_of_tags(overdue: int, tags: list[tuple[str | None, int]], title: str) -> None:
+    assert words.overdue_title(replace(sample.report(overdue=overdue, tags=tags), is_daily=True)) == title
