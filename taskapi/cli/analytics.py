@@ -5,7 +5,7 @@ from typing import Any
 
 DESCRIPTION = """\
 Manage MongoDB accounts for analysts, and what is computed for them in advance, in the MongoDB of TASKAPI_MONGODB_URI or else in
-the embedded one; the API may be running. Such an account can read the views of the service (v_tasks, v_users …) and nothing else.
+the embedded one; the API may be running. Such an account can read the views of the service, such as v_tasks, and nothing else.
 docs/analytics-accounts.md says more.
 """
 

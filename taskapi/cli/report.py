@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from taskapi.cli.arguments import utf8
 from taskapi.core.errors import StartupError
 
 DESCRIPTION = """\
@@ -19,7 +20,7 @@ def add_to(commands: Any) -> None:
     """Adds the command to the subparsers of ``taskapi``."""
     report = commands.add_parser("report", help="show how work goes, as tables or as a page with charts", description=DESCRIPTION)
     report.add_argument("--to", metavar="FILE.html", type=_page, help="write a page with charts, not tables to the terminal")
-    report.add_argument("--owner", metavar="NAME", help="only the tasks of this user (default: of all)")
+    report.add_argument("--owner", metavar="NAME", type=utf8, help="only the tasks of this user (default: of all)")
     report.add_argument("--daily", action="store_true", help="as of the last taskapi analytics refresh: quick, in UTC")
     report.add_argument("--weeks", metavar="N", type=_weeks, default=12, help="how many, with this one (default %(default)s)")
     report.add_argument(
@@ -33,10 +34,7 @@ def run(options: argparse.Namespace) -> None:
         raise StartupError("the daily figures are those of all users, in UTC: leave out --owner and --tz, or --daily")
     from taskapi.cli import report_actions  # imports pipelines, and with them much of the application
 
-    try:
-        report_actions.run(options.to, options.owner, options.weeks, options.tz, daily=options.daily)
-    except KeyboardInterrupt:
-        raise StartupError("interrupted") from None
+    report_actions.run(options.to, options.owner, options.weeks, options.tz, daily=options.daily)
 
 
 def _page(text: str) -> Path:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -49,7 +48,6 @@ def run(to: Path | None, owner: str | None, weeks: int, zone: str, *, daily: boo
         _write(to, make_page(report))
         print(f"Saved {to}")
     else:
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may lack letters of names
         print(make_text(report, shutil.get_terminal_size((PIPE_COLUMNS, 24)).columns))
 
 

@@ -4,6 +4,7 @@ import argparse
 import errno
 import gc
 import importlib
+import io
 import logging
 import os
 import signal
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ``serve`` exits with 1 if a stop cut requests off, and with 3 if the application or a worker did not start or the port cannot
     be used.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None if it was closed before
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack letters of names
     parser = argparse.ArgumentParser(prog="taskapi", description="A task-management REST API on MongoDB.")
     parser.add_argument("--version", action="version", version=f"taskapi {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             try:
                 run(options)
             finally:
-                if sys.stdout:  # None if it was closed before
+                if sys.stdout:
                     sys.stdout.flush()
             return
         if options.reload and options.workers > 1:
@@ -84,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _serve(options.host, options.port, options.workers, options.reload)
     except StartupError as error:
         sys.exit(f"taskapi: {error}")
+    except KeyboardInterrupt:
+        sys.exit("taskapi: interrupted")
     except BrokenPipeError:  # whoever reads the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its exit
         sys.exit(READER_GONE)

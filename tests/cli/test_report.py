@@ -1,5 +1,6 @@
 """The command ``taskapi report``."""
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,19 @@ async def test_daily_report_is_of_the_last_refresh(counted: None, ada: Account, 
     assert (status, "1 task in " in said, said.splitlines()[0]) == (0, True, "Tasks of all users"), said
 
 
+async def test_terminal_may_lack_letters_of_names(run: Run, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    await ada.make_task(tags=["été"], due_date="2020-01-31")
+    terminal = io.TextIOWrapper(file := io.BytesIO(), "ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    assert run() == (0, "")
+    assert b"1 task is overdue, tagged ??t??" in file.getvalue()
+
+
+def test_report_without_standard_output_succeeds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)  # as after >&-
+    assert run() == (0, "")
+
+
 def test_an_empty_database_has_a_report(run: Run) -> None:
     status, said = run()
     assert (status, "No task is open" in said) == (0, True)
@@ -87,6 +101,7 @@ def test_an_empty_database_has_a_report(run: Run) -> None:
         (("--daily", "--owner", "ada"), "leave out --owner and --tz"),
         (("--daily", "--tz", "Europe/Berlin"), "leave out --owner and --tz"),
         (("--daily",), "there are no daily figures yet"),
+        (("--owner", "\udcff"), "argument --owner: not UTF-8"),
         (("--owner", "nobody"), "no account with the user name 'nobody'"),
     ],
 )

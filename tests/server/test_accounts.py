@@ -91,6 +91,8 @@ def test_every_worker_sees_accounts_managed_by_command_line(tmp_path: Path) -> N
 def test_wrong_arguments_and_missing_mongodb_are_reported(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     assert users(folder, "create", "ada", "a-password-as-an-argument")[0] == 2
+    status, said = users(folder, "disable", "\udcff")
+    assert (status, said.splitlines()[-1]) == (2, "taskapi users disable: error: argument name: not UTF-8")
     uri = f"mongodb://me:hunter2@127.0.0.1:{free_port()}"
     settings = {"MONGODB_URI": uri, "MONGODB_SELECTION_TIMEOUT_MS": "300", "SECRET_KEY": "0123456789abcdef" * 2}
     status, said = users(folder, "list", **settings)

@@ -5,11 +5,12 @@ import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.server.analysts import Mongo
-from tests.server.process import SERVE, Server, completed, environment
+from tests.server.process import SERVE, Server, completed, environment, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -54,6 +55,26 @@ def test_killed_refresh_is_repeated(server: Server) -> None:
         states.update_one({"_id": "refresh"}, {"$set": {"leased_until": now}})
         assert completed(server.folder, COMMAND)[0] == 0
         assert sum(day["created"] for day in days.find()) == client["taskapi"]["v_tasks"].count_documents({})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_it_with_one_line(server: Server, number: signal.Signals) -> None:
+    """It is waiting for its first write."""
+    waiting: list[dict[str, Any]] = [{"$currentOp": {}}, {"$match": {"ns": "taskapi.service_state", "command.q._id": "refresh"}}]
+    with Mongo(server.mongodb_uri) as client:
+        client.admin.command("fsync", lock=True)
+        try:
+            process = subprocess.Popen(
+                COMMAND, env=environment(server.folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            wait_until(lambda: bool(list(client.admin.aggregate(waiting)) or process.poll()), "the refresh to begin")
+            process.send_signal(number)
+            said, _ = process.communicate(timeout=SECONDS)
+        finally:
+            client.admin.command("fsyncUnlock")
+        wait_until(lambda: not list(client.admin.aggregate(waiting)), "the write to end")
+        client["taskapi"]["service_state"].delete_one({"_id": "refresh"})
+    assert (process.returncode, said) == (1, "taskapi: interrupted\n")
 
 
 def test_without_data_nothing_is_counted(tmp_path: Path) -> None:
