@@ -25,6 +25,7 @@ with MongoClient(os.environ["MONGODB_URI"]) as client:
         schema=Schema({"owner": str, "created_at": datetime}),  # only these columns are sent
     )
 
-tasks["week"] = tasks["created_at"].dt.tz_localize("UTC").dt.tz_convert(ZONE).dt.strftime("%G-W%V")
+iso = tasks["created_at"].dt.tz_localize("UTC").dt.tz_convert(ZONE).dt.isocalendar().astype(str)
+tasks["week"] = iso["year"].str.zfill(4) + "-W" + iso["week"].str.zfill(2)
 table = tasks.groupby(["owner", "week"]).size().reset_index(name="open")
 print(table.to_string(index=False))

@@ -110,6 +110,16 @@ def test_task_of_the_year_9999_spoils_no_figure(nearly_empty: Source, template: 
     assert_examples_agree(nearly_empty, [known], "Europe/Berlin", at.date())
 
 
+@pytest.mark.parametrize(("zone", "week"), [("UTC", "0001-W01"), ("America/Los_Angeles", "0000-W52")])
+@pytest.mark.parametrize("tool", ["pymongo", "pandas"])
+def test_task_of_year_1_has_a_week(nearly_empty: Source, template: dict[str, Any], tool: str, zone: str, week: str) -> None:
+    task = histories.create(template, template["owner"], datetime.min.replace(tzinfo=UTC))
+    nearly_empty.database["tasks"].delete_many({})
+    nearly_empty.database["tasks"].insert_one(task)
+    printed = run_quickly(f"{tool}_open_tasks", nearly_empty.variables(zone))
+    assert read_table(printed) == [[task["owner"]["username"], week, "1"]]
+
+
 def test_ids_of_another_type_stop_no_pandas(nearly_empty: Source, template: dict[str, Any]) -> None:
     odd: list[BSON] = [{"_id": "an id"}, {"_id": ObjectId(), "owner_id": 5}]
     changes = [{"status": "in_progress", "at": template["created_at"]}]
