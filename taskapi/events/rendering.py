@@ -57,6 +57,7 @@ class RenderedEvent(NamedTuple):
     id: str
     type: EventType
     json: bytes
+    token: str  # the resume token of its change
 
 
 class EventRenderer:
@@ -78,7 +79,7 @@ class EventRenderer:
         is_shown = own.type not in WITHOUT_TASK and task.state == ACTIVE
         shown = self._tasks.render(task.raw, owner).json if is_shown else None
         text = event_json(position, own.type, change.at, change.task_id, version, change.changed, shown)
-        return RenderedEvent(position, own.type, text)
+        return RenderedEvent(position, own.type, text, change.token)
 
 
 def event_json(

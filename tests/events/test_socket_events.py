@@ -137,6 +137,37 @@ async def test_one_who_does_not_read_starts_anew(sockets: Sockets, ada: Account,
                 await wire.send("ack", id="s", position=message["event"]["id"])
 
 
+async def test_a_reset_begins_the_window_anew(sockets: Sockets, ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "MAX_WAITING", 10)
+    async with sockets.of(ada) as wire:
+        await wire.subscribe(window=4)
+        for number in range(30):
+            await ada.make_task(f"task {number}")
+        got: list[str] = []
+        while (message := await wire.receive())["type"] != "reset":
+            if message["type"] == "event":
+                got.append(message["event"]["id"])
+                if len(got) >= 4:
+                    await wire.send("ack", id="s", position=got[-4])  # three others wait on
+        for number in range(4):
+            await ada.make_task(f"afterwards {number}")
+        told = 0
+        while told < 4:
+            told += (await wire.receive())["type"] == "event"
+
+
+async def test_an_ack_is_for_all_before_it(sockets: Sockets, ada: Account) -> None:
+    async with sockets.of(ada) as wire, sockets.of(ada) as other:
+        await wire.subscribe(window=2)
+        for number in range(3):
+            await ada.make_task(f"task {number}")
+        assert await titles(wire, 2) == ["task 0", "task 1"]
+        position = await other.subscribe()
+        await wire.send("ack", id="s", position=position)
+        await wire.expect("acknowledged", position=position)
+        assert await titles(wire, 1) == ["task 2"]
+
+
 async def test_an_idle_subscription_moves_on(
     sockets: Sockets, ada: Account, bob: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:

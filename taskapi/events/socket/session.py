@@ -83,8 +83,7 @@ class Session:
                 await self._socket.send(Pong(type="pong").model_dump_json())
             case Ack(id=subscription_id, position=position):
                 subscription, _ = self._find(subscription_id)
-                self._positions.read(position, self._user.object_id)
-                subscription.acknowledge(position)
+                subscription.acknowledge(self._positions.read(position, self._user.object_id))
                 await self._socket.send(
                     Acknowledged(type="acknowledged", id=subscription_id, position=position).model_dump_json()
                 )

@@ -3,6 +3,7 @@
 import json
 import logging
 from contextlib import aclosing, suppress
+from itertools import takewhile
 from typing import Final
 from urllib.parse import urlencode
 
@@ -14,6 +15,7 @@ from taskapi.events.errors import SubscriptionFailed
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.filters import EventFilter, FilteredChanges
 from taskapi.events.follower import RESET_MESSAGES, End, Heartbeat, Hello, Message, Reset
+from taskapi.events.positions import Position
 from taskapi.events.rendering import EventReader, RenderedEvent
 from taskapi.events.socket import messages
 from taskapi.events.socket.messages import Subscribe
@@ -36,14 +38,14 @@ class Subscription:
         self.id = wanted.id
         self._wanted, self._user, self._socket = wanted, user, socket
         self._list = f"{list_path}{_query(wanted)}"
-        self._waiting: list[str] = []  # the positions of events without an ack, if there is a window
+        self._waiting: list[str] = []  # the resume tokens of events without an ack, if there is a window
         self._room = LeanEvent()
 
-    def acknowledge(self, position: str) -> None:
-        """Takes an event and those before it for done; one that does not wait, or not any more, changes nothing."""
-        if position in self._waiting:
-            del self._waiting[: self._waiting.index(position) + 1]
-            self._room.set()
+    def acknowledge(self, position: Position) -> None:
+        """Takes all events up to a position for done."""
+        done = len(list(takewhile(lambda token: not position.is_before(token), self._waiting)))
+        del self._waiting[:done]
+        self._room.set()
 
     async def run(self, feed: ChangeFeed, changes: TaskChanges) -> None:
         """Sends the events. Returns when the follower has ended, or after a message of what has failed."""
@@ -61,14 +63,15 @@ class Subscription:
 
     async def _tell(self, message: Message) -> None:
         match message:
-            case RenderedEvent(position, _, text):
+            case RenderedEvent(_, _, text, token):
                 await self._wait_for_room()
                 if self._wanted.window is not None:
-                    self._waiting.append(position)
+                    self._waiting.append(token)
                 await self._socket.send(messages.event_message(self.id, text))
             case Hello(position):
                 await self._socket.send(messages.Subscribed(type="subscribed", id=self.id, position=position).model_dump_json())
             case Reset(reason, position):
+                self._waiting.clear()
                 reset = messages.Reset(
                     type="reset",
                     subscription=self.id,
