@@ -105,7 +105,10 @@ class SocketContext:
         if origin is None or not self.origins.isdisjoint((ANY, origin)):
             return True
         own = {headers.get(name, "").lower() for name in ("host", "x-forwarded-host")}  # neither is for a page to choose
-        return (urlsplit(origin).netloc or None) in own
+        try:
+            return (urlsplit(origin).netloc or None) in own
+        except ValueError:
+            return False
 
 
 def socket_paths(routes: Iterable[BaseRoute], root_path: str) -> frozenset[str]:
