@@ -17,6 +17,7 @@ from taskapi.db.leases import Lease, LeasePolicy
 from taskapi.db.snapshots import stream_batches
 from taskapi.web.pagination import Page, PageQuery
 from taskapi.webhooks.documents import MAX_IN_FLIGHT_TO_HOST, MAX_PENDING, PENDING, DeliveryError, WebhookDeliveryDocument
+from taskapi.webhooks.payloads import PING
 
 _random = SystemRandom()
 LEASE: Final = LeasePolicy(timedelta(seconds=15), until="leased_until")  # longer than an attempt can take
@@ -78,9 +79,12 @@ class DeliveryRepository:
         return await self._deliveries.distinct("hook", {**PENDING, "next_attempt_at": {"$lte": utc_now()}})
 
     async def find_due(self, hook_id: ObjectId, limit: int) -> list[BSON]:
-        """The deliveries to a webhook that are due, those first that have been due longest."""
+        """The deliveries to a webhook that are due: pings, and then those first that have been due longest."""
         due = {**PENDING, "hook": hook_id, "next_attempt_at": {"$lte": utc_now()}}
-        return await self._deliveries.find(due, {"task": 1, "event": 1}, sort=list(NEXT.items()), limit=limit).to_list(None)
+        shown = {"task": 1, "event": 1}
+        pings = await self._deliveries.find({**due, "task": None, "type": PING}, shown, limit=limit).to_list(None)
+        found = await self._deliveries.find(due, shown, sort=list(NEXT.items()), limit=limit).to_list(None)
+        return [*pings, *(each for each in found if each not in pings)]
 
     async def waits_for_another(self, hook_id: ObjectId, due: BSON) -> bool:
         """Whether an earlier event of the same task is pending. If so, postpones all later ones until after its next attempt."""

@@ -57,6 +57,9 @@ async def test_plans_of_the_queue() -> None:
     pending = [{"$match": {**PENDING, "hook": HOOKS[0]}}, {"$limit": 1000}, {"$group": {"_id": 1, "n": {"$sum": 1}}}]
     counted = await explained("delivery_due", {"aggregate": "webhook_deliveries", "pipeline": pending, "cursor": {}})
     assert set(found_in(counted, "totalDocsExamined")) == {0}
+    pings = {**due, "hook": HOOKS[0], "task": None, "type": "webhook.ping"}
+    found = await explained("delivery_order", {"find": "webhook_deliveries", "filter": pings, "limit": 6})
+    assert found["executionStats"]["totalDocsExamined"] == 0
     earlier = {**PENDING, "hook": HOOKS[0], "task": TASK, "event": {"$lt": "0004"}}
     await explained("delivery_order", {"find": "webhook_deliveries", "filter": earlier, "limit": 1})
     ended = {"slot": {"$in": [f"example.com:443 {number}" for number in range(5)]}, "leased_until": {"$not": {"$gt": utc_now()}}}

@@ -135,6 +135,25 @@ async def test_a_ping_waits_for_no_next_attempt(ada: Account, here: Receiver, cl
     assert {each.json["type"] for each in here.taken} == {"webhook.ping"}
 
 
+async def test_a_ping_comes_before_what_is_due(ada: Account, here: Receiver, clock: Clock) -> None:
+    hook = await add_hook(ada, here)
+    await change_hook(hook, failing_since=clock.now)
+
+    def kinds() -> list[str]:
+        return [each.json["type"] for each in here.taken]
+
+    here.always = answer("500 Oops")
+    here.hang()
+    for number in range(20):
+        await add_delivery(ada, hook, ObjectId(), f"{number:02}")
+    await clock.worker.run_due()
+    await here.until(lambda: here.in_flight == 1)
+    assert (await ada.post(f"/webhooks/{hook['id']}/ping")).status_code == 202
+    here.free.set()
+    await here.until(lambda: "webhook.ping" in kinds())
+    assert kinds().index("webhook.ping") <= 3  # two workers may have begun others before
+
+
 async def test_secrets_rotated_at_once_are_all_given(ada: Account, here: Receiver) -> None:
     hook = await add_hook(ada, here)
     answers = await asyncio.gather(*(ada.post(f"/webhooks/{hook['id']}/rotate-secret") for _ in range(6)))
