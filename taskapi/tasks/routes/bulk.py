@@ -1,10 +1,10 @@
 """Routes that change many tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from taskapi.accounts.dependencies import TaskWriter
 from taskapi.core.cooperative import CooperativeYield
@@ -16,7 +16,7 @@ from taskapi.tasks.schemas import TaskUpdate
 from taskapi.tasks.services.batch import BatchService, Bulk, BulkQuery, DeleteTask, OperationState
 from taskapi.tasks.services.bulk_by_filter import BulkByFilterService, ManyQuery, ManyResult
 from taskapi.web import admission
-from taskapi.web.idempotency.once import answer_in_transaction
+from taskapi.web.idempotency.once import answer_in_transaction, earlier_answer
 from taskapi.web.problems import ProblemDetail, responses, status_of
 from taskapi.web.request_state import state_of
 from taskapi.web.routing import JSON, strict_router
@@ -62,11 +62,15 @@ def _show(error: DomainError) -> OperationError:
     return OperationError(error=error.code, detail=error.detail, details=details)
 
 
-async def _render(states: Sequence[OperationState]) -> Response:
-    """Renders the results as a JSON array, and yields to other requests meanwhile."""
+RESULTS = TypeAdapter(list[OperationResult])
+
+
+async def _render(states: Sequence[OperationState], done: Mapping[int, OperationResult]) -> Response:
+    """Renders the results as a JSON array, and yields to other requests meanwhile. Those of an earlier run are in ``done``."""
     turns, results = CooperativeYield(), list[bytes]()
     for index, state in enumerate(states):
-        results.append(OperationResult.of(index, state).model_dump_json().encode())
+        result = done.get(index) or OperationResult.of(index, state)
+        results.append(result.model_dump_json().encode())
         await turns.checkpoint()
     return Response(b"[%b]" % b",".join(results), media_type=JSON)
 
@@ -90,12 +94,14 @@ async def change_in_bulk(data: Bulk, query: Annotated[BulkQuery, Query()], user:
 
         async def work(session: Session | None) -> Response:
             await batch.run_atomically(user, operations, session)
-            return await _render(operations)
+            return await _render(operations, {})
 
         return await answer_in_transaction(request, work)
-    states = await batch.run_independently(user, data)
+    earlier = earlier_answer(request)
+    done = {result.index: result for result in RESULTS.validate_json(earlier) if result.status < 500} if earlier else {}
+    states = await batch.run_independently(user, data, done)
     state_of(request).is_unfinished = any(isinstance(state.error, Unavailable) for state in states)
-    return await _render(states)
+    return await _render(states, done)
 
 
 @router.patch(

@@ -1,6 +1,6 @@
 """Runs a list of operations in one request: each independently, or all or none."""
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -148,17 +148,20 @@ class BatchService:
     service: TaskService
     trash: TrashService
 
-    async def run_independently(self, owner: UserRead, bulk: Bulk) -> list[OperationState]:
+    async def run_independently(self, owner: UserRead, bulk: Bulk, done: Container[int] = ()) -> list[OperationState]:
         """Runs each operation on its own: first those that create tasks, then the others in their order.
+
+        Those in the places ``done`` are left out, but take the same ids.
 
         If the database fails, its error is the outcome of the remaining operations.
         """
         states = [state async for state in _read_all(owner, bulk.operations)]
-        creates = [state for state in states if state.task]
+        remaining = [state for place, state in enumerate(states) if place not in done]
+        creates = [state for state in remaining if state.task]
         failure = await _failure_of(self._insert(creates))
         for state in creates:
             state.error = failure
-        for state in states:
+        for state in remaining:
             if state.operation and not state.task:
                 state.error = failure or await _failure_of(self._carry_out(owner, state))
                 failure = failure or (state.error if isinstance(state.error, DatabaseUnavailable) else None)

@@ -86,8 +86,11 @@ class IdempotencyKeys:
                 answer = await _capture(self.app, scope, body.receive)
             await body.finish()
             if not run.is_recorded:
-                final = _is_final(answer) and not state_of(scope).is_unfinished
-                await (service.record(found, answer) if final else service.release(found))
+                final = answer if _is_final(answer) else None
+                if final and not state_of(scope).is_unfinished:
+                    await service.record(found, final)
+                else:
+                    await service.release(found, final)
         return _response(answer)
 
 

@@ -21,6 +21,12 @@ class KeyedRun:
     is_recorded: bool = False  # its answer, together with what it has done
 
 
+def earlier_answer(request: Request) -> bytes | None:
+    """The body of the answer of an earlier run of the request that was left unfinished."""
+    run = state_of(request).keyed_run
+    return run.reservation.earlier if isinstance(run, KeyedRun) else None
+
+
 async def answer_in_transaction(request: Request, work: Callable[[Session | None], Awaitable[Response]]) -> Response:
     """Runs ``work`` in a transaction that also records its response if the request has a key. MongoDB may have it run again.
 

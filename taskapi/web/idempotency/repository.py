@@ -31,6 +31,7 @@ class Reservation:
     lease: Lease
     seed: ObjectId
     fingerprint: bytes | None
+    earlier: bytes | None = None  # the body of the answer of a run that has left something undone
 
 
 class IdempotencyRepository:
@@ -92,9 +93,9 @@ class IdempotencyRepository:
         """Renews the lease. False when the reservation was lost."""
         return await reservation.lease.renew(self._records) is not None
 
-    async def release(self, reservation: Reservation) -> None:
-        """Ends the lease: the next run may take the key over."""
-        await reservation.lease.release(self._records)
+    async def release(self, reservation: Reservation, values: BSON) -> None:
+        """Ends the lease: the next run may take the key over. Sets ``values`` in the record."""
+        await reservation.lease.release(self._records, values)
 
     async def delete_for_user(self, user: ObjectId) -> None:
         """Deletes what is kept of the requests of ``user``."""
@@ -120,9 +121,9 @@ class IdempotencyRepository:
     async def _take(self, record: BSON, lease: Lease, changes: BSON) -> Reservation | None:
         unchanged = {name: record.get(name) for name in ("_id", "holder", "locked_until")}
         taken = await self._records.find_one_and_update(
-            unchanged, {"$set": changes}, {"seed": 1, "fingerprint": 1}, return_document=ReturnDocument.AFTER
+            unchanged, {"$set": changes}, {"seed": 1, "fingerprint": 1, "body": 1}, return_document=ReturnDocument.AFTER
         )
-        return Reservation(lease, taken["seed"], taken["fingerprint"]) if taken else None
+        return Reservation(lease, taken["seed"], taken["fingerprint"], taken["body"]) if taken else None
 
 
 def is_sound(record: BSON) -> bool:

@@ -21,6 +21,7 @@ from taskapi.web.idempotency.repository import IdempotencyRepository, Reservatio
 
 log = logging.getLogger(__name__)
 
+UNFINISHED = ("taskapi-unfinished", "true")  # stored with an answer that is not replayed: the next run goes on from it
 RENEWALS = 3  # tries in each lease: one or two may fail
 
 
@@ -65,7 +66,7 @@ class IdempotencyService:
             reservation = await self.records.replace_damaged(found, fingerprint)
         elif in_utc(found["expires_at"]) <= now:  # MongoDB removes such ones once a minute
             reservation = await self.records.replace_expired(found, fingerprint)
-        elif found["status"] is not None:
+        elif found["status"] is not None and UNFINISHED not in [(n, v) for n, v in found["headers"]]:
             return Recorded(found["fingerprint"], Answer(found["status"], [(n, v) for n, v in found["headers"]], found["body"]))
         elif in_utc(found["locked_until"]) > now:
             raise IdempotencyInFlight
@@ -102,13 +103,16 @@ class IdempotencyService:
         if not await self.records.update(reservation, {"holder": None, **answer._asdict()}, session):
             raise IdempotencyInFlight
 
-    async def release(self, reservation: Reservation) -> None:
+    async def release(self, reservation: Reservation, unfinished: Answer | None = None) -> None:
         """Lets a repeat run the request again, with the same ids: it may have been done although it failed.
 
-        When the database cannot be reached, the end of the lease does the same.
+        If it was done in part, the repeat goes on from the answer ``unfinished``.
+
+        When the database cannot be reached, the end of the lease does the same, from the start.
         """
+        values = unfinished._replace(headers=[*unfinished.headers, UNFINISHED])._asdict() if unfinished else {}
         try:
-            await self.records.release(reservation)
+            await self.records.release(reservation, values)
         except PyMongoError as error:
             log.warning("an idempotency key stays locked until its lease ends: %s", type(error).__name__)
 

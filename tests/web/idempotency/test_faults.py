@@ -19,7 +19,7 @@ from taskapi.db.connection import BSON
 from taskapi.main import create_app
 from taskapi.tasks.services.tasks import TaskService
 from taskapi.tasks.storage.inserter import TaskInserter
-from tests.client import Account, is_problem
+from tests.client import Account, is_problem, stored_task
 from tests.conftest import make_settings, running
 from tests.web.idempotency.records import KEYED, change_record, records, tasks, the_record
 
@@ -102,6 +102,42 @@ async def test_bulk_interrupted_by_the_database_runs_again(ada: Account, monkeyp
     assert "idempotent-replay" not in again.headers
     assert await tasks() == 2
     assert (await send()).headers["idempotent-replay"] == "true"
+
+
+@pytest.mark.real
+async def test_repeated_bulk_runs_only_what_failed(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    done, failed = await ada.make_task(), await ada.make_task()
+    update = TaskService.update
+
+    async def fail_once(service: TaskService, owner: Any, task_id: str, *more: Any) -> Any:
+        if task_id == failed["id"]:
+            monkeypatch.setattr(TaskService, "update", update)
+            raise DatabaseUnavailable
+        return await update(service, owner, task_id, *more)
+
+    monkeypatch.setattr(TaskService, "update", fail_once)
+    changes = {"changes": {"title": "From the bulk"}}
+    operations = [
+        {"op": "create", "task": {"title": "Once"}},
+        {"op": "update", "id": done["id"], "version": 1, **changes},
+        {"op": "delete", "id": done["id"], "version": 9},
+        {"op": "update", "id": failed["id"], **changes},
+        {"op": "update", "id": done["id"], "version": 2, **changes},
+    ]
+    first = await ada.post("/tasks/bulk", json={"operations": operations}, headers=KEYED)
+    assert [result["status"] for result in first.json()] == [201, 200, 412, 503, 503]
+    record = await the_record()
+    assert (record["body"], record["holder"], record["headers"][-1]) == (first.content, None, ["taskapi-unfinished", "true"])
+    assert (await ada.patch(f"/tasks/{failed['id']}", json={"priority": 5})).status_code == 200
+
+    again, replay = [await ada.post("/tasks/bulk", json={"operations": operations}, headers=KEYED) for _ in range(2)]
+    assert [result["status"] for result in again.json()] == [201, 200, 412, 200, 200]
+    assert again.json()[:3] == first.json()[:3]
+    assert [result["version"] for result in again.json()[3:]] == [3, 3]
+    assert (REPLAY in again.headers, replay.content, replay.headers[REPLAY]) == (False, again.content, "true")
+    assert [(await stored_task(each["id"]))["version"] for each in (done, failed)] == [3, 3]
+    assert (await the_record())["headers"] == [[name, again.headers[name]] for name in ("content-length", "content-type")]
+    assert await tasks() == 3
 
 
 async def test_missing_database_is_503_before_anything_is_reserved(
