@@ -16,7 +16,7 @@ from taskapi.tasks.schemas import TaskUpdate
 from taskapi.tasks.services.batch import BatchService, Bulk, BulkQuery, DeleteTask, OperationState
 from taskapi.tasks.services.bulk_by_filter import BulkByFilterService, ManyQuery, ManyResult
 from taskapi.web import admission
-from taskapi.web.idempotency.once import answer_in_transaction, earlier_answer
+from taskapi.web.idempotency.once import answer_once, earlier_answer
 from taskapi.web.problems import ProblemDetail, responses, status_of
 from taskapi.web.request_state import state_of
 from taskapi.web.routing import JSON, strict_router
@@ -96,7 +96,7 @@ async def change_in_bulk(data: Bulk, query: Annotated[BulkQuery, Query()], user:
             await batch.run_atomically(user, operations, session)
             return await _render(operations, {})
 
-        return await answer_in_transaction(request, work)
+        return await answer_once(request, work, atomic=True)
     earlier = earlier_answer(request)
     done = {result.index: result for result in RESULTS.validate_json(earlier) if result.status < 500} if earlier else {}
     states = await batch.run_independently(user, data, done)

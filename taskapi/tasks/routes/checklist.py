@@ -2,15 +2,18 @@
 
 from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
+from taskapi.core.ids import new_id
+from taskapi.db.connection import Session
 from taskapi.tasks.errors import TooManyItems
 from taskapi.tasks.routes.dependencies import Checklists, ItemId, TaskId, Tasks
 from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions
+from taskapi.web.idempotency.once import answer_once
 from taskapi.web.problems import responses
 from taskapi.web.routing import LOCATION, path_to, strict_router
 
@@ -34,11 +37,16 @@ async def read_checklist(task_id: TaskId, user: TaskReader, tasks: Tasks) -> lis
 @router.post("", status_code=201, summary="Add an item", **TASK, responses=ADDED, openapi_extra=IF_MATCH)
 async def add_checklist_item(
     task_id: TaskId, data: ItemCreate, user: TaskWriter, versions: OfferedVersions, checklists: Checklists, request: Request
-) -> TaskResponse:
+) -> Response:
     """Add an item, at the end or before another one. The answer is the task; `Location` is the URL of the item."""
-    task, item_id = await checklists.add(user, task_id, data, versions)
-    location = path_to(request, router, "update_checklist_item", task_id=task.id, item_id=item_id)
-    return TaskResponse(task, user, location)
+    item_id = new_id()  # outside of what may be run again
+
+    async def work(session: Session | None) -> TaskResponse:
+        task = await checklists.add(user, task_id, item_id, data, versions, session)
+        location = path_to(request, router, "update_checklist_item", task_id=task.id, item_id=str(item_id))
+        return TaskResponse(task, user, location)
+
+    return await answer_once(request, work)
 
 
 @router.patch("/{item_id}", summary="Change an item", **TASK, responses=CHANGED, openapi_extra=IF_MATCH)

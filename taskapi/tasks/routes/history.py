@@ -1,13 +1,17 @@
 """Routes of the history of a task."""
 
+from fastapi import Request, Response
+
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
+from taskapi.db.connection import Session
 from taskapi.tasks.errors import Contended, VersionNotKept
 from taskapi.tasks.routes.dependencies import TaskId, Versions
 from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.services.versions import HistoryEntry, Revert
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions
+from taskapi.web.idempotency.once import answer_once
 from taskapi.web.problems import responses
 from taskapi.web.routing import strict_router
 
@@ -37,8 +41,11 @@ async def read_task_history(task_id: TaskId, user: TaskReader, versions: Version
     openapi_extra=IF_MATCH,
 )
 async def revert_task(
-    task_id: TaskId, data: Revert, user: TaskWriter, offered: OfferedVersions, versions: Versions
-) -> TaskResponse:
+    task_id: TaskId, data: Revert, user: TaskWriter, offered: OfferedVersions, versions: Versions, request: Request
+) -> Response:
     """Restore an earlier version as a new version, so that nothing in between is lost."""
-    task = await versions.revert(user, task_id, data.version, offered)
-    return TaskResponse(task, user)
+
+    async def work(session: Session | None) -> TaskResponse:
+        return TaskResponse(await versions.revert(user, task_id, data.version, offered, session), user)
+
+    return await answer_once(request, work)

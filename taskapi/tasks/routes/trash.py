@@ -6,6 +6,7 @@ from fastapi import Query, Request, Response
 
 from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import QueryTimeout
+from taskapi.db.connection import Session
 from taskapi.tasks.errors import KeyTaken
 from taskapi.tasks.query.search import MAX_CHEAP_START
 from taskapi.tasks.routes.dependencies import TaskId, Trash
@@ -13,6 +14,7 @@ from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import TaskRead, TrashedTask
 from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER
+from taskapi.web.idempotency.once import answer_once
 from taskapi.web.pagination import LIST_HEADERS, PageQuery
 from taskapi.web.problems import responses
 from taskapi.web.routing import page_headers, path_to, strict_router
@@ -44,10 +46,13 @@ async def list_trash(
     response_description="The task.",
     responses={200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, KeyTaken)},
 )
-async def restore_task(task_id: TaskId, user: TaskWriter, trash: Trash) -> TaskResponse:
+async def restore_task(task_id: TaskId, user: TaskWriter, trash: Trash, request: Request) -> Response:
     """Restore a task from the trash."""
-    task = await trash.restore(user, task_id)
-    return TaskResponse(task, user)
+
+    async def work(session: Session | None) -> TaskResponse:
+        return TaskResponse(await trash.restore(user, task_id, session), user)
+
+    return await answer_once(request, work)
 
 
 @router.delete(

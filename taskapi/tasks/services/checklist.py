@@ -7,8 +7,7 @@ from bson import ObjectId
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.errors import FieldError, InvalidInput, NotFound, PreconditionFailed
 from taskapi.core.fields import object_id
-from taskapi.core.ids import new_id
-from taskapi.db.connection import BSON
+from taskapi.db.connection import BSON, Session
 from taskapi.tasks.errors import TooManyItems
 from taskapi.tasks.schemas import MAX_ITEMS, ItemCreate, ItemUpdate, TaskRead
 from taskapi.tasks.storage.history import Versions
@@ -25,8 +24,16 @@ class ChecklistService:
 
     tasks: TaskRepository
 
-    async def add(self, owner: UserRead, task_id: str, data: ItemCreate, versions: Versions) -> tuple[TaskRead, str]:
-        """Adds an item before another one or at the end. Returns the task after the change, and the item's id.
+    async def add(
+        self,
+        owner: UserRead,
+        task_id: str,
+        item_id: ObjectId,
+        data: ItemCreate,
+        versions: Versions,
+        session: Session | None = None,
+    ) -> TaskRead:
+        """Adds an item before another one or at the end. Returns the task after the change.
 
         If an earlier run of this request has added the item, the task is returned as it is.
 
@@ -36,11 +43,10 @@ class ChecklistService:
             TooManyItems: it has 100 items.
             InvalidInput: the task has no item ``data.before``.
         """
-        item = {"id": new_id(), "text": data.text, "done": data.done}
+        item = {"id": item_id, "text": data.text, "done": data.done}
         added = _place(STORED_CHECKLIST, [{"$literal": item}], data.before)
-        condition = {**HAS_ROOM, "checklist.id": {"$ne": item["id"]}}
-        task = await self._write(owner, task_id, versions, added, condition, before=data.before, new=str(item["id"]))
-        return task, str(item["id"])
+        condition = {**HAS_ROOM, "checklist.id": {"$ne": item_id}}
+        return await self._write(owner, task_id, versions, added, condition, data.before, str(item_id), session)
 
     async def update(self, owner: UserRead, task_id: str, item_id: str, data: ItemUpdate, versions: Versions) -> TaskRead:
         """Changes an item's text, ticks it, or moves it before another (None: to the end). Returns the task after the change.
@@ -92,12 +98,14 @@ class ChecklistService:
         condition: BSON,
         before: str | None = None,
         new: str | None = None,
+        session: Session | None = None,
     ) -> TaskRead:
         conditions = [condition, *([{"checklist.id": ObjectId(before)}] if before else [])]
-        changed = await self.tasks.update_one(owner, task_id, versions, update({"checklist": after}, owner), conditions)
+        write = update({"checklist": after}, owner)
+        changed = await self.tasks.update_one(owner, task_id, versions, write, conditions, session)
         if changed is not None:
             return changed
-        task = read(await self.tasks.find(owner, task_id), owner)
+        task = read(await self.tasks.find(owner, task_id, session=session), owner)
         present = {item.id for item in task.checklist}
         if new in present:
             return task

@@ -33,14 +33,14 @@ class TrashService:
         tasks = damaged.read_all(TrashedTask, [show(task, owner) for task in found.entries], SOURCE)
         return Page(tasks, found.total)
 
-    async def restore(self, owner: UserRead, task_id: str) -> TaskRead:
+    async def restore(self, owner: UserRead, task_id: str, session: Session | None = None) -> TaskRead:
         """Takes a task out of the trash. The call can be repeated: a task whose last change was a restore stays as it is.
 
         Raises:
             NotFound: the trash of ``owner`` has no such task.
             KeyTaken: another task has taken its external key.
         """
-        return read(await self.trash.restore(owner, task_id), owner)
+        return read(await self.trash.restore(owner, task_id, session), owner)
 
     async def purge(self, owner: UserRead, task_id: str) -> None:
         """Deletes a task in the trash permanently. Raises NotFound."""

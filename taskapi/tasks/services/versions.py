@@ -12,7 +12,7 @@ from taskapi.core.clock import in_utc
 from taskapi.core.errors import FieldError, InvalidInput, NotFound
 from taskapi.core.fields import SentMoment, UTCDateTime
 from taskapi.db import damaged
-from taskapi.db.connection import BSON
+from taskapi.db.connection import BSON, Session
 from taskapi.tasks.errors import VersionNotKept
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.metadata import exact
@@ -113,7 +113,9 @@ class VersionService:
             version = _version_at(sound(stored, owner), query.as_of)
         return state_at_version(stored, version)
 
-    async def revert(self, owner: UserRead, task_id: str, version: int, versions: Versions) -> TaskRead:
+    async def revert(
+        self, owner: UserRead, task_id: str, version: int, versions: Versions, session: Session | None = None
+    ) -> TaskRead:
         """Creates a new version of a task with the values of ``version``, unless it has them already.
 
         Raises:
@@ -133,7 +135,7 @@ class VersionService:
                 raise InvalidInput([FieldError("version", "was completed before the present created_at", "contradiction")])
             return update(literal(values), owner, Action.revert, derive=False)
 
-        return await self.tasks.update_with_retry(owner, task_id, versions, prepare, WITH_HISTORY)
+        return await self.tasks.update_with_retry(owner, task_id, versions, prepare, WITH_HISTORY, session)
 
 
 def entries(stored: BSON, owner: UserRead) -> list[HistoryEntry]:

@@ -17,7 +17,7 @@ from taskapi.core.cooperative import background_batch
 from taskapi.core.errors import NotFound
 from taskapi.core.fields import object_id
 from taskapi.db.batches import batches_of_ids, write_all
-from taskapi.db.connection import BSON, Database
+from taskapi.db.connection import BSON, Database, Session
 from taskapi.db.expressions import list_or_empty
 from taskapi.tasks.errors import KeyTaken
 from taskapi.tasks.storage.documents import TaskDocument
@@ -43,7 +43,7 @@ class TrashRepository:
         """A page of the stored tasks in the trash of ``owner``, last deleted first. The query may take ``milliseconds``."""
         return await query.find(self._tasks, _unexpired(owner), LAST_DELETED_FIRST, {**PUBLIC, "trash": 1}, milliseconds)
 
-    async def restore(self, owner: UserRead, task_id: str) -> BSON:
+    async def restore(self, owner: UserRead, task_id: str, session: Session | None = None) -> BSON:
         """Takes a task out of the trash and returns it as stored; a task whose last change was a restore stays as it is.
 
         Raises:
@@ -53,12 +53,12 @@ class TrashRepository:
         pipeline = restore_pipeline(owner, utc_now())
         try:
             restored = await self._tasks.find_one_and_update(
-                _task_filter(owner, task_id), pipeline, PUBLIC, return_document=ReturnDocument.AFTER
+                _task_filter(owner, task_id), pipeline, PUBLIC, return_document=ReturnDocument.AFTER, session=session
             )
         except DuplicateKeyError:
             raise KeyTaken from None
         if restored is None:
-            restored = await self._tasks.find_one({**task_filter(owner, task_id), **RESTORED_LAST}, PUBLIC)
+            restored = await self._tasks.find_one({**task_filter(owner, task_id), **RESTORED_LAST}, PUBLIC, session=session)
         if restored is None:
             raise _not_found()
         return restored

@@ -27,16 +27,21 @@ def earlier_answer(request: Request) -> bytes | None:
     return run.reservation.earlier if isinstance(run, KeyedRun) else None
 
 
-async def answer_in_transaction(request: Request, work: Callable[[Session | None], Awaitable[Response]]) -> Response:
-    """Runs ``work`` in a transaction that also records its response if the request has a key. MongoDB may have it run again.
+async def answer_once(
+    request: Request, work: Callable[[Session | None], Awaitable[Response]], *, atomic: bool = False
+) -> Response:
+    """Runs ``work``, and if the request has a key, in a transaction that also records the response.
+
+    MongoDB may have the transaction run again. On a standalone server there is none, and a kill can leave what was done
+    without the record.
 
     Raises:
-        TransactionsUnsupported: MongoDB is a standalone server.
+        TransactionsUnsupported: ``work`` is ``atomic``, so needs a transaction anyway, and MongoDB is a standalone server.
         IdempotencyInFlight: another run of the request has its key. Nothing was changed.
     """
     service, run = services_of(request)[IdempotencyService], state_of(request).keyed_run
     if not isinstance(run, KeyedRun):
-        return await service.records.transaction(work)
+        return await (service.records.transaction(work, required=True) if atomic else work(None))
     reservation = run.reservation
 
     async def work_and_record(session: Session | None) -> Response:
@@ -46,6 +51,6 @@ async def answer_in_transaction(request: Request, work: Callable[[Session | None
         await service.record(reservation, Answer(response.status_code, headers, bytes(response.body)), session)
         return response
 
-    response = await service.records.transaction(work_and_record)
+    response = await service.records.transaction(work_and_record, required=atomic)
     run.is_recorded = True
     return response

@@ -82,12 +82,12 @@ class IdempotencyRepository:
         result = await self._records.update_one(reservation.lease.mine, {"$set": values}, session=session)
         return result.matched_count == 1
 
-    async def transaction(self, work: Callable[[Session | None], Awaitable[Result]]) -> Result:
+    async def transaction(self, work: Callable[[Session | None], Awaitable[Result]], *, required: bool) -> Result:
         """Runs ``work`` with the session of a transaction, and again if MongoDB asks to retry it.
 
-        Raises TransactionsUnsupported on a standalone server.
+        On a standalone server, runs it without a session, or raises TransactionsUnsupported if one is ``required``.
         """
-        return await transaction(self._records, work, required=True)
+        return await transaction(self._records, work, required=required)
 
     async def renew(self, reservation: Reservation) -> bool:
         """Renews the lease. False when the reservation was lost."""

@@ -1,4 +1,4 @@
-"""An atomic bulk under a key: what it does and its answer are stored together, so a kill leaves both or neither."""
+"""What a request does and its answer are stored together, so a kill leaves both or neither."""
 
 import asyncio
 from typing import Any
@@ -26,7 +26,7 @@ def update(task: Any, **more: Any) -> dict[str, Any]:
     return {"op": "update", "id": task["id"], "changes": {"title": "From the bulk"}, **more}
 
 
-async def send_and_lose_answer(account: Account, body: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def send_and_lose_answer(account: Account, monkeypatch: pytest.MonkeyPatch, path: str, **options: Any) -> None:
     """Sends the request to a process that is killed when the route has answered."""
     capture = middleware._capture
 
@@ -36,14 +36,14 @@ async def send_and_lose_answer(account: Account, body: Any, monkeypatch: pytest.
 
     with monkeypatch.context() as patch:
         patch.setattr(middleware, "_capture", die)
-        is_problem(await account.post(PATH, json=body, headers=KEYED), 503, "database_unavailable")
+        is_problem(await account.post(path, **options), 503, "database_unavailable")
 
 
 async def test_repeat_gets_the_answer_that_was_lost(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     task, gone = await ada.make_task(), await ada.make_task()
     create = {"op": "create", "task": {"title": "Once"}}
     body = {"operations": [update(task, version=1), create, {"op": "delete", "id": gone["id"], "version": 1}]}
-    await send_and_lose_answer(ada, body, monkeypatch)
+    await send_and_lose_answer(ada, monkeypatch, PATH, json=body, headers=KEYED)
     again = await ada.post(PATH, json=body, headers=KEYED)
     assert (again.status_code, again.headers[REPLAY]) == (200, "true")
     assert [(each["status"], each["version"]) for each in again.json()] == [(200, 2), (201, 1), (204, None)]
@@ -54,12 +54,43 @@ async def test_repeat_gets_the_answer_that_was_lost(ada: Account, monkeypatch: p
 async def test_repeat_leaves_later_edits_alone(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     task = await ada.make_task()
     body = {"operations": [update(task)]}
-    await send_and_lose_answer(ada, body, monkeypatch)
+    await send_and_lose_answer(ada, monkeypatch, PATH, json=body, headers=KEYED)
     assert (await ada.patch(f"/tasks/{task['id']}", json={"title": "A later edit"})).status_code == 200
     again = await ada.post(PATH, json=body, headers=KEYED)
     assert (again.status_code, again.json()[0]["version"]) == (200, 2)
     stored = await stored_task(task["id"])
     assert (stored["title"], stored["version"]) == ("A later edit", 3)
+
+
+async def test_repeated_revert_gets_its_own_version(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = await ada.make_task(priority=1)
+    path, headers = f"/tasks/{task['id']}", {**KEYED, "If-Match": '"2"'}
+    assert (await ada.patch(path, json={"priority": 5})).status_code == 200
+    await send_and_lose_answer(ada, monkeypatch, f"{path}/revert", json={"version": 1}, headers=headers)
+    assert (await ada.patch(path, json={"priority": 4})).status_code == 200
+    again = await ada.post(f"{path}/revert", json={"version": 1}, headers=headers)
+    assert (again.status_code, again.headers["etag"], again.headers[REPLAY]) == (200, '"3"', "true")
+    assert (again.json()["priority"], (await stored_task(task["id"]))["priority"]) == (1, 4)
+
+
+async def test_item_removed_meanwhile_is_not_added_again(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"/tasks/{(await ada.make_task())['id']}/checklist"
+    await send_and_lose_answer(ada, monkeypatch, path, json={"text": "Milk"}, headers=KEYED)
+    (item,) = (await ada.get(path)).json()
+    assert (await ada.delete(f"{path}/{item['id']}")).status_code == 200
+    again = await ada.post(path, json={"text": "Milk"}, headers=KEYED)
+    assert (again.status_code, again.json()["checklist"], again.headers[REPLAY]) == (201, [item], "true")
+    assert again.headers["location"] == f"{path}/{item['id']}"
+    assert (await ada.get(path)).json() == []
+
+
+async def test_restored_task_may_change_before_the_repeat(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"/tasks/{(await ada.make_task())['id']}"
+    assert (await ada.delete(path)).status_code == 204
+    await send_and_lose_answer(ada, monkeypatch, f"{path}/restore", headers=KEYED)
+    assert (await ada.patch(path, json={"priority": 5})).status_code == 200
+    again = await ada.post(f"{path}/restore", headers=KEYED)
+    assert (again.status_code, again.json()["version"], again.headers[REPLAY]) == (200, 3, "true")
 
 
 async def test_recorded_answer_is_the_one_sent(ada: Account) -> None:
