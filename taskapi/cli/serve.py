@@ -32,7 +32,7 @@ from taskapi.core.errors import StartupError
 from taskapi.core.settings import PREFIX, Settings, load_settings
 from taskapi.core.startup_warnings import HANDED_DOWN, find_warnings
 from taskapi.db import embedded
-from taskapi.db.uris import mask_password
+from taskapi.db.uris import mask_secrets
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ def _announce(settings: Settings, host: str, port: int, *, embedded_server: bool
     if embedded_server:
         folder = settings.data_dir.absolute()
         uri = settings.mongodb_uri.get_secret_value()
-        shown = mask_password(uri)
+        shown = mask_secrets(uri)
         more = "" if shown == uri else f"\n          (with its password in {folder / 'mongodb_uri'})"
         lines += [f"MongoDB   {shown}{more}", f"Data      {folder}"]
     print("\n".join(lines), flush=True)

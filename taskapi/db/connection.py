@@ -34,7 +34,7 @@ from taskapi.db import driver_threads, indexes, validation, views
 from taskapi.db.codes import AUTHENTICATION_FAILED, UNAUTHORIZED
 from taskapi.db.early_connections import EarlyConnections
 from taskapi.db.indexes import IndexDrift
-from taskapi.db.uris import mask_password
+from taskapi.db.uris import mask_secrets
 from taskapi.db.validation import ValidatorDrift
 from taskapi.db.views import View, ViewDrift
 
@@ -204,7 +204,7 @@ def why_unreachable(error: PyMongoError, settings: Settings) -> str:
         reason = f"no usable server within {settings.mongodb_selection_timeout_ms / 1000:g} s"
     else:
         reason = str(error).split(", full error")[0]
-    return f"MongoDB at {mask_password(uri)} cannot be used (TASKAPI_MONGODB_URI): {reason}"
+    return f"MongoDB at {mask_secrets(uri)} cannot be used (TASKAPI_MONGODB_URI): {reason}"
 
 
 def acknowledged(collection: Collection) -> Collection:

@@ -1,6 +1,7 @@
 """MongoDB URIs as text."""
 
 import re
+from urllib.parse import unquote
 
 # Options of a URI that others need as well to reach the server. The rest is about the service's account or its patience.
 SHARED_OPTIONS = {
@@ -20,10 +21,22 @@ SHARED_OPTIONS = {
     "tlsallowinvalidhostnames",
 }
 
+# Options whose values may be shown. Any other may be a secret, such as ``tlsCertificateKeyFilePassword``, or a part of one.
+SHOWN_OPTIONS = SHARED_OPTIONS | {"authsource", "authmechanism"}
 
-def mask_password(uri: str) -> str:
-    """``uri`` without its password."""
-    return re.sub(r"://([^:/@]*):.*@", r"://\1:***@", uri)
+
+def mask_secrets(uri: str) -> str:
+    """``uri`` without its password and the options that may be secret. What is no valid URI shows less rather than more."""
+    before, mark, options = uri.partition("?")
+    if "@" in options:  # of a password with a question mark, perhaps
+        return re.sub(r"://([^:/@]*).*", r"://\1***", uri, flags=re.DOTALL)
+    before = re.sub(r"://([^:]*):.*@", r"://\1:***@", before, flags=re.DOTALL)
+    return before + mark + re.sub("[^&;]+", _shown, options)
+
+
+def _shown(option: re.Match[str]) -> str:
+    name, _, value = option[0].partition("=")
+    return option[0] if name.lower() in SHOWN_OPTIONS and "=" not in unquote(value) else "***"
 
 
 def for_account(uri: str, account: str, database: str, *, hosts: str | None = None) -> str:
