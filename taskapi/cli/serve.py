@@ -27,10 +27,10 @@ from taskapi.cli import report as cli_report
 from taskapi.cli import server
 from taskapi.cli import users as cli_users
 from taskapi.cli.supervisor import Supervisor
-from taskapi.core import logs
+from taskapi.core import env_file, logs
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import PREFIX, Settings, load_settings
-from taskapi.core.startup_warnings import HANDED_DOWN, find_warnings
+from taskapi.core.startup_warnings import find_warnings
 from taskapi.db import embedded
 from taskapi.db.uris import mask_secrets
 
@@ -107,6 +107,7 @@ def _count(text: str) -> int:
 
 
 def _serve(host: str, port: int, workers: int, reload: bool) -> None:
+    env_file.hand_down(PREFIX)
     settings = load_settings()
     _require_port(host, port)
     logs.configure(settings.log_level, settings.log_format)
@@ -189,7 +190,6 @@ def _import_app() -> None:
 def _hand_down(settings: Settings, complete: Settings) -> None:
     """Passes the database and the secrets to the workers: the configured secrets and those in the data folder."""
     assert complete.mongodb_uri
-    os.environ[HANDED_DOWN] = "1"
     os.environ[f"{PREFIX}MONGODB_URI"] = complete.mongodb_uri.get_secret_value()
     if settings.secret_keys:
         os.environ[f"{PREFIX}SECRET_KEYS"] = ",".join(settings.secrets)

@@ -1,23 +1,44 @@
 """Reading the file ``.env``. Each problem is reported in one line."""
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from taskapi.core.errors import StartupError
 from taskapi.core.startup_files import explained
 
 ENV_FILE = Path(".env")
+ENCODING = "utf-8-sig"
+HANDED_DOWN = "_TASKAPI_HANDED_DOWN"  # in the environment of a process whose parent has warned about its settings
+EVERYTHING = "everything"  # its value if all settings are there; a parent that still runs version 1.4 hands down only some
+
+
+def env_file() -> Path | None:
+    """The file with settings; None if they were handed down."""
+    return None if os.environ.get(HANDED_DOWN) == EVERYTHING else ENV_FILE
+
+
+def hand_down(prefix: str) -> None:
+    """Puts the settings of ``.env`` into the environment of this process and its children, which do not read the file again."""
+    given = {name.upper() for name, value in os.environ.items() if value}
+    for name, value in dotenv_values(ENV_FILE, encoding=ENCODING).items():
+        if value and name.upper().startswith(prefix) and name.upper() not in given:
+            os.environ[name.upper()] = value
+    os.environ[HANDED_DOWN] = EVERYTHING
 
 
 def read_env_file() -> str:
-    """The text of ``.env``; empty if there is no such file.
+    """The text of ``.env``; empty if there is no such file, or its settings were handed down.
 
     Raises:
         StartupError: it cannot be read, is not UTF-8, or has a line that sets nothing.
     """
+    if env_file() is None:
+        return ""
     with explained(f"{ENV_FILE} cannot be read"):
         if ENV_FILE.is_dir():
             raise StartupError(f"{ENV_FILE} is a folder, not a file; rename it, or start taskapi in another folder")
@@ -25,7 +46,7 @@ def read_env_file() -> str:
             return ""
         content = ENV_FILE.read_bytes()
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode(ENCODING)
     except UnicodeDecodeError as error:
         raise not_utf8(error) from None
     if "\0" in text:

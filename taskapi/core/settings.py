@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from taskapi.core.env_file import ENV_FILE, not_utf8, read_env_file
+from taskapi.core.env_file import ENCODING, ENV_FILE, env_file, not_utf8, read_env_file
 from taskapi.core.errors import StartupError
 
 PREFIX = "TASKAPI_"
@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_file=ENV_FILE,
-        env_file_encoding="utf-8-sig",
+        env_file_encoding=ENCODING,
         env_ignore_empty=True,
         extra="ignore",
         allow_inf_nan=False,
@@ -285,7 +285,7 @@ def load_settings() -> Settings:
     read_env_file()
     logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # lines it cannot read are among our own warnings
     try:
-        return Settings()
+        return Settings(_env_file=env_file())
     except ValidationError as error:
         lines = []
         for fault in error.errors(include_input=False, include_url=False):

@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
-from taskapi.core.env_file import ENV_FILE, names_in, read_env_file
+from taskapi.core.env_file import ENV_FILE, HANDED_DOWN, names_in, read_env_file
 from taskapi.core.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
 
 VARIABLES = sorted(PREFIX + name.upper() for name in Settings.model_fields)
-HANDED_DOWN = "_TASKAPI_HANDED_DOWN"  # set in the environment of a process whose parent has already warned
 SIMILARITY = 0.8  # between a misspelt name and the suggested one, from 0 to 1
 ACCOUNTS_DATABASE = "admin"  # in a URI, it names the database of MongoDB's accounts, not of the data
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from taskapi.core.env_file import HANDED_DOWN, hand_down
 from taskapi.core.errors import StartupError
-from taskapi.core.settings import OWN_PATH, Settings, load_settings
+from taskapi.core.settings import OWN_PATH, PREFIX, Settings, load_settings
 from taskapi.core.startup_warnings import find_warnings
 from taskapi.main import create_app
 
@@ -35,6 +36,17 @@ def test_the_environment_and_the_env_file_are_read(monkeypatch: pytest.MonkeyPat
     settings = load_settings()
     assert (settings.log_level, settings.access_token_minutes, settings.mongodb_uri) == ("debug", 5, None)
     assert settings.cors_origins == ("https://a.example", "https://b.example")
+
+
+def test_settings_handed_down_replace_the_env_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"TASKAPI_LOG_LEVEL": "error", "taskapi_trash_days": "7", "TASKAPI_DOCS": "", HANDED_DOWN: "1"}  # as by version 1.4
+    monkeypatch.setattr(os, "environ", os.environ | given)
+    Path(".env").write_text("TASKAPI_LOG_LEVEL=debug\nTASKAPI_TRASH_DAYS=8\ntaskapi_docs=false\nTASKAPI_APP_URL=\nOTHER=x\n")
+    before = load_settings()
+    hand_down(PREFIX)
+    Path(".env").write_text("nonsense")
+    assert (load_settings(), "OTHER" in os.environ) == (before, False)
+    assert (before.log_level, before.trash_days, before.docs) == ("error", 7, False)
 
 
 @pytest.mark.parametrize(

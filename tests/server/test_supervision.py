@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from tests.leaks import keep_secret
 from tests.server.process import Server, launched, serving, wait_until
 
 pytestmark = pytest.mark.real
+
+OLD = keep_secret("old-0123456789abcdef0123456789abcdef", "secret key")
+NEW = keep_secret("new-fedcba9876543210fedcba9876543210", "secret key")
 
 
 def workers(server: Server) -> list[int]:
@@ -54,3 +58,30 @@ def test_stop_reaching_workers_first_is_no_failed_start(folder: Path) -> None:
         server.process.terminate()
         os.kill(server.process.pid, signal.SIGCONT)
         assert server.process.wait(30) == 0, server.output
+
+
+def test_replacements_keep_the_settings_of_the_start(folder: Path) -> None:
+    env = folder.parent / ".env"
+    env.write_text(f"TASKAPI_SECRET_KEY={OLD}\nTASKAPI_REQUESTS_PER_MINUTE=1000\n")
+    with serving(folder, "--workers", "2") as server:
+        wait_until(lambda: server.output.count("is ready") == 2, "both workers")
+        ada = server.account("ada")
+        env.write_text(f"TASKAPI_SECRET_KEYS={NEW},{OLD}\nTASKAPI_REQUESTS_PER_MINUTE=7000\n")  # for the next start
+        replaced = workers(server)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: server.output.count("is ready") == 4 and not {*workers(server)} & {*replaced}, "others", 120)
+        assert answers(server, ada) == {(200, "1000")}
+        env.write_text("nonsense\n")
+        kill_a_worker(server)
+        wait_until(lambda: server.output.count("is ready") == 5, "a replacement", 120)
+        assert answers(server, ada) == {(200, "1000")}
+
+
+def answers(server: Server, headers: dict[str, str]) -> set[tuple[int, str | None]]:
+    """The status and the limit in the answers on so many connections that each worker accepts some."""
+    found = set()
+    for _ in range(32):
+        with server.client(headers=headers) as client:
+            answer = client.get("/users/me")
+        found.add((answer.status_code, answer.headers.get("ratelimit-limit")))
+    return found
