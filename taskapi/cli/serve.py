@@ -31,8 +31,7 @@ from taskapi.core import env_file, logs
 from taskapi.core.errors import StartupError
 from taskapi.core.settings import PREFIX, Settings, load_settings
 from taskapi.core.startup_warnings import find_warnings
-from taskapi.db import embedded
-from taskapi.db.uris import mask_secrets
+from taskapi.db import embedded, uris
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +108,7 @@ def _count(text: str) -> int:
 def _serve(host: str, port: int, workers: int, reload: bool) -> None:
     env_file.hand_down(PREFIX)
     settings = load_settings()
+    uris.require_valid(settings)
     _require_port(host, port)
     logs.configure(settings.log_level, settings.log_format)
     for number in STOP_SIGNALS:
@@ -206,7 +206,7 @@ def _announce(settings: Settings, host: str, port: int, *, embedded_server: bool
     if embedded_server:
         folder = settings.data_dir.absolute()
         uri = settings.mongodb_uri.get_secret_value()
-        shown = mask_secrets(uri)
+        shown = uris.mask_secrets(uri)
         more = "" if shown == uri else f"\n          (with its password in {folder / 'mongodb_uri'})"
         lines += [f"MongoDB   {shown}{more}", f"Data      {folder}"]
     print("\n".join(lines), flush=True)

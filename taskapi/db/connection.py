@@ -14,27 +14,18 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from motor.frameworks import asyncio as motor_framework
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo.errors import (
-    ConnectionFailure,
-    InvalidName,
-    InvalidURI,
-    OperationFailure,
-    PyMongoError,
-)
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from taskapi.core.errors import (
-    StartupError,
-)
+from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
-from taskapi.db import driver_threads, indexes, validation, views
+from taskapi.db import driver_threads, indexes, uris, validation, views
 from taskapi.db.codes import AUTHENTICATION_FAILED, UNAUTHORIZED
 from taskapi.db.early_connections import EarlyConnections
 from taskapi.db.indexes import IndexDrift
-from taskapi.db.uris import mask_secrets
 from taskapi.db.validation import ValidatorDrift
 from taskapi.db.views import View, ViewDrift
 
@@ -84,15 +75,9 @@ def make_client(kind: Callable[..., AnyClient], settings: Settings, options: dic
         raise StartupError("TASKAPI_MONGODB_URI is not set")
     uri, patience = settings.mongodb_uri.get_secret_value(), settings.mongodb_selection_timeout_ms
     options = {"appname": "taskapi", "serverSelectionTimeoutMS": patience, "connectTimeoutMS": patience, **options}
-    try:
+    with uris.explained():
         given = {name.lower() for name in parse_uri(uri)["options"]}
         return kind(uri, **{name: value for name, value in options.items() if name.lower() not in given})
-    except (InvalidName, InvalidURI):  # their messages repeat parts of the URI
-        raise StartupError(
-            "TASKAPI_MONGODB_URI is not a valid MongoDB URI; percent-encode the user name and the password"
-        ) from None
-    except (PyMongoError, ValueError) as error:
-        raise StartupError(f"TASKAPI_MONGODB_URI: {error}") from None
 
 
 class Database:
@@ -204,7 +189,7 @@ def why_unreachable(error: PyMongoError, settings: Settings) -> str:
         reason = f"no usable server within {settings.mongodb_selection_timeout_ms / 1000:g} s"
     else:
         reason = str(error).split(", full error")[0]
-    return f"MongoDB at {mask_secrets(uri)} cannot be used (TASKAPI_MONGODB_URI): {reason}"
+    return f"MongoDB at {uris.mask_secrets(uri)} cannot be used (TASKAPI_MONGODB_URI): {reason}"
 
 
 def acknowledged(collection: Collection) -> Collection:

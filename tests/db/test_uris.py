@@ -1,8 +1,14 @@
-"""MongoDB URIs as text."""
+"""MongoDB URIs: what is wrong with one, and what of it is shown or given to others."""
+
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from taskapi.db.uris import for_account, mask_secrets
+from taskapi.core.errors import StartupError
+from taskapi.core.settings import Settings
+from taskapi.db.connection import connect
+from taskapi.db.uris import for_account, mask_secrets, require_valid
 
 
 @pytest.mark.parametrize(
@@ -71,3 +77,28 @@ def test_hosts_can_be_replaced() -> None:
 )
 def test_a_shown_uri_has_no_secrets(uri: str, shown: str) -> None:
     assert mask_secrets(uri) == shown
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("tlsCAFile={folder}/missing", "{folder}/missing cannot be used: No such file or directory"),
+        ("tls=true&tlsCertificateKeyFile={folder}", "{folder} cannot be used: Is a directory"),
+        ("tls=true&tlsCAFile={folder}/empty", "a file with certificates cannot be used: "),
+        ("zlibCompressionLevel=much", "zlibcompressionlevel must be an integer"),
+    ],
+)
+def test_unusable_option_is_named_in_one_line(tmp_path: Path, options: str, says: str) -> None:
+    (tmp_path / "empty").write_text("")
+    uri = "mongodb://localhost:1/?" + options.format(folder=tmp_path)
+    settings = Settings(mongodb_uri=SecretStr(uri), secret_key=SecretStr("0123456789abcdef" * 2), _env_file=None)
+    for refuses in (connect, require_valid):
+        with pytest.raises(StartupError) as caught:
+            refuses(settings)
+        assert str(caught.value).startswith("TASKAPI_MONGODB_URI: " + says.format(folder=tmp_path))
+        assert "\n" not in str(caught.value)
+
+
+def test_names_are_not_looked_up_before_the_start() -> None:
+    uri = SecretStr("mongodb+srv://a:b@nowhere.invalid/?w=majority")
+    require_valid(Settings(mongodb_uri=uri, secret_key=SecretStr("0123456789abcdef" * 2), _env_file=None))

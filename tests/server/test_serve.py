@@ -187,6 +187,14 @@ def test_foreign_host_is_reported_in_one_line(folder: Path, host: str, reason: s
     assert reason in line
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_missing_certificate_file_is_named(folder: Path, workers: str) -> None:
+    missing = folder.parent / "ca.pem"
+    uri = f"mongodb://127.0.0.1:1/?tls=true&tlsCAFile={missing}"
+    status, said = run_to_end(folder, "--workers", workers, MONGODB_URI=uri, SECRET_KEY="0123456789abcdef" * 2)
+    assert (status, said) == (1, f"taskapi: TASKAPI_MONGODB_URI: {missing} cannot be used: No such file or directory\n")
+
+
 @pytest.mark.parametrize("arguments", [["--port", "0"], ["--port", "http"], ["--workers", "0"], ["--workers", "2", "--reload"]])
 def test_wrong_arguments_are_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
