@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         5000, ge=100, le=600_000, description="Maximum time for one operation as a whole; also sent to the server as maxTimeMS."
     )
     query_timeout_ms: int = Field(2000, ge=1, le=60_000, description="Maximum time for one list of tasks; MongoDB enforces it.")
-    mongodb_pool_size: int = Field(50, ge=1, le=1000, description="Maximum number of connections to each server, per worker.")
+    mongodb_pool_size: int = Field(50, ge=3, le=1000, description="Maximum number of connections to each server, per worker.")
 
     migrate: Literal["check", "auto"] = Field(
         "check", description="On a database of an earlier version: refuse to start, or migrate it first."

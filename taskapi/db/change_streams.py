@@ -26,7 +26,7 @@ from taskapi.db.connection import BSON, Collection, acknowledged, driver_collect
 
 log = logging.getLogger(__name__)
 
-AWAIT_MS = 1000  # that MongoDB waits for a change before it answers that there is none
+AWAIT_MS = 1000  # that MongoDB waits for a change, at most, before it answers that there is none
 MAX_WAITING = 5000  # changes that have been read, but not taken: then no more are read
 MAX_BATCH = 1000
 LOST = {
@@ -137,7 +137,9 @@ class _Reader:
             self._end(error)
 
     def _read(self) -> None:
-        with self._collection.watch(self._pipeline, max_await_time_ms=AWAIT_MS, **self._start) as stream:
+        timeout = self._collection.database.client.options.timeout  # in seconds; None or 0: no limit
+        patience = min(AWAIT_MS, int(timeout * 500)) if timeout else AWAIT_MS  # then the answer comes in time
+        with self._collection.watch(self._pipeline, max_await_time_ms=patience, **self._start) as stream:
             self._hand_over(None, stream.resume_token)
             while not self._stopping:
                 change = stream.try_next()

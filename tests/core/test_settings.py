@@ -56,6 +56,7 @@ def test_settings_handed_down_replace_the_env_file(monkeypatch: pytest.MonkeyPat
         ("TASKAPI_MONGODB_DATABASE", "a.b"),
         ("TASKAPI_MONGODB_DATABASE", "x" * 64),
         ("TASKAPI_MONGODB_TIMEOUT_MS", "soon"),
+        ("TASKAPI_MONGODB_POOL_SIZE", "2"),
         ("TASKAPI_SECRET_KEY", "short"),
         ("TASKAPI_SECRET_KEY", "changeme" * 8),
         ("TASKAPI_SECRET_KEY", "a" * 64),

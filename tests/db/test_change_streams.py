@@ -4,12 +4,15 @@ import asyncio
 import threading
 
 import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from taskapi.db import change_streams
-from taskapi.db.connection import Database
+from taskapi.db.connection import Client, Database, make_client
 from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
+from tests.conftest import make_settings
 from tests.stored import service
 
 pytestmark = pytest.mark.real
@@ -42,3 +45,34 @@ async def test_stop_of_a_full_reader_ends_it(ada: Account, monkeypatch: pytest.M
         assert not thread.is_alive()
     finally:
         reader._taken.set()
+
+
+class Answers(CommandListener):
+    """MongoDB's answers to those who wait for changes."""
+
+    def __init__(self) -> None:
+        self.wanted, self.failures = threading.Semaphore(0), 0
+
+    def started(self, event: CommandStartedEvent) -> None:
+        pass
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        if event.command_name == "getMore":
+            self.wanted.release()
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        self.failures += event.command_name == "getMore"
+
+
+async def test_a_short_timeout_interrupts_no_idle_stream(ada: Account) -> None:
+    answers, settings = Answers(), make_settings()
+    options = {"timeoutMS": change_streams.AWAIT_MS * 0.9, "event_listeners": [answers]}
+    client: Client = make_client(AsyncIOMotorClient, settings, options)
+    try:
+        tasks = Database(client, settings.mongodb_database).collection(TaskDocument)
+        async with change_streams.open_stream(tasks, []):
+            for _ in range(3):
+                assert await asyncio.to_thread(answers.wanted.acquire, timeout=PATIENCE)
+        assert answers.failures == 0
+    finally:
+        client.close()

@@ -107,6 +107,18 @@ def begin(stream: Stream) -> str:
     return hello.id
 
 
+def test_smallest_pool_serves_streams_webhooks_and_writes(folder: Path) -> None:
+    with serving(folder, MONGODB_POOL_SIZE="3", WEBHOOKS_ALLOW_PRIVATE="true") as server:
+        headers = server.account()
+        with server.client(headers=headers) as client:
+            assert client.post("/webhooks", json={"url": "http://127.0.0.1:9/"}).status_code == 201
+        with following(server, headers) as stream:
+            begin(stream)
+            titles = [f"Task {number}" for number in range(10)]
+            make_tasks(server, headers, *titles)
+            assert stream.titles(10) == titles
+
+
 @pytest.mark.parametrize("arguments", WORKERS, ids=["one", "two"])
 def test_a_stop_ends_streams_at_once(folder: Path, arguments: tuple[str, ...]) -> None:
     with serving(folder, *arguments) as server:
