@@ -5,6 +5,7 @@ import errno
 import gc
 import importlib
 import io
+import json
 import logging
 import os
 import signal
@@ -192,7 +193,7 @@ def _hand_down(settings: Settings, complete: Settings) -> None:
     assert complete.mongodb_uri
     os.environ[f"{PREFIX}MONGODB_URI"] = complete.mongodb_uri.get_secret_value()
     if settings.secret_keys:
-        os.environ[f"{PREFIX}SECRET_KEYS"] = ",".join(settings.secrets)
+        os.environ[f"{PREFIX}SECRET_KEYS"] = json.dumps(settings.secrets)
     else:
         os.environ[f"{PREFIX}SECRET_KEY"] = complete.secrets[0]
 

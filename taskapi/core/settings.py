@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -42,6 +42,7 @@ PLACEHOLDERS = (
 )
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+JSON_ARRAY = TypeAdapter(tuple[SecretStr, ...])
 
 
 class Settings(BaseSettings):
@@ -86,7 +87,7 @@ class Settings(BaseSettings):
 
     secret_key: SecretStr | None = Field(None, description="Signs tokens; at least 32 bytes.")
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Several instead of secret_key, comma-separated: the first signs, all verify."
+        (), description="Several instead of secret_key, comma-separated or a JSON array: the first signs, all verify."
     )
     access_token_minutes: int = Field(30, ge=1, le=24 * 60, description="Lifetime of an access token, in minutes.")
     refresh_token_days: int = Field(30, ge=1, le=365, description="Lifetime of a session that is not refreshed, in days.")
@@ -147,6 +148,8 @@ class Settings(BaseSettings):
     def _split_secrets(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
+        with suppress(ValidationError):
+            return JSON_ARRAY.validate_json(value)
         return tuple(SecretStr(part.strip()) for part in value.split(",") if part.strip())
 
     @field_validator("dns_servers", mode="before")

@@ -1,5 +1,6 @@
 """A secret that is set beside the one that the embedded server made for itself: nobody is signed out unawares."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.server.test_accounts import sign_in, statuses
 pytestmark = pytest.mark.real
 
 GIVEN = keep_secret("the,key-of-the-containers-0123456789abcdef", "secret key")  # a comma is part of it
+NEW = keep_secret("the-next-key-fedcba9876543210fedcba9876543210", "secret key")
 
 
 def said(server: Server, text: str) -> int:
@@ -40,3 +42,12 @@ def test_configured_key_signs_while_stored_key_still_verifies(folder: Path) -> N
         assert statuses(server, given) == {401}
         assert said(server, "the secret key has changed") == 1
         assert len(server.warnings) == 1
+
+
+def test_key_with_a_comma_can_be_changed(folder: Path) -> None:
+    with serving(folder, SECRET_KEY=GIVEN) as server, server.client() as client:
+        client.post("/register", json={"username": "ada", "password": PASSWORD})
+        headers = sign_in(client, "ada")
+    with serving(folder, "--workers", "2", SECRET_KEYS=json.dumps([NEW, GIVEN])) as server:
+        assert statuses(server, headers) == {200}
+        assert server.warnings == []
