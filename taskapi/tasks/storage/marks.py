@@ -1,7 +1,8 @@
 """What a write leaves in a task for readers of the database: when the task changed, and when its status did.
 
 ``changed_at`` is the time of the last write, whatever wrote, and later with each write of a task. It is the time at which the
-write began, by the clock of MongoDB, or of the service for a new task: the write may be visible only some time after that.
+write began, by the clock of MongoDB, or of the service for a new task and a direct change: the write may be visible only some
+time after that.
 docs/changes.md says how a script finds what has changed and misses nothing.
 """
 

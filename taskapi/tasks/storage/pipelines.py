@@ -1,8 +1,13 @@
-"""Update pipelines, the one way a stored task changes: MongoDB itself computes what depends on stored values."""
+"""Update pipelines, by which stored tasks change: MongoDB itself computes what depends on stored values.
+
+Only changes of fields that nothing depends on may do without: see ``direct_changes``.
+"""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 from bson import ObjectId
 
@@ -39,11 +44,40 @@ PROGRESS = {
 }
 
 
-class Write(NamedTuple):
-    """A change of a task: the update pipeline, and the entry that it adds to the history."""
+@dataclass(frozen=True)
+class Write:
+    """A change of a task, and the entry that it adds to the history."""
 
-    pipeline: list[BSON]
+    fields: BSON  # stored name -> expression
     added: BSON
+    derive: bool = True  # the fields that depend on status and checklist
+
+    @cached_property
+    def values(self) -> BSON | None:
+        """The values of the fields, if all are stored as sent."""
+        if not self.fields.keys() <= set(DIRECT_FIELDS):
+            return None
+        known = {name: each["$literal"] for name, each in self.fields.items() if isinstance(each, dict) and "$literal" in each}
+        return known if len(known) == len(self.fields) else None
+
+    @cached_property
+    def pipeline(self) -> list[BSON]:
+        """The update pipeline."""
+        now, fields = self.added["at"], self.fields
+        stages = list[BSON]()
+        touched = [*fields, "updated_at"]
+        if self.derive and "status" in fields:
+            completed_at = {"$cond": [IS_DONE, {"$ifNull": ["$completed_at", now]}, None]}
+            changes = add_status_change(now, fields.get("completed_at"))
+            stages.append({"$set": {"completed": IS_DONE, "completed_at": completed_at, "status_changes": changes}})
+            touched += ["completed", "completed_at"]
+        elif "status" in fields:
+            stages.append({"$set": {"status_changes": add_status_change(now)}})
+        if self.derive and ("status" in fields or "checklist" in fields):
+            stages.append({"$set": {"progress": PROGRESS}})
+            touched.append("progress")
+        first = {"updated_at": later("$updated_at", now), **fields}
+        return record_history(first, *stages, touched=touched, added=self.added)
 
 
 def stored_items(items: Iterable[ChecklistItem]) -> list[BSON]:
@@ -69,23 +103,7 @@ def update(
     With ``derive=False``, ``fields`` contains the fields derived from status and checklist as well. Every change moves a task
     forward in the order of ``updated_at``, even if the clocks of two servers differ.
     """
-    now = now or utc_now()
-    stages = list[BSON]()
-    touched = [*fields, "updated_at"]
-    if derive and "status" in fields:
-        completed_at = {"$cond": [IS_DONE, {"$ifNull": ["$completed_at", now]}, None]}
-        changes = add_status_change(now, fields.get("completed_at"))
-        stages.append({"$set": {"completed": IS_DONE, "completed_at": completed_at, "status_changes": changes}})
-        touched += ["completed", "completed_at"]
-    elif "status" in fields:
-        stages.append({"$set": {"status_changes": add_status_change(now)}})
-    if derive and ("status" in fields or "checklist" in fields):
-        stages.append({"$set": {"progress": PROGRESS}})
-        touched.append("progress")
-    added = entry(action, by, now)
-    return Write(
-        record_history({"updated_at": later("$updated_at", now), **fields}, *stages, touched=touched, added=added), added
-    )
+    return Write(fields, entry(action, by, now or utc_now()), derive)
 
 
 def direct_values(data: TaskCreate | TaskUpdate, *, unset: bool = False) -> BSON:

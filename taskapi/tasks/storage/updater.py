@@ -1,21 +1,23 @@
 """Changes tasks. Changes that arrive together are written at once, and each caller gets the outcome of their own.
 
-A group is one bulk write and one query for the changed tasks::
+A group is one bulk write, and a query before it or after it, or both::
 
-    PATCH 1 ─┐
-    PATCH 2 ─┼─▶ bulk write ─┬─ 1 and 2 changed ──▶ query ─▶ the answers of 1 and 2
-    PATCH 3 ─┘               └─ 3 matched nothing ─▶ a write of its own decides
+    PATCH 1 ─┐                    ┌─ 1 changed, as worked out before ─▶ the answer of 1
+    PATCH 2 ─┼─ query 1 ─▶ bulk ──┼─ 2 changed ─▶ query 2 ─▶ the answer of 2
+    PATCH 3 ─┘            write   └─ 3 matched nothing ─▶ a write of its own decides
+
+Change 1 sets only fields that are stored as sent: see ``direct_changes``. The others are update pipelines.
 
 A write waits for a transaction that has changed its task. A group that takes long gives way to the next one, and for a while
 those whose tasks are in it change theirs one by one: nobody keeps the changes of others waiting for long.
 
-If the last entry in the history of a task is not that of the change, the task has changed again: by another change of the
-group, or another worker. Then a second query reads the whole history, which tells how the task was.
+If the last entry in the history of a task that was read afterwards is not that of the change, the task has changed again: by
+another change of the group, or another worker. Then a second query reads the whole history, which tells how the task was.
 """
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ from taskapi.core.errors import DatabaseUnavailable
 from taskapi.db.codes import FAILED_VALIDATION, NOT_SINGLE_VALUE_FIELD
 from taskapi.db.connection import BSON, Database, Session
 from taskapi.db.errors import lacks_durability, to_write_error
+from taskapi.tasks.storage.direct_changes import READ, DirectChange, direct_change
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import Versions, at_version, is_of, undo
 from taskapi.tasks.storage.indexes import ID_INDEX
@@ -67,11 +70,15 @@ class _Change:
         found: ObjectId = self.matching["_id"]
         return found
 
-    def encode(self) -> tuple[UpdateOne, int]:
+    def encode(self, direct: DirectChange | None) -> tuple[UpdateOne, int]:
         """The change as a part of a bulk write, and its size in bytes. It does not match a task with a damaged version."""
+        if direct is not None:
+            matching = _raw({**self.matching, **direct.unchanged, **NEVER_INSERTED})
+            update = _raw(direct.update)
+            return UpdateOne(matching, update, upsert=True, hint=ID_INDEX), len(matching.raw) + len(update.raw)
         versions = {} if self.versions is None else {"version": {"$in": sorted(self.versions)}}  # an upsert allows no $expr
-        matching = RawBSONDocument(bson.encode({**self.matching, **versions, **NEVER_INSERTED}))
-        stages = [RawBSONDocument(bson.encode(stage)) for stage in self.write.pipeline]
+        matching = _raw({**self.matching, **versions, **NEVER_INSERTED})
+        stages = [_raw(stage) for stage in self.write.pipeline]
         return UpdateOne(matching, stages, upsert=True, hint=ID_INDEX), sum(len(each.raw) for each in (matching, *stages))
 
 
@@ -118,10 +125,11 @@ class TaskUpdater:
     async def _update(self, changes: Collection[_Change]) -> Mapping[_Change, Outcome]:
         if len(changes) == 1:
             return {change: await self._write(change) for change in changes}
+        direct = await self._direct(changes)
         outcomes, together, alone = dict[_Change, Outcome](), dict[_Change, UpdateOne](), list[_Change]()
         for change in changes:
             try:
-                statement, size = change.encode()
+                statement, size = change.encode(direct.get(change))
             except (BSONError, OverflowError) as error:
                 outcomes[change] = error
                 continue
@@ -129,9 +137,17 @@ class TaskUpdater:
                 alone.append(change)
             else:
                 together[change] = statement
-        for found in await asyncio.gather(self._write_together(together), *map(self._write_alone, alone)):
+        for found in await asyncio.gather(self._write_together(together, direct), *map(self._write_alone, alone)):
             outcomes |= found
         return outcomes
+
+    async def _direct(self, changes: Collection[_Change]) -> dict[_Change, DirectChange]:
+        """The changes that can be worked out before. Of several of one task, only the first could meet it as it was read."""
+        counts = Counter(change.task_id for change in changes)
+        possible = [change for change in changes if change.write.values is not None and counts[change.task_id] == 1]
+        tasks = await self._find(possible, outside_trash_of(change.scope for change in possible), READ)
+        worked_out = ((change, direct_change(task, change.versions, change.write)) for change, task in tasks.items())
+        return {change: direct for change, direct in worked_out if direct is not None}
 
     async def _write_alone(self, change: _Change) -> dict[_Change, Outcome]:
         try:
@@ -139,7 +155,9 @@ class TaskUpdater:
         except PyMongoError as error:
             return {change: error}
 
-    async def _write_together(self, changes: Mapping[_Change, UpdateOne]) -> dict[_Change, Outcome]:
+    async def _write_together(
+        self, changes: Mapping[_Change, UpdateOne], direct: Mapping[_Change, DirectChange]
+    ) -> dict[_Change, Outcome]:
         written = list(changes)
         if len(written) < 2:
             return await self._write_alone(*written) if written else {}
@@ -159,7 +177,9 @@ class TaskUpdater:
             return dict.fromkeys(written, error)
         if matched != len(written):  # MongoDB does not say which of them were carried out
             return outcomes | dict.fromkeys([*written, *unmatched], DatabaseUnavailable())
-        for found in await asyncio.gather(self._read(written), *map(self._write_alone, unmatched)):
+        outcomes |= {change: direct[change].after for change in written if change in direct}
+        others = [change for change in written if change not in direct]
+        for found in await asyncio.gather(self._read(others), *map(self._write_alone, unmatched)):
             outcomes |= found
         return outcomes
 
@@ -187,6 +207,10 @@ class TaskUpdater:
         for task in await cursor.to_list(None):
             found[task["_id"]].append(task)
         return {change: task for change in changes for task in found[change.task_id] if change.scope.covers(task)}
+
+
+def _raw(document: BSON) -> RawBSONDocument:
+    return RawBSONDocument(bson.encode(document))
 
 
 def _as_written(task: BSON | None, added: BSON) -> BSON | None:

@@ -66,8 +66,9 @@ async def make(change: Change, number: int, repository: TaskRepository, task_id:
     """The task after a change, None, or the error; ``asyncio.CancelledError`` for a caller who has gone."""
     request_id.set(f"request-{number}")
     owner = OWNERS[change.owner]
-    priority = change.fault if change.fault is not None else change.priority
-    fields = {**literal({"title": f"change {number}"}), "priority": priority}
+    fields = literal({"title": f"change {number}", "priority": change.priority})
+    if change.fault is not None:
+        fields["priority"] = change.fault
     conditions = [] if change.at_most is None else [{"priority": {"$lte": change.at_most}}]
     return await repository.update_one(owner, str(task_id), change.versions, update(fields, owner), conditions)
 
@@ -185,15 +186,15 @@ async def test_overtaken_change_shows_its_own_state(
     one, other = await store(OWNERS[0]), await store(OWNERS[1])
     (repository,) = repositories()
     updater = repository._updater
-    find, overtakers = updater._find, [meanwhile]
+    read, overtakers = updater._read, [meanwhile]
 
-    async def find_later(*arguments: Any) -> Any:
+    async def read_later(*arguments: Any) -> Any:
         if overtakers:
             await overtakers.pop()(one)
-        return await find(*arguments)
+        return await read(*arguments)
 
-    monkeypatch.setattr(updater, "_find", find_later)
-    fields = {"priority": 1, "title": "one"}
+    monkeypatch.setattr(updater, "_read", read_later)
+    fields = {"priority": 1, "title": "one", "checklist": []}  # which is not stored as sent
     ada, bob, _ = OWNERS
     changes = [(one, literal(fields)), (other, literal({"title": "two"})), (other, literal({"title": "three"}))]
     found = await change_together(repository, *changes, owners=[ada, bob, bob])
@@ -261,11 +262,14 @@ async def test_unacknowledged_changes_are_reported_as_unavailable(anonymous: obj
 async def test_failed_query_leaves_the_outcome_unknown(anonymous: object, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [await store(OWNERS[0]), await store(OWNERS[0]), ObjectId()]
     (repository,) = repositories()
+    find = repository._updater._find
 
-    async def fail(*_: Any) -> Any:
+    async def fail(changes: Any, *arguments: Any) -> Any:
+        if await collection(TaskDocument).count_documents({"priority": 1}) == 0:
+            return await find(changes, *arguments)
         raise AutoReconnect("gone")
 
     monkeypatch.setattr(repository._updater, "_find", fail)
-    found = await change_together(repository, *((each, literal({"priority": 1})) for each in ids))
+    found = await change_together(repository, *((each, literal({"priority": 1, "checklist": []})) for each in ids))
     assert [each and type(to_domain_error(each)) for each in found] == [DatabaseUnavailable, DatabaseUnavailable, None]
     assert await collection(TaskDocument).count_documents({"priority": 1, "version": 2}) == 2

@@ -36,7 +36,7 @@ async def store(owner: UserRead, **fields: Any) -> ObjectId:
     task_id = ObjectId()
     plain = {"title": "new", "description": "", "status": "todo", "completed": False, "completed_at": None, "priority": 3}
     more: BSON = {"due_date": None, "tags": [], "links": [], "checklist": [], "progress": 0.0, "metadata": {}, "version": 1}
-    times = {"created_at": NOW, "updated_at": NOW}
+    times = {"created_at": NOW, "updated_at": NOW, "changed_at": NOW}
     reference = {"id": owner.object_id, "username": owner.username}
     await collection(TaskDocument).insert_one(
         {"_id": task_id, **Scope.of(owner).outside_trash, **plain, **more, **times, "owner": reference, "history": [], **fields}
