@@ -42,7 +42,7 @@ class ImportLine(NamedTuple):
 
 
 def line_of(owner: UserRead, data: TaskImport, number: int) -> ImportLine:
-    """The line at ``number`` with the values ``data``. Ids are generated here, in the order of the lines."""
+    """The line at ``number`` with the values ``data``. Ids are generated here, so it is called in the order of the lines."""
     task = _new(owner, data)
     if not isinstance(data, TaskImportById) or data.id is None:
         return ImportLine(data, task, number=number)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bson import ObjectId
 from pydantic import ValidationError
@@ -13,6 +14,8 @@ from taskapi.tasks.errors import TooManyLines
 from taskapi.tasks.import_export.import_line import ImportLine, line_of
 from taskapi.tasks.import_export.records import Record, Records
 from taskapi.tasks.import_export.schemas import (
+    AT_ANY_TIME,
+    IN_FUTURE,
     MAX_LINES,
     ImportQuery,
     ImportReport,
@@ -63,19 +66,28 @@ class ImportService:
                     await batch.take(line_of(owner, data, record.number), record.size)
                 else:
                     report.fail(record.number, data)
+                    _skip_ids(owner, record, model, data)
             await batch.finish()
         return report
 
 
-def _read(record: Record, model: type[TaskImport]) -> TaskImport | Sequence[FieldError]:
+def _read(record: Record, model: type[TaskImport], context: Any = None) -> TaskImport | Sequence[FieldError]:
     if record.faults:
         return record.faults
     if isinstance(record.value, dict) and len(record.value) > MAX_FIELDS:
         return [FieldError("", f"should have at most {MAX_FIELDS} fields", "too_many_fields")]
     try:
-        return model.model_validate(record.value)
+        return model.model_validate(record.value, context=context)
     except ValidationError as error:
         return field_errors(error)
+
+
+def _skip_ids(owner: UserRead, record: Record, model: type[TaskImport], faults: Sequence[FieldError]) -> None:
+    """Draws the ids of a line that was refused but may be valid when the request is repeated: the others keep theirs."""
+    if any(fault.type == IN_FUTURE for fault in faults):
+        data = _read(record, model, AT_ANY_TIME)
+        if isinstance(data, TaskImport):
+            line_of(owner, data, record.number)
 
 
 class _Batch:

@@ -1,16 +1,18 @@
 """Times of an import at both ends of the calendar."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from taskapi.core.clock import in_utc
+from taskapi.core.clock import in_utc, rfc3339, utc_now
 from taskapi.db.expressions import MAX_TIME
+from taskapi.tasks.import_export import schemas
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, stored_task
 from tests.stored import collection
-from tests.tasks.import_export.test_importer import count, faults, take, tasks_of
+from tests.tasks.import_export.test_importer import JSONL, count, faults, jsonl, take, tasks_of
+from tests.web.idempotency.records import KEYED, forget_answer
 
 pytestmark = pytest.mark.real
 
@@ -53,3 +55,19 @@ async def test_dry_run_changes_task_of_any_time(ada: Account, updated_at: dateti
     assert [task["title"] for task in await tasks_of(ada)] == ["old"]
     assert await take(ada, lines) == {"lines": 2, "updated": 2}
     assert [task["title"] for task in await tasks_of(ada)] == ["newer"]
+
+
+async def test_line_valid_when_repeated_moves_no_ids(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    soon = {"created_at": rfc3339(utc_now() + timedelta(minutes=10)), "checklist": [{"text": "one"}, {"text": "two"}]}
+    body = jsonl({"title": "a later line", **soon}, {"title": "b second", "checklist": [{"text": "x"}]}, {"title": "c third"})
+    first = await ada.post("/tasks/import", content=body, headers={**JSONL, **KEYED})
+    assert (first.json()["created"], first.json()["failed"]) == (2, 1)
+    before = await tasks_of(ada)
+    assert [task["title"] for task in before] == ["b second", "c third"]
+    await forget_answer()
+    monkeypatch.setattr(schemas, "utc_now", lambda: utc_now() + timedelta(minutes=10))
+    again = await ada.post("/tasks/import", content=body, headers={**JSONL, **KEYED})
+    assert (again.json()["created"], again.json()["failed"]) == (3, 0)
+    later, *others = await tasks_of(ada)
+    assert (later["title"], later["created_at"], others) == ("a later line", soon["created_at"], before)
+    assert await count() == 3
