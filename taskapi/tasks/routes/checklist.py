@@ -8,7 +8,7 @@ from taskapi.accounts.dependencies import TaskReader, TaskWriter
 from taskapi.core.errors import DamagedTask
 from taskapi.core.ids import new_id
 from taskapi.db.connection import Session
-from taskapi.tasks.errors import TooManyItems
+from taskapi.tasks.errors import Contended, TooManyItems
 from taskapi.tasks.routes.dependencies import Checklists, ItemId, TaskId, Tasks
 from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import ChecklistItemRead, ItemCreate, ItemUpdate, TaskRead
@@ -20,11 +20,11 @@ from taskapi.web.routing import LOCATION, path_to, strict_router
 router = strict_router(prefix="/tasks/{task_id}/checklist", tags=["checklist"])
 
 TASK: dict[str, Any] = {"response_model": TaskRead, "response_description": "The task after the change."}
-REMOVED = {200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, DamagedTask, 412)}
+REMOVED = {200: {"headers": ETAG_HEADER}, **responses(401, 403, 404, DamagedTask, 412, Contended)}
 CHANGED = {**REMOVED, **responses(400, 413, 415, 422)}
 ADDED = {
     201: {"headers": {**ETAG_HEADER, **LOCATION}},
-    **responses(400, 401, 403, 404, TooManyItems, DamagedTask, 412, 413, 415, 422),
+    **responses(400, 401, 403, 404, TooManyItems, DamagedTask, 412, 413, 415, 422, Contended),
 }
 
 

@@ -148,7 +148,7 @@ async def put_task(
     status_code=204,
     summary="Delete a task",
     response_class=Response,
-    responses=responses(401, 403, 404, DamagedTask, 412, 428),
+    responses=responses(401, 403, 404, DamagedTask, 412, 428, Contended),
     openapi_extra=IF_MATCH,
 )
 async def delete_task(task_id: TaskId, user: TaskWriter, versions: ExpectedVersions, request: Request) -> None:

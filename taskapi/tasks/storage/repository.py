@@ -168,11 +168,14 @@ class TaskRepository:
         Raises:
             NotFound: there is no such task of ``owner``.
             PreconditionFailed: it has none of ``versions``.
+            Contended: the task has come and gone 100 times.
         """
-        result = await self._tasks.update_one(task_filter(owner, task_id, versions), pipeline, session=session)
-        if result.matched_count == 0:
-            found = await self._tasks.find_one(task_filter(owner, task_id), {"version": 1}, session=session)
-            raise PreconditionFailed(version_of(found)) if found else NotFound("Task not found")
+        for _ in range(MAX_ATTEMPTS):
+            result = await self._tasks.update_one(task_filter(owner, task_id, versions), pipeline, session=session)
+            if result.matched_count:
+                return
+            await self.find(owner, task_id, versions, {"version": 1}, session)  # says why, unless the task has changed since
+        raise Contended
 
     async def transaction(self, work: Callable[[Any], Awaitable[Result]]) -> Result:
         """Runs ``work`` with the session of a transaction, and again if MongoDB asks to retry it.

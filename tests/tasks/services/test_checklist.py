@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from taskapi.tasks.storage.repository import TaskRepository
 from tests.client import Account, is_problem, stored_task, wrong_fields
 
 UNKNOWN = "65f1a2b3c4d5e6f708192a3b"
@@ -159,3 +160,27 @@ async def test_if_match_holds_for_items_too(ada: Account) -> None:
         is_problem(answer, 412, "precondition_failed")
         assert answer.headers["etag"] == '"1"'
     assert (await ada.patch(f"{path}/{ids[0]}", json={"done": True}, headers={"If-Match": '"1"'})).status_code == 200
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("method", "status"), [("POST", 201), ("PATCH", 200), ("DELETE", 200)])
+async def test_task_restored_before_the_look_is_changed(
+    ada: Account, monkeypatch: pytest.MonkeyPatch, method: str, status: int
+) -> None:
+    """The write finds the task in the trash, but the look for the reason does not."""
+    path, (one,) = await with_items(ada, "one")
+    task_path = path.removesuffix("/checklist")
+    await ada.delete(task_path)
+    find = TaskRepository.find
+
+    async def restore_and_find(*given: Any, **options: Any) -> Any:
+        monkeypatch.setattr(TaskRepository, "find", find)
+        assert (await ada.post(f"{task_path}/restore")).status_code == 200
+        return await find(*given, **options)
+
+    monkeypatch.setattr(TaskRepository, "find", restore_and_find)
+    target, body = (path, {"text": "two"}) if method == "POST" else (f"{path}/{one}", {"done": True})
+    answer = await ada.call(method, target, **({} if method == "DELETE" else {"json": body}))
+    assert answer.status_code == status, answer.text
+    kept = [(item["text"], item["done"]) for item in (await stored_task(task_path.split("/")[2]))["checklist"]]
+    assert kept == {"POST": [("one", False), ("two", False)], "PATCH": [("one", True)], "DELETE": []}[method]

@@ -2,11 +2,13 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from taskapi.core.clock import utc_now
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.repository import TaskRepository
 from tests.client import Account, is_problem, stored, stored_task, wrong_fields
 from tests.stored import collection
 
@@ -108,3 +110,19 @@ async def test_one_of_many_concurrent_restores_or_deletions_wins(ada: Account) -
     assert {(answer.status_code, answer.headers["etag"]) for answer in restored} == {(200, '"3"')}
     gone = await asyncio.gather(*(ada.delete(f"/tasks/{task['id']}") for _ in range(10)))
     assert sorted(answer.status_code for answer in gone) == [204] + [404] * 9
+
+
+@pytest.mark.real
+async def test_task_restored_before_the_look_is_deleted(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"/tasks/{(await deleted(ada))['id']}"
+    find = TaskRepository.find
+
+    async def restore_and_find(*given: Any, **options: Any) -> Any:
+        monkeypatch.setattr(TaskRepository, "find", find)
+        assert (await ada.post(f"{path}/restore")).status_code == 200
+        return await find(*given, **options)
+
+    monkeypatch.setattr(TaskRepository, "find", restore_and_find)
+    assert (await ada.delete(path)).status_code == 204
+    kept = await stored_task(path.split("/")[2])
+    assert (kept["state"], kept["version"]) == ("trash", 4)
