@@ -74,9 +74,8 @@ def _element_operators(operators: BSON) -> BSON:
             if others is None:
                 result[several] = found
             else:
-                result[several] = (
-                    [form for form in found if form in _values(several, others)] if name == "$eq" else found + others
-                )
+                listed = _values(several, others)
+                result[several] = [form for form in found if form in listed] if name == "$eq" else found + listed
         elif name in ("$in", "$nin"):
             result.setdefault(name, _values(name, operand))
         else:

@@ -25,6 +25,7 @@ Words = Annotated[
         examples=["quarterly report"],
     ),
     Storable,
+    Composed,
 ]
 """A text search, as MongoDB's ``$search`` reads it."""
 

@@ -2,7 +2,7 @@
 
 import json
 import random
-from typing import Any
+from typing import Any, Literal
 from unicodedata import normalize
 
 import httpx
@@ -184,6 +184,8 @@ async def found(account: Account, **parameters: str) -> list[str]:
         ({"metadata.text": "?"}, False),
         ({"metadata.list": ["?"]}, False),
         ({"metadata.list": {"$all": ["?", "?"]}}, False),
+        ({"metadata.list": {"$elemMatch": {"$nin": ["?"], "$ne": "ü"}}}, True),
+        ({"metadata.list": {"$elemMatch": {"$ne": "ü", "$nin": ["?"]}}}, True),
         ({"metadata.object": {"a": 1, "b": "?"}}, False),
         ({"$or": [{"metadata.object.b": "?"}, {"title": "x"}]}, False),
         ({"$nor": [{"metadata.list": "?"}]}, True),
@@ -207,3 +209,12 @@ async def test_a_tag_is_found_in_either_form(with_both_forms: Account, asked: st
 async def test_tag_length_is_measured_in_composed_form(ada: Account) -> None:
     await ada.make_task(tags=["é" * 40])
     assert len((await ada.get("/tasks", params={"tag": normalize("NFD", "é" * 40)})).json()) == 1
+
+
+@pytest.mark.parametrize("text", ["보고서", "Äpfel", "がぎぐ", "Việt"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+async def test_words_are_found_in_either_form(ada: Account, form: Literal["NFC", "NFD"], text: str) -> None:
+    await ada.make_task(f"xx {text} yy")
+    await ada.make_task("another one")
+    answer = await ada.get("/tasks", params={"q": normalize(form, text)})
+    assert [task["title"] for task in answer.json()] == [f"xx {text} yy"]
