@@ -10,7 +10,8 @@ from taskapi.events.positions import Position
 from taskapi.events.rendering import EventReader, EventRenderer, OwnChange
 from taskapi.tasks.services.changes import Change, TaskChanges
 
-AT_A_TIME = 500  # changes that are looked up at a time
+AT_A_TIME = 500  # changes that are looked up at a time, at most
+AT_FIRST = 16  # as a task can have more than 100 KB
 CATCHING_UP = 4  # followers at a time that are told from the oplog
 LOOKING_UP = 8  # who are told from memory: after a restart, thousands come back, whose queries would keep others waiting
 CATCHING_UP_SECONDS = 120  # for the next changes of one of them
@@ -63,7 +64,7 @@ class _Parts:
 
     def __init__(self, renderer: EventRenderer, user: EventReader) -> None:
         self._renderer, self._user = renderer, user
-        self._number = AT_A_TIME  # of changes that are looked up next: fewer where tasks are large
+        self._number = min(AT_FIRST, AT_A_TIME)  # of changes that are looked up next: fewer where tasks are large
 
     async def find(self, changes: Sequence[Change]) -> tuple[list[OwnChange], Sequence[Change]]:
         """Those of the next changes that are of the follower's tasks, and the changes that remain."""
@@ -75,7 +76,8 @@ class _Parts:
             if number and size > MAX_WAITING_BYTES:
                 self._number = some.index(each.change)
                 return own[:number], changes[self._number :]
-        self._number = min(AT_A_TIME, 2 * self._number)
+        if len(some) == self._number and 2 * size <= MAX_WAITING_BYTES:
+            self._number = min(AT_A_TIME, 2 * self._number)
         return own, changes[len(some) :]
 
 

@@ -19,7 +19,7 @@ from taskapi.events.errors import InvalidPosition
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.follower import MAX_WAITING, Accept, End, EndReason, Follower, Hello, Message, Reset, ResetReason
 from taskapi.events.positions import Page, Position, PositionCodec, PositionSigner
-from taskapi.events.rendering import EventReader, OwnChange, RenderedEvent
+from taskapi.events.rendering import EventReader, EventRenderer, OwnChange, RenderedEvent
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
 from tests.conftest import SECRET
@@ -185,25 +185,36 @@ async def test_catching_up_in_parts_leaves_nothing_out(ada: Account, monkeypatch
 async def test_catching_up_with_large_tasks_takes_parts(
     ada: Account, monkeypatch: pytest.MonkeyPatch, is_forgotten: bool
 ) -> None:
-    sizes: list[int] = []
+    kept, read = list[int](), list[int]()
+    find = EventRenderer.find
+
+    def size(changes: Sequence[OwnChange]) -> int:
+        return sum(len(each.task.raw) for each in changes)
 
     async def note(changes: Sequence[OwnChange]) -> Sequence[OwnChange]:
-        sizes.append(sum(len(each.task.raw) for each in changes))
+        kept.append(size(changes))
         return changes
+
+    async def find_and_note(*given: Any) -> list[OwnChange]:
+        found = await find(*given)
+        read.append(size(found))
+        return found
 
     async with following(ada) as feed:
         hello = await feed.next()
         assert isinstance(hello, Hello)
-        for number in range(9):
-            await ada.make_task(f"Task {number}", description=2000 * "x")
-        events = await feed.events(9)
+        for number in range(80):
+            await ada.make_task(f"Task {number}", description=("" if number < 30 else 2000 * "x"))
+        events = await feed.events(80)
         if is_forgotten:
             forget_all()
-        monkeypatch.setattr(catch_up, "MAX_WAITING_BYTES", 5000)
+        monkeypatch.setattr(catch_up, "MAX_WAITING_BYTES", 40_000)
+        monkeypatch.setattr(EventRenderer, "find", find_and_note)
         async with following(ada, hello.position, note) as later:
             await later.next()
-            assert await later.events(9) == events
-    assert max(sizes) <= 2 * 5000
+            assert await later.events(80) == events
+    assert max(kept) <= 2 * 40_000
+    assert max(read) <= 2 * 40_000
 
 
 async def test_a_slow_follower_starts_anew(ada: Account) -> None:
