@@ -12,16 +12,22 @@ from taskapi.db.errors import UNWRITABLE
 
 
 async def delete_all(
-    collection: Collection, matching: BSON, size: int = 100, *, before: Callable[[list[Any]], Awaitable[None]] | None = None
+    collection: Collection,
+    matching: BSON,
+    size: int = 100,
+    *,
+    order: BSON | None = None,
+    before: Callable[[list[Any]], Awaitable[None]] | None = None,
 ) -> None:
     """Deletes all matching documents, ``size`` at a time. An interrupted deletion can be repeated.
 
-    ``before`` is awaited with the ids of those that are deleted next.
+    ``order`` is that of an index, if MongoDB could choose a worse one. ``before`` is awaited with the ids of those that are
+    deleted next.
     """
     is_left = True
     while is_left:
         is_left = False
-        async with aclosing(batches_of_ids(collection, matching, size)) as batches:
+        async with aclosing(batches_of_ids(collection, matching, size, order)) as batches:
             async for ids in batches:
                 is_left = True
                 async with background_batch():
@@ -30,13 +36,15 @@ async def delete_all(
                     await collection.delete_many({**matching, "_id": {"$in": ids}})
 
 
-async def batches_of_ids(collection: Collection, matching: BSON, size: int) -> AsyncGenerator[list[Any], None]:
+async def batches_of_ids(
+    collection: Collection, matching: BSON, size: int, order: BSON | None = None
+) -> AsyncGenerator[list[Any], None]:
     """The ids of the matching documents, at most ``size`` at a time; close the generator if you stop early.
 
     A document that changes meanwhile may be skipped or come twice. One cursor is used for all batches, because a new query per
     batch would scan past the index entries of deleted documents, which MongoDB removes only later.
     """
-    cursor = collection.find(matching, {"_id": 1}, batch_size=size)
+    cursor = collection.find(matching, {"_id": 1}, batch_size=size, sort=list(order.items()) if order else None)
     try:
         while found := await cursor.to_list(size):
             yield [each["_id"] for each in found]

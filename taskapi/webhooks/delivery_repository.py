@@ -72,7 +72,8 @@ class DeliveryRepository:
 
     async def drop_pending(self, hook_id: ObjectId, before: str) -> None:
         """Deletes the pending deliveries to a webhook whose events come before a place in the change stream."""
-        await delete_all(self._relaxed, {**PENDING, "hook": hook_id, "event": {"$lt": before}}, 1000)
+        dropped = {**PENDING, "hook": hook_id, "event": {"$lt": before}}
+        await delete_all(self._relaxed, dropped, 1000, order=NEXT)  # other indexes have what was delivered as well
 
     async def find_due_hooks(self) -> list[ObjectId]:
         """The webhooks with deliveries that are due."""

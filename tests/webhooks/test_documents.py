@@ -40,7 +40,7 @@ async def explained(name: str, command: BSON) -> BSON:
 async def many(ada: Account) -> None:
     made = [
         {**new_delivery(ObjectId(), HOOKS[number % 5], "task.updated", f"{number:04}", b"{}"), "task": TASK}
-        | {"status": "pending" if number % 3 else "delivered"}
+        | {"status": "pending" if number % 3 and number > 200 else "delivered"}
         for number in range(600)
     ]
     await collection(WebhookDeliveryDocument).insert_many(made)
@@ -62,6 +62,11 @@ async def test_plans_of_the_queue() -> None:
     assert found["executionStats"]["totalDocsExamined"] == 0
     earlier = {**PENDING, "hook": HOOKS[0], "task": TASK, "event": {"$lt": "0004"}}
     await explained("delivery_order", {"find": "webhook_deliveries", "filter": earlier, "limit": 1})
+    dropped = {**PENDING, "hook": HOOKS[0], "event": {"$lt": "0500"}}
+    by_time = {"next_attempt_at": 1, "event": 1}
+    await explained("delivery_due", {"find": "webhook_deliveries", "filter": dropped, "projection": {"_id": 1}, "sort": by_time})
+    first = [{"$match": dropped}, {"$group": {"_id": None, "event": {"$min": "$event"}}}]
+    await explained("delivery_due", {"aggregate": "webhook_deliveries", "pipeline": first, "cursor": {}})
     ended = {"slot": {"$in": [f"example.com:443 {number}" for number in range(5)]}, "leased_until": {"$not": {"$gt": utc_now()}}}
     await explained("delivery_slot", {"find": "webhook_deliveries", "filter": ended})
     newest = {"find": "webhook_deliveries", "filter": {"hook": HOOKS[0]}, "sort": {"_id": -1}, "limit": 20}
