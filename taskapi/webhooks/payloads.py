@@ -10,8 +10,8 @@ MAX_BYTES: Final = 64 * 1024
 GAP: Final = "webhook.gap"
 PING: Final = "webhook.ping"
 OVERFLOW_MESSAGE: Final = (
-    "Too many events were waiting for you, and those before this one are not sent any more. Load what has changed from "
-    "GET /tasks/changes, with the position in since."
+    "Too many events were pending. Those before this one will not be sent. Load what has changed from GET /tasks/changes "
+    "with this event's `since`."
 )
 GAP_MESSAGE: Final = (
     "Some events were lost, because the server can no longer read them. Load what has changed from GET /tasks/changes, since the "
