@@ -20,6 +20,7 @@ from tests.client import Account
 from tests.stored import collection
 
 pytestmark = pytest.mark.real
+PATIENCE = 30.0  # seconds
 
 
 @pytest.fixture
@@ -58,8 +59,10 @@ async def test_failed_transaction_writes_nothing(
         monkeypatch.setattr(transactions, "TRANSACTION_SECONDS", 1)
     if failure == "no_thread":
         monkeypatch.setattr(driver_threads.threads.ends, "submit", refuse)
-    running = asyncio.create_task(transaction(stored, write))
-    await written.wait()
+    running, writing = asyncio.create_task(transaction(stored, write)), asyncio.create_task(written.wait())
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.wait([running, writing], return_when=asyncio.FIRST_COMPLETED)
+    writing.cancel()
     if failure == "cancelled":
         running.cancel()
     with pytest.raises((asyncio.CancelledError, DatabaseUnavailable, QueueFull)):
@@ -80,7 +83,7 @@ async def test_write_that_begins_after_cancellation_fails(ada: Account, monkeypa
         if command.get("insert") != stored.name:
             return apply(self, command, *arguments)
         begun.set()
-        assert released.wait(30)
+        assert released.wait(PATIENCE)
         try:
             apply(self, command, *arguments)
         except Exception as error:
@@ -94,11 +97,11 @@ async def test_write_that_begins_after_cancellation_fails(ada: Account, monkeypa
 
     monkeypatch.setattr(ClientSession, "_apply_to", wait)
     running = asyncio.create_task(transaction(stored, write))
-    assert await asyncio.to_thread(begun.wait, 30)
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     released.set()
-    assert await asyncio.to_thread(ended.wait, 30)
+    assert await asyncio.to_thread(ended.wait, PATIENCE)
     assert len(failures) == 1
     assert await stored.count_documents({}) == 0

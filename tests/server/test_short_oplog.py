@@ -16,6 +16,7 @@ from pymongo.errors import OperationFailure
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from taskapi.db.codes import CAPPED_POSITION_LOST
 from tests.conftest import SECRET
 from tests.events.sockets import quiet
 from tests.mongod import REPLICA_SET, initiate, running_mongod
@@ -27,7 +28,6 @@ from tests.server.test_websocket import receive
 pytestmark = pytest.mark.real
 
 OPLOG_MB = 1
-CAPPED_POSITION_LOST = 136
 Mongo = MongoClient[dict[str, Any]]
 
 

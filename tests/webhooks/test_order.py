@@ -21,7 +21,7 @@ from tests.client import Account
 from tests.stored import collection, service
 from tests.webhooks.clock import delivery_worker
 from tests.webhooks.hooks import BSON, add_hook, deliveries, due_now, until_stored
-from tests.webhooks.receiver import Receiver, answer, receiver
+from tests.webhooks.receiver import PATIENCE_SECONDS, Receiver, answer, receiver
 
 pytestmark = pytest.mark.real
 
@@ -156,9 +156,10 @@ async def test_what_a_killed_worker_had_is_sent_again(ada: Account, here: Receiv
             assert each["leased_until"] - each["created_at"] >= LEASE.duration
         past = {"leased_until": utc_now(), "next_attempt_at": utc_now()}
         await repository._deliveries.update_many({}, {"$set": past})
-        while len(await deliveries({"status": "delivered"})) < MAX_IN_FLIGHT_TO_HOST:
-            await left.run_due()
-            await left.finish()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(await deliveries({"status": "delivered"})) < MAX_IN_FLIGHT_TO_HOST:
+                await left.run_due()
+                await left.finish()
     assert len(here.taken) == MAX_IN_FLIGHT_TO_HOST
 
 
@@ -177,15 +178,17 @@ async def test_a_backlog_waits_for_no_killed_attempt(ada: Account, bob: Account,
         left = delivery_worker(sender, tell)
         await left.run_due()
         await here.until(lambda: bool(here.taken))
-        while await deliveries({"status": "pending", "event": {"$lt": "taken"}}):
-            await left.run_due()
-            await left.finish()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await deliveries({"status": "pending", "event": {"$lt": "taken"}}):
+                await left.run_due()
+                await left.finish()
         assert [each["_id"] for each in await deliveries({"slot": {"$exists": True}})] == [running]
         await repository._deliveries.update_one({"_id": running}, {"$set": {"leased_until": past}})
         await due_now({"status": "pending"})
-        while await deliveries({"status": "pending"}):
-            await left.run_due()
-            await left.finish()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await deliveries({"status": "pending"}):
+                await left.run_due()
+                await left.finish()
     assert len(here.taken) == 45
     assert await deliveries({"slot": {"$exists": True}}) == []
 

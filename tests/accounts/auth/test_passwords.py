@@ -85,7 +85,8 @@ async def test_simultaneous_sign_ins_may_all_renew_the_hash(
         return verified
 
     monkeypatch.setattr(hasher, "verify", verify_together)
-    answers = await asyncio.gather(*(sign_in(carol.client, "carol", NFD) for _ in range(3)))
+    async with asyncio.timeout(30):
+        answers = await asyncio.gather(*(sign_in(carol.client, "carol", NFD) for _ in range(3)))
     assert [answer.status_code for answer in answers] == [200] * 3
     user = await stored_user(carol.id)
     assert user["password_hash"] != before
