@@ -12,6 +12,7 @@ from taskapi.tasks.services.batch import BatchService
 from taskapi.tasks.services.tasks import TaskService
 from taskapi.web.idempotency import middleware, repository
 from taskapi.web.idempotency.repository import IdempotencyRepository
+from taskapi.web.idempotency.service import IdempotencyService
 from tests.client import Account, is_problem, stored_task
 from tests.conftest import make_settings, running
 from tests.web.idempotency.records import KEYED, change_record, tasks, the_record
@@ -156,3 +157,20 @@ async def test_renewed_lease_makes_no_transaction_start_again(ada: Account, monk
         answer = await client.post(PATH, json={"operations": [update(task)] * 20}, headers=headers)
     assert (answer.status_code, runs) == (200, 20)
     assert (await stored_task(task["id"]))["version"] == 21
+
+
+async def test_thirty_items_at_once_take_few_transactions(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, runs, extend = f"/tasks/{(await ada.make_task())['id']}/checklist", 0, IdempotencyService.extend
+
+    async def count(*given: Any) -> None:
+        nonlocal runs
+        runs += 1
+        await extend(*given)
+
+    monkeypatch.setattr(IdempotencyService, "extend", count)
+    texts = [f"Item {number}" for number in range(30)]
+    sending = (ada.post(path, json={"text": text}, headers={"Idempotency-Key": text.replace(" ", "-")}) for text in texts)
+    answers = await asyncio.gather(*sending)
+    assert {answer.status_code for answer in answers} == {201}
+    assert sorted(item["text"] for item in (await ada.get(path)).json()) == sorted(texts)
+    assert runs < 350  # 450 to 500 without pauses
