@@ -14,8 +14,7 @@ from taskapi.core.ids import deterministic_ids
 from taskapi.web import problems
 from taskapi.web.idempotency.documents import KEY_PATTERN
 from taskapi.web.idempotency.fingerprint import FingerprintedBody, FingerprintKeys
-from taskapi.web.idempotency.once import KeyedRun
-from taskapi.web.idempotency.service import Answer, IdempotencyService, Recorded, require_same
+from taskapi.web.idempotency.service import Answer, IdempotencyService, KeyedRun, Recorded, require_same
 from taskapi.web.negotiation import refuse_codings
 from taskapi.web.request_state import state_of
 from taskapi.web.services import services_of
@@ -81,7 +80,7 @@ class IdempotencyKeys:
             return _response(found.answer, REPLAY)
         body.on_complete(partial(service.identify, found))
         run = state_of(scope).keyed_run = KeyedRun(found)
-        async with service.holding(found):
+        async with service.holding(run):
             with deterministic_ids(found.seed):
                 answer = await _capture(self.app, scope, body.receive)
             await body.finish()

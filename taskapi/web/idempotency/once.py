@@ -1,24 +1,14 @@
 """Stores what a request does and its answer in one transaction: a repeat gets the answer, or finds nothing done."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from taskapi.db.connection import Session
-from taskapi.web.idempotency.repository import Reservation
-from taskapi.web.idempotency.service import Answer, IdempotencyService
+from taskapi.web.idempotency.service import Answer, IdempotencyService, KeyedRun
 from taskapi.web.request_state import state_of
 from taskapi.web.services import services_of
-
-
-@dataclass(slots=True)
-class KeyedRun:
-    """The run of a request with an ``Idempotency-Key``."""
-
-    reservation: Reservation
-    is_recorded: bool = False  # its answer, together with what it has done
 
 
 def earlier_answer(request: Request) -> bytes | None:
@@ -45,10 +35,14 @@ async def answer_once(
     reservation = run.reservation
 
     async def work_and_record(session: Session | None) -> Response:
-        await service.extend(reservation, session)
-        response = await work(session)
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
-        await service.record(reservation, Answer(response.status_code, headers, bytes(response.body)), session)
+        run.is_in_transaction = session is not None
+        try:
+            await service.extend(reservation, session)
+            response = await work(session)
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
+            await service.record(reservation, Answer(response.status_code, headers, bytes(response.body)), session)
+        finally:
+            run.is_in_transaction = False
         return response
 
     response = await service.records.transaction(work_and_record, required=atomic)

@@ -40,6 +40,15 @@ class Recorded(NamedTuple):
     answer: Answer
 
 
+@dataclass(slots=True)
+class KeyedRun:
+    """The run of a request with an ``Idempotency-Key``."""
+
+    reservation: Reservation
+    is_in_transaction: bool = False  # one that has locked the record
+    is_recorded: bool = False  # its answer, together with what it has done
+
+
 @dataclass(frozen=True, slots=True)
 class IdempotencyService:
     """Reserves keys for requests, and stores the responses."""
@@ -91,7 +100,7 @@ class IdempotencyService:
             raise IdempotencyInFlight
 
     async def extend(self, reservation: Reservation, session: Session | None) -> None:
-        """Begins a transaction that will record the answer: from now on a renewal waits for it instead of making it fail.
+        """Begins a transaction that will record the answer: whoever else wants the key waits for it, or meets its write.
 
         Raises IdempotencyInFlight when the reservation was lost.
         """
@@ -117,24 +126,26 @@ class IdempotencyService:
             log.warning("an idempotency key stays locked until its lease ends: %s", type(error).__name__)
 
     @asynccontextmanager
-    async def holding(self, reservation: Reservation) -> AsyncIterator[None]:
+    async def holding(self, run: KeyedRun) -> AsyncIterator[None]:
         """Keeps the reservation alive meanwhile; releases it when the work fails."""
-        renewal = asyncio.create_task(self._renew(reservation))
+        renewal = asyncio.create_task(self._renew(run))
         try:
             yield
         except BaseException:
-            await self.release(reservation)
+            await self.release(run.reservation)
             raise
         finally:
             renewal.cancel()
 
-    async def _renew(self, reservation: Reservation) -> None:
+    async def _renew(self, run: KeyedRun) -> None:
         pause = self.records.lease.duration / RENEWALS
         is_held = True
         while is_held:
             await asyncio.sleep(pause.total_seconds())
+            if run.is_in_transaction:  # a renewal would hold a thread until the transaction ends
+                continue
             try:
-                is_held = await self.records.renew(reservation)
+                is_held = await self.records.renew(run.reservation)
             except PyMongoError as error:
                 log.warning("an idempotency key could not be kept locked: %s", type(error).__name__)
 

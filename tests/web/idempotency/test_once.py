@@ -1,20 +1,19 @@
 """What a request does and its answer are stored together, so a kill leaves both or neither."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from bson import ObjectId
 from pymongo.errors import AutoReconnect
 
-from taskapi.main import create_app
 from taskapi.tasks.services.batch import BatchService
 from taskapi.tasks.services.tasks import TaskService
-from taskapi.web.idempotency import middleware, repository
+from taskapi.web.idempotency import middleware, repository, service
 from taskapi.web.idempotency.repository import IdempotencyRepository
 from taskapi.web.idempotency.service import IdempotencyService
 from tests.client import Account, is_problem, stored_task
-from tests.conftest import make_settings, running
 from tests.web.idempotency.records import KEYED, change_record, tasks, the_record
 
 pytestmark = pytest.mark.real
@@ -134,29 +133,41 @@ async def test_run_that_lost_its_key_changes_nothing(ada: Account, monkeypatch: 
     assert (await stored_task(task["id"]))["version"] == 1
 
 
-async def test_renewed_lease_makes_no_transaction_start_again(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    task, renewed, runs = await ada.make_task(), asyncio.Event(), 0
-    renew, run = IdempotencyRepository.renew, TaskService.update
+async def test_no_renewal_waits_for_the_transaction(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, paused, turns, renewed_in = await ada.make_task(), asyncio.Event(), asyncio.Semaphore(0), list[str]()
+    place, read_all, run, renew = "", BatchService.read_all, TaskService.update, IdempotencyRepository.renew
 
-    async def renew_meanwhile(*given: Any) -> Any:
-        renewed.set()
-        return await renew(*given)
+    async def pause(_: float) -> None:
+        paused.set()
+        await turns.acquire()
 
-    async def run_until_renewal(*given: Any) -> Any:
-        nonlocal runs
-        runs += 1
-        if runs == 2:  # the transaction has begun
-            renewed.clear()
-            await renewed.wait()
+    async def let_renew(at: str) -> None:
+        nonlocal place
+        place = at
+        await paused.wait()
+        paused.clear()
+        turns.release()
+        await paused.wait()
+
+    async def before(*given: Any) -> Any:
+        await let_renew("before")
+        return await read_all(*given)
+
+    async def within(*given: Any) -> Any:
+        await let_renew("within")
         return await run(*given)
 
-    monkeypatch.setattr(IdempotencyRepository, "renew", renew_meanwhile)
-    monkeypatch.setattr(TaskService, "update", run_until_renewal)
-    async with running(create_app(make_settings(idempotency_lease_seconds=0.5))) as client:
-        headers = {**ada.headers, **KEYED}
-        answer = await client.post(PATH, json={"operations": [update(task)] * 20}, headers=headers)
-    assert (answer.status_code, runs) == (200, 20)
-    assert (await stored_task(task["id"]))["version"] == 21
+    async def note(*given: Any) -> Any:
+        renewed_in.append(place)
+        return await renew(*given)
+
+    monkeypatch.setattr(service, "asyncio", SimpleNamespace(create_task=asyncio.create_task, sleep=pause))
+    monkeypatch.setattr(BatchService, "read_all", before)
+    monkeypatch.setattr(TaskService, "update", within)
+    monkeypatch.setattr(IdempotencyRepository, "renew", note)
+    answer = await ada.post(PATH, json={"operations": [update(task)] * 2}, headers=KEYED)
+    assert (answer.status_code, renewed_in) == (200, ["before"])
+    assert (await stored_task(task["id"]))["version"] == 3
 
 
 async def test_thirty_items_at_once_take_few_transactions(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
