@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from taskapi.accounts.dependencies import TaskWriter
 from taskapi.core.cooperative import CooperativeYield
@@ -65,6 +65,15 @@ def _show(error: DomainError) -> OperationError:
 RESULTS = TypeAdapter(list[OperationResult])
 
 
+def _done_in(earlier: bytes | None) -> dict[int, OperationResult]:
+    """The results of an earlier run that stand; none if there was no run, or a script has damaged its answer."""
+    try:
+        results = RESULTS.validate_json(earlier or b"[]")
+    except ValidationError:
+        return {}
+    return {result.index: result for result in results if result.status < 500}
+
+
 async def _render(states: Sequence[OperationState], done: Mapping[int, OperationResult]) -> Response:
     """Renders the results as a JSON array, and yields to other requests meanwhile. Those of an earlier run are in ``done``."""
     turns, results = CooperativeYield(), list[bytes]()
@@ -97,8 +106,7 @@ async def change_in_bulk(data: Bulk, query: Annotated[BulkQuery, Query()], user:
             return await _render(operations, {})
 
         return await answer_once(request, work, atomic=True)
-    earlier = earlier_answer(request)
-    done = {result.index: result for result in RESULTS.validate_json(earlier) if result.status < 500} if earlier else {}
+    done = _done_in(earlier_answer(request))
     states = await batch.run_independently(user, data, done)
     state_of(request).is_unfinished = any(isinstance(state.error, Unavailable) for state in states)
     return await _render(states, done)

@@ -25,8 +25,8 @@ class CallersKey(BaseModel):
 class IdempotencyDocument(Document):
     """A request with an ``Idempotency-Key``, kept for 24 hours from the first request with that key.
 
-    It is reserved while the request runs, and then has the response, which is the caller's data. One with the header
-    `taskapi-unfinished` has left operations of a bulk undone: a repeat runs those.
+    It is reserved while the request runs, and then has the response, which is the caller's data. An answer with the
+    header `taskapi-unfinished` is not given again: a repeat runs those operations of the bulk that got 503.
     """
 
     id: CallersKey  # type: ignore[assignment]

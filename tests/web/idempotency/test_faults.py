@@ -140,6 +140,23 @@ async def test_repeated_bulk_runs_only_what_failed(ada: Account, monkeypatch: py
     assert await tasks() == 3
 
 
+@pytest.mark.real
+async def test_bulk_with_damaged_results_runs_again(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = await ada.make_task()
+    body = {"operations": [{"op": "update", "id": task["id"], "changes": {"priority": 5}}]}
+
+    async def fail(*_: Any) -> None:
+        raise DatabaseUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskService, "update", fail)
+        assert (await ada.post("/tasks/bulk", json=body, headers=KEYED)).json()[0]["status"] == 503
+    await change_record(body=b"[{")
+    again = await ada.post("/tasks/bulk", json=body, headers=KEYED)
+    assert (again.status_code, again.json()[0]["status"]) == (200, 200)
+    assert ((await stored_task(task["id"]))["priority"], (await the_record())["body"]) == (5, again.content)
+
+
 async def test_missing_database_is_503_before_anything_is_reserved(
     app: FastAPI, ada: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
