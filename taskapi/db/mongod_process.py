@@ -18,7 +18,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi.core import startup_files
 from taskapi.core.errors import StartupError
-from taskapi.core.settings import Settings
+from taskapi.core.settings import PREFIX, Settings
 from taskapi.db import child_process, mongod_address
 from taskapi.db.codes import INVALID_REPLICA_SET_CONFIG, NOT_YET_INITIALIZED
 from taskapi.db.mongod_auth import Credentials
@@ -123,6 +123,7 @@ class MongodProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env={name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)},  # secrets among them
             start_new_session=True,  # Ctrl-C in the terminal stops the API, which stops mongod last
             umask=0o077,
             pass_fds=[self.lock.fileno()],

@@ -57,6 +57,12 @@ def test_it_listens_on_its_private_socket_only(server: Server, mongo: MongoClien
         assert server.output.count(f"MongoDB {version} no longer gets security fixes") == 1
 
 
+def test_it_is_given_no_settings(server: Server) -> None:
+    names = {pair.partition(b"=")[0] for pair in Path(f"/proc/{server.mongod()}/environ").read_bytes().split(b"\0")}
+    assert b"PATH" in names
+    assert [name for name in names if name.startswith(b"TASKAPI_")] == []
+
+
 def test_it_takes_no_compressed_messages(server: Server, mongo: MongoClient[dict[str, Any]]) -> None:
     assert "compression" not in mongo.admin.command({"hello": 1, "compression": ["zlib", "snappy", "zstd"]})
     # A message that says it is longer than it is, as CVE-2025-14847 has it.
