@@ -90,9 +90,9 @@ class SignIn:
                 given = await self.sessions.create(user, stored, renewed, scopes, audit_log)
         if given is None or stored is None:
             raise BadCredentials
+        await audit_log.record("sign_in", user.object_id, session=str(given.session))
         if renewed:
             await self.one_time_tokens.rebind(user.object_id, stored, renewed)
-        await audit_log.record("sign_in", user.object_id, session=str(given.session))
         return given
 
     async def revoke(self, token: str, audit_log: AuditLog) -> None:

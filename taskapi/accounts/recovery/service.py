@@ -49,9 +49,9 @@ class AccountRecovery:
         if not await self.accounts.reset_password(account, email, await self.hasher.hash(password)):
             raise InvalidOneTimeToken
         await self.tokens.remove("password_reset", token)
-        await self.throttle.reset(user.username)
         await audit_log.record("password_reset", user.object_id)
         await self.mail.enqueue("notice_password", audit_log, user=user.object_id, email=email)
+        await self.throttle.reset(user.username)
 
     async def verify(self, token: str, audit_log: AuditLog) -> None:
         """Verifies an address: the account's own, or the pending one, which then replaces it.

@@ -52,8 +52,8 @@ class AdminService:
         user = await self.accounts.find(user_id)
         password_policy.check(data.password, user.username, user.email, user.full_name)
         await self.accounts.set_password(user_id, await self.hasher.hash(data.password))
-        await self.throttle.reset(user.username)
         await audit_log.record("password_reset", user_id)
         if user.email_verified:
             await self.mail.enqueue("notice_password", audit_log, user=user_id, email=user.email)
+        await self.throttle.reset(user.username)
         return user.username
