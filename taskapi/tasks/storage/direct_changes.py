@@ -1,8 +1,8 @@
 """Changes of fields that are stored as sent, worked out from the task as it is stored.
 
-A direct change says what MongoDB is to store, and applies only while the task is as it was read. It takes MongoDB three quarters
-of the time of the update pipeline, and the task after it is known beforehand. It stores the same, so a task in which anything
-is out of the ordinary, because a script wrote it or its history is to be cut, is left to the pipeline.
+A direct change says what MongoDB is to store, and applies only to the ``version`` and ``changed_at`` that were read. It takes
+MongoDB four fifths of the time of the update pipeline, and the task after it is known beforehand. It stores the same, so a task
+in which anything is out of the ordinary, because a script wrote it or its history is to be cut, is left to the pipeline.
 """
 
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ MILLISECOND = timedelta(milliseconds=1)
 class DirectChange(NamedTuple):
     """What MongoDB is to do, and the outcome."""
 
-    unchanged: BSON  # the condition that the task is as it was read
+    unchanged: BSON  # the version and the time of change that were read
     update: BSON
     after: BSON  # the task as it is then stored
 

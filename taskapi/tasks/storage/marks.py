@@ -36,7 +36,7 @@ def later(path: str, now: datetime | str | BSON) -> BSON:
 
 
 NEXT_CHANGED_AT = later("$changed_at", "$$NOW")
-"""The value that every update pipeline sets ``changed_at`` to."""
+"""The value that an update pipeline sets ``changed_at`` to, if it adds no entry to the history."""
 
 
 def next_changed_at(at: datetime) -> BSON:
