@@ -193,7 +193,9 @@ def _hand_down(settings: Settings, complete: Settings) -> None:
     assert complete.mongodb_uri
     os.environ[f"{PREFIX}MONGODB_URI"] = complete.mongodb_uri.get_secret_value()
     if settings.secret_keys:
-        os.environ[f"{PREFIX}SECRET_KEYS"] = json.dumps(settings.secrets)
+        # Version 1.4, which a reload may load after a way back, reads no JSON.
+        is_plain = not any("," in secret or secret.startswith("[") for secret in settings.secrets)
+        os.environ[f"{PREFIX}SECRET_KEYS"] = ",".join(settings.secrets) if is_plain else json.dumps(settings.secrets)
     else:
         os.environ[f"{PREFIX}SECRET_KEY"] = complete.secrets[0]
 

@@ -150,14 +150,14 @@ class Settings(BaseSettings):
             return value
         with suppress(ValidationError):
             return JSON_ARRAY.validate_json(value)
+        if re.match(r'\[\s*"', value):
+            raise PydanticCustomError("secret_keys", "begins like a JSON array of texts, but is none")
         return tuple(SecretStr(part.strip()) for part in value.split(",") if part.strip())
 
     @field_validator("dns_servers", mode="before")
     @classmethod
     def _split_servers(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(_name_server(part.strip()) for part in value.split(",") if part.strip())
+        return tuple(_name_server(part.strip()) for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("log_level", "log_format", "migrate", "smtp_security", mode="before")
     @classmethod

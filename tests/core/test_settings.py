@@ -14,7 +14,6 @@ from taskapi.core.startup_warnings import find_warnings
 from taskapi.main import create_app
 
 GOOD_SECRET = "0123456789abcdef0123456789abcdef"
-OTHER_SECRET = "fedcba9876543210fedcba9876543210"
 
 
 @pytest.fixture(autouse=True)
@@ -118,19 +117,6 @@ def test_a_database_of_ones_own_needs_a_secret(monkeypatch: pytest.MonkeyPatch) 
         load_settings()
     monkeypatch.setenv("TASKAPI_SECRET_KEY", GOOD_SECRET)
     assert load_settings().secret_key is not None
-
-
-@pytest.mark.parametrize(
-    ("text", "secrets"),
-    [
-        (f"{GOOD_SECRET}, {OTHER_SECRET},", (GOOD_SECRET, OTHER_SECRET)),
-        (f'["{GOOD_SECRET}", "{OTHER_SECRET},x"]', (GOOD_SECRET, f"{OTHER_SECRET},x")),
-        (f"[{GOOD_SECRET},{OTHER_SECRET}]", (f"[{GOOD_SECRET}", f"{OTHER_SECRET}]")),
-    ],
-)
-def test_several_secrets_may_contain_commas(monkeypatch: pytest.MonkeyPatch, text: str, secrets: tuple[str, ...]) -> None:
-    monkeypatch.setenv("TASKAPI_SECRET_KEYS", text)
-    assert load_settings().secrets == secrets
 
 
 def test_mail_settings_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
