@@ -73,7 +73,7 @@ class Server:
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError, IndexError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")  # others' too
                 ours = int(fields[3]) == self.process.pid or str(self.folder) in command
                 if ours and fields[0] != "Z" and name in command:
                     found.append(int(entry.name))
