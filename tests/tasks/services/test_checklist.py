@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from taskapi.tasks.storage.repository import TaskRepository
 from tests.client import Account, is_problem, stored_task, wrong_fields
+from tests.tasks.services.restoring import restore_before_the_look
 
 UNKNOWN = "65f1a2b3c4d5e6f708192a3b"
 
@@ -171,14 +171,7 @@ async def test_task_restored_before_the_look_is_changed(
     path, (one,) = await with_items(ada, "one")
     task_path = path.removesuffix("/checklist")
     await ada.delete(task_path)
-    find = TaskRepository.find
-
-    async def restore_and_find(*given: Any, **options: Any) -> Any:
-        monkeypatch.setattr(TaskRepository, "find", find)
-        assert (await ada.post(f"{task_path}/restore")).status_code == 200
-        return await find(*given, **options)
-
-    monkeypatch.setattr(TaskRepository, "find", restore_and_find)
+    restore_before_the_look(ada, monkeypatch, task_path)
     target, body = (path, {"text": "two"}) if method == "POST" else (f"{path}/{one}", {"done": True})
     answer = await ada.call(method, target, **({} if method == "DELETE" else {"json": body}))
     assert answer.status_code == status, answer.text

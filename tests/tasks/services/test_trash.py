@@ -2,15 +2,14 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from taskapi.core.clock import utc_now
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.repository import TaskRepository
 from tests.client import Account, is_problem, stored, stored_task, wrong_fields
 from tests.stored import collection
+from tests.tasks.services.restoring import restore_before_the_look
 
 
 async def deleted(account: Account, title: str = "A task") -> dict[str, object]:
@@ -115,14 +114,7 @@ async def test_one_of_many_concurrent_restores_or_deletions_wins(ada: Account) -
 @pytest.mark.real
 async def test_task_restored_before_the_look_is_deleted(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     path = f"/tasks/{(await deleted(ada))['id']}"
-    find = TaskRepository.find
-
-    async def restore_and_find(*given: Any, **options: Any) -> Any:
-        monkeypatch.setattr(TaskRepository, "find", find)
-        assert (await ada.post(f"{path}/restore")).status_code == 200
-        return await find(*given, **options)
-
-    monkeypatch.setattr(TaskRepository, "find", restore_and_find)
+    restore_before_the_look(ada, monkeypatch, path)
     assert (await ada.delete(path)).status_code == 204
     kept = await stored_task(path.split("/")[2])
     assert (kept["state"], kept["version"]) == ("trash", 4)
