@@ -3,6 +3,7 @@
 import re
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
+from time import time_ns
 from zoneinfo import ZoneInfo
 
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
@@ -10,7 +11,7 @@ _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]
 
 def utc_now() -> datetime:
     """The current time in UTC, truncated to milliseconds as in a BSON date."""
-    return in_milliseconds(datetime.now(UTC))
+    return datetime.fromtimestamp(time_ns() // 1_000_000 / 1000, UTC)  # in a third of the time of now() and replace()
 
 
 def in_milliseconds(moment: datetime) -> datetime:

@@ -195,6 +195,11 @@ def absent() -> Any:
     return None
 
 
+def empty(kind: type[list[Any] | dict[str, Any]]) -> Any:
+    """A field that is empty by default. Pydantic copies plain defaults, which takes half of the time to validate a short task."""
+    return Field(default_factory=kind, json_schema_extra={"default": kind()})
+
+
 def omittable(**rules: Any) -> Any:
     """A field that a change may leave out. The schema shows no default, and null does not mean that it is left out."""
     return Field(default_factory=absent, **rules)

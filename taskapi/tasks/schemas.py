@@ -34,6 +34,7 @@ from taskapi.core.fields import (
     Trimmed,
     UTCDateTime,
     Visible,
+    empty,
     omittable,
 )
 from taskapi.core.unicode import nfc
@@ -178,10 +179,10 @@ class TaskCreate(_Completion):
     due_date: CalendarDate | None = None
     start_date: StartDate = Field(None, description="Not after `due_date`.")
     estimate_minutes: EstimateMinutes | None = None
-    tags: Tags = []
-    links: Links = []
-    checklist: Checklist = []
-    metadata: Metadata = {}
+    tags: Tags = empty(list)
+    links: Links = empty(list)
+    checklist: Checklist = empty(list)
+    metadata: Metadata = empty(dict)
 
 
 class TaskUpdate(_Completion):

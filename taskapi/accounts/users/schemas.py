@@ -1,5 +1,6 @@
 """Users as callers send and see them."""
 
+from functools import cached_property
 from typing import Annotated, Any, Protocol, Self
 
 from bson import ObjectId
@@ -132,7 +133,7 @@ class UserRead(ReadModel):
     created_at: UTCDateTime
     updated_at: UTCDateTime
 
-    @property
+    @cached_property
     def object_id(self) -> ObjectId:
         """The id as an ``ObjectId``."""
         return ObjectId(self.id)

@@ -110,7 +110,10 @@ def direct_values(data: TaskCreate | TaskUpdate, *, unset: bool = False) -> BSON
     """The values of the fields that are stored as sent; with ``unset``, also the defaults of those that were not sent."""
     names = DIRECT_FIELDS if unset else [name for name in DIRECT_FIELDS if name in data.model_fields_set]
     values = {name: getattr(data, name) for name in names}
-    return values | {name: midnight(values[name]) for name in DAYS & values.keys() if values[name] is not None}
+    for name in DAYS:
+        if values.get(name) is not None:
+            values[name] = midnight(values[name])
+    return values
 
 
 def fields_of(data: TaskUpdate) -> BSON:

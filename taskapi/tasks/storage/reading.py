@@ -7,7 +7,7 @@ from taskapi.accounts.users.schemas import UserName, UserRead
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import LEGACY_DEFAULTS
-from taskapi.tasks.schemas import OwnerRead, TaskRead
+from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 
 SOURCE = TaskDocument.Settings.name
@@ -18,7 +18,7 @@ WITHOUT_INTERNAL: Mapping[str, int] = {name: 0 for name in TaskDocument.model_fi
 
 def read(stored: BSON, owner: UserName) -> TaskRead:
     """A stored task of ``owner``, with the owner's current name: the copy in the task may be an earlier one."""
-    return damaged.read(TaskRead, {**stored, "owner": OwnerRead(id=owner.id, username=owner.username)}, SOURCE)
+    return damaged.read(TaskRead, {**stored, "owner": {"id": owner.id, "username": owner.username}}, SOURCE)
 
 
 def sound(stored: BSON, owner: UserRead) -> BSON:
