@@ -100,7 +100,7 @@ from taskapi.webhooks import wiring as webhooks_wiring
 from taskapi.webhooks.documents import WebhookDeliveryDocument, WebhookDocument
 from taskapi.webhooks.router import router as webhooks_router
 from taskapi.webhooks.sender import WebhookSender
-from taskapi.wiring import account_exporters, jobs
+from taskapi.wiring import account_exporters, jobs, takeover_erasers
 
 GC_THRESHOLDS = (20_000, 20, 20)  # Python's default of 700 would scan for cycles within one list of tasks, which has none
 DOCUMENTS = (
@@ -242,7 +242,8 @@ def _lifespan(
                 database_id = await services[TaskChanges].database_id()
                 services = services.with_more(*events_wiring.wire(database, database_id, keys, services))
                 services = services.with_more(*webhooks_wiring.wire(complete, database, keys, services))
-                app.state.services = services = services.with_more(account_exporters(services), *jobs(services))
+                services = services.with_more(account_exporters(services), takeover_erasers(services))
+                app.state.services = services = services.with_more(*jobs(services))
                 gc.collect()
                 gc.freeze()  # permanent objects need not be scanned by every later collection
                 gc.set_threshold(*GC_THRESHOLDS)

@@ -12,6 +12,7 @@ from taskapi.accounts.deletion.repository import DeletionRepository
 from taskapi.accounts.deletion.service import Eraser
 from taskapi.accounts.recovery.documents import OneTimeTokenDocument
 from taskapi.accounts.recovery.repository import OneTimeTokenRepository
+from taskapi.accounts.recovery.service import TakeoverErasers
 from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.sessions.service import SessionService
@@ -70,6 +71,11 @@ def account_erasers(services: Services) -> Mapping[type[Document], Eraser]:
         WebhookDocument: services[WebhookAccountData].delete_webhooks,
         WebhookDeliveryDocument: services[DeliveryRepository].delete_for_user,
     }
+
+
+def takeover_erasers(services: Services) -> TakeoverErasers:
+    """What else ends when the owner of an address takes over an account: its webhooks would send their tasks to a stranger."""
+    return TakeoverErasers((services[WebhookAccountData].delete_webhooks, services[DeliveryRepository].delete_for_user))
 
 
 def account_exporters(services: Services) -> AccountExporters:

@@ -4,7 +4,7 @@ from fastapi import Response
 
 from taskapi.accounts.dependencies import AccountHolder
 from taskapi.accounts.errors import EmailTaken, InvalidOneTimeToken, NothingToVerify, Overloaded, TooManyAttempts
-from taskapi.accounts.recovery.dependencies import Recovery
+from taskapi.accounts.recovery.dependencies import Recovery, Takeover
 from taskapi.accounts.recovery.schemas import EmailVerification, ForgottenPassword, PasswordReset
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web.problems import responses
@@ -34,9 +34,9 @@ async def forgot_password(data: ForgottenPassword, recovery: Recovery, audit_log
     summary="Reset your password",
     responses=responses(400, InvalidOneTimeToken, 413, 415, 422, Overloaded),
 )
-async def reset_password(data: PasswordReset, recovery: Recovery, audit_log: CallerAuditLog) -> None:
+async def reset_password(data: PasswordReset, recovery: Recovery, takeover: Takeover, audit_log: CallerAuditLog) -> None:
     """Set a new password, with the token from a mail. All your sessions end: sign in again."""
-    await recovery.reset_password(data.token, data.password, audit_log)
+    await recovery.reset_password(data.token, data.password, audit_log, takeover)
 
 
 @router.post(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from taskapi.accounts.deletion.service import Eraser
 from taskapi.accounts.errors import InvalidOneTimeToken, NothingToVerify
 from taskapi.accounts.recovery.tokens import OneTimeTokens
 from taskapi.accounts.security import password_policy
@@ -11,6 +12,10 @@ from taskapi.accounts.users.email_repository import EmailRepository
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.audit.recorder import AuditLog
 from taskapi.mail.queue import Outbox
+
+
+class TakeoverErasers(tuple[Eraser, ...]):
+    """What else to erase when the owner of an unverified address takes over an account: it could act for who created that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +40,10 @@ class AccountRecovery:
         await self.throttle.reset_request(email, audit_log.ip_address)
         await self.mail.enqueue("password_reset", audit_log, email=email)
 
-    async def reset_password(self, token: str, password: str, audit_log: AuditLog) -> None:
+    async def reset_password(self, token: str, password: str, audit_log: AuditLog, erasers: TakeoverErasers) -> None:
         """Sets a new password, which ends every session. The token proves that its owner reads the address: it is verified.
+
+        Runs ``erasers`` if it was not verified before.
 
         Raises:
             InvalidOneTimeToken: the token is wrong, used or expired, or invalidated by a change of the password or the address.
@@ -48,6 +55,9 @@ class AccountRecovery:
         password_policy.check(password, user.username, email, user.full_name)
         if not await self.accounts.reset_password(account, email, await self.hasher.hash(password)):
             raise InvalidOneTimeToken
+        if not user.email_verified:
+            for erase in erasers:
+                await erase(user.object_id)
         await self.tokens.remove("password_reset", token)
         await audit_log.record("password_reset", user.object_id)
         await self.mail.enqueue("notice_password", audit_log, user=user.object_id, email=email)

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.webhooks.documents import WebhookDeliveryDocument, WebhookDocument
 from tests.accounts.api_tokens.calls import make as make_token
 from tests.accounts.api_tokens.calls import use
 from tests.accounts.two_factor.test_router import NEVER, PATH, begin, turn_on
@@ -40,6 +41,19 @@ async def test_first_reset_removes_second_factor_tokens_and_sessions(intruder: A
     assert (await sign_in(intruder.client, "ada", NEW)).status_code == 200
     is_problem(await use(intruder, token), 401, "invalid_token")
     is_problem(await intruder.get("/users/me"), 401, "invalid_token")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("verified", [False, True])
+async def test_first_reset_deletes_webhooks(intruder: Account, mailbox: Mailbox, verified: bool) -> None:
+    """Or the tasks of whoever takes the account over would go on being sent to the intruder."""
+    hook = await intruder.post("/webhooks", json={"url": "https://hooks.invalid/tasks"})
+    assert (await intruder.post(f"/webhooks/{hook.json()['id']}/ping")).status_code == 202
+    change = {"$set": {"email_verified": verified}}
+    await collection(UserDocument).update_one({"_id": ObjectId(intruder.id)}, change)
+    await reset(intruder, mailbox)
+    for kind in (WebhookDocument, WebhookDeliveryDocument):
+        assert await collection(kind).count_documents({"user": ObjectId(intruder.id)}) == verified
 
 
 async def test_a_factor_that_is_only_begun_goes_too(intruder: Account, mailbox: Mailbox) -> None:
