@@ -10,8 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from taskapi.core.clock import utc_now
 from taskapi.core.errors import FieldError
-from taskapi.core.fields import ObjectIdIn, QueryBool, ReadModel, SentMoment, omittable
-from taskapi.tasks.schemas import TASK_EXAMPLE, Key, Status, TaskCreate
+from taskapi.core.fields import ObjectIdIn, QueryBool, ReadModel, SentMoment, Storable, omittable
+from taskapi.core.unicode import nfc
+from taskapi.tasks.schemas import MAX_KEY_LENGTH, TASK_EXAMPLE, Status, TaskCreate
 from taskapi.tasks.storage.rules import CLOCK_SKEW
 
 MAX_LINES = 100_000
@@ -27,6 +28,16 @@ def _not_in_future(moment: datetime, info: ValidationInfo) -> datetime:
     return moment
 
 
+def _fits_in_nfc(key: str) -> str:
+    if len(nfc(key)) > MAX_KEY_LENGTH:
+        raise PydanticCustomError("string_too_long", "should have at most 100 characters")
+    return key
+
+
+# As sent, for the form in which an earlier version may have stored it; only its length is that of what is stored now.
+KeySent = Annotated[
+    str, Field(min_length=1, json_schema_extra={"maxLength": MAX_KEY_LENGTH}), Storable, AfterValidator(_fits_in_nfc)
+]
 Past = Annotated[
     SentMoment,
     AfterValidator(_not_in_future),
@@ -56,7 +67,7 @@ class TaskImport(TaskCreate):
         json_schema_extra={"examples": [{**TASK_EXAMPLE, "key": "crm-4711", "created_at": "2026-01-31T09:15:00.123Z"}]}
     )
 
-    key: Key | None = Field(
+    key: KeySent | None = Field(
         None,
         description="Your own identifier for the task, stored in Unicode NFC. If a task has this key, in any Unicode form, the "
         "line changes it.",

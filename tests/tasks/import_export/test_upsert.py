@@ -106,6 +106,16 @@ async def test_key_is_stored_in_nfc_matches_any_form(ada: Account, form: str) ->
     assert task["key"] == "\u1ebf"
 
 
+async def test_length_of_a_key_counts_nfc(ada: Account) -> None:
+    longer, shorter = "\u0958" * 51, "e\u0301" * 100  # 102 and 100 characters in NFC
+    for query in ("?dry_run=true", "", "?match=id"):
+        report = await take(ada, [{"key": longer, "title": "refused"}, {"title": "beside it"}], query)
+        assert (report["created"], report["failed"]) == (1, 1)
+        assert [(each["field"], each["type"]) for each in report["errors"]] == [("key", "string_too_long")]
+    assert await take(ada, [{"key": shorter, "title": "taken"}]) == {"lines": 1, "created": 1}
+    assert (await by_key(ada, "\u00e9" * 100))["title"] == "taken"
+
+
 @pytest.mark.parametrize(("kept", "known"), [(FORMS[0], FORMS), (FORMS[1], FORMS), (FORMS[2], FORMS[2:])], ids=ascii)
 async def test_old_key_matches_in_its_form_nfc_nfd(ada: Account, kept: str, known: list[str]) -> None:
     """Version 1.2 stored keys and texts as they were sent."""
