@@ -62,13 +62,13 @@ def read_all(model: type[Model], stored: list[BSON], source: str) -> list[Model]
 
 def read_part(model: type[Model], part: BSON, names: Collection[str], stored: BSON, source: str) -> Model:
     """``part``, the fields ``names`` of the document ``stored``, as ``model``, all of whose fields are optional."""
-    wrong: list[str] = []
-    if len(part) == len(names):
-        try:
-            return model.model_validate(part)
-        except ValidationError as error:
-            wrong = _wrong(error)
-    wrong += [name for name in names if name not in part]
+    wrong = [name for name in names if name not in part]
+    try:
+        shown = model.model_validate(part)
+        if not wrong:
+            return shown
+    except ValidationError as error:
+        wrong += _wrong(error)
     note(source, stored.get("_id"), wrong)
     return model.model_validate(_replace_damaged(model, part, wrong, born(stored), ""))
 

@@ -65,6 +65,22 @@ async def test_every_list_and_export_goes_on(ada: Account, app: FastAPI) -> None
                 assert task.keys() == wanted
 
 
+@pytest.mark.parametrize("missing", ["title", "checklist.id"])
+async def test_missing_field_beside_invalid_one_is_shown(ada: Account, missing: str) -> None:
+    """What is missing must not hide what else is wrong; an object of the wrong type has no members."""
+    name = missing.partition(".")[0]
+    kept = {**await sound_task(ada), "priority": "high", "metadata": 5, name: "none"}
+    if name == missing:
+        del kept[name]
+    await collection(TaskDocument).insert_one(kept)
+    for path in ("/tasks?", f"/tasks/{kept['_id']}?"):
+        answer = await ada.get(f"{path}fields={missing},priority,metadata,due_date")
+        assert answer.status_code == 200, answer.text
+        (task,) = strict(answer.text) if path == "/tasks?" else [strict(answer.text)]
+        assert task.pop(name) in ("", [])
+        assert task == {"priority": 1, "metadata": {}, "due_date": "2027-01-31"}
+
+
 async def test_each_damaged_task_can_be_read_alone(ada: Account, app: FastAPI) -> None:
     kept = await spoil(ada, [*FIELDS, *HISTORY, *OTHERS], SOME)
     listed = by_id([strict(line) for line in (await ada.get("/tasks/export")).text.splitlines()])
