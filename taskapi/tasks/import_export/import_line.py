@@ -81,7 +81,7 @@ def complete(stored: BSON, owner: UserRead) -> BSON:
 def keys_of(task: BSON) -> list[str]:
     """The keys of a stored task. A script may have stored a list of keys; the index of keys contains each."""
     key = task.get("key")
-    return [each for each in (key if isinstance(key, list) else [key]) if isinstance(each, str)]
+    return [each for each in (key if isinstance(key, list) else [key]) if type(each) is str]  # JavaScript is a subclass
 
 
 def find_changes(line: ImportLine, stored: BSON) -> BSON:

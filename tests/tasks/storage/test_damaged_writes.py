@@ -126,6 +126,15 @@ async def test_an_import_meets_damaged_tasks_by_their_keys(ada: Account) -> None
     assert again.json()["unchanged"] == len(lines), again.text
 
 
+async def test_an_import_by_id_meets_odd_keys(ada: Account) -> None:
+    kept = await spoil(ada, ["key"])
+    body = "\n".join(json.dumps({"id": str(each["_id"]), **GOOD}) for each in kept).encode()
+    for query in ("match=id&dry_run=true", "match=id"):
+        report = await ada.post(f"/tasks/import?{query}", content=body, headers={"Content-Type": "application/jsonl"})
+        assert report.status_code == 200, report.text
+        assert (report.json()["updated"], report.json()["failed"]) == (len(kept), 0), report.text
+
+
 async def test_all_or_none_goes_on_beside_damaged_tasks(ada: Account) -> None:
     kept = await spoil(ada, ["version", "history"], SOME)
     operations = [{"op": "update", "id": str(each["_id"]), "changes": {"priority": 5}} for each in kept]
