@@ -18,14 +18,22 @@ def give_to_owner(folder: Path) -> None:
     """
     if os.geteuid() != 0:
         return
-    owner = folder.stat()
     with explained(f"{folder} cannot be given to its owner"):
-        for _, folders, files, place in os.fwalk(folder):
-            for name in (*folders, *files):
-                with suppress(FileNotFoundError):  # a running MongoDB replaces files
-                    found = os.stat(name, dir_fd=place, follow_symlinks=False)
-                    if found.st_uid == 0 != owner.st_uid and (found.st_nlink == 1 or stat.S_ISDIR(found.st_mode)):
-                        os.chown(name, owner.st_uid, owner.st_gid, dir_fd=place, follow_symlinks=False)
+        top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)  # may be reached by a link, as with systemd's DynamicUser
+        try:
+            _give_to_owner(top)
+        finally:
+            os.close(top)
+
+
+def _give_to_owner(top: int) -> None:
+    owner = os.fstat(top)
+    for _, folders, files, place in os.fwalk(".", dir_fd=top):
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):  # a running MongoDB replaces files
+                found = os.stat(name, dir_fd=place, follow_symlinks=False)
+                if found.st_uid == 0 != owner.st_uid and (found.st_nlink == 1 or stat.S_ISDIR(found.st_mode)):
+                    os.chown(name, owner.st_uid, owner.st_gid, dir_fd=place, follow_symlinks=False)
 
 
 @contextmanager

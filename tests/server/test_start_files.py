@@ -132,6 +132,13 @@ def test_what_root_has_made_is_the_owners_afterwards(place: Path) -> None:
     assert {path.stat().st_uid for path in place.rglob("*")} == {owner}
 
 
+def test_root_gives_back_a_linked_data_folder(place: Path) -> None:
+    (place / "mongodb").mkdir()
+    (place.parent / "link").symlink_to(place)  # as systemd's DynamicUser makes /var/lib/taskapi
+    assert completed(place.parent / "link", USERS)[0] == 0
+    assert {path.stat().st_uid for path in place.rglob("*")} == {place.stat().st_uid}
+
+
 def test_root_changes_no_owner_outside_its_folder(place: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("")
     with suppress(OSError):  # they may be on two file systems
