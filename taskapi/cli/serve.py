@@ -37,6 +37,7 @@ from taskapi.db import embedded, uris
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 READER_GONE = 128 + signal.SIGPIPE  # the status of a command that this signal ends
 RUN: dict[str, Callable[[argparse.Namespace], None]] = {  # all commands but serve
     "users": cli_users.run,
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         for warning in find_warnings(load_settings()):
-            print(f"taskapi: warning: {warning}", file=sys.stderr)
+            with suppress(OSError):  # a full disk
+                print(f"taskapi: warning: {warning}", file=sys.stderr)
         if run := RUN.get(options.command):
             try:
                 run(options)
@@ -90,8 +92,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit("taskapi: interrupted")
     except BrokenPipeError:  # whoever reads the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its exit
+        _drop_output()
         sys.exit(READER_GONE)
+    except OSError as error:
+        if error.filename or error.errno not in DISK_FULL:
+            raise
+        _drop_output()
+        sys.exit(f"taskapi: standard output cannot be written: {error.strerror}")
+
+
+def _drop_output() -> None:
+    """Sends standard output nowhere, also what Python flushes at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _port(text: str) -> int:
@@ -212,4 +224,7 @@ def _announce(settings: Settings, host: str, port: int, *, embedded_server: bool
         shown = uris.mask_secrets(uri)
         more = "" if shown == uri else f"\n          (with its password in {folder / 'mongodb_uri'})"
         lines += [f"MongoDB   {shown}{more}", f"Data      {folder}"]
-    print("\n".join(lines), flush=True)
+    try:
+        print("\n".join(lines), flush=True)
+    except OSError:  # a full disk, or a reader that is gone; the service runs without them
+        _drop_output()

@@ -116,3 +116,18 @@ def test_command_ends_quietly_when_its_reader_is_gone(tmp_path: Path, store: Sto
     assert done.returncode == 128 + signal.SIGPIPE, done.stderr
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_command_on_full_disk_ends_with_one_line(tmp_path: Path, store: Store) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [TASKAPI, "migrate", "status"],
+            env=environment(tmp_path / "data", **settings(store)),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE_SECONDS,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "taskapi: standard output cannot be written: No space left on device\n"
