@@ -38,7 +38,7 @@ class ServiceStateDocument(Document):
     """In ``migration``, ``refresh`` and ``webhooks`` only: identifies that lease."""
     place: str = omittable()
     """In ``webhooks`` only: the place in MongoDB's change stream up to which there are deliveries: a resume token, or a time in
-    seconds and an ordinal, with a dot between them."""
+    seconds and an ordinal with a dot between them. Behind ``@`` is the UUID of ``tasks``, which a restore changes."""
     generation: int = omittable()
     """In ``webhooks`` only: incremented whenever a webhook is created, enabled or changed."""
 

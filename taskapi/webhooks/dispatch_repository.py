@@ -22,10 +22,14 @@ class LeaseLost(Exception):
 
 
 class Place(NamedTuple):
-    """A place in MongoDB's change stream: behind the change with a resume token, or behind everything up to a time."""
+    """A place in MongoDB's change stream: behind the change with a resume token, or behind everything up to a time.
+
+    One that ``is_elsewhere`` is a place in another database, from which a restore has brought it here.
+    """
 
     token: str | None = None
     time: bson.Timestamp | None = None
+    is_elsewhere: bool = False
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -41,12 +45,13 @@ class Place(NamedTuple):
 class DispatchRepository:
     """Says from where on events are to be dispatched, and who does it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, database_id: bytes) -> None:
         self._states = database.collection(ServiceStateDocument)
+        self._database_id = database_id.hex()
 
     async def announce(self, time: bson.Timestamp, session: Session | None = None) -> None:
         """Has the dispatcher look which webhooks there are. If none is at work, it begins behind everything up to ``time``."""
-        begin = {"since": utc_now(), "place": Place(time=time).write()}
+        begin = {"since": utc_now(), "place": self._text(Place(time=time))}
         update = {**NEXT, **{name: {"$ifNull": [f"${name}", value]} for name, value in begin.items()}}
         await self._states.update_one(ONLY, [{"$set": update}], upsert=True, session=session)
 
@@ -62,6 +67,11 @@ class DispatchRepository:
         """Leases the work. None when there is none, or another worker does it."""
         return await LEASE.take(self._states, ONLY, {"_id": 1})
 
+    def place(self, state: BSON) -> Place:
+        """The place in the stored state."""
+        text, _, database_id = str(state["place"]).partition("@")
+        return Place.read(text)._replace(is_elsewhere=database_id not in ("", self._database_id))
+
     async def renew(self, lease: Lease) -> int:
         """Renews the lease. Returns a number that differs when webhooks have changed. Raises LeaseLost."""
         found = await lease.renew(self._states, {"generation": 1})
@@ -71,7 +81,7 @@ class DispatchRepository:
 
     async def save_place(self, lease: Lease, place: Place) -> None:
         """Stores that everything up to a place was dispatched. Raises LeaseLost."""
-        if not (await self._states.update_one(lease.mine, {"$set": {"place": place.write()}})).matched_count:
+        if not (await self._states.update_one(lease.mine, {"$set": {"place": self._text(place)}})).matched_count:
             raise LeaseLost
 
     async def stop(self, lease: Lease, generation: int) -> bool:
@@ -81,3 +91,6 @@ class DispatchRepository:
     async def release(self, lease: Lease) -> None:
         """Lets another worker go on."""
         await lease.release(self._states)
+
+    def _text(self, place: Place) -> str:
+        return f"{place.write()}@{self._database_id}"

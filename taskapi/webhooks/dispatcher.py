@@ -104,7 +104,7 @@ class Dispatcher:
         taken = await self.states.take()
         if taken is None:
             return
-        work = _Work(taken[0], Place.read(taken[1]["place"]))
+        work = _Work(taken[0], self.states.place(taken[1]))
         try:
             while not await self._follow(work):
                 pass
@@ -123,6 +123,8 @@ class Dispatcher:
         if await self._renew(work):
             return True
         try:
+            if work.place.is_elsewhere:  # to a new MongoDB, it may mean its first change: all that was restored
+                raise HistoryLost
             async with self.changes.watch(after=work.place.token, since=work.place.time) as batches:
                 async for batch in batches:
                     if await self._take(work, batch):

@@ -208,3 +208,21 @@ async def test_a_lost_history_is_told(ada: Account, here: Receiver, caplog: pyte
     await ada.make_task("After")
     await here.until(lambda: any(each.data.get("task", {}).get("title") == "After" for each in here.taken))
     assert "can no longer be read" in caplog.text
+
+
+async def test_place_in_another_database_is_a_gap(ada: Account, here: Receiver) -> None:
+    """As after a restore: a new MongoDB takes a time before its first change for one at which it begins."""
+    await add_hook(ada, here)
+    await ada.make_task("Before")
+    await here.events(1)
+    began = await state()
+    assert began is not None
+    foreign = f"{began['place'].partition('@')[0]}@{'0' * 32}"
+    restored = {"place": foreign, "holder": ObjectId(), "leased_until": utc_now()}
+    await collection(ServiceStateDocument).update_one({"_id": "webhooks"}, {"$set": restored})
+    await ada.make_task("Restored")
+    service(DispatchJob).wake()
+    await here.until(lambda: any(each.json["type"] == "webhook.gap" for each in here.taken))
+    await ada.make_task("After")
+    await here.until(lambda: here.taken[-1].data.get("task", {}).get("title") == "After")
+    assert [each.json["type"] for each in here.taken] == ["task.created", "webhook.gap", "task.created"]
