@@ -36,7 +36,7 @@ class ProfileService:
             WrongPassword, TooManyAttempts, Overloaded: as ``Reauthenticator`` says of ``current_password``.
             TooManyAttempts: also after too many verification mails for the account, or too many new names or e-mail addresses by
                 the account or from the caller's IP address.
-            InvalidToken: the account was disabled or deleted meanwhile.
+            InvalidToken: the account was disabled or deleted, or the session ended meanwhile.
         """
         sent = data.model_fields_set
         if not sent:
@@ -45,6 +45,8 @@ class ProfileService:
         if _requests_names(user, data):
             await reauthenticator.throttle.change_of_name(user.object_id, audit_log.ip_address)
         update = AccountUpdate(values={"updated_at": utc_now()})
+        if reauthenticator.session_id:  # or a session that ends meanwhile would change the account, and a new password revive it
+            update.conditions["sessions"] = reauthenticator.session_id
         update.values |= data.model_dump(include={"full_name"}, exclude_unset=True)
         if "password" in sent:
             own = (user.username, user.email, user.full_name, data.username, data.email, data.full_name)
@@ -58,9 +60,11 @@ class ProfileService:
             _rename(update, data.username)
         changed = await self.users.update(user.object_id, update)
         if changed is None:
+            if not await self.users.is_active(user.object_id, reauthenticator.session_id):
+                raise InvalidToken
             if "password_hash" in update.conditions:
                 raise WrongPassword
-            if email_change and await self.users.is_active(user.object_id):
+            if email_change:
                 raise password_needed()
             raise InvalidToken
         await self._report(update, user, email_change, audit_log)

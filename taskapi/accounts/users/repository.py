@@ -90,9 +90,10 @@ class UserRepository:
         cursor = self._users.find({"_id": {"$in": list(ids)}, **ACTIVE}, ACCOUNT, batch_size=len(ids) + 1)
         return {user["_id"]: damaged.read(Account, user, SOURCE) for user in await cursor.to_list(None)}
 
-    async def is_active(self, user_id: ObjectId) -> bool:
-        """Whether the account exists, and is neither disabled nor being deleted."""
-        return bool(await self.find_active([user_id]))
+    async def is_active(self, user_id: ObjectId, session_id: ObjectId | None = None) -> bool:
+        """Whether the account exists, is neither disabled nor being deleted, and has the session, if one is given."""
+        user = (await self.find_active([user_id])).get(user_id)
+        return user is not None and (session_id is None or session_id in user.sessions)
 
     async def find_for_sign_in(self, username: str) -> tuple[Account | None, str | None]:
         """The account with this user name in any case, and its password hash; (None, None) when there is none.
