@@ -80,6 +80,12 @@ async def authenticate(request: Request, claims: Claims | None = None) -> Caller
     return caller
 
 
+async def authenticate_again(request: Request) -> Caller:
+    """As ``authenticate``, looked up anew: the session may have ended since, and what it is about to leave behind outlives it."""
+    state_of(request).caller = None
+    return await authenticate(request)
+
+
 async def identify(token: str, services: Services) -> Caller:
     """The caller behind a token. Raises InvalidToken as ``authenticate``."""
     if token.startswith(PREFIX):

@@ -1,10 +1,11 @@
 """Routes of webhooks."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response, Security
 
-from taskapi.accounts.dependencies import Caller, account_principal
+from taskapi.accounts.dependencies import Caller, account_principal, authenticate_again
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import QueryTimeout
 from taskapi.core.fields import object_id
@@ -50,7 +51,7 @@ async def create_webhook(
     data: WebhookCreate, caller: WebhookOwner, webhooks: Webhooks, audit_log: CallerAuditLog, request: Request, response: Response
 ) -> WebhookMade:
     """Have the events of your tasks sent to a server of yours: of every change after this answer, and of none before."""
-    made = await webhooks.create(caller.user, data, audit_log)
+    made = await webhooks.create(caller.user, data, audit_log, partial(authenticate_again, request))
     response.headers["Location"] = path_to(request, router, "read_webhook", webhook_id=made.id)
     response.headers["ETag"] = etag(made.version)
     return made
@@ -89,9 +90,11 @@ async def update_webhook(
     versions: OfferedVersions,
     webhooks: Webhooks,
     audit_log: CallerAuditLog,
+    request: Request,
     response: Response,
 ) -> WebhookRead:
     """Change a webhook: send the fields that change. Disabling it ends what is still to be sent."""
+    await authenticate_again(request)
     hook = await webhooks.update(caller.user, object_id(webhook_id), data, versions, audit_log)
     response.headers["ETag"] = etag(hook.version)
     return hook

@@ -1,7 +1,7 @@
 """What owners do with their webhooks."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from bson import ObjectId
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.core.errors import FieldError, InvalidInput, NotFound
+from taskapi.core.errors import FieldError, InvalidInput, InvalidToken, NotFound
 from taskapi.core.public_addresses import is_public
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
@@ -63,10 +63,15 @@ class WebhookService:
     allow_private: bool
     milliseconds: int
 
-    async def create(self, user: UserRead, data: WebhookCreate, audit_log: AuditLog) -> WebhookMade:
+    async def create(
+        self, user: UserRead, data: WebhookCreate, audit_log: AuditLog, confirm: Callable[[], Awaitable[object]]
+    ) -> WebhookMade:
         """Creates a webhook. The events of all changes after the return are sent.
 
+        ``confirm`` looks the caller up again once it is stored, so that an ended session cannot leave one behind.
+
         Raises:
+            InvalidToken: ``confirm`` does; there is no webhook.
             StreamsUnsupported: MongoDB is standalone.
             InvalidInput: the URL is not https, or not on the public internet.
             TooManyWebhooks: the account has as many as it can have.
@@ -87,6 +92,11 @@ class WebhookService:
         }
         if not await self.hooks.add(hook, partial(self.states.announce, begin)):
             raise TooManyWebhooks
+        try:
+            await confirm()
+        except InvalidToken:
+            await self.hooks.remove(user.object_id, hook["_id"])
+            raise
         self.dispatch()
         await audit_log.record("webhook_created", user.object_id, webhook=str(hook["_id"]))
         return WebhookMade.model_validate({**_shown(hook), "secret": secret})

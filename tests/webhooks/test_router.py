@@ -1,18 +1,23 @@
 """The routes of webhooks: what is refused, what is shown, and that nobody sees those of others."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from bson import ObjectId
 
+from taskapi.accounts.users.schemas import UserRead
 from taskapi.audit.documents import SecurityEventDocument
+from taskapi.core.errors import InvalidToken
 from taskapi.webhooks.documents import MAX_WEBHOOKS, WebhookDocument
-from taskapi.webhooks.schemas import ALL_EVENTS
-from tests.client import Account, is_problem, signed_in, wrong_fields
+from taskapi.webhooks.schemas import ALL_EVENTS, WebhookCreate
+from taskapi.webhooks.service import WebhookService
+from tests.client import Account, is_problem, signed_in, stored_user, wrong_fields
 from tests.conftest import another
-from tests.stored import collection
+from tests.stored import audit_log, collection, service
 from tests.webhooks.hooks import add_hook, deliveries, stored_hook
 from tests.webhooks.receiver import Receiver
 
@@ -209,3 +214,32 @@ async def test_security_events_tell_of_webhooks(ada: Account) -> None:
         "webhook_secret_rotated",
         "webhook_deleted",
     ]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_session_that_ends_meanwhile_leaves_no_webhook(ada: Account, method: str) -> None:
+    """Or a thief who is signed out would still be sent the owner's tasks."""
+    owner = await signed_in(ada.client, ada)
+    path = "/webhooks" if method == "POST" else f"/webhooks/{(await create(owner)).json()['id']}"
+    before = (await owner.get("/webhooks")).json()
+
+    async def body() -> AsyncIterator[bytes]:
+        session = next(each for each in (await ada.get("/users/me/sessions")).json() if each["current"])
+        assert (await owner.delete(f"/users/me/sessions/{session['id']}")).status_code == 204
+        yield json.dumps({"url": "https://thief.invalid/"}).encode()
+
+    answer = await ada.call(method, path, content=body(), headers={"Content-Type": "application/json"})
+    is_problem(answer, 401, "invalid_token")
+    assert (await owner.get("/webhooks")).json() == before
+
+
+async def test_session_ended_during_the_write_leaves_none(ada: Account) -> None:
+    user = UserRead.model_validate(await stored_user(ada.id))
+
+    async def refuse() -> None:
+        raise InvalidToken
+
+    with pytest.raises(InvalidToken):
+        await service(WebhookService).create(user, WebhookCreate(url=URL), audit_log(), refuse)
+    assert await collection(WebhookDocument).count_documents({}) == 0
+    assert await collection(SecurityEventDocument).count_documents({"kind": "webhook_created"}) == 0
