@@ -104,7 +104,8 @@ class AccountEmails:
         return write(template, self.sender, email, values)
 
     def _write_notice(self, template: Template, account: AccountWithPassword | None, email: str | None) -> EmailMessage | None:
-        email = email or (account.user.email if account else None)
+        if account is not None and account.user.email_verified:  # another address may be that of someone else
+            email = email or account.user.email
         if account is None or email is None:
             return None
         return write(template, self.sender, email, {"username": account.user.username, "email": email})
