@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, model_validator
@@ -194,11 +195,15 @@ def state_at_version(stored: BSON, version: int) -> BSON:
 
 
 def _version_at(stored: BSON, moment: datetime) -> int:
-    """The version of a task at ``moment``."""
+    """The version of a task at ``moment``.
+
+    The time in an entry is when its request began, so it can be earlier than that in the entry before. A write took place after
+    those before it: it counts from the latest of their times on.
+    """
     if moment < in_utc(stored["created_at"]):
         raise NotFound("The task did not exist at that time")
     entries = _sound_history(stored)
-    until = [entry for entry in entries if in_utc(entry["at"]) <= moment]
+    until = list(takewhile(lambda entry: in_utc(entry["at"]) <= moment, entries))
     if not until:
         if entries or in_utc(stored["updated_at"]) > moment:  # an import may also have set times before its entry
             raise VersionNotKept

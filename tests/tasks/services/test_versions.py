@@ -94,6 +94,20 @@ async def test_as_of_within_the_trash_is_not_found(ada: Account) -> None:
     assert found == [200, 404, 200]
 
 
+async def test_as_of_follows_versions_begun_out_of_order(ada: Account) -> None:
+    """As when a change of many tasks began before another, and came to this task after it."""
+    task = await ada.make_task()
+    path = f"/tasks/{task['id']}"
+    for title in ("second", "third", "fourth"):
+        await ada.patch(path, json={"title": title})
+    made = in_utc((await stored_task(task["id"]))["created_at"])
+    seconds = {"history.1.at": 60, "history.2.at": 30, "history.3.at": 90}
+    moments = {place: made + timedelta(seconds=later) for place, later in seconds.items()}
+    await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, {"$set": moments})
+    found = [(await ada.get(path, params={"as_of": rfc3339(made + timedelta(seconds=s))})).json() for s in (15, 45, 75, 105)]
+    assert [each["version"] for each in found] == [1, 1, 3, 4]
+
+
 async def test_times_claimed_by_an_import_are_no_versions(ada: Account) -> None:
     line = b'{"title":"Imported","created_at":"2020-01-01T00:00:00Z","updated_at":"2020-02-01T00:00:00Z"}'
     await ada.post("/tasks/import", content=line, headers={"Content-Type": "application/jsonl"})
