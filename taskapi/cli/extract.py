@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command. Raises StartupError with the reason in one line."""
     from taskapi.cli import extract_actions  # imports the application
 
-    if options.full and options.since:
+    if options.full and options.since is not None:
         raise StartupError("--full begins with everything, --since does not: use one of them")
     try:
         extract_actions.run({name: value for name, value in vars(options).items() if name != "command"})

@@ -103,6 +103,7 @@ def test_an_empty_database_has_a_report(run: Run) -> None:
         (("--daily",), "there are no daily figures yet"),
         (("--owner", "\udcff"), "argument --owner: not UTF-8"),
         (("--owner", "nobody"), "no account with the user name 'nobody'"),
+        (("--owner", ""), "no account with the user name ''"),
     ],
 )
 def test_wrong_arguments_are_explained(run: Run, tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:

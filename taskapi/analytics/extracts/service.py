@@ -119,7 +119,7 @@ def _require_same(folder: Folder, known: Manifest, request: Request, database_id
 
 def _parse(text: str | None) -> Watermark | None:
     try:
-        return Watermark.parse(text) if text else None
+        return None if text is None else Watermark.parse(text)
     except ValueError:
         raise StartupError(f"--since: {text!r} is not a watermark; manifest.json of an extract has one") from None
 

@@ -37,7 +37,7 @@ def make_report(
     """
     now = now or utc_now()
     views.require_views()
-    owner_id, name = views.find_owner(request.owner) if request.owner else (None, None)
+    owner_id, name = (None, None) if request.owner is None else views.find_owner(request.owner)
     owner: BSON = {"owner_id": owner_id} if owner_id else {}
     day = day_of(now, request.zone)
     periods = list(split(PeriodUnit.week, back(PeriodUnit.week, day, request.weeks - 1), day, request.zone))

@@ -102,6 +102,7 @@ async def test_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None
     ("since", "reason"),
     [
         ("yesterday", "--since: 'yesterday' is not a watermark"),
+        ("", "--since: '' is not a watermark"),
         ("2027-01-01T00:00:00.000Z", "is not a watermark"),
         ("2027-01-01T00:00:00.000Z@" + "ab" * 16, "of another database"),
     ],
