@@ -59,6 +59,7 @@ class Site:
             "/to-port": page("", "302 Found", extra="location: http://127.0.0.1:65536/\r\n"),
             "/missing": page("<title>Not here</title>", "404 Not Found"),
             "/text": page("<title>Not a title</title>", kind="text/plain"),
+            "/loud": page("<title>Loud</title>", kind="TEXT/HTML", extra="content-encoding: Identity\r\n"),
             "/untitled": page("<p>nothing</p>"),
             "/zipped": page("<title>never unpacked</title>", extra="content-encoding: gzip\r\n"),
             "/interim": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100 + page("<title>late</title>"),

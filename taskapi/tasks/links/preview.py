@@ -95,8 +95,8 @@ async def _preview_one(url: str, fetcher: fetch.PageFetcher, account: str) -> Li
     try:
         async with fetcher.open(url, account) as response:
             status = response.status_code
-            plain = response.headers.get("content-encoding", "identity") == "identity"
-            if plain and "html" in response.headers.get("content-type", "html"):
+            plain = response.headers.get("content-encoding", "identity").lower() == "identity"
+            if plain and "html" in response.headers.get("content-type", "html").lower():
                 body = await fetch.read_start(response)
                 title = title_of(body, response.charset_encoding)
         outcome = Outcome.ok

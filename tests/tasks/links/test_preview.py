@@ -26,7 +26,7 @@ def outcomes(found: list[LinkRead]) -> list[Outcome]:
 
 async def test_titles_statuses_and_outcomes(ada: Account) -> None:
     async with site() as here:
-        paths = ["a", "moved", "missing", "text", "untitled", "zipped", "cut", "loop", "to-file"]
+        paths = ["a", "moved", "missing", "text", "loud", "untitled", "zipped", "cut", "loop", "to-file"]
         task = await ada.make_task(links=[f"{here.base}/{path}" for path in paths])
         answer = await ada.get(f"/tasks/{task['id']}/links")
     assert answer.status_code == 200
@@ -37,6 +37,7 @@ async def test_titles_statuses_and_outcomes(ada: Account) -> None:
         ("ok", 200, "Page final & more"),
         ("ok", 404, "Not here"),
         ("ok", 200, None),
+        ("ok", 200, "Loud"),
         ("ok", 200, None),
         ("ok", 200, None),
         ("unreachable", None, None),
