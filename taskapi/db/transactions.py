@@ -13,6 +13,7 @@ from taskapi.db.connection import DURABLE, Collection, Session
 Result = TypeVar("Result")
 TRANSACTION_SECONDS = 15
 ABORTING_SECONDS = 2  # more, in which MongoDB is told of the end: otherwise, what was written stays locked for a minute
+TOO_LONG = "The database took too long. Try again shortly, or change less at once."
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.005, 0.25  # between two tries
 
 
@@ -31,6 +32,7 @@ async def transaction(
 
     Raises:
         TransactionsUnsupported: a transaction is ``required``, and the server is standalone.
+        DatabaseUnavailable: it took longer than 15 seconds.
     """
     client = collection.database.client
     if is_standalone(client):
@@ -59,4 +61,4 @@ async def transaction(
                     raise
                 return result
     except TimeoutError:
-        raise DatabaseUnavailable from None
+        raise DatabaseUnavailable(TOO_LONG) from None

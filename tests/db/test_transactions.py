@@ -65,8 +65,9 @@ async def test_failed_transaction_writes_nothing(
     writing.cancel()
     if failure == "cancelled":
         running.cancel()
-    with pytest.raises((asyncio.CancelledError, DatabaseUnavailable, QueueFull)):
+    with pytest.raises((asyncio.CancelledError, DatabaseUnavailable, QueueFull)) as failed:
         await running
+    assert ("took too long" in str(failed.value)) is (failure == "timeout")
     assert threading.main_thread() not in aborting
     assert await stored.find_one({"_id": found_id}) is None
     with pymongo.timeout(5):
