@@ -49,6 +49,15 @@ class TaskPut(TaskUpdate):
         """The changes without the server's fields, and without metadata equal to that of ``task``: nulls in it remove nothing."""
         values = {name: getattr(self, name) for name in TaskUpdate.model_fields}
         names = self.model_fields_set & values.keys()
-        if exact(self.metadata) == exact(task.metadata):
+        if exact(_with_integers(self.metadata)) == exact(_with_integers(task.metadata)):
             names -= {"metadata"}
         return TaskUpdate.model_construct(names, **values)
+
+
+def _with_integers(value: Any) -> Any:
+    """A JSON value with whole numbers as integers: JavaScript writes 1.0 as 1."""
+    if isinstance(value, dict):
+        return {name: _with_integers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(member) for member in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,6 +1,7 @@
 """PUT of a whole task as it was read: the server's fields may be included, but only unchanged."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -106,6 +107,16 @@ async def test_metadata_is_merged_unless_sent_unchanged(ada: Account) -> None:
     emptied = (await ada.put(path, json={**merged, "metadata": None})).json()
     assert emptied["metadata"] == {}
     assert wrong_fields(await ada.put(path, json={**emptied, "metadata": {"$a": 1}})) == {"metadata": "metadata_key"}
+
+
+async def test_metadata_as_javascript_writes_it_is_unchanged(ada: Account) -> None:
+    task = await ada.make_task(metadata={"note": None, "rates": [{"hour": 80.0}, -0.0, 0.5], "on": True})
+    as_written = {"note": None, "rates": [{"hour": 80}, 0, 0.5], "on": True}
+    path = f"/tasks/{task['id']}"
+    same = await ada.put(path, json={**task, "title": "Changed", "metadata": as_written})
+    assert json.dumps(same.json()["metadata"]) == json.dumps(task["metadata"])
+    merged = await ada.put(path, json={**same.json(), "metadata": {"on": 1}})
+    assert json.dumps(merged.json()["metadata"]) == json.dumps({**task["metadata"], "on": 1})
 
 
 async def test_task_of_an_older_version_can_be_returned(ada: Account) -> None:
