@@ -125,7 +125,7 @@ def test_command_on_full_disk_ends_with_one_line(tmp_path: Path, store: Store) -
             env=environment(tmp_path / "data", **settings(store)),
             stdout=full,
             stderr=subprocess.PIPE,
-            timeout=PATIENCE_SECONDS,
+            timeout=4 * PATIENCE_SECONDS,
             text=True,
             check=False,
         )
