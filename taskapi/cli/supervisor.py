@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0  # before a worker that failed is replaced
 LASTING_SECONDS = 30  # of service, after which the end of a worker does not count as a failed start
 SILENT_SECONDS = 60  # for which the event loop of a worker may be blocked
+PAUSE_SECONDS = 5  # without a look at the workers: what held this process, such as Ctrl-Z, held them too
 STOP_SECONDS = SHUTDOWN_SECONDS + 5
 POLL_SECONDS = 0.5
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
@@ -70,6 +71,9 @@ class _Process:
                 self._heard_at = time.monotonic()
                 self.ready_at = self.ready_at or self._heard_at
 
+    def forgive_silence(self, now: float) -> None:
+        self._heard_at = now
+
     def stop(self) -> None:
         self.stopping_at = time.monotonic()
         self._process.terminate()
@@ -94,6 +98,7 @@ class Supervisor:
         self._was_ready = False
         self._failures, self._failed_at = 0, 0.0
         self._start_at = 0.0
+        self._collected_at = time.monotonic()
         self._cut = False
         self._selector = selectors.DefaultSelector()
         self._wakeup, writer = socket.socketpair()
@@ -156,8 +161,11 @@ class Supervisor:
     def _collect(self) -> list[_Process]:
         """Updates the state of all workers, and kills those that are stuck. Returns those that ended unexpectedly."""
         now, unasked = time.monotonic(), []
+        was_paused, self._collected_at = now - self._collected_at > PAUSE_SECONDS, now
         for process in list(self._workers):
             was_ready = process.ready_at is not None
+            if was_paused:
+                process.forgive_silence(now)
             process.listen()
             if process.ready_at is not None and not was_ready:
                 log.info("worker %d is ready", process.pid)

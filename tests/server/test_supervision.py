@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,12 @@ pytestmark = pytest.mark.real
 
 OLD = keep_secret("old-0123456789abcdef0123456789abcdef", "secret key")
 NEW = keep_secret("new-fedcba9876543210fedcba9876543210", "secret key")
+SILENT_SECONDS = 10
+IMPATIENT = f"""
+from taskapi.cli import serve, supervisor
+supervisor.SILENT_SECONDS = {SILENT_SECONDS}
+serve.main()
+"""
 
 
 def workers(server: Server) -> list[int]:
@@ -75,6 +83,21 @@ def test_replacements_keep_the_settings_of_the_start(folder: Path) -> None:
         kill_a_worker(server)
         wait_until(lambda: server.output.count("is ready") == 5, "a replacement", 120)
         assert answers(server, ada) == {(200, "1000")}
+
+
+def test_pause_of_all_processes_ends_no_worker(folder: Path) -> None:
+    with serving(folder, "--workers", "2", command=[sys.executable, "-c", IMPATIENT, "serve"]) as server:
+        wait_until(lambda: server.output.count("is ready") == 2, "both workers")
+        paused = [server.process.pid, *workers(server)]
+        for pid in paused:
+            os.kill(pid, signal.SIGSTOP)
+        until = time.monotonic() + 1.5 * SILENT_SECONDS
+        wait_until(lambda: time.monotonic() > until, "more than a worker may be silent")
+        for pid in paused:
+            os.kill(pid, signal.SIGCONT)
+        server.process.send_signal(signal.SIGHUP)  # noticed after the workers were looked at
+        wait_until(lambda: server.output.count("is ready") == 4, "replacements", 120)
+        assert "does not respond" not in server.output
 
 
 def answers(server: Server, headers: dict[str, str]) -> set[tuple[int, str | None]]:
