@@ -1,5 +1,6 @@
 """How routes read their requests: strict about the media type, the JSON and the query parameters."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from fastapi.utils import is_body_allowed_for_status_code
 from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, compile_path
 
@@ -33,6 +35,7 @@ JSON = "application/json"
 MAX_MEMBERS = 100  # of the JSON object or form that is a body; each unknown one would cost an error
 MAX_ANONYMOUS_BODY_BYTES = 16 * 1024  # of the routes that take callers without a token: sign-in, registration, recovery
 MAX_BODY_SECONDS = 5.0  # after a JSON body or form that took longer, the caller is looked up again: the session may have ended
+PLACE_SECONDS, PLACE_BYTES_PER_SECOND = 60.0, 16 * 1024  # for JSON that arrives while its request holds a place of a bulkhead
 FORM = "application/x-www-form-urlencoded"
 CSV = "text/csv"
 TYPED_CSV = f"{CSV}; charset=utf-8; header=present"
@@ -44,6 +47,18 @@ class StrictRequest(Request):
     """A request whose JSON body is read strictly."""
 
     max_values: int | None = json_pieces.MAX_VALUES
+
+    async def read_in_time(self) -> None:
+        """Reads the body. Raises HTTPException (408) if it comes so slowly that it would keep a place from others."""
+        parts = []
+        try:
+            async with asyncio.timeout(PLACE_SECONDS) as limit:
+                async for part in self.stream():
+                    parts.append(part)
+                    limit.reschedule((limit.when() or 0.0) + len(part) / PLACE_BYTES_PER_SECOND)
+        except TimeoutError:
+            raise HTTPException(408, "The body of the request came too slowly.", {"Connection": "close"}) from None
+        self._body = b"".join(parts)
 
     async def json(self) -> Any:
         """The body.
@@ -195,6 +210,8 @@ class StrictRoute(APIRoute):
             if kind == FORM:
                 _refuse_many(1 + (await strict_request.body()).count(b"&"))
             elif kind == JSON or kind.endswith("+json"):
+                if work:
+                    await strict_request.read_in_time()
                 if len(await strict_request.body()) >= LARGE_BODY_BYTES and guards and not work:
                     async with admit(BODIES, request):
                         await strict_request.json()

@@ -8,6 +8,8 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from taskapi.core.errors import DatabaseUnavailable
+from taskapi.web import disconnect, streaming
+from taskapi.web.disconnect import Disconnect
 from taskapi.web.streaming import Streamed, lines
 
 LONGEST = 8
@@ -127,4 +129,36 @@ async def test_parts_are_closed_when_the_client_disconnects(version: str) -> Non
     else:
         with pytest.raises(ClientDisconnect):
             await answer({**SCOPE, "asgi": {"spec_version": version}}, disconnects, gone)
+    assert closed == [True]
+
+
+class Connection(Disconnect):
+    """Notes whether it was closed."""
+
+    aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+async def test_a_client_that_reads_nothing_is_cut(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """Or it would keep its place in a bulkhead for as long as it likes."""
+    monkeypatch.setattr(streaming, "SEND_SECONDS", 0.01)
+    closed, connection = [], Connection()
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield b"more"
+        finally:
+            closed.append(True)
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await waits()
+
+    scope = {**SCOPE, "asgi": {"spec_version": version}, disconnect.KEY: connection}
+    await (await Streamed.begun(parts(), {}))(scope, waits, send)
+    assert connection.aborted
     assert closed == [True]

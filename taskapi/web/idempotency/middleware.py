@@ -23,8 +23,8 @@ HEADER = b"idempotency-key"
 REPLAY = ("idempotent-replay", "true")
 VISIBLE = re.compile(KEY_PATTERN.encode())
 MAX_ANSWER_BYTES = 8_388_608  # bytes; a document of MongoDB holds 16 MiB
-NOT_KEPT: Final = frozenset({401, 403, 406, 412, 429})
-"""Refusals before anything is done, because of the token, ``Accept``, ``If-Match`` or the time: a repeat may have another one."""
+NOT_KEPT: Final = frozenset({401, 403, 406, 408, 412, 429})
+"""Refusals before anything is done, because of the token, ``Accept``, ``If-Match``, the pace or the time: a repeat may differ."""
 
 
 class IdempotencyKeys:

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from taskapi.accounts.deletion.export import ACCOUNT_EXPORTS
 from taskapi.db import driver_threads
 from taskapi.main import create_app
-from taskapi.web import admission, load
+from taskapi.web import admission, load, routing
 from taskapi.web.admission import Admission, Bulkhead, Work
 from tests.client import Account, is_problem
 from tests.conftest import make_settings
@@ -87,6 +87,25 @@ async def test_who_waits_has_not_sent_a_body(ada: Account, impatient: dict[Work,
         answer = await ada.post("/tasks/bulk", content=body(), headers={"Content-Type": "application/json"})
     is_problem(answer, 429, "too_many_at_once")
     assert not read
+
+
+async def test_json_that_trickles_in_loses_its_place(
+    ada: Account, impatient: dict[Work, Bulkhead], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or four connections that send a byte a minute would keep everybody else out."""
+    monkeypatch.setattr(routing, "PLACE_SECONDS", 0.01)
+    monkeypatch.setattr(routing, "PLACE_BYTES_PER_SECOND", 10**9)
+
+    async def body() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0)
+
+    answer = await ada.post("/tasks/bulk", content=body(), headers={"Content-Type": "application/json"})
+    is_problem(answer, 408, "request_timeout")
+    assert answer.headers["connection"] == "close"
+    whole = {"operations": [{"op": "create", "task": {"title": "A task"}}]}
+    assert (await ada.post("/tasks/bulk", json=whole)).status_code == 200
 
 
 async def test_a_stranger_is_asked_who_they_are_first(anonymous: httpx.AsyncClient, impatient: dict[Work, Bulkhead]) -> None:
