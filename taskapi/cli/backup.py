@@ -2,14 +2,12 @@
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any, BinaryIO, NoReturn, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 from taskapi.cli.progress import Progress
 from taskapi.core import logs
@@ -44,7 +42,6 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command and reports to standard error. Raises StartupError with the reason in one line."""
     settings = load_settings()
     logs.configure("error", settings.log_format)
-    signal.signal(signal.SIGTERM, _interrupt)
     progress = Progress()
     try:
         if options.command == "backup":
@@ -64,10 +61,6 @@ def _report(progress: Progress) -> Any:
         progress.update(f"{documents:,} documents, {size / 1024**2:,.1f} MiB, at {collection}")
 
     return Report(progress.say, show)
-
-
-def _interrupt(_: int, __: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _back_up(settings: Settings, progress: Progress, name: str, *, with_keys: bool) -> None:

@@ -1,10 +1,8 @@
 """The action of ``taskapi extract``, on the configured MongoDB or the embedded one."""
 
 import asyncio
-import signal
 import time
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from taskapi.analytics.extracts.service import Request, extract
 from taskapi.cli.progress import Progress, bar
@@ -25,12 +23,11 @@ def run(options: dict[str, Any]) -> None:
 
     Raises:
         StartupError: the extract failed or was refused; one line that says why.
-        KeyboardInterrupt: SIGINT or SIGTERM arrived.
+        KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP arrived.
     """
     settings = load_settings()
     embedded.require_data(settings)
     logs.configure("error", settings.log_format)
-    signal.signal(signal.SIGTERM, _interrupt)
     progress = Progress()
     try:
         with embedded.provide(settings, join=True) as complete:
@@ -65,7 +62,3 @@ async def require_ready(settings: Settings) -> None:
 
     async with connection.open_database(settings, check):
         pass
-
-
-def _interrupt(_: int, __: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

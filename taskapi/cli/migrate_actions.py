@@ -143,7 +143,7 @@ def run(action: str, **options: Any) -> bool:
 
     Raises:
         StartupError: the action failed; one line that says why.
-        KeyboardInterrupt: SIGINT or SIGTERM arrived.
+        KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP arrived.
     """
     settings = load_settings()
     embedded.require_data(settings)
@@ -162,7 +162,9 @@ def run(action: str, **options: Any) -> bool:
 async def _run(settings: Settings, progress: Progress, action: str, options: dict[str, Any]) -> bool:
     task = asyncio.current_task()
     assert task
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # of nohup
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
     async def require_complete(database: Database) -> None:
         await ServiceStateRepository(database).require_complete()

@@ -1,10 +1,7 @@
 """The action of ``taskapi analytics refresh``, on the configured MongoDB or the embedded one."""
 
 import asyncio
-import signal
 from datetime import timedelta
-from types import FrameType
-from typing import NoReturn
 
 from taskapi.analytics.daily.repository import BATCH_SECONDS
 from taskapi.analytics.daily.service import refresh
@@ -22,12 +19,11 @@ def run(*, full: bool) -> None:
 
     Raises:
         StartupError: it failed or was refused; one line that says why.
-        KeyboardInterrupt: SIGINT or SIGTERM arrived.
+        KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP arrived.
     """
     settings = load_settings()
     embedded.require_data(settings)
     logs.configure("error", settings.log_format)
-    signal.signal(signal.SIGTERM, _interrupt)
     progress = Progress()
 
     def report(done: int, total: int) -> None:
@@ -42,7 +38,3 @@ def run(*, full: bool) -> None:
     finally:
         progress.end()
     print(f"Users whose tasks were counted: {refreshed.users:,}; as of {rfc3339(refreshed.at)}")
-
-
-def _interrupt(_: int, __: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

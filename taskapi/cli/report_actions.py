@@ -2,11 +2,9 @@
 
 import os
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 from taskapi.analytics.report.daily import make_daily_report
 from taskapi.analytics.report.page import make_page
@@ -27,13 +25,12 @@ def run(to: Path | None, owner: str | None, weeks: int, zone: str, *, daily: boo
 
     Raises:
         StartupError: it cannot be made or written; one line that says why. A file of that name is as it was.
-        KeyboardInterrupt: SIGINT or SIGTERM arrived.
+        KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP arrived.
     """
     settings = load_settings()
     embedded.require_data(settings)
     if to:
         _require_writable(to)
-    signal.signal(signal.SIGTERM, _interrupt)
     progress = Progress()
     try:
         with embedded.provide(settings, join=True) as complete, connected(complete, QUERY_SECONDS + 5) as database:
@@ -72,7 +69,3 @@ def _write(path: Path, page: str) -> None:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise StartupError(f"--to {path} cannot be written: {(error.strerror or str(error)).lower()}") from None
-
-
-def _interrupt(_: int, __: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -78,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with suppress(OSError):  # a full disk
                 print(f"taskapi: warning: {warning}", file=sys.stderr)
         if run := RUN.get(options.command):
+            _let_signals_interrupt()
             try:
                 run(options)
             finally:
@@ -99,6 +100,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _drop_output()
         sys.exit(f"taskapi: standard output cannot be written: {error.strerror}")
+
+
+def _let_signals_interrupt() -> None:
+    """Lets what ends a command, the loss of its terminal too, end it as Ctrl-C does, so that it leaves everything in order."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # of nohup
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _drop_output() -> None:

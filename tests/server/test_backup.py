@@ -167,11 +167,17 @@ def test_a_full_disk_leaves_nothing(mongod: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def obey_hangup() -> None:
+    """As in a terminal, whatever the tests run in."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_with_one_line(mongod: str, tmp_path: Path, number: signal.Signals) -> None:
     fill(mongod).close()
     settings = environment(tmp_path / "data", MONGODB_URI=mongod, SECRET_KEY=SECRET)
-    with subprocess.Popen([TASKAPI, "backup", "-"], env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command, pipe = [TASKAPI, "backup", "-"], subprocess.PIPE
+    with subprocess.Popen(command, env=settings, stdout=pipe, stderr=pipe, preexec_fn=obey_hangup) as process:
         assert process.stdout
         assert process.stderr
         assert process.stdout.read(1)  # the rest does not fit into the pipe
