@@ -56,7 +56,7 @@ class WebhookDocument(Document):
     secret: Annotated[bytes, Confidential()]
     """The secret that signs, encrypted (Fernet) with a key derived from the service's secret."""
     previous_secret: Annotated[bytes, Confidential()] = omittable()
-    """The secret before it was rotated, encrypted likewise."""
+    """The secret before it was rotated, encrypted likewise, with those before it that still sign."""
     previous_secret_until: datetime = omittable()
     """Until when the previous secret signs as well."""
     begins_after: str

@@ -85,17 +85,22 @@ class WebhookRepository:
         found = await self._hooks.find({"_id": {"$in": list(hook_ids)}}).to_list(None)
         return {hook["_id"]: hook for hook in found}
 
-    async def rotate(self, user: ObjectId, hook_id: ObjectId | None, secret: bytes, until: datetime) -> BSON | None:
-        """Gives a webhook a new encrypted secret; the previous one is kept ``until`` then. None when there is no such webhook."""
+    async def rotate(self, hook: BSON, secret: bytes, previous: bytes | None, until: datetime) -> BSON | None:
+        """Gives a webhook a new encrypted secret; the ``previous`` ones are kept ``until`` then.
+
+        None when ``hook`` is gone, or has another secret by now.
+        """
         values: BSON = {
             "secret": {"$literal": secret},
-            "previous_secret": "$secret",
+            "previous_secret": "$$REMOVE" if previous is None else {"$literal": previous},
             "previous_secret_until": until,
             "version": NEXT_VERSION,
             "updated_at": utc_now(),
         }
-        theirs = {"_id": hook_id, "user": user}
-        return await self._hooks.find_one_and_update(theirs, [{"$set": values}], return_document=ReturnDocument.AFTER)
+        same = {"_id": hook["_id"]}
+        if isinstance(hook.get("secret"), bytes):  # a script has damaged it otherwise
+            same["secret"] = hook["secret"]
+        return await self._hooks.find_one_and_update(same, [{"$set": values}], return_document=ReturnDocument.AFTER)
 
     async def stream_secrets(self) -> AsyncGenerator[BSON, None]:
         """The encrypted secrets of all webhooks, with their ids."""

@@ -123,7 +123,7 @@ async def delete_webhook(
 async def rotate_webhook_secret(
     webhook_id: WebhookId, caller: WebhookOwner, webhooks: Webhooks, audit_log: CallerAuditLog, response: Response
 ) -> WebhookMade:
-    """Replace the secret. For 24 hours, what is sent has a signature by each of the two."""
+    """Replace the secret. For 24 hours, what is sent has a signature by the previous one as well."""
     made = await webhooks.rotate_secret(caller.user, object_id(webhook_id), audit_log)
     response.headers["ETag"] = etag(made.version)
     return made

@@ -1,9 +1,10 @@
 """The secrets that sign what is sent: stored encrypted, for the service must be able to use them."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.cooperative import CooperativeYield
@@ -14,6 +15,7 @@ from taskapi.webhooks.repository import WebhookRepository
 log = logging.getLogger(__name__)
 
 OVERLAP: Final = timedelta(hours=24)  # in which the secret before a rotation signs as well
+MAX_PREVIOUS: Final = 5
 SECRETS: Final = ("secret", "previous_secret")
 LOST: Final = (
     "encrypted with a secret key that is not set: add that key after the current one in TASKAPI_SECRET_KEYS, "
@@ -33,11 +35,33 @@ class WebhookSecrets:
 
     def current(self, hook: BSON) -> list[str]:
         """The secrets of a stored webhook that sign now; none if its secret is damaged, or encrypted with a key that is lost."""
-        until = hook.get("previous_secret_until")
-        names = SECRETS if isinstance(until, datetime) and in_utc(until) > utc_now() else SECRETS[:1]
-        sealed = [hook.get(name) for name in names]
-        secret, *previous = [self.cipher.decrypt(each) if isinstance(each, bytes) else None for each in sealed]
-        return [each for each in (secret, *previous) if each is not None] if secret is not None else []
+        secret = self._decrypt(hook.get("secret"))
+        return [secret, *(previous for previous, _ in self._previous(hook))] if secret is not None else []
+
+    def retired(self, hook: BSON) -> bytes | None:
+        """The ``previous_secret`` that a rotation stores: the secret, and those before it that still sign, each until its end.
+
+        So a rotation can be repeated by a caller who has not got the answer: what the receiver knows goes on to sign.
+        """
+        sealed = hook.get("secret")
+        if (secret := self._decrypt(sealed)) is None:
+            return sealed if isinstance(sealed, bytes) else None
+        ending = [f"{previous}@{int(end.timestamp())}" for previous, end in self._previous(hook)]
+        return self.encrypt(" ".join([secret, *ending][:MAX_PREVIOUS]))
+
+    def _previous(self, hook: BSON) -> Iterator[tuple[str, datetime]]:
+        """The secrets before the current one that sign now, and until when."""
+        until, now = hook.get("previous_secret_until"), utc_now()
+        if not isinstance(until, datetime) or in_utc(until) <= now:
+            return
+        for each in (self._decrypt(hook.get("previous_secret")) or "").split():
+            secret, _, end = each.partition("@")
+            ends_at = datetime.fromtimestamp(int(end), UTC) if end else in_utc(until)
+            if ends_at > now:
+                yield secret, ends_at
+
+    def _decrypt(self, sealed: Any) -> str | None:
+        return self.cipher.decrypt(sealed) if isinstance(sealed, bytes) else None
 
     def renewed(self, hook: BSON) -> BSON | None:
         """Those secrets of a stored webhook that the current key has not encrypted, encrypted with it.

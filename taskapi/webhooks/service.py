@@ -152,10 +152,11 @@ class WebhookService:
 
     async def rotate_secret(self, user: UserRead, hook_id: ObjectId | None, audit_log: AuditLog) -> WebhookMade:
         """Gives a webhook a new secret. The previous one signs as well for 24 hours. Raises NotFound."""
-        secret = new_secret()
-        hook = await self.hooks.rotate(user.object_id, hook_id, self.secrets.encrypt(secret), utc_now() + OVERLAP)
-        if hook is None:
-            raise NotFound
+        secret, hook = new_secret(), None
+        while hook is None:  # of several at once, each keeps what the one before has made
+            known = await self._find(user, hook_id)
+            sealed, previous = self.secrets.encrypt(secret), self.secrets.retired(known)
+            hook = await self.hooks.rotate(known, sealed, previous, utc_now() + OVERLAP)
         await audit_log.record("webhook_secret_rotated", user.object_id, webhook=str(hook_id))
         return WebhookMade.model_validate({**_shown(hook), "secret": secret})
 

@@ -11,7 +11,8 @@ from taskapi.core.keys import Keyring
 from taskapi.webhooks.secrets import WebhookSecrets
 from taskapi.webhooks.signing import new_secret, signature_headers
 from tests.client import Account
-from tests.webhooks.hooks import add_hook, change_hook, stored_hook, until_stored
+from tests.conftest import SECRET
+from tests.webhooks.hooks import BSON, add_hook, change_hook, stored_hook, until_stored
 from tests.webhooks.receiver import Received, Receiver
 
 BODY = '{"type":"task.created","data":{"title":"Größe"}}'.encode()
@@ -86,3 +87,27 @@ async def test_both_secrets_sign_for_a_day(ada: Account, here: Receiver) -> None
     with pytest.raises(WebhookVerificationError):
         verify(hook["secret"], received)
     assert (await ada.get(f"/webhooks/{hook['id']}")).json()["previous_secret_until"] is None
+
+
+@pytest.mark.real
+async def test_repeated_rotation_keeps_the_known_secret(ada: Account, here: Receiver) -> None:
+    """As of a caller who has not got the answer to the first one, and whose receiver has the secret before it."""
+    hook = await add_hook(ada, here)
+    made = [(await ada.post(f"/webhooks/{hook['id']}/rotate-secret")).json() for _ in range(2)]
+    received = await ping(ada, hook, here)
+    for each in (hook, *made):
+        verify(each["secret"], received)
+    assert len(received.headers["webhook-signature"].split()) == 3
+
+
+def test_previous_secrets_end_one_by_one() -> None:
+    secrets, now = WebhookSecrets(Keyring([SECRET]).cipher("webhook secrets")), utc_now()
+    hook: BSON = {"secret": secrets.encrypt("whsec_0")}
+    for number in range(1, 10):
+        hook |= {"previous_secret": secrets.retired(hook), "secret": secrets.encrypt(f"whsec_{number}")}
+        hook["previous_secret_until"] = now + timedelta(hours=number)
+    assert secrets.current(hook) == [f"whsec_{number}" for number in (9, 8, 7, 6, 5, 4)]
+    assert secrets.current({**hook, "previous_secret": secrets.encrypt("whsec_8 whsec_7@1000000000")}) == ["whsec_9", "whsec_8"]
+    ended = {**hook, "previous_secret_until": now}
+    assert secrets.current(ended) == ["whsec_9"]
+    assert secrets.current({**hook, "previous_secret": secrets.retired(ended)}) == ["whsec_9"] * 2
