@@ -129,6 +129,7 @@ def run_update(method: str, collection: "Collection[BSON]", call: Callable[[], A
 
     An update can fail because the document was invalid before, although its collection is strict: somebody has bypassed the
     validation. Then the level becomes moderate. The update is repeated if it has changed nothing; else the caller repeats it.
+    In a transaction nothing of it lasts, and to repeat it makes MongoDB ask for all of the transaction again.
 
     An error gets the name of the collection as its attribute COLLECTION.
     """
@@ -143,7 +144,8 @@ def _run_update(method: str, collection: "Collection[BSON]", call: Callable[[], 
     try:
         return call()
     except OperationFailure as error:
-        if not _is_refused(error) or not _relax(collection) or method not in REPEATABLE:
+        has_changed_nothing = method in REPEATABLE or getattr(call, "keywords", {}).get("session") is not None
+        if not _is_refused(error) or not _relax(collection) or not has_changed_nothing:
             raise
     return call()
 

@@ -140,6 +140,30 @@ async def test_invalid_document_can_be_changed_despite_strictness(ada: Account, 
     await anew()
 
 
+@pytest.mark.parametrize("query", ["", "&expect=3"])
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+async def test_filter_changes_invalid_tasks_despite_strictness(ada: Account, method: str, query: str) -> None:
+    await anew()
+    tasks = [await ada.make_task() for _ in range(3)]
+    await collection(TaskDocument).update_one({"_id": ObjectId(tasks[1]["id"])}, {"$set": {"tags": "none", "colour": 1}})
+    path = f"/tasks?where={{}}{query}"
+    answer = await (ada.patch(path, json={"priority": 5}) if method == "PATCH" else ada.delete(path))
+    assert (answer.status_code, answer.json()) == (200, {"matched": 3, "changed": 3}), answer.text
+    assert [task["version"] async for task in collection(TaskDocument).find()] == [2, 2, 2]
+    await anew()
+
+
+async def test_import_changes_invalid_tasks_despite_strictness(ada: Account) -> None:
+    await anew()
+    tasks = [await ada.make_task() for _ in range(3)]
+    await collection(TaskDocument).update_one({"_id": ObjectId(tasks[1]["id"])}, {"$set": {"tags": "none", "colour": 1}})
+    lines = [*({"id": task["id"], "title": "Changed"} for task in tasks), {"title": "Created"}]
+    report = (await ada.post("/tasks/import?match=id", json=lines)).json()
+    assert (report["updated"], report["created"], report["failed"]) == (3, 1, 0)
+    assert sorted([task["version"] async for task in collection(TaskDocument).find()]) == [1, 2, 2, 2]
+    await anew()
+
+
 async def test_owner_of_an_invalid_account_can_sign_in(ada: Account) -> None:
     await collection(UserDocument).update_one({"_id": ObjectId(ada.id)}, {"$set": {"renames": "often"}})
     async with another() as client:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from taskapi.accounts.users.schemas import UserRead
+from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.errors import InvalidInput, NotFound
 from taskapi.core.fields import QueryBool
@@ -18,7 +19,7 @@ from taskapi.tasks.query.selection import TaskFilters
 from taskapi.tasks.schemas import TaskUpdate
 from taskapi.tasks.services.tasks import TaskService, prepare_update
 from taskapi.tasks.storage import rules
-from taskapi.tasks.storage.history import at_version
+from taskapi.tasks.storage.history import Action, at_version, entry
 from taskapi.tasks.storage.list_repository import TaskListRepository
 from taskapi.tasks.storage.pipelines import fields_of, trash_pipeline, update
 from taskapi.tasks.storage.reading import version_of
@@ -56,6 +57,7 @@ class _Change(NamedTuple):
     """The change made to every task, of which there may be at most ``limit``."""
 
     pipeline: list[BSON] | None
+    added: BSON  # to the history of each
     data: TaskUpdate = TaskUpdate()  # every task must still meet its rules
     one_by_one: bool = False
     limit: int = MAX_MATCHES
@@ -80,13 +82,14 @@ class BulkByFilterService:
                 nothing was changed.
         """
         if "metadata" in data.model_fields_set:
-            return await self._apply(owner, query, _Change(None, data, one_by_one=True, limit=MAX_MERGED))
-        pipeline = update(fields_of(data), owner).pipeline if data.model_fields_set else None
-        return await self._apply(owner, query, _Change(pipeline, data))
+            return await self._apply(owner, query, _Change(None, {}, data, one_by_one=True, limit=MAX_MERGED))
+        write = update(fields_of(data), owner)
+        return await self._apply(owner, query, _Change(write.pipeline if data.model_fields_set else None, write.added, data))
 
     async def move_to_trash(self, owner: UserRead, query: ManyQuery) -> ManyResult:
         """Moves all tasks that ``query`` matches to the trash. Raises CountDiffers, TooManyMatches, QueryTimeout."""
-        return await self._apply(owner, query, _Change(trash_pipeline(owner, self.trash_days)))
+        added = entry(Action.delete, owner, utc_now())
+        return await self._apply(owner, query, _Change(trash_pipeline(owner, self.trash_days, added), added))
 
     async def _apply(self, owner: UserRead, query: ManyQuery, change: _Change) -> ManyResult:
         matching = query.filter(Scope.of(owner))
@@ -147,10 +150,10 @@ class BulkByFilterService:
             return 0
         # A task that would break a rule by now stays as it is.
         sound = _narrow(matching, rules.conditions(change.data))
-        changed = await self.lists.update_matching(sound, ids, change.pipeline, session)
+        changed = await self.lists.update_matching(sound, ids, change.pipeline, change.added, session)
         for task in damaged:
             as_judged = _narrow(matching, [at_version(frozenset([version_of(task)]))])
-            changed += await self.lists.update_matching(as_judged, [task["_id"]], change.pipeline, session)
+            changed += await self.lists.update_matching(as_judged, [task["_id"]], change.pipeline, change.added, session)
         return changed
 
     async def _update_each(self, owner: UserRead, ids: list[ObjectId], data: TaskUpdate, session: Session | None) -> int:

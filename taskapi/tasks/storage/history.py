@@ -76,6 +76,12 @@ def is_of(found: Any, added: BSON) -> bool:
     )
 
 
+def mark(added: BSON) -> BSON:
+    """The filter of the tasks that a write has changed which has ``added`` an entry to their history."""
+    said = {"at": added["at"], "request_id": added["request_id"], "by.id": added["by"]["id"], "action": added["action"]}
+    return {"history": {"$elemMatch": said}}
+
+
 def newest(history: Any) -> Any:
     """The entries of a stored history that callers see; what a script has stored in place of a list as it is."""
     return history[-MAX_ENTRIES:] if isinstance(history, list) else history

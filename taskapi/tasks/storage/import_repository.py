@@ -11,7 +11,7 @@ from pymongo.errors import BulkWriteError
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.logs import request_id
 from taskapi.core.unicode import spellings
-from taskapi.db.codes import DUPLICATE_KEY
+from taskapi.db.codes import DUPLICATE_KEY, FAILED_VALIDATION
 from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import lacks_durability
 from taskapi.tasks.storage.documents import TaskDocument
@@ -67,7 +67,13 @@ class ImportRepository:
         return found
 
     async def write(
-        self, owner: UserRead, inserts: Sequence[BSON], updates: Sequence[Update], purged: Collection[ObjectId] = ()
+        self,
+        owner: UserRead,
+        inserts: Sequence[BSON],
+        updates: Sequence[Update],
+        purged: Collection[ObjectId] = (),
+        *,
+        is_repeated: bool = False,
     ) -> BulkResult:
         """Stores new tasks of ``owner`` and updates others, in one bulk write. The unique indexes decide which is first.
 
@@ -91,13 +97,19 @@ class ImportRepository:
             result = await self._tasks.bulk_write(operations, ordered=False)
         except BulkWriteError as error:
             faults = error.details["writeErrors"]
-            if lacks_durability(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
+            invalid = [fault["index"] - len(inserts) for fault in faults if fault["code"] == FAILED_VALIDATION]
+            taken = {fault["index"]: fault["keyValue"] for fault in faults if fault["code"] == DUPLICATE_KEY}
+            is_other = len(invalid) + len(taken) < len(faults) or min(invalid, default=0) < 0
+            if lacks_durability(error) or is_other or (invalid and is_repeated):
                 raise
-            taken, outcome = {fault["index"]: fault["keyValue"] for fault in faults}, error.details
+            outcome = error.details
         else:
-            taken, outcome = {}, result.bulk_api_result
+            taken, outcome, invalid = {}, result.bulk_api_result, []
         replaced = len(replacing - taken.keys()) - int(outcome["nUpserted"])
-        return BulkResult(taken, int(outcome["nMatched"]) - replaced)
+        matched = int(outcome["nMatched"]) - replaced
+        if invalid:  # before already, and such tasks can be changed from now on: see ``db.validation``
+            matched += (await self.write(owner, [], [updates[place] for place in invalid], is_repeated=True)).matched
+        return BulkResult(taken, matched)
 
     async def find_updated(self, owner: UserRead, ids: Iterable[ObjectId], at: datetime) -> Collection[ObjectId]:
         """Which of these tasks this request has updated ``at`` that time: a bulk write reports only how many."""

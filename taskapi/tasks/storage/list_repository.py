@@ -4,14 +4,17 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from bson import ObjectId
 from pymongo.collation import Collation
+from pymongo.errors import WriteError
 
 from taskapi.db.batches import delete_all
+from taskapi.db.codes import FAILED_VALIDATION
 from taskapi.db.connection import BSON, Database, Session, undecoded
 from taskapi.db.queries import aggregate
 from taskapi.db.raw import Raw, raw
 from taskapi.db.snapshots import Stages, batches_in_first_order, stream_batches
 from taskapi.tasks.errors import TooManyMatches
 from taskapi.tasks.storage.documents import TaskDocument
+from taskapi.tasks.storage.history import mark
 from taskapi.tasks.storage.indexes import ALL_OF_OWNER
 from taskapi.tasks.storage.reading import PUBLIC
 from taskapi.tasks.storage.scope import Scope
@@ -52,12 +55,23 @@ class TaskListRepository:
         return [task["_id"] for task in found]
 
     async def update_matching(
-        self, matching: BSON, ids: Sequence[ObjectId], pipeline: list[BSON], session: Session | None = None
+        self, matching: BSON, ids: Sequence[ObjectId], pipeline: list[BSON], added: BSON, session: Session | None = None
     ) -> int:
-        """Applies an update pipeline to the tasks of ``ids`` that still match. Returns how many were changed."""
+        """Applies an update pipeline, which has ``added`` to the history, to the tasks of ``ids`` that still match.
+
+        Returns how many were changed.
+        """
         changed = 0
         for narrowed in _in_batches(matching, ids):
-            changed += (await self._tasks.update_many(narrowed, pipeline, session=session)).modified_count
+            try:
+                changed += (await self._tasks.update_many(narrowed, pipeline, session=session)).modified_count
+            except WriteError as error:
+                if error.code != FAILED_VALIDATION or session is not None:
+                    raise
+                # It ended at an invalid task, which can be changed from now on: see ``db.validation``.
+                done = mark(added)
+                changed += await self._tasks.count_documents({"_id": narrowed["_id"], "owner_id": narrowed["owner_id"], **done})
+                changed += (await self._tasks.update_many({**narrowed, "$nor": [done]}, pipeline)).modified_count
         return changed
 
     async def find_among(

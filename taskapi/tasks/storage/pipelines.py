@@ -129,13 +129,13 @@ def fields_of(data: TaskUpdate) -> BSON:
     return fields
 
 
-def trash_pipeline(owner: UserRead, days: int) -> list[BSON]:
-    """The update pipeline that moves a task of ``owner`` to the trash, for ``days`` days."""
-    now = utc_now()
-    trash = {"deleted_at": now, "expires_at": now + timedelta(days=days)}
+def trash_pipeline(owner: UserRead, days: int, added: BSON | None = None) -> list[BSON]:
+    """The update pipeline that moves a task of ``owner`` to the trash, for ``days`` days, and adds an entry to the history."""
+    added = added or entry(Action.delete, owner, utc_now())
+    trash = {"deleted_at": added["at"], "expires_at": added["at"] + timedelta(days=days)}
     # A computed value replaces whatever a script has stored there, so that the owner can be found again.
     moved = {"state": IN_TRASH, "trash": {"$literal": {"owner": reference(owner), **trash}}}
-    return record_history(moved, {"$unset": "owner"}, touched=[], added=entry(Action.delete, owner, now))
+    return record_history(moved, {"$unset": "owner"}, touched=[], added=added)
 
 
 def restore_pipeline(owner: UserRead, now: datetime, *, keeps_key: bool = True) -> list[BSON]:
