@@ -21,13 +21,19 @@ from taskapi.web.pagination import Page
 ADMIN: BSON = {"role": "admin", **ACTIVE}
 WAS_ADMIN: BSON = {"$eq": ["$role", "admin"]}
 _TOKEN: BSON = {"$mergeObjects": ["$$this", {"scopes": {"$setDifference": ["$$this.scopes", ["admin"]]}}]}
+_HAS_SCOPES: BSON = {"$ne": ["$$this.scopes", []]}  # MongoDB refuses a token without any
 _IS_SOUND: BSON = {"$and": [{"$eq": [{"$type": "$$this"}, "object"]}, {"$isArray": "$$this.scopes"}]}
 WITHOUT_ADMIN: BSON = {
     "sessions": [],
     "api_tokens": {
         "$cond": [
             {"$isArray": "$api_tokens"},
-            {"$map": {"input": "$api_tokens", "in": {"$cond": [_IS_SOUND, _TOKEN, "$$this"]}}},
+            {
+                "$filter": {
+                    "input": {"$map": {"input": "$api_tokens", "in": {"$cond": [_IS_SOUND, _TOKEN, "$$this"]}}},
+                    "cond": _HAS_SCOPES,
+                }
+            },
             "$api_tokens",  # absent, or damaged: it holds no token that works
         ]
     },
@@ -80,7 +86,7 @@ class AdminRepository:
         """Sets ``disabled``, ``role`` or both, and revokes the rights that end with the old values.
 
         Revoked rights do not come back: disabling an account ends its sessions and API tokens, and an admin who becomes a user
-        loses their sessions, and the scope ``admin`` of their API tokens.
+        loses their sessions, the scope ``admin`` of their API tokens, and tokens that had no other scope.
 
         Raises:
             NotFound: there is no such account.

@@ -57,7 +57,7 @@ class AccountChange(BaseModel):
     disabled: StrictBool = omittable(description="A disabled account cannot sign in; its sessions and API tokens are removed.")
     role: Role = omittable(
         description="A new role applies from the next sign-in. An admin who loses the role is signed out, and their API tokens "
-        "lose `admin`."
+        "lose `admin`, or are deleted if they have no other scope."
     )
 
 

@@ -113,6 +113,17 @@ async def test_revoked_rights_do_not_come_back(ada: Account) -> None:
 
 
 @pytest.mark.real
+async def test_demotion_deletes_tokens_for_nothing_but_admin(ada: Account) -> None:
+    """MongoDB refuses a token without scopes, so that an admin who had such a token stayed one."""
+    root, carol = await make_admin(ada.client, "root"), await make_admin(ada.client, "carol")
+    token, other = await make_token(carol, "admin", "admin"), await make_token(carol, "both", "admin", "tasks:read")
+    assert (await root.patch(f"/users/{carol.id}", json={"role": "user"})).json()["role"] == "user"
+    is_problem(await use(carol, token, path="/users"), 401, "invalid_token")
+    assert (await use(carol, other)).status_code == 200
+    assert [token["scopes"] for token in (await stored_user(carol.id))["api_tokens"]] == [["tasks:read"]]
+
+
+@pytest.mark.real
 async def test_revoked_rights_left_by_older_versions_stay_revoked(ada: Account) -> None:
     root, carol = await make_admin(ada.client, "root"), await make_admin(ada.client, "carol")
     token, stored = await make_token(carol, "both", "admin", "tasks:read"), {"_id": ObjectId(carol.id)}
