@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from taskapi.accounts.dependencies import Admin, Admins, AllAccounts, Sessions
+from taskapi.accounts.dependencies import Admin, Admins, AllAccounts, Sessions, authenticate_again
 from taskapi.accounts.errors import LastAdmin
 from taskapi.accounts.users.admin_schemas import AccountChange, UserForAdmin, UserQuery
 from taskapi.audit.dependencies import CallerAuditLog
@@ -49,9 +49,10 @@ async def read_user(user_id: UserId, _: Admin, accounts: AllAccounts) -> UserFor
     responses=responses(400, 401, 403, 404, LastAdmin, 413, 415, 422),
 )
 async def update_user(
-    user_id: UserId, data: AccountChange, admin: Admin, admins: Admins, audit_log: CallerAuditLog
+    user_id: UserId, data: AccountChange, admin: Admin, admins: Admins, audit_log: CallerAuditLog, request: Request
 ) -> UserForAdmin:
     """Disable or enable an account, or change its role; for admins. The last active admin cannot be disabled or demoted."""
+    await authenticate_again(request, "admin")
     return await admins.change(object_id(user_id), data, audit_log, by=admin.object_id)
 
 

@@ -80,10 +80,13 @@ async def authenticate(request: Request, claims: Claims | None = None) -> Caller
     return caller
 
 
-async def authenticate_again(request: Request) -> Caller:
-    """As ``authenticate``, looked up anew: the session may have ended since, and what it is about to leave behind outlives it."""
+async def authenticate_again(request: Request, *scopes: str) -> Caller:
+    """As ``authenticate``, looked up anew: the session may have ended since, and what it is about to leave behind outlives it.
+
+    Raises InsufficientScope as well: the caller no longer has one of ``scopes``.
+    """
     state_of(request).caller = None
-    return await authenticate(request)
+    return _with_scopes(await authenticate(request), SecurityScopes(list(scopes)))
 
 
 async def identify(token: str, services: Services) -> Caller:
