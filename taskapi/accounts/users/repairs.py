@@ -25,6 +25,7 @@ ABSENT: Final = (  # without a value; null is read alike
     "renaming.holder",
     "api_tokens",
 )
+_NO_SCOPES: Final[BSON] = {"scopes": {"$size": 0}}
 ASCII_EMAIL: Final = r"^[!-?A-~]+@[!-?A-~]+\z"  # MongoDB has lower case of these only
 
 
@@ -63,6 +64,12 @@ REPAIRS: Final = (
         "No e-mail address, and null in email_key: remove the field, because null is unique, too.",
         {"email": None, **_null("email_key")},
         {"$unset": {"email_key": ""}},
+    ),
+    _repair(
+        "api_tokens_without_scopes",
+        "API tokens without a scope, as version 1.4 left to former admins: remove them, for they permit nothing.",
+        {"api_tokens": {"$elemMatch": _NO_SCOPES}},
+        {"$pull": {"api_tokens": _NO_SCOPES}},
     ),
     *(
         _repair(

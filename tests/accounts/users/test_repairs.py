@@ -17,6 +17,7 @@ from tests.stored import collection, service
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("moderate", "made_anew")]
 
 USER = {**SOUND[UserDocument], "sessions": []}
+(TOKEN,) = USER["api_tokens"]
 Damage = dict[str, Any]  # values by their paths
 REPAIRED: list[tuple[Damage, Damage]] = [
     ({"username_key": MISSING}, {"username_key": "grace"}),
@@ -34,6 +35,7 @@ REPAIRED: list[tuple[Damage, Damage]] = [
     *(({name: None}, {name: MISSING}) for name in ("leaving.leased_until", "renaming.leased_until", "renaming.holder")),
     ({"renames": 3.0, "last_admin_checks": Decimal128("4")}, {"renames": 3, "last_admin_checks": 4}),
     ({"authenticator.last_step": 5.0}, {"authenticator.last_step": 5}),
+    ({"api_tokens": [{**TOKEN, "scopes": []}]}, {"api_tokens": []}),
 ]
 LEFT: list[Damage] = [
     {"username_key": "somebody_else"},
@@ -54,6 +56,9 @@ LEFT: list[Damage] = [
     {"leaving": [{"leased_until": None}]},
     {"created_at": None},
     {"colour": None},
+    {"api_tokens": [[{**TOKEN, "scopes": []}]]},
+    {"api_tokens": [{**TOKEN, "scopes": [[]]}]},
+    {"api_tokens": {**TOKEN, "scopes": []}},
 ]
 
 
