@@ -2,11 +2,13 @@
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource
 
 from taskapi.core.errors import StartupError
 from taskapi.core.startup_files import explained
@@ -15,6 +17,39 @@ ENV_FILE = Path(".env")
 ENCODING = "utf-8-sig"
 HANDED_DOWN = "_TASKAPI_HANDED_DOWN"  # in the environment of a process whose parent has warned about its settings
 EVERYTHING = "everything"  # its value if all settings are there; a parent that still runs version 1.4 hands down only some
+
+BEFORE_SINGLE_QUOTES = re.compile(r"[^=]+=[^\S\r\n]*(?=')")
+
+
+class EnvFileSettings(BaseSettings):
+    """Settings of which ``.env`` may have some, in single quotes as they are."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The sources, the one with precedence first."""
+        assert isinstance(dotenv_settings, DotEnvSettingsSource)
+        if dotenv_settings.env_file == ENV_FILE:
+            literal = {name.lower(): value for name, value in _literal_values(read_env_file()).items()}
+            dotenv_settings.env_vars = {**dotenv_settings.env_vars, **literal}
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
+
+
+def _literal_values(text: str) -> dict[str, str]:
+    """The values in single quotes. In them, ``${NAME}`` stands for itself, as for Compose; dotenv would replace it."""
+    found: dict[str, str] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.key is not None:
+            found.pop(binding.key.upper(), None)  # of an earlier line
+            if binding.value and BEFORE_SINGLE_QUOTES.match(binding.original.string):
+                found[binding.key.upper()] = binding.value
+    return found
 
 
 def env_file() -> Path | None:
@@ -25,7 +60,9 @@ def env_file() -> Path | None:
 def hand_down(prefix: str) -> None:
     """Puts the settings of ``.env`` into the environment of this process and its children, which do not read the file again."""
     given = {name.upper() for name, value in os.environ.items() if value}
-    for name, value in dotenv_values(ENV_FILE, encoding=ENCODING).items():
+    literal = _literal_values(read_env_file())
+    for name, replaced in dotenv_values(ENV_FILE, encoding=ENCODING).items():
+        value = literal.get(name.upper(), replaced)
         if value and name.upper().startswith(prefix) and name.upper() not in given:
             os.environ[name.upper()] = value
     os.environ[HANDED_DOWN] = EVERYTHING

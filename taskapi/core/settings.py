@@ -10,9 +10,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from taskapi.core.env_file import ENCODING, ENV_FILE, env_file, not_utf8, read_env_file
+from taskapi.core.env_file import ENCODING, ENV_FILE, EnvFileSettings, env_file, not_utf8, read_env_file
 from taskapi.core.errors import StartupError
 
 PREFIX = "TASKAPI_"
@@ -45,7 +45,7 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 JSON_ARRAY = TypeAdapter(tuple[SecretStr, ...])
 
 
-class Settings(BaseSettings):
+class Settings(EnvFileSettings):
     """Every setting of the service. The variable is the upper-cased name after ``TASKAPI_``."""
 
     model_config = SettingsConfigDict(
