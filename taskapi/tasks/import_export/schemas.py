@@ -29,7 +29,8 @@ def _not_in_future(moment: datetime, info: ValidationInfo) -> datetime:
 
 
 def _fits_in_nfc(key: str) -> str:
-    if len(nfc(key)) > MAX_KEY_LENGTH:
+    # NFC combines at most four characters into one, and takes long for texts that are much longer.
+    if len(key) > 4 * MAX_KEY_LENGTH or len(nfc(key)) > MAX_KEY_LENGTH:
         raise PydanticCustomError("string_too_long", "should have at most 100 characters")
     return key
 

@@ -19,7 +19,7 @@ from taskapi.tasks.storage.scope import Scope
 from tests.client import Account, is_problem, stored_task, stored_user
 from tests.stored import collection, service
 from tests.tasks.import_export.test_export import RICH
-from tests.tasks.import_export.test_importer import jsonl, take, tasks_of
+from tests.tasks.import_export.test_importer import faults, jsonl, take, tasks_of
 
 pytestmark = pytest.mark.real
 
@@ -114,6 +114,9 @@ async def test_length_of_a_key_counts_nfc(ada: Account) -> None:
         assert [(each["field"], each["type"]) for each in report["errors"]] == [("key", "string_too_long")]
     assert await take(ada, [{"key": shorter, "title": "taken"}]) == {"lines": 1, "created": 1}
     assert (await by_key(ada, "\u00e9" * 100))["title"] == "taken"
+    assert await take(ada, [{"key": "\u0390" * 100, "title": "composed"}]) == {"lines": 1, "created": 1}
+    assert await take(ada, [{"key": "\u03b9\u0308\u0301" * 100, "title": "again"}]) == {"lines": 1, "updated": 1}
+    assert await faults(ada, {"key": "a" + "\u0301\u0323" * 20_000, "title": "hostile"}) == {("key", "string_too_long")}
 
 
 @pytest.mark.parametrize(("kept", "known"), [(FORMS[0], FORMS), (FORMS[1], FORMS), (FORMS[2], FORMS[2:])], ids=ascii)
