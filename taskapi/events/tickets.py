@@ -6,13 +6,14 @@ A ticket stands in a URL, which others may log, so it is worth little: it works 
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from taskapi.accounts.auth.loaders import AccountLoader, TokenOwnerLoader
 from taskapi.accounts.dependencies import Caller
 from taskapi.accounts.security.scopes import OF_ROLE
-from taskapi.core.clock import utc_now
+from taskapi.accounts.sessions.repository import SessionRepository
+from taskapi.core.clock import in_utc, utc_now
 from taskapi.db.connection import BSON
 from taskapi.events.errors import InvalidTicket
 from taskapi.events.ticket_repository import TicketRepository
@@ -31,6 +32,7 @@ class Tickets:
     tickets: TicketRepository
     accounts: AccountLoader
     token_owners: TokenOwnerLoader
+    sessions: SessionRepository
 
     async def create(self, caller: Caller) -> TicketMade:
         """A ticket that lets its bearer listen as ``caller``."""
@@ -68,10 +70,12 @@ class Tickets:
         if api_token := ticket["api_token"]:
             owner = await self.token_owners.get(api_token)
             return Caller(owner.user, owner.scopes.intersection(ticket["scopes"]), None, api_token) if owner else None
-        user = await self.accounts.get(ticket["user"])
-        if user is None or ticket["session"] not in user.sessions:
+        user, session = await self.accounts.get(ticket["user"]), await self.sessions.find(ticket["session"])
+        if user is None or session is None or session["_id"] not in user.sessions:
             return None
-        return Caller(user, OF_ROLE[user.role].intersection(ticket["scopes"]), ticket["session"])
+        ends_at = session.get("ends_at")  # the account also lists sessions that have expired
+        expiry = int(in_utc(ends_at).timestamp()) if isinstance(ends_at, datetime) else None
+        return Caller(user, OF_ROLE[user.role].intersection(ticket["scopes"]), session["_id"], expiry=expiry)
 
 
 def _hash(text: str) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from taskapi.accounts.api_tokens.service import ApiTokenService
 from taskapi.accounts.auth.loaders import AccountLoader, TokenOwnerLoader
+from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.users.repository import UserRepository
 from taskapi.core.keys import Keyring
 from taskapi.core.settings import Settings
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 def wire(database: Database, database_id: bytes, keys: Keyring, services: Services) -> Iterator[object]:
     """Yields the objects that routes and other packages use; ``services`` has those of the packages below."""
     yield (tickets := TicketRepository(database))
-    yield Tickets(tickets, services[AccountLoader], services[TokenOwnerLoader])
+    yield Tickets(tickets, services[AccountLoader], services[TokenOwnerLoader], services[SessionRepository])
     changes, tasks = services[TaskChanges], services[TaskRenderer]
     if not changes.are_supported:
         log.warning("MongoDB is standalone, so there are no events: streams and WebSockets are answered with 501")

@@ -8,8 +8,9 @@ import pytest
 from bson import ObjectId
 
 from taskapi.accounts.dependencies import Caller
+from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.core.clock import parse_rfc3339, utc_now
+from taskapi.core.clock import in_utc, parse_rfc3339, utc_now
 from taskapi.events.documents import EventTicketDocument
 from taskapi.events.errors import InvalidTicket
 from taskapi.events.tickets import LIFETIME, Tickets
@@ -76,9 +77,18 @@ async def test_only_a_hash_of_a_ticket_is_stored(ada: Account) -> None:
 async def test_a_ticket_stands_for_its_session(ada: Account) -> None:
     reader = await signed_in(ada.client, ada, scope="tasks:read")
     caller = await redeem(await ticket_of(reader))
-    assert (caller.user.id, set(caller.scopes), caller.api_token, caller.expiry) == (ada.id, {"tasks:read"}, None, None)
+    assert (caller.user.id, set(caller.scopes), caller.api_token) == (ada.id, {"tasks:read"}, None)
     (kept,) = await collection(UserDocument).find({}).to_list(None)
     assert caller.session == kept["sessions"][-1]
+
+
+async def test_a_ticket_lasts_no_longer_than_its_session(ada: Account) -> None:
+    """An account lists sessions that have expired, too: without a look at the session, a stream would go on for ever."""
+    sessions, ticket, late = collection(SessionDocument), await ticket_of(ada), await ticket_of(ada)
+    (session,) = await sessions.find({}).to_list(None)
+    assert (await redeem(ticket)).expiry == int(in_utc(session["ends_at"]).timestamp())
+    await sessions.update_one({}, {"$set": {"expires_at": utc_now()}})
+    await is_refused(late)
 
 
 async def test_a_ticket_works_once(ada: Account) -> None:
