@@ -9,7 +9,6 @@ documents, with the same _id. What is there already is left as it is, so a run t
 import argparse
 import asyncio
 import hashlib
-import os
 import secrets
 import sys
 import time
@@ -161,9 +160,11 @@ def settings_of(options: argparse.Namespace) -> Settings:
     # A random secret that signs nothing, so that the one of the service is not needed.
     own = {"secret_key": SecretStr(secrets.token_hex(32)), "secret_keys": ()}
     given: BSON = {**own, "mongodb_database": options.database}
-    uri = options.uri or os.environ.get("TASKAPI_MONGODB_URI")
     try:
-        uri = uri or read_uri(Settings(**given, mongodb_uri=None).data_dir)
+        settings = Settings(**given, **({"mongodb_uri": options.uri} if options.uri else {}))
+        if settings.mongodb_uri:
+            return settings
+        uri = read_uri(settings.data_dir)
         if not uri:
             raise Stop("--uri is missing, and so are TASKAPI_MONGODB_URI and an embedded server in .taskapi")
         return Settings(**given, mongodb_uri=SecretStr(uri))

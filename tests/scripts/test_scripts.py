@@ -92,6 +92,11 @@ def test_failure_of_the_seed_is_explained(refused: Callable[..., str], arguments
     assert says in refused("seed", *arguments)
 
 
+def test_seed_takes_the_uri_of_env_file(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TASKAPI_MONGODB_URI=nonsense\n")
+    assert "must start with mongodb://" in refused("seed")
+
+
 def test_unreachable_seed_database_is_named_without_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKAPI_MONGODB_SELECTION_TIMEOUT_MS", "200")
     uri = f"mongodb://me:hunter2@127.0.0.1:{free_port()}/"
