@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 AWAIT_MS = 1000  # that MongoDB waits for a change, at most, before it answers that there is none
 MAX_WAITING = 5000  # changes that have been read, but not taken: then no more are read
-MAX_BATCH = 1000
+MAX_BATCH = 200  # less than half of what may wait for a follower of events
 LOST = {
     CAPPED_POSITION_LOST,
     INVALID_RESUME_TOKEN,

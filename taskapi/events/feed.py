@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import aclosing, contextmanager
 from itertools import takewhile
 from math import inf
@@ -37,6 +37,7 @@ IDLE_SECONDS = 60
 OPENING_SECONDS = 10
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 TICK_SECONDS = 0.25
+READING_SECONDS, LOOK_SECONDS = 0.25, 0.005
 NOWHERE = Position(Timestamp(0, 0))
 
 
@@ -261,6 +262,24 @@ class ChangeFeed:
                 self._oldest = Position.behind(self._recent[0].token)
             self._recent.append(change)
         self._place = Position.behind(batch.token)
+        await self._let_read(own)
+
+    async def _let_read(self, owners: Collection[ObjectId]) -> None:
+        """Waits a moment while much waits for followers: a burst would make those slow who read as fast as they can.
+
+        One who does not read makes others wait once, until it reads again.
+        """
+        deadline = time.monotonic() + READING_SECONDS
+        while full := [
+            each
+            for owner_id in owners
+            for each in self._followers.get(owner_id, ())
+            if each.is_half_full and not each.is_given_up
+        ]:
+            if time.monotonic() > deadline:
+                for follower in full:
+                    follower.is_given_up = True
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _tick(self) -> None:
         """One timer for the heartbeats of all followers: thousands of timers would take more memory."""

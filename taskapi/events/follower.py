@@ -78,7 +78,7 @@ Message = Hello | RenderedEvent | Reset | Heartbeat | End
 class Follower:
     """Somebody who follows the events of ``user``, and what they were not told of yet."""
 
-    __slots__ = ("_bytes", "_has_something", "_waiter", "_waiting", "accept", "beat_at", "ended", "reset", "user")
+    __slots__ = ("_bytes", "_has_something", "_waiter", "_waiting", "accept", "beat_at", "ended", "is_given_up", "reset", "user")
 
     def __init__(self, user: EventReader, accept: Accept | None) -> None:
         self.user = user
@@ -86,10 +86,16 @@ class Follower:
         self.ended: EndReason | None = None
         self.reset: ResetReason | None = None  # what waited before was dropped
         self.beat_at = inf  # by the monotonic clock
+        self.is_given_up = False  # others have waited for it to read, and do not again until it does
         self._waiting: list[OwnChange] = []
         self._bytes = 0
         self._has_something = False
         self._waiter: asyncio.Future[None] | None = None  # an Event would keep a queue of them, which thousands do not need
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether so much waits that what follows may be too much."""
+        return 2 * len(self._waiting) > MAX_WAITING or 2 * self._bytes > MAX_WAITING_BYTES
 
     def put(self, changes: Iterable[OwnChange]) -> None:
         """Adds changes to what waits; drops all of it if it becomes too much."""
@@ -119,7 +125,7 @@ class Follower:
                 await self._waiter
             finally:
                 self._waiter = None
-        self._has_something = False
+        self._has_something = self.is_given_up = False
         taken, self._waiting, self._bytes = self._waiting, [], 0
         return taken
 
