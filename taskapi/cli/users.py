@@ -53,6 +53,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _ask_password() -> str:
+    if sys.stdin is None:  # closed by the shell or the scheduler: <&-
+        raise StartupError(NO_PASSWORD)
     if not sys.stdin.isatty():
         given = sys.stdin.readline().rstrip("\r\n")
         if not given:

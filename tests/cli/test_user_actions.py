@@ -219,3 +219,9 @@ def test_who_gives_no_password_is_told_so(monkeypatch: pytest.MonkeyPatch, error
     monkeypatch.setattr("getpass.getpass", leave)
     with pytest.raises(StartupError, match="no password"):
         cli_users._ask_password()
+
+
+def test_closed_standard_input_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(StartupError, match="no password"):
+        cli_users._ask_password()
