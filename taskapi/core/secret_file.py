@@ -9,7 +9,8 @@ from pydantic import SecretStr
 
 from taskapi.core import startup_files
 from taskapi.core.errors import StartupError
-from taskapi.core.settings import MINIMUM_SECRET_BYTES, Settings
+from taskapi.core.setting_values import MIN_SECRET_BYTES
+from taskapi.core.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def read(folder: Path) -> tuple[str, ...]:
     if text is None:
         return ()
     found = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if not found or any(len(secret.encode()) < MINIMUM_SECRET_BYTES for secret in found):
+    if not found or any(len(secret.encode()) < MIN_SECRET_BYTES for secret in found):
         raise StartupError(f"{path} is damaged; delete it to generate a new secret, which signs all users out")
     return found
 

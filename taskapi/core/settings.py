@@ -4,7 +4,7 @@ import logging
 import re
 from contextlib import suppress
 from email.utils import parseaddr
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -14,32 +14,19 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from taskapi.core.env_file import ENCODING, ENV_FILE, EnvFileSettings, env_file, not_utf8, read_env_file
 from taskapi.core.errors import StartupError
+from taskapi.core.setting_values import check_secret, parse_name_server
 
 PREFIX = "TASKAPI_"
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 PAGE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
-NAME_SERVER = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 # The API's own paths: with such a root path, it would be unclear whether a proxy has stripped it.
 OWN_PATH = re.compile(
     r"/(asyncapi\.json|docs|email|events|health|live|logout|openapi\.json|password|ready|redoc|register|revoke|stats|tasks|token|"
     r"trash|users|webhooks)(/.*)?"
 )
-MINIMUM_SECRET_BYTES = 32
-PLACEHOLDERS = (
-    "changeme",
-    "change-me",
-    "change_me",
-    "changethis",
-    "change-this",
-    "replace",
-    "placeholder",
-    "your-",
-    "your_",
-    "insecure",
-    "<",
-)
+MONGODBS_OWN = ("admin", "config", "local")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 JSON_ARRAY = TypeAdapter(tuple[SecretStr, ...])
@@ -157,7 +144,9 @@ class Settings(EnvFileSettings):
     @field_validator("dns_servers", mode="before")
     @classmethod
     def _split_servers(cls, value: object) -> object:
-        return tuple(_name_server(part.strip()) for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return tuple(parse_name_server(part.strip()) for part in value.split(",") if part.strip())
 
     @field_validator("log_level", "log_format", "migrate", "smtp_security", mode="before")
     @classmethod
@@ -207,6 +196,20 @@ class Settings(EnvFileSettings):
             raise PydanticCustomError("root_path", "must not begin with a path of the API itself")
         return value
 
+    @field_validator("mongodb_database")
+    @classmethod
+    def _is_own_database(cls, value: str) -> str:
+        if value.lower() in MONGODBS_OWN:
+            raise PydanticCustomError("mongodb_database", "must not be a database of MongoDB itself")
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _is_written_out(cls, value: Path) -> Path:
+        if str(value).startswith("~"):  # only a shell replaces it; here it would be a folder of that name
+            raise PydanticCustomError("data_dir", "must be written out, without ~")
+        return value
+
     @field_validator("mongodb_uri")
     @classmethod
     def _is_mongodb(cls, value: SecretStr | None) -> SecretStr | None:
@@ -218,14 +221,14 @@ class Settings(EnvFileSettings):
     @classmethod
     def _is_strong(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            _check_secret(value.get_secret_value())
+            check_secret(value.get_secret_value())
         return value
 
     @field_validator("secret_keys")
     @classmethod
     def _are_strong(cls, values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for value in values:
-            _check_secret(value.get_secret_value())
+            check_secret(value.get_secret_value())
         return values
 
     @model_validator(mode="after")
@@ -262,21 +265,6 @@ class Settings(EnvFileSettings):
             "workers": self.hash_workers,
             "queue": self.hash_queue,
         }
-
-
-def _check_secret(text: str) -> None:
-    if len(text.encode()) < MINIMUM_SECRET_BYTES:
-        raise PydanticCustomError("secret_key", "must be at least 32 bytes long; make one with: openssl rand -hex 32")
-    if len(set(text)) < 8 or any(word in text.lower() for word in PLACEHOLDERS):
-        raise PydanticCustomError("secret_key", "looks like a placeholder; make one with: openssl rand -hex 32")
-
-
-def _name_server(text: str) -> tuple[str, int]:
-    """The address and the port of ``10.0.0.53``, ``10.0.0.53:5353``, ``fd00::53`` or ``[fd00::53]:5353``."""
-    if (found := NAME_SERVER.fullmatch(text)) and (port := int(found[3] or 53)) < 65_536:
-        with suppress(ValueError):
-            return str(ip_address(found[1] or found[2] or found[4])), port
-    raise PydanticCustomError("name_server", "must be addresses such as 10.0.0.53 or [fd00::53]:5353, separated by commas")
 
 
 def load_settings() -> Settings:
