@@ -166,8 +166,8 @@ class DeliveryRepository:
 
     async def give_back(self, delivery: LeasedDelivery) -> None:
         """Ends an attempt that was broken off; the delivery is due again."""
-        now = utc_now()
-        update = {"$set": {"leased_until": now, "next_attempt_at": now}, "$unset": {"slot": ""}, "$inc": {"attempts": -1}}
+        now, before = utc_now(), delivery.stored["attempts"] - 1  # more than now if ``retry`` was called meanwhile
+        update = {"$set": {"leased_until": now, "next_attempt_at": now}, "$unset": {"slot": ""}, "$min": {"attempts": before}}
         await self._relaxed.update_one(delivery.lease.mine, update)
 
     async def cancel(self, hook_id: ObjectId, error: DeliveryError) -> None:

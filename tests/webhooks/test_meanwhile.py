@@ -8,9 +8,11 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import in_utc, utc_now
+from taskapi.webhooks.delivery_repository import DeliveryRepository
 from taskapi.webhooks.documents import MAX_WEBHOOKS
 from taskapi.webhooks.worker import MAX_PER_ACCOUNT, MAX_PER_HOOK
 from tests.client import Account
+from tests.stored import service
 from tests.webhooks.clock import Clock, add_delivery
 from tests.webhooks.hooks import add_hook, change_hook, deliveries, due_now, stored_hook, until_stored
 from tests.webhooks.receiver import Receiver, answer, receiver
@@ -75,6 +77,17 @@ async def test_redelivery_meanwhile_holds_up_no_other(ada: Account, here: Receiv
     await clock.worker.finish()
     await until_stored({"status": "delivered"}, 2)  # whichever worker sent it
     assert len({each.headers["webhook-id"] for each in here.taken}) == len(here.taken) == 2
+
+
+async def test_redelivery_outlives_an_attempt_broken_off(ada: Account, here: Receiver) -> None:
+    hook = await add_hook(ada, here)
+    made, stored = await add_delivery(ada, hook), service(DeliveryRepository)
+    leased = await stored.lease(made["_id"], "127.0.0.1")
+    assert leased is not None
+    await stored.retry(made["user"], made["hook"], made["_id"], made["give_up_at"])
+    await stored.give_back(leased)
+    (found,) = await deliveries({})
+    assert (found["attempts"], found["status"], "slot" in found) == (0, "pending", False)
 
 
 async def test_redelivery_meanwhile_outlives_the_last_attempt(ada: Account, here: Receiver, clock: Clock) -> None:
