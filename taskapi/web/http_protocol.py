@@ -14,12 +14,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from taskapi.core.logs import request_id
 from taskapi.web import disconnect, middleware, problems
 from taskapi.web.http_answer import AnswerTransport
+from taskapi.web.http_head import INVALID, MAX_HEAD_BYTES, TOO_LARGE, RefusedHead, check_head, join_target
 from taskapi.web.http_lean import LeanEvent, LeanFlow, LeanQueue
-from taskapi.web.http_reading import FILES_FOR_OTHERS, HeadTooLarge, PacedReading, has_unread, join_target, max_connections
+from taskapi.web.http_reading import FILES_FOR_OTHERS, PacedReading, has_unread, max_connections
 from taskapi.web.http_upgrade import AfterHead, is_handshake, new_parser
 from taskapi.web.socket_protocol import SocketProtocol
 
-MAX_HEAD_BYTES = 32 * 1024  # of the headers of a request, and of its trailers
 MAX_LINGERING = FILES_FOR_OTHERS // 4  # connections too many that are not closed at once
 ON_STOP = "on_stop"  # of the lifespan's state: a function that is called when the server is told to stop
 FRAMING = (b"content-length", b"transfer-encoding")
@@ -100,13 +100,10 @@ class HttpProtocol(HttpToolsProtocol):
                     self._continue_with_new_parser()
                     data = data[offer.args[0] :]
         except httptools.HttpParserError as error:
-            if isinstance(error.__context__, HeadTooLarge):
-                self._refuse_head()
-            else:
-                self.send_400_response("The request is not valid HTTP/1.1.")
+            self._refuse(*(error.__context__.args if isinstance(error.__context__, RefusedHead) else INVALID))
             return
         if self._awaits and self._unused > MAX_HEAD_BYTES:
-            self._refuse_head()
+            self._refuse(*TOO_LARGE)
         elif self._awaits:
             self._wait()
             if self._awaits == "body" and self.cycle.response_complete:
@@ -136,9 +133,8 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Starts handling a request, unless its head is too large."""
-        if self._unused > MAX_HEAD_BYTES < sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers):
-            raise HeadTooLarge
+        """Starts handling a request, unless its head is refused."""
+        check_head(self.headers, self._unused, self.parser.get_http_version())
         super().on_headers_complete()
         self._awaits, self._unused = "body", 0
         if self._is_answering():
@@ -254,9 +250,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._wait()
         else:
             self._refuse(408, "request_timeout", f"The {self._awaits} of the request did not arrive in time.")
-
-    def _refuse_head(self) -> None:
-        self._refuse(431, "headers_too_large", f"Headers and trailers may take {MAX_HEAD_BYTES} bytes each.")
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
         """Answers a request that violates a rule and closes the connection; earlier requests still get their responses."""

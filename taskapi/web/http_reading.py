@@ -11,12 +11,6 @@ PAUSE_SECONDS = 0.04  # between two reads of up to 256 KiB; the system collects 
 
 MAX_CONNECTIONS = 10_000
 FILES_FOR_OTHERS = 400  # of those that the process may open: the database, files, links
-MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
-REFUSED_TARGET = b"/?".ljust(MAX_PARSED_BYTES, b"-")  # so long that the application answers 414
-
-
-class HeadTooLarge(Exception):
-    """Stops the parser."""
 
 
 def max_connections() -> int:
@@ -30,11 +24,6 @@ def has_unread(transport: asyncio.Transport) -> bool:
         return False
     count = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
     return any(count)
-
-
-def join_target(target: bytes, piece: bytes) -> bytes:
-    """A target with its next piece. One that is too long to parse is replaced, not truncated: a shorter one might be served."""
-    return target + piece if len(target) + len(piece) <= MAX_PARSED_BYTES else REFUSED_TARGET
 
 
 class PacedReading:

@@ -16,7 +16,8 @@ from taskapi.core.errors import TooManyAtOnce
 from taskapi.web import http_reading
 from taskapi.web.admission import Bulkhead, Work
 from taskapi.web.disconnect import of_scope
-from taskapi.web.http_protocol import MAX_HEAD_BYTES, HttpProtocol
+from taskapi.web.http_head import MAX_HEAD_BYTES
+from taskapi.web.http_protocol import HttpProtocol
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -131,15 +132,17 @@ def problem(answers: list[tuple[int, bytes]]) -> tuple[int, str]:
         ([b"GET / HTTP/1.1\r\nx: ", *[b"y" * 1000] * 100], (431, "headers_too_large")),
         ([b"GET / HTTP/1.1\r\n", b"y" * 1000 * 100], (431, "headers_too_large")),
         ([b"GET /" + b"y" * 100_000 + b" HTTP/1.1\r\n" + PIECE * 40], (431, "headers_too_large")),
+        ([b"GET / HTTP/1.1\r\n\r\n"], (400, "bad_request")),
+        ([b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"], (400, "bad_request")),
     ],
 )
-async def test_a_head_has_a_largest_size(port: int, packets: list[bytes], expected: tuple[int, str]) -> None:
+async def test_a_head_that_is_refused_is_answered(port: int, packets: list[bytes], expected: tuple[int, str]) -> None:
     assert problem(await exchange(port, *packets)) == expected
 
 
 async def test_a_head_just_within_the_limit_is_served(port: int) -> None:
     many = PIECE * (MAX_HEAD_BYTES // len(PIECE))
-    (status, body), second = await exchange(port, b"GET / HTTP/1.1\r\n" + many + b"\r\n", LAST)
+    (status, body), second = await exchange(port, b"GET / HTTP/1.1\r\nHost: a\r\n" + many + b"\r\n", LAST)
     assert (status, second[0]) == (200, 200)
     assert json.loads(body)["headers"].count("x") == MAX_HEAD_BYTES // len(PIECE)
 
