@@ -152,7 +152,11 @@ def run(action: str, **options: Any) -> bool:
     progress.share_with_log()
     try:
         with embedded.provide(settings, join=True) as complete:
-            return asyncio.run(_run(complete, progress, action, options))
+            try:
+                return asyncio.run(_run(complete, progress, action, options))
+            finally:  # or they would kill MongoDB while it stops: asyncio leaves no handler behind
+                for number in (signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_IGN)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:

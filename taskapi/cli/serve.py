@@ -110,12 +110,15 @@ def _let_signals_interrupt() -> None:
 
 
 def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a terminal that is closed may send it twice; MongoDB is to stop in order
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _drop_output() -> None:
     """Sends standard output nowhere, also what Python flushes at its exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _port(text: str) -> int:

@@ -73,6 +73,7 @@ class _Process:
 
     def forgive_silence(self, now: float) -> None:
         self._heard_at = now
+        self.stopping_at = now if self.stopping_at is not None else None
 
     def stop(self) -> None:
         self.stopping_at = time.monotonic()

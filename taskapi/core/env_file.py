@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
+from dotenv.variables import parse_variables
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource
 
 from taskapi.core.errors import StartupError
@@ -35,20 +36,22 @@ class EnvFileSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The sources, the one with precedence first."""
         assert isinstance(dotenv_settings, DotEnvSettingsSource)
-        if dotenv_settings.env_file == ENV_FILE:
-            literal = {name.lower(): value for name, value in _literal_values(read_env_file()).items()}
-            dotenv_settings.env_vars = {**dotenv_settings.env_vars, **literal}
+        if dotenv_settings.env_file == ENV_FILE and (values := _read_values(read_env_file())):  # else it may be a named pipe
+            dotenv_settings.env_vars = {name.lower(): value for name, value in values.items() if value}
         return init_settings, env_settings, dotenv_settings, file_secret_settings
 
 
-def _literal_values(text: str) -> dict[str, str]:
-    """The values in single quotes. In them, ``${NAME}`` stands for itself, as for Compose; dotenv would replace it."""
+def _read_values(text: str) -> dict[str, str]:
+    """The values that the text of a ``.env`` sets. In single quotes ``${NAME}`` stands for itself, as for Compose; else it is
+    replaced.
+    """
     found: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text)):
-        if binding.key is not None:
-            found.pop(binding.key.upper(), None)  # of an earlier line
-            if binding.value and BEFORE_SINGLE_QUOTES.match(binding.original.string):
-                found[binding.key.upper()] = binding.value
+        if binding.key is not None and binding.value is not None:
+            known: dict[str, str | None] = {**os.environ, **found}
+            is_literal = BEFORE_SINGLE_QUOTES.match(binding.original.string)
+            parts = parse_variables(binding.value)
+            found[binding.key] = binding.value if is_literal else "".join(part.resolve(known) for part in parts)
     return found
 
 
@@ -60,9 +63,8 @@ def env_file() -> Path | None:
 def hand_down(prefix: str) -> None:
     """Puts the settings of ``.env`` into the environment of this process and its children, which do not read the file again."""
     given = {name.upper() for name, value in os.environ.items() if value}
-    literal = _literal_values(read_env_file())
-    for name, replaced in dotenv_values(ENV_FILE, encoding=ENCODING).items():
-        value = literal.get(name.upper(), replaced)
+    values = _read_values(read_env_file()) or dotenv_values(ENV_FILE, encoding=ENCODING)
+    for name, value in values.items():
         if value and name.upper().startswith(prefix) and name.upper() not in given:
             os.environ[name.upper()] = value
     os.environ[HANDED_DOWN] = EVERYTHING

@@ -38,6 +38,7 @@ OPENING_SECONDS = 10
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 TICK_SECONDS = 0.25
 READING_SECONDS, LOOK_SECONDS = 0.5, 0.005
+MAX_WAITS, WAITS_SECONDS = 10, 60.0  # for followers that did not read meanwhile, of all accounts together
 NOWHERE = Position(Timestamp(0, 0))
 
 
@@ -48,6 +49,7 @@ class ChangeFeed:
         self._changes, self._renderer, self._positions = changes, renderer, positions
         self._followers: dict[ObjectId, tuple[Follower, ...]] = {}  # a set of one takes four times as much
         self._recent: deque[Change] = deque(maxlen=REMEMBERED)
+        self._waits, self._waits_since = 0, -inf  # for followers that did not read, in this minute
         self._oldest = self._place = NOWHERE  # the recent changes are all between the two; the followers have what is before
         self._reading: asyncio.Task[None] | None = None
         self._opened = asyncio.Event()
@@ -267,19 +269,21 @@ class ChangeFeed:
     async def _let_read(self, owners: Collection[ObjectId]) -> None:
         """Waits a moment while much waits for followers: a burst would make those slow who read as fast as they can.
 
-        One who does not read makes others wait once, until it reads again.
+        One who does not read makes others wait once, until it reads again, and all of them together ``MAX_WAITS`` times a minute.
         """
-        deadline = time.monotonic() + READING_SECONDS
-        while full := [
-            each
-            for owner_id in owners
-            for each in self._followers.get(owner_id, ())
-            if each.is_half_full and not each.is_given_up
-        ]:
-            if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now - self._waits_since > WAITS_SECONDS:
+            self._waits, self._waits_since = 0, now
+        while self._waits < MAX_WAITS and (full := self._half_full(owners)):
+            if time.monotonic() - now > READING_SECONDS:
+                self._waits += 1
                 for follower in full:
                     follower.is_given_up = True
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _half_full(self, owners: Collection[ObjectId]) -> list[Follower]:
+        followers = (each for owner_id in owners for each in self._followers.get(owner_id, ()))
+        return [each for each in followers if each.is_half_full and not each.is_given_up]
 
     def _tick(self) -> None:
         """One timer for the heartbeats of all followers: thousands of timers would take more memory."""

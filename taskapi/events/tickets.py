@@ -6,7 +6,7 @@ A ticket stands in a URL, which others may log, so it is worth little: it works 
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from taskapi.accounts.auth.loaders import AccountLoader, TokenOwnerLoader
@@ -73,8 +73,7 @@ class Tickets:
         user, session = await self.accounts.get(ticket["user"]), await self.sessions.find(ticket["session"])
         if user is None or session is None or session["_id"] not in user.sessions:
             return None
-        ends_at = session.get("ends_at")  # the account also lists sessions that have expired
-        expiry = int(in_utc(ends_at).timestamp()) if isinstance(ends_at, datetime) else None
+        expiry = int(in_utc(session["expires_at"]).timestamp())  # later, the account may still list the session
         return Caller(user, OF_ROLE[user.role].intersection(ticket["scopes"]), session["_id"], expiry=expiry)
 
 

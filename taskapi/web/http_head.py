@@ -1,6 +1,6 @@
 """The head of a request: what is refused before the application sees it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 MAX_HEAD_BYTES = 32 * 1024  # of the headers of a request, and of its trailers
 MAX_PARSED_BYTES = 65_535  # of a target; httptools refuses a longer one
@@ -17,7 +17,7 @@ class RefusedHead(Exception):
     """Stops the parser. Its arguments are those of the answer: ``TOO_LARGE``, for example."""
 
 
-def check_head(headers: Iterable[tuple[bytes, bytes]], received: int, version: str) -> None:
+def check_head(headers: Collection[tuple[bytes, bytes]], received: int, version: str) -> None:
     """Checks the ``headers`` of a request, of which no more than ``received`` bytes have come.
 
     Raises RefusedHead: they are too large, or a request of HTTP/1.1 has another number of Host headers than one (RFC 9112,

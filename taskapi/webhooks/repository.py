@@ -97,7 +97,7 @@ class WebhookRepository:
             "version": NEXT_VERSION,
             "updated_at": utc_now(),
         }
-        same = {"_id": hook["_id"]}
+        same = {"_id": hook["_id"], "user": hook["user"]}
         if isinstance(hook.get("secret"), bytes):  # a script has damaged it otherwise
             same["secret"] = hook["secret"]
         return await self._hooks.find_one_and_update(same, [{"$set": values}], return_document=ReturnDocument.AFTER)

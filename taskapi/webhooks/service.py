@@ -15,7 +15,7 @@ from bson import ObjectId
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
-from taskapi.core.errors import FieldError, InvalidInput, InvalidToken, NotFound
+from taskapi.core.errors import FieldError, InvalidInput, NotFound
 from taskapi.core.public_addresses import is_public
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
@@ -71,7 +71,7 @@ class WebhookService:
         ``confirm`` looks the caller up again once it is stored, so that an ended session cannot leave one behind.
 
         Raises:
-            InvalidToken: ``confirm`` does; there is no webhook.
+            Exception: what ``confirm`` raises, InvalidToken for example; there is no webhook.
             StreamsUnsupported: MongoDB is standalone.
             InvalidInput: the URL is not https, or not on the public internet.
             TooManyWebhooks: the account has as many as it can have.
@@ -94,8 +94,9 @@ class WebhookService:
             raise TooManyWebhooks
         try:
             await confirm()
-        except InvalidToken:
+        except BaseException:  # the answer tells of no webhook
             await self.hooks.remove(user.object_id, hook["_id"])
+            await self._forget(hook["_id"])
             raise
         self.dispatch()
         await audit_log.record("webhook_created", user.object_id, webhook=str(hook["_id"]))
@@ -146,9 +147,12 @@ class WebhookService:
         """Deletes a webhook and its deliveries. Raises NotFound, WebhookChanged."""
         if hook_id is None or not await self.hooks.remove(user.object_id, hook_id, versions):
             raise WebhookChanged((await self.get(user, hook_id)).version)
+        await self._forget(hook_id)
+        await audit_log.record("webhook_deleted", user.object_id, webhook=str(hook_id))
+
+    async def _forget(self, hook_id: ObjectId) -> None:
         await self.states.touch()
         await self.deliveries.delete_for_hook(hook_id)
-        await audit_log.record("webhook_deleted", user.object_id, webhook=str(hook_id))
 
     async def rotate_secret(self, user: UserRead, hook_id: ObjectId | None, audit_log: AuditLog) -> WebhookMade:
         """Gives a webhook a new secret. The previous one signs as well for 24 hours. Raises NotFound."""

@@ -34,6 +34,7 @@ def password() -> str | None:
         ("it's=${NAMED}'", "it's=value'"),
         ("'${NAMED}'\ntaskapi_smtp_password=${NAMED}", "value"),
         ("${NAMED}\nexport TASKAPI_SMTP_PASSWORD = '${NAMED}'", "${NAMED}"),
+        ("x\nOTHER='a${NAMED}'\nTASKAPI_SMTP_PASSWORD=b${OTHER}", "ba${NAMED}"),
     ],
 )
 def test_value_in_single_quotes_is_literal(written: str, meant: str) -> None:

@@ -1,11 +1,12 @@
 """Many changes at once: whoever reads is told of all of them."""
 
 import asyncio
+from math import inf
 
 import pytest
 
 from taskapi.events.feed import ChangeFeed
-from taskapi.events.follower import MAX_WAITING, Hello, ResetReason
+from taskapi.events.follower import MAX_WAITING, Follower, Hello, ResetReason
 from taskapi.events.rendering import EventReader, RenderedEvent
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
@@ -48,3 +49,22 @@ async def test_idle_follower_is_waited_for_once(ada: Account) -> None:
                     await asyncio.sleep(0)
             await idle.take()
             assert not idle.is_given_up
+
+
+async def test_waits_for_idle_followers_are_limited(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or an account with many of them, which read a little, would hold up the events of all others."""
+    user, feed = EventReader.of(await user_of(ada)), service(ChangeFeed)
+    monkeypatch.setattr(Follower, "is_half_full", True)
+    monkeypatch.setattr("taskapi.events.feed.READING_SECONDS", 0)
+    monkeypatch.setattr("taskapi.events.feed.MAX_WAITS", 2)
+    monkeypatch.setattr(feed, "_waits", 0)
+    with feed.join(user) as idle:
+        for _ in range(2):
+            idle.is_given_up = False
+            await feed._let_read([user.object_id])
+            assert idle.is_given_up
+        idle.is_given_up = False
+        monkeypatch.setattr("taskapi.events.feed.READING_SECONDS", inf)
+        async with asyncio.timeout(PATIENCE):
+            await feed._let_read([user.object_id])
+        assert not idle.is_given_up

@@ -86,7 +86,7 @@ async def test_a_ticket_lasts_no_longer_than_its_session(ada: Account) -> None:
     """An account lists sessions that have expired, too: without a look at the session, a stream would go on for ever."""
     sessions, ticket, late = collection(SessionDocument), await ticket_of(ada), await ticket_of(ada)
     (session,) = await sessions.find({}).to_list(None)
-    assert (await redeem(ticket)).expiry == int(in_utc(session["ends_at"]).timestamp())
+    assert (await redeem(ticket)).expiry == int(in_utc(session["expires_at"]).timestamp())
     await sessions.update_one({}, {"$set": {"expires_at": utc_now()}})
     await is_refused(late)
 

@@ -53,11 +53,14 @@ class AccountRecovery:
         account, email = await self.tokens.find("password_reset", token)
         user = account.user
         password_policy.check(password, user.username, email, user.full_name)
-        if not await self.accounts.reset_password(account, email, await self.hasher.hash(password)):
+        hashed = await self.hasher.hash(password)
+        erasers = TakeoverErasers(() if user.email_verified else erasers)
+        for erase in erasers:  # if one fails, the token still works for another try
+            await erase(user.object_id)
+        if not await self.accounts.reset_password(account, email, hashed):
             raise InvalidOneTimeToken
-        if not user.email_verified:
-            for erase in erasers:
-                await erase(user.object_id)
+        for erase in erasers:  # what sessions that have ended now created meanwhile
+            await erase(user.object_id)
         await self.tokens.remove("password_reset", token)
         await audit_log.record("password_reset", user.object_id)
         await self.mail.enqueue("notice_password", audit_log, user=user.object_id, email=email)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Final
 
 from pymongo.errors import PyMongoError
@@ -83,7 +84,8 @@ class IdempotencyKeys:
         async with service.holding(run):
             with deterministic_ids(found.seed):
                 answer = await _capture(self.app, scope, body.receive)
-            await body.finish()
+            if answer.status != HTTPStatus.REQUEST_TIMEOUT:  # the rest of the body may never come
+                await body.finish()
             if not run.is_recorded:
                 final = answer if _is_final(answer) else None
                 if final and not state_of(scope).is_unfinished:

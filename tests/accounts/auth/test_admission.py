@@ -89,8 +89,9 @@ async def test_who_waits_has_not_sent_a_body(ada: Account, impatient: dict[Work,
     assert not read
 
 
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "a-key"}])
 async def test_json_that_trickles_in_loses_its_place(
-    ada: Account, impatient: dict[Work, Bulkhead], monkeypatch: pytest.MonkeyPatch
+    ada: Account, impatient: dict[Work, Bulkhead], monkeypatch: pytest.MonkeyPatch, key: dict[str, str]
 ) -> None:
     """Or four connections that send a byte a minute would keep everybody else out."""
     monkeypatch.setattr(routing, "PLACE_SECONDS", 0.01)
@@ -101,11 +102,11 @@ async def test_json_that_trickles_in_loses_its_place(
             yield b" "
             await asyncio.sleep(0)
 
-    answer = await ada.post("/tasks/bulk", content=body(), headers={"Content-Type": "application/json"})
+    answer = await ada.post("/tasks/bulk", content=body(), headers={"Content-Type": "application/json", **key})
     is_problem(answer, 408, "request_timeout")
     assert answer.headers["connection"] == "close"
     whole = {"operations": [{"op": "create", "task": {"title": "A task"}}]}
-    assert (await ada.post("/tasks/bulk", json=whole)).status_code == 200
+    assert (await ada.post("/tasks/bulk", json=whole, headers=key)).status_code == 200
 
 
 async def test_a_stranger_is_asked_who_they_are_first(anonymous: httpx.AsyncClient, impatient: dict[Work, Bulkhead]) -> None:

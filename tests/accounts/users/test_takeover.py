@@ -5,8 +5,10 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
+from taskapi.accounts.recovery.service import AccountRecovery, TakeoverErasers
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.accounts.users.documents import UserDocument
+from taskapi.core.errors import DatabaseUnavailable
 from taskapi.webhooks.documents import WebhookDeliveryDocument, WebhookDocument
 from tests.accounts.api_tokens.calls import make as make_token
 from tests.accounts.api_tokens.calls import use
@@ -14,7 +16,7 @@ from tests.accounts.two_factor.test_router import NEVER, PATH, begin, turn_on
 from tests.client import PASSWORD, Account, at, is_problem, make_account, make_admin, sign_in, signed_in, stored_user
 from tests.conftest import another
 from tests.mailbox import Mailbox
-from tests.stored import collection
+from tests.stored import audit_log, collection, service
 
 ADDRESS, NEW = "grace@example.com", "a staple of batteries"
 
@@ -54,6 +56,17 @@ async def test_first_reset_deletes_webhooks(intruder: Account, mailbox: Mailbox,
     await reset(intruder, mailbox)
     for kind in (WebhookDocument, WebhookDeliveryDocument):
         assert await collection(kind).count_documents({"user": ObjectId(intruder.id)}) == verified
+
+
+async def test_reset_works_again_if_something_cannot_be_erased(intruder: Account, mailbox: Mailbox) -> None:
+    async def fail(_: ObjectId) -> None:
+        raise DatabaseUnavailable
+
+    assert (await intruder.client.post("/password/forgot", json={"email": ADDRESS})).status_code == 202
+    token = await mailbox.token(ADDRESS, "Reset")
+    with pytest.raises(DatabaseUnavailable):
+        await service(AccountRecovery).reset_password(token, NEW, audit_log(), TakeoverErasers([fail]))
+    assert (await intruder.client.post("/password/reset", json={"token": token, "password": NEW})).status_code == 204
 
 
 async def test_a_factor_that_is_only_begun_goes_too(intruder: Account, mailbox: Mailbox) -> None:
