@@ -241,7 +241,7 @@ def _lifespan(
                 services = services.with_more(StatsService(services[TaskAggregation]))
                 database_id = await services[TaskChanges].database_id()
                 services = services.with_more(*events_wiring.wire(database, database_id, keys, services))
-                services = services.with_more(*webhooks_wiring.wire(complete, database, database_id, keys, services))
+                services = services.with_more(*webhooks_wiring.wire(complete, database, keys, services))
                 services = services.with_more(account_exporters(services), takeover_erasers(services))
                 app.state.services = services = services.with_more(*jobs(services))
                 gc.collect()

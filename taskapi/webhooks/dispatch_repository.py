@@ -1,5 +1,6 @@
 """The place that the dispatcher of webhooks has reached, and its lease: one document, while there are webhooks."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final, NamedTuple, Self
 
@@ -45,12 +46,14 @@ class Place(NamedTuple):
 class DispatchRepository:
     """Says from where on events are to be dispatched, and who does it."""
 
-    def __init__(self, database: Database, database_id: bytes) -> None:
+    def __init__(self, database: Database, read_database_id: Callable[[], Awaitable[bytes]]) -> None:
         self._states = database.collection(ServiceStateDocument)
-        self._database_id = database_id.hex()
+        self._read_database_id = read_database_id
+        self._database_id = ""  # as of the last time that the work was leased or announced
 
     async def announce(self, time: bson.Timestamp, session: Session | None = None) -> None:
         """Has the dispatcher look which webhooks there are. If none is at work, it begins behind everything up to ``time``."""
+        await self._look_where()
         begin = {"since": utc_now(), "place": self._text(Place(time=time))}
         update = {**NEXT, **{name: {"$ifNull": [f"${name}", value]} for name, value in begin.items()}}
         await self._states.update_one(ONLY, [{"$set": update}], upsert=True, session=session)
@@ -65,7 +68,10 @@ class DispatchRepository:
 
     async def take(self) -> tuple[Lease, BSON] | None:
         """Leases the work. None when there is none, or another worker does it."""
-        return await LEASE.take(self._states, ONLY, {"_id": 1})
+        taken = await LEASE.take(self._states, ONLY, {"_id": 1})
+        if taken is not None:
+            await self._look_where()
+        return taken
 
     def place(self, state: BSON) -> Place:
         """The place in the stored state."""
@@ -91,6 +97,9 @@ class DispatchRepository:
     async def release(self, lease: Lease) -> None:
         """Lets another worker go on."""
         await lease.release(self._states)
+
+    async def _look_where(self) -> None:
+        self._database_id = (await self._read_database_id()).hex()
 
     def _text(self, place: Place) -> str:
         return f"{place.write()}@{self._database_id}"

@@ -30,12 +30,12 @@ DISPATCH_SECONDS = 3  # between two looks whether another worker has stopped dis
 DELIVERY_SECONDS = 1  # between two looks for deliveries that other workers left
 
 
-def wire(settings: Settings, database: Database, database_id: bytes, keys: Keyring, services: Services) -> Iterator[object]:
+def wire(settings: Settings, database: Database, keys: Keyring, services: Services) -> Iterator[object]:
     """The repositories, services and jobs of webhooks."""
     accounts, changes = services[AccountLoader], services[TaskChanges]
     yield (hooks := WebhookRepository(database))
     yield (deliveries := DeliveryRepository(database))
-    yield (states := DispatchRepository(database, database_id))
+    yield (states := DispatchRepository(database, changes.database_id))
     yield WebhookAccountData(hooks, states, deliveries)
     yield (secrets := WebhookSecrets(keys.cipher("webhook secrets")))
     sender, tell = services[WebhookSender], _teller(services[Outbox], services[SecurityEventRepository])
