@@ -19,7 +19,7 @@ from taskapi.tasks.storage.indexes import ALL_OF_OWNER
 from taskapi.tasks.storage.reading import PUBLIC
 from taskapi.tasks.storage.scope import Scope
 
-UPDATE_BATCH = 1000
+UPDATE_BATCH = 500  # tasks per write: on a slow machine, MongoDB takes a second for them, and a write may take five
 FEW = 20_000  # tasks of one owner that can be read in well under 0.1 seconds
 EXPORT_BATCH = 100  # tasks that are read at once; an export takes the memory of one batch
 
