@@ -105,16 +105,18 @@ async def test_failure_in_the_middle_leaves_body_unterminated(caplog: pytest.Log
     assert "DatabaseUnavailable" in caplog.text
 
 
+async def endless(closed: list[bool]) -> AsyncGenerator[bytes, None]:
+    """Parts without an end; notes when they are closed."""
+    try:
+        while True:
+            yield b"more"
+    finally:
+        closed.append(True)
+
+
 @pytest.mark.parametrize("version", ["2.3", "2.4"])
 async def test_parts_are_closed_when_the_client_disconnects(version: str) -> None:
-    closed = []
-
-    async def parts() -> AsyncGenerator[bytes, None]:
-        try:
-            while True:
-                yield b"more"
-        finally:
-            closed.append(True)
+    closed: list[bool] = []
 
     async def disconnects() -> Any:
         return {"type": "http.disconnect"}
@@ -123,7 +125,7 @@ async def test_parts_are_closed_when_the_client_disconnects(version: str) -> Non
         if message["type"] == "http.response.body":
             raise OSError
 
-    answer = await Streamed.begun(parts(), {})
+    answer = await Streamed.begun(endless(closed), {})
     if version == "2.3":
         await answer({**SCOPE, "asgi": {"spec_version": version}}, disconnects, Sent())
     else:
@@ -145,20 +147,13 @@ class Connection(Disconnect):
 async def test_a_client_that_reads_nothing_is_cut(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     """Or it would keep its place in a bulkhead for as long as it likes."""
     monkeypatch.setattr(streaming, "SEND_SECONDS", 0.01)
-    closed, connection = [], Connection()
-
-    async def parts() -> AsyncGenerator[bytes, None]:
-        try:
-            while True:
-                yield b"more"
-        finally:
-            closed.append(True)
+    closed, connection = list[bool](), Connection()
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.body":
             await waits()
 
     scope = {**SCOPE, "asgi": {"spec_version": version}, disconnect.KEY: connection}
-    await (await Streamed.begun(parts(), {}))(scope, waits, send)
+    await (await Streamed.begun(endless(closed), {}))(scope, waits, send)
     assert connection.aborted
     assert closed == [True]
