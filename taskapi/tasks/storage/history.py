@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from bson import ObjectId
+
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import in_utc
 from taskapi.core.logs import request_id
@@ -76,10 +78,9 @@ def is_of(found: Any, added: BSON) -> bool:
     )
 
 
-def mark(added: BSON) -> BSON:
-    """The filter of the tasks that a write has changed which has ``added`` an entry to their history."""
-    said = {"at": added["at"], "request_id": added["request_id"], "by.id": added["by"]["id"], "action": added["action"]}
-    return {"history": {"$elemMatch": said}}
+def changed_by(author_id: ObjectId, at: datetime) -> BSON:
+    """The filter of the tasks that this request has changed, with an entry of that author and time in their history."""
+    return {"history": {"$elemMatch": {"at": at, "request_id": request_id.get(), "by.id": author_id}}}
 
 
 def newest(history: Any) -> Any:

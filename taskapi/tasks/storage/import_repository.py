@@ -9,13 +9,12 @@ from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.logs import request_id
 from taskapi.core.unicode import spellings
 from taskapi.db.codes import DUPLICATE_KEY, FAILED_VALIDATION
 from taskapi.db.connection import BSON, Database
 from taskapi.db.errors import lacks_durability
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import at_version
+from taskapi.tasks.storage.history import at_version, changed_by
 from taskapi.tasks.storage.indexes import ID_INDEX
 from taskapi.tasks.storage.marks import mark_new
 from taskapi.tasks.storage.pipelines import replace_tombstone
@@ -113,6 +112,5 @@ class ImportRepository:
 
     async def find_updated(self, owner: UserRead, ids: Iterable[ObjectId], at: datetime) -> Collection[ObjectId]:
         """Which of these tasks this request has updated ``at`` that time: a bulk write reports only how many."""
-        mark = {"at": at, "request_id": request_id.get(), "by.id": owner.object_id}
-        matching = {**Scope.of(owner).anywhere, "_id": {"$in": list(ids)}, "history": {"$elemMatch": mark}}
+        matching = {**Scope.of(owner).anywhere, "_id": {"$in": list(ids)}, **changed_by(owner.object_id, at)}
         return {task["_id"] for task in await self._tasks.find(matching, {"_id": 1}, hint=ID_INDEX).to_list(None)}

@@ -14,7 +14,7 @@ from taskapi.db.raw import Raw, raw
 from taskapi.db.snapshots import Stages, batches_in_first_order, stream_batches
 from taskapi.tasks.errors import TooManyMatches
 from taskapi.tasks.storage.documents import TaskDocument
-from taskapi.tasks.storage.history import mark
+from taskapi.tasks.storage.history import changed_by
 from taskapi.tasks.storage.indexes import ALL_OF_OWNER
 from taskapi.tasks.storage.reading import PUBLIC
 from taskapi.tasks.storage.scope import Scope
@@ -69,7 +69,7 @@ class TaskListRepository:
                 if error.code != FAILED_VALIDATION or session is not None:
                     raise
                 # It ended at an invalid task, which can be changed from now on: see ``db.validation``.
-                done = mark(added)
+                done = changed_by(added["by"]["id"], added["at"])
                 changed += await self._tasks.count_documents({"_id": narrowed["_id"], "owner_id": narrowed["owner_id"], **done})
                 changed += (await self._tasks.update_many({**narrowed, "$nor": [done]}, pipeline)).modified_count
         return changed
