@@ -4,8 +4,10 @@ The address is checked where the connection is made, after resolving the name an
 differently the second time (DNS rebinding) gains nothing. See OWASP, Server-Side Request Forgery Prevention.
 """
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -22,18 +24,41 @@ KEEPALIVE_SECONDS = 5
 MAX_HEAD_BYTES = 64 * 1024  # of one response, with the interim ones (1xx) before it
 MAX_HEADS = 50  # of one response
 HEAD_READ_BYTES, BODY_READ_BYTES = 4 * 1024, 16 * 1024
+BEGIN_SECONDS = 60  # a connection that nothing was sent on by then belongs to a request that was broken off
 
 
 class AddressRefused(httpcore.ConnectError):
     """The name resolves to an address that is not public."""
 
 
+class _Ends:
+    """Ends responses and connections in tasks of their own: who breaks off a request must not break off its end as well.
+
+    The pool of httpcore closes connections one after another, and forgets the rest if it is cancelled meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._tasks = set[asyncio.Task[None]]()
+
+    def begin(self, end: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Begins ``end``, which must not fail, and returns at once."""
+        task = asyncio.create_task(end)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def finish(self) -> None:
+        """Waits for all that have begun."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
 class CheckedBackend(httpcore.AsyncNetworkBackend):
     """Connects to public addresses only, unless ``allow_private``."""
 
-    def __init__(self, resolver: Resolver, *, allow_private: bool) -> None:
+    def __init__(self, resolver: Resolver, ends: _Ends, *, allow_private: bool) -> None:
         self._backend = httpcore.AnyIOBackend()
         self._resolver = resolver
+        self._ends = ends
         self._allow_private = allow_private
 
     async def connect_tcp(
@@ -55,7 +80,8 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
             raise AddressRefused("the address is not public")
         if not 0 < port < 65_536:
             raise AddressRefused("there is no such port")
-        return _BoundedStream(await self._backend.connect_tcp(addresses[0], port, timeout, local_address, socket_options))
+        stream = await self._backend.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
+        return _BoundedStream(stream, self._ends)
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         """Always raises AddressRefused."""
@@ -69,8 +95,9 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 class _BoundedStream(httpcore.AsyncNetworkStream):
     """A connection that limits the size of response heads."""
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream, ends: _Ends) -> None:
         self._stream = stream
+        self._ends = ends
         self.expect_head()
 
     def expect_head(self) -> None:
@@ -96,14 +123,14 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
-        """Closes the connection."""
-        await self._stream.aclose()
+        """Begins to close the connection."""
+        self._ends.begin(self._stream.aclose())
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         """The same connection, encrypted."""
-        return _BoundedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        return _BoundedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout), self._ends)
 
     def get_extra_info(self, info: str) -> Any:
         """Information from the underlying connection."""
@@ -125,9 +152,53 @@ def _httpx_errors() -> Iterator[None]:
         raise httpx.NetworkError(str(error)) from error
 
 
+class _Connection(httpcore.AsyncHTTPConnection):
+    """A connection whose place in the pool becomes free however its request was broken off.
+
+    Those of httpcore keep their place for ever if that happens between two steps, before the first byte is sent.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._begin_until = time.monotonic() + BEGIN_SECONDS
+        self._has_begun, self._is_over = False, False
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Sends ``request``. Raises ConnectionNotAvailable if the pool must choose another connection."""
+        if self._is_over:
+            raise httpcore.ConnectionNotAvailable
+        self._has_begun = True
+        try:
+            return await super().handle_async_request(request)
+        except httpcore.ConnectionNotAvailable:
+            raise
+        except BaseException:
+            self._is_over = True
+            await self.aclose()
+            raise
+
+    def is_closed(self) -> bool:
+        """Whether the pool must forget it."""
+        if not self._has_begun and time.monotonic() > self._begin_until:
+            self._is_over = True
+        return self._is_over or super().is_closed()
+
+
+class _Pool(httpcore.AsyncConnectionPool):
+    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+        """A connection to ``origin`` that is not open yet."""
+        return _Connection(
+            origin=origin,
+            ssl_context=self._ssl_context,
+            keepalive_expiry=self._keepalive_expiry,
+            network_backend=self._network_backend,
+        )
+
+
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
+    def __init__(self, response: httpcore.Response, ends: _Ends) -> None:
         self._response = response
+        self._ends = ends
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _httpx_errors():
@@ -135,19 +206,20 @@ class _Body(httpx.AsyncByteStream):
                 yield part
 
     async def aclose(self) -> None:
-        await self._response.aclose()
+        await asyncio.shield(self._ends.begin(self._response.aclose()))
 
 
 class _Transport(httpx.AsyncBaseTransport):
     """Sends through a connection pool with ``backend``, for which httpx's own transport has no parameter."""
 
-    def __init__(self, backend: CheckedBackend, max_connections: int) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
+    def __init__(self, resolver: Resolver, *, allow_private: bool, max_connections: int) -> None:
+        self._ends = _Ends()
+        self._pool = _Pool(
             ssl_context=ssl.create_default_context(cafile=certifi.where()),
             max_connections=max_connections,
             max_keepalive_connections=max_connections // 5,
             keepalive_expiry=KEEPALIVE_SECONDS,
-            network_backend=backend,
+            network_backend=CheckedBackend(resolver, self._ends, allow_private=allow_private),
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -163,11 +235,13 @@ class _Transport(httpx.AsyncBaseTransport):
                     extensions=request.extensions,
                 )
             )
-        return httpx.Response(response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions)
+        body = _Body(response, self._ends)
+        return httpx.Response(response.status, headers=response.headers, stream=body, extensions=response.extensions)
 
     async def aclose(self) -> None:
         """Closes the pool and its connections."""
         await self._pool.aclose()
+        await self._ends.finish()
 
 
 def client(
@@ -178,7 +252,7 @@ def client(
     It connects to public addresses only, unless ``allow_private``. ``timeout`` is in seconds, for each step of a request.
     """
     return httpx.AsyncClient(
-        transport=_Transport(CheckedBackend(resolver, allow_private=allow_private), max_connections),
+        transport=_Transport(resolver, allow_private=allow_private, max_connections=max_connections),
         timeout=timeout,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one user's cookies are not another's
         headers=headers,
