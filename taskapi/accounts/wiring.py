@@ -66,7 +66,7 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield AdminService(admins, hasher, throttle, outbox)
 
     yield (deletions := DeletionRepository(database, admins))
-    yield DeletionService(users, deletions, stored_sessions, timedelta(days=settings.leaving_days))
+    yield DeletionService(deletions, stored_sessions, timedelta(days=settings.leaving_days))
     yield (stored_api_tokens := ApiTokenRepository(database))
     yield (api_tokens := ApiTokenService(stored_api_tokens))
     yield (factors := TwoFactorRepository(database))

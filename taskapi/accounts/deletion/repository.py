@@ -9,7 +9,7 @@ from pymongo import ASCENDING
 from taskapi.accounts.users.admin_repository import AdminRepository
 from taskapi.accounts.users.documents import ACTIVE, NO_LIST, UserDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import Database
+from taskapi.db.connection import BSON, Database
 from taskapi.db.leases import Lease, LeasePolicy
 
 # When the lease expires another worker continues; two at once do no harm.
@@ -24,14 +24,16 @@ class DeletionRepository:
         self._users = database.collection(UserDocument)
         self._admins = admins
 
-    async def schedule(self, user_id: ObjectId, password_hash: str, requested_at: datetime, due_at: datetime) -> bool:
-        """Marks an active account for deletion, and ends its sessions. False when it is not active or the password changed.
+    async def schedule(self, user_id: ObjectId, confirmed: BSON, requested_at: datetime, due_at: datetime) -> bool:
+        """Marks an active account for deletion, and ends its sessions.
+
+        False when it is not active, or what was ``confirmed`` holds no longer.
 
         Raises:
             LastAdmin: the account is the only active admin.
         """
         values = {"leaving": {"requested_at": requested_at, "due_at": due_at}, "sessions": []}
-        conditions = {"_id": user_id, **ACTIVE, "password_hash": password_hash}
+        conditions = {"_id": user_id, **ACTIVE, **confirmed}
         return await self._admins.set_unless_last(conditions, values) is not None
 
     async def lease_due(self) -> Lease | None:

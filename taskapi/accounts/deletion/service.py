@@ -15,12 +15,10 @@ from taskapi.accounts.deletion.repository import DeletionRepository
 from taskapi.accounts.deletion.schemas import LeavingRead
 from taskapi.accounts.errors import WrongPassword
 from taskapi.accounts.sessions.repository import SessionRepository
-from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.accounts.users.service import Reauthenticator
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
-from taskapi.core.errors import InvalidToken
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +29,6 @@ Eraser = Callable[[ObjectId], Awaitable[None]]  # deletes all that one domain st
 class DeletionService:
     """Accepts requests to delete an account. ``grace`` is the period in which the owner can cancel the deletion."""
 
-    users: UserRepository
     deletions: DeletionRepository
     sessions: SessionRepository
     grace: timedelta
@@ -42,16 +39,15 @@ class DeletionService:
         Raises:
             WrongPassword: ``password`` is wrong, or was changed meanwhile.
             LastAdmin: the account is the only active administrator.
-            InvalidToken: the account is disabled, or its deletion is already requested.
+            InvalidToken: the session ended, the account was disabled, or its deletion is already requested.
             Overloaded: too many passwords are being hashed.
         """
-        password_hash = await reauthenticator.confirm_password(user, password)
+        confirmed = await reauthenticator.confirm(user, password)
         now = utc_now()
         due_at = now + self.grace
-        if not await self.deletions.schedule(user.object_id, password_hash, now, due_at):
-            if await self.users.is_active(user.object_id):
-                raise WrongPassword
-            raise InvalidToken
+        if not await self.deletions.schedule(user.object_id, confirmed, now, due_at):
+            await reauthenticator.require_session(user)
+            raise WrongPassword
         await self.sessions.delete_for_user(user.object_id)
         await audit_log.record("account_deletion_requested", user.object_id)
         return LeavingRead(requested_at=now, due_at=due_at)

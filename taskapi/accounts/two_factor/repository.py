@@ -45,9 +45,9 @@ class TwoFactorRepository:
         async for user in self._users.find(having, {"authenticator.secret": 1}, limit=limit):
             yield user["authenticator"]["secret"]
 
-    async def enroll(self, user_id: ObjectId, password_hash: str, encrypted: bytes, expires_at: datetime) -> bool:
-        """Stores an unconfirmed secret. False when a second factor is on, or the password changed."""
-        matching = {"_id": user_id, **ACTIVE, **NOT_ON, "password_hash": password_hash}
+    async def enroll(self, user_id: ObjectId, confirmed: BSON, encrypted: bytes, expires_at: datetime) -> bool:
+        """Stores an unconfirmed secret. False when a second factor is on, or what was ``confirmed`` holds no longer."""
+        matching = {"_id": user_id, **ACTIVE, **NOT_ON, **confirmed}
         return await self._update(matching, {"$set": {"authenticator": {"secret": encrypted, "expires_at": expires_at}}})
 
     async def confirm(self, user_id: ObjectId, session_id: ObjectId, encrypted: bytes, step: int, recovery: list[bytes]) -> bool:
@@ -73,15 +73,15 @@ class TwoFactorRepository:
         )
         return len(before["authenticator"]["recovery"]) - 1 if before else None
 
-    async def replace_recovery_codes(self, user_id: ObjectId, password_hash: str, recovery: list[bytes]) -> bool:
-        """Replaces the recovery codes. False when the account has no second factor, or the password changed."""
-        matching = {"_id": user_id, **ACTIVE, **ON, "password_hash": password_hash}
+    async def replace_recovery_codes(self, user_id: ObjectId, confirmed: BSON, recovery: list[bytes]) -> bool:
+        """Replaces the recovery codes. False when there is no second factor, or what was ``confirmed`` holds no longer."""
+        matching = {"_id": user_id, **ACTIVE, **ON, **confirmed}
         return await self._update(matching, {"$set": {"authenticator.recovery": recovery}})
 
-    async def remove(self, user_id: ObjectId, password_hash: str | None = None) -> bool:
-        """Removes the second factor; only while the account has ``password_hash``, if one is given. False when it was not on."""
-        required = {"password_hash": password_hash} if password_hash is not None else {}
-        return await self._update({"_id": user_id, **ON, **required}, {"$unset": {"two_factor": "", "authenticator": ""}})
+    async def remove(self, user_id: ObjectId, confirmed: BSON | None = None) -> bool:
+        """Removes the second factor. False when it was not on, or what was ``confirmed`` holds no longer."""
+        matching = {"_id": user_id, **ON, **(confirmed or {})}
+        return await self._update(matching, {"$unset": {"two_factor": "", "authenticator": ""}})
 
     async def _update(self, matching: BSON, change: BSON) -> bool:
         return (await self._users.update_one(matching, change)).matched_count == 1

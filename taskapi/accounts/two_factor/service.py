@@ -63,11 +63,13 @@ class TwoFactorService:
         Raises:
             WrongPassword: ``password`` is wrong, or was changed meanwhile.
             TwoFactorOn: the account has a second factor.
+            InvalidToken: the session ended, or the account was disabled or deleted meanwhile.
             Overloaded: too many passwords are being hashed.
         """
-        password_hash = await reauthenticator.confirm_password(user, password)
+        confirmed = await reauthenticator.confirm(user, password)
         secret, expires_at = codes.new_secret(), utc_now() + ENROLMENT
-        if not await self.factors.enroll(user.object_id, password_hash, self.keys.cipher.encrypt(secret), expires_at):
+        if not await self.factors.enroll(user.object_id, confirmed, self.keys.cipher.encrypt(secret), expires_at):
+            await reauthenticator.require_session(user)
             if (await self.factors.find(user.object_id)).is_on:
                 raise TwoFactorOn
             raise WrongPassword
@@ -104,12 +106,13 @@ class TwoFactorService:
         """Replaces the recovery codes of ``user``.
 
         Raises:
-            WrongPassword, Overloaded: as for ``start_enrollment``.
+            WrongPassword, InvalidToken, Overloaded: as for ``start_enrollment``.
             TwoFactorOff: the account has no second factor.
         """
-        password_hash = await reauthenticator.confirm_password(user, password)
+        confirmed = await reauthenticator.confirm(user, password)
         recovery = codes.new_recovery_codes()
-        if not await self.factors.replace_recovery_codes(user.object_id, password_hash, self._hash_all(user, recovery)):
+        if not await self.factors.replace_recovery_codes(user.object_id, confirmed, self._hash_all(user, recovery)):
+            await reauthenticator.require_session(user)
             raise TwoFactorOff
         await audit_log.record("recovery_codes_made", user.object_id)
         return RecoveryCodesMade(recovery_codes=recovery)
@@ -118,11 +121,12 @@ class TwoFactorService:
         """Turns the second factor of ``user`` off.
 
         Raises:
-            WrongPassword, Overloaded: as for ``start_enrollment``.
+            WrongPassword, InvalidToken, Overloaded: as for ``start_enrollment``.
             TwoFactorOff: the account has no second factor.
         """
-        password_hash = await reauthenticator.confirm_password(user, password)
-        if not await self.factors.remove(user.object_id, password_hash):
+        confirmed = await reauthenticator.confirm(user, password)
+        if not await self.factors.remove(user.object_id, confirmed):
+            await reauthenticator.require_session(user)
             raise TwoFactorOff
         await audit_log.record("two_factor_disabled", user.object_id)
 

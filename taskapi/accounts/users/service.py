@@ -13,6 +13,7 @@ from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.schemas import Account, UserCreate, UserRead
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import utc_now
+from taskapi.core.errors import InvalidToken
 from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON
 from taskapi.mail.queue import Outbox
@@ -44,6 +45,18 @@ class Reauthenticator:
                 await self.audit_log.record("current_password", user.object_id, outcome="failure")
                 raise WrongPassword
         return stored
+
+    async def confirm(self, user: UserRead, password: str) -> BSON:
+        """The conditions of a write that needs the password and a session; it fails when either has changed or ended meanwhile.
+
+        The session may have ended because it gave no second factor. Raises as ``confirm_password``.
+        """
+        return {"password_hash": await self.confirm_password(user, password), "sessions": self.session_id}
+
+    async def require_session(self, user: UserRead) -> None:
+        """Raises InvalidToken if the session has ended, or the account was disabled or deleted."""
+        if not await self.users.is_active(user.object_id, self.session_id):
+            raise InvalidToken
 
 
 @dataclass(frozen=True, slots=True)
