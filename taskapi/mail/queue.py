@@ -1,5 +1,6 @@
 """The queue of mails: requests add jobs, and each worker sends those that are due."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ Compose = Callable[[BSON], Awaitable[EmailMessage | None]]
 FIRST_PAUSE, MAX_PAUSE = timedelta(seconds=10), timedelta(hours=1)
 MAX_DOUBLINGS = (MAX_PAUSE // FIRST_PAUSE).bit_length()
 PATIENCE = timedelta(days=1)
+STOPPING_SECONDS = 3.0  # for the mail that is being sent when the server stops: broken off, it may be sent a second time
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,14 @@ class MailWorker:
         """Sends every mail that is due. A mail that a killed worker was sending is sent again."""
         while mail := await self.mails.lease_due():
             named = request_id.set(mail.job["origin"]["request_id"])
+            delivery = asyncio.create_task(self._deliver(mail))
             try:
-                await self._deliver(mail)
+                await asyncio.shield(delivery)
+            except asyncio.CancelledError:
+                await asyncio.wait([delivery], timeout=STOPPING_SECONDS)
+                delivery.cancel()
+                await asyncio.wait([delivery])
+                raise
             finally:
                 request_id.reset(named)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from pathlib import Path
+from types import TracebackType
 from typing import Literal, cast
 
 import aiosmtplib
@@ -99,6 +100,13 @@ class _Client(aiosmtplib.SMTP):
     A closing TLS transport waits up to 30 seconds for the server's close, and stays registered for the file descriptor until
     then: the next connection with that descriptor could not be opened, or would lose its reader.
     """
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Says goodbye, unless it was broken off: the server may never answer."""
+        if isinstance(error, asyncio.CancelledError):
+            self.close()
+        else:
+            await super().__aexit__(kind, error, at)
 
     def close(self) -> None:
         """Closes the connection immediately."""

@@ -13,6 +13,7 @@ from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
 from taskapi.db.shapes import validate
+from taskapi.mail import queue
 from taskapi.mail.documents import MailJobDocument
 from taskapi.mail.queue import Compose, MailWorker, Outbox
 from taskapi.mail.repository import LEASE, MailRepository
@@ -171,7 +172,26 @@ async def test_mail_left_untried_for_a_day_is_tried() -> None:
     assert post.taken == [ADDRESS]
 
 
-async def test_a_killed_worker_loses_no_mail() -> None:
+async def test_a_stop_lets_a_mail_arrive() -> None:
+    await enqueue(ADDRESS, "b@example.com")
+    taken, go_on = asyncio.Event(), asyncio.Event()
+
+    async def say_goodbye(_: EmailMessage) -> None:
+        taken.set()
+        await go_on.wait()
+
+    stopped = asyncio.create_task(worker(compose, say_goodbye).run_due())
+    await taken.wait()
+    stopped.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait([stopped])
+    assert stopped.cancelled()
+    assert [(job["address"], job["attempts"]) for job in await jobs()] == [("b@example.com", 0)]
+
+
+async def test_a_killed_worker_loses_no_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "STOPPING_SECONDS", 0)
     await enqueue(ADDRESS)
     sending = asyncio.Event()
 

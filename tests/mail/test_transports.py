@@ -143,6 +143,24 @@ async def test_hanging_or_nonsensical_server_is_abandoned(greeting: bytes) -> No
         await asyncio.wait_for(left.wait(), 5)
 
 
+async def test_a_stop_waits_for_no_farewell() -> None:
+    asked = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hello\r\n")
+        await reader.readline()
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as listening:
+        sending = asyncio.create_task(server(listening.sockets[0].getsockname()[1], timeout=3600.0).send(a_mail()))
+        await asked.wait()
+        sending.cancel()
+        await asyncio.wait([sending], timeout=5)
+        assert sending.cancelled()
+
+
 async def test_accepted_mail_is_sent_though_quitting_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     async def hang(*_: Any) -> str:
         await asyncio.Event().wait()
