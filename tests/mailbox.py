@@ -20,7 +20,7 @@ from taskapi.mail.documents import MailJobDocument
 from tests.stored import collection
 from tests.tools import free_port
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 

@@ -26,7 +26,7 @@ from tests.mailbox import Mailbox
 
 pytestmark = pytest.mark.real
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 EMAIL = "ada@example.com"
 
 

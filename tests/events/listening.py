@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from fastapi import FastAPI
 from starlette.types import Message, Scope
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 class Sent(NamedTuple):

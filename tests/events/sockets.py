@@ -23,7 +23,7 @@ from taskapi.web.http_protocol import HttpProtocol
 from taskapi.web.http_upgrade import SOCKETS
 from tests.client import Account
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 quiet = logging.getLogger(__name__)
 quiet.setLevel(logging.WARNING)  # the client would log the tokens that it sends
 

@@ -24,7 +24,7 @@ from tests.tools import free_port, running
 
 pytestmark = pytest.mark.real
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 def receive(wire: ClientConnection) -> dict[str, Any]:

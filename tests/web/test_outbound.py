@@ -13,7 +13,7 @@ from taskapi.core.resolver import Resolver
 from taskapi.web import outbound
 from tests.web_site import site
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 TURNS = range(40)  # of the event loop: a request that opens a connection needs fewer
 
 

@@ -18,7 +18,7 @@ from taskapi.web.routing import StrictRoute
 from tests.client import Account, is_problem, signed_in
 from tests.stored import collection
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 INVALID_QUERY = "?no_such_parameter=1"
 
 

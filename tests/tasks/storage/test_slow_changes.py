@@ -17,7 +17,7 @@ from tests.stored import collection, service
 
 pytestmark = pytest.mark.real
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 async def count_changes() -> int:

@@ -25,7 +25,7 @@ from tests.web.idempotency.records import KEYED, change_record, records, tasks, 
 
 BODY = {"title": "Once"}
 REPLAY = "idempotent-replay"
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
