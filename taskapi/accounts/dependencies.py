@@ -262,7 +262,6 @@ async def reauthenticator(request: Request, audit_log: CallerAuditLog) -> Reauth
 AccountPrincipal = Annotated[Caller, Depends(account_principal)]
 Session = Annotated[SignedIn, Security(current_session)]
 AccountSession = Annotated[SignedIn, Security(current_session, scopes=["account"])]
-Hasher = Annotated[PasswordHasher, Depends(provided(PasswordHasher))]
 Throttling = Annotated[Throttle, Depends(provided(Throttle))]
 TwoFactor = Annotated[TwoFactorService, Depends(provided(TwoFactorService))]
 ApiTokens = Annotated[ApiTokenService, Depends(provided(ApiTokenService))]
