@@ -16,6 +16,7 @@ from taskapi.core.errors import StartupError
 from taskapi.db.backup.format import Writer
 from taskapi.db.codes import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
 from taskapi.db.connection import BSON
+from taskapi.db.transactions import is_standalone
 
 BATCH = 1000  # documents; MongoDB sends 16 MiB at most
 HISTORY = "minSnapshotHistoryWindowInSeconds"  # how long MongoDB keeps snapshots; five minutes by default
@@ -43,12 +44,6 @@ def _place(name: str) -> int:
     return LAST.index(name) if name in LAST else -1
 
 
-def has_snapshots(client: "MongoClient[BSON]") -> bool:
-    """Whether the server supports snapshot reads; a standalone server does not. The client must be connected."""
-    servers = client.topology_description.server_descriptions().values()
-    return not any(server.server_type_name == "Standalone" for server in servers)
-
-
 def dump(database: "Database[BSON]", contents: list[BSON], writer: Writer, progress: Progress) -> None:
     """Writes all documents of ``contents``, the collections that ``describe`` returned.
 
@@ -56,7 +51,7 @@ def dump(database: "Database[BSON]", contents: list[BSON], writer: Writer, progr
         StartupError: MongoDB discarded the snapshot.
     """
     client = database.client
-    with client.start_session(snapshot=True) if has_snapshots(client) else client.start_session() as session:
+    with client.start_session(snapshot=not is_standalone(client)) as session:
         for description in contents:
             writer.begin(description)
             if description["type"] != "view":

@@ -22,6 +22,7 @@ from taskapi.db.backup.format import BadFile, Header, Reader, Writer
 from taskapi.db.blocking import connected, why
 from taskapi.db.connection import BSON
 from taskapi.db.service_state import SIGNING_KEY
+from taskapi.db.transactions import is_standalone
 from taskapi.db.validation import NO_RIGHT, REMEDY
 
 READ_SECONDS = 60  # for one batch
@@ -51,7 +52,7 @@ def back_up(settings: Settings, sink: BinaryIO, report: Report, *, with_keys: bo
             contents = dump.describe(source)
             if not contents:
                 raise StartupError(f"the database {source.name} is empty")
-            if not dump.has_snapshots(source.client):
+            if is_standalone(source.client):
                 report.say(
                     "MongoDB is a standalone server without snapshots: changes made during the backup may be in it only in part"
                 )
@@ -86,7 +87,7 @@ def _header(settings: Settings, source: "Database[BSON]", report: Report, *, wit
         "taskapi": __version__,
         "mongodb": source.client.server_info()["version"],
         "database": source.name,
-        "snapshot": dump.has_snapshots(source.client),
+        "snapshot": not is_standalone(source.client),
         "fingerprints": fingerprints,
         **({"secrets": list(settings.secrets)} if with_keys else {}),
     }
