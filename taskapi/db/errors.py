@@ -27,8 +27,7 @@ from taskapi.db.codes import (
     INDEX_NOT_FOUND,
     KEY_NOT_FOUND,
     OUT_OF_DISK_SPACE,
-    SNAPSHOT_TOO_OLD,
-    SNAPSHOT_UNAVAILABLE,
+    SNAPSHOT_LOST,
     TOO_LARGE,
 )
 from taskapi.db.validation import COLLECTION
@@ -42,9 +41,8 @@ TRANSIENT = (
         OUT_OF_DISK_SPACE,
         KEY_NOT_FOUND,  # raised by a mongod with sign-in that has just started: it cannot verify the cluster time yet
         CURSOR_NOT_FOUND,
-        SNAPSHOT_TOO_OLD,
-        SNAPSHOT_UNAVAILABLE,
     }
+    | SNAPSHOT_LOST
     | NOT_PRIMARY
     | RECOVERING
     | UNREACHABLE

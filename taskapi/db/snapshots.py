@@ -16,7 +16,7 @@ from pymongo.collation import Collation
 from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi.core.errors import QueryTimeout
-from taskapi.db.codes import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
+from taskapi.db.codes import SNAPSHOT_LOST
 from taskapi.db.connection import BSON, Collection, Session
 from taskapi.db.transactions import is_standalone
 
@@ -97,7 +97,7 @@ async def batches_in_first_order(
 
 
 def _require_too_old(error: OperationFailure, collection: Collection) -> None:
-    if error.code not in (SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE):
+    if error.code not in SNAPSHOT_LOST:
         raise error
     log.warning("MongoDB discarded a snapshot of %s; the rest is read from a later one", collection.name)
 

@@ -15,7 +15,7 @@ from taskapi.accounts.users.schemas import Account as Reader
 from taskapi.audit.documents import SecurityEventDocument
 from taskapi.core.settings import Settings
 from taskapi.db import embedded
-from taskapi.db.codes import SNAPSHOT_TOO_OLD
+from taskapi.db.codes import SNAPSHOT_LOST
 from taskapi.db.snapshots import stream_batches
 from taskapi.tasks.import_export.export import ExportQuery, ExportService, Format
 from taskapi.tasks.services.account_data import TaskAccountData
@@ -73,7 +73,7 @@ async def is_kept(moment: Any) -> bool:
     try:
         await tasks.database.command(read)
     except OperationFailure as gone:
-        if gone.code != SNAPSHOT_TOO_OLD:
+        if gone.code not in SNAPSHOT_LOST:
             raise
         return False
     return True

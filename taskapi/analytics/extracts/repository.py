@@ -15,7 +15,7 @@ from pymongo.read_concern import ReadConcern
 
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.errors import StartupError
-from taskapi.db.codes import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
+from taskapi.db.codes import SNAPSHOT_LOST
 from taskapi.db.connection import BSON, CODEC
 from taskapi.db.transactions import is_standalone
 from taskapi.tasks.storage.documents import TaskDocument
@@ -98,7 +98,7 @@ class ExtractRepository:
                         yield batch
                 return
             except OperationFailure as error:
-                if error.code not in (SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE) or (last is None and began_anew):
+                if error.code not in SNAPSHOT_LOST or (last is None and began_anew):
                     raise
                 place = place if last is None else after(last)
                 began_anew = True

@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from taskapi.core.errors import StartupError
 from taskapi.db.backup.format import Writer
-from taskapi.db.codes import SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE
+from taskapi.db.codes import SNAPSHOT_LOST
 from taskapi.db.connection import BSON
 from taskapi.db.transactions import is_standalone
 
@@ -68,7 +68,7 @@ def _copy(database: "Database[BSON]", name: str, session: ClientSession | None, 
                 writer.add(cast(bytes, batch))
                 progress(name, writer.documents, writer.bytes)
     except OperationFailure as error:
-        if error.code not in (SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE):
+        if error.code not in SNAPSHOT_LOST:
             raise
         raise StartupError(
             "MongoDB discarded the snapshot: the backup took longer than MongoDB keeps one, or an index changed. "
