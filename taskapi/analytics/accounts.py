@@ -23,6 +23,7 @@ from taskapi.core.clock import utc_now
 from taskapi.core.errors import StartupError
 from taskapi.db.codes import UNAUTHORIZED
 from taskapi.db.connection import BSON
+from taskapi.db.indexes import MIGRATE
 from taskapi.db.uris import for_account
 from taskapi.db.views import View
 
@@ -71,7 +72,7 @@ class AnalystAccounts:
         with self._explained():
             found = self._database.list_collection_names(filter={"type": "view"})
         if missing := sorted({view.name for view in self._views} - set(found)):
-            raise StartupError(f"the database {self._database.name} lacks the view {missing[0]}; first run: taskapi migrate up")
+            raise StartupError(f"the database {self._database.name} lacks the view {missing[0]}; first run: {MIGRATE}")
 
     def local_port(self) -> int | None:
         """The port of 127.0.0.1 on which the embedded MongoDB listens, if it does."""

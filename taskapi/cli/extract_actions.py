@@ -12,8 +12,8 @@ from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings, load_settings
 from taskapi.db import connection, embedded
 from taskapi.db.connection import Database
+from taskapi.db.indexes import MIGRATE
 from taskapi.db.migrations.migrator import Migrator
-from taskapi.db.migrations.startup import COMMAND
 from taskapi.db.service_state import ServiceStateRepository
 from taskapi.main import SCHEMA
 
@@ -58,7 +58,7 @@ async def require_ready(settings: Settings) -> None:
     async def check(database: Database) -> None:
         await ServiceStateRepository(database).require_complete()
         if await Migrator(database, SCHEMA).pending():
-            raise StartupError(f"the database {database.name} is of an earlier version; first run: {COMMAND}")
+            raise StartupError(f"the database {database.name} is of an earlier version; first run: {MIGRATE}")
 
     async with connection.open_database(settings, check):
         pass

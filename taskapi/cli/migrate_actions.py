@@ -16,9 +16,8 @@ from taskapi.core.settings import Settings, load_settings
 from taskapi.db import connection, embedded
 from taskapi.db.blocking import why
 from taskapi.db.connection import Database
-from taskapi.db.indexes import Drift, IndexDrift
+from taskapi.db.indexes import MIGRATE, Drift, IndexDrift
 from taskapi.db.migrations.migrator import AnyDrift, Migrator, StepState
-from taskapi.db.migrations.startup import COMMAND
 from taskapi.db.migrations.step import Migration, Phase
 from taskapi.db.service_state import ServiceStateRepository
 from taskapi.db.validation import ValidatorDrift
@@ -47,19 +46,19 @@ class MigrateCommands:
             [each.migration for each in states if not each.is_applied and each.migration.phase is phase] for phase in Phase
         )
         if expand and await self.migrator.is_empty():
-            print(f"The database is empty: it is set up by a start, or by: {COMMAND}")
+            print(f"The database is empty: it is set up by a start, or by: {MIGRATE}")
             return True
         broken = [each for each in drifts if each.drift in OF_EXPAND]
         to_repair = [each for each in broken if not each.is_guarded]
         if expand or to_repair:
-            print(f"To do: {_amount(expand, 'migration')}, {_amounts(to_repair)}; run: {COMMAND}")
+            print(f"To do: {_amount(expand, 'migration')}, {_amounts(to_repair)}; run: {MIGRATE}")
         elif not broken:
             print(UP_TO_DATE)
         former = [each for each in drifts if each.drift is Drift.former]
         if contract or former:
             print(
                 f"Once no worker of the previous version runs: {_amount(contract, 'migration')}, "
-                f"{_amounts(former, 'former ')}; run: {COMMAND} --contract"
+                f"{_amounts(former, 'former ')}; run: {MIGRATE} --contract"
             )
         return not expand and not broken
 
@@ -94,13 +93,13 @@ class MigrateCommands:
         left = await self.migrator.count_left(each.migration for each in states if each.is_applied)
         for state in states:
             if count := left.get(state.migration.number):
-                command = f"{COMMAND} --contract" if state.migration.phase is Phase.contract else COMMAND
+                command = f"{MIGRATE} --contract" if state.migration.phase is Phase.contract else MIGRATE
                 print(f"{state.migration.number} {state.migration.name}: {count:,} documents lack it; run: {command}")
         drifts = await self.migrator.drifts()
         _print_drifts(drifts)
         pending = await self.migrator.pending()
         if pending:
-            print(f"{_amount(pending, 'migration')} to apply: {COMMAND}")
+            print(f"{_amount(pending, 'migration')} to apply: {MIGRATE}")
         invalid = await self.migrator.invalid_documents()
         for line in (line for each in invalid for line in each.describe()):
             print(line)

@@ -19,7 +19,7 @@ from taskapi.db.codes import INDEX_NOT_FOUND
 
 log = logging.getLogger(__name__)
 
-REPAIR = "taskapi migrate up"
+MIGRATE = "taskapi migrate up"  # the command that mends what a start only reports
 OPTIONS = {
     "unique": False,
     "sparse": False,
@@ -84,8 +84,8 @@ class IndexDrift:
     def remedy(self) -> str:
         """What repairs it."""
         if self.is_guarded:
-            return f"stop the service, drop {self.stored_name or self.name} in mongosh, then run: {REPAIR}"
-        return f"to repair it: {REPAIR}"
+            return f"stop the service, drop {self.stored_name or self.name} in mongosh, then run: {MIGRATE}"
+        return f"to repair it: {MIGRATE}"
 
     def describe(self) -> str:
         """What differs, in one line, and what to do if that takes more than the command."""

@@ -19,7 +19,7 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from taskapi.db.codes import FAILED_VALIDATION, NAMESPACE_EXISTS, UNAUTHORIZED
-from taskapi.db.indexes import REPAIR, Drift
+from taskapi.db.indexes import MIGRATE, Drift
 from taskapi.db.validators import validator
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ SCAN_SECONDS = 3600  # to look at all documents of a collection
 REPEATABLE = {"Collection.find_one_and_update", "Collection.update_one"}  # they have changed nothing when they fail
 UPDATES = {*REPEATABLE, "Collection.bulk_write", "Collection.update_many"}
 NO_RIGHT = "the user of MongoDB may not set a validator: what scripts write is not checked"
-REMEDY = f"grant the role dbAdmin (it has the action collMod), then run: {REPAIR}"
+REMEDY = f"grant the role dbAdmin (it has the action collMod), then run: {MIGRATE}"
 
 
 class Level(StrEnum):

@@ -14,7 +14,7 @@ from beanie import Document
 from pymongo.errors import OperationFailure
 
 from taskapi.db.codes import NAMESPACE_EXISTS, NAMESPACE_NOT_FOUND, UNAUTHORIZED
-from taskapi.db.indexes import DESCRIPTIONS, REPAIR, Drift
+from taskapi.db.indexes import DESCRIPTIONS, MIGRATE, Drift
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ BSON = dict[str, Any]
 
 NO_RIGHTS: Final = (
     "views cannot be created or changed: the MongoDB user of the service lacks the right; give it the role readWrite, "
-    "or create them as another user with: taskapi migrate up"
+    f"or create them as another user with: {MIGRATE}"
 )
 
 
@@ -110,7 +110,7 @@ async def _write(database: Any, views: Sequence[View], drifts: Collection[Drift]
             if each.is_guarded:
                 log.warning(each.describe())
             elif each.drift not in drifts:
-                log.warning("%s; to repair it: %s", each.describe(), REPAIR)
+                log.warning("%s; to repair it: %s", each.describe(), MIGRATE)
             elif each.drift is Drift.missing:
                 await _create(database, by_name[each.name])
             else:

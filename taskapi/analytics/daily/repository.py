@@ -29,7 +29,7 @@ from taskapi.core.clock import in_utc
 from taskapi.core.errors import StartupError
 from taskapi.db.codes import DUPLICATE_KEY
 from taskapi.db.connection import BSON, CODEC
-from taskapi.db.migrations.startup import COMMAND
+from taskapi.db.indexes import MIGRATE
 from taskapi.tasks.storage.documents import TaskDocument
 
 BATCH_SECONDS: Final = 540  # for one query
@@ -48,7 +48,7 @@ class DailyRepository:
     def require_views(self) -> None:
         """Raises StartupError if the database is not ready for daily figures."""
         if not self._database.list_collection_names(filter={"name": DAYS.name}):
-            raise StartupError(f"the database {self._database.name} has no view {DAYS.name}; to create it: {COMMAND}")
+            raise StartupError(f"the database {self._database.name} has no view {DAYS.name}; to create it: {MIGRATE}")
 
     @contextmanager
     def leased(self) -> Iterator["Refresh"]:

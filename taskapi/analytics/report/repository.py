@@ -18,7 +18,7 @@ from taskapi.analytics.daily.views import DAYS
 from taskapi.core.errors import StartupError
 from taskapi.db.codes import MAX_TIME_EXPIRED
 from taskapi.db.connection import BSON, CODEC
-from taskapi.db.migrations.startup import COMMAND
+from taskapi.db.indexes import MIGRATE
 from taskapi.stats.durations import between
 from taskapi.stats.expressions import IS_DONE, PRIORITY, STATUS, count_not_after, is_date, number_of
 from taskapi.stats.schemas import DURATION_LIMITS
@@ -59,7 +59,7 @@ class ReportRepository:
         found = self._database.list_collection_names(filter={"name": {"$in": list(wanted)}}, authorizedCollections=True)
         if missing := sorted(set(wanted) - set(found)):
             lack = f"the database {self._database.name} has no view {missing[0]} that this MongoDB user can read"
-            raise StartupError(f"{lack}; to create it: {COMMAND}")
+            raise StartupError(f"{lack}; to create it: {MIGRATE}")
 
     def find_owner(self, name: str) -> tuple[ObjectId, str]:
         """The id and the name of the account that is called ``name``, in any case. Raises StartupError."""

@@ -6,12 +6,12 @@ from enum import StrEnum
 
 from taskapi.core.errors import StartupError
 from taskapi.db.connection import Database
+from taskapi.db.indexes import MIGRATE
 from taskapi.db.migrations.migrator import Migrator, Report, Schema
 from taskapi.db.migrations.step import Migration, Phase
 
 log = logging.getLogger(__name__)
 
-COMMAND = "taskapi migrate up"
 LOG_SECONDS = 10.0
 
 
@@ -40,11 +40,11 @@ async def make_ready(database: Database, schema: Schema, on_start: OnStart) -> N
         return
     if pending and (pending := await migrator.pending(phases)):  # unless another worker has just set it up
         raise StartupError(
-            f"the database {database.name} needs {_steps(len(pending))} before this version can start; run: {COMMAND}"
+            f"the database {database.name} needs {_steps(len(pending))} before this version can start; run: {MIGRATE}"
         )
     await database.create_collections(schema.documents)
     for each in await migrator.validator_drifts():
-        log.warning("%s; to repair it: %s", each.describe(), COMMAND)
+        log.warning("%s; to repair it: %s", each.describe(), MIGRATE)
     if on_start is OnStart.everything:
         await database.repair_views(schema.views)
     else:
