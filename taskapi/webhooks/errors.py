@@ -31,5 +31,4 @@ class WebhookChanged(PreconditionFailed):
     code = "webhook_changed"
 
     def __init__(self, version: int) -> None:
-        super().__init__(version)
-        self.detail = f'The webhook is at version "{version}", not at the one in If-Match. Read it again.'
+        super().__init__(version, f'The webhook is at version "{version}", not at the one in If-Match. Read it again.')

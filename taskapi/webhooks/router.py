@@ -10,7 +10,7 @@ from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import QueryTimeout
 from taskapi.core.fields import object_id
 from taskapi.db.change_streams import StreamsUnsupported
-from taskapi.web.conditional import ETAG_HEADER, OfferedVersions, documented, etag
+from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
 from taskapi.web.routing import LOCATION, page_headers, path_id, path_to, strict_router
@@ -33,7 +33,6 @@ DeliveryId = Annotated[str, path_id("The id of the delivery.")]
 # A webhook sends tasks elsewhere: the scope account alone is not enough.
 WebhookOwner = Annotated[Caller, Security(account_principal, scopes=["tasks:read"])]
 Webhooks = Annotated[WebhookService, Depends(provided(WebhookService))]
-IF_MATCH = documented("If-Match", "The `ETag` of your copy: change only this version.")
 WITH_ETAG: dict[int | str, Any] = {200: {"headers": ETAG_HEADER}}
 
 
