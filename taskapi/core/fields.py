@@ -57,6 +57,10 @@ def _composed(value: Any) -> Any:
     return nfc(value) if isinstance(value, str) and len(value) <= MAX_COMPOSED_LENGTH else value
 
 
+def _distinct(values: list[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
+
+
 def _date_only(value: Any) -> Any:
     if isinstance(value, str) and _DATE.fullmatch(value):
         return value
@@ -113,11 +117,6 @@ class TextRule(AfterValidator):
     refused: str
 
 
-@dataclass(frozen=True, slots=True)
-class Distinct(AfterValidator):
-    """A rule by which a list contains no value twice."""
-
-
 Storable = TextRule(_storable, _NUL)
 """Refuses what MongoDB's own tools cannot hold in text. Lone surrogates are refused by Pydantic."""
 
@@ -131,6 +130,9 @@ Composed = BeforeValidator(_composed)
 """In Unicode NFC before any other rule: lengths count that form. It stands last, for the last of these is the first to run."""
 
 Trimmed = StringConstraints(strip_whitespace=True)
+
+Distinct = AfterValidator(_distinct)
+"""Leaves out of a list what it contains already."""
 
 Secret = Annotated[str, Field(max_length=1000, json_schema_extra={"format": "password"}), Storable]
 """A password, code or token that a caller sends."""

@@ -209,7 +209,7 @@ def _list(origin: Any, arguments: tuple[Any, ...], rules: list[Any], *, lenient:
             schema["minItems"] = rule.min_length
         elif isinstance(rule, MaxLen):
             schema["maxItems"] = rule.max_length
-        elif isinstance(rule, Distinct):
+        elif rule == Distinct:
             schema["uniqueItems"] = True
     return schema
 

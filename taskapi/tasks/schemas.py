@@ -64,10 +64,6 @@ def _lower_case(tag: str) -> str:
     return lowered
 
 
-def _unique(values: list[str]) -> list[str]:
-    return list(dict.fromkeys(values))
-
-
 def _web_address(link: str) -> str:
     try:
         url = _url.validate_python(link)
@@ -91,11 +87,11 @@ Priority = Annotated[StrictInt, Field(ge=1, le=5)]
 StartDate = Annotated[CalendarDate | None, NotAfter("due_date")]
 EstimateMinutes = Annotated[StrictInt, Field(ge=0, le=MAX_ESTIMATE_MINUTES)]
 Tag = Annotated[str, Trimmed, Field(min_length=1, max_length=MAX_TAG_LENGTH), TextRule(_lower_case, "[A-Z]"), Visible, Composed]
-Tags = Annotated[list[Tag], Field(max_length=20), Distinct(_unique)]
+Tags = Annotated[list[Tag], Field(max_length=20), Distinct]
 _link = Field(min_length=1, max_length=MAX_LINK_LENGTH, json_schema_extra={"format": "uri"})
 # The scheme, then a host without a user name: the same in every version.
 Link = Annotated[str, _link, Storable, TextRule(_web_address, r"^(?!https?://[^/?#@]+(?:[/?#]|\z))")]
-Links = Annotated[list[Link], Field(max_length=10), Distinct(_unique)]
+Links = Annotated[list[Link], Field(max_length=10), Distinct]
 
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH), Storable]
 ItemText = Annotated[str, Trimmed, Field(min_length=1, max_length=200), Visible, Composed]

@@ -50,10 +50,6 @@ READ_EXAMPLE: dict[str, Any] = {
 }
 
 
-def _distinct(values: list[Any]) -> list[Any]:
-    return list(dict.fromkeys(values))
-
-
 def _without_fragment(url: str) -> str:
     if "#" in url:
         raise PydanticCustomError("url_fragment", "must not have a fragment (#…)")
@@ -61,7 +57,7 @@ def _without_fragment(url: str) -> str:
 
 
 Url = Annotated[Link, Field(max_length=MAX_URL_LENGTH), AfterValidator(_without_fragment)]
-Events = Annotated[list[TaskEventType], Field(min_length=1, max_length=len(ALL_EVENTS)), Distinct(_distinct)]
+Events = Annotated[list[TaskEventType], Field(min_length=1, max_length=len(ALL_EVENTS)), Distinct]
 Description = Annotated[str, Trimmed, Field(max_length=MAX_DESCRIPTION_LENGTH), Plain, Composed]
 
 
