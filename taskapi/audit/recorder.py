@@ -17,6 +17,11 @@ class AuditLog:
     ip_address: str
     agent: str
 
+    @property
+    def client(self) -> dict[str, str]:
+        """The caller's IP address and the start of their user agent, as they are stored."""
+        return {"address": self.ip_address, "agent": self.agent[:MAX_AGENT_LENGTH]}
+
     async def record(
         self,
         kind: Kind,
@@ -36,8 +41,7 @@ class AuditLog:
                 "outcome": outcome,
                 "user": user,
                 "by": by if by != user else None,
-                "address": self.ip_address,
-                "agent": self.agent[:MAX_AGENT_LENGTH],
+                **self.client,
                 "request_id": request_id.get(),
                 "details": details,
             }

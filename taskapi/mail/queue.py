@@ -9,7 +9,6 @@ from email.message import EmailMessage
 
 from bson import ObjectId
 
-from taskapi.audit.documents import MAX_AGENT_LENGTH
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.background import Job
 from taskapi.core.clock import in_utc, utc_now
@@ -53,8 +52,7 @@ class Outbox:
 
     async def enqueue(self, kind: Kind, audit_log: AuditLog, *, user: ObjectId | None = None, email: str | None = None) -> None:
         """Queues a mail to the account ``user``, or concerning ``email``, an e-mail address as a caller typed it."""
-        origin = {"address": audit_log.ip_address, "agent": audit_log.agent[:MAX_AGENT_LENGTH], "request_id": request_id.get()}
-        await self.mails.add(kind, user, email, origin)
+        await self.mails.add(kind, user, email, {**audit_log.client, "request_id": request_id.get()})
         self.wake()
 
 

@@ -17,7 +17,6 @@ from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.accounts.sessions.schemas import SessionRead
 from taskapi.accounts.users.repository import UserRepository, ids_in
 from taskapi.accounts.users.schemas import Account
-from taskapi.audit.documents import MAX_AGENT_LENGTH
 from taskapi.audit.recorder import AuditLog
 from taskapi.core.clock import in_utc, utc_now
 from taskapi.core.errors import NotFound
@@ -87,7 +86,7 @@ class SessionService:
             "generation": 0,
             "chain": secrets.token_bytes(CHAIN_BYTES),
             "rotations": [],
-            **_client(audit_log),
+            **audit_log.client,
             "created_at": now,
             "last_seen_at": now,
             "ends_at": ends_at,
@@ -173,7 +172,7 @@ class SessionService:
         await audit_log.record("sessions_ended", user, by=by)
 
     async def _rotate(self, session: BSON, successor: RefreshToken, audit_log: AuditLog) -> bool:
-        now, client = utc_now(), _client(audit_log)
+        now, client = utc_now(), audit_log.client
         values = {
             "token_hash": self.policy.hashes(successor)[0],
             "generation": successor.generation,
@@ -214,8 +213,4 @@ def _is_retry(token: RefreshToken, session: BSON, audit_log: AuditLog) -> bool:
     if steps > len(session["rotations"]):
         return False
     rotation = session["rotations"][-steps]
-    return utc_now() - in_utc(rotation.pop("at")) <= RETRY and rotation == _client(audit_log)
-
-
-def _client(audit_log: AuditLog) -> dict[str, str]:
-    return {"address": audit_log.ip_address, "agent": audit_log.agent[:MAX_AGENT_LENGTH]}
+    return utc_now() - in_utc(rotation.pop("at")) <= RETRY and rotation == audit_log.client
