@@ -1,16 +1,22 @@
 """Routes to reset a password and to verify an e-mail address."""
 
-from fastapi import Response
+from typing import Annotated
+
+from fastapi import Depends, Response
 
 from taskapi.accounts.dependencies import AccountHolder
 from taskapi.accounts.errors import EmailTaken, InvalidOneTimeToken, NothingToVerify, Overloaded, TooManyAttempts
-from taskapi.accounts.recovery.dependencies import Recovery, Takeover
 from taskapi.accounts.recovery.schemas import EmailVerification, ForgottenPassword, PasswordReset
+from taskapi.accounts.recovery.service import AccountRecovery, TakeoverErasers
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web.problems import responses
 from taskapi.web.routing import strict_router
+from taskapi.web.services import provided
 
 router = strict_router()
+
+Recovery = Annotated[AccountRecovery, Depends(provided(AccountRecovery))]
+Takeover = Annotated[TakeoverErasers, Depends(provided(TakeoverErasers))]
 
 
 @router.post(
