@@ -1,13 +1,31 @@
 """Expressions that never fail, whatever a script has stored: a wrong value becomes null, or an empty list."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 BSON = dict[str, Any]
 
+NO_LIST: Final[BSON] = {"$not": {"$type": "array"}}
+"""The condition that a field holds no list.
+
+Other conditions also hold for a list with a member that meets them. A dotted path matches inside the members, but cannot set a
+field there.
+"""
+
 DAY_MS: Final = 86_400_000
 MIN_TIME: Final = datetime.min.replace(tzinfo=UTC)
 MAX_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, UTC)
+
+
+def literals(values: Mapping[str, Any]) -> BSON:
+    """Values as expressions: without ``$literal``, a text that starts with a dollar sign would be read as a field path."""
+    return {name: {"$literal": value} for name, value in values.items()}
+
+
+def let(variables: BSON, expression: Any) -> BSON:
+    """An expression, with the variables that it uses."""
+    return {"$let": {"vars": variables, "in": expression}}
 
 
 def is_time(value: Any) -> BSON:

@@ -1,14 +1,13 @@
 """How long tasks took: the pipeline that measures them, and its result."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import MIN_TIME
 from taskapi.stats.expressions import count_not_after, is_date
 from taskapi.stats.schemas import DURATION_LIMITS, PERCENTILES, DurationClass, DurationRow, Durations, LeadTimes
 
-MIN_TIME = datetime.min.replace(tzinfo=UTC)
 SECOND = 1000  # milliseconds
 
 

@@ -10,7 +10,7 @@ from pymongo import ASCENDING, ReturnDocument
 from taskapi.core.clock import utc_now
 from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON, Database, Session, acknowledged
-from taskapi.db.expressions import integer_or_one
+from taskapi.db.expressions import integer_or_one, literals
 from taskapi.db.transactions import transaction
 from taskapi.webhooks.documents import MAX_WEBHOOKS, DisabledReason, WebhookDocument
 
@@ -61,8 +61,7 @@ class WebhookRepository:
         ``begin`` is where it begins if it was disabled.
         """
         matching = {"_id": hook_id, "user": user, **_at(versions)}
-        changed: BSON = {name: {"$literal": value} for name, value in {**values, "updated_at": utc_now()}.items()}
-        changed["version"] = NEXT_VERSION
+        changed: BSON = {**literals({**values, "updated_at": utc_now()}), "version": NEXT_VERSION}
         if begin:
             changed["begins_after"] = {"$cond": ["$enabled", "$begins_after", {"$literal": begin}]}
         update = [{"$set": changed}]

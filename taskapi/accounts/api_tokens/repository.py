@@ -12,10 +12,11 @@ from taskapi.core.clock import utc_now
 from taskapi.core.unicode import spellings
 from taskapi.db import damaged
 from taskapi.db.connection import BSON, Database
+from taskapi.db.expressions import list_or_empty
 
 PAUSE: Final = timedelta(minutes=1)  # between two writes of a last use
 # The same as ``list_for_user`` reads, as expressions: the list or its members may be damaged.
-_LISTED: Final[BSON] = {"$cond": [{"$isArray": "$api_tokens"}, "$api_tokens", []]}
+_LISTED: Final[BSON] = list_or_empty("$api_tokens")
 _TOKENS: Final[BSON] = {"$filter": {"input": _LISTED, "cond": {"$eq": [{"$type": "$$this"}, "object"]}}}
 
 

@@ -7,9 +7,10 @@ from bson import ObjectId
 from pymongo import ASCENDING
 
 from taskapi.accounts.users.admin_repository import AdminRepository
-from taskapi.accounts.users.documents import ACTIVE, NO_LIST, UserDocument
+from taskapi.accounts.users.documents import ACTIVE, UserDocument
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import BSON, Database
+from taskapi.db.expressions import NO_LIST
 from taskapi.db.leases import Lease, LeasePolicy
 
 # When the lease expires another worker continues; two at once do no harm.

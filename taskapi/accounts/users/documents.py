@@ -26,7 +26,6 @@ STILL_THERE = {"leaving.leased_until": None}  # the deletion of the account has 
 MAY_SIGN_IN = {"disabled": False, **STILL_THERE}  # also accounts to be deleted: signing in cancels that
 SOURCE = "users"
 ACTIVE = {"disabled": False, "leaving": None}
-NO_LIST = {"$not": {"$type": "array"}}  # a dotted path matches inside the members of a list, but cannot set a field there
 _PRESENT, _ABSENT = {"$exists": True}, {"$exists": False}
 NAME_KEY = {"$cond": [{"$eq": [{"$type": "$username"}, "string"]}, {"$toLower": "$username"}, ""]}
 RULES: list[BSON] = [

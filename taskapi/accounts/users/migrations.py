@@ -3,7 +3,8 @@
 from typing import Final
 
 from taskapi.accounts.users.documents import UserDocument
-from taskapi.db.migrations.backfill import backfill, literals, store_missing
+from taskapi.db.expressions import literals
+from taskapi.db.migrations.backfill import backfill, store_missing
 
 ADDED_FIELDS: Final = ("email_verified", "role", "sessions")  # what registration stores: others are absent at first
 DEFAULTS: Final = literals({name: UserDocument.model_fields[name].default for name in ADDED_FIELDS})

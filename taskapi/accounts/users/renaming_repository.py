@@ -5,10 +5,11 @@ from typing import Final
 
 from pymongo import ASCENDING
 
-from taskapi.accounts.users.documents import NO_LIST, SOURCE, UserDocument
+from taskapi.accounts.users.documents import SOURCE, UserDocument
 from taskapi.core.clock import utc_now
 from taskapi.db import damaged
 from taskapi.db.connection import BSON, Database, relaxed_writes
+from taskapi.db.expressions import NO_LIST
 from taskapi.db.leases import Lease, LeasePolicy
 
 # When the lease expires another worker continues; two at once do no harm.

@@ -8,8 +8,10 @@ from typing import Final
 
 from taskapi.accounts.users.documents import NAME_KEY, UserDocument
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import NO_LIST
 from taskapi.db.migrations.backfill import Backfill
-from taskapi.db.migrations.repair import MAX_INT, NO_LIST, Repair, whole_number
+from taskapi.db.migrations.repair import Repair, whole_number
+from taskapi.db.validators import MAX_INT
 
 COUNTERS: Final = ("renames", "last_admin_checks", "authenticator.last_step")
 ABSENT: Final = (  # without a value; null is read alike

@@ -29,11 +29,6 @@ class Change(TypedDict):
     update: BSON | list[BSON]
 
 
-def literals(values: Mapping[str, Any]) -> BSON:
-    """The expressions of these values."""
-    return {name: {"$literal": value} for name, value in values.items()}
-
-
 def store_missing(expressions: Mapping[str, Any]) -> Change:
     """The change that stores the fields that a document lacks. A field that it has stays, even if its value is null."""
     absent: list[BSON] = [{name: {"$exists": False}} for name in expressions]

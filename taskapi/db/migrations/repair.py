@@ -1,13 +1,10 @@
 """Repairs of invalid documents: only what has one right answer, each in one atomic write. No value is guessed."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import NO_LIST
 from taskapi.db.migrations.backfill import Backfill
-
-MAX_INT: Final = 2**31 - 1
-NO_LIST: Final = {"$not": {"$type": "array"}}  # a condition also holds for a list with a member that meets it
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from taskapi.core.clock import utc_now
 from taskapi.core.cooperative import CooperativeYield
 from taskapi.core.unicode import nfc
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import literals
 from taskapi.tasks.errors import Contended
 from taskapi.tasks.import_export.import_line import ImportLine, apply_changes, find_changes, keys_of
 from taskapi.tasks.import_export.matching import StoredTasks
@@ -21,7 +22,7 @@ from taskapi.tasks.import_export.schemas import ImportReport
 from taskapi.tasks.services.owner_name import OwnerNameSync
 from taskapi.tasks.storage import rules
 from taskapi.tasks.storage.import_repository import ImportRepository, Update
-from taskapi.tasks.storage.pipelines import literal, restore_pipeline, update
+from taskapi.tasks.storage.pipelines import restore_pipeline, update
 from taskapi.tasks.storage.repository import MAX_ATTEMPTS
 
 IN_MEMORY = 4 * 1024 * 1024  # bytes of drafts; larger ones go to a file
@@ -94,7 +95,7 @@ class Upsert(AbstractContextManager["Upsert"]):
     def _pipeline(self, fields: BSON, task: BSON, known: StoredTasks, now: datetime) -> list[BSON]:
         """The update pipeline that restores a stored task and sets its fields; empty if there is nothing to write."""
         back = restore_pipeline(self._owner, now, keeps_key=known.keeps_key(task)) if "trash" in task else []
-        return back + update(literal(fields), self._owner, now=now).pipeline if fields else back
+        return back + update(literals(fields), self._owner, now=now).pipeline if fields else back
 
 
 class DryRunWriter(AbstractContextManager["DryRunWriter"]):

@@ -10,8 +10,8 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import ASCENDING
 
 from taskapi.db.connection import BSON
-from taskapi.db.expressions import is_time, list_or_empty
-from taskapi.tasks.query.places import NO_LIST, TYPES
+from taskapi.db.expressions import NO_LIST, is_time, list_or_empty
+from taskapi.tasks.query.places import TYPES
 from taskapi.tasks.query.sort import NEWEST, Order
 from taskapi.tasks.query.stages import ordered_stages
 from taskapi.tasks.storage.history import Action

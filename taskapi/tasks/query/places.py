@@ -14,6 +14,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import DESCENDING
 
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import NO_LIST
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import FIELDS, SORTABLE
 
@@ -44,7 +45,6 @@ TIME = 9
 RANKS = {Kind.text: 3, Kind.integer: 2, Kind.day: TIME, Kind.moment: TIME}
 SOUND = {"relevance": 2, "_id": 7} | {name: RANKS[FIELDS[name].kind] for name in SORTABLE}
 MAX_TEXT = 200  # characters: no valid title is longer
-NO_LIST: BSON = {"$not": {"$type": "array"}}
 LAST_CHARACTER = "\U0010ffff"
 
 

@@ -10,6 +10,7 @@ from taskapi.core.clock import utc_now
 from taskapi.core.errors import FieldError, InvalidInput
 from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON, Session
+from taskapi.db.expressions import literals
 from taskapi.tasks.metadata import check, merge
 from taskapi.tasks.put import TaskPut
 from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskUpdate
@@ -17,7 +18,7 @@ from taskapi.tasks.services.json_patch import Operation, changes
 from taskapi.tasks.storage import history, rules
 from taskapi.tasks.storage.history import Versions
 from taskapi.tasks.storage.marks import begin_status_changes
-from taskapi.tasks.storage.pipelines import Write, direct_values, fields_of, literal, progress, stored_items, update
+from taskapi.tasks.storage.pipelines import Write, direct_values, fields_of, progress, stored_items, update
 from taskapi.tasks.storage.reading import read, reference, sound
 from taskapi.tasks.storage.repository import TaskRepository
 from taskapi.tasks.storage.scope import ACTIVE
@@ -98,7 +99,7 @@ class TaskService:
                 return None
             rules.check(data, stored, owner)
             whole = {"metadata": data.metadata or {}} if "metadata" in data.model_fields_set else {}
-            return update({**fields_of(data), **literal(whole)}, owner)
+            return update({**fields_of(data), **literals(whole)}, owner)
 
         return await self.tasks.update_with_retry(owner, task_id, versions, prepare)
 
@@ -144,4 +145,4 @@ def _with_metadata(stored: BSON, data: TaskUpdate, by: UserRead) -> Write:
         check(metadata)
     except PydanticCustomError as error:
         raise InvalidInput([FieldError("metadata", error.message(), error.type)]) from None
-    return update({**fields_of(data), **literal({"metadata": metadata})}, by)
+    return update({**fields_of(data), **literals({"metadata": metadata})}, by)

@@ -14,13 +14,14 @@ from taskapi.core.errors import FieldError, InvalidInput, NotFound
 from taskapi.core.fields import SentMoment, UTCDateTime
 from taskapi.db import damaged
 from taskapi.db.connection import BSON, Session
+from taskapi.db.expressions import literals
 from taskapi.tasks.errors import VersionNotKept
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.metadata import exact
 from taskapi.tasks.schemas import OwnerRead, TaskRead, TaskUpdate
 from taskapi.tasks.storage import rules
 from taskapi.tasks.storage.history import Action, Versions, newest, undo
-from taskapi.tasks.storage.pipelines import Write, literal, update
+from taskapi.tasks.storage.pipelines import Write, update
 from taskapi.tasks.storage.reading import PUBLIC, SOURCE, read, reference, sound, version_of
 from taskapi.tasks.storage.repository import TaskRepository
 
@@ -134,7 +135,7 @@ class VersionService:
             is_other = values["completed_at"] != now["completed_at"]
             if is_other and rules.completed_before_creation(dict(read({**stored, **values}, owner))):
                 raise InvalidInput([FieldError("version", "was completed before the present created_at", "contradiction")])
-            return update(literal(values), owner, Action.revert, derive=False)
+            return update(literals(values), owner, Action.revert, derive=False)
 
         return await self.tasks.update_with_retry(owner, task_id, versions, prepare, WITH_HISTORY, session)
 

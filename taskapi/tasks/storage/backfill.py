@@ -6,7 +6,7 @@ The status changes are read from the history, as far back as it goes.
 from typing import Final
 
 from taskapi.db.connection import BSON
-from taskapi.db.expressions import list_or_empty
+from taskapi.db.expressions import let, list_or_empty
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.marks import MAX_STATUS_CHANGES, NEXT_CHANGED_AT
 from taskapi.tasks.storage.scope import PURGED
@@ -50,7 +50,7 @@ def mark_from_history() -> list[BSON]:
             _following("$status", "$updated_at"),
         ]
     }
-    changes = _let({"known": list_or_empty("$status_changes")}, _let({"entries": entries}, _let({"value": told}, complete)))
+    changes = let({"known": list_or_empty("$status_changes")}, let({"entries": entries}, let({"value": told}, complete)))
     newest = {"$slice": [changes, -MAX_STATUS_CHANGES]}
     return [{"$set": {"changed_at": {"$max": [NEXT_CHANGED_AT, _LAST_WRITE]}, "status_changes": newest}}]
 
@@ -73,7 +73,3 @@ def _beginning() -> BSON:
 def _following(status: BSON | str, at: BSON | str) -> BSON:
     """The status changes ``value`` and one more, which is not earlier."""
     return {"$concatArrays": ["$$value", [{"status": status, "at": {"$max": [at, {"$arrayElemAt": ["$$value.at", -1]}]}}]]}
-
-
-def _let(variables: BSON, expression: BSON) -> BSON:
-    return {"$let": {"vars": variables, "in": expression}}

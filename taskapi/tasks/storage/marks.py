@@ -12,7 +12,7 @@ from typing import Final
 
 from taskapi.core.clock import utc_now
 from taskapi.db.connection import BSON
-from taskapi.db.expressions import MAX_TIME, is_time
+from taskapi.db.expressions import MAX_TIME, is_time, list_or_empty
 from taskapi.tasks.schemas import Status
 
 MAX_STATUS_CHANGES = 1000
@@ -71,8 +71,7 @@ def add_status_change(now: datetime, completed_at: BSON | None = None) -> BSON:
     created = {"status": "$before.status", "at": "$created_at"}
     had_one = {"$and": [{"$eq": ["$status_changes.status", ["$before.status"]]}, is_time("$created_at")]}
     known = {"$cond": [{"$and": [{"$isArray": "$status_changes"}, {"$not": [had_one]}]}, "$status_changes", [created]]}
-    times = {"$cond": [{"$isArray": "$status_changes.at"}, "$status_changes.at", []]}
-    last = {"$cond": [had_one, "$created_at", {"$arrayElemAt": [times, -1]}]}
+    last = {"$cond": [had_one, "$created_at", {"$arrayElemAt": [list_or_empty("$status_changes.at"), -1]}]}
     added = {"status": "$status", "at": {"$max": [at, last]}}
     changes = {"$slice": [{"$concatArrays": [known, [added]]}, -MAX_STATUS_CHANGES]}
     same = _move_completion(completed_at) if completed_at else "$status_changes"

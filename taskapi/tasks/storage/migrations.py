@@ -3,7 +3,8 @@
 from typing import Final
 
 from taskapi.db.connection import BSON
-from taskapi.db.migrations.backfill import backfill, literals, store_missing
+from taskapi.db.expressions import literals
+from taskapi.db.migrations.backfill import backfill, store_missing
 from taskapi.db.migrations.step import Migration, Phase
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.schemas import Status

@@ -3,11 +3,10 @@
 Only changes of fields that nothing depends on may do without: see ``direct_changes``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
 
 from bson import ObjectId
 
@@ -15,7 +14,7 @@ from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.clock import midnight, utc_now
 from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON
-from taskapi.db.expressions import DAY_MS, list_or_empty
+from taskapi.db.expressions import DAY_MS, list_or_empty, literals
 from taskapi.tasks.fields import DAYS, DIRECT_FIELDS
 from taskapi.tasks.schemas import ChecklistItem, Status, TaskCreate, TaskUpdate
 from taskapi.tasks.storage.history import NEXT_VERSION, Action, entry, record_history
@@ -90,11 +89,6 @@ def progress(items: list[BSON], completed: bool) -> float:
     return sum(item["done"] for item in items) / len(items) if items else float(completed)
 
 
-def literal(values: Mapping[str, Any]) -> BSON:
-    """Values as expressions: without ``$literal``, a text that starts with a dollar sign would be read as a field path."""
-    return {name: {"$literal": value} for name, value in values.items()}
-
-
 def update(
     fields: BSON, by: UserRead, action: Action = Action.update, now: datetime | None = None, *, derive: bool = True
 ) -> Write:
@@ -121,7 +115,7 @@ def fields_of(data: TaskUpdate) -> BSON:
     values = direct_values(data)
     if data.checklist is not None:
         values["checklist"] = stored_items(data.checklist)
-    fields = literal(values)
+    fields = literals(values)
     if data.status or data.completed:
         fields["status"] = data.status or Status.done
     elif data.completed is not None:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import NO_LIST, list_or_empty
 from taskapi.db.migrations.backfill import Backfill
-from taskapi.db.migrations.repair import MAX_INT, NO_LIST, Repair, number, whole_number
+from taskapi.db.migrations.repair import Repair, number, whole_number
+from taskapi.db.validators import MAX_INT
 from taskapi.tasks.fields import DAYS
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.documents import TaskDocument
@@ -24,7 +26,7 @@ def _repair(name: str, description: str, matching: BSON, values: Mapping[str, An
 
 
 def _has_twins(name: str) -> BSON:
-    found = {"$cond": [{"$isArray": f"${name}"}, f"${name}", []]}
+    found = list_or_empty(f"${name}")
     return {"$expr": {"$ne": [{"$size": found}, {"$size": {"$setUnion": [found, []]}}]}}
 
 

@@ -3,7 +3,7 @@
 import sys
 
 from taskapi.db.connection import BSON
-from taskapi.db.expressions import DAY_MS
+from taskapi.db.expressions import DAY_MS, list_or_empty
 from taskapi.tasks.fields import DAYS, NOT_AFTER
 from taskapi.tasks.metadata import MAX_BYTES, MAX_DEPTH, MAX_KEYS
 from taskapi.tasks.schemas import Status
@@ -40,7 +40,7 @@ def _count_keys(value: str = "$metadata", depth: int = 1) -> BSON:
     """The number of keys of an object at this depth of metadata, with those of its members."""
     pairs = {"$objectToArray": value}
     is_object = {"$eq": [{"$type": value}, "object"]}
-    members = {"$cond": [is_object, {"$map": {"input": pairs, "in": "$$this.v"}}, {"$cond": [{"$isArray": value}, value, []]}]}
+    members = {"$cond": [is_object, {"$map": {"input": pairs, "in": "$$this.v"}}, list_or_empty(value)]}
     own = {"$cond": [is_object, {"$size": pairs}, 0]}
     if depth == MAX_DEPTH:
         return own

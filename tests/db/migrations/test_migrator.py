@@ -12,8 +12,9 @@ from pymongo.errors import AutoReconnect
 
 from taskapi.core.errors import StartupError
 from taskapi.db.connection import Database
+from taskapi.db.expressions import literals
 from taskapi.db.migrations import repository, startup
-from taskapi.db.migrations.backfill import Backfill, backfill, literals, store_missing
+from taskapi.db.migrations.backfill import Backfill, backfill, store_missing
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.db.migrations.migrator import Migrator, Schema
 from taskapi.db.migrations.repair import Repair

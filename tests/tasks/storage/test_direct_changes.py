@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from taskapi.core.clock import in_utc
 from taskapi.db.connection import BSON
-from taskapi.db.expressions import MAX_TIME
+from taskapi.db.expressions import MAX_TIME, literals
 from taskapi.tasks.storage.direct_changes import READ, direct_change
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import Action, entry
-from taskapi.tasks.storage.pipelines import literal, trash_pipeline, update
+from taskapi.tasks.storage.pipelines import trash_pipeline, update
 from taskapi.tasks.storage.reading import PUBLIC, read
 from tests.stored import collection
 from tests.tasks.storage.updates import NOW, OWNERS, change_together, repositories, store
@@ -70,7 +70,7 @@ async def stored_twice(fields: BSON) -> list[ObjectId]:
 async def is_same_as_by_pipeline(stored: BSON, sent: BSON) -> bool:
     """Whether the change can be worked out; then it has stored the same."""
     tasks = collection(TaskDocument)
-    write = update(literal(sent), OWNERS[0], now=AT)
+    write = update(literals(sent), OWNERS[0], now=AT)
     direct_id, other_id = await stored_twice(stored)
     found = await tasks.find_one({"_id": direct_id}, READ) or {}
     direct = direct_change(found, None, write)
@@ -103,13 +103,13 @@ async def test_unusual_change_stores_what_pipeline_does(anonymous: object, store
 
 @pytest.mark.parametrize("sent", [{"status": "done"}, {"title": "x", "checklist": []}, {"metadata": {}}, {"key": "k"}], ids=list)
 def test_fields_that_others_depend_on_are_left(sent: BSON) -> None:
-    assert update(literal(sent), OWNERS[0]).values is None
+    assert update(literals(sent), OWNERS[0]).values is None
     assert update({"priority": {"$add": [1, 1]}}, OWNERS[0]).values is None
 
 
 async def change_again(task_id: ObjectId) -> None:
     (repository,) = repositories()
-    ((found),) = await change_together(repository, (task_id, literal({"title": "between", "priority": 4})))
+    ((found),) = await change_together(repository, (task_id, literals({"title": "between", "priority": 4})))
     assert found.version == 2
 
 
@@ -151,7 +151,7 @@ async def test_task_may_change_before_the_write(
         return found
 
     monkeypatch.setattr(repository._updater, "_direct", work_out_early)
-    found = await change_together(repository, *((task_id, literal({"priority": 1})) for task_id in ids))
+    found = await change_together(repository, *((task_id, literals({"priority": 1})) for task_id in ids))
     assert [task.version for task in (found[0], found[2])] == [2, 2]
     if expected is None:
         assert found[1] is None
@@ -177,6 +177,6 @@ async def test_whole_group_is_one_write(anonymous: object, monkeypatch: pytest.M
             return getattr(tasks, name)
 
     monkeypatch.setattr(repository._updater, "_tasks", Watched())
-    found = await change_together(repository, *((task_id, literal({"priority": 1})) for task_id in ids))
+    found = await change_together(repository, *((task_id, literals({"priority": 1})) for task_id in ids))
     assert [task.version for task in found] == [2] * 5
     assert [each["name"] for each in sent] == ["find", "bulk_write"]

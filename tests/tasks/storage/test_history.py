@@ -14,6 +14,7 @@ from bson import ObjectId
 from taskapi.accounts.users.schemas import UserRead
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
+from taskapi.db.expressions import literals
 from taskapi.tasks.storage import history
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import (
@@ -27,7 +28,7 @@ from taskapi.tasks.storage.history import (
     keep_newest,
     record_history,
 )
-from taskapi.tasks.storage.pipelines import literal, update
+from taskapi.tasks.storage.pipelines import update
 from tests.client import Account, stored_user
 from tests.stored import collection
 
@@ -96,7 +97,7 @@ async def test_large_histories_stay_within_bytes(ada: Account, size: int, entrie
     by = UserRead.model_validate(await stored_user(ada.id)).model_copy(update={"username": "x" * 50})
     task = large_task(by, size, entries)
     token = request_id.set("x" * 128)
-    found = await apply(update(literal({"title": "Another"}), by).pipeline, task)
+    found = await apply(update(literals({"title": "Another"}), by).pipeline, task)
     request_id.reset(token)
     assert found["history"][-1]["version"] == entries + 1
     assert len(bson.encode({"entries": found["history"]})) <= MAX_BYTES
@@ -108,6 +109,6 @@ async def test_large_histories_stay_within_bytes(ada: Account, size: int, entrie
 async def test_stored_before_leaves_no_trace(ada: Account) -> None:
     by = UserRead.model_validate(await stored_user(ada.id))
     for odd in ({"bytes": 2**40, "title": "Forged"}, [{"bytes": 1}], "text", None):
-        found = await apply(update(literal({"title": "New"}), by).pipeline, {"title": "Old", "version": 1, "before": odd})
+        found = await apply(update(literals({"title": "New"}), by).pipeline, {"title": "Old", "version": 1, "before": odd})
         assert "before" not in found
         assert [each["before"]["title"] for each in found["history"]] == ["Old"]

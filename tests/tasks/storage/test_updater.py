@@ -17,9 +17,10 @@ from taskapi.core.errors import DatabaseUnavailable
 from taskapi.core.logs import request_id
 from taskapi.db.connection import BSON
 from taskapi.db.errors import to_domain_error
+from taskapi.db.expressions import literals
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.history import Versions
-from taskapi.tasks.storage.pipelines import literal, restore_pipeline, trash_pipeline, update
+from taskapi.tasks.storage.pipelines import restore_pipeline, trash_pipeline, update
 from taskapi.tasks.storage.repository import TaskRepository
 from tests.stored import collection
 from tests.tasks.storage.updates import NOW, OWNERS, change_together, repositories, store
@@ -66,7 +67,7 @@ async def make(change: Change, number: int, repository: TaskRepository, task_id:
     """The task after a change, None, or the error; ``asyncio.CancelledError`` for a caller who has gone."""
     request_id.set(f"request-{number}")
     owner = OWNERS[change.owner]
-    fields = literal({"title": f"change {number}", "priority": change.priority})
+    fields = literals({"title": f"change {number}", "priority": change.priority})
     if change.fault is not None:
         fields["priority"] = change.fault
     conditions = [] if change.at_most is None else [{"priority": {"$lte": change.at_most}}]
@@ -147,7 +148,7 @@ async def erase(task_id: ObjectId) -> None:
 async def change_again(task_id: ObjectId) -> None:
     (repository,) = repositories()
     for number in range(3):
-        assert not isinstance((await change_together(repository, (task_id, literal({"priority": 5 - number}))))[0], Exception)
+        assert not isinstance((await change_together(repository, (task_id, literals({"priority": 5 - number}))))[0], Exception)
 
 
 async def change_often(task_id: ObjectId) -> None:
@@ -196,7 +197,7 @@ async def test_overtaken_change_shows_its_own_state(
     monkeypatch.setattr(updater, "_read", read_later)
     fields = {"priority": 1, "title": "one", "checklist": []}  # which is not stored as sent
     ada, bob, _ = OWNERS
-    changes = [(one, literal(fields)), (other, literal({"title": "two"})), (other, literal({"title": "three"}))]
+    changes = [(one, literals(fields)), (other, literals({"title": "two"})), (other, literals({"title": "three"}))]
     found = await change_together(repository, *changes, owners=[ada, bob, bob])
     assert overtakers == []
     assert (found[0] and (found[0].version, found[0].priority, found[0].title)) == expected
@@ -210,9 +211,9 @@ async def test_group_answers_as_each_change_alone(anonymous: object) -> None:
     together, alone = repositories(2)
     changes: list[BSON] = [{"status": "done", "title": "$title"}, {"checklist": []}, {"priority": 1, "start_date": NOW}]
     for fields in changes:
-        found = await change_together(together, *((pair[0], literal(fields)) for pair in pairs))
+        found = await change_together(together, *((pair[0], literals(fields)) for pair in pairs))
         for pair, answer in zip(pairs, found, strict=True):
-            (expected,) = await change_together(alone, (pair[1], literal(fields)))
+            (expected,) = await change_together(alone, (pair[1], literals(fields)))
             hidden = {"id", "updated_at", "completed_at"}
             assert answer.model_dump_json(exclude=hidden) == expected.model_dump_json(exclude=hidden)
             shapes = [shape_of(await collection(TaskDocument).find_one({"_id": each})) for each in pair]
@@ -227,7 +228,7 @@ async def test_change_that_matches_nothing_inserts_nothing(anonymous: object) ->
     kept, missing = await store(OWNERS[0]), ObjectId()
     (repository,) = repositories()
     theirs = await store(OWNERS[1])
-    found = await change_together(repository, *((each, literal({"priority": 1})) for each in (missing, kept, theirs)))
+    found = await change_together(repository, *((each, literals({"priority": 1})) for each in (missing, kept, theirs)))
     assert [each and each.version for each in found] == [None, 2, None]
     assert await collection(TaskDocument).distinct("_id") == [kept, theirs]
     assert await collection(TaskDocument).count_documents({"priority": 1}) == 1
@@ -236,7 +237,7 @@ async def test_change_that_matches_nothing_inserts_nothing(anonymous: object) ->
 async def test_damaged_version_is_met_as_it_shows(anonymous: object) -> None:
     ids = [await store(OWNERS[0], version=version) for version in (1, "2", 1.5, None, 2.5, 2)]  # the last two show 2
     (repository,) = repositories()
-    found = await change_together(repository, *((each, literal({"priority": 1})) for each in ids), versions=frozenset([1]))
+    found = await change_together(repository, *((each, literals({"priority": 1})) for each in ids), versions=frozenset([1]))
     assert [each and each.version for each in found] == [2, 2, 2, 2, None, None]
 
 
@@ -244,7 +245,7 @@ async def test_large_change_is_written_beside_the_others(anonymous: object) -> N
     ids = [await store(OWNERS[0]) for _ in range(3)]
     (repository,) = repositories()
     texts = ["a" * 70_000, "b", "c" * 70_000]
-    found = await change_together(repository, *((n, literal({"description": text})) for n, text in zip(ids, texts, strict=True)))
+    found = await change_together(repository, *((n, literals({"description": text})) for n, text in zip(ids, texts, strict=True)))
     assert [(each.id, each.version, each.description) for each in found] == [
         (str(task_id), 2, text) for task_id, text in zip(ids, texts, strict=True)
     ]
@@ -255,7 +256,7 @@ async def test_unacknowledged_changes_are_reported_as_unavailable(anonymous: obj
     (repository,) = repositories()
     lonely = collection(TaskDocument).with_options(write_concern=WriteConcern(w=2, wtimeout=1))  # there is one member alone
     monkeypatch.setattr(repository._updater, "_tasks", lonely)
-    found = await change_together(repository, *((each, literal({"priority": 1})) for each in ids))
+    found = await change_together(repository, *((each, literals({"priority": 1})) for each in ids))
     assert [type(to_domain_error(each)) for each in found] == [DatabaseUnavailable] * 3
 
 
@@ -270,6 +271,6 @@ async def test_failed_query_leaves_the_outcome_unknown(anonymous: object, monkey
         raise AutoReconnect("gone")
 
     monkeypatch.setattr(repository._updater, "_find", fail)
-    found = await change_together(repository, *((each, literal({"priority": 1, "checklist": []})) for each in ids))
+    found = await change_together(repository, *((each, literals({"priority": 1, "checklist": []})) for each in ids))
     assert [each and type(to_domain_error(each)) for each in found] == [DatabaseUnavailable, DatabaseUnavailable, None]
     assert await collection(TaskDocument).count_documents({"priority": 1, "version": 2}) == 2

@@ -1,11 +1,10 @@
 """``v_status_periods``: each period in which a task had a status is a row."""
 
-from typing import Any, Final
+from typing import Final
 
 from bson import MaxKey
 
-from taskapi.db.connection import BSON
-from taskapi.db.expressions import days_between, is_time, list_or_empty, or_null, time_or_null
+from taskapi.db.expressions import days_between, is_time, let, list_or_empty, or_null, time_or_null
 from taskapi.db.views import View, ViewField
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.marks import MAX_STATUS_CHANGES, UNRECORDED_STATUS_CHANGES
@@ -13,10 +12,6 @@ from taskapi.tasks.storage.scope import ACTIVE
 from taskapi.tasks.storage.views.tasks import OWNER_ID
 
 _RECORDED: Final = {"$filter": {"input": list_or_empty("$status_changes"), "cond": is_time("$$this.at")}}
-
-
-def _let(variables: BSON, expression: Any) -> BSON:
-    return {"$let": {"vars": variables, "in": expression}}
 
 
 # A task has no status before its creation, the time of which an import may set, and no period ends before it begins.
@@ -29,11 +24,11 @@ _IN_ORDER: Final = {
         "in": {"$concatArrays": ["$$value", [_NEXT]]},
     }
 }
-_STARTS: Final = _let(
+_STARTS: Final = let(
     {"recorded": _RECORDED, "created": time_or_null("$created_at")},
-    _let(
+    let(
         {"changes": {"$cond": [{"$eq": ["$$recorded", []]}, UNRECORDED_STATUS_CHANGES, "$$recorded"]}},
-        _let({"first": {"$first": "$$changes"}}, _IN_ORDER),
+        let({"first": {"$first": "$$changes"}}, _IN_ORDER),
     ),
 )
 # Most tasks need none of this: their changes are in order. What is neither less than one time nor more than another is a time.
