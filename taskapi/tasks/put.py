@@ -43,6 +43,8 @@ class TaskPut(TaskUpdate):
         names = self.model_fields_set & set(READ_ONLY)
         sent: dict[str, Any] = self.model_dump(mode="json", include=names)
         now = task.model_dump(mode="json", include=names)
+        if "owner" in sent and _is_earlier_name(sent["owner"], now["owner"]):
+            del sent["owner"]
         return [read_only(name) for name in sent if sent[name] != now[name]]
 
     def changes(self, task: TaskRead) -> TaskUpdate:
@@ -52,6 +54,11 @@ class TaskPut(TaskUpdate):
         if exact(_with_integers(self.metadata)) == exact(_with_integers(task.metadata)):
             names -= {"metadata"}
         return TaskUpdate.model_construct(names, **values)
+
+
+def _is_earlier_name(sent: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether an owner that was sent may be that of the task, before they changed their name: that changes no version."""
+    return sent == {**now, "username": sent.get("username")} and isinstance(sent["username"], str)
 
 
 def _with_integers(value: Any) -> Any:

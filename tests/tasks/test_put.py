@@ -88,6 +88,18 @@ async def test_stale_copy_names_its_outdated_fields(ada: Account) -> None:
     is_problem(await ada.put(f"/tasks/{ObjectId()}", json=task), 404, "not_found")
 
 
+async def test_copy_from_before_a_renaming_is_accepted(ada: Account) -> None:
+    """A new name is neither a new version nor an event: clients with a copy do not learn of it."""
+    task = await ada.make_task()
+    path = f"/tasks/{task['id']}"
+    assert (await ada.patch("/users/me", json={"username": "countess"})).status_code == 200
+    answer = await ada.put(path, json={**task, "title": "Changed"}, headers={"If-Match": '"1"'})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["owner"] == {"id": ada.id, "username": "countess"}
+    for owner in ({"id": ada.id}, {"id": ada.id, "username": 1}, {"id": ada.id, "username": "ada", "role": "admin"}):
+        assert wrong_fields(await ada.put(path, json={"owner": owner})) == {"owner": "read_only"}
+
+
 async def test_one_of_many_concurrent_copies_is_accepted(ada: Account) -> None:
     """The comparison holds for the version that is written."""
     task = await ada.make_task()
