@@ -61,7 +61,7 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield (mail := MailJob("mail", MailWorker(mails, account_emails.compose, send).run_due, MAIL_SECONDS))
     yield (outbox := Outbox(mails, mail.wake, settings.email_local_domains))
     yield AccountRecovery(tokens, emails, hasher, throttle, outbox)
-    yield UserService(users, hasher, outbox)
+    yield UserService(users, hasher, throttle, outbox)
     yield ProfileService(users, emails, outbox)
     yield AdminService(admins, hasher, throttle, outbox)
 

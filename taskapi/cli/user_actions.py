@@ -153,9 +153,10 @@ def wire(settings: Settings, database: Database, hasher: PasswordHasher) -> User
     mail = Outbox(MailRepository(database), lambda: None, settings.email_local_domains)
     events = SecurityEventRepository(database, timedelta(days=settings.event_days))
     accounts = AdminRepository(database, SessionRepository(database).find_live)
+    throttle = throttle_of(settings, database, Keyring(settings.secrets))
     return UserCommands(
-        UserService(UserRepository(database), hasher, mail),
-        AdminService(accounts, hasher, throttle_of(settings, database, Keyring(settings.secrets)), mail),
+        UserService(UserRepository(database), hasher, throttle, mail),
+        AdminService(accounts, hasher, throttle, mail),
         accounts,
         TwoFactorRepository(database),
         AuditLog(events, "", AGENT),

@@ -13,7 +13,7 @@ from taskapi.accounts.errors import TooManyAttempts
 from taskapi.accounts.security.attempt_counters import Counter, block_of
 from taskapi.accounts.security.documents import ThrottleDocument
 from taskapi.core.clock import utc_now
-from taskapi.db.connection import Database, relaxed_writes
+from taskapi.db.connection import BSON, Database, relaxed_writes
 
 
 class ThrottleRepository:
@@ -35,11 +35,16 @@ class ThrottleRepository:
         """
         now = utc_now()
         undo: list[UpdateOne] = []
+        added: list[bytes] = []
         try:
             for counter in counters:
-                undo.append(await self._count(counter, now))  # noqa: PERF401 - what was counted before one that fails is taken back
+                before = await self._count(counter, now)
+                undo.append(counter.undo(before, now))
+                added += [] if before else [counter.counter_id]
         except (TooManyAttempts, PyMongoError):
             await self.write(undo)
+            if added:  # or a blocked IP address could have one stored for each name that it invents
+                await self._counters.delete_many({"_id": {"$in": added}, "failures": 0})
             raise
         return undo
 
@@ -51,13 +56,18 @@ class ThrottleRepository:
     async def remove(self, counter: Counter) -> None:
         """Removes a counter, and those that were extended for it."""
         await self._counters.delete_one({"_id": counter.counter_id})
+        await self.remove_known(counter)
+
+    async def remove_known(self, counter: Counter) -> None:
+        """Removes those counters that were extended for ``counter``."""
         await self._counters.delete_many({"account": counter.counter_id})
 
-    async def _count(self, counter: Counter, now: datetime) -> UpdateOne:
-        before = await self._counters.find_one_and_update(
+    async def _count(self, counter: Counter, now: datetime) -> BSON | None:
+        """Counts an attempt, and returns the counter as it was before. Raises TooManyAttempts."""
+        before: BSON | None = await self._counters.find_one_and_update(
             {"_id": counter.counter_id}, counter.count_pipeline(now), upsert=True, return_document=ReturnDocument.BEFORE
         )
         block = block_of(before or {})
         if block and (wait := block - now) > timedelta():
             raise TooManyAttempts(-(-wait // timedelta(seconds=1)))
-        return counter.undo(before, now)
+        return before

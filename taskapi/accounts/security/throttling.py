@@ -35,6 +35,8 @@ VERIFICATION = BackoffPolicy(b"verification of an address", free_attempts=10)
 NAMES = BackoffPolicy(b"names that an account asks for", free_attempts=20)
 CONFIRMATION = BackoffPolicy(b"confirmation of a second factor", free_attempts=5)
 REGISTRATION = b"registration"
+KEYED_REGISTRATION = b"registration under a key"
+REPEATS = 2  # as many requests with a key are free as accounts, times this
 
 NO_GUESS: Final = (Unavailable, InactiveUser, InvalidScope, SecondFactorRequired)
 """Errors of an attempt whose secret was right or was not checked."""
@@ -55,6 +57,7 @@ class Throttle:
         self._counters = counters
         self._signer = signer
         self._registration = BackoffPolicy(REGISTRATION, registrations)
+        self._keyed_registration = BackoffPolicy(KEYED_REGISTRATION, REPEATS * registrations)
 
     @asynccontextmanager
     async def sign_in(self, username: str, ip: str) -> AsyncIterator[Attempt]:
@@ -90,6 +93,13 @@ class Throttle:
         """Counts an account that is to be created from ``ip``. Raises TooManyAttempts."""
         await self._counters.count([self._counter(self._registration, _network(ip))])
 
+    async def keyed_registration(self, ip: str) -> None:
+        """Counts a request from ``ip`` to create an account under an idempotency key, a repeat as well. Raises TooManyAttempts.
+
+        Each key is stored, even if the request is refused before it counts as a registration.
+        """
+        await self._counters.count([self._counter(self._keyed_registration, _network(ip))])
+
     async def change_of_name(self, user: ObjectId, ip: str) -> None:
         """Counts a request by ``user`` for another user name or e-mail address.
 
@@ -119,6 +129,10 @@ class Throttle:
     async def refused_refresh(self, ip: str) -> None:
         """Counts a refresh token that was refused. Raises TooManyAttempts."""
         await self._counters.count([self._counter(REFRESH, _network(ip))])
+
+    async def forget_addresses(self, username: str) -> None:
+        """Forgets from where the former owner of a user name has signed in: somebody else takes the name."""
+        await self._counters.remove_known(self._counter(ACCOUNT, username.lower()))
 
     async def reset(self, username: str) -> None:
         """Forgets the failures of an account and its known addresses, once its owner is identified by other means."""

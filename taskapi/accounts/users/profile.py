@@ -67,6 +67,8 @@ class ProfileService:
             if email_change:
                 raise password_needed()
             raise InvalidToken
+        if changed.username.lower() != user.username.lower():
+            await reauthenticator.throttle.forget_addresses(changed.username)
         await self._report(update, user, email_change, audit_log)
         return changed
 

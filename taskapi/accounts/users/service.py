@@ -65,6 +65,7 @@ class UserService:
 
     users: UserRepository
     hasher: PasswordHasher
+    throttle: Throttle
     mail: Outbox
 
     async def register(self, data: UserCreate, audit_log: AuditLog) -> UserRead:
@@ -96,7 +97,9 @@ class UserService:
         }
         if data.email:
             user["email_key"] = data.email.lower()
-        if created_at := await self.users.add(user):  # by an earlier run
+        created_at = await self.users.add(user)
+        await self.throttle.forget_addresses(data.username)
+        if created_at:  # by an earlier run
             user |= {"created_at": created_at, "updated_at": created_at}
         else:
             await audit_log.record("account_created", user["_id"])

@@ -4,7 +4,9 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from taskapi.accounts.dependencies import authenticate
+from taskapi.accounts.security.throttling import Throttle
 from taskapi.core.errors import NotAuthenticated
+from taskapi.web.services import services_of
 
 ANONYMOUS = "/register"
 SEARCH = "/tasks/search"
@@ -19,10 +21,15 @@ def takes_key(path: str) -> bool:
 
 
 async def caller_of(scope: Scope, path: str) -> str | None:
-    """The account that calls, or the IP address of an anonymous caller; None for callers who may not write."""
+    """The account that calls, or the IP address of an anonymous caller; None for callers who may not write.
+
+    Raises TooManyAttempts: an anonymous caller has sent too many keys.
+    """
     if path == ANONYMOUS:
         client = scope.get("client")
-        return f"address:{client[0] if client else ''}"
+        ip = client[0] if client else ""
+        await services_of(scope)[Throttle].keyed_registration(ip)
+        return f"address:{ip}"
     try:
         caller = await authenticate(Request(scope))
     except NotAuthenticated:
