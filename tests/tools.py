@@ -1,6 +1,7 @@
 """Programs that some tests need beside Python, and servers that run for a while."""
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from tests.leaks import keep_output
 
 SERVER_SECONDS = 20  # to start, and to stop
+PORTS = range(10_000, 32_768)  # below those that Linux gives (ip_local_port_range, ip(7))
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
@@ -37,10 +39,15 @@ def unavailable(reason: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on, and that the system gives to nobody else meanwhile.
+
+    Of those that it gives to whoever asks for any, one can be taken again before a server has started to listen on it.
+    """
+    while True:
+        with suppress(OSError), socket.socket() as probe:
+            port = secrets.choice(PORTS)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
