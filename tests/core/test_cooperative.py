@@ -7,6 +7,8 @@ import pytest
 
 from taskapi.core.cooperative import CooperativeYield, activity
 
+pytestmark = pytest.mark.asyncio(loop_scope="function")  # these change the clock of their loop, which others would share
+
 
 async def work(turns: CooperativeYield, steps: int, done: list[str], name: str) -> None:
     for _ in range(steps):
