@@ -18,9 +18,8 @@ from aiosmtpd.smtp import AuthResult, Envelope
 
 from taskapi.mail.documents import MailJobDocument
 from tests.stored import collection
-from tests.tools import free_port
+from tests.tools import PATIENCE_SECONDS, free_port
 
-PATIENCE_SECONDS = 60
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 

@@ -23,10 +23,10 @@ from tests.accounts.users.leavers import leave
 from tests.client import Account, is_problem, make_account
 from tests.conftest import make_settings, running
 from tests.mailbox import Mailbox
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
-PATIENCE_SECONDS = 60
 EMAIL = "ada@example.com"
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.leaks import keep_output
 
-SERVER_SECONDS = 20  # to start, and to stop
+PATIENCE_SECONDS = 60  # for what comes in a moment, were it not for a busy machine: only a test that fails waits so long
 PORTS = range(10_000, 32_768)  # below those that Linux gives (ip_local_port_range, ip(7))
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
@@ -55,7 +55,7 @@ def running(command: list[str], log: Path, *ports: int, **options: Any) -> Itera
     """A server that listens on all ``ports`` meanwhile; what it prints goes to ``log``, and nothing of it is left afterwards."""
     with log.open("a") as output, subprocess.Popen(command, stdout=output, stderr=output, **options) as process:
         try:
-            deadline = time.monotonic() + SERVER_SECONDS
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while not all(map(_listens, ports)):
                 assert process.poll() is None, f"it ended:\n{log.read_text()}"
                 assert time.monotonic() < deadline, f"it does not listen:\n{log.read_text()}"
@@ -64,7 +64,7 @@ def running(command: list[str], log: Path, *ports: int, **options: Any) -> Itera
         finally:
             process.terminate()
             try:
-                process.wait(SERVER_SECONDS)
+                process.wait(PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
             keep_output(log.read_text())

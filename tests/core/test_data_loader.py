@@ -8,6 +8,7 @@ import pytest
 from taskapi.core import data_loader
 from taskapi.core.data_loader import DataLoader
 from taskapi.core.errors import ServerBusy
+from tests.tools import PATIENCE_SECONDS
 
 
 class Store:
@@ -73,7 +74,7 @@ async def test_cancelled_query_releases_all_callers() -> None:
     await asyncio.sleep(0)
     (worker,) = coalescer._workers
     worker.cancel()
-    await asyncio.wait(waiting, timeout=5)
+    await asyncio.wait(waiting, timeout=PATIENCE_SECONDS)
     assert [task.cancelled() for task in waiting] == [True, True]
     store.gate.set()
     assert await coalescer.get("a") == 1
@@ -138,7 +139,7 @@ async def test_query_cancelled_before_it_starts_releases_all_callers() -> None:
     await asyncio.sleep(0)
     (worker,) = coalescer._workers
     worker.cancel()
-    await asyncio.wait([waiting], timeout=5)
+    await asyncio.wait([waiting], timeout=PATIENCE_SECONDS)
     assert waiting.cancelled()
     store.gate.set()
     assert await coalescer.get("a") == 1

@@ -14,9 +14,9 @@ from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
 from tests.conftest import make_settings
 from tests.stored import service
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
-PATIENCE = 20.0  # seconds
 
 
 class StopsMeanwhile(threading.Event):
@@ -46,7 +46,7 @@ async def test_stop_of_a_full_reader_ends_it(ada: Account, monkeypatch: pytest.M
     monkeypatch.setattr(reader, "_run", run_to_end)
     reader.start()
     try:
-        assert await asyncio.to_thread(ended.wait, PATIENCE)
+        assert await asyncio.to_thread(ended.wait, PATIENCE_SECONDS)
     finally:
         reader._taken.set()
 
@@ -76,7 +76,7 @@ async def test_a_short_timeout_interrupts_no_idle_stream(ada: Account, monkeypat
     try:
         tasks = Database(client, settings.mongodb_database).collection(TaskDocument)
         async with change_streams.open_stream(tasks, []):
-            assert await asyncio.to_thread(answers.wanted.acquire, timeout=PATIENCE)
+            assert await asyncio.to_thread(answers.wanted.acquire, timeout=PATIENCE_SECONDS)
         assert answers.failures == 0
     finally:
         client.close()

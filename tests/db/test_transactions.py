@@ -18,9 +18,9 @@ from taskapi.db.transactions import transaction
 from taskapi.webhooks.documents import WebhookDeliveryDocument
 from tests.client import Account
 from tests.stored import collection
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
-PATIENCE = 30.0  # seconds
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def test_failed_transaction_writes_nothing(
     if failure == "no_thread":
         monkeypatch.setattr(driver_threads.threads.ends, "submit", refuse)
     running, writing = asyncio.create_task(transaction(stored, write)), asyncio.create_task(written.wait())
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await asyncio.wait([running, writing], return_when=asyncio.FIRST_COMPLETED)
     writing.cancel()
     if failure == "cancelled":
@@ -84,7 +84,7 @@ async def test_write_that_begins_after_cancellation_fails(ada: Account, monkeypa
         if command.get("insert") != stored.name:
             return apply(self, command, *arguments)
         begun.set()
-        assert released.wait(PATIENCE)
+        assert released.wait(PATIENCE_SECONDS)
         try:
             apply(self, command, *arguments)
         except Exception as error:
@@ -98,11 +98,11 @@ async def test_write_that_begins_after_cancellation_fails(ada: Account, monkeypa
 
     monkeypatch.setattr(ClientSession, "_apply_to", wait)
     running = asyncio.create_task(transaction(stored, write))
-    assert await asyncio.to_thread(begun.wait, PATIENCE)
+    assert await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     released.set()
-    assert await asyncio.to_thread(ended.wait, PATIENCE)
+    assert await asyncio.to_thread(ended.wait, PATIENCE_SECONDS)
     assert len(failures) == 1
     assert await stored.count_documents({}) == 0

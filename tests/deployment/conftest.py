@@ -16,7 +16,7 @@ from pymongo import MongoClient
 from tests.client import PASSWORD
 from tests.conftest import SECRET, URI_VARIABLE
 from tests.deployment.nginx import CONFIGURATION, configuration, nginx
-from tests.tools import free_port, running
+from tests.tools import PATIENCE_SECONDS, free_port, running
 
 DATABASE = f"test_nginx_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}"
 ALICE = "127.0.0.2"  # a caller that is not one of the trusted 127.0.0.0/31
@@ -33,11 +33,16 @@ class Site:
 
     def caller(self, address: str = ALICE, url: str | None = None) -> httpx.Client:
         """A client that calls from ``address``, each of which has its own request rate."""
-        return httpx.Client(base_url=url or self.url, transport=httpx.HTTPTransport(local_address=address), trust_env=False)
+        return httpx.Client(
+            base_url=url or self.url,
+            transport=httpx.HTTPTransport(local_address=address),
+            trust_env=False,
+            timeout=PATIENCE_SECONDS,
+        )
 
     def logged(self, request_id: str) -> dict[str, str]:
         """The fields of the API's access log line for a request; the API writes it after its answer."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             for line in self.log.read_text().splitlines():
                 if f"[{request_id}] request " in line:

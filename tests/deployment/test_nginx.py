@@ -15,7 +15,7 @@ from taskapi.web import problems
 from tests.client import is_problem
 from tests.deployment.conftest import Site
 from tests.deployment.nginx import configuration, nginx
-from tests.tools import free_port, running
+from tests.tools import PATIENCE_SECONDS, free_port, running
 
 pytestmark = pytest.mark.real
 
@@ -150,7 +150,7 @@ def test_refusals_by_nginx_are_problems_too(site: Site, alice: httpx.Client) -> 
     is_problem(alice.get("/.problem"), 404, "not_found", problems.DETAILS[404])
     is_problem(alice.get("/tasks", params={"tag": "x" * 9000}), 414, "uri_too_long")
     is_problem(alice.get("/tasks", headers={"X-Long": "x" * 9000}), 431, "headers_too_large")
-    with socket.create_connection(("127.0.0.1", int(site.url.rpartition(":")[2])), timeout=5) as raw:
+    with socket.create_connection(("127.0.0.1", int(site.url.rpartition(":")[2])), timeout=PATIENCE_SECONDS) as raw:
         raw.sendall(b"GET /tasks HTTP/1.1\r\n\r\n")  # no Host
         answer = b"".join(iter(lambda: raw.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 400 ")
@@ -169,7 +169,7 @@ def test_silent_or_down_api_answers_with_retry_after(tmp_path: Path) -> None:
         )
         with running(nginx(path), tmp_path / "nginx.log", public, tls):
             headers = {"X-Request-ID": "here", "X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
-            with httpx.Client(trust_env=False, verify=False) as client:
+            with httpx.Client(trust_env=False, verify=False, timeout=PATIENCE_SECONDS) as client:
                 late = client.get(f"https://127.0.0.1:{tls}/tasks", headers=headers)
                 connection, _ = silent.accept()
                 with connection:

@@ -20,6 +20,7 @@ from tests.client import is_problem
 from tests.deployment.conftest import ALICE, Site
 from tests.server.live_page import open_page
 from tests.server.process import wait_until
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -90,15 +91,15 @@ def test_a_websocket_tells_it_too(site: Site, alice: httpx.Client) -> None:
     ticket = alice.post("/events/tickets").json()["ticket"]
     with socket(site, f"/events/ws?ticket={ticket}", origin=Origin(site.url)) as wire:  # as a page of this server connects
         wire.send(json.dumps({"type": "subscribe", "id": "all"}))
-        assert [json.loads(wire.recv(10))["type"] for _ in range(2)] == ["ready", "subscribed"]
+        assert [json.loads(wire.recv(PATIENCE_SECONDS))["type"] for _ in range(2)] == ["ready", "subscribed"]
         for number in range(3):
             assert alice.post("/tasks", json={"title": f"Over the wire {number}"}).status_code == 201
-            event = json.loads(wire.recv(10))["event"]
+            event = json.loads(wire.recv(PATIENCE_SECONDS))["event"]
             assert event["task"]["title"] == f"Over the wire {number}"
     with socket(site, additional_headers={"Authorization": alice.headers["Authorization"]}) as wire:
-        assert json.loads(wire.recv(10)) == {"type": "ready"}
+        assert json.loads(wire.recv(PATIENCE_SECONDS)) == {"type": "ready"}
         wire.send(json.dumps({"type": "subscribe", "id": "all", "since": event["id"]}))
-        assert json.loads(wire.recv(10))["position"] == event["id"]
+        assert json.loads(wire.recv(PATIENCE_SECONDS))["position"] == event["id"]
     with pytest.raises(InvalidStatus, match="403"):
         socket(site, origin=Origin("https://evil.example"))
     for log in (site.log, site.nginx_log):

@@ -17,14 +17,15 @@ import yaml
 from tests.client import is_problem
 from tests.deployment.nginx import ORIGIN, ROOT, configuration, nginx, site_configuration
 from tests.deployment.upstream import EXPORT_BYTES, MIB, Upstream, answering
-from tests.tools import free_port, running
+from tests.tools import PATIENCE_SECONDS, free_port, running
 
 pytestmark = pytest.mark.real
 
 
 def calling(port: int, address: str = "127.0.0.2", **options: Any) -> httpx.Client:
     transport = httpx.HTTPTransport(local_address=address, **options)
-    return httpx.Client(base_url=f"http{'s' * bool(options)}://127.0.0.1:{port}", transport=transport, trust_env=False)
+    url = f"http{'s' * bool(options)}://127.0.0.1:{port}"
+    return httpx.Client(base_url=url, transport=transport, trust_env=False, timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +196,7 @@ def reading(passing: tuple[int, Upstream], path: str, coding: str = "identity") 
     upstream.sent = 0
     with socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-        raw.settimeout(20)
+        raw.settimeout(PATIENCE_SECONDS)
         raw.connect(("127.0.0.1", port))
         raw.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {coding}\r\nConnection: close\r\n\r\n".encode())
         yield raw

@@ -15,6 +15,7 @@ from tests.client import PASSWORD, is_problem
 from tests.deployment.conftest import Site
 from tests.deployment.nginx import shipped
 from tests.deployment.test_nginx import LIMIT
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -48,7 +49,7 @@ def test_large_file_round_trips(alice: httpx.Client) -> None:
 
 def test_file_over_the_limit_is_refused_at_once(site: Site) -> None:
     host, port = site.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as raw:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as raw:
         raw.sendall(f"POST /tasks/import HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGEST + 1}\r\n\r\n".encode())
         answer = b""
         while not answer.endswith(b"}"):

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from fastapi import FastAPI
 from starlette.types import Message, Scope
 
-PATIENCE_SECONDS = 60
+from tests.tools import PATIENCE_SECONDS
 
 
 class Sent(NamedTuple):

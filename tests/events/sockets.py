@@ -22,8 +22,8 @@ from taskapi.events.routes.socket import PATH, SUBPROTOCOL
 from taskapi.web.http_protocol import HttpProtocol
 from taskapi.web.http_upgrade import SOCKETS
 from tests.client import Account
+from tests.tools import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 60
 quiet = logging.getLogger(__name__)
 quiet.setLevel(logging.WARNING)  # the client would log the tokens that it sends
 

@@ -10,8 +10,9 @@ from taskapi.events.follower import MAX_WAITING, Follower, Hello, ResetReason
 from taskapi.events.rendering import EventReader, RenderedEvent
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
-from tests.events.test_feed import PATIENCE, following, user_of
+from tests.events.test_feed import following, user_of
 from tests.stored import collection, service
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 MANY = 5 * MAX_WAITING
@@ -44,7 +45,7 @@ async def test_idle_follower_is_waited_for_once(ada: Account) -> None:
         await other.next()
         with feed.join(user) as idle:
             await import_many(ada)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not idle.is_given_up:  # noqa: ASYNC110 - nobody tells when it is
                     await asyncio.sleep(0)
             await idle.take()
@@ -65,6 +66,6 @@ async def test_waits_for_idle_followers_are_limited(ada: Account, monkeypatch: p
             assert idle.is_given_up
         idle.is_given_up = False
         monkeypatch.setattr("taskapi.events.feed.READING_SECONDS", inf)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await feed._let_read([user.object_id])
         assert not idle.is_given_up

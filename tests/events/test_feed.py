@@ -24,9 +24,9 @@ from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
 from tests.conftest import SECRET
 from tests.stored import collection, service
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
-PATIENCE = 20.0  # seconds
 
 
 async def user_of(account: Account) -> UserRead:
@@ -42,7 +42,7 @@ class Following:
         self.follower, self._messages = follower, messages
 
     async def next(self) -> Message:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await anext(self._messages)
 
     async def events(self, number: int) -> list[dict[str, Any]]:
@@ -223,7 +223,7 @@ async def test_a_slow_follower_starts_anew(ada: Account) -> None:
         lines = "".join(f'{{"title": "Task {number}"}}\n' for number in range(MAX_WAITING + 1))
         answer = await ada.post("/tasks/import", content=lines, headers={"Content-Type": "application/x-ndjson"})
         assert answer.status_code == 200, answer.text
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while feed.follower.reset is None:  # noqa: ASYNC110 - nobody tells when it is
                 await asyncio.sleep(0)
         reset = await feed.next()

@@ -13,8 +13,9 @@ from taskapi.events.follower import Hello, Reset, ResetReason
 from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
-from tests.events.test_feed import PATIENCE, following
+from tests.events.test_feed import following
 from tests.stored import collection
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("unvalidated", "made_anew")]
 
@@ -105,7 +106,7 @@ async def test_gap_is_told_when_mongodb_is_back(
             patch.setattr(TaskChanges, "current", lose)
             patch.setattr(TaskChanges, "now", fail)
             await ada.make_task("Lost")
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await asked.wait()
         reset = await feed.next()
         assert isinstance(reset, Reset)

@@ -20,6 +20,7 @@ from tests.client import Account, signed_in
 from tests.events.sockets import Sockets, Wire, serving_sockets
 from tests.events.test_tickets import ticket_of
 from tests.stored import collection, service
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -232,7 +233,7 @@ async def test_connections_end_with_what_opened_them(sockets: Sockets, ada: Acco
         await wire.subscribe()
         await ticketed.expect("ready")
         expected = await end(other)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await wire.closing() == expected
             assert await ticketed.closing() == expected
 

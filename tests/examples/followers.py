@@ -19,6 +19,7 @@ from taskapi.core.keys import SIGNATURE_BYTES, Keyring, decode_base64url, encode
 from tests.examples.tables import EXAMPLES
 from tests.leaks import keep_secret
 from tests.server.process import Server, wait_until
+from tests.tools import PATIENCE_SECONDS
 
 JSON = dict[str, Any]
 
@@ -42,7 +43,7 @@ class Followed:
     @property
     def copy(self) -> dict[str, JSON]:
         """The tasks that the example has stored, by id."""
-        with closing(sqlite3.connect(self.file, timeout=20)) as stored:
+        with closing(sqlite3.connect(self.file, timeout=PATIENCE_SECONDS)) as stored:
             if not stored.execute("SELECT name FROM sqlite_master WHERE name = 'tasks'").fetchall():
                 return {}
             return {task: json.loads(text) for task, text in stored.execute("SELECT id, task FROM tasks")}

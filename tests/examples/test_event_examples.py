@@ -11,7 +11,7 @@ import pytest
 from tests.examples.followers import Followed
 from tests.examples.tables import EXAMPLES
 from tests.server.process import Server, serving, wait_until
-from tests.tools import free_port
+from tests.tools import PATIENCE_SECONDS, free_port
 
 pytestmark = pytest.mark.real
 
@@ -110,4 +110,4 @@ def test_an_example_ends_without_its_token(followed: Followed, server: Server) -
         (token,) = client.get("/users/me/tokens").json()
         assert client.delete(f"/users/me/tokens/{token['id']}").status_code == 204
     with pytest.raises(AssertionError, match="401"), followed.following(server) as process:
-        process.wait(20)
+        process.wait(PATIENCE_SECONDS)

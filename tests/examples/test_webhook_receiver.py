@@ -14,7 +14,7 @@ import pytest
 from taskapi.core.clock import utc_now
 from taskapi.webhooks.signing import new_secret, signature_headers
 from tests.client import Account
-from tests.tools import free_port
+from tests.tools import PATIENCE_SECONDS, free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "webhook_receiver.py"
 MAX_LINES = 35
@@ -38,7 +38,7 @@ async def receiving(secret: str, port: int) -> AsyncIterator[asyncio.StreamReade
 
 
 async def _until_it_listens(port: int) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -51,7 +51,7 @@ async def _until_it_listens(port: int) -> None:
 
 
 async def line(printed: asyncio.StreamReader) -> str:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         return (await printed.readline()).decode()
 
 
@@ -62,7 +62,7 @@ def test_it_is_short() -> None:
 async def test_it_takes_what_is_genuine_once() -> None:
     secret, port, now = new_secret(), free_port(), int(utc_now().timestamp())
     genuine = signature_headers("msg_1", now, BODY, [new_secret(), secret])
-    async with receiving(secret, port) as printed, httpx.AsyncClient() as client:
+    async with receiving(secret, port) as printed, httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:
         forged = (
             signature_headers("msg_2", now, BODY, [new_secret()]),
             {**genuine, "webhook-id": "msg_3"},

@@ -20,8 +20,9 @@ from taskapi.mail.repository import LEASE, MailRepository
 from taskapi.mail.transports import DeliveryError, Send
 from tests.client import make_account
 from tests.conftest import another
-from tests.mailbox import PATIENCE_SECONDS, smtp_server
+from tests.mailbox import smtp_server
 from tests.stored import audit_log, collection, service
+from tests.tools import PATIENCE_SECONDS
 
 ADDRESS = "ada@example.com"
 

@@ -27,7 +27,7 @@ from taskapi.mail.templates import Template, write
 from taskapi.mail.transports import DeliveryError, FileTransport, SmtpTransport
 from tests.mailbox import SmtpInbox, smtp_server, text_of
 from tests.name_server import SILENT, name_server
-from tests.tools import free_port
+from tests.tools import PATIENCE_SECONDS, free_port
 from tests.web_site import site
 
 ADDRESS = "ada@example.com"
@@ -39,7 +39,7 @@ def a_mail(recipient: str = ADDRESS) -> EmailMessage:
 
 
 def server(port: int, host: str = "127.0.0.1", *servers: NameServer, **options: Any) -> SmtpTransport:
-    return SmtpTransport(Resolver(servers), host, port, **{"security": "none", "timeout": 5.0, **options})
+    return SmtpTransport(Resolver(servers), host, port, **{"security": "none", "timeout": PATIENCE_SECONDS, **options})
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ async def test_hanging_or_nonsensical_server_is_abandoned(greeting: bytes) -> No
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as listening:
         with pytest.raises(DeliveryError):
             await server(listening.sockets[0].getsockname()[1], timeout=0.2).send(a_mail())
-        await asyncio.wait_for(left.wait(), 5)
+        await asyncio.wait_for(left.wait(), PATIENCE_SECONDS)
 
 
 async def test_a_stop_waits_for_no_farewell() -> None:
@@ -168,7 +168,7 @@ async def test_accepted_mail_is_sent_though_quitting_hangs(monkeypatch: pytest.M
 
     monkeypatch.setattr(SmtpInbox, "handle_QUIT", hang, raising=False)
     with smtp_server() as inbox:
-        await server(inbox.port, timeout=0.5).send(a_mail())
+        await server(inbox.port, timeout=3.0).send(a_mail())
     assert len(inbox.taken) == 1
 
 
@@ -234,7 +234,7 @@ async def test_connection_after_a_mail_is_unaffected_by_it(
                     await server(inbox.port, security=security, timeout=0.5).send(a_mail())
                 reader, writer = await asyncio.open_connection(*here.base.removeprefix("http://").split(":"))
                 writer.write(b"GET /a HTTP/1.0\r\n\r\n")
-                assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200")
+                assert (await asyncio.wait_for(reader.readline(), PATIENCE_SECONDS)).startswith(b"HTTP/1.1 200")
                 writer.close()
 
 

@@ -20,9 +20,8 @@ import httpx
 
 from tests.client import PASSWORD
 from tests.leaks import keep_output, keep_secret
-from tests.tools import free_port
+from tests.tools import PATIENCE_SECONDS, free_port
 
-PATIENCE_SECONDS = 90
 SERVE = [str(Path(sys.executable).with_name("taskapi")), "serve"]
 UVICORN = [sys.executable, "-m", "uvicorn", "taskapi.main:app"]
 

@@ -12,7 +12,8 @@ from pymongo.errors import OperationFailure
 from taskapi.core.clock import utc_now
 from tests.client import PASSWORD
 from tests.server.analysts import GRANTED, ON_REQUEST, Mongo, grant, is_refused, names_of_views, taskapi
-from tests.server.process import PATIENCE_SECONDS, Server, serving, wait_until
+from tests.server.process import Server, serving, wait_until
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 

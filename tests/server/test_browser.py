@@ -13,7 +13,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.browser import chromium
 from tests.client import PASSWORD
-from tests.server.process import PATIENCE_SECONDS, Server
+from tests.server.process import Server
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 

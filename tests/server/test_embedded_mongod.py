@@ -21,8 +21,8 @@ from taskapi.core.settings import Settings
 from taskapi.db import embedded, mongod_process
 from tests.client import PASSWORD
 from tests.mongod import direct_uri, initiate, running_mongod
-from tests.server.process import PATIENCE_SECONDS, Server, run_to_end, serving, wait_until
-from tests.tools import free_port
+from tests.server.process import Server, run_to_end, serving, wait_until
+from tests.tools import PATIENCE_SECONDS, free_port
 
 pytestmark = pytest.mark.real
 

@@ -15,6 +15,7 @@ import pytest
 
 from taskapi.analytics.extracts.formats import MISSING
 from tests.server.process import SERVE, Server, completed, environment
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -69,7 +70,7 @@ def test_missing_pyarrow_is_one_sentence(server: Server, tmp_path: Path) -> None
     settings = environment(server.folder, DATA_DIR=str(server.folder)) | {"PYTHONPATH": str(tmp_path)}
     for format_, code in (("parquet", 1), ("jsonl", 0)):
         command = [TASKAPI, "extract", "--to", str(tmp_path / "extract"), "--format", format_]
-        done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
         assert done.returncode == code, done.stderr
         if code:
             assert done.stderr == f"taskapi: {MISSING}\n"
@@ -91,7 +92,7 @@ def test_full_disk_changes_nothing(server: Server, tmp_path: Path, format_: str)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     process = popen(server, to, preexec_fn=small_disk)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, said) == (1, f"taskapi: {to} cannot be written: File too large\n")
     assert {path: path.read_bytes() for path in to.rglob("*") if path.is_file()} == before
     assert extract(server, to)[0] == 0
@@ -112,7 +113,7 @@ def test_signal_ends_it_with_one_line(server: Server, tmp_path: Path, number: si
     with (to / ".lock").open("rb+") as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
     os.close(writer)
     assert (process.returncode, said) == (1, "taskapi: interrupted; the next run continues where this one stopped\n")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server.process import PATIENCE_SECONDS, SERVE, environment, wait_until
-from tests.tools import free_port
+from tests.server.process import SERVE, environment, wait_until
+from tests.tools import PATIENCE_SECONDS, free_port
 
 pytestmark = pytest.mark.real
 
@@ -16,7 +16,7 @@ FULL = Path("/dev/full")
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url).status_code == 200
+        return httpx.get(url, timeout=PATIENCE_SECONDS).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.leaks import keep_secret
-from tests.server.process import PATIENCE_SECONDS, Server
+from tests.server.process import Server
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 

@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from tests.server.process import PATIENCE_SECONDS, Server
+from tests.server.process import Server
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 

@@ -13,7 +13,8 @@ from pymongo import MongoClient
 
 from tests.conftest import SECRET, URI_VARIABLE
 from tests.db.migrations.legacy import TASKS, USERS
-from tests.server.process import PATIENCE_SECONDS, SERVE, completed, environment, run_to_end, serving
+from tests.server.process import SERVE, completed, environment, run_to_end, serving
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 

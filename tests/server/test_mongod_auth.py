@@ -19,8 +19,8 @@ from taskapi.core.errors import StartupError
 from taskapi.core.settings import Settings
 from taskapi.db import embedded, mongod_address
 from tests.leaks import keep_secret
-from tests.server.process import PATIENCE_SECONDS, environment, serving
-from tests.tools import free_port
+from tests.server.process import environment, serving
+from tests.tools import PATIENCE_SECONDS, free_port
 
 pytestmark = pytest.mark.real
 

@@ -13,7 +13,8 @@ from requests_oauthlib import OAuth2Session
 
 from tests.client import PASSWORD
 from tests.leaks import keep_secret
-from tests.server.process import PATIENCE_SECONDS, Server
+from tests.server.process import Server
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 

@@ -11,7 +11,8 @@ from bson import ObjectId
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from tests.server.process import PATIENCE_SECONDS, calling, serving, wait_until
+from tests.server.process import calling, serving, wait_until
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 

@@ -13,7 +13,7 @@ from pymongo.uri_parser import parse_uri
 
 from taskapi.cli import serve as cli
 from tests.server.process import UVICORN, Server, run_to_end, serving, wait_until
-from tests.tools import free_port
+from tests.tools import PATIENCE_SECONDS, free_port
 
 pytestmark = pytest.mark.real
 
@@ -37,7 +37,7 @@ def test_restart_after_ctrl_c_keeps_data_and_tokens(folder: Path) -> None:
         with server.client(headers=headers) as client:
             task = client.post("/tasks", json={"title": "Still here"}).json()
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(30) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
         assert server.members() == []
     assert "Traceback" not in server.output
     secret = folder / "secret_key"
@@ -56,7 +56,7 @@ def test_a_stop_finishes_the_request_in_flight(folder: Path) -> None:
         with connection:
             connection.recv(4096)
             asked.set()
-            answer.wait(30)
+            answer.wait(PATIENCE_SECONDS)
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n<title>Slow</title>")
 
     with (
@@ -69,14 +69,14 @@ def test_a_stop_finishes_the_request_in_flight(folder: Path) -> None:
         link = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         task = client.post("/tasks", json={"title": "Slow link", "links": [link]}).json()
         pending = threads.submit(client.get, f"/tasks/{task['id']}/links")
-        assert asked.wait(30)
+        assert asked.wait(PATIENCE_SECONDS)
         server.process.terminate()
         wait_until(lambda: "Shutting down" in server.output, "the stop to begin")
         answer.set()
         found = pending.result(30)
         assert server.status() == 0  # nothing new is taken
         assert (found.status_code, found.json()[0]["title"]) == (200, "Slow")
-        assert server.process.wait(30) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
         page.result(30)
 
 

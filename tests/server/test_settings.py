@@ -9,6 +9,7 @@ import pytest
 
 from tests.client import PASSWORD, is_problem
 from tests.server.process import UVICORN, completed, run_to_end, serving
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -28,7 +29,7 @@ def test_misspelt_name_is_reported_once_idle_timeout_applies(folder: Path, worke
     (folder.parent / ".env").write_text("TASKAPI_LOGLEVEL=debug\nTASKAPI_KEEP_ALIVE_SECONDS=1\n")
     with serving(folder, "--workers", workers) as server:
         assert server.output.count(f".env, line 1: {MISSPELT}") == 1
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as idle:  # below the default of 75 s
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as idle:  # below the default of 75 s
             idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             while idle.recv(4096):
                 pass
@@ -86,4 +87,4 @@ def test_root_path_works_with_stripping_and_passing_proxies(folder: Path) -> Non
             )  # and not refused as too large, as anything but an import is
         assert client.get("/api").json() == client.get("/api/").json() == client.get("/").json()
         is_problem(client.get("/apitasks"), 404, "not_found")
-        assert httpx.get(f"{server.url}/api/health").json() == {"status": "healthy"}
+        assert httpx.get(f"{server.url}/api/health", timeout=PATIENCE_SECONDS).json() == {"status": "healthy"}

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.server.process import Server, serving, wait_until
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -65,7 +66,7 @@ def test_one_signal_delivered_twice_is_one(folder: Path, arguments: tuple[str, .
         wait_until(lambda: "Shutting down" in server.output, "the stop to begin")
         connection.sendall(b'{"title": "In time"}')
         assert b"201 Created" in connection.recv(4096)
-        assert server.process.wait(30) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
         assert was_left_clean(server)
         assert "Traceback" not in server.output
 
@@ -101,7 +102,7 @@ def test_connections_accepted_during_a_stop_are_served(folder: Path, arguments: 
         def call() -> None:
             while not stop.is_set():
                 with socket.socket() as connection:
-                    connection.settimeout(30)
+                    connection.settimeout(PATIENCE_SECONDS)
                     try:
                         connection.connect(("127.0.0.1", server.port))
                     except OSError:
@@ -117,7 +118,7 @@ def test_connections_accepted_during_a_stop_are_served(folder: Path, arguments: 
         with ThreadPoolExecutor(16) as threads:
             calls = [threads.submit(call) for _ in range(16)]
             server.process.terminate()
-            assert server.process.wait(30) == 0
+            assert server.process.wait(PATIENCE_SECONDS) == 0
             stop.set()
         for each in calls:
             each.result()
@@ -158,9 +159,9 @@ def test_restart_under_load_loses_and_doubles_nothing(folder: Path, arguments: t
     with serving(folder, *arguments) as server, ThreadPoolExecutor(CALLERS) as threads:
         headers = server.account()
         callers = [threads.submit(post, server, headers, caller) for caller in range(CALLERS)]
-        assert enough.wait(30)
+        assert enough.wait(PATIENCE_SECONDS)
         server.process.terminate()
-        assert server.process.wait(35) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
         over.set()
         for each in callers:
             each.result()

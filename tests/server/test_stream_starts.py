@@ -9,7 +9,8 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.server.process import PATIENCE_SECONDS, Server, serving
+from tests.server.process import Server, serving
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 

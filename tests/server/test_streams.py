@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.server.process import PATIENCE_SECONDS, Server, serving, wait_until
+from tests.server.process import Server, serving, wait_until
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -233,5 +234,5 @@ def test_an_ended_session_ends_its_stream(server: Server) -> None:
         began = time.monotonic()
         assert client.post("/logout").status_code == 204
         assert stream.next() == ("end", {"reason": "session_ended"}, "")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert stream.next() is None

@@ -12,6 +12,7 @@ from pymongo import MongoClient
 
 from tests.leaks import keep_secret
 from tests.server.process import Server, launched, serving, wait_until
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -52,7 +53,7 @@ def test_workers_failing_to_start_are_retried_others_continue(folder: Path) -> N
         wait_until(lambda: server.status() == 200, "the service to come back by itself")
         assert "Traceback" not in server.output
         server.process.terminate()
-        assert server.process.wait(30) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_stop_reaching_workers_first_is_no_failed_start(folder: Path) -> None:
@@ -65,7 +66,7 @@ def test_stop_reaching_workers_first_is_no_failed_start(folder: Path) -> None:
         wait_until(lambda: not workers(server), "their end")
         server.process.terminate()
         os.kill(server.process.pid, signal.SIGCONT)
-        assert server.process.wait(30) == 0, server.output
+        assert server.process.wait(PATIENCE_SECONDS) == 0, server.output
 
 
 def test_replacements_keep_the_settings_of_the_start(folder: Path) -> None:

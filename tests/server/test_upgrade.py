@@ -15,8 +15,8 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.client import PASSWORD
-from tests.server.process import PATIENCE_SECONDS, Server
-from tests.tools import free_port, needs, running
+from tests.server.process import Server
+from tests.tools import PATIENCE_SECONDS, free_port, needs, running
 
 pytestmark = pytest.mark.real
 

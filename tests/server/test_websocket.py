@@ -20,11 +20,9 @@ from taskapi.db.mongod_program import find_mongod
 from tests.events.sockets import quiet
 from tests.leaks import keep_secret
 from tests.server.process import Server, serving, wait_until
-from tests.tools import free_port, running
+from tests.tools import PATIENCE_SECONDS, free_port, running
 
 pytestmark = pytest.mark.real
-
-PATIENCE_SECONDS = 60
 
 
 def receive(wire: ClientConnection) -> dict[str, Any]:
@@ -59,7 +57,7 @@ def test_a_stop_ends_connections_at_once(folder: Path) -> None:
                     each.recv(PATIENCE_SECONDS)
                 assert end.value.rcvd is not None
                 assert end.value.rcvd.code == 1001
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 15  # half of what requests have to end
             assert server.process.wait(PATIENCE_SECONDS) in (0, -signal.SIGTERM)
         assert "cut off" not in server.output
         assert "Traceback" not in server.output

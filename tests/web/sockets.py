@@ -17,6 +17,7 @@ from taskapi.web.http_protocol import HttpProtocol
 from taskapi.web.http_upgrade import SOCKETS
 from taskapi.web.load import Load
 from taskapi.web.socket_context import SocketContext
+from tests.tools import PATIENCE_SECONDS
 
 APP = "https://app.example.com"
 KEY = "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=="
@@ -83,7 +84,7 @@ async def serving() -> AsyncIterator[Service]:
 
 async def closing(wire: ClientConnection) -> tuple[int, str]:
     """How the server ends the connection."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         with suppress(ConnectionClosed):
             async for _ in wire:
                 pass
@@ -105,7 +106,7 @@ def masked(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110 - what Uvicorn does fires no event
             await asyncio.sleep(0.01)
 

@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 
 from taskapi.web.http_answer import AnswerTransport
 from taskapi.web.http_protocol import HttpProtocol
+from tests.tools import PATIENCE_SECONDS
 
 
 class Connection:
@@ -156,7 +157,7 @@ async def test_closed_connections_need_no_garbage_collector(end: bytes) -> None:
             await reader.readuntil(b"\r\n\r\n")
             closed = weakref.ref(opened.pop(), lambda _: freed.set())
             writer.close()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await freed.wait()
     finally:
         gc.enable()

@@ -18,7 +18,7 @@ from taskapi.web.error_handling import UnexpectedErrors
 from taskapi.web.methods import HeadMiddleware
 from taskapi.web.routing import prefer_exact_paths
 from tests.client import Account, is_problem, make_admin, signed_in
-from tests.server.process import PATIENCE_SECONDS
+from tests.tools import PATIENCE_SECONDS
 from tests.walk import calls
 
 PATCHES = "application/json"

@@ -11,9 +11,9 @@ import pytest
 
 from taskapi.core.resolver import Resolver
 from taskapi.web import outbound
+from tests.tools import PATIENCE_SECONDS
 from tests.web_site import site
 
-PATIENCE_SECONDS = 60
 TURNS = range(40)  # of the event loop: a request that opens a connection needs fewer
 
 

@@ -8,8 +8,9 @@ from taskapi.core.resolver import Resolver
 from taskapi.webhooks import backoff
 from taskapi.webhooks.sender import WebhookSender
 from tests.client import Account
+from tests.tools import PATIENCE_SECONDS
 from tests.webhooks.clock import Clock
-from tests.webhooks.receiver import PATIENCE_SECONDS, Receiver, receiver
+from tests.webhooks.receiver import Receiver, receiver
 
 
 @pytest.fixture

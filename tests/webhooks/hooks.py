@@ -10,7 +10,8 @@ from taskapi.core.clock import utc_now
 from taskapi.webhooks.documents import WebhookDeliveryDocument, WebhookDocument
 from tests.client import Account
 from tests.stored import collection
-from tests.webhooks.receiver import PATIENCE_SECONDS, Receiver
+from tests.tools import PATIENCE_SECONDS
+from tests.webhooks.receiver import Receiver
 
 BSON = dict[str, Any]
 

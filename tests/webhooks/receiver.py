@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-PATIENCE_SECONDS = 15
+from tests.tools import PATIENCE_SECONDS
+
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine"
 
 

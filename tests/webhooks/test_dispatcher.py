@@ -22,8 +22,9 @@ from taskapi.webhooks.payloads import MAX_BYTES
 from tests.client import Account
 from tests.conftest import another
 from tests.stored import collection, service
+from tests.tools import PATIENCE_SECONDS
 from tests.webhooks.hooks import BSON, add_hook, deliveries, stored_hook, until_stored
-from tests.webhooks.receiver import PATIENCE_SECONDS, Receiver, receiver
+from tests.webhooks.receiver import Receiver, receiver
 
 pytestmark = pytest.mark.real
 

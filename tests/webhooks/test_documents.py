@@ -17,8 +17,9 @@ from tests.client import Account
 from tests.mailbox import Mailbox, text_of
 from tests.plans import found_in, stages
 from tests.stored import collection
+from tests.tools import PATIENCE_SECONDS
 from tests.webhooks.hooks import BSON, add_hook, stored_hook, until_stored
-from tests.webhooks.receiver import PATIENCE_SECONDS, Receiver, answer
+from tests.webhooks.receiver import Receiver, answer
 
 pytestmark = pytest.mark.real
 

@@ -16,8 +16,9 @@ from tests.client import Account, signed_in
 from tests.conftest import SECRET, another, make_settings, running
 from tests.leaks import keep_secret
 from tests.stored import service
+from tests.tools import PATIENCE_SECONDS
 from tests.webhooks.hooks import BSON, add_hook, change_hook, stored_hook
-from tests.webhooks.receiver import PATIENCE_SECONDS, Receiver
+from tests.webhooks.receiver import Receiver
 from tests.webhooks.test_signing import ping, verify
 
 pytestmark = pytest.mark.real

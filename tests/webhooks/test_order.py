@@ -19,9 +19,10 @@ from taskapi.webhooks.sender import WebhookSender
 from taskapi.webhooks.worker import MAX_PER_HOOK, DeliveryWorker
 from tests.client import Account
 from tests.stored import collection, service
+from tests.tools import PATIENCE_SECONDS
 from tests.webhooks.clock import delivery_worker
 from tests.webhooks.hooks import BSON, add_hook, deliveries, due_now, until_stored
-from tests.webhooks.receiver import PATIENCE_SECONDS, Receiver, answer, receiver
+from tests.webhooks.receiver import Receiver, answer, receiver
 
 pytestmark = pytest.mark.real
 

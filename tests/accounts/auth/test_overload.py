@@ -14,6 +14,7 @@ from taskapi.main import create_app
 from tests.client import at, is_problem, make_account, sign_in
 from tests.conftest import make_settings, running
 from tests.stored import collection
+from tests.tools import PATIENCE_SECONDS
 
 DEFAULT_COST = {"argon2_memory_kib": 19_456, "argon2_rounds": 2}
 SAMPLES = 11
@@ -31,13 +32,13 @@ async def test_busy_password_hashing_does_not_delay_other_requests(
         verify = hasher._context.verify
 
         def blocked(password: str, stored: str) -> bool:
-            assert release.wait(30)
+            assert release.wait(PATIENCE_SECONDS)
             return bool(verify(password, stored))
 
         monkeypatch.setattr(hasher._context, "verify", blocked)
         attackers = [asyncio.create_task(sign_in(client, f"user{n}", "a guess")) for n in range(3)]
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while hasher._room:
                     assert (await ada.get("/tasks")).status_code == 200
             refused = await sign_in(client, "ada")

@@ -19,6 +19,7 @@ from tests.cli.operator import user_commands
 from tests.client import Account, is_problem, make_account, sign_in, stored_user, wrong_fields
 from tests.mailbox import Mailbox
 from tests.stored import collection
+from tests.tools import PATIENCE_SECONDS
 
 NFC = "pässwörter 한국 \u1ebf"
 NFD = unicodedata.normalize("NFD", NFC)
@@ -85,7 +86,7 @@ async def test_simultaneous_sign_ins_may_all_renew_the_hash(
         return verified
 
     monkeypatch.setattr(hasher, "verify", verify_together)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         answers = await asyncio.gather(*(sign_in(carol.client, "carol", NFD) for _ in range(3)))
     assert [answer.status_code for answer in answers] == [200] * 3
     user = await stored_user(carol.id)

@@ -17,8 +17,8 @@ from taskapi.web.request_state import begin_state, state_of
 from taskapi.web.routing import StrictRoute
 from tests.client import Account, is_problem, signed_in
 from tests.stored import collection
+from tests.tools import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 60
 INVALID_QUERY = "?no_such_parameter=1"
 
 

@@ -15,6 +15,7 @@ from taskapi.accounts.security import access_tokens
 from taskapi.accounts.security.access_tokens import PasswordHasher, TokenCodec
 from taskapi.core.errors import InvalidToken
 from taskapi.core.keys import Keyring
+from tests.tools import PATIENCE_SECONDS
 
 SECRET = "0123456789abcdef0123456789abcdef"
 LIFETIME = timedelta(minutes=5)
@@ -77,7 +78,7 @@ async def test_excess_hashes_are_refused_without_blocking_the_loop(
     release = threading.Event()
 
     def slow(_: str) -> str:
-        assert release.wait(10)
+        assert release.wait(PATIENCE_SECONDS)
         return "hashed"
 
     monkeypatch.setattr(hasher._context, "hash", slow)

@@ -29,6 +29,7 @@ from tests.accounts.users.leavers import erasers, is_due, lease_ends, leave, rem
 from tests.analytics.daily.refreshing import refreshed
 from tests.client import Account, is_problem, make_account, sign_in, stored, stored_user
 from tests.stored import collection
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("moderate")  # the documents of others are incomplete
 DAY = timedelta(days=1)
@@ -210,7 +211,7 @@ async def test_background_job_of_each_worker_removes_due_accounts(app: FastAPI, 
     await is_due(ada)
     for job in app.state.services[Jobs]:
         job.wake()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await stored(UserDocument, ada.id):  # noqa: ASYNC110 - only MongoDB knows
             await asyncio.sleep(0.02)
 

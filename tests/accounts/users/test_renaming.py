@@ -17,6 +17,7 @@ from tests.accounts.users.leavers import is_due, leave, remove
 from tests.accounts.users.renamer import follow_due
 from tests.client import Account, is_problem, stored, stored_task, stored_user
 from tests.stored import collection, service
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("copies_wait")]
 
@@ -130,7 +131,7 @@ async def test_task_with_another_owners_name_is_left_alone(ada: Account, bob: Ac
     await with_many(bob, 1)
     await rename(bob, "robert")
     await rename(ada, "countess")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await follow_due()
     assert await stored_task(task["id"]) == before
     names = {each["owner"]["username"] async for each in collection(TaskDocument).find({"owner.id": ObjectId(bob.id)})}

@@ -19,6 +19,7 @@ from tests.analytics.daily.agreeing import assert_agrees
 from tests.analytics.daily.refreshing import Stored, killed, run
 from tests.client import Account
 from tests.stored import service
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -89,7 +90,7 @@ async def test_lease_is_renewed_during_a_long_query(ada: Account, database: Stor
         return at
 
     def meanwhile(refresh: Refresh) -> list[ObjectId]:
-        before, deadline = until(), time.monotonic() + 20
+        before, deadline = until(), time.monotonic() + PATIENCE_SECONDS
         while until() == before:
             assert time.monotonic() < deadline
         return inner(refresh)

@@ -22,6 +22,7 @@ from taskapi.db.migrations.startup import OnStart, make_ready
 from taskapi.db.migrations.step import Migration, Phase, Progress
 from taskapi.db.service_state import ServiceStateDocument
 from tests.db.migrations.conftest import Store
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -149,7 +150,7 @@ class Slow(Backfill):
         if await runs(database) == 1:
             taken = {"holder": ObjectId(), "leased_until": datetime.now(UTC)}
             await database.collection(ServiceStateDocument).update_one({"_id": "migration"}, {"$set": taken})
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while True:
                     await progress(1)
                     await asyncio.sleep(0.01)

@@ -3,14 +3,16 @@
 import asyncio
 import csv
 import json
+from contextlib import closing
 from io import StringIO
 from typing import Any
 
 import pytest
 from bson import ObjectId
+from motor.motor_asyncio import AsyncIOMotorClient
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.db.connection import BSON
+from taskapi.db.connection import BSON, Database, make_client
 from taskapi.db.snapshots import stream_batches
 from taskapi.tasks.import_export.csv_cells import write_cell
 from taskapi.tasks.import_export.csv_writer import csv_line
@@ -18,8 +20,9 @@ from taskapi.tasks.import_export.export import ExportQuery, ExportService, Forma
 from taskapi.tasks.schemas import READ_EXAMPLE, TaskRead
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_user, wrong_fields
-from tests.conftest import another
+from tests.conftest import make_settings
 from tests.stored import collection, service
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -254,7 +257,7 @@ async def open_cursors() -> int:
 
 
 async def no_cursor_is_left() -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await open_cursors():  # noqa: ASYNC110 - only MongoDB knows
             await asyncio.sleep(0.02)
 
@@ -272,10 +275,8 @@ async def test_cancelling_a_waiting_reader_closes_its_cursor(ada: Account) -> No
     await seed(ada, 500)
 
     async def read() -> None:
-        owner = ObjectId(ada.id)
-        async for _ in stream_batches(
-            collection(TaskDocument), lambda _: [{"$match": {"owner_id": owner}}, {"$sort": {"_id": 1}}], 2
-        ):
+        pipeline: list[BSON] = [{"$match": {"owner_id": ObjectId(ada.id)}}, {"$sort": {"_id": 1}}]
+        async for _ in stream_batches(collection(TaskDocument), lambda _: pipeline, 2):
             pass
 
     for seconds in (0.0, 0.002, 0.005, 0.02):
@@ -289,9 +290,11 @@ async def test_cancelling_a_waiting_reader_closes_its_cursor(ada: Account) -> No
 async def test_an_export_outlasts_the_time_of_one_operation(ada: Account) -> None:
     """The driver would send its timeout as the time limit of the whole cursor."""
     await seed(ada, 10)
-    async with another(mongodb_timeout_ms=500):
-        numbers = {"$range": [0, {"$add": [300_000, "$priority"]}]}  # differ by task, so MongoDB counts them for each
-        slow = {"$reduce": {"input": numbers, "initialValue": 0, "in": {"$add": ["$$value", "$$this"]}}}
-        pipeline: list[BSON] = [{"$match": {"owner_id": ObjectId(ada.id), "$expr": slow}}]
-        found = [len(batch) async for batch in stream_batches(collection(TaskDocument), lambda _: pipeline, 2)]
+    numbers = {"$range": [0, {"$add": [100_000, "$priority"]}]}  # differ by task, so MongoDB counts them for each
+    slow = {"$reduce": {"input": numbers, "initialValue": 0, "in": {"$add": ["$$value", "$$this"]}}}
+    pipeline: list[BSON] = [{"$match": {"owner_id": ObjectId(ada.id), "$expr": slow}}]
+    settings = make_settings()
+    with closing(make_client(AsyncIOMotorClient, settings, {"timeoutMS": 500})) as client:
+        tasks = Database(client, settings.mongodb_database).collection(TaskDocument)
+        found = [len(batch) async for batch in stream_batches(tasks, lambda _: pipeline, 2)]
     assert sum(found) == 10

@@ -15,9 +15,9 @@ from tests.client import Account, stored_task
 from tests.stored import collection
 from tests.tasks.import_export.test_export import RICH
 from tests.tasks.import_export.test_importer import take as import_lines
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
-PATIENCE = 20.0  # seconds
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def changes(app: FastAPI) -> TaskChanges:
 async def take(batches: AsyncIterator[ChangeBatch], number: int) -> list[Change]:
     """The next changes."""
     found: list[Change] = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(found) < number:
             found += (await anext(batches)).changes
     return found
@@ -134,7 +134,7 @@ async def test_only_tasks_of_those_who_listen_are_read(ada: Account, bob: Accoun
 
 
 async def test_the_place_moves_on_while_nothing_happens(ada: Account, changes: TaskChanges) -> None:
-    async with changes.watch(since=await changes.now()) as batches, asyncio.timeout(PATIENCE):
+    async with changes.watch(since=await changes.now()) as batches, asyncio.timeout(PATIENCE_SECONDS):
         first = await anext(batches)
         await ada.patch("/users/me", json={"full_name": "Ada Lovelace"})
         while (later := await anext(batches)).token == first.token:

@@ -14,10 +14,9 @@ from taskapi.tasks.storage.repository import TaskRepository
 from taskapi.tasks.storage.updater import WRITES, TaskUpdater
 from tests.client import Account
 from tests.stored import collection, service
+from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
-
-PATIENCE_SECONDS = 60
 
 
 async def count_changes() -> int:

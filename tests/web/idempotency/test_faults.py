@@ -21,11 +21,11 @@ from taskapi.tasks.services.tasks import TaskService
 from taskapi.tasks.storage.inserter import TaskInserter
 from tests.client import Account, is_problem, stored_task
 from tests.conftest import make_settings, running
+from tests.tools import PATIENCE_SECONDS
 from tests.web.idempotency.records import KEYED, change_record, records, tasks, the_record
 
 BODY = {"title": "Once"}
 REPLAY = "idempotent-replay"
-PATIENCE_SECONDS = 60
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
