@@ -17,8 +17,9 @@ from pydantic import SecretStr
 
 from taskapi.accounts import wiring
 from taskapi.accounts.users.renaming import RenamingJob
+from taskapi.core import data_loader
 from taskapi.core.settings import Settings
-from taskapi.db import embedded
+from taskapi.db import driver_threads, embedded, primary
 from taskapi.db.connection import Database
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.main import DOCUMENTS, create_app
@@ -27,6 +28,7 @@ from tests.client import Account, make_account
 from tests.leaks import keep_output, keep_secret
 from tests.mailbox import Mailbox
 from tests.stored import collection, stored_in, validation_level
+from tests.tools import PATIENCE_SECONDS
 
 pytest_plugins = ["tests.runlog"]
 
@@ -49,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the run as Ctrl-C does, with what tests have started
     wiring.MAIL_SECONDS = 3600  # an application sends what it was asked for itself, and nothing of another one
     webhooks_wiring.DISPATCH_SECONDS = webhooks_wiring.DELIVERY_SECONDS = 3600
+    data_loader.MAX_WAIT_SECONDS = driver_threads.MAX_WAIT_SECONDS = primary.CHECK_SECONDS = PATIENCE_SECONDS
+    data_loader.SLOW_SECONDS = driver_threads.CONGESTED_SECONDS = PATIENCE_SECONDS
     for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
         del os.environ[name]
     if FOLDER_VARIABLE not in os.environ:
@@ -87,6 +91,9 @@ def make_settings(**changes: Any) -> Settings:
     """Settings of the suite: a real server, a database of this worker's own, cheap password hashes."""
     values = {
         "mongodb_uri": SecretStr(os.environ.get(URI_VARIABLE, "mongodb://mock")),
+        "mongodb_selection_timeout_ms": PATIENCE_SECONDS * 1000,
+        "mongodb_timeout_ms": PATIENCE_SECONDS * 1000,
+        "query_timeout_ms": PATIENCE_SECONDS * 1000,
         "mongodb_database": f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}",
         "secret_key": SecretStr(keep_secret(SECRET, "secret key")),
         "argon2_memory_kib": 8,
@@ -95,7 +102,7 @@ def make_settings(**changes: Any) -> Settings:
         "data_dir": Path(os.environ[FOLDER_VARIABLE], os.environ.get("PYTEST_XDIST_WORKER", "gw")),
         "links_allow_private": True,
         "webhooks_allow_private": True,
-        "links_timeout_seconds": 2.0,
+        "links_timeout_seconds": PATIENCE_SECONDS,
     }
     return Settings(_env_file=None, **{**values, **changes})
 

@@ -12,11 +12,13 @@ from taskapi.tasks.links import fetch
 from taskapi.tasks.links.preview import LinkRead, Outcome, preview, title_of
 from taskapi.web import outbound
 from tests.client import Account
+from tests.conftest import another
 from tests.name_server import SILENT, name_server
+from tests.tools import PATIENCE_SECONDS
 from tests.web_site import Site, page, site
 
 
-def pages(*servers: NameServer, allow_private: bool, timeout: float = 1) -> fetch.PageFetcher:
+def pages(*servers: NameServer, allow_private: bool, timeout: float = PATIENCE_SECONDS) -> fetch.PageFetcher:
     return fetch.PageFetcher(Resolver(servers), allow_private=allow_private, timeout=timeout)
 
 
@@ -86,9 +88,9 @@ async def test_pages_are_fetched_side_by_side(ada: Account) -> None:
 
 
 async def test_a_page_that_hangs_times_out_alone(ada: Account) -> None:
-    async with site() as here:
+    async with site() as here, another(links_timeout_seconds=3) as client:
         task = await ada.make_task(links=[f"{here.base}/hang", f"{here.base}/a"])
-        found = (await ada.get(f"/tasks/{task['id']}/links")).json()
+        found = (await client.get(f"/tasks/{task['id']}/links", headers=ada.headers)).json()
     assert [link["outcome"] for link in found] == ["timeout", "ok"]
 
 
