@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,18 +13,17 @@ from tests.deployment.nginx import SNIPPETS, configuration, nginx
 from tests.deployment.test_nginx_proxying import calling
 from tests.deployment.upstream import MIB, Upstream, answering
 from tests.server.process import wait_until
-from tests.tools import free_port, running
+from tests.tools import PATIENCE_SECONDS, free_port, running
 
 pytestmark = pytest.mark.real
 
 LIMIT = 5
 TICKET = "tst_aTicketThatNobodyMayRead"
-QUICK = {  # a hundredth of the times, and a twentieth of the connections
-    "proxy_read_timeout 30s": "proxy_read_timeout 300ms",
-    "proxy_read_timeout 90s": "proxy_read_timeout 900ms",
+SILENCE = 2  # seconds, for any request but a stream
+QUICK = {  # and a twentieth of the connections
+    "proxy_read_timeout 30s": f"proxy_read_timeout {SILENCE}s",
     "limit_conn taskapi_streams 100": f"limit_conn taskapi_streams {LIMIT}",
 }
-SILENCE = 0.6  # longer than any other request may take, shorter than a stream may be silent
 
 
 class Passing:
@@ -42,25 +41,32 @@ class Passing:
         raw = socket.socket()
         if buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        raw.settimeout(10)
+        raw.settimeout(PATIENCE_SECONDS)
         raw.bind((address, 0))
         raw.connect(("127.0.0.1", self.port))
         raw.sendall("\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *headers, "", ""]).encode())
         return raw
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Passing]:
-    folder, port = tmp_path_factory.mktemp("streams"), free_port()
+@contextmanager
+def starting(folder: Path, changes: dict[str, str]) -> Iterator[Passing]:
+    port = free_port()
     with answering() as upstream:
-        path = configuration(folder, listen=port, api=upstream.port, changes=QUICK)
+        path = configuration(folder, listen=port, api=upstream.port, changes=changes)
         with running(nginx(path), folder / "nginx.log", port):
             yield Passing(folder, port, upstream)
 
 
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Passing]:
+    with starting(tmp_path_factory.mktemp("streams"), QUICK) as passing:
+        yield passing
+
+
 @pytest.fixture
 def passing(started: Passing) -> Passing:
-    started.upstream.silence, started.upstream.sent = 0, 0
+    started.upstream.sent = 0
+    started.upstream.speaking.set()
     started.upstream.events = [b"event: hello\n\n", b"event: task.created\n\n"]
     return started
 
@@ -81,26 +87,29 @@ def to_the_end(raw: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("path", ["/events/stream", "/events/stream/", "/v1/events/stream?since=x"])
 def test_each_event_passes_at_once(passing: Passing, path: str) -> None:
-    passing.upstream.silence = SILENCE
+    passing.upstream.speaking.clear()
     with closing(passing.request(path, "127.0.0.2", "Accept-Encoding: gzip", "Connection: close")) as raw:
         first = until(raw, b"hello")
         assert b"task.created" not in first
         assert b"content-encoding" not in first.lower()
+        passing.upstream.speaking.set()
         assert b"task.created" in to_the_end(raw)
 
 
 def test_only_streams_may_be_silent(passing: Passing) -> None:
-    passing.upstream.silence = SILENCE
+    passing.upstream.speaking.clear()
     with calling(passing.port) as client:
         is_problem(client.get("/tasks"), 504, "gateway_timeout")
         is_problem(client.post("/events/tickets"), 504, "gateway_timeout")
+        threading.Timer(1.5 * SILENCE, passing.upstream.speaking.set).start()
         assert client.get("/events/stream").text == "event: hello\n\nevent: task.created\n\n"
 
 
-def test_a_stream_that_stays_silent_ends(passing: Passing) -> None:
-    passing.upstream.silence = 1.5
-    with closing(passing.request("/events/stream", "127.0.0.2")) as raw:
-        assert b"task.created" not in to_the_end(raw)
+def test_a_stream_that_stays_silent_ends(tmp_path: Path) -> None:
+    with starting(tmp_path, {"proxy_read_timeout 90s": "proxy_read_timeout 1s"}) as passing:
+        passing.upstream.speaking.clear()
+        with closing(passing.request("/events/stream", "127.0.0.2")) as raw:
+            assert b"task.created" not in to_the_end(raw)
 
 
 def test_a_websocket_passes(passing: Passing) -> None:
@@ -122,7 +131,7 @@ def test_a_websocket_passes_nowhere_else(passing: Passing, path: str, offer: str
 
 def test_an_address_has_so_many_streams(passing: Passing) -> None:
     """Those that end make room; requests of other kinds, and those of other addresses, are not limited."""
-    passing.upstream.silence = SILENCE
+    passing.upstream.speaking.clear()
     with ExitStack() as open_streams, calling(passing.port, "127.0.0.83") as client:
         for number in range(LIMIT):
             path = ("/events/stream", "/v1/events/stream")[number % 2]
@@ -133,9 +142,9 @@ def test_an_address_has_so_many_streams(passing: Passing) -> None:
         assert refused.headers["retry-after"]
         assert refused.headers["access-control-allow-origin"] == "http://localhost:3000"
         is_problem(client.get("/events/ws", headers={"Connection": "Upgrade", "Upgrade": "websocket"}), 429, "too_many_requests")
-        with calling(passing.port, "127.0.0.84") as other:
-            assert other.get("/events/stream").status_code == 200
-        passing.upstream.silence = 0
+        with calling(passing.port, "127.0.0.84") as other, other.stream("GET", "/events/stream") as answer:
+            assert answer.status_code == 200
+        passing.upstream.speaking.set()
         assert client.get("/tasks").status_code == 200
     with calling(passing.port, "127.0.0.83") as client:
         wait_until(lambda: client.get("/events/stream").status_code == 200, "room for another stream")

@@ -1,7 +1,6 @@
 """A stub of the API, behind nginx."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ class Upstream:
     port: int
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
     sent: int = 0  # bytes of an export or of events
-    silence: float = 0  # seconds before each answer, and between the events of a stream
+    speaking: threading.Event = field(default_factory=threading.Event)  # while not set, it only tells the first event of a stream
     events: list[bytes] = field(default_factory=lambda: [b"event: hello\n\n", b"event: task.created\n\n"])
 
 
@@ -49,7 +48,7 @@ def answering() -> Iterator[Upstream]:
             if self.path.partition("?")[0].rstrip("/").endswith("/events/stream"):
                 self.stream()
                 return
-            time.sleep(upstream.silence)
+            upstream.speaking.wait()
             export = self.path.endswith("/export")
             self.send_response(200)
             self.send_header("Content-Type", "application/jsonl" if export else "text/plain")
@@ -71,7 +70,7 @@ def answering() -> Iterator[Upstream]:
                 for event in upstream.events:
                     self.wfile.write(event)
                     upstream.sent += len(event)
-                    time.sleep(upstream.silence)
+                    upstream.speaking.wait()
 
         do_GET = do_POST = handle_one  # noqa: N815
 
@@ -80,10 +79,12 @@ def answering() -> Iterator[Upstream]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         upstream = Upstream(server.server_port)
+        upstream.speaking.set()
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield upstream
         finally:
+            upstream.speaking.set()
             server.shutdown()
             thread.join()
