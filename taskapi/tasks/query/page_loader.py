@@ -37,12 +37,18 @@ class _Wanted:
     plan: Plan = field(compare=False)
     encoded: bytes  # its pipelines, which contain the owner
     milliseconds: int
+    context: bytes = field(compare=False)  # of the list
 
     @property
     def pipeline(self) -> list[BSON]:
         """The stages for the page, followed by the total unless it comes first."""
         plan = self.plan
-        return plan.page if plan.total is None or plan.all_of else [*plan.page, union(plan.total)]
+        return plan.page if plan.total is None or plan.all_of else [*plan.page, union(_bounded(plan.total))]
+
+    def is_too_long(self, found: list[Raw]) -> bool:
+        """Whether the list has become so long that its total was not counted to the end."""
+        is_counted = self.plan.total is not None and bool(found) and not has_id(found[-1])
+        return is_counted and decode(found[-1])["total"] > MAX_TOTAL
 
 
 class PageLoader:
@@ -50,7 +56,7 @@ class PageLoader:
 
     def __init__(self, tasks: TaskListRepository) -> None:
         self._tasks = tasks
-        self._found = DataLoader(self._find_together, QUERIES, MAX_SHARED)
+        self._found = DataLoader(self._find_short, QUERIES, MAX_SHARED)
         self._totals: OrderedDict[bytes, int] = OrderedDict()  # by cursor context: owner, filters and order
 
     def note(self, context: bytes, total: int) -> None:
@@ -63,12 +69,25 @@ class PageLoader:
     async def find(self, context: bytes, plan: Plan, milliseconds: int) -> list[Raw] | None:
         """The results of ``plan`` from a shared query; None if the list needs a query of its own.
 
-        It does if it may be long, or if MongoDB refused or aborted the shared query: which list caused that is not known.
+        It does if it may be long, or has become so, or if MongoDB refused or aborted the shared query: which list caused that is
+        not known.
         """
-        if plan.is_total_apart or self._totals.get(context, MAX_TOTAL + 1) > MAX_TOTAL:
+        if plan.is_total_apart or not self._is_short(context):
             return None
         encoded = bson.encode({"page": plan.page, "total": plan.total})
-        return await self._found.get(_Wanted(plan, encoded, milliseconds))
+        return await self._found.get(_Wanted(plan, encoded, milliseconds, context))
+
+    def _is_short(self, context: bytes) -> bool:
+        return self._totals.get(context, MAX_TOTAL + 1) <= MAX_TOTAL
+
+    async def _find_short(self, lists: Collection[_Wanted]) -> dict[_Wanted, list[Raw]]:
+        """The results of those lists that are short, as far as is known, and that turn out to be."""
+        asked = [each for each in lists if self._is_short(each.context)]  # one that waited here may have been found to be long
+        found = await self._find_together(asked) if asked else {}
+        for each in [each for each, tasks in found.items() if each.is_too_long(tasks)]:
+            self.note(each.context, MAX_TOTAL + 1)
+            del found[each]
+        return found
 
     async def _find_together(self, lists: Collection[_Wanted]) -> dict[_Wanted, list[Raw]]:
         if len(lists) == 1:
@@ -89,22 +108,34 @@ class PageLoader:
             number, document = split_number(result, LIST)
             found[number].append(document)
         counted = [(each.pop("_id"), each) for each in map(decode, found.pop())]
+        is_cut = sum(each["total"] for _, each in counted) > MAX_TOTAL * len(scopes)
         totals = {owner_id: total for owner_id, total in counted if isinstance(owner_id, ObjectId)}  # a script may store a list
         for each, tasks in zip(lists, found, strict=True):
             if each.plan.all_of:
                 tasks.append(bson.encode(totals.get(each.plan.all_of.owner_id, NO_TASKS)))
-        return dict(zip(lists, found, strict=True))
+        results_of = dict(zip(lists, found, strict=True))
+        return {each: tasks for each, tasks in results_of.items() if not (each.plan.all_of and is_cut) or each.is_too_long(tasks)}
 
     async def _find_alone(self, wanted: _Wanted) -> list[Raw]:
         plan = wanted.plan
         if plan.total is None or not plan.all_of:
             return await self._tasks.aggregate(wanted.pipeline, wanted.milliseconds)
-        pipeline = [*plan.total, union(plan.page)]
+        pipeline = [*_bounded(plan.total), union(plan.page)]
         results = await self._tasks.aggregate(pipeline, wanted.milliseconds, hint=ALL_OF_OWNER)
         # $count returns no document for zero, even if there is a task by the time that the page is read.
         return results if not results or has_id(results[0]) else [*results[1:], results[0]]
 
 
 def _count_each(scopes: Sequence[Scope]) -> list[BSON]:
-    """The stages that return the number of tasks of each of ``scopes``, with the owner as ``_id``."""
-    return [{"$match": outside_trash_of(scopes)}, {"$group": {"_id": "$owner_id", "total": {"$sum": 1}}}]
+    """The stages that return the number of tasks of each of ``scopes``, with the owner as ``_id``.
+
+    They stop at more than ``MAX_TOTAL`` for each: a list may have grown since it was short.
+    """
+    most = MAX_TOTAL * len(scopes) + 1
+    return [{"$match": outside_trash_of(scopes)}, {"$limit": most}, {"$group": {"_id": "$owner_id", "total": {"$sum": 1}}}]
+
+
+def _bounded(total: Sequence[BSON]) -> list[BSON]:
+    """The stages of a total that count one task more than ``MAX_TOTAL``, no further: a list may have grown since it was short."""
+    *matching, count = total
+    return [*matching, {"$limit": MAX_TOTAL + 1}, count]
