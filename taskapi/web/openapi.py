@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, request_response
 
-from taskapi.core.errors import TooManyAtOnce, TooManyRequests
+from taskapi.core.errors import TargetTooLong, TooManyAtOnce, TooManyRequests
 from taskapi.web import problems
 from taskapi.web.idempotency.errors import IdempotencyInFlight, IdempotencyKeyReused
 from taskapi.web.idempotency.middleware import NOT_KEPT
@@ -25,6 +25,7 @@ EVERYWHERE = responses(500, 503)
 NEGOTIATED = responses(406)  # wherever success has content
 LIMITED = responses(TooManyRequests)  # wherever an account is asked for
 WITH_BODY = responses(TooManyAtOnce)  # wherever that account may send a large one
+WITH_FILTER = responses(TargetTooLong)  # wherever a filter may stand in the URL
 KEYED = responses(IdempotencyInFlight, IdempotencyKeyReused)
 FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 API_TOKEN = {
@@ -39,8 +40,8 @@ IDEMPOTENCY_KEY = {
     "required": False,
     "description": "A new random text for each request. If you repeat a request with its key within 24 hours, it is not run "
     "again: you get the first answer, with `Idempotent-Replay: true`. A different request with the key gets 422, a repeat while "
-    "the first is still running 409. Failures (5xx), 401, 403, 406, 412, 429 and a refused `Content-Encoding` are not stored; "
-    "what distinguishes two requests is their method, URL, `Content-Type` and body.",
+    "the first is still running 409. Failures (5xx), 401, 403, 406, 408, 412, 429 and a refused `Content-Encoding` are not "
+    "stored; what distinguishes two requests is their method, URL, `Content-Type` and body.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},  # no example: Swagger UI would send it
 }
 IDEMPOTENT_REPLAY = {
@@ -127,10 +128,12 @@ def _complete(operation: Json, method: str, *, keyed: bool) -> None:
         answers["204"]["description"] = NO_CONTENT
     has_content = any("content" in answer for status, answer in answers.items() if status.startswith("2"))
     with_body = limited and "requestBody" in operation
+    with_filter = any(parameter["name"] == "where" for parameter in operation.get("parameters", ()))
     for added in (
         NEGOTIATED if has_content else {},
         LIMITED if limited else {},
         WITH_BODY if with_body else {},
+        WITH_FILTER if with_filter else {},
         EVERYWHERE,
         KEYED if keyed else {},
     ):

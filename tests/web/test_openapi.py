@@ -146,6 +146,23 @@ def test_headers_are_documented_where_they_occur(app: FastAPI) -> None:
         assert "Content-Disposition" in app.openapi()["paths"][name]["get"]["responses"]["200"]["headers"]
 
 
+async def test_lists_document_the_headers_that_they_send(app: FastAPI, ada: Account) -> None:
+    await ada.make_task()
+    await ada.make_task()
+    query = {"limit": 1, "count": "estimate"}
+    for path, method, options in (("/tasks", "get", {"params": query}), ("/tasks/search", "post", {"json": query})):
+        answer = await ada.call(method.upper(), path, **options)
+        named = {name.lower() for name in app.openapi()["paths"][path][method]["responses"]["200"]["headers"]}
+        assert named - answer.headers.keys() == set(), path
+        assert {"etag", "link", "x-total-count", "x-next-cursor"} & answer.headers.keys() <= named, path
+
+
+def test_filters_in_a_url_may_be_too_long(app: FastAPI) -> None:
+    for _, path, body in operations(app.openapi()):
+        takes_filter = "where" in {parameter["name"] for parameter in body.get("parameters", ())}
+        assert ("414" in body["responses"]) is takes_filter, path
+
+
 def test_what_needs_no_account_says_so(app: FastAPI) -> None:
     for _, _, body in operations(app.openapi()):
         assert "security" in body, body["operationId"]

@@ -15,7 +15,7 @@ from taskapi.tasks.query.search import TaskQuery, TaskSearch
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.storage.scope import Scope
 from taskapi.web import admission
-from taskapi.web.conditional import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
+from taskapi.web.conditional import IF_NONE_MATCH, NOT_MODIFIED, list_etag, validators
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
 from taskapi.web.routing import JSON, path_to, strict_router
@@ -23,28 +23,28 @@ from taskapi.web.services import services_of
 
 router = strict_router(prefix="/tasks", tags=["tasks"])
 
-PAGE_HEADERS: dict[str, Any] = {
-    **ETAG_HEADER,
-    **LIST_HEADERS,
+SEARCH_HEADERS: dict[str, Any] = {
+    "ETag": {"description": "The entity tag of this page.", "schema": {"type": "string"}},
+    "X-Total-Count": {"description": "The total number of tasks, if they are counted.", "schema": {"type": "integer"}},
     "X-Total-Count-Relation": {
         "description": "For an estimate: `eq` if exact, `gte` if there may be more.",
         "schema": {"type": "string", "enum": ["eq", "gte"]},
     },
     "X-Next-Cursor": {"description": "The `cursor` of the next page, if there is one.", "schema": {"type": "string"}},
 }
-
+PAGE_HEADERS = LIST_HEADERS | SEARCH_HEADERS
 
 ANSWER: dict[str, Any] = {
     "response_model": list[TaskRead | TaskPart],
     "response_description": "A page of tasks, whole or in part.",
-    "responses": {200: {"headers": PAGE_HEADERS}, **responses(401, 403, 422, QueryTimeout, *admission.PROBLEMS)},
+    "responses": responses(401, 403, 422, QueryTimeout, *admission.PROBLEMS),
 }
 
 
 @router.get(
     "",
     summary="List your tasks",
-    **{**ANSWER, "responses": {**ANSWER["responses"], **NOT_MODIFIED}},
+    **{**ANSWER, "responses": {200: {"headers": PAGE_HEADERS}, **ANSWER["responses"], **NOT_MODIFIED}},
     openapi_extra=IF_NONE_MATCH,
 )
 async def list_tasks(query: Annotated[TaskQuery, Query()], caller: PendingTaskReader, request: Request) -> Response:
@@ -63,7 +63,9 @@ async def list_tasks(query: Annotated[TaskQuery, Query()], caller: PendingTaskRe
 
 
 @router.post(
-    "/search", summary="Search your tasks", **{**ANSWER, "responses": {**ANSWER["responses"], **responses(400, 413, 415)}}
+    "/search",
+    summary="Search your tasks",
+    **{**ANSWER, "responses": {200: {"headers": SEARCH_HEADERS}, **ANSWER["responses"], **responses(400, 413, 415)}},
 )
 async def search_tasks(query: TaskSearch, user: TaskReader, request: Request) -> Response:
     """The same as `GET /tasks`, for filters that are too long for a URL."""
