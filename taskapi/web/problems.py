@@ -64,7 +64,9 @@ class Problem(BaseModel):
     detail: str = Field(description="A sentence about this occurrence.")
     error: str = Field(description="A stable code for programs.")
     request_id: str
-    details: list[ProblemDetail] = omittable(description="The invalid values, for status 422.")
+    details: list[ProblemDetail] = omittable(
+        description="The invalid values, for status 422; for `bulk_refused`, why the operation failed."
+    )
 
 
 INTERNAL_ERROR: Final = ("internal_error", "Something went wrong on our side. The request id identifies it in the log.")
