@@ -16,8 +16,10 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from taskapi.accounts import wiring
+from taskapi.accounts.security import repository as attempts
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.core import data_loader
+from taskapi.core.clock import utc_now
 from taskapi.core.settings import Settings
 from taskapi.db import driver_threads, embedded, primary
 from taskapi.db.connection import Database
@@ -122,6 +124,13 @@ async def another(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A second application with other settings, on the same database."""
     async with running(create_app(make_settings(**changes))) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def attempts_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait after failed attempts is of a second at first: it would be over before a busy machine makes the next attempt."""
+    now = utc_now()
+    monkeypatch.setattr(attempts, "utc_now", lambda: now)
 
 
 @pytest.fixture(scope="session")

@@ -88,6 +88,7 @@ async def test_others_are_told_nothing(anonymous: httpx.AsyncClient, ada: Accoun
 
 
 @pytest.mark.real
+@pytest.mark.usefixtures("clock")
 async def test_account_over_its_limit_gets_retry_after(ada: Account, bob: Account) -> None:
     async with another(requests_per_minute=2) as client:
         for _ in range(2):
