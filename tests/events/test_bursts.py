@@ -4,6 +4,7 @@ import asyncio
 from math import inf
 
 import pytest
+from fastapi import FastAPI
 
 from taskapi.events.feed import ChangeFeed
 from taskapi.events.follower import MAX_WAITING, Follower, Hello, ResetReason
@@ -11,11 +12,20 @@ from taskapi.events.rendering import EventReader, RenderedEvent
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account
 from tests.events.test_feed import following, user_of
-from tests.stored import collection, service
+from tests.stored import collection
 from tests.tools import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 MANY = 5 * MAX_WAITING
+
+
+@pytest.fixture(autouse=True)
+def patient(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> ChangeFeed:
+    """The feed has waited for nobody yet, and waits longer: a busy machine may take a second to read what waits."""
+    feed: ChangeFeed = app.state.services[ChangeFeed]
+    monkeypatch.setattr(feed, "_waits", 0)
+    monkeypatch.setattr("taskapi.events.feed.READING_SECONDS", 5)
+    return feed
 
 
 async def import_many(account: Account) -> None:
@@ -38,12 +48,11 @@ async def test_burst_makes_no_reader_slow(ada: Account) -> None:
         assert idle.follower.reset is ResetReason.slow
 
 
-async def test_idle_follower_is_waited_for_once(ada: Account) -> None:
+async def test_idle_follower_is_waited_for_once(ada: Account, patient: ChangeFeed) -> None:
     user = EventReader.of(await user_of(ada))
-    feed = service(ChangeFeed)
     async with following(ada) as other:
         await other.next()
-        with feed.join(user) as idle:
+        with patient.join(user) as idle:
             await import_many(ada)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not idle.is_given_up:  # noqa: ASYNC110 - nobody tells when it is
@@ -52,20 +61,19 @@ async def test_idle_follower_is_waited_for_once(ada: Account) -> None:
             assert not idle.is_given_up
 
 
-async def test_waits_for_idle_followers_are_limited(ada: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waits_for_idle_followers_are_limited(ada: Account, patient: ChangeFeed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or an account with many of them, which read a little, would hold up the events of all others."""
-    user, feed = EventReader.of(await user_of(ada)), service(ChangeFeed)
+    user = EventReader.of(await user_of(ada))
     monkeypatch.setattr(Follower, "is_half_full", True)
     monkeypatch.setattr("taskapi.events.feed.READING_SECONDS", 0)
     monkeypatch.setattr("taskapi.events.feed.MAX_WAITS", 2)
-    monkeypatch.setattr(feed, "_waits", 0)
-    with feed.join(user) as idle:
+    with patient.join(user) as idle:
         for _ in range(2):
             idle.is_given_up = False
-            await feed._let_read([user.object_id])
+            await patient._let_read([user.object_id])
             assert idle.is_given_up
         idle.is_given_up = False
         monkeypatch.setattr("taskapi.events.feed.READING_SECONDS", inf)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await feed._let_read([user.object_id])
+            await patient._let_read([user.object_id])
         assert not idle.is_given_up
