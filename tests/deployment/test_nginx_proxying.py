@@ -67,10 +67,11 @@ def test_cors_lets_browsers_read_too_long_header_errors(lonely: int) -> None:
 
 def test_cors_lets_browsers_read_rate_limit_errors(lonely: int) -> None:
     with calling(lonely, "127.0.0.80") as client:
-        answers = [client.post("/token", headers={"Origin": ORIGIN}) for _ in range(14)]
-    is_problem(answers[-1], 429, "too_many_requests")
-    assert answers[-1].headers["access-control-allow-origin"] == ORIGIN
-    assert answers[-1].headers["retry-after"]
+        answers = [client.post("/token", headers={"Origin": ORIGIN}) for _ in range(30)]
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    is_problem(refused, 429, "too_many_requests")
+    assert refused.headers["access-control-allow-origin"] == ORIGIN
+    assert refused.headers["retry-after"]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_the_limits_hold_under_a_root_path_too(passing: tuple[int, Upstream]) ->
         assert client.post("/v1/tasks/import", content=b"x" * (2 * MIB)).text == "ok"
         assert len(upstream.requests[-1][3]) == 2 * MIB
         is_problem(client.post("/v1/tasks", content=b"x" * (2 * MIB)), 413, "body_too_large")
-        assert {client.post("/v1/token").status_code for _ in range(14)} == {200, 429}
+        assert {client.post("/v1/token").status_code for _ in range(30)} == {200, 429}
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def test_killed_database_comes_back_by_itself(server: Server) -> None:
 
 def test_hanging_database_answers_503_then_recovers(folder: Path) -> None:
     with (
-        serving(folder, MONGODB_TIMEOUT_MS="1000", MONGODB_SELECTION_TIMEOUT_MS="500") as server,
+        serving(folder, MONGODB_TIMEOUT_MS="3000", MONGODB_SELECTION_TIMEOUT_MS="2000") as server,
         server.client(headers=server.account()) as client,
     ):
         os.kill(server.mongod(), signal.SIGSTOP)

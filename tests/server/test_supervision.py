@@ -38,7 +38,7 @@ def kill_a_worker(server: Server) -> None:
 
 
 def test_workers_failing_to_start_are_retried_others_continue(folder: Path) -> None:
-    with serving(folder, "--workers", "2", MONGODB_SELECTION_TIMEOUT_MS="500") as server:
+    with serving(folder, "--workers", "2", MONGODB_SELECTION_TIMEOUT_MS="2000") as server:
         wait_until(lambda: server.output.count("is ready") == 2, "both workers")
         with MongoClient[dict[str, Any]](server.mongodb_uri) as mongo:
             mongo.admin.command("replSetStepDown", 600, force=True)
