@@ -3,10 +3,14 @@
 Whether a task matches is for the database to say, which compares like the list does: one query for each filter and batch.
 """
 
-from collections.abc import Iterator, Sequence, Set
+import asyncio
+from collections.abc import Collection, Iterator, Sequence, Set
 from typing import Final
+from weakref import WeakValueDictionary
 
+import bson
 from bson import ObjectId
+from bson.raw_bson import RawBSONDocument
 from pydantic import BaseModel, ConfigDict, Field
 
 from taskapi.db.connection import BSON
@@ -15,9 +19,12 @@ from taskapi.events.schemas import EventType
 from taskapi.tasks.query.filter import LOGICAL, WhereDocument
 from taskapi.tasks.query.selection import TagParameter, TaskFilters, WhereParameter
 from taskapi.tasks.schemas import Status
-from taskapi.tasks.services.changes import SERVERS_OWN, TaskChanges
+from taskapi.tasks.services.changes import SERVERS_OWN, Change, TaskChanges
+from taskapi.tasks.storage.scope import Scope
 
 GONE: Final = (EventType.deleted, EventType.purged)
+MAX_QUERIES: Final = 4  # of all who listen at the same time: fewer than there are threads for reads
+MAX_QUERIES_OF_ACCOUNT: Final = 2
 
 
 class EventFilter(BaseModel):
@@ -63,6 +70,23 @@ def _names(where: BSON) -> Iterator[str]:
             yield name
 
 
+class FilterQueries:
+    """The queries of the filters of all who listen. Accounts take turns: one may have 2,000 filters, and each change is asked of
+    all of them. What changes while a filter waits for its turn is in its next query.
+    """
+
+    def __init__(self, changes: TaskChanges) -> None:
+        self._changes = changes
+        self._turns = asyncio.Semaphore(MAX_QUERIES)  # first come, first served; the shares keep the queue fair
+        self._shares: WeakValueDictionary[ObjectId, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def matching(self, changes: Collection[Change], owner_id: ObjectId, condition: RawBSONDocument) -> set[ObjectId]:
+        """As ``TaskChanges.matching``, when it is the turn of the account."""
+        share = self._shares.setdefault(owner_id, asyncio.Semaphore(MAX_QUERIES_OF_ACCOUNT))
+        async with share, self._turns:
+            return await self._changes.matching(changes, owner_id, condition)
+
+
 class FilteredChanges:
     """Chooses the changes that one who filters is told of.
 
@@ -70,14 +94,16 @@ class FilteredChanges:
     is always told: nobody knows any more whether the task had matched.
     """
 
-    def __init__(self, wanted: EventFilter, owner_id: ObjectId, changes: TaskChanges) -> None:
-        self._selection, self._fields = wanted.selection(), wanted.fields()
-        self._owner_id, self._changes = owner_id, changes
+    def __init__(self, wanted: EventFilter, owner_id: ObjectId, queries: FilterQueries | TaskChanges) -> None:
+        # Compiled once, which takes milliseconds for a large filter, and kept in a form that takes little memory.
+        self._condition = RawBSONDocument(bson.encode(wanted.selection().filter(Scope.of_id(owner_id))))
+        self._fields = wanted.fields()
+        self._owner_id, self._queries = owner_id, queries
 
     async def choose(self, changes: Sequence[OwnChange]) -> Sequence[OwnChange]:
         """Those of ``changes`` that are told, in their order."""
         asked = [own.change for own in changes if own.type not in GONE]
-        matching = await self._changes.matching(asked, self._owner_id, self._selection) if asked else frozenset[ObjectId]()
+        matching = await self._queries.matching(asked, self._owner_id, self._condition) if asked else frozenset[ObjectId]()
         return list(self._chosen(changes, matching))
 
     def _chosen(self, changes: Sequence[OwnChange], matching: Set[ObjectId]) -> Iterator[OwnChange]:

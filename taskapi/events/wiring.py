@@ -13,6 +13,7 @@ from taskapi.db.connection import Database
 from taskapi.db.expressions import DAY_MS
 from taskapi.events.delta import DeltaSync
 from taskapi.events.feed import ChangeFeed
+from taskapi.events.filters import FilterQueries
 from taskapi.events.guard import SWEEP_SECONDS, GuardJob, ListenerGuard
 from taskapi.events.positions import PositionCodec, PositionSigner
 from taskapi.events.rendering import EventRenderer
@@ -36,6 +37,7 @@ def wire(database: Database, database_id: bytes, keys: Keyring, services: Servic
     yield (positions := PositionCodec(PositionSigner(keys.derived("positions")), database_id))
     yield (renderer := EventRenderer(changes, tasks, positions))
     yield (feed := ChangeFeed(changes, renderer, positions))
+    yield FilterQueries(changes)
     yield DeltaSync(changes, services[ChangedTasks], tasks, positions, services[Settings].trash_days * DAY_MS)
     yield (guard := ListenerGuard(services[UserRepository], services[ApiTokenService], feed.refresh))
     yield GuardJob("listeners", guard.sweep, SWEEP_SECONDS)

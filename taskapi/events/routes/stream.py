@@ -15,14 +15,13 @@ from taskapi.db.change_streams import StreamsUnsupported
 from taskapi.events.dependencies import Listener
 from taskapi.events.errors import InvalidPosition, InvalidTicket, TooManyListeners
 from taskapi.events.feed import ChangeFeed
-from taskapi.events.filters import EventFilter, EventFilterQuery, FilteredChanges
+from taskapi.events.filters import EventFilter, EventFilterQuery, FilteredChanges, FilterQueries
 from taskapi.events.follower import RESET_MESSAGES, End, EndReason, Follower, Heartbeat, Hello, Message, Reset
 from taskapi.events.guard import ListenerGuard, Listening
 from taskapi.events.rendering import EventReader, RenderedEvent
 from taskapi.events.schemas import EVENT_EXAMPLE, POSITION_EXAMPLE, PositionText
 from taskapi.events.tickets import MAX_LENGTH as MAX_TICKET_LENGTH
 from taskapi.events.tickets import Tickets
-from taskapi.tasks.services.changes import TaskChanges
 from taskapi.web.admission import begins_in_turn
 from taskapi.web.event_stream import HEADERS, EventStream, event, heartbeat, retry
 from taskapi.web.methods import is_head
@@ -140,7 +139,7 @@ async def stream_events(query: Annotated[StreamQuery, Query()], caller: Listener
     """
     services = services_of(request)
     feed, guard, user = services[ChangeFeed], services[ListenerGuard], caller.user
-    choose = FilteredChanges(query, user.object_id, services[TaskChanges]).choose if query.is_given else None
+    choose = FilteredChanges(query, user.object_id, services[FilterQueries]).choose if query.is_given else None
     listening = guard.add(caller)
     held = Held(feed, feed.add(EventReader.of(user), choose), guard, listening)
     messages = feed.messages(held.follower, request.headers.get("last-event-id") or query.since, HEARTBEAT_SECONDS)

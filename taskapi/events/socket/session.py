@@ -8,6 +8,7 @@ from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.core.errors import DomainError, TooManyRequests
 from taskapi.events.errors import AlreadyAuthenticated, SubscriptionExists, TooManySubscriptions, UnknownSubscription
 from taskapi.events.feed import ChangeFeed
+from taskapi.events.filters import FilterQueries
 from taskapi.events.positions import PositionCodec
 from taskapi.events.rendering import EventReader
 from taskapi.events.socket import messages
@@ -25,7 +26,6 @@ from taskapi.events.socket.messages import (
     Unsubscribed,
 )
 from taskapi.events.socket.subscription import Subscription
-from taskapi.tasks.services.changes import TaskChanges
 from taskapi.web.services import services_of
 from taskapi.web.websocket import WebSocket
 
@@ -38,7 +38,7 @@ class Session:
     def __init__(self, socket: WebSocket, caller: Caller) -> None:
         services = services_of(socket.scope)
         self._socket, self._user = socket, EventReader.of(caller.user)
-        self._feed, self._changes, self._positions = services[ChangeFeed], services[TaskChanges], services[PositionCodec]
+        self._feed, self._queries, self._positions = services[ChangeFeed], services[FilterQueries], services[PositionCodec]
         self._limit = services.get(RequestLimit)
         self._list_path = f"{socket.scope.get('root_path', '')}/tasks"
         self._running: dict[str, tuple[Subscription, asyncio.Task[None]]] = {}
@@ -103,7 +103,7 @@ class Session:
         if len(self._running) >= MAX_SUBSCRIPTIONS:
             raise TooManySubscriptions
         subscription = Subscription(message, self._user, self._list_path, self._socket)
-        task = asyncio.create_task(subscription.run(self._feed, self._changes), name="subscription")
+        task = asyncio.create_task(subscription.run(self._feed, self._queries), name="subscription")
         self._running[message.id] = subscription, task
 
     def _find(self, subscription_id: str) -> tuple[Subscription, "asyncio.Task[None]"]:

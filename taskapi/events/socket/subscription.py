@@ -13,13 +13,12 @@ from taskapi.core.errors import DomainError
 from taskapi.db.errors import to_domain_error
 from taskapi.events.errors import SubscriptionFailed
 from taskapi.events.feed import ChangeFeed
-from taskapi.events.filters import EventFilter, FilteredChanges
+from taskapi.events.filters import EventFilter, FilteredChanges, FilterQueries
 from taskapi.events.follower import RESET_MESSAGES, End, Heartbeat, Hello, Message, Reset
 from taskapi.events.positions import Position
 from taskapi.events.rendering import EventReader, RenderedEvent
 from taskapi.events.socket import messages
 from taskapi.events.socket.messages import Subscribe
-from taskapi.tasks.services.changes import TaskChanges
 from taskapi.tasks.storage.scope import Scope
 from taskapi.web.http_lean import LeanEvent
 from taskapi.web.websocket import Disconnected, WebSocket
@@ -34,7 +33,7 @@ class Subscription:
 
     def __init__(self, wanted: Subscribe, user: EventReader, list_path: str, socket: WebSocket) -> None:
         """Raises InvalidInput for an invalid filter."""
-        wanted.selection().filter(Scope.of_id(user.object_id))  # before the first task asks for it
+        wanted.selection().filter(Scope.of_id(user.object_id))
         self.id = wanted.id
         self._wanted, self._user, self._socket = wanted, user, socket
         self._list = f"{list_path}{_query(wanted)}"
@@ -47,9 +46,9 @@ class Subscription:
         del self._waiting[:done]
         self._room.set()
 
-    async def run(self, feed: ChangeFeed, changes: TaskChanges) -> None:
+    async def run(self, feed: ChangeFeed, queries: FilterQueries) -> None:
         """Sends the events. Returns when the follower has ended, or after a message of what has failed."""
-        choose = FilteredChanges(self._wanted, self._user.object_id, changes).choose if self._wanted.is_given else None
+        choose = FilteredChanges(self._wanted, self._user.object_id, queries).choose if self._wanted.is_given else None
         try:
             with feed.join(self._user, choose) as follower:
                 async with aclosing(feed.messages(follower, self._wanted.since, HEARTBEAT_SECONDS)) as told:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import bson
 from bson import ObjectId
+from bson.raw_bson import RawBSONDocument
 
 from taskapi.core.clock import in_utc
 from taskapi.db.connection import BSON
 from taskapi.tasks.fields import FIELDS
-from taskapi.tasks.query.selection import Selection
 from taskapi.tasks.storage.change_repository import ChangeRepository, StoredTask
 from taskapi.tasks.storage.history import Action
 from taskapi.tasks.storage.scope import ACTIVE, IN_TRASH, PURGED, Scope
@@ -99,10 +99,10 @@ class TaskChanges:
             return {}
         return await self.tasks.find_after({change.task_id for change in changes}, owners, max(change.time for change in changes))
 
-    async def matching(self, changes: Collection[Change], owner_id: ObjectId, selection: Selection) -> set[ObjectId]:
-        """The ids of those tasks of the changes that a list of this selection shows now: after all of the changes, or later."""
+    async def matching(self, changes: Collection[Change], owner_id: ObjectId, condition: RawBSONDocument) -> set[ObjectId]:
+        """The ids of those tasks of the changes that meet the filter of a list now: after all of the changes, or later."""
         ids, time = {change.task_id for change in changes}, max(change.time for change in changes)
-        return await self.tasks.find_matching(selection.filter(Scope.of_id(owner_id)), ids, time)
+        return await self.tasks.find_matching(Scope.of_id(owner_id), condition, ids, time)
 
 
 def _read(changes: Iterable[BSON]) -> Iterator[Change]:

@@ -24,6 +24,7 @@ from taskapi.db.transactions import is_standalone
 from taskapi.tasks.storage.documents import TaskDocument
 from taskapi.tasks.storage.indexes import ID_INDEX
 from taskapi.tasks.storage.reading import WITHOUT_INTERNAL
+from taskapi.tasks.storage.scope import Scope
 
 WITH_STATE: Mapping[str, int] = {name: shown for name, shown in WITHOUT_INTERNAL.items() if name not in ("owner_id", "state")}
 _NOTHING: BSON = {}
@@ -148,11 +149,13 @@ class ChangeRepository:
             if isinstance((stored := decode(task))["owner_id"], ObjectId) and isinstance(stored.get("state"), str)
         }
 
-    async def find_matching(self, matching: BSON, ids: Collection[ObjectId], time: bson.Timestamp) -> set[ObjectId]:
-        """The ids of those tasks that match at ``time`` or later."""
+    async def find_matching(
+        self, scope: Scope, condition: RawBSONDocument, ids: Collection[ObjectId], time: bson.Timestamp
+    ) -> set[ObjectId]:
+        """The ids of those tasks in ``scope`` that meet ``condition`` at ``time`` or later."""
         tasks = acknowledged(self._tasks)
         async with await self._tasks.database.client.start_session(causal_consistency=True) as session:
             session.advance_operation_time(time)
-            narrowed = {**matching, "_id": {"$in": list(ids)}}
+            narrowed = {**scope.outside_trash, "_id": {"$in": list(ids)}, "$and": [condition]}
             cursor = tasks.find(narrowed, {"_id": 1}, session=session, batch_size=len(ids) + 1, hint=ID_INDEX)
             return {task["_id"] for task in await cursor.to_list(None)}
