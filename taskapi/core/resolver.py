@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from ipaddress import ip_address
@@ -17,6 +18,7 @@ from typing import Any
 import dns.asyncquery
 import dns.asyncresolver
 import dns.exception
+import dns.inet
 import dns.resolver
 from dns.message import Message, QueryMessage
 from dns.nameserver import Do53Nameserver
@@ -55,18 +57,28 @@ class _Server(Do53Nameserver):
         """The answer to ``request``; ``max_size`` after one that was cut."""
         if max_size:
             request.use_edns(payload=MAX_ANSWER_BYTES)
-        return await dns.asyncquery.udp(
-            request,
-            self.address,
-            timeout,
-            self.port,
-            source,
-            source_port,
-            raise_on_truncation=not max_size,
-            backend=backend,
-            ignore_unexpected=True,
-            ignore_errors=True,
-        )
+        async with await _open_socket(backend, self.address) as sock:
+            return await dns.asyncquery.udp(
+                request,
+                self.address,
+                timeout,
+                self.port,
+                raise_on_truncation=not max_size,
+                sock=sock,
+                ignore_unexpected=True,
+                ignore_errors=True,
+            )
+
+
+async def _open_socket(backend: Any, server: str) -> Any:
+    """A socket for one question. uvloop forgets one that is opened for who is cancelled meanwhile: it would stay open."""
+    opening = asyncio.ensure_future(backend.make_socket(dns.inet.af_for_address(server), socket.SOCK_DGRAM))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            await (await opening).close()
+        raise
 
 
 @dataclass(frozen=True, slots=True)

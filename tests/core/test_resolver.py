@@ -4,8 +4,10 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dns._asyncio_backend import Backend
 
 from taskapi.core import resolver
 from taskapi.core.resolver import NameNotResolved, NameServer, Resolver
@@ -111,6 +113,31 @@ async def test_waiting_lookups_block_no_others_and_are_cancellable(tmp_path: Pat
             task.cancel()
         results: Sequence[object] = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(result) for result in results} == {asyncio.CancelledError}
+
+
+async def test_lookup_broken_off_leaves_no_socket_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_socket: Any = Backend.make_socket
+    opened = list[Any]()
+
+    async def open_as_uvloop(*arguments: Any) -> Any:
+        """Where the socket is open a turn of the event loop before its caller has it."""
+        opened.append(made := await make_socket(*arguments))
+        await asyncio.sleep(0)
+        return made
+
+    monkeypatch.setattr(Backend, "make_socket", open_as_uvloop)
+    async with name_server(name=["192.0.2.1"]) as dns:
+        names, broken_off = make(tmp_path, dns.server), set[bool]()
+        await names.addresses("name.example")  # its files have been read
+        for turns in range(40):
+            asking = asyncio.create_task(names.addresses("name.example"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+            broken_off.add(asking.cancelled())
+        assert broken_off == {True, False}
+        assert [each for each in opened if not each.transport.is_closing()] == []
 
 
 async def test_answer_is_limited_to_one_datagram(tmp_path: Path) -> None:
