@@ -22,7 +22,7 @@ def tiles(report: Report) -> Iterator[tuple[str, str]]:
     yield "overdue", f"{report.overdue:,}"
     full = report.full_weeks[-1] if report.full_weeks else None
     yield ("completed last week", f"{full.completed:,}") if full else ("completed this week", f"{report.weeks[-1].completed:,}")
-    yield "median lead time", words.duration(report.lead_times.median)
+    yield "median lead time", words.median_lead_time(report)
 
 
 def flow(report: Report) -> Table:

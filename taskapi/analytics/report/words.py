@@ -130,13 +130,19 @@ def throughput_title(report: Report) -> str:
     return f"More tasks were {more} than {than} in {_full(report)}: {max(created, completed):,} to {min(created, completed):,}"
 
 
+def median_lead_time(report: Report) -> str:
+    median = report.lead_times.median
+    return f"< {_limit(report, median)}" if report.is_daily and median is not None else duration(median)
+
+
 def lead_time_title(report: Report) -> str:
     times = report.lead_times
     if not times.tasks:
         return "No task was completed"
+    most = "less than" if report.is_daily else "at most"
     if times.tasks == 1:
-        return f"The one completed task took {duration(times.median)}"
-    return f"Half of the completed tasks took at most {duration(times.median)}, 85 % at most {duration(times.p85)}"
+        return f"The one completed task took {'less than ' if report.is_daily else ''}{_limit(report, times.median)}"
+    return f"Half of the completed tasks took {most} {_limit(report, times.median)}, 85 % {most} {_limit(report, times.p85)}"
 
 
 def overdue_title(report: Report) -> str:
@@ -168,6 +174,11 @@ def fields_title(report: Report) -> str:
         return "No field was changed"
     second = f", then {names[1]}" if len(names) > 1 else ""
     return f"What changes most: {names[0]}{second}"
+
+
+def _limit(report: Report, percentile: float | None) -> str:
+    """What a percentile does not exceed: in the daily figures, which have whole hours, rounded down, the hour after it."""
+    return duration(percentile + HOUR if report.is_daily and percentile is not None else percentile)
 
 
 def _full(report: Report) -> str:

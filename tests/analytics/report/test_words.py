@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from taskapi.analytics.report import words
+from taskapi.analytics.report import tables, words
 from tests.analytics.report import sample
 
 
@@ -24,6 +24,22 @@ from tests.analytics.report import sample
 )
 def test_durations_have_the_unit_that_reads_best(seconds: float | None, said: str) -> None:
     assert words.duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("took", "percentiles", "title", "tile"),
+    [
+        ({0: 1}, (0.0, 0.0), "The one completed task took less than 1.0 h", "< 1.0 h"),
+        ({0: 9}, (0.0, 18_000.0), "Half of the completed tasks took less than 1.0 h, 85 % less than 6.0 h", "< 1.0 h"),
+        ({}, (None, None), "No task was completed", words.DASH),
+    ],
+)
+def test_daily_lead_times_are_rounded_down(
+    took: dict[int, int], percentiles: tuple[float | None, float | None], title: str, tile: str
+) -> None:
+    daily = replace(sample.report(took=took, percentiles=percentiles), is_daily=True)
+    assert words.lead_time_title(daily) == title
+    assert dict(tables.tiles(daily))["median lead time"] == tile
 
 
 @pytest.mark.parametrize(
