@@ -16,12 +16,6 @@ async def work(turns: CooperativeYield, steps: int, done: list[str], name: str) 
         await turns.wait()
 
 
-async def passes(done: list[str], name: str, count: int) -> None:
-    for _ in range(count):
-        done.append(name)
-        await asyncio.sleep(0)
-
-
 async def test_busy_tasks_take_turns() -> None:
     done: list[str] = []
     await asyncio.gather(*(work(CooperativeYield(), 3, done, name) for name in "abc"))

@@ -24,7 +24,7 @@ def test_a_stop_waits_for_no_link(tmp_path: Path) -> None:
         settings: dict[str, Any] = {
             "DNS_SERVERS": f"127.0.0.1:{dns.getsockname()[1]}",
             "LINKS_ALLOW_PRIVATE": "true",
-            "LINKS_TIMEOUT_SECONDS": "60",  # longer than a test is waited for
+            "LINKS_TIMEOUT_SECONDS": "60",  # longer than a stop waits for requests
         }
         with serving(tmp_path / "data", **settings) as server, ThreadPoolExecutor(1) as threads:
             headers = server.account()

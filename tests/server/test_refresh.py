@@ -47,11 +47,12 @@ def test_killed_refresh_is_repeated(server: Server) -> None:
                 assert time.monotonic() < deadline
             process.send_signal(signal.SIGKILL)
             process.communicate(timeout=SECONDS)
-        if states.count_documents({"_id": "refresh", "holder": {"$ne": None}}):
-            code, said = completed(server.folder, COMMAND)
-            assert (code, "another refresh is running" in said) == (1, True), said
         now = datetime.now(UTC)
         assert not states.count_documents({"leased_until": {"$gt": now + timedelta(seconds=30)}})
+        held, longer = {"_id": "refresh", "holder": {"$ne": None}}, {"leased_until": now + timedelta(hours=1)}
+        if states.update_one(held, {"$set": longer}).matched_count:  # than a busy machine needs to start a command
+            code, said = completed(server.folder, COMMAND)
+            assert (code, "another refresh is running" in said) == (1, True), said
         states.update_one({"_id": "refresh"}, {"$set": {"leased_until": now}})
         assert completed(server.folder, COMMAND)[0] == 0
         assert sum(day["created"] for day in days.find()) == client["taskapi"]["v_tasks"].count_documents({})

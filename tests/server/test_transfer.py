@@ -77,7 +77,7 @@ def test_a_caller_that_goes_away_leaves_nothing_behind(server: Server, owner: di
     for _ in range(3):
         with server.client(headers=owner) as client, client.stream("GET", "/tasks/export") as answer:
             next(answer.iter_raw())
-            assert idle_cursors(server) == 1
+            wait_until(lambda: idle_cursors(server) == 1, "the cursor to be read no further")
         wait_until(lambda: idle_cursors(server) == 0, "the cursor to be closed")
     assert "Traceback" not in server.output
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ async def test_files_of_others_stay(ada: Account, tmp_path: Path) -> None:
 async def test_run_that_ended_among_old_tasks_is_continued(ada: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = [await ada.make_task(f"Task {number}") for number in range(4)]
     for number, task in enumerate(tasks):
-        long_ago = {"$set": {"changed_at": utc_now().replace(year=2020 + number)}}
+        long_ago = {"$set": {"changed_at": datetime(2020 + number, 1, 1, tzinfo=UTC)}}
         await collection(TaskDocument).update_one({"_id": ObjectId(task["id"])}, long_ago)
     monkeypatch.setattr(repository, "BATCH", 1)
 
