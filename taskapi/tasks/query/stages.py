@@ -51,6 +51,12 @@ def ordered_stages(
     return [*first, *map(union, others), *_skip_and_limit(start, most)]
 
 
+def narrow(matching: BSON, conditions: Sequence[BSON]) -> BSON:
+    """The filter of what matches and meets these conditions, too."""
+    every = [*matching.get("$and", []), *conditions]
+    return {**matching, "$and": every} if every else matching
+
+
 def union(pipeline: list[BSON]) -> BSON:
     """The stage that appends the results of ``pipeline`` on the whole collection."""
     return {"$unionWith": {"coll": TaskDocument.Settings.name, "pipeline": pipeline}}
@@ -68,8 +74,7 @@ def _run_stages(matching: BSON, order: Order, projection: BSON, streams: Sequenc
 
 
 def _match_and_sort(matching: BSON, order: Order, conditions: list[BSON]) -> list[BSON]:
-    every = [*matching.get("$and", []), *conditions]
-    return [{"$match": {**matching, "$and": every} if every else matching}, {"$sort": order}]
+    return [{"$match": narrow(matching, conditions)}, {"$sort": order}]
 
 
 def _skip_and_limit(start: int, most: int | None) -> list[BSON]:

@@ -10,6 +10,7 @@ from taskapi.db.connection import BSON
 from taskapi.db.raw import decode_all
 from taskapi.tasks.query import index_hints
 from taskapi.tasks.query.selection import Selection
+from taskapi.tasks.query.stages import narrow
 from taskapi.tasks.storage.list_repository import TaskListRepository
 from taskapi.tasks.storage.scope import Scope
 
@@ -33,5 +34,5 @@ class TaskAggregation:
         matching = selection.filter(Scope.of(owner))
         hint = index_hints.choose(matching, dict.fromkeys(condition or (), ASCENDING))  # if the selection leaves a choice
         if condition is not None:
-            matching = {**matching, "$and": [*matching.get("$and", ()), condition]}
+            matching = narrow(matching, [condition])
         return decode_all(await self.tasks.aggregate([{"$match": matching}, *stages], self.milliseconds, hint=hint))

@@ -16,6 +16,7 @@ from taskapi.db.connection import BSON, Session
 from taskapi.tasks.errors import CountDiffers
 from taskapi.tasks.query import index_hints
 from taskapi.tasks.query.selection import TaskFilters
+from taskapi.tasks.query.stages import narrow
 from taskapi.tasks.schemas import TaskUpdate
 from taskapi.tasks.services.tasks import TaskService, prepare_update
 from taskapi.tasks.storage import rules
@@ -118,7 +119,7 @@ class BulkByFilterService:
         """
         conditions, damaged = rules.conditions(data), list[BSON]()
         if conditions:
-            doubtful = _narrow(matching, [{"$nor": [{"$and": conditions}]}])
+            doubtful = narrow(matching, [{"$nor": [{"$and": conditions}]}])
             async for task in self.lists.find_among(doubtful, ids, session):
                 try:
                     rules.check(data, task, owner)
@@ -149,10 +150,10 @@ class BulkByFilterService:
         if not change.pipeline:
             return 0
         # A task that would break a rule by now stays as it is.
-        sound = _narrow(matching, rules.conditions(change.data))
+        sound = narrow(matching, rules.conditions(change.data))
         changed = await self.lists.update_matching(sound, ids, change.pipeline, change.added, session)
         for task in damaged:
-            as_judged = _narrow(matching, [at_version(frozenset([version_of(task)]))])
+            as_judged = narrow(matching, [at_version(frozenset([version_of(task)]))])
             changed += await self.lists.update_matching(as_judged, [task["_id"]], change.pipeline, change.added, session)
         return changed
 
@@ -165,8 +166,3 @@ class BulkByFilterService:
                 continue
             changed += 1
         return changed
-
-
-def _narrow(matching: BSON, conditions: list[BSON]) -> BSON:
-    every = [*matching.get("$and", []), *conditions]
-    return {**matching, "$and": every} if every else matching
