@@ -7,7 +7,7 @@ one query, and only those of the owners who listen.
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import NamedTuple
 
 import bson
@@ -17,7 +17,7 @@ from pymongo.errors import OperationFailure
 
 from taskapi.core.errors import DatabaseUnavailable
 from taskapi.db.change_streams import RawBatch, StreamsUnsupported, open_stream
-from taskapi.db.connection import BSON, Database, acknowledged, undecoded
+from taskapi.db.connection import BSON, Database, Session, acknowledged, undecoded
 from taskapi.db.queries import aggregate
 from taskapi.db.raw import Raw, decode, raw
 from taskapi.db.transactions import is_standalone
@@ -126,8 +126,7 @@ class ChangeRepository:
         What is read cannot be rolled back.
         """
         tasks = undecoded(acknowledged(self._tasks))
-        async with await self._tasks.database.client.start_session(causal_consistency=True) as session:
-            session.advance_operation_time(time)
+        async with self._session_after(time) as session:
             return await aggregate(tasks, pipeline, milliseconds, session, hint=hint)
 
     async def find_after(
@@ -138,8 +137,7 @@ class ChangeRepository:
         A task without a state, or whose owner is a list, is left out: a script has damaged it, and MongoDB finds it nevertheless.
         """
         tasks = undecoded(acknowledged(self._tasks))
-        async with await self._tasks.database.client.start_session(causal_consistency=True) as session:
-            session.advance_operation_time(time)
+        async with self._session_after(time) as session:
             matching = {"_id": {"$in": list(ids)}, "owner_id": {"$in": list(owners)}}
             cursor = tasks.find(matching, WITH_STATE, session=session, batch_size=len(ids) + 1, hint=ID_INDEX)
             found = [raw(task) for task in await cursor.to_list(None)]
@@ -154,8 +152,14 @@ class ChangeRepository:
     ) -> set[ObjectId]:
         """The ids of those tasks in ``scope`` that meet ``condition`` at ``time`` or later."""
         tasks = acknowledged(self._tasks)
-        async with await self._tasks.database.client.start_session(causal_consistency=True) as session:
-            session.advance_operation_time(time)
+        async with self._session_after(time) as session:
             narrowed = {**scope.outside_trash, "_id": {"$in": list(ids)}, "$and": [condition]}
             cursor = tasks.find(narrowed, {"_id": 1}, session=session, batch_size=len(ids) + 1, hint=ID_INDEX)
             return {task["_id"] for task in await cursor.to_list(None)}
+
+    @asynccontextmanager
+    async def _session_after(self, time: bson.Timestamp) -> AsyncIterator[Session]:
+        """A session that reads what was there at ``time`` or later."""
+        async with await self._tasks.database.client.start_session(causal_consistency=True) as session:
+            session.advance_operation_time(time)
+            yield session
