@@ -9,13 +9,13 @@ from taskapi.core.errors import DamagedTask
 from taskapi.tasks.errors import Contended, PatchTestFailed, VersionNotKept
 from taskapi.tasks.links.fetch import PageFetcher
 from taskapi.tasks.links.preview import LinkRead, preview
-from taskapi.tasks.put import TaskPut
 from taskapi.tasks.query.projection import TaskPart
 from taskapi.tasks.routes.dependencies import TaskId, Tasks
 from taskapi.tasks.routes.responses import TaskResponse
 from taskapi.tasks.schemas import TaskCreate, TaskRead, TaskUpdate
 from taskapi.tasks.services import json_patch
 from taskapi.tasks.services.json_patch import Patch
+from taskapi.tasks.services.put import TaskPut
 from taskapi.tasks.services.tasks import TaskService
 from taskapi.tasks.services.trash import TrashService
 from taskapi.tasks.services.view import SummaryQuery, TaskSummary, TaskView, ViewService

@@ -12,9 +12,9 @@ from taskapi.core.ids import new_id
 from taskapi.db.connection import BSON, Session
 from taskapi.db.expressions import literals
 from taskapi.tasks.metadata import check, merge
-from taskapi.tasks.put import TaskPut
 from taskapi.tasks.schemas import Status, TaskCreate, TaskRead, TaskUpdate
 from taskapi.tasks.services.json_patch import Operation, changes
+from taskapi.tasks.services.put import TaskPut
 from taskapi.tasks.storage import history, rules
 from taskapi.tasks.storage.history import Versions
 from taskapi.tasks.storage.marks import begin_status_changes

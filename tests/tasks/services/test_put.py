@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from taskapi.tasks.put import TaskPut
 from taskapi.tasks.schemas import TaskRead
 from taskapi.tasks.services.json_patch import READ_ONLY
+from taskapi.tasks.services.put import TaskPut
 from taskapi.tasks.storage.documents import TaskDocument
 from tests.client import Account, is_problem, stored_task, wrong_fields
 from tests.stored import collection
