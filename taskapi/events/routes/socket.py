@@ -49,29 +49,25 @@ class EventsSocket:
     """Serves the connections. The close code says what has ended one, and its reason is the code of the error."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _follow(scope, receive, send)
-
-
-async def _follow(scope: Scope, receive: Receive, send: Send) -> None:
-    socket = WebSocket(scope, receive, send)
-    try:
-        query = read_query(SocketQuery, socket)
-    except InvalidInput as error:
-        await problems.of_domain(error)(scope, receive, send)
-        return
-    try:
-        await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.subprotocols else None)
-        await _serve(socket, query)
-    except Disconnected:
-        pass
-    except DomainError as error:
-        await socket.close(code_of(error), error.code)
-    except PyMongoError as error:
-        known = to_domain_error(error)
-        if known is None:
-            raise
-        log.warning("%s: %s", known.code, type(error).__name__)
-        await socket.close(code_of(known), known.code)
+        socket = WebSocket(scope, receive, send)
+        try:
+            query = read_query(SocketQuery, socket)
+        except InvalidInput as error:
+            await problems.of_domain(error)(scope, receive, send)
+            return
+        try:
+            await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.subprotocols else None)
+            await _serve(socket, query)
+        except Disconnected:
+            pass
+        except DomainError as error:
+            await socket.close(code_of(error), error.code)
+        except PyMongoError as error:
+            known = to_domain_error(error)
+            if known is None:
+                raise
+            log.warning("%s: %s", known.code, type(error).__name__)
+            await socket.close(code_of(known), known.code)
 
 
 async def _serve(socket: WebSocket, query: SocketQuery) -> None:
