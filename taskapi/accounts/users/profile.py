@@ -6,7 +6,7 @@ from taskapi.accounts.errors import WrongPassword
 from taskapi.accounts.security import password_policy
 from taskapi.accounts.users.email_change import EmailChange, password_needed, plan_change
 from taskapi.accounts.users.email_repository import EmailRepository
-from taskapi.accounts.users.renaming_repository import rename_fields
+from taskapi.accounts.users.renaming_repository import outdated_copies
 from taskapi.accounts.users.repository import AccountUpdate, UserRepository
 from taskapi.accounts.users.schemas import UserRead, UserUpdate
 from taskapi.accounts.users.service import Reauthenticator
@@ -109,6 +109,5 @@ async def _set_password(update: AccountUpdate, password: str, reauthenticator: R
 
 
 def _rename(update: AccountUpdate, username: str) -> None:
-    follows = rename_fields(utc_now())
-    update.values |= {"username": username, "username_key": username.lower(), **follows["$set"]}
-    update.counted |= follows["$inc"]
+    update.values |= {"username": username, "username_key": username.lower(), **outdated_copies(utc_now())}
+    update.counted["renames"] = 1  # it changes entity tags

@@ -53,6 +53,6 @@ class RenamingRepository:
             await lease.release(self._users, {"renaming.due_at": utc_now() + SETTLING})
 
 
-def rename_fields(now: datetime) -> BSON:
-    """The update for a change of the name: marks the copies as out of date, and changes entity tags. A lease stays valid."""
-    return {"$set": {"renaming.renamed_at": now, "renaming.due_at": now}, "$inc": {"renames": 1}}
+def outdated_copies(now: datetime) -> BSON:
+    """The values that mark the copies of a name as out of date. A lease stays valid."""
+    return {"renaming.renamed_at": now, "renaming.due_at": now}
