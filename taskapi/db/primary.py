@@ -15,6 +15,7 @@ from taskapi.core.settings import Settings
 from taskapi.db.codes import LINEARIZABLE_READ_CONCERN
 from taskapi.db.connection import make_client
 from taskapi.db.errors import to_domain_error
+from taskapi.db.service_state import ServiceStateDocument
 
 CHECK_SECONDS = 1.5  # for a whole check
 GRACE_SECONDS = 0.2  # for the driver to notice that they have passed
@@ -83,7 +84,7 @@ class PrimaryProbe:
         self.is_standalone = "setName" not in hello
         if self.is_standalone:
             return None
-        states = database.get_collection("service_state", read_concern=ReadConcern("linearizable"))
+        states = database.get_collection(ServiceStateDocument.Settings.name, read_concern=ReadConcern("linearizable"))
         left = max(1, round((CHECK_SECONDS - (time.monotonic() - began)) * 1000))
         try:
             with pymongo.timeout(0):  # the server aborts it, and has time to report that

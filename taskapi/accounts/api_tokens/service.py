@@ -12,7 +12,7 @@ from taskapi.accounts.api_tokens.schemas import ApiTokenCreate, ApiTokenMade, Ap
 from taskapi.accounts.api_tokens.text import hash_of, new_token
 from taskapi.accounts.errors import InvalidScope, TokenNameTaken, TooManyTokens
 from taskapi.accounts.security.scopes import OF_ROLE, Scopes
-from taskapi.accounts.users.documents import MAX_TOKEN_DAYS, MAX_TOKENS
+from taskapi.accounts.users.documents import MAX_TOKEN_DAYS, MAX_TOKENS, SOURCE
 from taskapi.accounts.users.schemas import Account, UserRead
 from taskapi.audit.documents import Kind
 from taskapi.audit.recorder import AuditLog
@@ -21,8 +21,6 @@ from taskapi.core.errors import InvalidToken, NotFound
 from taskapi.core.unicode import caseless, spellings
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
-
-SOURCE = "users"  # whose documents hold the tokens
 
 
 @dataclass(frozen=True, slots=True)
