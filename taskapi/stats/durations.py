@@ -6,7 +6,7 @@ from typing import Any
 from taskapi.db.connection import BSON
 from taskapi.db.expressions import MIN_TIME
 from taskapi.stats.expressions import count_not_after, is_date
-from taskapi.stats.schemas import DURATION_LIMITS, PERCENTILES, DurationClass, DurationRow, Durations, LeadTimes
+from taskapi.stats.schemas import DURATION_CLASSES, DURATION_LIMITS, PERCENTILES, DurationClass, DurationRow, Durations, LeadTimes
 
 SECOND = 1000  # milliseconds
 
@@ -35,7 +35,7 @@ def read(found: BSON, measure: str) -> Durations:
     counts = {each["_id"]: each["tasks"] for each in found[_by_class(measure)]}
     histogram = [
         DurationClass(from_seconds=low, to_seconds=high, tasks=counts.get(number, 0))
-        for number, (low, high) in enumerate(zip((0, *DURATION_LIMITS), (*DURATION_LIMITS, None), strict=True))
+        for number, (low, high) in enumerate(DURATION_CLASSES)
     ]
     (measured,) = found[_in_order(measure)] or [{"tasks": 0}]
     tasks = measured["tasks"]

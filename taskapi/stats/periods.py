@@ -5,7 +5,7 @@ older, and takes three times as long to apply them to each task.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from itertools import pairwise
@@ -43,6 +43,11 @@ def split(unit: PeriodUnit, first: date, last: date, zone: str | None = None) ->
         start, end = start_of(day, zone), start_of(following, zone)
         if start < end:
             yield Period(day, following - DAY, start, end)
+
+
+def limits_of(periods: Sequence[Period]) -> list[datetime]:
+    """The start of each period, and the end of the last one."""
+    return [*(period.start for period in periods), periods[-1].end]
 
 
 def first_day(unit: PeriodUnit, day: date) -> date:

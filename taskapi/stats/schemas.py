@@ -120,6 +120,8 @@ class Durations(BaseModel):
 _HOUR, _DAY = 3600, 86_400
 DURATION_LIMITS = (_HOUR, 4 * _HOUR, 8 * _HOUR, *(_DAY * days for days in (1, 2, 3, 7, 14, 30, 60, 90, 180, 365)))
 """The limits between the classes of the histogram, in seconds."""
+DURATION_CLASSES = tuple(zip((0, *DURATION_LIMITS), (*DURATION_LIMITS, None), strict=True))
+"""The classes of the histogram, in seconds: at least the first number, and less than the second; None in the last class."""
 PERCENTILES = (50, 75, 85, 95)
 _DURATIONS: dict[str, Any] = {
     "tasks": 100,

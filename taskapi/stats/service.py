@@ -12,7 +12,7 @@ from taskapi.core.clock import today, utc_now
 from taskapi.db.connection import BSON
 from taskapi.stats import durations, status_changes
 from taskapi.stats.expressions import ESTIMATE, HAS_ESTIMATE, IS_DONE, NO_DATE, ONE, STATUS, is_date, number_of
-from taskapi.stats.periods import DAY, Period
+from taskapi.stats.periods import DAY, Period, limits_of
 from taskapi.stats.query import BurndownMeasure, BurndownQuery, PeriodQuery, RangeQuery, StatsQuery, TagsQuery
 from taskapi.stats.schemas import BurndownRow, FlowRow, LeadTimes, StatsSummary, TagRow, ThroughputRow
 from taskapi.tasks.schemas import Status
@@ -103,7 +103,7 @@ class StatsService:
         now = utc_now()
         if not (periods := query.periods(now)):
             return []
-        found = await self.tasks.run(owner, query, status_changes.stages(_limits(periods)))
+        found = await self.tasks.run(owner, query, status_changes.stages(limits_of(periods)))
         return [
             FlowRow(
                 **_period(period, now), **{status: count if period.start <= now else None for status, count in counts.items()}
@@ -157,7 +157,7 @@ class StatsService:
         value: BSON = ONE,
     ) -> Counter[int]:
         """The sum of ``value`` over the tasks whose ``time`` is in each period: by its number from 1, see ``number_of``."""
-        limits = _limits(periods)
+        limits = limits_of(periods)
         stages: list[BSON] = [
             {"$project": {"_id": 0, "number": number_of(time, limits), "value": value}},
             {"$group": {"_id": "$number", "sum": {"$sum": "$value"}}},
@@ -169,11 +169,6 @@ def _due(today: datetime) -> BSON:
     """Whether a task is due before ``today``, on it, later, or has no due date."""
     when = {"$cond": [{"$lt": ["$due_date", today]}, OVERDUE, {"$cond": [{"$lt": ["$due_date", today + DAY]}, TODAY, LATER]}]}
     return {"$cond": [is_date("$due_date"), when, NO_DUE_DATE]}
-
-
-def _limits(periods: Sequence[Period]) -> list[datetime]:
-    """The start of each period, and the end of the last one."""
-    return [*(period.start for period in periods), periods[-1].end]
 
 
 def _period(period: Period, now: datetime) -> dict[str, Any]:

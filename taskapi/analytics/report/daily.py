@@ -7,14 +7,13 @@ from itertools import accumulate
 from math import ceil
 from typing import Final
 
-from taskapi.analytics.report.figures import Count, DurationClass, Flow, LeadTimes, Report, Week
+from taskapi.analytics.report.figures import PRIORITIES, Count, DurationClass, Flow, LeadTimes, Report, Week
 from taskapi.analytics.report.repository import DERIVED, ReportRepository
-from taskapi.analytics.report.service import PRIORITIES
 from taskapi.core.clock import day_of, in_utc, midnight
 from taskapi.core.errors import StartupError
 from taskapi.db.connection import BSON
 from taskapi.stats.periods import Period, PeriodUnit, back, split
-from taskapi.stats.schemas import DURATION_LIMITS
+from taskapi.stats.schemas import DURATION_CLASSES
 from taskapi.tasks.schemas import Status
 
 HOUR: Final = 3600  # seconds
@@ -74,12 +73,11 @@ def _lead_times(days: Sequence[BSON]) -> LeadTimes:
     hours = Counter[int]()
     for day in days:
         hours.update({each["hours"]: each["tasks"] for each in day["lead_hours"]})
-    bounds = zip((0, *DURATION_LIMITS), (*DURATION_LIMITS, None), strict=True)
     classes = [
         DurationClass(
             low, high, sum(n for each, n in hours.items() if low <= each * HOUR and (high is None or each * HOUR < high))
         )
-        for low, high in bounds
+        for low, high in DURATION_CLASSES
     ]
     if not hours:
         return LeadTimes(classes, None, None)

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
+from typing import Final
 
 from taskapi.tasks.schemas import Status
+
+PRIORITIES: Final = range(5, 0, -1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
-from typing import Final
 
-from taskapi.analytics.report.figures import Count, DurationClass, Flow, LeadTimes, Report, Week
+from taskapi.analytics.report.figures import PRIORITIES, Count, DurationClass, Flow, LeadTimes, Report, Week
 from taskapi.analytics.report.repository import Place, ReportRepository
 from taskapi.core.clock import day_of, midnight, utc_now
 from taskapi.db.connection import BSON
 from taskapi.stats.expressions import NO_DATE
-from taskapi.stats.periods import Period, PeriodUnit, back, split
-from taskapi.stats.schemas import DURATION_LIMITS
+from taskapi.stats.periods import Period, PeriodUnit, back, limits_of, split
+from taskapi.stats.schemas import DURATION_CLASSES
 from taskapi.tasks.schemas import Status
-
-PRIORITIES: Final = range(5, 0, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def make_report(
     owner: BSON = {"owner_id": owner_id} if owner_id else {}
     day = day_of(now, request.zone)
     periods = list(split(PeriodUnit.week, back(PeriodUnit.week, day, request.weeks - 1), day, request.zone))
-    limits = [*(period.start for period in periods), periods[-1].end]
+    limits = limits_of(periods)
     start, end, today = limits[0], limits[-1], midnight(day)
 
     step("counting tasks")
@@ -97,8 +94,7 @@ def _flows(periods: Sequence[BSON], weeks: int) -> list[Flow]:
 
 def _lead_times(views: ReportRepository, owner: BSON, start: datetime, end: datetime) -> LeadTimes:
     counts = {each["_id"]: each["tasks"] for each in views.count_lead_times(owner, start, end)}
-    bounds = zip((0, *DURATION_LIMITS), (*DURATION_LIMITS, None), strict=True)
-    classes = [DurationClass(low, high, counts.get(number, 0)) for number, (low, high) in enumerate(bounds)]
+    classes = [DurationClass(low, high, counts.get(number, 0)) for number, (low, high) in enumerate(DURATION_CLASSES)]
     if not (tasks := sum(each.tasks for each in classes)):
         return LeadTimes(classes, None, None)
     places = [_place(classes, ceil(tasks * percent / 100) - 1) for percent in (50, 85)]
