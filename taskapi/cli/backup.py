@@ -5,13 +5,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from taskapi.cli.progress import Progress
 from taskapi.core import logs
 from taskapi.core.errors import StartupError
+from taskapi.core.files import sync_folder
 from taskapi.core.settings import Settings, load_settings
 
 COMMANDS = ("backup", "restore")
@@ -132,12 +133,7 @@ def _rename(part: Path, path: Path) -> None:
         raise
     except OSError:  # a file system without hard links
         part.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 @contextmanager

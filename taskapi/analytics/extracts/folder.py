@@ -8,7 +8,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from taskapi.analytics.extracts.manifest import FileEntry, Manifest
 from taskapi.analytics.extracts.tables import TABLES
 from taskapi.core.errors import StartupError
+from taskapi.core.files import sync_folder, write_durably
 
 MANIFEST, LOCK, INCOMING = "manifest.json", ".lock", ".incoming"
 _FILE: Final = re.compile(r"part-\d{6,}\.(parquet|jsonl|csv)|recent-\d{6,}\.bin")
@@ -72,15 +73,12 @@ class Folder:
             target.parent.mkdir(exist_ok=True)
             draft.rename(target)
         for folder in {(self.path / name).parent for name in moved.values()}:
-            _sync(folder)
+            sync_folder(folder)
         draft = self.path / f"{MANIFEST}.new"
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(f"{manifest.model_dump_json(indent=2)}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        _sync(self.path)
+        write_durably(draft, f"{manifest.model_dump_json(indent=2)}\n".encode())
+        sync_folder(self.path)
         draft.rename(self.path / MANIFEST)
-        _sync(self.path)
+        sync_folder(self.path)
 
     @staticmethod
     def _entries(manifest: Manifest) -> Iterator[FileEntry]:
@@ -110,12 +108,3 @@ def opened(path: Path) -> Iterator[Folder]:
             os.close(number)
     except OSError as error:
         raise StartupError(f"{error.filename or path} cannot be written: {error.strerror or error}") from None
-
-
-def _sync(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system that cannot
-            os.fsync(number)
-    finally:
-        os.close(number)

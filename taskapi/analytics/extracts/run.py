@@ -1,6 +1,5 @@
 """One run of an extract: turns the tasks that it is given into files, and commits them."""
 
-import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -14,6 +13,7 @@ from taskapi.analytics.extracts.recent import Known, Recent, record_of
 from taskapi.analytics.extracts.rows import ERASED, FROM_TASK, Row, changed_at, erased_row, user_row
 from taskapi.analytics.extracts.tables import TABLES, TASKS, USERS
 from taskapi.core.clock import in_utc
+from taskapi.core.files import write_durably
 from taskapi.db.connection import BSON
 from taskapi.tasks.storage.scope import PURGED
 
@@ -120,10 +120,7 @@ class Run:
         self._seal()
         recent = f"recent-{self._number:06}.bin"
         draft = self._folder.incoming / recent
-        with draft.open("wb") as file:
-            file.write(self._recent.records)
-            file.flush()
-            os.fsync(file.fileno())
+        write_durably(draft, self._recent.records)
         tables, moved = dict(self.manifest.tables), {draft: recent}
         for sealed in self._sealed:
             tables[sealed.table] = [*(() if sealed.table == USERS else tables[sealed.table]), sealed.entry]
