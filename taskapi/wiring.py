@@ -1,4 +1,4 @@
-"""What belongs to several rooms: which data an account has, how it is exported and erased, and the background jobs."""
+"""What belongs to several packages: which data an account has, how it is exported and erased, and the background jobs."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
