@@ -7,6 +7,7 @@ import pytest
 from bson import ObjectId
 
 from taskapi.core.clock import utc_now
+from taskapi.db.service_state import WEBHOOKS, ServiceStateDocument
 from taskapi.events.positions import PositionCodec
 from taskapi.events.rendering import EventRenderer
 from taskapi.tasks.services.changes import TaskChanges
@@ -125,8 +126,7 @@ async def test_a_worker_that_lost_its_lease_harms_nothing(ada: Account, here: Re
     before = await state()
     assert before is not None
     thief = {"holder": ObjectId(), "leased_until": utc_now()}
-    states = service(DispatchRepository)
-    await states._states.update_one({"_id": "webhooks"}, {"$set": thief})
+    await collection(ServiceStateDocument).update_one({"_id": WEBHOOKS}, {"$set": thief})
     other = asyncio.create_task(service(Dispatcher).run())  # takes the lease, and dispatches from the old place
     events = await here.events(2)
     assert [event["task"]["title"] for event in events] == ["First", "Second"]

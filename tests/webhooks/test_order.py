@@ -156,7 +156,7 @@ async def test_what_a_killed_worker_had_is_sent_again(ada: Account, here: Receiv
         for each in await deliveries({}):
             assert each["leased_until"] - each["created_at"] >= LEASE.duration
         past = {"leased_until": utc_now(), "next_attempt_at": utc_now()}
-        await repository._deliveries.update_many({}, {"$set": past})
+        await collection(WebhookDeliveryDocument).update_many({}, {"$set": past})
         async with asyncio.timeout(PATIENCE_SECONDS):
             while len(await deliveries({"status": "delivered"})) < MAX_IN_FLIGHT_TO_HOST:
                 await left.run_due()
@@ -172,7 +172,7 @@ async def test_a_backlog_waits_for_no_killed_attempt(ada: Account, bob: Account,
     for each in (running, *killed):
         assert await repository.lease(each, here.base.removeprefix("http://"))
     past = utc_now() - timedelta(minutes=1)
-    await repository._deliveries.update_many({"_id": {"$in": killed}}, {"$set": {"leased_until": past}})
+    await collection(WebhookDeliveryDocument).update_many({"_id": {"$in": killed}}, {"$set": {"leased_until": past}})
     for account, hook in hooks:
         await add(account, hook, *((ObjectId(), f"{number:02}") for number in range(20)))
     async with WebhookSender(Resolver(), allow_private=True) as sender:
@@ -184,7 +184,7 @@ async def test_a_backlog_waits_for_no_killed_attempt(ada: Account, bob: Account,
                 await left.run_due()
                 await left.finish()
         assert [each["_id"] for each in await deliveries({"slot": {"$exists": True}})] == [running]
-        await repository._deliveries.update_one({"_id": running}, {"$set": {"leased_until": past}})
+        await collection(WebhookDeliveryDocument).update_one({"_id": running}, {"$set": {"leased_until": past}})
         await due_now({"status": "pending"})
         async with asyncio.timeout(PATIENCE_SECONDS):
             while await deliveries({"status": "pending"}):

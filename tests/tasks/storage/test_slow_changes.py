@@ -22,7 +22,7 @@ pytestmark = pytest.mark.real
 async def count_changes() -> int:
     """How many changes of single tasks MongoDB is carrying out."""
     ours = {"active": True, "ns": collection(TaskDocument).full_name, "command.findAndModify": TaskDocument.Settings.name}
-    found = service(Database)._client.admin.aggregate([{"$currentOp": {}}, {"$match": ours}])
+    found = collection(TaskDocument).database.client.admin.aggregate([{"$currentOp": {}}, {"$match": ours}])
     return len(await found.to_list(None))
 
 
