@@ -9,21 +9,15 @@ import argparse
 import contextlib
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from time import monotonic, sleep
 from unittest.mock import patch
 
 import abuse_bodies
 import abuse_queries
 from abuse_load import SETTLE_SECONDS, Attack, Caller, Memory, World, attacked, prepare
-from bench_load import SECRET, SMALL, Bench
-from pydantic import SecretStr
-
-from taskapi.core.settings import Settings
-from taskapi.db import embedded
+from bench_load import SMALL, own_bench
 
 ATTACKS: dict[str, Attack] = {**abuse_queries.ATTACKS, **abuse_bodies.ATTACKS}
 IDLE_SECONDS = 3
@@ -76,13 +70,8 @@ def wait_until_settled(memory: Memory, before: float) -> float:
 @contextlib.contextmanager
 def world_of(name: str, tasks: int) -> Iterator[World]:
     """Starts a server with its own MongoDB and two accounts."""
-    with tempfile.TemporaryDirectory(prefix="taskapi-abuse-") as folder:
-        settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=Path(folder) / "data")
-        with embedded.provide(settings) as complete, patch.dict("os.environ", ATTACKS[name].settings):
-            assert complete.mongodb_uri
-            uri = complete.mongodb_uri.get_secret_value()
-            with Bench(uri, Path(folder)).server("taskapi") as (url, pid):
-                yield prepare(url, pid, uri, SMALL, tasks)
+    with own_bench("abuse") as bench, patch.dict("os.environ", ATTACKS[name].settings), bench.server("taskapi") as (url, pid):
+        yield prepare(url, pid, bench.uri, SMALL, tasks)
 
 
 def main() -> None:

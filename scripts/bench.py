@@ -12,24 +12,19 @@ import shlex
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import bench_page
 import bench_peers
 from bench_compare import compare
-from bench_load import SECRET, Bench, pin_mongod, prepare
+from bench_load import Bench, own_bench, pin_mongod, prepare
 from bench_page import PAGE, Result
 from bench_scale import require_space, scale
 from bench_soak import soak
 from bench_streams import measure_streams
 from bench_workers import compare_workers
-from pydantic import SecretStr
 from pymongo import MongoClient
-
-from taskapi.core.settings import Settings
-from taskapi.db import embedded
 
 CACHE_GIB = 4  # of MongoDB: with a small one, it evicts what is written, on the core that it shares with the load
 
@@ -107,17 +102,10 @@ def main() -> None:
         require_space(options.scale)
     names = choose_peers() if options.peers else ["floor", "taskapi"] if section is None else ["taskapi"]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as name:
-        folder = Path(name)
-        settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=folder / "data", mongod_cache_gb=CACHE_GIB)
-        with embedded.provide(settings) as complete:
-            assert complete.mongodb_uri
-            bench = Bench(complete.mongodb_uri.get_secret_value(), folder)
-            pin_mongod(folder)
-            result = measure(options, bench, names)
-            text = bench_page.render(
-                result, f"./scripts/bench {shlex.join(sys.argv[1:])}".strip(), describe_versions(bench, names)
-            )
+    with own_bench("bench", mongod_cache_gb=CACHE_GIB) as bench:
+        pin_mongod(bench.folder)
+        result = measure(options, bench, names)
+        text = bench_page.render(result, f"./scripts/bench {shlex.join(sys.argv[1:])}".strip(), describe_versions(bench, names))
     print(text)
     if page and section:
         bench_page.write(page, section, text)

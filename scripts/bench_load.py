@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,11 @@ from typing import Any
 import bench_peers
 import httpx
 from bson import ObjectId
+from pydantic import SecretStr
 from pymongo import MongoClient
+
+from taskapi.core.settings import Settings
+from taskapi.db import embedded
 
 SECRET = "a-secret-for-the-bench-0123456789abcdef"  # noqa: S105
 SMALL = "taskapi_bench"
@@ -115,6 +120,16 @@ class Bench:
         assert rate, said
         assert requests, said
         return Measure(float(rate[1]), int(requests[1]), latencies["50"], latencies["99"], failed)
+
+
+@contextlib.contextmanager
+def own_bench(name: str, data: Path | None = None, **settings: Any) -> Iterator[Bench]:
+    """A bench with a MongoDB of its own. All of it is in a temporary folder, except ``data`` if that is given."""
+    with tempfile.TemporaryDirectory(prefix=f"taskapi-{name}-") as folder:
+        own = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=data or Path(folder) / "data", **settings)
+        with embedded.provide(own) as complete:
+            assert complete.mongodb_uri
+            yield Bench(complete.mongodb_uri.get_secret_value(), Path(folder))
 
 
 def lua(callers: Sequence[Caller]) -> str:

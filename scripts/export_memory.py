@@ -7,7 +7,6 @@ import argparse
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,15 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from bench_load import SECRET, Bench
+from bench_load import own_bench
 from bson import ObjectId
-from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.collection import Collection
 from tqdm import tqdm
-
-from taskapi.core.settings import Settings
-from taskapi.db import embedded
 
 BATCH = 5000
 ACCOUNT = {"username": "ada", "password": "correct horse battery"}
@@ -99,17 +94,11 @@ def main() -> None:
     parser.add_argument("--most", type=float, default=64, help="MiB that an export may take (default %(default)s)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with tempfile.TemporaryDirectory(prefix="taskapi-export-") as name:
-        settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=Path(name) / "data")
-        with embedded.provide(settings) as complete:
-            assert complete.mongodb_uri
-            uri = complete.mongodb_uri.get_secret_value()
-            bench = Bench(uri, Path(name))
-            with bench.server("taskapi") as (url, pid), MongoClient[dict[str, Any]](uri) as client:
-                token = fill(url, client[bench.database]["tasks"], options.tasks)
-                print("| format | lines | MiB | seconds | lines/s | MiB before | MiB peak | MiB more |")
-                print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
-                good = [measure(url, pid, token, kind, options.tasks, options.most) for kind in ("jsonl", "csv")]
+    with own_bench("export") as bench, bench.server("taskapi") as (url, pid), MongoClient[dict[str, Any]](bench.uri) as client:
+        token = fill(url, client[bench.database]["tasks"], options.tasks)
+        print("| format | lines | MiB | seconds | lines/s | MiB before | MiB peak | MiB more |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
+        good = [measure(url, pid, token, kind, options.tasks, options.most) for kind in ("jsonl", "csv")]
     print(f"{os.cpu_count()} cores; the server had one of them.")
     if not all(good):
         sys.exit("export_memory: a line is missing, or an export took too much memory")

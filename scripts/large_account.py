@@ -7,24 +7,18 @@ of the owner takes longer than --most seconds, or when a copy of the name, or a 
 import argparse
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
-from bench_load import SECRET, Bench
+from bench_load import Bench, own_bench
 from large_owner import PASSWORD, fill
-from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.database import Database
-
-from taskapi.core.settings import Settings
-from taskapi.db import embedded
 
 OTHER = {"username": "somebody", "password": PASSWORD}
 IDLE_SECONDS = 10
@@ -153,14 +147,10 @@ def main() -> None:
     parser.add_argument("--most", type=float, default=1, help="seconds for a change of the owner (default %(default)s)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with tempfile.TemporaryDirectory(prefix="taskapi-large-") as name:
-        settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=Path(name) / "data")
-        with embedded.provide(settings) as complete:
-            assert complete.mongodb_uri
-            bench = Bench(complete.mongodb_uri.get_secret_value(), Path(name))
-            username = fill(bench.uri, bench.database, options.tasks)
-            with MongoClient[dict[str, Any]](bench.uri) as client:
-                wrong = measure(bench, client[bench.database], username, options.ratio, options.most)
+    with own_bench("large") as bench:
+        username = fill(bench.uri, bench.database, options.tasks)
+        with MongoClient[dict[str, Any]](bench.uri) as client:
+            wrong = measure(bench, client[bench.database], username, options.ratio, options.most)
     if wrong:
         sys.exit(f"large_account: {', '.join(wrong)}")
 

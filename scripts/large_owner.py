@@ -9,7 +9,6 @@ import argparse
 import json
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -18,17 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from bench_load import SECRET, Bench
+from bench_load import own_bench
 from passlib.hash import argon2
-from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.collection import Collection
 from seed_documents import Generator
 from tqdm import tqdm
 
 from taskapi.accounts.users.schemas import UserRead
-from taskapi.core.settings import Settings
-from taskapi.db import embedded
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import FIELDS, SORTABLE
 from taskapi.tasks.storage.pipelines import trash_pipeline
@@ -185,20 +181,16 @@ def main() -> None:
     parser.add_argument("--slow", type=float, default=0.5, help="print the queries that take more seconds (default %(default)s)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with tempfile.TemporaryDirectory(prefix="taskapi-large-") as name:
-        settings = Settings(mongodb_uri=None, secret_key=SecretStr(SECRET), data_dir=options.data or Path(name) / "data")
-        with embedded.provide(settings) as complete:
-            assert complete.mongodb_uri
-            bench = Bench(complete.mongodb_uri.get_secret_value(), Path(name))
-            username = fill(bench.uri, bench.database, options.tasks)
-            with (
-                bench.server("taskapi", patience=600, TASKAPI_MIGRATE="auto") as (url, _),
-                httpx.Client(base_url=url, timeout=60) as client,
-            ):
-                form = {"username": username, "password": PASSWORD}
-                token = client.post("/token", data=form).raise_for_status().json()["access_token"]
-                client.headers["Authorization"] = f"Bearer {token}"
-                failed = measure(client, chosen(options.kind, options.every), options)
+    with own_bench("large", options.data) as bench:
+        username = fill(bench.uri, bench.database, options.tasks)
+        with (
+            bench.server("taskapi", patience=600, TASKAPI_MIGRATE="auto") as (url, _),
+            httpx.Client(base_url=url, timeout=60) as client,
+        ):
+            form = {"username": username, "password": PASSWORD}
+            token = client.post("/token", data=form).raise_for_status().json()["access_token"]
+            client.headers["Authorization"] = f"Bearer {token}"
+            failed = measure(client, chosen(options.kind, options.every), options)
     if failed:
         sys.exit(f"large_owner: {failed} queries failed, or took more than {options.most:g} s")
 
