@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from taskapi.cli.arguments import add_action
+
 DESCRIPTION = """\
 Manage MongoDB accounts for analysts, and what is computed for them in advance, in the MongoDB of TASKAPI_MONGODB_URI or else in
 the embedded one; the API may be running. Such an account can read the views of the service, such as v_tasks, and nothing else.
@@ -22,13 +24,12 @@ def add_to(commands: Any) -> None:
     _action(actions, "revoke", "remove an account, and end what it does at the moment")
     actions.add_parser("list", help="print all accounts")
     actions.add_parser("update", help="after an upgrade: let all accounts read the views of this version")
-    about = "bring the daily figures (v_days, v_task_days) up to date"
-    refresh = actions.add_parser("refresh", help=about, description=f"{about.capitalize()}.")
+    refresh = add_action(actions, "refresh", "bring the daily figures (v_days, v_task_days) up to date")
     refresh.add_argument("--full", action="store_true", help="count all tasks, not only those of users of whom one has changed")
 
 
 def _action(actions: Any, name: str, about: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+    parser = add_action(actions, name, about)
     parser.add_argument("name", help="the name of the account: letters, digits, and _ . -")
     return parser
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from taskapi.cli.arguments import whole_number
 from taskapi.core.errors import StartupError
 
 DESCRIPTION = """\
@@ -30,8 +31,9 @@ def add_to(commands: Any) -> None:
         help=f"which tables to write beside tasks and users, comma-separated: {', '.join(OPTIONAL)} (default: all)",
     )
     extract.add_argument("--full", action="store_true", help="begin anew: read everything, and replace what the folder holds")
+    tasks = whole_number("number of tasks", 100_000_000)
     extract.add_argument(
-        "--rows-per-file", metavar="N", type=_count, default=250_000, help="tasks in a file, at most about (default %(default)s)"
+        "--rows-per-file", metavar="N", type=tasks, default=250_000, help="tasks in a file, at most about (default %(default)s)"
     )
 
 
@@ -52,9 +54,3 @@ def _tables(text: str) -> tuple[str, ...]:
     if unknown := [name for name in names if name not in (*OPTIONAL, "tasks", "users")]:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of tasks, users, {', '.join(OPTIONAL)}")
     return tuple(name for name in OPTIONAL if name in names)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= 100_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100,000,000")
-    return int(text)

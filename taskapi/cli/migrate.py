@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from taskapi.cli.arguments import add_action
 from taskapi.core.errors import StartupError
 
 DESCRIPTION = """\
@@ -19,24 +20,19 @@ def add_to(commands: Any) -> None:
     """Adds the command to the subparsers of ``taskapi``."""
     migrate = commands.add_parser("migrate", help="bring the database to the shape of this version", description=DESCRIPTION)
     actions = migrate.add_subparsers(dest="action", required=True)
-    _action(actions, "status", "print the migrations, which of them were applied, and indexes that differ")
-    up = _action(actions, "up", "apply the migrations that are left, and create or repair indexes")
+    add_action(actions, "status", "print the migrations, which of them were applied, and indexes that differ")
+    up = add_action(actions, "up", "apply the migrations that are left, and create or repair indexes")
     up.add_argument(
         "--contract",
         action="store_true",
         help="also apply those of the contract phase, and drop former indexes; first stop all workers of the previous version",
     )
     up.add_argument("--dry-run", action="store_true", help="only print what would be done, and to how many documents")
-    verify = _action(
+    verify = add_action(
         actions, "verify", "look through all documents for what the applied migrations should have changed, and for invalid ones"
     )
     verify.add_argument("--fix", action="store_true", help="first repair invalid documents, where only one value can be right")
     verify.add_argument("--dry-run", action="store_true", help="with --fix: only print what would be repaired")
-
-
-def _action(actions: Any, name: str, about: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-    return parser
 
 
 def run(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from taskapi.cli.arguments import utf8
+from taskapi.cli.arguments import utf8, whole_number
 from taskapi.core.errors import StartupError
 
 DESCRIPTION = """\
@@ -22,7 +22,8 @@ def add_to(commands: Any) -> None:
     report.add_argument("--to", metavar="FILE.html", type=_page, help="write a page with charts, not tables to the terminal")
     report.add_argument("--owner", metavar="NAME", type=utf8, help="only the tasks of this user (default: of all)")
     report.add_argument("--daily", action="store_true", help="as of the last taskapi analytics refresh: quick, in UTC")
-    report.add_argument("--weeks", metavar="N", type=_weeks, default=12, help="how many, with this one (default %(default)s)")
+    weeks = whole_number("number of weeks", MAX_WEEKS)
+    report.add_argument("--weeks", metavar="N", type=weeks, default=12, help="how many, with this one (default %(default)s)")
     report.add_argument(
         "--tz", metavar="ZONE", type=_zone, default="UTC", help="the IANA time zone of days and weeks (default %(default)s)"
     )
@@ -41,12 +42,6 @@ def _page(text: str) -> Path:
     if Path(text).suffix.lower() not in (".html", ".htm"):
         raise argparse.ArgumentTypeError(f"{text!r} does not end in .html")
     return Path(text)
-
-
-def _weeks(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= MAX_WEEKS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of weeks (1 to {MAX_WEEKS})")
-    return int(text)
 
 
 def _zone(text: str) -> str:

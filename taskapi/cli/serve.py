@@ -27,6 +27,7 @@ from taskapi.cli import migrate as cli_migrate
 from taskapi.cli import report as cli_report
 from taskapi.cli import server
 from taskapi.cli import users as cli_users
+from taskapi.cli.arguments import whole_number
 from taskapi.cli.supervisor import Supervisor
 from taskapi.core import env_file, logs
 from taskapi.core.errors import StartupError
@@ -63,8 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="run the API, and a MongoDB when TASKAPI_MONGODB_URI is not set")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    serve.add_argument("--port", type=_port, default=8000, help="port to listen on (default %(default)s)")
-    serve.add_argument("--workers", type=_count, default=1, help="number of worker processes (default %(default)s)")
+    serve.add_argument("--port", type=whole_number("port", 65_535), default=8000, help="port to listen on (default %(default)s)")
+    workers = whole_number("number of workers", 256)
+    serve.add_argument("--workers", type=workers, default=1, help="number of worker processes (default %(default)s)")
     serve.add_argument("--reload", action="store_true", help="restart when the code changes")
     cli_users.add_to(commands)
     cli_backup.add_to(commands)
@@ -119,18 +121,6 @@ def _drop_output() -> None:
     """Sends standard output nowhere, also what Python flushes at its exit."""
     if sys.stdout:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port (1 to 65535)")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= 256:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers (1 to 256)")
-    return int(text)
 
 
 def _serve(host: str, port: int, workers: int, reload: bool) -> None:

@@ -5,7 +5,7 @@ import getpass
 import sys
 from typing import Any
 
-from taskapi.cli.arguments import utf8
+from taskapi.cli.arguments import add_action, utf8
 from taskapi.core.errors import StartupError
 
 DESCRIPTION = """\
@@ -35,7 +35,7 @@ def add_to(commands: Any) -> None:
 
 
 def _action(actions: Any, name: str, about: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+    parser = add_action(actions, name, about)
     parser.add_argument("name", type=utf8, help="the user name, in any case")
     return parser
 
