@@ -162,10 +162,8 @@ def serving(
 
 
 @contextmanager
-def calling(
-    server: Server, headers: dict[str, str], call: Callable[[httpx.Client, str], None], callers: int = 16
-) -> Iterator[None]:
-    """Threads that ``call`` again and again, each time with another name, until the server is gone."""
+def calling(server: Server, headers: dict[str, str], call: Callable[[httpx.Client, str], None]) -> Iterator[None]:
+    """Sixteen threads that ``call`` again and again, each time with another name, until the server is gone."""
 
     def run(caller: int) -> None:
         with server.client(headers=headers) as client, contextlib.suppress(httpx.TransportError):

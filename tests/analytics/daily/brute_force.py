@@ -91,11 +91,11 @@ def _of_task(task: BSON) -> dict[datetime, Day]:
         if begun and status == "done":
             on(done).cycle[(done - begun[0]) // HOUR] += 1
     if task["state"] in ("active", "trash"):
-        _add_changes(task, found, on)
+        _add_changes(task, on)
     return found
 
 
-def _add_changes(task: BSON, found: Any, on: Any) -> None:
+def _add_changes(task: BSON, on: Any) -> None:
     state, firsts = dict(task), dict[str, datetime]()
     for entry in reversed(task["history"]):
         for name, before in entry["before"].items():

@@ -4,7 +4,7 @@ import asyncio
 import csv
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,6 @@ def current_children(to: Path, table: str) -> list[Row]:
 async def stored_tasks() -> list[Row]:
     found: list[Row] = await collection(TaskDocument).find({"state": "active"}).to_list(None)
     return found
-
-
-def utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC)
 
 
 async def require_equal(to: Path) -> None:
