@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -169,7 +170,7 @@ def _body(status: int, code: str, detail: str, faults: Sequence[FieldError] | No
         "request_id": request,
     }
     if faults is not None:
-        body["details"] = [{"field": f.field, "message": f.message, "type": f.type} for f in faults]
+        body["details"] = [asdict(fault) for fault in faults]
     return body
 
 

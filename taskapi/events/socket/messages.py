@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -239,7 +240,7 @@ def error_message(error: DomainError, subscription: str | None = None) -> str:
     if subscription is not None:
         body["id"] = subscription
     if error.faults is not None:
-        body["details"] = [{"field": fault.field, "message": fault.message, "type": fault.type} for fault in error.faults]
+        body["details"] = [asdict(fault) for fault in error.faults]
     return json.dumps(body, separators=(",", ":"))
 
 

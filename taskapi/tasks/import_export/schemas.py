@@ -2,6 +2,7 @@
 
 from bisect import bisect
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -155,6 +156,6 @@ class ImportReport(ReadModel):
         known = len(self.errors) + len(faults)
         place = bisect(self.errors, number, key=lambda error: error.line)  # some are found only when later lines have been read
         left = MAX_ERRORS - place
-        added = [LineError(line=number, field=f.field, message=f.message, type=f.type) for f in faults[:left]]
+        added = [LineError(line=number, **asdict(fault)) for fault in faults[:left]]
         self.errors[place:] = [*added, *self.errors[place:]][:left]
         self.errors_omitted += known - len(self.errors)

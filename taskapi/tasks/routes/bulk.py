@@ -1,6 +1,7 @@
 """Routes that change many tasks."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -58,7 +59,7 @@ class OperationResult(ReadModel):
 def _show(error: DomainError) -> OperationError:
     details: list[Any] | None = None
     if error.faults is not None:
-        details = [ProblemDetail(field=fault.field, message=fault.message, type=fault.type) for fault in error.faults]
+        details = [ProblemDetail(**asdict(fault)) for fault in error.faults]
     return OperationError(error=error.code, detail=error.detail, details=details)
 
 

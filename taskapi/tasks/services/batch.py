@@ -1,7 +1,7 @@
 """Runs a list of operations in one request: each independently, or all or none."""
 
 from collections.abc import AsyncIterator, Awaitable, Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -237,4 +237,4 @@ def at_operation(index: int, error: DomainError) -> list[FieldError]:
     place = f"operations.{index}"
     if error.faults is None:
         return [FieldError(place, error.detail, error.code)]
-    return [FieldError(f"{place}.{fault.field}", fault.message, fault.type) for fault in error.faults]
+    return [replace(fault, field=f"{place}.{fault.field}") for fault in error.faults]
