@@ -5,15 +5,12 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 
 from taskapi.accounts.dependencies import AccountHolder, Admin
-from taskapi.audit import queries
 from taskapi.audit.dependencies import SecurityEvents
 from taskapi.audit.schemas import AllEventsQuery, EventQuery, SecurityEventRead
 from taskapi.core.errors import QueryTimeout
-from taskapi.core.settings import Settings
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
 from taskapi.web.routing import page_headers, path_to, strict_router
-from taskapi.web.services import services_of
 
 router = strict_router()
 PAGE: dict[str, Any] = {
@@ -32,7 +29,7 @@ async def list_own_events(
     query: Annotated[EventQuery, Query()], user: AccountHolder, events: SecurityEvents, request: Request, response: Response
 ) -> list[SecurityEventRead]:
     """The security events of your account, newest first: sign-ins, failures, changes of passwords, tokens and roles."""
-    page = await queries.list_for_user(events, user.object_id, query, services_of(request)[Settings].query_timeout_ms)
+    page = await events.list_for_user(user.object_id, query)
     response.headers.update(page_headers(path_to(request, router, "list_own_events"), query, page.total))
     return page.entries
 
@@ -47,6 +44,6 @@ async def list_events(
     query: Annotated[AllEventsQuery, Query()], _: Admin, events: SecurityEvents, request: Request, response: Response
 ) -> list[SecurityEventRead]:
     """The security events of all accounts, newest first; for admins."""
-    page = await queries.list_all(events, query, services_of(request)[Settings].query_timeout_ms)
+    page = await events.list_all(query)
     response.headers.update(page_headers(path_to(request, router, "list_events"), query, page.total))
     return page.entries

@@ -29,6 +29,7 @@ from taskapi.accounts.users.renaming_repository import RenamingRepository
 from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.service import UserService
 from taskapi.audit.repository import SecurityEventRepository
+from taskapi.audit.service import SecurityEventService
 from taskapi.core.keys import Keyring
 from taskapi.core.settings import Settings
 from taskapi.db.connection import Database
@@ -42,6 +43,7 @@ MAIL_SECONDS = 5  # between two checks for mails that other workers left
 def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> Iterator[object]:
     """The repositories and services of accounts, security events and mails, which ``send`` sends."""
     yield (events := SecurityEventRepository(database, timedelta(days=settings.event_days)))
+    yield SecurityEventService(events, settings.query_timeout_ms)
     yield (mails := MailRepository(database))
     yield (users := UserRepository(database))
     yield (emails := EmailRepository(database))

@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator
 
 from bson import ObjectId
 
-from taskapi.audit.queries import SOURCE, for_owner
 from taskapi.audit.repository import SecurityEventRepository
 from taskapi.audit.schemas import SecurityEventRead
+from taskapi.audit.service import SOURCE, for_owner
 from taskapi.db import damaged
 from taskapi.db.connection import BSON
 from taskapi.web.streaming import rendered

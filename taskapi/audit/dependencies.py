@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from taskapi.audit.recorder import AuditLog
 from taskapi.audit.repository import SecurityEventRepository
+from taskapi.audit.service import SecurityEventService
 from taskapi.web.services import provided, services_of
 
 
@@ -16,4 +17,4 @@ async def audit_log(request: Request) -> AuditLog:
 
 
 CallerAuditLog = Annotated[AuditLog, Depends(audit_log)]
-SecurityEvents = Annotated[SecurityEventRepository, Depends(provided(SecurityEventRepository))]
+SecurityEvents = Annotated[SecurityEventService, Depends(provided(SecurityEventService))]
