@@ -4,17 +4,15 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from taskapi.accounts.dependencies import Admin, Admins, AllAccounts, Sessions, authenticate_again
+from taskapi.accounts.dependencies import Admin, Admins, Sessions, authenticate_again
 from taskapi.accounts.errors import LastAdmin
 from taskapi.accounts.users.admin_schemas import AccountChange, UserForAdmin, UserQuery
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import QueryTimeout
 from taskapi.core.fields import object_id
-from taskapi.core.settings import Settings
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
 from taskapi.web.routing import page_headers, path_id, path_to, strict_router
-from taskapi.web.services import services_of
 
 router = strict_router(prefix="/users", tags=["admin"])
 
@@ -28,18 +26,18 @@ UserId = Annotated[str, path_id("The id of the account.")]
     responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 422, QueryTimeout)},
 )
 async def list_users(
-    query: Annotated[UserQuery, Query()], _: Admin, accounts: AllAccounts, request: Request, response: Response
+    query: Annotated[UserQuery, Query()], _: Admin, admins: Admins, request: Request, response: Response
 ) -> list[UserForAdmin]:
     """All accounts, sorted by name; for admins."""
-    page = await accounts.list_page(query, services_of(request)[Settings].query_timeout_ms)
+    page = await admins.list_page(query)
     response.headers.update(page_headers(path_to(request, router, "list_users"), query, page.total))
     return page.entries
 
 
 @router.get("/{user_id}", summary="Read an account", response_description="The account.", responses=responses(401, 403, 404))
-async def read_user(user_id: UserId, _: Admin, accounts: AllAccounts) -> UserForAdmin:
+async def read_user(user_id: UserId, _: Admin, admins: Admins) -> UserForAdmin:
     """One account; for admins."""
-    return await accounts.find(object_id(user_id))
+    return await admins.find(object_id(user_id))
 
 
 @router.patch(
@@ -60,8 +58,8 @@ async def update_user(
     "/{user_id}/sessions", status_code=204, summary="End all sessions of an account", responses=responses(401, 403, 404)
 )
 async def end_users_sessions(
-    user_id: UserId, admin: Admin, accounts: AllAccounts, sessions: Sessions, audit_log: CallerAuditLog
+    user_id: UserId, admin: Admin, admins: Admins, sessions: Sessions, audit_log: CallerAuditLog
 ) -> None:
     """End all sessions of an account; for admins."""
-    user = await accounts.find(object_id(user_id))
+    user = await admins.find(object_id(user_id))
     await sessions.end_all(user.object_id, audit_log, by=admin.object_id)

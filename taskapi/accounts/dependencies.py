@@ -22,7 +22,6 @@ from taskapi.accounts.security.scopes import MEANING, OF_ROLE, Scopes
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.sessions.service import SessionService
 from taskapi.accounts.two_factor.service import TwoFactorService
-from taskapi.accounts.users.admin_repository import AdminRepository
 from taskapi.accounts.users.admins import AdminService
 from taskapi.accounts.users.profile import ProfileService
 from taskapi.accounts.users.repository import UserRepository
@@ -270,5 +269,4 @@ SignInService = Annotated[SignIn, Depends(provided(SignIn))]
 Users = Annotated[UserService, Depends(provided(UserService))]
 Profiles = Annotated[ProfileService, Depends(provided(ProfileService))]
 Admins = Annotated[AdminService, Depends(provided(AdminService))]
-AllAccounts = Annotated[AdminRepository, Depends(provided(AdminRepository))]
 CurrentPassword = Annotated[Reauthenticator, Depends(reauthenticator)]

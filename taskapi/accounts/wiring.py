@@ -65,7 +65,7 @@ def wire(settings: Settings, database: Database, keys: Keyring, send: Send) -> I
     yield AccountRecovery(tokens, emails, hasher, throttle, outbox)
     yield UserService(users, hasher, throttle, outbox)
     yield ProfileService(users, emails, outbox)
-    yield AdminService(admins, hasher, throttle, outbox)
+    yield AdminService(admins, hasher, throttle, outbox, settings.query_timeout_ms)
 
     yield (deletions := DeletionRepository(database, admins))
     yield DeletionService(deletions, stored_sessions, timedelta(days=settings.leaving_days))

@@ -94,7 +94,7 @@ class UserCommands:
         lines = [f"{'role':8}{'state':10}{'made':12}name"]
         query = UserQuery(limit=100)
         while True:
-            page = await self.accounts.list_page(query, MAX_QUERY_MS)
+            page = await self.admins.list_page(query)
             for user in page.entries:
                 state = "disabled" if user.disabled else "leaving" if user.leaves_at else "active"
                 lines.append(f"{user.role:8}{state:10}{user.created_at:%Y-%m-%d}  {user.username}")
@@ -156,7 +156,7 @@ def wire(settings: Settings, database: Database, hasher: PasswordHasher) -> User
     throttle = throttle_of(settings, database, Keyring(settings.secrets))
     return UserCommands(
         UserService(UserRepository(database), hasher, throttle, mail),
-        AdminService(accounts, hasher, throttle, mail),
+        AdminService(accounts, hasher, throttle, mail, MAX_QUERY_MS),
         accounts,
         TwoFactorRepository(database),
         AuditLog(events, "", AGENT),

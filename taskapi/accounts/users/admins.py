@@ -1,4 +1,4 @@
-"""Changes that admins and operators make to accounts."""
+"""What admins and operators see of accounts, and change in them."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,29 @@ from taskapi.accounts.security import password_policy
 from taskapi.accounts.security.access_tokens import PasswordHasher
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.accounts.users.admin_repository import AdminRepository
-from taskapi.accounts.users.admin_schemas import AccountChange, NewPassword, UserForAdmin
+from taskapi.accounts.users.admin_schemas import AccountChange, NewPassword, UserForAdmin, UserQuery
 from taskapi.audit.recorder import AuditLog
 from taskapi.mail.queue import Outbox
+from taskapi.web.pagination import Page
 
 
 @dataclass(frozen=True, slots=True)
 class AdminService:
-    """Changes the accounts of other users."""
+    """Shows and changes the accounts of other users."""
 
     accounts: AdminRepository
     hasher: PasswordHasher
     throttle: Throttle
     mail: Outbox
+    milliseconds: int  # the time limit of a query
+
+    async def list_page(self, query: UserQuery) -> Page[UserForAdmin]:
+        """The accounts that ``query`` asks for, in the order of their names."""
+        return await self.accounts.list_page(query, self.milliseconds)
+
+    async def find(self, user_id: ObjectId | None) -> UserForAdmin:
+        """One account. Raises NotFound."""
+        return await self.accounts.find(user_id)
 
     async def change(
         self, user_id: ObjectId | None, data: AccountChange, audit_log: AuditLog, *, by: ObjectId | None = None
