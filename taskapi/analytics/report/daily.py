@@ -7,7 +7,7 @@ from itertools import accumulate
 from math import ceil
 from typing import Final
 
-from taskapi.analytics.report.figures import PRIORITIES, Count, DurationClass, Flow, LeadTimes, Report, Week
+from taskapi.analytics.report.figures import Count, DurationClass, Flow, LeadTimes, Report, Week, count_priorities
 from taskapi.analytics.report.repository import DERIVED, ReportRepository
 from taskapi.core.clock import day_of, in_utc, midnight
 from taskapi.core.errors import StartupError
@@ -47,7 +47,7 @@ def make_daily_report(views: ReportRepository, database: str, weeks: int, *, ste
         weeks=[_week(days, period, flow, at) for period, flow in zip(periods, flows[1:], strict=True)],
         lead_times=_lead_times(recent),
         overdue_tags=tags,
-        open_priorities=_open_priorities(days),
+        open_priorities=count_priorities((each["priority"], each["tasks"]) for day in days for each in day["open_priorities"]),
         changed_fields=_changed_fields(recent),
         is_daily=True,
     )
@@ -88,14 +88,6 @@ def _lead_times(days: Sequence[BSON]) -> LeadTimes:
         for percent in (50, 85)
     )
     return LeadTimes(classes, median, p85)
-
-
-def _open_priorities(days: Sequence[BSON]) -> list[Count]:
-    counts = Counter[str | None]({str(priority): 0 for priority in PRIORITIES})
-    for day in days:
-        for each in day["open_priorities"]:
-            counts[str(each["priority"]) if each["priority"] in PRIORITIES else None] += each["tasks"]
-    return [Count(name, count) for name, count in counts.items()]
 
 
 def _changed_fields(days: Sequence[BSON]) -> list[Count]:

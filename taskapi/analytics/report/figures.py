@@ -1,10 +1,11 @@
 """The figures of a report."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from taskapi.tasks.schemas import Status
 
@@ -66,6 +67,14 @@ class Count:
 
     name: str | None
     count: int
+
+
+def count_priorities(found: Iterable[tuple[Any, int]]) -> list[Count]:
+    """The numbers of tasks by priority, highest first. What a script has stored in its place counts as none."""
+    counts = Counter[str | None]({str(priority): 0 for priority in PRIORITIES})
+    for priority, tasks in found:
+        counts[str(priority) if priority in PRIORITIES else None] += tasks
+    return [Count(name, count) for name, count in counts.items()]
 
 
 @dataclass(frozen=True)

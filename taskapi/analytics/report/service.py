@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 
-from taskapi.analytics.report.figures import PRIORITIES, Count, DurationClass, Flow, LeadTimes, Report, Week
+from taskapi.analytics.report.figures import Count, DurationClass, Flow, LeadTimes, Report, Week, count_priorities
 from taskapi.analytics.report.repository import Place, ReportRepository
 from taskapi.core.clock import day_of, midnight, utc_now
 from taskapi.db.connection import BSON
@@ -62,7 +62,9 @@ def make_report(
         weeks=_weeks(periods, tasks, flows[1:], now),
         lead_times=lead_times,
         overdue_tags=tags,
-        open_priorities=_open_priorities(tasks),
+        open_priorities=count_priorities(
+            (each["_id"]["priority"], each["tasks"]) for each in tasks if each["_id"]["status"] != Status.done
+        ),
         changed_fields=fields,
     )
 
@@ -109,12 +111,3 @@ def _place(classes: Sequence[DurationClass], place: int) -> Place:
             return Place(each.low, each.high, place)
         place -= each.tasks
     raise IndexError(place)
-
-
-def _open_priorities(tasks: Sequence[BSON]) -> list[Count]:
-    counts = Counter[str | None]({str(priority): 0 for priority in PRIORITIES})
-    for each in tasks:
-        if each["_id"]["status"] != Status.done:
-            priority = each["_id"]["priority"]
-            counts[str(priority) if priority in PRIORITIES else None] += each["tasks"]
-    return [Count(name, count) for name, count in counts.items()]
