@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from taskapi.accounts.dependencies import Admin, Admins, Sessions, authenticate_again
+from taskapi.accounts.callers import authenticate_again
+from taskapi.accounts.dependencies import Admin, Admins, Sessions
 from taskapi.accounts.errors import LastAdmin
 from taskapi.accounts.users.admin_schemas import AccountChange, UserForAdmin, UserQuery
 from taskapi.audit.dependencies import CallerAuditLog

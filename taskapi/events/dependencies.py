@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import SecurityScopes
 
-from taskapi.accounts.dependencies import BearerAccount, Caller, TaskReader, admit_caller, authenticate
+from taskapi.accounts.callers import Caller, admit_caller, authenticate
+from taskapi.accounts.dependencies import BearerAccount, TaskReader
 from taskapi.events.tickets import Tickets
 from taskapi.web.request_state import state_of
 from taskapi.web.services import provided, services_of

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from bson import ObjectId
 
 from taskapi.accounts.api_tokens.service import ApiTokenService, TokenOwner
-from taskapi.accounts.dependencies import Caller
+from taskapi.accounts.callers import Caller
 from taskapi.accounts.security.scopes import OF_ROLE
 from taskapi.accounts.users.repository import UserRepository
 from taskapi.accounts.users.schemas import Account, UserRead

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from taskapi.accounts.auth.loaders import AccountLoader, TokenOwnerLoader
-from taskapi.accounts.dependencies import Caller
+from taskapi.accounts.callers import Caller
 from taskapi.accounts.security.scopes import OF_ROLE
 from taskapi.accounts.sessions.repository import SessionRepository
 from taskapi.core.clock import in_utc, utc_now

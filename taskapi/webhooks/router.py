@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response, Security
 
-from taskapi.accounts.dependencies import Caller, account_principal, authenticate_again
+from taskapi.accounts.callers import Caller, authenticate_again
+from taskapi.accounts.dependencies import account_principal
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import QueryTimeout
 from taskapi.core.fields import object_id

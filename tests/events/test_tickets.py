@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from taskapi.accounts.dependencies import Caller
+from taskapi.accounts.callers import Caller
 from taskapi.accounts.sessions.documents import SessionDocument
 from taskapi.accounts.users.documents import UserDocument
 from taskapi.core.clock import in_utc, parse_rfc3339, utc_now

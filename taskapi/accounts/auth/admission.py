@@ -7,7 +7,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from taskapi.accounts.dependencies import authenticate
+from taskapi.accounts.callers import authenticate
 from taskapi.core.memory import MemoryReturn
 from taskapi.web.admission import Work, admit, work_of
 from taskapi.web.negotiation import Negotiated

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response, Security
 
+from taskapi.accounts.callers import Caller
 from taskapi.accounts.deletion import export
 from taskapi.accounts.deletion.export import AccountExporters
 from taskapi.accounts.deletion.schemas import Departure, LeavingRead
 from taskapi.accounts.deletion.service import DeletionService
-from taskapi.accounts.dependencies import AccountSession, Caller, CurrentPassword, account_principal
+from taskapi.accounts.dependencies import AccountSession, CurrentPassword, account_principal
 from taskapi.accounts.errors import ExportUnderWay, LastAdmin, Overloaded, SessionRequired, TooManyAttempts, WrongPassword
 from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.web import admission

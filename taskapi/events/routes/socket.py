@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from taskapi.accounts.dependencies import Caller, admit_caller, identify
+from taskapi.accounts.callers import Caller, admit_caller, identify
 from taskapi.core.errors import DomainError, InsufficientScope, InvalidInput, NotAuthenticated
 from taskapi.db.errors import to_domain_error
 from taskapi.events.errors import AuthenticationTooLate

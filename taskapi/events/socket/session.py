@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from taskapi.accounts.dependencies import Caller
+from taskapi.accounts.callers import Caller
 from taskapi.accounts.security.request_quota import RequestLimit
 from taskapi.core.errors import DomainError, TooManyRequests
 from taskapi.events.errors import AlreadyAuthenticated, SubscriptionExists, TooManySubscriptions, UnknownSubscription

@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.types import Scope
 
-from taskapi.accounts.dependencies import authenticate
+from taskapi.accounts.callers import authenticate
 from taskapi.accounts.security.throttling import Throttle
 from taskapi.core.errors import NotAuthenticated
 from taskapi.web.services import services_of
