@@ -7,9 +7,9 @@ from typing import Any
 import pymongo
 from beanie import Document
 
-from taskapi.db.connection import BSON, Database
+from taskapi.db.connection import Database
 from taskapi.db.validation import SCAN_SECONDS
-from taskapi.db.validators import single_conditions, validator
+from taskapi.db.validators import models_of, single_conditions, validator
 
 MAX_NAMED = 10  # in each collection
 MAX_REASONS = 5
@@ -53,13 +53,10 @@ async def _reasons(
     database: Database, document: type[Document], ids: Sequence[Any], *, lenient: bool
 ) -> list[tuple[Any, list[str]]]:
     """What is wrong with these documents. If there are several models, the one counts with which the least is wrong."""
-    rules: list[BSON] = [*getattr(document.Settings, "rules", ())]
-    if not lenient:
-        rules += getattr(document.Settings, "later_rules", ())
     collection, by_model = database.collection(document), list[list[list[str]]]()
-    for model in (document, *getattr(document.Settings, "variants", ())):
+    for model, rules in models_of(document, lenient=lenient):
         wrong: list[list[str]] = [[] for _ in ids]
-        for name, condition in single_conditions(model, rules if model is document else (), lenient=lenient):
+        for name, condition in single_conditions(model, rules, lenient=lenient):
             matching = {"_id": {"$in": list(ids)}, "$nor": [condition]}
             refused = [each["_id"] for each in await collection.find(matching, {"_id": 1}).to_list(None)]
             for place, document_id in enumerate(ids):

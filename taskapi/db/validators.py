@@ -65,10 +65,18 @@ class Growing:
 
 def validator(document: type[Document], *, lenient: bool = False, thorough: bool = False) -> BSON:
     """The validator of a document's collection, as ``collMod`` accepts it. ``thorough`` ones have no shorter forms."""
-    rules = [*getattr(document.Settings, "rules", ()), *(() if lenient else getattr(document.Settings, "later_rules", ()))]
-    own = _condition(document, rules, lenient=lenient, thorough=thorough)
-    variants = [_condition(each, (), lenient=lenient, thorough=thorough) for each in getattr(document.Settings, "variants", ())]
+    own, *variants = (
+        _condition(model, rules, lenient=lenient, thorough=thorough) for model, rules in models_of(document, lenient=lenient)
+    )
     return {"$or": [own, *variants]} if variants else own
+
+
+def models_of(document: type[Document], *, lenient: bool) -> Iterator[tuple[type[BaseModel], Sequence[BSON]]]:
+    """The models of a collection, each with the rules beside those of its fields; a document meets one of them."""
+    rules = [*getattr(document.Settings, "rules", ()), *(() if lenient else getattr(document.Settings, "later_rules", ()))]
+    yield document, rules
+    for variant in getattr(document.Settings, "variants", ()):
+        yield variant, ()
 
 
 def json_schema(model: type[BaseModel], *, lenient: bool = False, is_whole: bool = True) -> BSON:
