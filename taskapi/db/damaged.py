@@ -24,13 +24,13 @@ from pydantic_core import PydanticUndefined
 
 from taskapi.core.clock import in_utc, midnight, rfc3339
 from taskapi.core.fields import absent
+from taskapi.db.integers import INT32_MAX, INT32_MIN
 
 log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
 BSON = dict[str, Any]
 
-MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1  # for a number that is not stored as an integer
 MAX_NAMED = 10  # documents that the log names per request
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MISSING: Any = object()
@@ -118,11 +118,14 @@ def json_value(value: Any) -> Any:
 
 
 def integer(value: Any) -> int:
-    """The integer that is shown for a stored number; 1 if it is not a number. Pipelines apply the same rule to ``version``."""
+    """The integer that is shown for a stored number; 1 if it is not a number. Pipelines apply the same rule to ``version``.
+
+    Of a number that is not stored as an integer, the whole part is shown if a 32-bit integer holds it, else 1 as well.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     number = _finite(value)
-    return int(number) if number is not None and MIN_INTEGER <= int(number) <= MAX_INTEGER else 1
+    return int(number) if number is not None and INT32_MIN <= int(number) <= INT32_MAX else 1
 
 
 def _finite(value: Any) -> float | Decimal | None:

@@ -23,10 +23,10 @@ from pydantic.fields import FieldInfo
 
 from taskapi.core.fields import Distinct, TextRule
 from taskapi.db.expressions import MAX_TIME, MIN_TIME
+from taskapi.db.integers import INT32_MAX
 
 BSON = dict[str, Any]
 
-MAX_INT = 2**31 - 1
 _TYPES: dict[Any, BSON] = {
     str: {"bsonType": "string"},
     bool: {"bsonType": "bool"},
@@ -240,7 +240,7 @@ def _scalar(annotation: Any, rules: list[Any]) -> BSON:
             schema["pattern"] = pattern.removesuffix("$") + r"\z"  # in MongoDB, $ also matches before a last line feed
         elif getattr(rule, "strip_whitespace", False):
             refused += _NOT_BLANK_AT_ENDS
-    if annotation is int and schema.get("maximum", MAX_INT + 1) <= MAX_INT:
+    if annotation is int and schema.get("maximum", INT32_MAX + 1) <= INT32_MAX:
         schema["bsonType"] = "int"
     if refused:
         schema["not"] = {"bsonType": "string", "pattern": "|".join(dict.fromkeys(refused))}

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from taskapi.db.connection import BSON
+from taskapi.db.integers import INT32_MAX
 from taskapi.stats.expressions import count_not_after
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.marks import UNRECORDED_STATUS_CHANGES
@@ -17,7 +18,6 @@ from taskapi.tasks.storage.marks import UNRECORDED_STATUS_CHANGES
 _STATUSES: Final = tuple(Status)  # each is stored by its place here; the first stands for what is no status
 _NONE: Final = len(_STATUSES)  # in place of the status before the first
 _CODES: Final = _NONE + 1
-_MAX_INTEGER: Final = 2**31 - 1
 _CODE: Final[BSON] = {"$max": [{"$indexOfArray": [list(_STATUSES), "$$this.status"]}, 0]}
 _IS_RECORDED: Final[BSON] = {"$and": [{"$isArray": "$status_changes"}, {"$ne": ["$status_changes", []]}]}
 _BEGINS_AT_CREATION: Final[BSON] = {
@@ -26,7 +26,7 @@ _BEGINS_AT_CREATION: Final[BSON] = {
 _FROM_CREATION: Final[BSON] = {
     "$let": {
         "vars": {"first": {"$first": "$status_changes"}},
-        "in": {"$concatArrays": [[{"status": "$$first.status"}], {"$slice": ["$status_changes", 1, _MAX_INTEGER]}]},
+        "in": {"$concatArrays": [[{"status": "$$first.status"}], {"$slice": ["$status_changes", 1, INT32_MAX]}]},
     }
 }
 _BEGUN: Final[BSON] = {

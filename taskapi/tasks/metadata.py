@@ -10,13 +10,14 @@ from bson import Int64
 from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from taskapi.db.integers import INT64_MAX, INT64_MIN
+
 JSONObject = dict[str, Any]
 _SCALARS = {str, int, Int64, bool, NoneType}  # types that are JSON, whatever their value
 
 MAX_BYTES = 16 * 1024  # as compact JSON in UTF-8
 MAX_DEPTH = 6  # the object itself is the first level
 MAX_KEYS = 200
-MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1  # the integers of BSON
 
 
 def _levels(value: Any) -> Iterator[list[Any]]:
@@ -41,7 +42,7 @@ def check(metadata: JSONObject) -> JSONObject:
             if isinstance(value, dict):
                 keys += len(value)
                 _check_names(value)
-            elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
+            elif isinstance(value, int) and not INT64_MIN <= value <= INT64_MAX:
                 raise PydanticCustomError("metadata_integer", "should contain only integers of at most 64 bits")
         if keys > MAX_KEYS:
             raise PydanticCustomError("metadata_keys", "should have at most 200 keys in total")

@@ -9,13 +9,13 @@ from fastapi import Depends, Request
 
 from taskapi.core.errors import PreconditionRequired
 from taskapi.core.settings import Settings
+from taskapi.db.integers import INT64_MAX, INT64_MIN
 from taskapi.web.services import services_of
 
 ANY = "*"
 ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
 CODINGS = frozenset({"gzip", "br", "zstd", "deflate", "compress", "bzip2"})
 VERSION = re.compile(r"(0|-?[1-9][0-9]{0,18})(?:\.[1-9][0-9]{0,9})?", re.ASCII)  # a script may have stored one below 1
-MIN_VERSION, MAX_VERSION = -(2**63), 2**63 - 1  # what MongoDB holds
 ETAG_HEADER = {"ETag": {"description": "The entity tag of this version.", "schema": {"type": "string"}, "example": '"1"'}}
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "Your copy is current.", "headers": ETAG_HEADER}}
 
@@ -82,7 +82,7 @@ async def offered_versions(request: Request) -> frozenset[int] | None:
         return None
     # A weak tag is one of ours that a compressing proxy has weakened; its version is still exact.
     versions = (int(match[1]) for match in map(VERSION.fullmatch, given) if match)
-    return frozenset(version for version in versions if MIN_VERSION <= version <= MAX_VERSION)
+    return frozenset(version for version in versions if INT64_MIN <= version <= INT64_MAX)
 
 
 async def expected_versions(request: Request) -> frozenset[int] | None:

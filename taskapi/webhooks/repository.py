@@ -11,13 +11,13 @@ from taskapi.core.clock import utc_now
 from taskapi.db.batches import delete_all
 from taskapi.db.connection import BSON, Database, Session, acknowledged
 from taskapi.db.expressions import integer_or_one, literals
+from taskapi.db.integers import INT64_MAX
 from taskapi.db.transactions import transaction
 from taskapi.webhooks.documents import MAX_WEBHOOKS, DisabledReason, WebhookDocument
 
 OLDEST: Final = {"_id": ASCENDING}
 SHOWN_VERSION: Final = integer_or_one("$version")
 NEXT_VERSION: Final = {"$add": [SHOWN_VERSION, 1]}
-MAX_VERSION: Final = 2**63 - 1  # MongoDB's next number is no integer
 FOR_DISPATCH: Final = dict.fromkeys(("user", "events", "where", "begins_after"), 1)
 
 
@@ -132,7 +132,8 @@ class WebhookRepository:
         """Disables a webhook. False when it is gone, was disabled already, or sends elsewhere by now."""
         values = {"enabled": False, "disabled_reason": reason, "updated_at": utc_now()}
         same = {"_id": hook["_id"], "url": hook.get("url"), "enabled": True}
-        update = [{"$set": {**values, "version": {"$min": [NEXT_VERSION, MAX_VERSION]}}}]
+        version = {"$min": [NEXT_VERSION, INT64_MAX]}  # the number after it would be no integer
+        update = [{"$set": {**values, "version": version}}]
         return (await self._hooks.update_one(same, update)).modified_count == 1
 
     async def stream_for_user(self, user: ObjectId) -> AsyncGenerator[list[BSON], None]:

@@ -9,9 +9,9 @@ from typing import Final
 from taskapi.accounts.users.documents import NAME_KEY, UserDocument
 from taskapi.db.connection import BSON
 from taskapi.db.expressions import NO_LIST
+from taskapi.db.integers import INT32_MAX
 from taskapi.db.migrations.backfill import Backfill
 from taskapi.db.migrations.repair import Repair, whole_number
-from taskapi.db.validators import MAX_INT
 
 COUNTERS: Final = ("renames", "last_admin_checks", "authenticator.last_step")
 ABSENT: Final = (  # without a value; null is read alike
@@ -86,7 +86,7 @@ REPAIRS: Final = (
         _repair(
             f"{name}_integer",
             f"Whole numbers of another type in {name}: store them as int.",
-            whole_number(name, ["double", "decimal"], 0, MAX_INT),
+            whole_number(name, ["double", "decimal"], 0, INT32_MAX),
             [{"$set": {name: {"$toInt": f"${name}"}}}],
         )
         for name in COUNTERS

@@ -10,7 +10,7 @@ from typing import Any
 
 from bson import ObjectId
 
-MAX_INTEGER = 2**63
+from taskapi.db.integers import INT64_MAX
 
 
 def text(value: Any) -> str | None:
@@ -24,7 +24,7 @@ def reference(value: Any) -> str | None:
 
 def integer(value: Any) -> int | None:
     """An integer, also one that is stored as a double."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < MAX_INTEGER:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= INT64_MAX:
         return int(value)
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
 

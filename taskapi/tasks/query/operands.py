@@ -10,9 +10,10 @@ from pydantic_core import PydanticCustomError
 from taskapi.core.clock import midnight
 from taskapi.core.errors import MAX_FAULTS, MAX_FIELD_LENGTH, FieldError, InvalidInput, field_errors
 from taskapi.core.fields import CalendarDate, ObjectIdIn, SentMoment, Storable
+from taskapi.db.integers import INT32_MAX, INT64_MAX, INT64_MIN
 from taskapi.tasks.definitions import Kind
 from taskapi.tasks.fields import PublicField
-from taskapi.tasks.metadata import MAX_INTEGER, MIN_INTEGER, is_unicode
+from taskapi.tasks.metadata import is_unicode
 from taskapi.tasks.schemas import Link, Status
 
 MAX_DEPTH = 6  # levels of nested documents, and of a value
@@ -32,13 +33,13 @@ TYPES: Mapping[Kind, TypeAdapter[Any]] = {
     Kind.link: TypeAdapter(Link),  # a link is stored in its normal form
     Kind.status: TypeAdapter(Status),
     Kind.flag: TypeAdapter(StrictBool),
-    Kind.integer: TypeAdapter(Annotated[StrictInt, Field(ge=MIN_INTEGER, le=MAX_INTEGER)]),
+    Kind.integer: TypeAdapter(Annotated[StrictInt, Field(ge=INT64_MIN, le=INT64_MAX)]),
     Kind.number: TypeAdapter(Annotated[float, Field(strict=True, allow_inf_nan=False)]),
     Kind.day: TypeAdapter(Annotated[CalendarDate, AfterValidator(midnight)]),
     Kind.moment: TypeAdapter(SentMoment),
     Kind.object_id: TypeAdapter(Annotated[ObjectIdIn, AfterValidator(ObjectId)]),
 }
-SIZE = TypeAdapter(Annotated[StrictInt, Field(ge=0, le=2**31 - 1)])
+SIZE = TypeAdapter(Annotated[StrictInt, Field(ge=0, le=INT32_MAX)])
 
 
 def invalid(at: str, kind: str, message: str) -> InvalidInput:

@@ -15,6 +15,7 @@ from taskapi.core.fields import SentMoment, UTCDateTime
 from taskapi.db import damaged
 from taskapi.db.connection import BSON, Session
 from taskapi.db.expressions import literals
+from taskapi.db.integers import INT32_MAX
 from taskapi.tasks.errors import VersionNotKept
 from taskapi.tasks.fields import LEGACY_DEFAULTS
 from taskapi.tasks.metadata import exact
@@ -28,7 +29,7 @@ from taskapi.tasks.storage.repository import TaskRepository
 WITH_HISTORY = {**PUBLIC, "history": 1}
 REVERTED_FIELDS = {*TaskUpdate.model_fields, "completed_at", "progress"}
 UNRECORDED = frozenset({"_id", "owner_id", "state", "owner", "version"})  # no change touches these fields
-MAX_VERSION = 2**31 - 1
+MAX_VERSION = INT32_MAX
 
 
 class Change(BaseModel):

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from taskapi.db.connection import BSON
 from taskapi.db.expressions import NO_LIST, list_or_empty
+from taskapi.db.integers import INT32_MAX
 from taskapi.db.migrations.backfill import Backfill
 from taskapi.db.migrations.repair import Repair, number, whole_number
-from taskapi.db.validators import MAX_INT
 from taskapi.tasks.fields import DAYS
 from taskapi.tasks.schemas import Status
 from taskapi.tasks.storage.documents import TaskDocument
@@ -64,7 +64,7 @@ REPAIRS: Final = (
         _repair(
             f"{name}_integer",
             f"Whole numbers of another type in {name}: store them as int.",
-            whole_number(name, ["double", "long", "decimal"], 0, MAX_INT),
+            whole_number(name, ["double", "long", "decimal"], 0, INT32_MAX),
             {name: {"$toInt": f"${name}"}},
         )
         for name in INTEGERS
