@@ -130,7 +130,12 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         """The same connection, encrypted."""
-        return _BoundedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout), self._ends)
+        try:
+            stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except asyncio.CancelledError:
+            await self.aclose()  # httpcore closes it after a failure only
+            raise
+        return _BoundedStream(stream, self._ends)
 
     def get_extra_info(self, info: str) -> Any:
         """Information from the underlying connection."""

@@ -52,6 +52,26 @@ async def test_no_connection_stays_open() -> None:
     assert True in broken_off
 
 
+async def test_handshake_that_is_broken_off_leaves_nothing_open() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        begun.set()
+        await reader.read(-1)
+        writer.close()
+        ended.set()
+
+    with nothing_left_open():
+        async with await asyncio.start_server(hang, "127.0.0.1", 0) as listening, client(max_connections=1) as asking:
+            request = asyncio.create_task(asking.get(f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"))
+            await begun.wait()
+            request.cancel()
+            await asyncio.wait([request])
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await ended.wait()
+
+
 async def test_no_place_in_the_pool_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbound, "BEGIN_SECONDS", 0)
     async with site() as here, client(max_connections=1) as asking:
