@@ -190,14 +190,14 @@ class _Connection(httpcore.AsyncHTTPConnection):
 
 
 class _Pool(httpcore.AsyncConnectionPool):
+    def __init__(self, max_connections: int, **of_connections: Any) -> None:
+        """``of_connections`` are the options of each connection."""
+        super().__init__(max_connections=max_connections, max_keepalive_connections=max_connections // 5, **of_connections)
+        self._of_connections = of_connections
+
     def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
         """A connection to ``origin`` that is not open yet."""
-        return _Connection(
-            origin=origin,
-            ssl_context=self._ssl_context,
-            keepalive_expiry=self._keepalive_expiry,
-            network_backend=self._network_backend,
-        )
+        return _Connection(origin=origin, **self._of_connections)
 
 
 class _Body(httpx.AsyncByteStream):
@@ -220,9 +220,8 @@ class _Transport(httpx.AsyncBaseTransport):
     def __init__(self, resolver: Resolver, *, allow_private: bool, max_connections: int) -> None:
         self._ends = _Ends()
         self._pool = _Pool(
+            max_connections,
             ssl_context=ssl.create_default_context(cafile=certifi.where()),
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections // 5,
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=CheckedBackend(resolver, self._ends, allow_private=allow_private),
         )
