@@ -15,7 +15,8 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from taskapi.accounts import wiring
+from taskapi import wiring
+from taskapi.accounts import wiring as accounts_wiring
 from taskapi.accounts.security import repository as attempts
 from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.core import data_loader
@@ -51,8 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&": what tests start would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the run as Ctrl-C does, with what tests have started
-    wiring.MAIL_SECONDS = 3600  # an application sends what it was asked for itself, and nothing of another one
+    accounts_wiring.MAIL_SECONDS = 3600  # an application sends what it was asked for itself, and nothing of another one
     webhooks_wiring.DISPATCH_SECONDS = webhooks_wiring.DELIVERY_SECONDS = 3600
+    wiring.RENAMING_SECONDS = wiring.EXPIRY_SECONDS = wiring.REMOVAL_SECONDS = 3600  # or it does what a test leaves undone
     data_loader.MAX_WAIT_SECONDS = driver_threads.MAX_WAIT_SECONDS = primary.CHECK_SECONDS = PATIENCE_SECONDS
     data_loader.SLOW_SECONDS = driver_threads.CONGESTED_SECONDS = PATIENCE_SECONDS
     for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
