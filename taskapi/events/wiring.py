@@ -17,6 +17,7 @@ from taskapi.events.filters import FilterQueries
 from taskapi.events.guard import SWEEP_SECONDS, GuardJob, ListenerGuard
 from taskapi.events.positions import PositionCodec, PositionSigner
 from taskapi.events.rendering import EventRenderer
+from taskapi.events.socket.turns import MessageTurns
 from taskapi.events.ticket_repository import TicketRepository
 from taskapi.events.tickets import Tickets
 from taskapi.tasks.services.changed_tasks import ChangedTasks
@@ -38,6 +39,7 @@ def wire(database: Database, database_id: bytes, keys: Keyring, services: Servic
     yield (renderer := EventRenderer(changes, tasks, positions))
     yield (feed := ChangeFeed(changes, renderer, positions))
     yield FilterQueries(changes)
+    yield MessageTurns()
     yield DeltaSync(changes, services[ChangedTasks], tasks, positions, services[Settings].trash_days * DAY_MS)
     yield (guard := ListenerGuard(services[UserRepository], services[ApiTokenService], feed.refresh))
     yield GuardJob("listeners", guard.sweep, SWEEP_SECONDS)

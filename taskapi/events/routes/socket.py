@@ -11,12 +11,12 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from taskapi.accounts.callers import Caller, admit_caller, identify
-from taskapi.core.errors import DomainError, InsufficientScope, InvalidInput, NotAuthenticated
+from taskapi.core.errors import DomainError, InsufficientScope, InvalidInput
 from taskapi.db.errors import to_domain_error
 from taskapi.events.errors import AuthenticationTooLate
 from taskapi.events.guard import ListenerGuard, Listening
 from taskapi.events.socket.closing import OF_END, code_of
-from taskapi.events.socket.messages import Authenticate, read_message
+from taskapi.events.socket.messages import read_token
 from taskapi.events.socket.session import Session
 from taskapi.events.tickets import MAX_LENGTH, Tickets
 from taskapi.tasks.services.changes import TaskChanges
@@ -114,7 +114,7 @@ async def _authenticate(socket: WebSocket, query: SocketQuery) -> Caller:
             if query.ticket is not None:
                 caller = await services[Tickets].find_caller(query.ticket)
             else:
-                caller = await identify(_token_of_handshake(socket) or await _first_token(socket), services)
+                caller = await identify(_token_of_handshake(socket) or read_token(await socket.receive()), services)
     except TimeoutError:
         raise AuthenticationTooLate from None
     admit_caller(socket.scope, caller)
@@ -129,13 +129,6 @@ def _token_of_handshake(socket: WebSocket) -> str | None:
         return token.strip(" ")
     offered = socket.subprotocols
     return offered[1] if len(offered) > 1 and offered[0] == SUBPROTOCOL else None
-
-
-async def _first_token(socket: WebSocket) -> str:
-    message = read_message(await socket.receive())
-    if not isinstance(message, Authenticate):
-        raise NotAuthenticated
-    return message.token
 
 
 router = strict_router(prefix="/events", tags=["events"])

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from taskapi.accounts.security.access_tokens import MAX_TOKEN_LENGTH
 from taskapi.core import strict_json
-from taskapi.core.errors import DomainError, InvalidInput, field_errors
+from taskapi.core.errors import DomainError, InvalidInput, NotAuthenticated, field_errors
 from taskapi.core.fields import in_words, omittable
 from taskapi.events.errors import BadMessage
 from taskapi.events.filters import EventFilter
@@ -19,6 +19,7 @@ from taskapi.events.schemas import POSITION_EXAMPLE, PositionText, TaskEvent
 from taskapi.web.problems import ProblemDetail
 
 MAX_WINDOW: Final = 1000
+MAX_FIRST_LENGTH: Final = 2 * MAX_TOKEN_LENGTH  # characters of the message with the token
 ID: Final = re.compile("[A-Za-z0-9._-]{1,64}")
 
 SubscriptionId = Annotated[
@@ -215,6 +216,18 @@ def read_message(text: str | None) -> ClientMessage:
         BadMessage: it is no JSON object of a known type.
         InvalidMessage: names each wrong member.
     """
+    value, model = _read_object(text)
+    try:
+        return model.model_validate(value)
+    except (ValidationError, InvalidInput) as error:  # the latter for a filter
+        refused = InvalidMessage(error.faults if isinstance(error, InvalidInput) else field_errors(error))
+        if isinstance(name := value.get("id"), str) and ID.fullmatch(name):
+            refused.subscription = name
+        raise refused from None
+
+
+def _read_object(text: str | None) -> tuple[dict[str, Any], type[ClientMessage]]:
+    """A message as JSON, and its model. Raises BadMessage."""
     if text is None:
         raise BadMessage("Messages are text, not binary.")
     try:
@@ -225,13 +238,25 @@ def read_message(text: str | None) -> ClientMessage:
     model = CLIENT.get(kind) if isinstance(kind, str) else None
     if model is None:
         raise BadMessage(f"A message is a JSON object whose `type` is {', '.join(list(CLIENT)[:-1])} or {list(CLIENT)[-1]}.")
+    return value, model
+
+
+def read_token(text: str | None) -> str:
+    """The token in the first message of a client, of whom nothing is known yet: no other message is read.
+
+    Raises:
+        BadMessage, InvalidMessage: it is no message, is too long, or its token is none.
+        NotAuthenticated: it is another message.
+    """
+    if text is not None and len(text) > MAX_FIRST_LENGTH:
+        raise BadMessage("The first message is longer than one with a token.")
+    value, model = _read_object(text)
+    if model is not Authenticate:
+        raise NotAuthenticated
     try:
-        return model.model_validate(value)
-    except (ValidationError, InvalidInput) as error:  # the latter for a filter
-        refused = InvalidMessage(error.faults if isinstance(error, InvalidInput) else field_errors(error))
-        if isinstance(name := value.get("id"), str) and ID.fullmatch(name):
-            refused.subscription = name
-        raise refused from None
+        return Authenticate.model_validate(value).token
+    except ValidationError as error:
+        raise InvalidMessage(field_errors(error)) from None
 
 
 def error_message(error: DomainError, subscription: str | None = None) -> str:

@@ -1,6 +1,7 @@
 """A connection: reads what its client sends, and keeps the subscriptions."""
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from taskapi.accounts.callers import Caller
@@ -26,6 +27,7 @@ from taskapi.events.socket.messages import (
     Unsubscribed,
 )
 from taskapi.events.socket.subscription import Subscription
+from taskapi.events.socket.turns import LARGE_MESSAGE, MessageTurns
 from taskapi.web.services import services_of
 from taskapi.web.websocket import WebSocket
 
@@ -39,7 +41,7 @@ class Session:
         services = services_of(socket.scope)
         self._socket, self._user = socket, EventReader.of(caller.user)
         self._feed, self._queries, self._positions = services[ChangeFeed], services[FilterQueries], services[PositionCodec]
-        self._limit = services.get(RequestLimit)
+        self._turns, self._limit = services[MessageTurns], services.get(RequestLimit)
         self._list_path = f"{socket.scope.get('root_path', '')}/tasks"
         self._running: dict[str, tuple[Subscription, asyncio.Task[None]]] = {}
 
@@ -60,7 +62,7 @@ class Session:
 
     async def _answer(self, text: str | None) -> None:
         try:
-            message = messages.read_message(text)
+            message = await self._read(text)
         except InvalidMessage as error:
             self._count()
             await self._socket.send(messages.error_message(error, error.subscription))
@@ -71,6 +73,11 @@ class Session:
             await self._fulfil(message)
         except DomainError as error:
             await self._socket.send(messages.error_message(error, getattr(message, "id", None)))
+
+    async def _read(self, text: str | None) -> ClientMessage:
+        if text is None or len(text) <= LARGE_MESSAGE:
+            return messages.read_message(text)
+        return await self._turns.run(self._user.object_id, partial(messages.read_message, text))
 
     def _count(self) -> None:
         """Counts a message like a request, so that nobody floods the server with either. Raises TooManyRequests."""
@@ -103,7 +110,7 @@ class Session:
         if len(self._running) >= MAX_SUBSCRIPTIONS:
             raise TooManySubscriptions
         subscription = Subscription(message, self._user, self._list_path, self._socket)
-        task = asyncio.create_task(subscription.run(self._feed, self._queries), name="subscription")
+        task = asyncio.create_task(subscription.run(self._feed, self._queries, self._turns), name="subscription")
         self._running[message.id] = subscription, task
 
     def _find(self, subscription_id: str) -> tuple[Subscription, "asyncio.Task[None]"]:

@@ -3,6 +3,7 @@
 import json
 import logging
 from contextlib import aclosing, suppress
+from functools import partial
 from itertools import takewhile
 from typing import Final
 from urllib.parse import urlencode
@@ -19,7 +20,7 @@ from taskapi.events.positions import Position
 from taskapi.events.rendering import EventReader, RenderedEvent
 from taskapi.events.socket import messages
 from taskapi.events.socket.messages import Subscribe
-from taskapi.tasks.storage.scope import Scope
+from taskapi.events.socket.turns import MessageTurns
 from taskapi.web.http_lean import LeanEvent
 from taskapi.web.websocket import Disconnected, WebSocket
 
@@ -32,8 +33,6 @@ class Subscription:
     """Sends what it is told, in a task of its own, until it is cancelled or fails."""
 
     def __init__(self, wanted: Subscribe, user: EventReader, list_path: str, socket: WebSocket) -> None:
-        """Raises InvalidInput for an invalid filter."""
-        wanted.selection().filter(Scope.of_id(user.object_id))
         self.id = wanted.id
         self._wanted, self._user, self._socket = wanted, user, socket
         self._list = f"{list_path}{_query(wanted)}"
@@ -46,10 +45,12 @@ class Subscription:
         del self._waiting[:done]
         self._room.set()
 
-    async def run(self, feed: ChangeFeed, queries: FilterQueries) -> None:
+    async def run(self, feed: ChangeFeed, queries: FilterQueries, turns: MessageTurns) -> None:
         """Sends the events. Returns when the follower has ended, or after a message of what has failed."""
-        choose = FilteredChanges(self._wanted, self._user.object_id, queries).choose if self._wanted.is_given else None
+        owner_id, choose = self._user.object_id, None
         try:
+            if self._wanted.is_given:
+                choose = (await turns.run(owner_id, partial(FilteredChanges, self._wanted, owner_id, queries))).choose
             with feed.join(self._user, choose) as follower:
                 async with aclosing(feed.messages(follower, self._wanted.since, HEARTBEAT_SECONDS)) as told:
                     async for message in told:

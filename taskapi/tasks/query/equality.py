@@ -102,8 +102,17 @@ def forms(value: Any) -> list[Any]:
     """The value as sent, then with its texts in the other Unicode forms: composed (NFC) and decomposed (NFD)."""
     if isinstance(value, str):
         return spellings(value)
-    others = [_spell(value, nfc), _spell(value, _decompose)] if isinstance(value, dict | list) else []
+    if _is_ascii(value):
+        return [value]
+    others = [_spell(value, nfc), _spell(value, _decompose)]
     return [value, *(other for other in others if other != value)]
+
+
+def _is_ascii(value: Any) -> bool:
+    """Whether all texts in the value are ASCII, which has one form; a filter can have thousands."""
+    if isinstance(value, str):
+        return value.isascii()
+    return all(map(_is_ascii, value.values() if isinstance(value, dict) else value)) if isinstance(value, dict | list) else True
 
 
 def _spell(value: Any, spell: Callable[[str], str]) -> Any:
