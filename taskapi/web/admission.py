@@ -40,6 +40,7 @@ class Work(NamedTuple):
 
 LISTS = Work("lists that an index serves", 4, 32, 10)
 QUERIES = Work("other lists and searches", 1, 4, 10)
+RECORDS = Work("lists of security events and of deliveries", 2, 8, 10)  # of which an account can have millions
 STATISTICS = Work("statistics", 2, 4, 10)
 EXPORTS = Work("exports", 2, 16, 10)
 IMPORTS = Work("imports", 2, 8, 10)

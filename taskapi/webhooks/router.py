@@ -11,6 +11,7 @@ from taskapi.audit.dependencies import CallerAuditLog
 from taskapi.core.errors import QueryTimeout
 from taskapi.core.fields import object_id
 from taskapi.db.change_streams import StreamsUnsupported
+from taskapi.web import admission
 from taskapi.web.conditional import ETAG_HEADER, IF_MATCH, OfferedVersions, etag
 from taskapi.web.pagination import LIST_HEADERS
 from taskapi.web.problems import responses
@@ -145,7 +146,7 @@ async def ping_webhook(webhook_id: WebhookId, caller: WebhookOwner, webhooks: We
     "/{webhook_id}/deliveries",
     summary="List the deliveries to a webhook",
     response_description="A page of deliveries, newest first.",
-    responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 404, 422, QueryTimeout)},
+    responses={200: {"headers": LIST_HEADERS}, **responses(401, 403, 404, 422, QueryTimeout, *admission.PROBLEMS)},
 )
 async def list_deliveries(
     webhook_id: WebhookId,
@@ -156,7 +157,8 @@ async def list_deliveries(
     response: Response,
 ) -> list[DeliveryRead]:
     """What was sent in the last 30 days and is to be sent, newest first, with what the receiver answered."""
-    page = await webhooks.list_deliveries(caller.user, object_id(webhook_id), query)
+    async with admission.admit(admission.RECORDS, request):
+        page = await webhooks.list_deliveries(caller.user, object_id(webhook_id), query)
     path = path_to(request, router, "list_deliveries", webhook_id=webhook_id)
     response.headers.update(page_headers(path, query, page.total))
     return page.entries

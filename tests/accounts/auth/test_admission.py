@@ -34,9 +34,11 @@ DEAR = {
     "/tasks?sort=-priority,due_date&limit=20": admission.LISTS,
     "/trash": admission.LISTS,
     "/tasks/export": admission.EXPORTS,
+    "/users/me/events": admission.RECORDS,
+    "/webhooks/65f1a2b3c4d5e6f708192a3b/deliveries": admission.RECORDS,
 }
 
-KINDS = (admission.LISTS, admission.QUERIES, admission.EXPORTS, admission.BULK, admission.BODIES)
+KINDS = (admission.LISTS, admission.QUERIES, admission.RECORDS, admission.EXPORTS, admission.BULK, admission.BODIES)
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ async def busy(bulkheads: dict[Work, Bulkhead], work: Work, account: str) -> Asy
 
 @pytest.mark.parametrize("path", DEAR)
 async def test_each_list_passes_the_bulkhead_of_its_cost(ada: Account, impatient: dict[Work, Bulkhead], path: str) -> None:
-    for work in (admission.LISTS, admission.QUERIES, admission.EXPORTS):
+    for work in (admission.LISTS, admission.QUERIES, admission.EXPORTS, admission.RECORDS):
         async with busy(impatient, work, ada.id):
             answer = await ada.get(path)
         if work == DEAR[path]:
