@@ -173,7 +173,8 @@ async def test_mail_left_untried_for_a_day_is_tried() -> None:
     assert post.taken == [ADDRESS]
 
 
-async def test_a_stop_lets_a_mail_arrive() -> None:
+async def test_a_stop_lets_a_mail_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "STOPPING_SECONDS", PATIENCE_SECONDS)
     await enqueue(ADDRESS, "b@example.com")
     taken, go_on = asyncio.Event(), asyncio.Event()
 
