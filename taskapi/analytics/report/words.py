@@ -1,6 +1,7 @@
 """What a report says: numbers with their units, and for each chart a sentence that says what is to be seen."""
 
 from datetime import date
+from math import ceil
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -177,8 +178,15 @@ def fields_title(report: Report) -> str:
 
 
 def _limit(report: Report, percentile: float | None) -> str:
-    """What a percentile does not exceed: in the daily figures, which have whole hours, rounded down, the hour after it."""
-    return duration(percentile + HOUR if report.is_daily and percentile is not None else percentile)
+    """What a percentile does not exceed.
+
+    The daily figures have whole hours, rounded down: the hour after it, rounded up to what is shown.
+    """
+    if not report.is_daily or percentile is None:
+        return duration(percentile)
+    limit = percentile + HOUR
+    step = DAY if limit >= 100 * DAY else DAY / 10 if limit >= 2 * DAY else HOUR
+    return duration(ceil(limit / step) * step)
 
 
 def _full(report: Report) -> str:

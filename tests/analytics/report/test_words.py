@@ -31,6 +31,8 @@ def test_durations_have_the_unit_that_reads_best(seconds: float | None, said: st
     [
         ({0: 1}, (0.0, 0.0), "The one completed task took less than 1.0 h", "< 1.0 h"),
         ({0: 9}, (0.0, 18_000.0), "Half of the completed tasks took less than 1.0 h, 85 % less than 6.0 h", "< 1.0 h"),
+        ({5: 1}, (172_800.0, 172_800.0), "The one completed task took less than 2.1 days", "< 2.1 days"),
+        ({10: 1}, (8_640_000.0, 8_640_000.0), "The one completed task took less than 101 days", "< 101 days"),
         ({}, (None, None), "No task was completed", words.DASH),
     ],
 )
