@@ -22,7 +22,7 @@ from taskapi.accounts.users.renaming import RenamingJob
 from taskapi.core import data_loader
 from taskapi.core.clock import utc_now
 from taskapi.core.settings import Settings
-from taskapi.db import driver_threads, embedded, primary
+from taskapi.db import driver_threads, embedded, primary, transactions
 from taskapi.db.connection import Database
 from taskapi.db.migrations.documents import MigrationDocument
 from taskapi.main import DOCUMENTS, create_app
@@ -57,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     wiring.RENAMING_SECONDS = wiring.EXPIRY_SECONDS = wiring.REMOVAL_SECONDS = 3600  # or it does what a test leaves undone
     data_loader.MAX_WAIT_SECONDS = driver_threads.MAX_WAIT_SECONDS = primary.CHECK_SECONDS = PATIENCE_SECONDS
     data_loader.SLOW_SECONDS = driver_threads.CONGESTED_SECONDS = PATIENCE_SECONDS
+    transactions.TRANSACTION_SECONDS = PATIENCE_SECONDS - 10  # MongoDB itself ends one after 60 s
     for name in [name for name in os.environ if name.startswith("TASKAPI_") and not name.startswith("TASKAPI_TEST_")]:
         del os.environ[name]
     if FOLDER_VARIABLE not in os.environ:
