@@ -63,9 +63,16 @@ def time_of(token: str) -> bson.Timestamp:
 
 @asynccontextmanager
 async def open_stream(
-    collection: Collection, pipeline: Sequence[BSON], *, after: str | None = None, since: bson.Timestamp | None = None
+    collection: Collection,
+    pipeline: Sequence[BSON],
+    *,
+    after: str | None = None,
+    since: bson.Timestamp | None = None,
+    await_ms: int | None = None,
 ) -> "AsyncIterator[AsyncIterator[RawBatch]]":
     """The changes of a collection, after the place of a resume token or from a time on; without both, from now on.
+
+    MongoDB waits ``await_ms`` for a change, and for as long the stream may keep its connection after the block.
 
     Batches may be empty: their tokens move on while other collections change. Iterating over them
 
@@ -74,7 +81,7 @@ async def open_stream(
         HistoryLost: there is no way to go on from that place.
         PyMongoError: MongoDB cannot be reached; a new stream after the token of the last batch misses nothing.
     """
-    reader = _Reader(collection, pipeline, after, since)
+    reader = _Reader(collection, pipeline, after, since, AWAIT_MS if await_ms is None else await_ms)
     reader.start()
     try:
         yield reader.batches()
@@ -85,9 +92,17 @@ async def open_stream(
 class _Reader:
     """A thread that reads, and what it has read."""
 
-    def __init__(self, collection: Collection, pipeline: Sequence[BSON], after: str | None, since: bson.Timestamp | None) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        pipeline: Sequence[BSON],
+        after: str | None,
+        since: bson.Timestamp | None,
+        await_ms: int = AWAIT_MS,
+    ) -> None:
         self._collection, self._pipeline = driver_collection(acknowledged(collection)), list(pipeline)
         self._start: BSON = {"resume_after": {"_data": after}} if after else {"start_at_operation_time": since}
+        self._await_ms = await_ms
         self._loop = asyncio.get_running_loop()
         self._arrived = asyncio.Event()
         self._lock = threading.Lock()
@@ -101,7 +116,7 @@ class _Reader:
         threading.Thread(target=self._run, name="mongodb-changes", daemon=True).start()
 
     def stop(self) -> None:
-        """Has the thread end when MongoDB answers next, within a second or so. Nobody waits for that."""
+        """Has the thread end when MongoDB answers next. Nobody waits for that."""
         self._stopping = True
         self._taken.set()
 
@@ -138,7 +153,7 @@ class _Reader:
 
     def _read(self) -> None:
         timeout = self._collection.database.client.options.timeout  # in seconds; None or 0: no limit
-        patience = min(AWAIT_MS, int(timeout * 500)) if timeout else AWAIT_MS  # then the answer comes in time
+        patience = min(self._await_ms, int(timeout * 500)) if timeout else self._await_ms  # then the answer comes in time
         with self._collection.watch(self._pipeline, max_await_time_ms=patience, **self._start) as stream:
             self._hand_over(None, stream.resume_token)
             while not self._stopping:

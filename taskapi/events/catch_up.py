@@ -14,6 +14,7 @@ AT_A_TIME = 500  # changes that are looked up at a time, at most
 AT_FIRST = 16  # as a task can have more than 100 KB
 CATCHING_UP = 4  # followers at a time that are told from the oplog
 LOOKING_UP = 8  # who are told from memory: after a restart, thousands come back, whose queries would keep others waiting
+AWAIT_MS = 20  # for what is in the oplog already: the connection is free soon after, when hundreds come back from an outage
 CATCHING_UP_SECONDS = 120  # for the next changes of one of them
 
 
@@ -42,7 +43,8 @@ class CatchUp:
     async def _read_oplog(self, place: Position, reached: Position, parts: "_Parts") -> tuple[list[OwnChange], Position]:
         """The follower's next changes, and the place behind them. Raises HistoryLost."""
         own: list[OwnChange] = []
-        async with self._catching_up, self._changes.watch(after=place.token, since=place.time_only) as batches:
+        watch = self._changes.watch(after=place.token, since=place.time_only, await_ms=AWAIT_MS)
+        async with self._catching_up, watch as batches:
             deadline = time.monotonic() + CATCHING_UP_SECONDS
             async for batch in batches:
                 remaining: Sequence[Change] = batch.changes

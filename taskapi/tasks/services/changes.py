@@ -76,18 +76,18 @@ class TaskChanges:
 
     @asynccontextmanager
     async def watch(
-        self, *, after: str | None = None, since: bson.Timestamp | None = None
+        self, *, after: str | None = None, since: bson.Timestamp | None = None, await_ms: int | None = None
     ) -> AsyncIterator[AsyncIterator[ChangeBatch]]:
         """The changes after the place of a token, or after a time; without both, from now on.
 
-        Batches may be empty: their tokens move on. Iterating over them
+        Batches may be empty: their tokens move on. ``await_ms`` is as for ``open_stream``. Iterating over them
 
         Raises:
             StreamsUnsupported: MongoDB is standalone.
             HistoryLost: there is no way to go on from that place.
             PyMongoError: MongoDB cannot be reached; go on after the token of the last batch.
         """
-        async with self.tasks.watch(after=after, since=since) as batches:
+        async with self.tasks.watch(after=after, since=since, await_ms=await_ms) as batches:
             yield (ChangeBatch(list(_read(batch.changes)), batch.token) async for batch in batches)
 
     async def current(self, changes: Collection[Change], owners: Collection[ObjectId]) -> dict[ObjectId, StoredTask]:

@@ -112,11 +112,11 @@ class ChangeRepository:
         return hashlib.blake2b(f"{self._tasks.database.name}.{self._tasks.name}".encode(), digest_size=16).digest()
 
     def watch(
-        self, *, after: str | None = None, since: bson.Timestamp | None = None
+        self, *, after: str | None = None, since: bson.Timestamp | None = None, await_ms: int | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[RawBatch]]:
         """The writes after a place, as ``PIPELINE`` shows them; see ``open_stream``."""
         start = since and bson.Timestamp(since.time, since.inc + 1)  # the stream begins at a time, inclusive
-        return open_stream(self._tasks, PIPELINE, after=after, since=start)
+        return open_stream(self._tasks, PIPELINE, after=after, since=start, await_ms=await_ms)
 
     async def aggregate_after(
         self, pipeline: Sequence[BSON], time: bson.Timestamp, milliseconds: int, hint: str
