@@ -17,6 +17,7 @@ from taskapi.events.socket.messages import MAX_FIRST_LENGTH, read_token
 from taskapi.events.socket.turns import LARGE_MESSAGE, MessageTurns
 from tests.client import Account
 from tests.events.sockets import Sockets, serving_sockets
+from tests.tools import PATIENCE_SECONDS
 
 LARGE = {"$or": [{"title": {"$in": [f"Task {number}" for number in range(100)]}} for _ in range(3)]}
 
@@ -70,3 +71,22 @@ async def test_accounts_take_turns_in_a_thread() -> None:
     assert order.index("bob") <= 2  # behind the one that ran, and the next at most
     await asyncio.gather(*many)
     assert await turns.run(ada, threading.current_thread) is not threading.main_thread()
+
+
+async def test_turn_of_who_disconnects_goes_on() -> None:
+    """Until the thread has ended: otherwise there would be as many threads as connections that do so."""
+    turns, begun, go_on = MessageTurns(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+
+    broken_off = asyncio.create_task(turns.run(ObjectId(), work))
+    assert await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
+    broken_off.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not broken_off.done()
+    go_on.set()
+    await asyncio.wait([broken_off])
+    assert broken_off.cancelled()

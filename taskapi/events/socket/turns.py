@@ -23,4 +23,9 @@ class MessageTurns:
         """The result of ``work``, when it is the turn of the account. Raises what ``work`` raises."""
         share = self._shares.setdefault(owner_id, asyncio.Lock())
         async with share, self._turn:
-            return await asyncio.to_thread(work)
+            job = asyncio.create_task(asyncio.to_thread(work))
+            try:
+                return await asyncio.shield(job)
+            except asyncio.CancelledError:
+                await asyncio.wait([job])  # a caller that disconnects does not free the thread
+                raise
