@@ -3,16 +3,15 @@
 Whether a task matches is for the database to say, which compares like the list does: one query for each filter and batch.
 """
 
-import asyncio
 from collections.abc import Collection, Iterator, Sequence, Set
 from typing import Final
-from weakref import WeakValueDictionary
 
 import bson
 from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 from pydantic import BaseModel, ConfigDict, Field
 
+from taskapi.core.fair_turns import FairTurns
 from taskapi.db.connection import BSON
 from taskapi.events.rendering import OwnChange
 from taskapi.events.schemas import EventType
@@ -77,13 +76,11 @@ class FilterQueries:
 
     def __init__(self, changes: TaskChanges) -> None:
         self._changes = changes
-        self._turns = asyncio.Semaphore(MAX_QUERIES)  # first come, first served; the shares keep the queue fair
-        self._shares: WeakValueDictionary[ObjectId, asyncio.Semaphore] = WeakValueDictionary()
+        self._turns = FairTurns(MAX_QUERIES, MAX_QUERIES_OF_ACCOUNT)
 
     async def matching(self, changes: Collection[Change], owner_id: ObjectId, condition: RawBSONDocument) -> set[ObjectId]:
         """As ``TaskChanges.matching``, when it is the turn of the account."""
-        share = self._shares.setdefault(owner_id, asyncio.Semaphore(MAX_QUERIES_OF_ACCOUNT))
-        async with share, self._turns:
+        async with self._turns.turn(owner_id):
             return await self._changes.matching(changes, owner_id, condition)
 
 

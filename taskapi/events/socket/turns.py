@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable
 from typing import Final, TypeVar
-from weakref import WeakValueDictionary
 
 from bson import ObjectId
+
+from taskapi.core.fair_turns import FairTurns
 
 Result = TypeVar("Result")
 
@@ -16,13 +17,11 @@ class MessageTurns:
     """Runs such work in a thread, one piece at a time, so that requests go on meanwhile. Accounts take turns."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()  # first come, first served; the shares keep the queue fair
-        self._shares: WeakValueDictionary[ObjectId, asyncio.Lock] = WeakValueDictionary()
+        self._turns = FairTurns(1, 1)
 
     async def run(self, owner_id: ObjectId, work: Callable[[], Result]) -> Result:
         """The result of ``work``, when it is the turn of the account. Raises what ``work`` raises."""
-        share = self._shares.setdefault(owner_id, asyncio.Lock())
-        async with share, self._turn:
+        async with self._turns.turn(owner_id):
             job = asyncio.create_task(asyncio.to_thread(work))
             try:
                 return await asyncio.shield(job)

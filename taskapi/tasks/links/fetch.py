@@ -8,11 +8,11 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
-from weakref import WeakValueDictionary
 
 import httpx
 
 from taskapi.core.cooperative import CooperativeYield
+from taskapi.core.fair_turns import FairTurns
 from taskapi.core.resolver import Resolver
 from taskapi.web import outbound
 
@@ -42,8 +42,7 @@ class PageFetcher:
         self._timeout = timeout
         self._latest = math.inf  # when all pages must end, by the clock of the event loop
         self._deadlines: set[asyncio.Timeout] = set()
-        self._turns = asyncio.Semaphore(MAX_PAGES)  # first come, first served; the shares keep the queue fair
-        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._turns = FairTurns(MAX_PAGES, MAX_PAGES_PER_ACCOUNT)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -67,11 +66,10 @@ class PageFetcher:
             TimeoutError: the time is over, including the wait for the account's turn.
             httpx.HTTPError: there is no response; for example TooManyRedirects, UnsupportedProtocol or TimeoutException.
         """
-        share = self._shares.setdefault(account, asyncio.Semaphore(MAX_PAGES_PER_ACCOUNT))
         async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + self._timeout, self._latest)) as deadline:
             self._deadlines.add(deadline)
             try:
-                async with share, self._turns, _follow_redirects(self._client, url) as response:
+                async with self._turns.turn(account), _follow_redirects(self._client, url) as response:
                     yield response
             finally:
                 self._deadlines.discard(deadline)
