@@ -28,7 +28,7 @@ class TaskPut(TaskUpdate):
     completed_at: MomentAsRead | None = omittable(description=UNCHANGED)
     progress: Annotated[float, Field(strict=True)] = omittable(description=UNCHANGED)
     key: KeyAsRead | None = omittable(description=UNCHANGED)
-    owner: OwnerAsRead = omittable(description=UNCHANGED)
+    owner: OwnerAsRead = omittable(description="Must be unchanged; the user name may be a former one.")
     created_at: MomentAsRead = omittable(description=UNCHANGED)
     updated_at: MomentAsRead = omittable(description=UNCHANGED)
     version: VersionAsRead = omittable(description=UNCHANGED)
