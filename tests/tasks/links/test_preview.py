@@ -12,7 +12,6 @@ from taskapi.tasks.links import fetch
 from taskapi.tasks.links.preview import LinkRead, Outcome, preview, title_of
 from taskapi.web import outbound
 from tests.client import Account
-from tests.conftest import another
 from tests.name_server import SILENT, name_server
 from tests.tools import PATIENCE_SECONDS
 from tests.web_site import Site, page, site
@@ -87,11 +86,10 @@ async def test_pages_are_fetched_side_by_side(ada: Account) -> None:
     assert [link["outcome"] for link in found] == ["ok"] * 3
 
 
-async def test_a_page_that_hangs_times_out_alone(ada: Account) -> None:
-    async with site() as here, another(links_timeout_seconds=3) as client:
-        task = await ada.make_task(links=[f"{here.base}/hang", f"{here.base}/a"])
-        found = (await client.get(f"/tasks/{task['id']}/links", headers=ada.headers)).json()
-    assert [link["outcome"] for link in found] == ["timeout", "ok"]
+async def test_a_page_that_hangs_times_out_alone() -> None:
+    async with site() as here, pages(allow_private=True, timeout=3) as fetcher:
+        found = await preview([f"{here.base}/hang", f"{here.base}/a"], fetcher, "ada")
+    assert [link.outcome for link in found] == [Outcome.timeout, Outcome.ok]
 
 
 async def test_an_endless_page_is_read_to_its_limit(ada: Account) -> None:
