@@ -215,7 +215,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 class _Transport(httpx.AsyncBaseTransport):
-    """Sends through a connection pool with ``backend``, for which httpx's own transport has no parameter."""
+    """Sends through a connection pool with ``CheckedBackend``, for which httpx's own transport has no parameter."""
 
     def __init__(self, resolver: Resolver, *, allow_private: bool, max_connections: int) -> None:
         self._ends = _Ends()
